@@ -1,0 +1,53 @@
+# Antrian: everything a person types. `make help` lists it.
+.DEFAULT_GOAL := help
+.PHONY: help setup up demo test lint types protos lock fmt clean
+
+PYTHON ?= python3
+PY     := .venv/bin/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/done ## install everything into .venv, from the lock
+
+.venv/done: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Antrian needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+up: setup ## run Antrian on this machine, Redis and Postgres included, until Ctrl-C
+	@$(PY) -m clients.cli up
+
+demo: setup ## play a Friday rush on a fresh store, verify the promises, write a report (DEMO_REQUESTS=N)
+	@$(PY) -m clients.cli demo $(if $(DEMO_REQUESTS),--requests $(DEMO_REQUESTS))
+
+test: setup lint types ## check the code and run all tests on real Redis and Postgres
+	$(PY) -m pytest
+
+lint: setup ## format, style, house rules, protos
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	.venv/bin/lint-imports --no-cache
+	.venv/bin/buf lint
+	$(PY) -m tests.support.buf_breaking
+
+types: setup ## strict types, tests too
+	$(PY) -m mypy
+
+fmt: setup ## rewrite the code in its one format
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+	.venv/bin/buf format -w
+
+protos: setup ## generate antrian/v1 from protos/
+	$(PY) -m tests.support.generate_protos antrian
+
+lock: ## resolve pyproject.toml into requirements.lock (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --all-extras \
+	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+
+clean: ## remove what was built and the stores under .antrian
+	rm -rf .venv .antrian *.egg-info .pytest_cache .mypy_cache .ruff_cache

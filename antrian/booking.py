@@ -1,0 +1,172 @@
+"""The nouns: what a slot, a request, a decision and an outcome are. Standard library only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from enum import StrEnum
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+
+class Session(StrEnum):
+    """A part of an office's day."""
+
+    MORNING = "MORNING"
+    AFTERNOON = "AFTERNOON"
+
+
+class State(StrEnum):
+    """Where a booking stands; no state goes back."""
+
+    PENDING = "PENDING"
+    CONFIRMED = "CONFIRMED"
+    REJECTED = "REJECTED"
+    CANCELLED = "CANCELLED"
+    ATTENDED = "ATTENDED"
+    NO_SHOW = "NO_SHOW"
+
+
+class OutcomeReason(StrEnum):
+    """Why a booking was REJECTED."""
+
+    SLOT_FULL = "SLOT_FULL"
+    TOO_LATE = "TOO_LATE"
+    ALREADY_BOOKED = "ALREADY_BOOKED"
+    INTERNAL = "INTERNAL"
+
+
+@dataclass(frozen=True, slots=True)
+class Province:
+    """A province; code is ISO 3166-2:ID, nik_code the two digits with which a NIK issued there begins."""
+
+    code: str
+    name_id: str
+    name_en: str
+    nik_code: str
+    time_zone: ZoneInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """An immigration office. Its days and sessions are in its own time zone.
+
+    morning_percent is None where the policy's split holds.
+    """
+
+    office_id: str
+    name: str
+    office_class: str
+    city: str
+    province_code: str
+    time_zone: ZoneInfo
+    latitude: float
+    longitude: float
+    daily_quota: int
+    address: str
+    morning_percent: int | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Slot:
+    """A day and session of an office, whose places are counted together."""
+
+    service_date: date
+    session: Session
+
+    def __str__(self) -> str:
+        """The slot's name in Redis: "2026-11-30M"."""
+        return f"{self.service_date.isoformat()}{self.session[0]}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Slot":
+        """The slot of that name."""
+        return cls(date.fromisoformat(text[:10]), Session.MORNING if text[10] == "M" else Session.AFTERNOON)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When one may book (half-open: opens_at is in, closes_at is out), and the service dates that it is for."""
+
+    opens_at: datetime
+    closes_at: datetime
+    dates: tuple[date, ...]
+
+    def contains(self, moment: datetime) -> bool:
+        """Whether one may book at that moment."""
+        return self.opens_at <= moment < self.closes_at
+
+
+@dataclass(frozen=True, slots=True)
+class SessionHours:
+    """From when to when a session is, in the office's own time."""
+
+    starts: time
+    ends: time
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules as data; policy.toml explains each of them. policy.py loads and checks it."""
+
+    opens_weekday: int
+    opens_time: time
+    closes_weekday: int
+    closes_time: time
+    window_zone: ZoneInfo
+    service_weekdays: frozenset[int]
+    horizon_weeks: int
+    holidays: Mapping[date, str]
+    sessions: Mapping[Session, SessionHours]
+    morning_percent: int
+    device_location: bool
+    border_tolerance_m: float
+    coarsest_accuracy_m: float
+    coast_km: float
+    nearby_km: float
+    bar_days: int
+    party_people: int
+    account_people: int
+    lane_bound: int
+    remembered_days: int
+
+    @property
+    def remembered(self) -> timedelta:
+        """How long after the end of its window a request stays known."""
+        return timedelta(days=self.remembered_days)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """An applicant in clear; lives only in the server's memory, never in Redis, logs or errors."""
+
+    nik: str
+    full_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SealedApplicant:
+    """An applicant as it is kept: the keyed hash of the NIK, and the sealed personal data."""
+
+    key: bytes
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a turn decided for one ticket; first_number is set when CONFIRMED."""
+
+    ticket: int
+    booking_id: UUID
+    slot: Slot
+    applicants: tuple[SealedApplicant, ...]
+    caller: str
+    account: str
+    accepted_at: datetime
+    state: State
+    reason: OutcomeReason | None
+    first_number: int | None
+
+    @property
+    def party_size(self) -> int:
+        """How many people it is for."""
+        return len(self.applicants)

@@ -1,0 +1,68 @@
+"""What a caller can be told: one root class. Its way to the wire is the table of server/status.py."""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Reason(StrEnum):
+    """Why a call was refused; the names of antrian.v1.ErrorReason, where each is explained."""
+
+    INVALID_FIELD = "INVALID_FIELD"
+    INVALID_MESSAGE = "INVALID_MESSAGE"
+    TOO_LARGE = "TOO_LARGE"
+    OFFICE_NOT_FOUND = "OFFICE_NOT_FOUND"
+    BOOKING_NOT_FOUND = "BOOKING_NOT_FOUND"
+    NOT_A_SERVICE_DAY = "NOT_A_SERVICE_DAY"
+    DATE_NOT_OFFERED = "DATE_NOT_OFFERED"
+    WINDOW_CLOSED = "WINDOW_CLOSED"
+    OUTSIDE_INDONESIA = "OUTSIDE_INDONESIA"
+    LOCATION_TOO_COARSE = "LOCATION_TOO_COARSE"
+    OFFICE_OUTSIDE_PROVINCE = "OFFICE_OUTSIDE_PROVINCE"
+    LOCATION_REQUIRED = "LOCATION_REQUIRED"
+    BARRED = "BARRED"
+    ALREADY_BOOKED = "ALREADY_BOOKED"
+    ACCOUNT_LIMIT = "ACCOUNT_LIMIT"
+    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
+    LANE_FULL = "LANE_FULL"
+    LANE_CLOSED = "LANE_CLOSED"
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    PERMISSION_DENIED = "PERMISSION_DENIED"
+    INTERNAL = "INTERNAL"
+
+
+class Text(NamedTuple):
+    """The same words for people, in Indonesian and in English."""
+
+    indonesian: str
+    english: str
+
+
+class AntrianError(Exception):
+    """A refusal with its reason.
+
+    field names the request's field at fault, problem says what is wrong with it and what to do, retry_after when
+    asking again makes sense. metadata goes to the caller as it is; none of it may hold personal data.
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        *,
+        field: str = "",
+        problem: Text | None = None,
+        retry_after: timedelta | None = None,
+        **metadata: str,
+    ) -> None:
+        super().__init__(f"{reason} {field}".strip())
+        self.reason = reason
+        self.field = field
+        self.problem = problem
+        self.retry_after = retry_after
+        self.metadata = metadata
+
+
+def invalid(field: str, indonesian: str, english: str) -> AntrianError:
+    """The refusal of a field that is missing or malformed."""
+    return AntrianError(Reason.INVALID_FIELD, field=field, problem=Text(indonesian, english))
