@@ -1,0 +1,1 @@
+"""THE CORE: what server, workers and clients share."""

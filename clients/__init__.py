@@ -1,0 +1,1 @@
+"""THE CALLERS: the SDK, the command line, and the rush."""

@@ -1,0 +1,1 @@
+"""REQUESTS COME IN: `python -m server` answers them over gRPC."""

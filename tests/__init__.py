@@ -1,0 +1,1 @@
+"""Real Redis, real Postgres, real programs."""

@@ -1,0 +1,1 @@
+"""What tests and make share: stubs, stores, callers."""

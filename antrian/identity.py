@@ -1,0 +1,187 @@
+"""Who applies: the NIK and the name checked, and the keyed hashes, seals and codes that stand for them outside.
+
+No error and no repr of this module has a NIK, a name or a key in it.
+"""
+
+import os
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+from uuid import UUID
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from antrian.booking import Person, Policy, Slot
+from antrian.errors import invalid
+
+_NIK = re.compile("[0-9]{16}")
+_DAYS = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_WOMAN = 40
+_PLAIN_NAME = re.compile("(?=.*[A-Za-z])[A-Za-z .,'’`/()-]{1,100}")
+_NAME_MARKS = frozenset(" .,'’ʼ`/()-")
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_CROCKFORD_VALUES = (
+    {symbol: value for value, symbol in enumerate(_CROCKFORD)}
+    | {symbol.lower(): value for value, symbol in enumerate(_CROCKFORD)}
+    | {"O": 0, "o": 0, "I": 1, "i": 1, "L": 1, "l": 1}
+)
+_CODE_LENGTH = 10
+_BELOW_CODE = 128 - 5 * _CODE_LENGTH
+
+
+def check_nik(nik: str, field: str, nik_codes: Collection[str]) -> None:
+    """Raises INVALID_FIELD for that field unless the NIK could have been issued.
+
+    A NIK is six digits of the area where it was first registered, beginning with the province's two (nik_codes); the
+    date of birth as DDMMYY, with 40 added to a woman's day; and a serial number from 0001. Source: PP 37/2007 article
+    37; Ditjen Dukcapil repeats it. It is for life (PP 40/2019 article 30), so a code of the past stays a code. YY does
+    not say the century: a day that exists in 19YY or 20YY will do.
+    """
+    if not _NIK.fullmatch(nik):
+        raise invalid(field, "NIK harus 16 angka", "a NIK must be 16 digits")
+    if nik[:2] not in nik_codes:
+        raise invalid(
+            field, "NIK tidak diawali kode provinsi yang dikenal", "the NIK does not begin with a known province's code"
+        )
+    day, month, year = int(nik[6:8]), int(nik[8:10]), int(nik[10:12])
+    if day > _WOMAN:
+        day -= _WOMAN
+    leap = year % 4 == 0  # true of 19YY or 20YY, for 00 because of 2000
+    if not (1 <= month <= 12 and 1 <= day <= _DAYS[month]) or (day == 29 and month == 2 and not leap):
+        raise invalid(
+            field,
+            "tanggal lahir di dalam NIK (angka ke-7 sampai ke-12) tidak ada",
+            "the date of birth in the NIK (its digits 7 to 12) does not exist",
+        )
+    if nik.endswith("0000"):
+        raise invalid(
+            field, "nomor urut di akhir NIK tidak boleh 0000", "the serial number that ends a NIK is not 0000"
+        )
+
+
+def check_full_name(name: str, field: str) -> None:
+    """Raises INVALID_FIELD for that field unless it is a name: 1 to 100 characters, letters of any script, few marks."""
+    if _PLAIN_NAME.fullmatch(name):  # nearly all; the rest letter by letter
+        return
+    if not 1 <= len(name) <= 100:
+        raise invalid(field, "nama harus 1 sampai 100 huruf", "a name must be 1 to 100 letters")
+    kinds = [unicodedata.category(character)[0] for character in name if character not in _NAME_MARKS]
+    if "L" not in kinds or not set(kinds) <= {"L", "M"}:
+        raise invalid(
+            field,
+            "nama hanya boleh berisi huruf, spasi dan tanda . , ' - / ( )",
+            "a name may have only letters, spaces and the marks . , ' - / ( )",
+        )
+
+
+def check_party(policy: Policy, people: Sequence[Person], nik_codes: Collection[str]) -> None:
+    """Raises INVALID_FIELD for the first that is wrong: how many they are, each NIK and name, a NIK twice."""
+    if not 1 <= len(people) <= policy.party_people:
+        raise invalid(
+            "applicants",
+            f"harus 1 sampai {policy.party_people} orang dalam satu permohonan",
+            f"must be 1 to {policy.party_people} people in one request",
+        )
+    seen = set[str]()
+    for index, person in enumerate(people):
+        where = f"applicants[{index}]"
+        check_nik(person.nik, f"{where}.nik", nik_codes)
+        if person.nik in seen:
+            raise invalid(
+                f"{where}.nik",
+                "NIK ini sudah ada pada pemohon sebelumnya dalam permohonan ini",
+                "this NIK is that of an earlier applicant of this request",
+            )
+        seen.add(person.nik)
+        check_full_name(person.full_name, f"{where}.full_name")
+
+
+def mask_nik(nik: str) -> str:
+    """The NIK with only its last four digits to be seen."""
+    return f"************{nik[-4:]}"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """All that needs the secret keys: hash_key for the keyed hashes, seal_key for personal data; 32 random bytes each.
+
+    The hashes are BLAKE2b, each kind personalised so that hashes of different kinds never meet. Seals are AES-256-GCM
+    with random nonces: good for 2**32 seals a key (NIST SP 800-38D), many decades of passports.
+    """
+
+    hash_key: bytes = field(repr=False)
+    seal_key: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.hash_key) != 32 or len(self.seal_key) != 32:
+            raise ValueError("keys must be 32 bytes each")
+
+    @cached_property
+    def _aes(self) -> AESGCM:
+        return AESGCM(self.seal_key)
+
+    def applicant_key(self, nik: str) -> bytes:
+        """What stands for a NIK in Redis, Postgres and logs: 16 bytes."""
+        return self._hash(nik.encode(), b"applicant", 16)
+
+    def booking_id(self, caller: str, request_id: UUID) -> UUID:
+        """The booking that this caller's request names: the same however often and wherever asked (UUID version 8)."""
+        number = int.from_bytes(self._hash(request_id.bytes + caller.encode(), b"booking", 16), "big")
+        # RFC 9562, 5.8: 122 bits are ours; bits 48 to 51 say the version, 64 and 65 the variant.
+        return UUID(int=number & ~(0xF << 76 | 0x3 << 62) | (0x8 << 76 | 0x2 << 62))
+
+    def fingerprint(self, office_id: str, slot: Slot, applicant_keys: Iterable[bytes]) -> str:
+        """What a request asks for, whatever the order of its people: 16 hexadecimal digits."""
+        keys = sorted(applicant_keys)
+        content = bytes([len(keys)]) + b"".join(keys) + str(slot).encode() + office_id.encode()
+        return self._hash(content, b"fingerprint", 8).hex()
+
+    def owner(self, caller: str, account: str) -> bytes:
+        """What stands for a caller's account: 8 bytes."""
+        who = caller.encode()
+        return self._hash(len(who).to_bytes(4, "big") + who + account.encode(), b"owner", 8)
+
+    def seal(self, booking_id: UUID, key: bytes, person: Person) -> bytes:
+        """The applicant's personal data, to be opened only with the same booking and applicant key."""
+        nonce = os.urandom(12)
+        return nonce + self._aes.encrypt(nonce, (person.nik + person.full_name).encode(), booking_id.bytes + key)
+
+    def unseal(self, booking_id: UUID, key: bytes, sealed: bytes) -> Person:
+        """The personal data again.
+
+        Raises:
+            cryptography.exceptions.InvalidTag: it was sealed with other keys, for another booking or applicant, or
+                was changed.
+        """
+        text = self._aes.decrypt(sealed[:12], sealed[12:], booking_id.bytes + key).decode()
+        return Person(text[:16], text[16:])
+
+    def _hash(self, content: bytes, kind: bytes, size: int) -> bytes:
+        return blake2b(content, digest_size=size, key=self.hash_key, person=kind).digest()
+
+
+def booking_code(booking_id: UUID) -> str:
+    """What the office scans or types: the id's first 50 bits in Crockford's base 32, ten characters without I, L, O, U.
+
+    Two of these bits are the UUID's version, so codes differ in 48: within an office's day they do not meet.
+    """
+    bits = booking_id.int >> _BELOW_CODE
+    return "".join([_CROCKFORD[bits >> shift & 31] for shift in range(45, -1, -5)])
+
+
+def code_range(code: str) -> tuple[UUID, UUID]:
+    """The lowest and the highest booking id with that code, as people type it: any case, O for 0, I or L for 1, dashes.
+
+    Raises INVALID_FIELD for the field "code" when it is none.
+    """
+    values = [_CROCKFORD_VALUES.get(symbol, -1) for symbol in code if symbol != "-"]
+    if len(values) != _CODE_LENGTH or -1 in values:
+        raise invalid("code", "kode harus 10 huruf dan angka", "a code must be ten letters and digits")
+    bits = 0
+    for value in values:
+        bits = bits << 5 | value
+    return UUID(int=bits << _BELOW_CODE), UUID(int=(bits + 1 << _BELOW_CODE) - 1)

@@ -1,0 +1,63 @@
+"""What a request is in Redis: the fields of a line entry, as join.lua writes them."""
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from antrian.booking import SealedApplicant, Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An accepted request that waits in its lane."""
+
+    booking_id: UUID
+    slot: Slot
+    applicants: tuple[SealedApplicant, ...]
+    caller: str
+    account: str
+    accepted_at: datetime
+
+
+def read_entry(fields: list[bytes]) -> Entry:
+    """The entry of those fields (name, value, name, value ...)."""
+    named = dict(zip(fields[::2], fields[1::2], strict=True))
+    return Entry(
+        booking_id=UUID(bytes=named[b"b"]),
+        slot=Slot.parse(named[b"s"].decode()),
+        applicants=unpack_people(named[b"k"], named[b"x"]),
+        caller=named[b"c"].decode(),
+        account=named[b"o"].decode(),
+        accepted_at=moment(int(named[b"t"])),
+    )
+
+
+def milliseconds(moment: datetime) -> int:
+    """A moment as Redis keeps it."""
+    return int(moment.timestamp() * 1000)
+
+
+def moment(milliseconds: int) -> datetime:
+    """A moment that Redis kept, in UTC."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def pack_people(applicants: Iterable[SealedApplicant]) -> tuple[bytes, bytes]:
+    """Applicants as a line entry has them: their keys joined, and their sealed data, each after its length."""
+    keys, sealed = [], []
+    for applicant in applicants:
+        keys.append(applicant.key)
+        sealed.append(struct.pack(">H", len(applicant.sealed)) + applicant.sealed)
+    return b"".join(keys), b"".join(sealed)
+
+
+def unpack_people(keys: bytes, sealed: bytes) -> tuple[SealedApplicant, ...]:
+    """The applicants of a line entry."""
+    people, at = [], 0
+    for n in range(0, len(keys), 16):
+        (length,) = struct.unpack_from(">H", sealed, at)
+        people.append(SealedApplicant(keys[n : n + 16], sealed[at + 2 : at + 2 + length]))
+        at += 2 + length
+    return tuple(people)

@@ -1,0 +1,16 @@
+#!lua flags=allow-oom
+-- Forgets requests whose time to be remembered is over, and bars that have ended, in one of the 4,096 buckets.
+-- ARGV: bucket (0 to 4095). Answers: how many entries went. Holds: P12 (what is kept has a bound).
+local now, gone, name = now_ms(), 0, string.format(':%03x', ARGV[1])
+local function drop(kind, over)
+  local entries = redis.call('HGETALL', kind .. name)
+  for i = 1, #entries, 2 do
+    if over(entries[i + 1]) then gone = gone + redis.call('HDEL', kind .. name, entries[i]) end
+  end
+end
+drop('requests', function(known) return now >= 1000 * tonumber(known:match('(%d+)$')) end)
+drop('applicants', function(entry)
+  local ends = entry:match('^X(%d+) ')
+  return ends and now >= tonumber(ends)
+end)
+return gone

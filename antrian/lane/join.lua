@@ -1,0 +1,73 @@
+#!lua
+-- Accepts requests into their offices' lines, one after the other, each wholly or not at all.
+-- ARGV: lane bound, most people an account, then 11 a request: booking id (16 bytes), fingerprint, owner (8 bytes),
+--   office, slot, windows of the slot's date ("from-to,from-to", ms), keep until (s), verdict on place and day ("" or a
+--   reason), applicant keys (16 bytes each), "caller account", sealed people.
+-- Answers: now (ms), then one array a request, the first refusal that holds:
+--   KNOWN office ticket | REQUEST_ID_REUSED | LANE_CLOSED | the verdict | WINDOW | BARRED n last-day |
+--   ALREADY_BOOKED n booking-id ("" when another's) | ACCOUNT_LIMIT live | LANE_FULL waiting | JOINED ticket ahead left
+-- Holds: P2-P5, P11, P12. Only refused, never half done, when Redis is full.
+local BOUND, MOST, STRIDE = tonumber(ARGV[1]), tonumber(ARGV[2]), 11
+local now = now_ms()
+
+local function in_window(windows)
+  for from, to in windows:gmatch('(%d+)-(%d+)') do
+    if now >= tonumber(from) and now < tonumber(to) then return true end
+  end
+  return false
+end
+
+local function refused_applicant(people, owner)
+  for n = 0, #people / 16 - 1 do
+    local person = people:sub(n * 16 + 1, n * 16 + 16)
+    local entry = redis.call('HGET', bucket('applicants', person), person)
+    if entry and entry:sub(1, 1) == 'B' then
+      return { 'ALREADY_BOOKED', n, entry:sub(18) == owner and entry:sub(2, 17) or '' }
+    elseif entry then
+      local ends, last_day = entry:match('^X(%d+) (.+)$')
+      if now < tonumber(ends) then return { 'BARRED', n, last_day } end
+    end
+  end
+end
+
+local function join(id, fingerprint, owner, office, slot, windows, keep, verdict, people, by, sealed)
+  local known = redis.call('HGET', bucket('requests', id), id)
+  if known then
+    local print, at, ticket = known:match('^(%S+) (%S+) (%d+)')
+    if print ~= fingerprint then return { 'REQUEST_ID_REUSED' } end
+    return { 'KNOWN', at, tonumber(ticket) }
+  end
+  local lane = redis.call('HMGET', key('lane', office), 'open', 'ticket', 'settled')
+  if lane[1] ~= '1' then return { 'LANE_CLOSED' } end
+  if verdict ~= '' then return { verdict } end
+  if not in_window(windows) then return { 'WINDOW' } end
+  local counters = places_of(office, slot)
+  if not counters then return { 'LANE_CLOSED' } end
+  local refusal = refused_applicant(people, owner)
+  if refusal then return refusal end
+  local party, live = #people / 16, tonumber(redis.call('HGET', bucket('accounts', owner), owner)) or 0
+  if live + party > MOST then return { 'ACCOUNT_LIMIT', live } end
+  local ticket, waiting = lane[2] + 1, lane[2] - lane[3]
+  if waiting >= BOUND then return { 'LANE_FULL', waiting } end
+
+  local caller, account = by:match('^(%S+) (%S+)$')
+  redis.call('XADD', key('line', office), string.format('%d-0', ticket),
+    'b', id, 's', slot, 'k', people, 'c', caller, 'o', account, 't', string.format('%d', now), 'x', sealed)
+  redis.call('HSET', key('lane', office), 'ticket', ticket)
+  redis.call('HSET', bucket('requests', id), id, string.format('%s %s %d %s', fingerprint, office, ticket, keep))
+  for n = 1, #people, 16 do
+    local person = people:sub(n, n + 15)
+    redis.call('HSET', bucket('applicants', person), person, 'B' .. id .. owner)
+  end
+  redis.call('HINCRBY', bucket('accounts', owner), owner, party)
+  if redis.call('EXISTS', key('lease', office)) == 0 then
+    redis.call('ZADD', 'ready', 'NX', real_us(), office)
+  end
+  return { 'JOINED', ticket, waiting, counters.left }
+end
+
+local answers = { now }
+for i = 3, #ARGV, STRIDE do
+  answers[#answers + 1] = join(unpack(ARGV, i, i + STRIDE - 1))
+end
+return answers

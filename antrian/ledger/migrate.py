@@ -1,0 +1,25 @@
+"""Brings a database to the newest schema: the files of migrations/, in order, each once."""
+
+from importlib.resources import files
+
+import psycopg
+
+# Any number; the same for every Antrian, so that two migrations of one database wait for one another.
+_LOCK = 0x616E7472
+
+
+def migrate(database_url: str) -> list[str]:
+    """Applies the migrations that the database lacks, all in one transaction, and answers their names."""
+    applied = []
+    with psycopg.connect(database_url) as connection:
+        connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+        connection.execute(
+            "create table if not exists migration (name text primary key, applied_at timestamptz not null)"
+        )
+        known = {row[0] for row in connection.execute("select name from migration")}
+        for file in sorted(files(__package__).joinpath("migrations").iterdir(), key=lambda file: file.name):
+            if file.name.endswith(".sql") and file.name not in known:
+                connection.execute(file.read_bytes())
+                connection.execute("insert into migration values (%s, now())", [file.name])
+                applied.append(file.name)
+    return applied

@@ -1,0 +1,7 @@
+-- Creates the slots that an office lacks for the given days; slots that exist stay as they are.
+-- in: office, days (date[]), morning, afternoon (places).
+insert into slot (office_id, service_date, session, quota)
+select %(office)s, day, session, quota
+from unnest(%(days)b::date[]) as day
+cross join (values ('MORNING', %(morning)s::int), ('AFTERNOON', %(afternoon)s::int)) as split (session, quota)
+on conflict on constraint slot_once do nothing

@@ -1,0 +1,229 @@
+"""The workers' and operators' side of the ledger: record turns, open lanes, load offices."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psycopg
+from psycopg_pool import ConnectionPool
+
+from antrian.booking import Decision, Office, OutcomeReason, Province, Session, Slot, State
+from antrian.ledger import sql
+
+TURN_LIMIT = timedelta(seconds=2)
+"""After this long Postgres gives up a statement. Shorter than the lane's lease."""
+
+_log = logging.getLogger(__name__)
+
+
+class LedgerFenced(Exception):
+    """A newer drainer has written for this lane; nothing was written."""
+
+
+class LedgerGap(Exception):
+    """The turn does not follow what the ledger has of the lane; nothing was written, the lane has to be rebuilt."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRow:
+    """A slot as the ledger has it."""
+
+    slot: Slot
+    quota: int
+    taken: int
+    last_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class LaneRow:
+    """A lane as the ledger has it."""
+
+    token: int
+    last_ticket: int
+    epoch: int
+
+
+class LedgerRecorder:
+    """The writing statements. Raises psycopg.Error when Postgres cannot be reached."""
+
+    def __init__(self, database_url: str) -> None:
+        options = f"-c statement_timeout={TURN_LIMIT // timedelta(milliseconds=1)}"
+        self._pool = ConnectionPool(
+            database_url, min_size=1, max_size=2, kwargs={"options": options}, timeout=5, open=True
+        )
+
+    def __enter__(self) -> "LedgerRecorder":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._pool.close()
+
+    def record(self, office_id: str, token: int, decisions: Sequence[Decision]) -> str:
+        """Writes a turn in one transaction and answers what the ledger now says, one letter a decision.
+
+        K: its places are taken. R: it is rejected. D: the booking stands at another ticket. A decision that meets a
+        constraint is recorded as rejected, alone, and the others go on. Safe to repeat. Raises LedgerFenced, LedgerGap.
+        """
+        with self._pool.connection() as connection:
+            try:
+                return _record_turn(connection, office_id, token, decisions)
+            except (psycopg.IntegrityError, psycopg.DataError) as error:
+                _log.warning("turn of %s met %s: recording one by one", office_id, _constraint(error))
+                connection.rollback()
+            return _record_one_by_one(connection, office_id, token, decisions)
+
+    def open_lane(self, office_id: str, token: int) -> LaneRow:
+        """Raises the lane's token above every one issued before (at least to this), and commits it."""
+        with self._pool.connection() as connection:
+            row = connection.execute(sql("open_lane"), {"office": office_id, "token": token}).fetchone()
+        if row is None:
+            raise LookupError(f"the ledger has no office {office_id}")
+        return LaneRow(*row)
+
+    def plan_slots(self, office_id: str, days: Sequence[date], places: dict[Session, int]) -> None:
+        """Creates the slots that the office lacks on those days; those that exist keep their quota."""
+        morning, afternoon = places[Session.MORNING], places[Session.AFTERNOON]
+        with self._pool.connection() as connection:
+            connection.execute(
+                sql("plan_slots"),
+                {"office": office_id, "days": list(days), "morning": morning, "afternoon": afternoon},
+            )
+
+    def slots(self, office_id: str, since: date) -> list[SlotRow]:
+        """The slots of the office from that day on."""
+        with self._pool.connection() as connection:
+            rows = connection.execute(sql("slots"), {"office": office_id, "since": since}).fetchall()
+        return [SlotRow(Slot(day, Session(session)), *counts) for day, session, *counts in rows]
+
+    def offices(self) -> list[Office]:
+        """All offices, by id."""
+        with self._pool.connection() as connection:
+            return [office_of(row) for row in connection.execute(sql("offices"))]
+
+    def count_offices(self) -> int:
+        """How many offices there are."""
+        with self._pool.connection() as connection:
+            return len(connection.execute(sql("offices")).fetchall())
+
+    def upsert_offices(self, offices: Iterable[Office], provinces: Iterable[Province]) -> None:
+        """Adds or changes offices and provinces, all of them or none."""
+        with self._pool.connection() as connection, connection.cursor() as cursor:
+            cursor.executemany(sql("upsert_province"), [_named_zone(asdict(p), p.time_zone) for p in provinces])
+            cursor.executemany(sql("upsert_office"), [_named_zone(asdict(o), o.time_zone) for o in offices])
+
+    def set_clock(self, ahead: timedelta) -> None:
+        """Moves the service's time, forward only; for embedded stores. Raises ValueError when it would go back."""
+        with self._pool.connection() as connection:
+            done = connection.execute("update clock set ahead = %(ahead)s where ahead <= %(ahead)s", {"ahead": ahead})
+            if done.rowcount == 0:
+                raise ValueError("the service's clock can only be moved forward; `antrian reset` empties the stores")
+
+    def clock_ahead(self) -> timedelta:
+        """How far the service's time is ahead of real time."""
+        with self._pool.connection() as connection:
+            row = connection.execute("select ahead from clock").fetchone()
+        return row[0] if row else timedelta(0)
+
+
+def office_of(row: Sequence[Any]) -> Office:
+    """The office of a row of offices.sql."""
+    names, zone, rest = row[:5], row[5], row[6:]
+    return Office(*names, ZoneInfo(zone), *rest)
+
+
+def _named_zone(values: dict[str, Any], zone: ZoneInfo) -> dict[str, Any]:
+    return values | {"time_zone": zone.key}
+
+
+def _record_turn(connection: psycopg.Connection, office_id: str, token: int, decisions: Sequence[Decision]) -> str:
+    ids = [d.booking_id for d in decisions]
+    lane = {"office": office_id, "token": token, "first": decisions[0].ticket, "last": decisions[-1].ticket}
+    with connection.pipeline(), connection.transaction():
+        connection.execute(sql("fence"), lane)
+        connection.execute(sql("record"), lane | _columns(decisions))
+        outcomes = connection.execute(sql("outcomes"), {"booking_ids": ids})
+        state = connection.execute("select token, last_ticket from lane where office_id = %(office)s", lane)
+    _check_fence(office_id, lane, state.fetchone())
+    return _verdicts(office_id, decisions, outcomes.fetchall())
+
+
+def _record_one_by_one(
+    connection: psycopg.Connection, office_id: str, token: int, decisions: Sequence[Decision]
+) -> str:
+    ids = [d.booking_id for d in decisions]
+    lane = {"office": office_id, "token": token, "first": decisions[0].ticket, "last": decisions[-1].ticket}
+    with connection.transaction():
+        connection.execute(sql("fence"), lane)
+        for decision in decisions:
+            try:
+                with connection.transaction():
+                    connection.execute(sql("record"), lane | _columns([decision]))
+            except (psycopg.IntegrityError, psycopg.DataError) as error:
+                refused = replace(decision, state=State.REJECTED, reason=_refusal(error))
+                _log.error("%s ticket %d refused by %s", office_id, decision.ticket, _constraint(error))
+                connection.execute(sql("record"), lane | _columns([refused]))
+        outcomes = connection.execute(sql("outcomes"), {"booking_ids": ids}).fetchall()
+        state = connection.execute("select token, last_ticket from lane where office_id = %(office)s", lane).fetchone()
+    _check_fence(office_id, lane, state)
+    return _verdicts(office_id, decisions, outcomes)
+
+
+def _check_fence(office_id: str, lane: dict[str, Any], row: tuple[Any, ...] | None) -> None:
+    if row is None or row[0] > lane["token"]:
+        raise LedgerFenced(office_id)
+    if row != (lane["token"], lane["last"]):
+        raise LedgerGap(f"{office_id}: tickets {lane['first']} to {lane['last']} after {row[1]}")
+
+
+def _verdicts(office_id: str, decisions: Sequence[Decision], outcomes: Sequence[tuple[Any, ...]]) -> str:
+    said = {row[0]: row[1:] for row in outcomes}
+    verdicts = ""
+    for decision in decisions:
+        if decision.booking_id not in said:
+            raise LedgerGap(f"{office_id}: the ledger lacks ticket {decision.ticket} or its slot {decision.slot}")
+        office, ticket, state = said[decision.booking_id][:3]
+        if (office, ticket) != (office_id, decision.ticket):
+            verdicts += "D"
+        else:
+            verdicts += "R" if state == State.REJECTED else "K"
+    return verdicts
+
+
+def _columns(decisions: Sequence[Decision]) -> dict[str, list[Any]]:
+    """The arrays of record.sql."""
+    people = [(d, n, p) for d in decisions if d.state is State.CONFIRMED for n, p in enumerate(d.applicants)]
+    return {
+        "booking_id": [d.booking_id for d in decisions],
+        "ticket": [d.ticket for d in decisions],
+        "service_date": [d.slot.service_date for d in decisions],
+        "session": [d.slot.session.value for d in decisions],
+        "party_size": [d.party_size for d in decisions],
+        "state": [d.state.value for d in decisions],
+        "reason": [d.reason.value if d.reason else None for d in decisions],
+        "first_number": [d.first_number for d in decisions],
+        "caller": [d.caller for d in decisions],
+        "account": [d.account for d in decisions],
+        "accepted_at": [d.accepted_at for d in decisions],
+        "a_booking_id": [d.booking_id for d, _, _ in people],
+        "a_number": [(d.first_number or 0) + n for d, n, _ in people],
+        "a_key": [p.key for _, _, p in people],
+        "a_sealed": [p.sealed for _, _, p in people],
+    }
+
+
+def _constraint(error: psycopg.Error) -> str:
+    return error.diag.constraint_name or type(error).__name__
+
+
+def _refusal(error: psycopg.Error) -> OutcomeReason:
+    return {
+        "slot_taken_within_quota": OutcomeReason.SLOT_FULL,
+        "applicant_one_live_booking": OutcomeReason.ALREADY_BOOKED,
+    }.get(_constraint(error), OutcomeReason.INTERNAL)

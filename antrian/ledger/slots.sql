@@ -1,0 +1,5 @@
+-- The slots of an office from a day on. in: office, since. out: service_date, session, quota, taken, last_number.
+select service_date, session, quota, taken, last_number
+from slot
+where office_id = %(office)s and service_date >= %(since)s
+order by service_date, session desc

@@ -1,0 +1,237 @@
+"""policy.toml: read, checked strictly, turned into the plain Policy of booking.py."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import date, time
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
+
+import holidays
+from holidays.countries.indonesia import Indonesia
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from antrian.booking import Policy, Session, SessionHours
+
+SHIPPED = Path(__file__).with_name("policy.toml")
+HOLIDAY_YEARS = range(2024, 2036)
+_WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+
+
+class PolicyError(ValueError):
+    """The policy file is wrong; the message names each key and what is wrong with it."""
+
+
+def load_policy(path: Path | None = None) -> Policy:
+    """The policy of that file, by default of the one that is shipped.
+
+    Holidays are those that the installed `holidays` package knows for HOLIDAY_YEARS, with the file's corrections. It
+    knows joint leave only once the government has decreed it, and holidays by the moon of later years as estimates
+    ("perkiraan"): each autumn's decree (SKB 3 Menteri) needs a newer package or corrections.
+
+    Raises:
+        PolicyError: the file cannot be read or is wrong.
+    """
+    path = path or SHIPPED
+    try:
+        return _File.model_validate(tomllib.loads(path.read_text("utf-8"))).policy()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors()
+        )
+        raise PolicyError(f"{path}: {problems}") from None
+    except (OSError, ValueError) as error:
+        raise PolicyError(f"{path}: cannot be read: {error}") from error
+
+
+def _weekday(value: object) -> int:
+    if value not in _WEEKDAYS:
+        raise ValueError(f"must be one of {' '.join(_WEEKDAYS)}")
+    return _WEEKDAYS.index(value)
+
+
+def _clock(value: object) -> time:
+    if not isinstance(value, str) or not re.fullmatch("([01][0-9]|2[0-3]):[0-5][0-9]", value):
+        raise ValueError('must be a time of day like "14:00"')
+    return time.fromisoformat(value)
+
+
+def _moment_of_week(value: object) -> tuple[int, time]:
+    weekday, _, clock = value.partition(" ") if isinstance(value, str) else ("", "", "")
+    try:
+        return _weekday(weekday), _clock(clock)
+    except ValueError:
+        raise ValueError('must be a weekday and a time like "FRI 14:00"') from None
+
+
+def _zone(value: object) -> ZoneInfo:
+    try:
+        return ZoneInfo(value if isinstance(value, str) else "")
+    except (KeyError, ValueError, OSError):  # unknown; not a name; the name of a region
+        raise ValueError('must be an IANA time zone like "Asia/Jakarta"') from None
+
+
+def _day(value: object) -> date:
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError("must be a date like 2026-12-24") from None
+
+
+def _known_categories(value: list[str]) -> list[str]:
+    known = Indonesia.supported_categories
+    if unknown := sorted(set(value) - set(known)):
+        raise ValueError(f"unknown: {', '.join(unknown)}; must be of {', '.join(known)}")
+    return value
+
+
+_Clock = Annotated[time, BeforeValidator(_clock)]
+_MomentOfWeek = Annotated[tuple[int, time], BeforeValidator(_moment_of_week)]
+_Dated = dict[Annotated[date, BeforeValidator(_day)], Annotated[str, Field(min_length=1)]]
+_Distance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Radius = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class _Window(_Table):
+    opens: _MomentOfWeek
+    closes: _MomentOfWeek
+    time_zone: Annotated[ZoneInfo, BeforeValidator(_zone)]
+    horizon_weeks: int = Field(ge=1, le=8)
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        # Two different moments of a week are less than a week apart, so windows never overlap.
+        if self.opens == self.closes:
+            raise ValueError("opens and closes must differ")
+        return self
+
+
+class _Service(_Table):
+    weekdays: list[Annotated[int, BeforeValidator(_weekday)]] = Field(min_length=1)
+    holiday_categories: Annotated[list[str], AfterValidator(_known_categories)]
+    holidays_added: _Dated
+    holidays_removed: _Dated
+
+    @model_validator(mode="after")
+    def _one_correction_a_day(self) -> Self:
+        if both := self.holidays_added.keys() & self.holidays_removed.keys():
+            raise ValueError(f"holidays_added and holidays_removed both have {', '.join(map(str, sorted(both)))}")
+        return self
+
+    def holidays(self) -> Mapping[date, str]:
+        # Without categories the package would take its default ones.
+        known = (
+            holidays.country_holidays("ID", categories=self.holiday_categories, language="id", years=HOLIDAY_YEARS)
+            if self.holiday_categories
+            else {}
+        )
+        return {day: name for day, name in known.items() if day not in self.holidays_removed} | self.holidays_added
+
+
+class _Hours(_Table):
+    starts: _Clock
+    ends: _Clock
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if self.starts >= self.ends:
+            raise ValueError("starts must be before ends")
+        return self
+
+
+class _Sessions(_Table):
+    MORNING: _Hours
+    AFTERNOON: _Hours
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.MORNING.ends > self.AFTERNOON.starts:
+            raise ValueError("MORNING must end before AFTERNOON starts")
+        return self
+
+
+class _Quota(_Table):
+    morning_percent: int = Field(ge=0, le=100)
+
+
+class _Province(_Table):
+    rule: Literal["device_location", "any"]
+    border_tolerance_m: _Radius
+    coarsest_accuracy_m: _Radius
+    coast_km: _Distance
+    nearby_km: _Distance
+
+    @model_validator(mode="after")
+    def _something_is_fine_enough(self) -> Self:
+        if self.coarsest_accuracy_m < self.border_tolerance_m:
+            raise ValueError("coarsest_accuracy_m must be at least border_tolerance_m")
+        return self
+
+
+class _Bar(_Table):
+    days: int = Field(ge=0, le=3660)
+
+
+class _Party(_Table):
+    people: int = Field(ge=1, le=20)
+    account_people: int
+
+    @model_validator(mode="after")
+    def _an_account_can_book_a_party(self) -> Self:
+        if self.account_people < self.people:
+            raise ValueError("account_people must be at least people")
+        return self
+
+
+class _Lane(_Table):
+    bound: int = Field(ge=1, le=1_000_000)
+
+
+class _Requests(_Table):
+    remembered_days: int = Field(ge=1, le=366)
+
+
+class _File(_Table):
+    version: Literal[1]
+    window: _Window
+    service: _Service
+    sessions: _Sessions
+    quota: _Quota
+    province: _Province
+    bar: _Bar
+    party: _Party
+    lane: _Lane
+    requests: _Requests
+
+    def policy(self) -> Policy:
+        return Policy(
+            opens_weekday=self.window.opens[0],
+            opens_time=self.window.opens[1],
+            closes_weekday=self.window.closes[0],
+            closes_time=self.window.closes[1],
+            window_zone=self.window.time_zone,
+            service_weekdays=frozenset(self.service.weekdays),
+            horizon_weeks=self.window.horizon_weeks,
+            holidays=self.service.holidays(),
+            sessions={
+                Session.MORNING: SessionHours(self.sessions.MORNING.starts, self.sessions.MORNING.ends),
+                Session.AFTERNOON: SessionHours(self.sessions.AFTERNOON.starts, self.sessions.AFTERNOON.ends),
+            },
+            morning_percent=self.quota.morning_percent,
+            device_location=self.province.rule == "device_location",
+            border_tolerance_m=self.province.border_tolerance_m,
+            coarsest_accuracy_m=self.province.coarsest_accuracy_m,
+            coast_km=self.province.coast_km,
+            nearby_km=self.province.nearby_km,
+            bar_days=self.bar.days,
+            party_people=self.party.people,
+            account_people=self.party.account_people,
+            lane_bound=self.lane.bound,
+            remembered_days=self.requests.remembered_days,
+        )

@@ -1,0 +1,204 @@
+"""Everything on one machine: the stores, the server and the workers, as `antrian up`, the demo and the tests run it."""
+
+import base64
+import json
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from antrian.child import Child, EmbeddedError, hold
+from antrian.embedded import EmbeddedStores, sync_folder
+from antrian.ledger.migrate import migrate
+from antrian.ledger.recorder import LedgerRecorder
+from antrian.offices import load_offices
+
+FIRST_PORT = 7700
+_PORTS = range(FIRST_PORT, 32768)  # above lie the ephemeral ports: any client may have one at any moment
+
+
+class Stack:
+    """A running Antrian on this machine, its data, secrets and logs below `folder`.
+
+    As a context manager it gives everything ready, and drains and stops it in the end. It uses the servers of redis_url
+    and database_url (both or neither), else its own. `clock` moves the service's time there, forward only. `port` is for
+    gRPC; when not given, 7700 or the next free one. Raises EmbeddedError, and what the ledger raises.
+
+    address is where gRPC is served; environment what a program needs to take part (ANTRIAN_*); folder/run.json has the
+    addresses and pids for other tools while it runs.
+    """
+
+    _server = ("-m", "server")
+    _workers = ("-m", "workers")
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        clock: datetime | None = None,
+        port: int | None = None,
+        workers: int = 2,
+        redis_url: str | None = None,
+        database_url: str | None = None,
+    ) -> None:
+        if (redis_url is None) != (database_url is None):
+            raise ValueError("give redis_url and database_url, or neither")
+        self.folder = folder.absolute()
+        self.address = ""
+        self.environment: dict[str, str] = {}
+        self.pids: dict[str, int] = {}
+        self._clock, self._port, self._count = clock, port, workers
+        self._redis_url, self._database_url = redis_url, database_url
+        self._children: list[Child] = []
+        self._undo = ExitStack()
+
+    def __enter__(self) -> "Stack":
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Starts everything and waits until it serves. Call it in the main thread: see Child."""
+        with ExitStack() as undo:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                # SIGTERM as Ctrl-C, and both also where a script's `&` made them ignored.
+                undo.callback(signal.signal, number, signal.signal(number, signal.default_int_handler))
+            redis_url, database_url, lock = self._stores(undo)
+            port, claim = _reserve_port(self._port)
+            undo.enter_context(claim)
+            self.address = f"127.0.0.1:{port}"
+            rq_redis_url = (self._redis_url and os.environ.get("ANTRIAN_RQ_REDIS_URL")) or redis_url
+            self.environment = {
+                **_keys(self.folder / "secrets.json"),
+                **{name: value for name, value in os.environ.items() if name.startswith("ANTRIAN_")},
+                "ANTRIAN_REDIS_URL": redis_url,
+                "ANTRIAN_RQ_REDIS_URL": rq_redis_url,
+                "ANTRIAN_DATABASE_URL": database_url,
+                "ANTRIAN_LISTEN": self.address,
+                "ANTRIAN_EMBEDDED": "1",
+                "ANTRIAN_WORKER_PROCESSES": str(self._count),
+            }
+            self._prepare_ledger(database_url)
+            self._start_programs(undo, lock)
+            self.pids = {"antrian": os.getpid()} | {child.name: child.process.pid for child in self._children}
+            facts = {
+                "grpc": self.address,
+                "http": None,
+                "redis": redis_url,
+                "rq_redis": rq_redis_url,
+                "database": database_url,
+                "pids": self.pids,
+            }
+            _write(self.folder / "run.json", facts)
+            undo.callback((self.folder / "run.json").unlink, missing_ok=True)
+            self._undo = undo.pop_all()
+
+    def stop(self) -> None:
+        """Stops everything, the server first, so that who waits for an outcome still gets it. Safe to repeat."""
+        self._undo.close()
+        self._children = []
+
+    def wait(self) -> None:
+        """Returns when SIGINT or SIGTERM asks for a stop; raises EmbeddedError when a part has died.
+
+        From start to stop both signals are KeyboardInterrupt, wherever they arrive; a second one hurries the stop.
+        """
+        with suppress(KeyboardInterrupt):
+            while True:
+                for child in self._children:
+                    child.check()
+                time.sleep(0.2)
+
+    def _stores(self, undo: ExitStack) -> tuple[str, str, int]:
+        """The addresses of the stores, and the lock for the children."""
+        if self._redis_url and self._database_url:
+            return self._redis_url, self._database_url, undo.enter_context(hold(self.folder))
+        stores = undo.enter_context(EmbeddedStores(self.folder))
+        self._children = list(stores.children)
+        return stores.redis_url, stores.database_url, stores.lock
+
+    def _prepare_ledger(self, database_url: str) -> None:
+        migrate(database_url)
+        with LedgerRecorder(database_url) as ledger:
+            if ledger.count_offices() == 0:
+                ledger.upsert_offices(load_offices())
+            if self._clock is not None:
+                ledger.set_clock(self._clock - datetime.now(UTC))
+
+    def _start_programs(self, undo: ExitStack, lock: int) -> None:
+        ready = self.folder / "server.ready"
+        for left in (ready, self.folder / "run.json"):
+            left.unlink(missing_ok=True)
+
+        def program(name: str, command: tuple[str, ...], dies_by: str, more: dict[str, str]) -> Child:
+            child = Child(
+                name,
+                # -P: whatever folder we are called in, its `server` is not ours.
+                [sys.executable, "-P", *command],
+                log=self.folder / f"log/{name}.log",
+                lock=lock,
+                environment=os.environ | self.environment | more,
+                dies_by=dies_by,
+            )
+            undo.callback(child.stop)
+            self._children.append(child)
+            return child
+
+        # Callbacks run backwards: the server is stopped before the workers. The workers' own processes do not have our
+        # lock, so their parent is asked to end rather than killed: it goes last.
+        program("workers", self._workers, "TERM", {})
+        server = program("server", self._server, "KILL", {"ANTRIAN_READY_FILE": str(ready)})
+        server.wait_until(ready.exists)
+        undo.callback(ready.unlink, missing_ok=True)
+        for child in self._children:
+            child.check()
+
+
+def _reserve_port(wanted: int | None) -> tuple[int, socket.socket]:
+    """A free TCP port on loopback, and what keeps other stacks from it as long as it is open."""
+    for port in _PORTS if wanted is None else (wanted,):
+        if claim := _claim(port):
+            return port, claim
+    raise EmbeddedError(f"port {wanted} is taken" if wanted else "no port is free")
+
+
+def _claim(port: int) -> socket.socket | None:
+    # Servers may share a port unasked (SO_REUSEPORT), and ours binds only later. So an abstract unix socket, which the
+    # kernel drops with us, says whose it is; binding shows whether any other program listens there.
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0antrian.{port}")
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # our own that just ended does not count
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        claim.close()
+        return None
+    return claim
+
+
+def _keys(file: Path) -> dict[str, str]:
+    """The secrets of this folder, made once: without them, what is in the stores can never be read again."""
+    if not file.exists():
+        _write(file, {name: base64.b64encode(secrets.token_bytes(32)).decode() for name in ("hash_key", "seal_key")})
+    keys = json.loads(file.read_text())
+    return {"ANTRIAN_HASH_KEY": keys["hash_key"], "ANTRIAN_SEAL_KEY": keys["seal_key"]}
+
+
+def _write(file: Path, content: object) -> None:
+    """Writes JSON for our eyes only: all of it or nothing, and on disk before it returns."""
+    new = file.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as output:
+        json.dump(content, output, indent=2)
+        output.flush()
+        os.fsync(output.fileno())
+    new.replace(file)
+    sync_folder(file.parent)

@@ -1,0 +1,111 @@
+"""`python -m server`: answers calls until SIGTERM or SIGINT, then drains within ten seconds."""
+
+import argparse
+import asyncio
+import signal
+import sys
+
+import grpc
+import uvloop
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from antrian.identity import Keys
+from antrian.lane.front import LaneFront
+from antrian.ledger.reader import LedgerReader
+from antrian.policy import PolicyError, load_policy
+from antrian.process import log_to_stderr
+from antrian.settings import Settings, SettingsError, load_settings
+from antrian.v1 import booking_service_pb2
+from server.admission import Admission
+from server.auth import Callers, CallersFileError
+from server.booking_service import BookingService
+from server.bookings import Bookings
+from server.catalog import Catalog
+from server.gate import MESSAGE_LIMIT, Gate
+
+_GRACE = 8.0
+_BOOKING_SERVICE = booking_service_pb2.DESCRIPTOR.services_by_name["BookingService"]
+
+
+async def serve(settings: Settings) -> None:
+    """Serves until a signal comes. The health service says SERVING while both stores answer."""
+    policy, callers = load_policy(settings.policy_file), Callers(settings.callers_file)
+    front = LaneFront(
+        settings.redis_url,
+        lane_bound=policy.lane_bound,
+        account_people=policy.account_people,
+        remembered=policy.remembered,
+        gather_for=settings.gather_for,
+    )
+    ledger = LedgerReader(settings.database_url)
+    catalog = Catalog(policy, front, ledger)
+    admission = Admission(catalog, Keys(settings.hash_key, settings.seal_key))
+    service = BookingService(catalog, front, admission, Bookings(catalog, front, ledger))
+
+    server = grpc.aio.server(
+        options=[
+            # One byte more than we take would cut the clear answer that the gate gives.
+            ("grpc.max_receive_message_length", 8 * MESSAGE_LIMIT),
+            # Two servers on one port by mistake would share its calls.
+            ("grpc.so_reuseport", 0),
+        ]
+    )
+    health_servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    server.add_generic_rpc_handlers((Gate(callers).handlers(_BOOKING_SERVICE, service),))
+    names = [_BOOKING_SERVICE.full_name, health.SERVICE_NAME]
+    if settings.reflection or settings.embedded:
+        reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
+    statuses = health_pb2.HealthCheckResponse
+
+    loop = asyncio.get_running_loop()
+    pending: set[asyncio.Task[None]] = set()
+
+    def changed(ready: bool) -> None:
+        status = statuses.SERVING if ready else statuses.NOT_SERVING
+        for name in ("", _BOOKING_SERVICE.full_name):
+            task = loop.create_task(health_servicer.set(name, status))
+            pending.add(task)
+            task.add_done_callback(pending.discard)
+        if ready and settings.ready_file:
+            settings.ready_file.write_text(settings.listen)
+
+    changed(False)
+    await front.start()
+    await ledger.start()
+    server.add_insecure_port(settings.listen)
+    await server.start()
+    freshener = loop.create_task(catalog.keep_fresh(changed))
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+    await health_servicer.enter_graceful_shutdown()
+    freshener.cancel()
+    await server.stop(_GRACE)
+    await front.close()
+    await ledger.close()
+
+
+def main() -> int:
+    """Runs until a signal comes; exits 2 when the settings are wrong, 1 when the port cannot be had."""
+    argparse.ArgumentParser(
+        "python -m server", description="Answer gRPC calls. Settings come from ANTRIAN_* in the environment."
+    ).parse_args()
+    try:
+        settings = load_settings()
+        log_to_stderr(settings.log_level)
+        uvloop.run(serve(settings))
+    except (SettingsError, PolicyError, CallersFileError) as error:
+        print(f"server: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        print(f"server: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

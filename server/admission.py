@@ -1,0 +1,129 @@
+"""From a RequestBooking message to a checked JoinRequest, or a clear refusal. Nothing here touches a store."""
+
+import re
+from collections.abc import Sequence
+from uuid import UUID
+
+from antrian import rules
+from antrian.booking import Office, Person, SealedApplicant, Session, Slot
+from antrian.errors import AntrianError, Reason, Text, invalid
+from antrian.identity import Keys, check_party
+from antrian.lane.front import JoinRequest
+from antrian.v1.booking_service_pb2 import RequestBookingRequest
+from antrian.v1.messages_pb2 import Location
+from antrian.v1.messages_pb2 import Session as WireSession
+from server.auth import Caller
+from server.catalog import Catalog, parse_day
+
+SESSIONS = {
+    WireSession.SESSION_MORNING: Session.MORNING,
+    WireSession.SESSION_AFTERNOON: Session.AFTERNOON,
+}
+_UUID = re.compile("[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+_ACCOUNT = re.compile(r"(?!.*[0-9]{16})[A-Za-z0-9._:@-]{1,64}")
+
+
+class Admission:
+    """Checks requests against the catalog and replaces their people by keys and seals."""
+
+    def __init__(self, catalog: Catalog, keys: Keys) -> None:
+        self._catalog = catalog
+        self._keys = keys
+        self._nik_codes = frozenset(province.nik_code for province in catalog.provinces.values())
+
+    def admit(self, request: RequestBookingRequest, caller: Caller) -> JoinRequest:
+        """The request as the line takes it.
+
+        Raises what is wrong whenever it is asked (a malformed field, an unknown office). What depends on the day or on
+        where the person is becomes the verdict, which a request that is known already does not meet.
+        """
+        request_id = check_uuid(request.request_id, "request_id")
+        check_account(request.account)
+        office = self._catalog.office(request.office_id)
+        day = parse_day(request.service_date)
+        if day is None:
+            raise invalid("service_date", "tanggal harus berbentuk TTTT-BB-HH", "must be a date, YYYY-MM-DD")
+        session = SESSIONS.get(request.session)
+        if session is None:
+            raise invalid("session", "pilih sesi pagi atau siang", "must be SESSION_MORNING or SESSION_AFTERNOON")
+        people = [Person(applicant.nik, applicant.full_name) for applicant in request.applicants]
+        check_party(self._catalog.policy, people, self._nik_codes)
+        verdict = self._catalog.refuse_day(day) or self._judge_place(request, office, caller)
+
+        slot = Slot(day, session)
+        booking_id = self._keys.booking_id(caller.name, request_id)
+        applicant_keys = [self._keys.applicant_key(person.nik) for person in people]
+        return JoinRequest(
+            booking_id=booking_id,
+            fingerprint=self._keys.fingerprint(office.office_id, slot, applicant_keys),
+            owner=self._keys.owner(caller.name, request.account),
+            caller=caller.name,
+            account=request.account,
+            office_id=office.office_id,
+            slot=slot,
+            windows=self._catalog.windows_of(day),
+            applicants=tuple(
+                SealedApplicant(key, self._keys.seal(booking_id, key, person))
+                for key, person in zip(applicant_keys, people, strict=True)
+            ),
+            verdict=verdict,
+        )
+
+    def _judge_place(self, request: RequestBookingRequest, office: Office, caller: Caller) -> AntrianError | None:
+        which = request.WhichOneof("whereabouts")
+        if which is None:
+            raise location_missing()
+        if which == "location":
+            try:
+                provinces = self.locate(request.location)
+            except AntrianError as refusal:
+                if refusal.reason is Reason.INVALID_FIELD:
+                    raise
+                return refusal
+        else:
+            provinces = (check_province(self._catalog, request.province_code),)
+            if not caller.vouches:
+                return AntrianError(Reason.LOCATION_REQUIRED, field="location")
+        return rules.judge_province(self._catalog.policy, office.province_code, provinces)
+
+    def locate(self, location: Location) -> Sequence[str]:
+        """The province(s) of a location, nearest first; raises what makes it useless."""
+        accuracy = location.accuracy_m if location.HasField("accuracy_m") else None
+        return self._catalog.map.whereabouts(location.latitude, location.longitude, accuracy, self._catalog.policy)
+
+
+def check_uuid(text: str, field: str) -> UUID:
+    """The UUID, or INVALID_FIELD."""
+    if not _UUID.fullmatch(text):
+        raise invalid(
+            field,
+            "harus UUID, misalnya 6f1c2d34-5a6b-4c7d-8e9f-0a1b2c3d4e5f",
+            "must be a UUID such as 6f1c2d34-5a6b-4c7d-8e9f-0a1b2c3d4e5f",
+        )
+    return UUID(text)
+
+
+def check_account(account: str) -> None:
+    """Raises INVALID_FIELD unless it can name an account; a NIK may not."""
+    if not _ACCOUNT.fullmatch(account):
+        raise invalid(
+            "account",
+            "harus 1 sampai 64 huruf, angka atau . _ : @ - dan tidak memuat NIK",
+            "must be 1 to 64 of A-Z a-z 0-9 . _ : @ - without 16 digits in a row",
+        )
+
+
+def check_province(catalog: Catalog, code: str) -> str:
+    """The province's code, or INVALID_FIELD."""
+    if code not in catalog.provinces:
+        raise invalid("province_code", "kode provinsi ISO 3166-2, misalnya ID-JK", "must be ISO 3166-2, such as ID-JK")
+    return code
+
+
+def location_missing() -> AntrianError:
+    """The refusal of a request that does not say where the person is."""
+    return AntrianError(
+        Reason.INVALID_FIELD,
+        field="location",
+        problem=Text("sertakan lokasi perangkat atau kode provinsi", "give the device's location or a province_code"),
+    )

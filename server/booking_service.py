@@ -1,0 +1,153 @@
+"""antrian.v1.BookingService: what each rpc does."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID
+
+from antrian import rules
+from antrian.booking import Slot
+from antrian.errors import AntrianError, Reason, invalid
+from antrian.lane.front import Joined, Known, LaneFront
+from antrian.v1 import booking_service_pb2 as wire
+from antrian.v1 import messages_pb2
+from server import resources
+from server.admission import Admission, check_account, check_uuid
+from server.auth import CALLER
+from server.bookings import Bookings
+from server.catalog import Catalog
+from server.gate import Context, explain, wants_english
+
+_BATCH = 200
+_LONGEST_WAIT = timedelta(seconds=60)
+_RETRY = timedelta(seconds=1)
+# A lane at its bound drains thousands a second; who comes back after this finds room.
+_LANE_FULL_RETRY = timedelta(seconds=10)
+
+
+class BookingService:
+    """Offices, quota, requests and bookings. Refusals are AntrianErrors; the gate turns them into statuses."""
+
+    def __init__(self, catalog: Catalog, front: LaneFront, admission: Admission, bookings: Bookings) -> None:
+        self._catalog = catalog
+        self._front = front
+        self._admission = admission
+        self._bookings = bookings
+
+    async def GetQuota(self, request: wire.GetQuotaRequest, context: Context) -> wire.GetQuotaResponse:  # noqa: N802
+        """What is left at an office in the current or next window."""
+        office = self._catalog.office(request.office_id)
+        window, now = self._catalog.window()
+        policy = self._catalog.policy
+        slots = [Slot(day, session) for day in window.dates for session in policy.sessions]
+        as_of, [counters] = await self._front.quota([office.office_id], slots)
+        if None in counters:
+            raise AntrianError(Reason.LANE_CLOSED, retry_after=_RETRY)
+        response = wire.GetQuotaResponse(
+            office_id=office.office_id,
+            window=resources.window(window, now),
+            closed_days=[
+                messages_pb2.ClosedDay(date=day.isoformat(), name=name)
+                for day, name in rules.closed_days(policy, window).items()
+            ],
+            as_of=resources.timestamp(as_of),
+        )
+        for slot, places in zip(slots, counters, strict=True):
+            assert places is not None
+            starts, ends = rules.session_times(policy, office.time_zone, slot)
+            response.slots.add(
+                service_date=slot.service_date.isoformat(),
+                session=resources.session(slot.session),
+                quota=places.quota,
+                left=places.left,
+                starts_at=resources.timestamp(starts),
+                ends_at=resources.timestamp(ends),
+            )
+        return response
+
+    async def RequestBooking(  # noqa: N802
+        self, request: wire.RequestBookingRequest, context: Context
+    ) -> wire.RequestBookingResponse:
+        """Takes a place in the office's line."""
+        return wire.RequestBookingResponse(booking=await self._request(request))
+
+    async def BatchRequestBooking(  # noqa: N802
+        self, request: wire.BatchRequestBookingRequest, context: Context
+    ) -> wire.BatchRequestBookingResponse:
+        """Takes places for many requests; each has its own answer."""
+        if not request.requests:
+            raise invalid("requests", "sertakan sedikitnya satu permintaan", "must have at least one request")
+        if len(request.requests) > _BATCH:
+            raise AntrianError(Reason.TOO_LARGE, field="requests", limit=str(_BATCH))
+        english = wants_english(context)
+
+        async def one(item: wire.RequestBookingRequest) -> wire.BatchRequestBookingResult:
+            try:
+                return wire.BatchRequestBookingResult(booking=await self._request(item))
+            except Exception as error:  # one bad item harms no other
+                _, status = explain(error, "BatchRequestBooking", english=english)
+                return wire.BatchRequestBookingResult(error=status)
+
+        return wire.BatchRequestBookingResponse(results=await asyncio.gather(*map(one, request.requests)))
+
+    async def GetBooking(self, request: wire.GetBookingRequest, context: Context) -> wire.GetBookingResponse:  # noqa: N802
+        """A booking, at once or as soon as it is decided."""
+        booking_id, account = self._whose(request.booking_id, request.account)
+        if not request.HasField("wait"):
+            booking = await self._bookings.find(booking_id, CALLER.get().name, account)
+            return wire.GetBookingResponse(booking=booking)
+        wait = request.wait.ToTimedelta()
+        if not timedelta(0) <= wait <= _LONGEST_WAIT:
+            raise invalid("wait", "harus 0 sampai 60 detik", "must be 0 to 60 s")
+        response = wire.GetBookingResponse()
+        async for booking in self._bookings.watch(booking_id, CALLER.get().name, account, at_most=wait):
+            response = wire.GetBookingResponse(booking=booking)
+        return response
+
+    async def WatchBooking(  # noqa: N802
+        self, request: wire.WatchBookingRequest, context: Context
+    ) -> AsyncIterator[wire.WatchBookingResponse]:
+        """A booking after each change, until it is decided."""
+        booking_id, account = self._whose(request.booking_id, request.account)
+        async for booking in self._bookings.watch(booking_id, CALLER.get().name, account):
+            yield wire.WatchBookingResponse(booking=booking)
+
+    def _whose(self, booking_id: str, account: str) -> tuple[UUID, str]:
+        check_account(account)
+        return check_uuid(booking_id, "booking_id"), account
+
+    async def _request(self, request: wire.RequestBookingRequest) -> messages_pb2.Booking:
+        ask = self._admission.admit(request, CALLER.get())
+        answer = await self._front.join(ask)
+        if isinstance(answer, Joined):
+            return resources.joined_booking(ask, answer)
+        if isinstance(answer, Known):
+            try:
+                return await self._bookings.find(ask.booking_id, ask.caller, ask.account)
+            except AntrianError as error:  # the same request_id and content, but for another account
+                raise AntrianError(Reason.REQUEST_ID_REUSED, field="request_id") from error
+        if ask.verdict and answer.reason == ask.verdict.reason:
+            raise ask.verdict
+        if answer.reason == "WINDOW":
+            refusal = rules.refuse_window(self._catalog.policy, ask.slot.service_date, answer.at)
+            raise refusal or AntrianError(Reason.STORE_UNAVAILABLE, retry_after=_RETRY)
+        raise self._refusal(Reason(answer.reason), answer.applicant, answer.detail)
+
+    def _refusal(self, reason: Reason, applicant: int, detail: bytes) -> AntrianError:
+        match reason:
+            case Reason.BARRED:
+                return AntrianError(reason, field=f"applicants[{applicant}]", last_day=detail.decode())
+            case Reason.ALREADY_BOOKED:
+                refusal = AntrianError(reason, field=f"applicants[{applicant}]")
+                if detail:
+                    refusal.metadata["booking_id"] = str(UUID(bytes=detail))
+                return refusal
+            case Reason.ACCOUNT_LIMIT:
+                limit = str(self._catalog.policy.account_people)
+                return AntrianError(reason, field="account", limit=limit, live=detail.decode())
+            case Reason.REQUEST_ID_REUSED:
+                return AntrianError(reason, field="request_id")
+            case Reason.LANE_FULL:
+                return AntrianError(reason, retry_after=_LANE_FULL_RETRY, waiting=detail.decode())
+            case _:
+                return AntrianError(reason, retry_after=_RETRY)

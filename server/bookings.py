@@ -1,0 +1,102 @@
+"""Reading a booking, wherever it is, and waiting for its outcome."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from antrian import rules
+from antrian.booking import OutcomeReason, Slot
+from antrian.errors import AntrianError, Reason
+from antrian.lane.front import LaneFront, Waiting
+from antrian.ledger.reader import LedgerReader, RecordedBooking
+from antrian.v1 import messages_pb2 as wire
+from server import resources
+from server.catalog import Catalog
+
+_LOOK_AGAIN = 1.0
+
+
+class Bookings:
+    """Bookings as their owners may see them."""
+
+    def __init__(self, catalog: Catalog, front: LaneFront, ledger: LedgerReader) -> None:
+        self._catalog = catalog
+        self._front = front
+        self._ledger = ledger
+
+    async def find(self, booking_id: UUID, caller: str, account: str) -> wire.Booking:
+        """The booking as it is now. Raises BOOKING_NOT_FOUND, also when it is another caller's or account's."""
+        found = await self._find(booking_id)
+        if isinstance(found, tuple):
+            as_of, waiting = found
+            if (waiting.entry.caller, waiting.entry.account) == (caller, account):
+                return resources.waiting_booking(waiting, as_of)
+        elif found and (found.caller, found.account) == (caller, account):
+            return resources.recorded_booking(found, await self._alternatives(found))
+        raise AntrianError(Reason.BOOKING_NOT_FOUND, field="booking_id")
+
+    async def watch(
+        self, booking_id: UUID, caller: str, account: str, *, at_most: timedelta | None = None
+    ) -> AsyncIterator[wire.Booking]:
+        """The booking now and after each change, until it is decided or the time is over."""
+        loop = asyncio.get_running_loop()
+        ends = None if at_most is None else loop.time() + at_most.total_seconds()
+        before, office_id = None, ""
+        while True:
+            # The turn is asked for before the booking is read, so that one that settles in between is heard.
+            turn = self._front.next_turn(office_id) if office_id else None
+            booking = await self.find(booking_id, caller, account)
+            if booking.state != wire.BOOKING_STATE_PENDING or before is None or _news(before, booking):
+                yield booking
+            if booking.state != wire.BOOKING_STATE_PENDING or (ends and loop.time() >= ends):
+                return
+            before, office_id = booking, booking.office_id
+            if turn:
+                # Jitter, so that a thousand watchers do not look at once. Also the net when a message was lost.
+                limit = _LOOK_AGAIN * random.uniform(0.8, 1.2)  # noqa: S311
+                await self._settled(turn, office_id, booking.ticket, min(limit, ends - loop.time()) if ends else limit)
+
+    async def _settled(self, turn: "asyncio.Future[int]", office_id: str, ticket: int, within: float) -> None:
+        """Returns when the ticket's turn has settled, or after so many seconds."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + within
+        while (left := ends - loop.time()) > 0:
+            done, _ = await asyncio.wait([turn], timeout=left)
+            if not done or turn.result() >= ticket:
+                return
+            turn = self._front.next_turn(office_id)
+
+    async def _find(self, booking_id: UUID) -> tuple[datetime, Waiting] | RecordedBooking | None:
+        for _ in range(2):  # it may move from the lane to the ledger between the two looks
+            as_of, waiting = await self._front.look(booking_id)
+            if waiting:
+                return as_of, waiting
+            recorded = await self._ledger.booking(booking_id)
+            if recorded:
+                return recorded
+        return None
+
+    async def _alternatives(self, booking: RecordedBooking) -> list[rules.Choice]:
+        """Where there is room for a party that found its slot full, while its window is open."""
+        window, now = self._catalog.window()
+        office = self._catalog.offices.get(booking.office_id)
+        if booking.reason is not OutcomeReason.SLOT_FULL or office is None or not window.contains(now):
+            return []
+        if booking.slot.service_date not in window.dates:
+            return []
+        slots = [Slot(day, session) for day in window.dates for session in self._catalog.policy.sessions]
+        offices = [office.office_id, *self._catalog.neighbours(office, 4)]
+        _, counters = await self._front.quota(offices, slots)
+        choices = [
+            rules.Choice(office_id, slot, places.left)
+            for office_id, of_office in zip(offices, counters, strict=True)
+            for slot, places in zip(slots, of_office, strict=True)
+            if places
+        ]
+        return rules.alternatives(booking.office_id, booking.slot, booking.party_size, choices)
+
+
+def _news(before: wire.Booking, now: wire.Booking) -> bool:
+    return (before.ahead, before.places_left) != (now.ahead, now.places_left)

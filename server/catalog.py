@@ -1,0 +1,94 @@
+"""What a server keeps in memory: the offices, the policy, the map, and the service's time. Refreshed as it changes."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+
+import psycopg
+import psycopg_pool
+from antrian.provinces import ProvinceMap, distance_km, load_provinces
+from redis.exceptions import RedisError
+
+from antrian import rules
+from antrian.booking import Office, Policy, Window
+from antrian.errors import AntrianError, Reason
+from antrian.lane.front import LaneFront
+from antrian.ledger.reader import LedgerReader
+
+_REFRESH = 2.0
+_log = logging.getLogger(__name__)
+
+
+class Catalog:
+    """Offices by id, provinces by code, and the clock. ready tells whether both stores answered lately."""
+
+    def __init__(self, policy: Policy, front: LaneFront, ledger: LedgerReader) -> None:
+        self.policy = policy
+        self.provinces = load_provinces()
+        self.map = ProvinceMap()
+        self.offices: dict[str, Office] = {}
+        self.ready = False
+        self._front = front
+        self._ledger = ledger
+        self._ahead = timedelta(0)
+        self._window: Window | None = None
+        self.windows_of = lru_cache(maxsize=1024)(lambda day: rules.windows_of(policy, day))
+        self.refuse_day = lru_cache(maxsize=1024)(lambda day: rules.refuse_day(policy, day))
+
+    def now(self) -> datetime:
+        """The service's time, in UTC."""
+        return datetime.now(UTC) + self._ahead
+
+    def office(self, office_id: str) -> Office:
+        """The office; raises OFFICE_NOT_FOUND."""
+        office = self.offices.get(office_id)
+        if office is None:
+            raise AntrianError(Reason.OFFICE_NOT_FOUND, field="office_id")
+        return office
+
+    def neighbours(self, office: Office, most: int) -> list[str]:
+        """The ids of the nearest other offices of the office's province."""
+        others = [o for o in self.offices.values() if o.province_code == office.province_code and o != office]
+        others.sort(key=lambda o: distance_km(office.latitude, office.longitude, o.latitude, o.longitude))
+        return [o.office_id for o in others[:most]]
+
+    def window(self) -> tuple[Window, datetime]:
+        """The window that is open, or the next one, and now."""
+        now = self.now()
+        if self._window is None or now >= self._window.closes_at:
+            self._window = rules.next_window(self.policy, now)
+        return self._window, now
+
+    async def refresh(self) -> None:
+        """Reads the stores once."""
+        await self._front.ping()
+        self._ahead = await self._front.clock_ahead()
+        self.offices = {office.office_id: office for office in await self._ledger.offices()}
+
+    async def keep_fresh(self, changed: Callable[[bool], object]) -> None:
+        """Refreshes until cancelled; calls changed when the stores go away or come back."""
+        while True:
+            try:
+                async with asyncio.timeout(5):
+                    await self.refresh()
+                ready = bool(self.offices)
+            except (RedisError, psycopg.Error, psycopg_pool.PoolTimeout, OSError, TimeoutError) as error:
+                _log.warning("a store does not answer: %s", error)
+                ready = False
+            if ready != self.ready:
+                self.ready = ready
+                changed(ready)
+            await asyncio.sleep((_REFRESH if ready else 0.3) * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+
+
+def parse_day(text: str) -> date | None:
+    """The date of a strict "YYYY-MM-DD"; None for anything else."""
+    if len(text) != 10:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None

@@ -1,0 +1,121 @@
+"""What every call passes: its caller, its bytes to a message, its refusals and faults to a clear status."""
+
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import grpc
+import psycopg
+import psycopg_pool
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+from redis.exceptions import RedisError
+
+from antrian.errors import AntrianError, Reason
+from server.auth import CALLER, Callers
+from server.status import to_status
+
+MESSAGE_LIMIT = 256 * 1024
+"""The largest message that is taken, in bytes."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+M = TypeVar("M", bound=Message)
+_STORES = (RedisError, psycopg.OperationalError, psycopg_pool.PoolTimeout, OSError)
+_log = logging.getLogger(__name__)
+
+
+class Gate:
+    """Makes gRPC handlers of a service's methods."""
+
+    def __init__(self, callers: Callers) -> None:
+        self._callers = callers
+
+    def handlers(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
+        """The handlers of all rpcs of the service, which the servicer has as methods of the same names."""
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        for method in service.methods:
+            path = f"/{service.full_name}/{method.name}"
+            request_type: type[Message] = GetMessageClass(method.input_type)
+            serialize = GetMessageClass(method.output_type).SerializeToString
+            behaviour = getattr(servicer, method.name)
+            # request_deserializer None: the bytes come through, and bytes that are no message get a clear answer.
+            if method.server_streaming:
+                handlers[method.name] = grpc.unary_stream_rpc_method_handler(
+                    self._stream(path, request_type, behaviour), None, serialize
+                )
+            else:
+                handlers[method.name] = grpc.unary_unary_rpc_method_handler(
+                    self._unary(path, request_type, behaviour), None, serialize
+                )
+        return grpc.method_handlers_generic_handler(service.full_name, handlers)
+
+    def _unary(
+        self, path: str, request_type: type[M], behaviour: Callable[[M, Context], Awaitable[Message]]
+    ) -> Callable[[bytes, Context], Awaitable[Message]]:
+        async def serve(data: bytes, context: Context) -> Message:
+            try:
+                return await behaviour(self._admit(path, request_type, data, context), context)
+            except Exception as error:
+                return await _refuse(error, path, context)
+
+        return serve
+
+    def _stream(
+        self, path: str, request_type: type[M], behaviour: Callable[[M, Context], AsyncIterator[Message]]
+    ) -> Callable[[bytes, Context], AsyncIterator[Message]]:
+        async def serve(data: bytes, context: Context) -> AsyncIterator[Message]:
+            try:
+                async for message in behaviour(self._admit(path, request_type, data, context), context):
+                    yield message
+            except Exception as error:
+                await _refuse(error, path, context)
+
+        return serve
+
+    def _admit(self, path: str, request_type: type[M], data: bytes, context: Context) -> M:
+        CALLER.set(self._callers.identify(context.invocation_metadata() or (), path))
+        if len(data) > MESSAGE_LIMIT:
+            raise AntrianError(Reason.TOO_LARGE, limit=f"{MESSAGE_LIMIT // 1024} KiB")
+        try:
+            return request_type.FromString(data)
+        except DecodeError:
+            raise AntrianError(Reason.INVALID_MESSAGE) from None
+
+
+def explain(error: Exception, path: str, *, english: bool) -> tuple[AntrianError, Status]:
+    """The refusal that an exception is to a caller, and as a status. Faults of ours are logged, under an id."""
+    if isinstance(error, AntrianError):
+        refusal = error
+    elif isinstance(error, _STORES):
+        _log.warning("%s: a store failed: %s", path, error)
+        refusal = AntrianError(Reason.STORE_UNAVAILABLE, retry_after=timedelta(seconds=1))
+    else:
+        error_id = secrets.token_hex(8)
+        _log.error("%s: fault %s", path, error_id, exc_info=error)
+        refusal = AntrianError(Reason.INTERNAL, error_id=error_id)
+    return refusal, to_status(refusal, english=english)
+
+
+def wants_english(context: Context) -> bool:
+    """Whether the caller's accept-language asks for English before Indonesian."""
+    for name, value in context.invocation_metadata() or ():
+        if name == "accept-language":
+            return str(value).strip().lower().startswith("en")
+    return False
+
+
+async def _refuse(error: Exception, path: str, context: Context) -> Message:
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    refusal, status = explain(error, path, english=wants_english(context))
+    if refusal.reason in {Reason.LANE_FULL, Reason.LANE_CLOSED} and refusal.retry_after:
+        # Obeyed by grpc clients that have a retry policy.
+        milliseconds = refusal.retry_after // timedelta(milliseconds=1)
+        context.set_trailing_metadata((("grpc-retry-pushback-ms", str(milliseconds)),))
+    await context.abort_with_status(rpc_status.to_status(status))
+    raise AssertionError  # abort_with_status does not return

@@ -1,0 +1,1 @@
+"""Pure and fast: no store, no socket, no clock."""

@@ -1,0 +1,313 @@
+"""What a NIK may be, and what stands for people outside: hashes, seals and codes that tell nothing."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+from uuid import UUID
+
+import pytest
+from cryptography.exceptions import InvalidTag
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antrian.booking import Person, Session, Slot
+from antrian.errors import AntrianError, Reason
+from antrian.identity import (
+    Keys,
+    booking_code,
+    check_full_name,
+    check_nik,
+    check_party,
+    code_range,
+    mask_nik,
+)
+from antrian.policy import load_policy
+
+POLICY = load_policy()
+CODES = frozenset({"17", "31", "32", "36", "95"})
+KEYS = Keys(bytes(range(32)), bytes(range(32, 64)))
+REQUEST = UUID("0d9c3b4e-5f60-4172-8394-a5b6c7d8e9fa")
+SLOT = Slot(date(2026, 11, 30), Session.MORNING)
+BUDI = Person("3602041211870001", "Budi Santoso")
+SITI = Person("1702196905120001", "Siti")
+
+
+def refusal_of(nik: str) -> AntrianError:
+    with pytest.raises(AntrianError) as refusal:
+        check_nik(nik, "applicants[1].nik", CODES)
+    return refusal.value
+
+
+# The NIK
+
+
+@pytest.mark.parametrize(
+    "nik",
+    [
+        "3602041211870001",  # the example that Dukcapil explains: 12 November 1987
+        "1702196905120001",  # a girl of 29 May 2012
+        "3273056010900009",  # a woman of 20 October 1990
+        "3101017112999999",  # a woman of the 31st
+        "3101012902000001",  # 29 February 2000
+        "3101016902000001",
+        "3101012902040001",
+        "9501010101010001",  # Papua Pegunungan
+    ],
+)
+def test_a_nik_that_could_have_been_issued_is_taken(nik: str) -> None:
+    check_nik(nik, "applicants[0].nik", CODES)
+
+
+@pytest.mark.parametrize(
+    ("nik", "what"),
+    [
+        ("", "16 digits"),
+        ("360204121187000", "16 digits"),
+        ("36020412118700011", "16 digits"),
+        ("3602041211870001\n", "16 digits"),
+        (" 3602041211870001", "16 digits"),
+        ("36020412118700O1", "16 digits"),
+        ("+602041211870001", "16 digits"),
+        ("٣٦٠٢٠٤١٢١١٨٧٠٠٠١", "16 digits"),
+        ("3602041211870\uff10\uff10\uff11", "16 digits"),  # fullwidth digits
+        ("9902041211870001", "province"),
+        ("0002041211870001", "province"),
+        ("3101013102990001", "date of birth"),  # 31 February
+        ("3101013002990001", "date of birth"),
+        ("3101012902010001", "date of birth"),  # 29 February of 1901 or 2001
+        ("3101013104990001", "date of birth"),
+        ("3101010001990001", "date of birth"),
+        ("3101010100990001", "date of birth"),
+        ("3101010113990001", "date of birth"),
+        ("3101013201990001", "date of birth"),
+        ("3101014001990001", "date of birth"),  # neither a man's 40th nor a woman's 0th
+        ("3101017201990001", "date of birth"),
+        ("3101017102990001", "date of birth"),  # a woman's 31 February
+        ("3602041211870000", "0000"),
+    ],
+)
+def test_any_other_is_refused_with_its_field_and_why_and_is_not_repeated(nik: str, what: str) -> None:
+    refusal = refusal_of(nik)
+    assert (refusal.reason, refusal.field) == (Reason.INVALID_FIELD, "applicants[1].nik")
+    assert refusal.problem is not None
+    assert what in refusal.problem.english
+    if nik:
+        assert nik.strip() not in f"{refusal!r} {refusal} {refusal.problem} {refusal.metadata}"
+
+
+@given(st.dates(date(1900, 1, 1), date(2099, 12, 31)), st.booleans())
+def test_every_birthday_of_two_centuries_is_taken_for_men_and_women(born: date, woman: bool) -> None:
+    check_nik(f"320101{born.day + 40 * woman:02}{born:%m%y}0001", "nik", CODES)
+
+
+@given(st.from_regex("[0-9]{6}", fullmatch=True))
+def test_only_dates_that_exist_are_taken(digits: str) -> None:
+    day, month, year = int(digits[:2]), int(digits[2:4]), int(digits[4:])
+    dates = {
+        start + timedelta(days=number)
+        for start in (date(1900 + year, 1, 1), date(2000 + year, 1, 1))
+        for number in range(366)
+    }
+    exists = any((born.month, born.year % 100, born.day) == (month, year, day - 40 * (day > 40)) for born in dates)
+    try:
+        check_nik(f"320101{digits}0001", "nik", CODES)
+    except AntrianError:
+        assert not exists
+    else:
+        assert exists
+
+
+def test_a_masked_nik_shows_four_digits() -> None:
+    assert mask_nik(BUDI.nik) == "************0001"
+
+
+# Names and parties
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Budi",
+        "B",
+        "Siti Nur'aini",
+        "dr. H. Ahmad, S.H.",
+        "Anne-Marie (Ani)",
+        "José Ñandú",
+        "李小龍",
+        "محمد",
+        "ज्योति",
+        "a" * 100,
+    ],
+)
+def test_names_of_any_script_are_taken(name: str) -> None:
+    check_full_name(name, "applicants[0].full_name")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        " ",
+        "...",
+        "a" * 101,
+        "é" * 101,
+        "Budi 2",
+        "Budi²",
+        "Budi٣",
+        "Budi\n",
+        "Bu\x00di",
+        "Budi\u202e",
+        "<b>Budi</b>",
+        "Budi🙂",
+        "\u0301",
+        "Budi\ud800",
+    ],
+)
+def test_what_is_no_name_is_refused_and_not_repeated(name: str) -> None:
+    with pytest.raises(AntrianError) as refusal:
+        check_full_name(name, "applicants[0].full_name")
+    assert (refusal.value.reason, refusal.value.field) == (Reason.INVALID_FIELD, "applicants[0].full_name")
+    assert "Bu" not in f"{refusal.value} {refusal.value.problem}"
+
+
+def test_a_party_is_one_to_five_different_people() -> None:
+    people = [replace(BUDI, nik=f"360204121187000{number}") for number in range(1, 6)]
+    for size in range(1, 6):
+        check_party(POLICY, people[:size], CODES)
+
+
+@pytest.mark.parametrize(
+    ("people", "field"),
+    [
+        ([], "applicants"),
+        ([BUDI] * 6, "applicants"),
+        ([BUDI, SITI, BUDI], "applicants[2].nik"),
+        ([BUDI, replace(SITI, nik="17")], "applicants[1].nik"),
+        ([BUDI, replace(SITI, full_name="S1ti")], "applicants[1].full_name"),
+    ],
+)
+def test_a_wrong_party_is_refused_at_the_first_field_that_is_wrong(people: list[Person], field: str) -> None:
+    with pytest.raises(AntrianError) as refusal:
+        check_party(POLICY, people, CODES)
+    assert (refusal.value.reason, refusal.value.field) == (Reason.INVALID_FIELD, field)
+
+
+# Keyed hashes
+
+
+def test_the_hashes_are_what_they_were() -> None:
+    """What is stored depends on these: a change of them loses every booking and bar."""
+    key = KEYS.applicant_key(BUDI.nik)
+    assert key.hex() == "220854038bc1536f3ae6abb6004fbaf5"
+    assert str(KEYS.booking_id("gateway", REQUEST)) == "d01855ec-93b6-86d4-aeed-d063cf55415e"
+    assert KEYS.fingerprint("kanim-bogor", SLOT, [key]) == "25d29525a1475782"
+    assert KEYS.owner("gateway", "u-1").hex() == "bc6af446bd9fa2b1"
+    assert booking_code(UUID("d01855ec-93b6-86d4-aeed-d063cf55415e")) == "T0C5BV4KPT"
+
+
+@given(st.uuids(), st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_booking_id_is_a_uuid_of_version_8(request_id: UUID, caller: str) -> None:
+    booking_id = KEYS.booking_id(caller, request_id)
+    assert (booking_id.version, booking_id.variant) == (8, "specified in RFC 4122")
+
+
+def test_a_booking_id_is_of_its_caller_request_and_key() -> None:
+    other = Keys(bytes(32), KEYS.seal_key)
+    ids = {
+        KEYS.booking_id("a", REQUEST),
+        KEYS.booking_id("b", REQUEST),
+        KEYS.booking_id("a", UUID(int=REQUEST.int + 1)),
+        other.booking_id("a", REQUEST),
+    }
+    assert len(ids) == 4
+    assert KEYS.booking_id("a", REQUEST) in ids
+
+
+def test_hashes_of_different_kinds_never_meet() -> None:
+    text = BUDI.nik
+    hashes = [KEYS.applicant_key(text)[:8], KEYS.owner("", text), KEYS.owner(text, "")]
+    assert len(set(hashes)) == 3
+
+
+def test_an_owner_is_told_apart_however_its_parts_are_cut() -> None:
+    assert KEYS.owner("ab", "c") != KEYS.owner("a", "bc")
+    assert len(KEYS.owner("ab", "c")) == 8
+
+
+def test_a_fingerprint_is_of_the_office_the_slot_and_the_people_in_any_order() -> None:
+    one, two = KEYS.applicant_key(BUDI.nik), KEYS.applicant_key(SITI.nik)
+    same = KEYS.fingerprint("kanim-bogor", SLOT, [one, two])
+    assert KEYS.fingerprint("kanim-bogor", SLOT, iter([two, one])) == same
+    others = {
+        KEYS.fingerprint("kanim-depok", SLOT, [one, two]),
+        KEYS.fingerprint("kanim-bogor", replace(SLOT, session=Session.AFTERNOON), [one, two]),
+        KEYS.fingerprint("kanim-bogor", replace(SLOT, service_date=date(2026, 12, 1)), [one, two]),
+        KEYS.fingerprint("kanim-bogor", SLOT, [one]),
+    }
+    assert len(others | {same}) == 5
+    assert len(same) == 16
+
+
+def test_keys_are_32_bytes_and_never_printed() -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        Keys(bytes(31), bytes(32))
+    assert repr(KEYS) == "Keys()"
+
+
+# Seals
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=100))
+def test_what_is_sealed_is_unsealed(name: str) -> None:
+    person = replace(BUDI, full_name=name)
+    booking_id, key = KEYS.booking_id("a", REQUEST), KEYS.applicant_key(BUDI.nik)
+    assert KEYS.unseal(booking_id, key, KEYS.seal(booking_id, key, person)) == person
+
+
+def test_a_seal_opens_only_with_its_booking_applicant_and_key() -> None:
+    booking_id, key = KEYS.booking_id("a", REQUEST), KEYS.applicant_key(BUDI.nik)
+    sealed = KEYS.seal(booking_id, key, BUDI)
+    for keys, other_id, other_key, text in (
+        (KEYS, UUID(int=booking_id.int ^ 1), key, sealed),
+        (KEYS, booking_id, KEYS.applicant_key(SITI.nik), sealed),
+        (Keys(KEYS.hash_key, bytes(32)), booking_id, key, sealed),
+        (KEYS, booking_id, key, sealed[:-1] + bytes([sealed[-1] ^ 1])),
+        (KEYS, booking_id, key, sealed[:20]),
+    ):
+        with pytest.raises(InvalidTag):
+            keys.unseal(other_id, other_key, text)
+
+
+def test_a_seal_shows_nothing_and_is_never_the_same_twice() -> None:
+    booking_id, key = KEYS.booking_id("a", REQUEST), KEYS.applicant_key(BUDI.nik)
+    one, two = (KEYS.seal(booking_id, key, BUDI) for _ in range(2))
+    assert one != two
+    assert BUDI.nik.encode() not in one
+    assert b"Budi" not in one
+
+
+# Codes
+
+
+@given(st.uuids())
+def test_a_code_names_a_range_that_its_booking_is_in(request_id: UUID) -> None:
+    booking_id = KEYS.booking_id("a", request_id)
+    code = booking_code(booking_id)
+    assert len(code) == 10
+    assert not set(code) & set("ILOU")
+    low, high = code_range(code)
+    assert low <= booking_id <= high
+    assert booking_code(low) == booking_code(high) == code
+    assert booking_code(UUID(int=high.int + 1)) != code != booking_code(UUID(int=low.int - 1))
+
+
+def test_a_code_is_read_as_people_type_it() -> None:
+    assert code_range("0123-4abcd-1") == code_range("OI234ABCDL") == code_range("ol234abcdi")
+
+
+@pytest.mark.parametrize(
+    "code", ["", "012345678", "0123456789A", "012345678U", "012345678 ", "012345678é", "٠١٢٣٤٥٦٧٨٩"]
+)
+def test_what_is_no_code_is_refused(code: str) -> None:
+    with pytest.raises(AntrianError) as refusal:
+        code_range(code)
+    assert (refusal.value.reason, refusal.value.field) == (Reason.INVALID_FIELD, "code")

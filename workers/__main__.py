@@ -1,0 +1,76 @@
+"""`python -m workers`: keeps worker processes alive, and stops them within ten seconds on SIGTERM or SIGINT."""
+
+import argparse
+import logging
+import multiprocessing
+import random
+import signal
+import sys
+import threading
+from multiprocessing.process import BaseProcess
+
+from antrian.process import die_with_parent, log_to_stderr
+from antrian.settings import Settings, SettingsError, load_settings
+from workers import worker
+
+_RESTART_AFTER = 0.5
+_STOP_WITHIN = 9.0
+_log = logging.getLogger("workers")
+
+
+def _work(settings: Settings) -> None:
+    die_with_parent()
+    log_to_stderr(settings.log_level)
+    try:
+        worker.run(settings)
+    except Exception:
+        _log.exception("worker died")
+        sys.exit(1)
+
+
+def supervise(settings: Settings, stop: threading.Event) -> None:
+    """Keeps worker_processes workers running until stop is set, then ends them."""
+    # spawn, not fork: a child shares no connection and no lock with its parent.
+    context = multiprocessing.get_context("spawn")
+    running: list[BaseProcess] = []
+    while not stop.is_set():
+        dead = [process for process in running if not process.is_alive()]
+        for process in dead:
+            _log.error("worker %s died with exit code %s; starting another", process.pid, process.exitcode)
+            running.remove(process)
+        if dead:
+            stop.wait(_RESTART_AFTER * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+        while len(running) < settings.worker_processes and not stop.is_set():
+            process = context.Process(target=_work, args=[settings], name="antrian-worker")
+            process.start()
+            running.append(process)
+        stop.wait(0.2)
+    for process in running:
+        process.terminate()
+    for process in running:
+        process.join(_STOP_WITHIN)
+        if process.is_alive():
+            _log.error("worker %s did not stop; killed. Its lane goes on elsewhere", process.pid)
+            process.kill()
+
+
+def main() -> int:
+    """Runs until SIGTERM or SIGINT; exits 2 when the settings are wrong."""
+    argparse.ArgumentParser(
+        "python -m workers", description="Drain the lanes. Settings come from ANTRIAN_* in the environment."
+    ).parse_args()
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        print(f"workers: {error}", file=sys.stderr)
+        return 2
+    log_to_stderr(settings.log_level)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    supervise(settings, stop)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""A shift: the RQ job in which a worker serves ready lanes for a few seconds."""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import psycopg
+from redis.exceptions import RedisError
+
+from antrian import rules
+from antrian.booking import Office
+from antrian.lane.drainer import Fenced, LaneDrainer
+from antrian.ledger.recorder import LedgerFenced, LedgerRecorder
+from antrian.policy import load_policy
+from antrian.settings import Settings
+from workers.drain import Drain
+
+QUEUE = "shifts"
+"""The RQ queue that every worker listens on."""
+
+JOB = "workers.shift.work"
+"""The job's path: a wire format, since jobs of an older release may wait in RQ."""
+
+LENGTH = timedelta(seconds=10)
+"""How long a shift is."""
+
+_SWEEP_EVERY = 1.0
+_BUCKETS = 4096
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Bench:
+    """What a worker process keeps from shift to shift: its connections and the policy."""
+
+    drain: Drain
+    stopping: Callable[[], bool]
+    offices: dict[str, Office]
+
+
+_bench: Bench | None = None
+
+
+def sit_down(settings: Settings, stopping: Callable[[], bool]) -> None:
+    """Readies this process for shifts; stopping says when to end one early."""
+    global _bench  # noqa: PLW0603 - RQ calls a function by its path: what it works with is the process's
+    line, ledger = LaneDrainer(settings.redis_url), LedgerRecorder(settings.database_url)
+    _bench = Bench(Drain(line, ledger, load_policy(settings.policy_file)), stopping, {})
+
+
+def work() -> int:
+    """Serves lanes, the longest-ready first, until the shift is over or the process stops; answers tickets decided.
+
+    About once a second it sweeps. When a store fails it waits, longer each time, instead of taking more lanes.
+    """
+    assert _bench is not None, "a shift needs a worker process: python -m workers"
+    decided, pause, swept, ends = 0, 0.1, 0.0, time.monotonic() + LENGTH.total_seconds()
+    while time.monotonic() < ends and not _bench.stopping():
+        try:
+            if time.monotonic() - swept > _SWEEP_EVERY:
+                sweep(_bench)
+                swept = time.monotonic() - random.uniform(0, 0.2)  # noqa: S311 - many workers, not all at once
+            lease = _bench.drain.line.take() or _bench.drain.line.wait(0.2)
+            if lease and lease.office_id in _bench.offices:
+                decided += _bench.drain.turn(lease, _bench.offices[lease.office_id])
+            pause = 0.1
+        except (Fenced, LedgerFenced) as problem:
+            _log.warning("a newer drainer has the lane: %s", problem)
+        except (RedisError, psycopg.Error, OSError) as problem:
+            _log.warning("store failed, waiting %.1f s: %s", pause, problem)
+            pause = _rest(pause)
+        except Exception:  # a fault of ours in one lane must not end the shift of the others
+            _log.exception("turn failed")
+            pause = _rest(pause)
+    return decided
+
+
+def _rest(pause: float) -> float:
+    time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
+    return min(pause * 2, 2.0)
+
+
+def sweep(bench: Bench) -> None:
+    """Learns of new offices, heals lanes that nobody serves, and forgets a bucket of what is over."""
+    bench.offices = {office.office_id: office for office in bench.drain.ledger.offices()}
+    line, now = bench.drain.line, bench.drain.line.now()
+    line.sweep(list(bench.offices), rules.stock_until(bench.drain.policy, now))
+    line.forget(random.randrange(_BUCKETS))  # noqa: S311 - which one does not matter

@@ -1,0 +1,33 @@
+"""One RQ worker process: puts a shift in and works in burst mode, again and again, until it is told to stop."""
+
+from redis import Redis
+from rq import Queue, SimpleWorker
+from rq.exceptions import StopRequested
+from rq.serializers import JSONSerializer
+
+from antrian.settings import Settings
+from workers import shift
+
+
+class ShiftWorker(SimpleWorker):
+    """A worker whose running shift ends after its turn when SIGTERM or SIGINT comes."""
+
+    stopping = False
+
+    def handle_warm_shutdown_request(self) -> None:
+        """RQ waits for the job; this tells the job."""
+        ShiftWorker.stopping = True
+
+
+def run(settings: Settings) -> None:
+    """Works shifts until SIGTERM. Raises redis.RedisError when RQ's Redis fails: the supervisor starts it again."""
+    shift.sit_down(settings, lambda: ShiftWorker.stopping)
+    queue = Queue(shift.QUEUE, connection=Redis.from_url(settings.rq_redis_url), serializer=JSONSerializer)
+    watchdog = int(shift.LENGTH.total_seconds()) + 20
+    try:
+        while not ShiftWorker.stopping:
+            queue.enqueue(shift.JOB, job_timeout=watchdog, result_ttl=0, failure_ttl=60)
+            worker = ShiftWorker([queue], connection=queue.connection, serializer=JSONSerializer)
+            worker.work(burst=True, logging_level="WARNING")
+    except StopRequested:
+        pass
