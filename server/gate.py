@@ -95,7 +95,7 @@ def explain(error: Exception, path: str, *, english: bool) -> tuple[AntrianError
         _log.warning("%s: a store failed: %s", path, error)
         refusal = AntrianError(Reason.STORE_UNAVAILABLE, retry_after=timedelta(seconds=1))
     else:
-        error_id = secrets.token_hex(8)
+        error_id = secrets.token_hex(6)
         _log.error("%s: fault %s", path, error_id, exc_info=error)
         refusal = AntrianError(Reason.INTERNAL, error_id=error_id)
     return refusal, to_status(refusal, english=english)

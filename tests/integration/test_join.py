@@ -1,0 +1,180 @@
+"""join.lua: each line of the protocol's join, one test a claim."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from antrian.errors import AntrianError, Reason
+from antrian.lane.entry import milliseconds
+from antrian.lane.front import Joined, Known
+from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
+
+
+async def test_tickets_are_given_in_arrival_order(world: World) -> None:
+    answers = [await world.join(world.request(n)) for n in range(1, 4)]
+    assert [(a.ticket, a.ahead, a.left) for a in answers if isinstance(a, Joined)] == [(1, 0, 6), (2, 1, 6), (3, 2, 6)]
+
+
+async def test_each_office_has_a_line_of_its_own(world: World) -> None:
+    assert await world.ticket(world.request(1)) == 1
+    assert await world.ticket(world.request(2, office_id=BOGOR)) == 1
+
+
+async def test_requests_gathered_into_one_script_call_keep_their_order(world: World) -> None:
+    answers = await asyncio.gather(*(world.join(world.request(n)) for n in range(1, 301)))
+    assert [a.ticket for a in answers if isinstance(a, Joined)] == list(range(1, 301))
+
+
+async def test_the_same_request_is_known(world: World) -> None:
+    await world.join(world.request(1))
+    before = world.dump()
+    assert await world.join(world.request(1)) == Known()
+    assert world.dump() == before
+
+
+async def test_the_same_request_twice_in_one_batch_is_one_ticket(world: World) -> None:
+    answers = await asyncio.gather(*(world.join(world.request(1)) for _ in range(5)))
+    assert sorted(type(a).__name__ for a in answers) == ["Joined", "Known", "Known", "Known", "Known"]
+
+
+async def test_the_same_request_with_its_people_in_another_order_is_known(world: World) -> None:
+    await world.join(world.request(1, [1, 2]))
+    assert await world.join(world.request(1, [2, 1])) == Known()
+
+
+@pytest.mark.parametrize(
+    "changed", [{"slot": TUESDAY}, {"office_id": BOGOR}, {"people": [1, 2]}, {"people": [3]}], ids=str
+)
+async def test_the_same_request_id_with_other_content_is_refused(world: World, changed: dict[str, object]) -> None:
+    await world.join(world.request(1))
+    refusal = await world.refusal(world.request(1, **changed))  # type: ignore[arg-type]
+    assert refusal.reason == Reason.REQUEST_ID_REUSED
+
+
+async def test_a_request_id_sent_to_two_offices_at_once_is_accepted_by_one(world: World) -> None:
+    one, other = await asyncio.gather(world.join(world.request(1)), world.join(world.request(1, office_id=BOGOR)))
+    assert isinstance(one, Joined)
+    assert other.reason == Reason.REQUEST_ID_REUSED  # type: ignore[union-attr]
+
+
+async def test_the_same_request_id_of_another_caller_is_another_request(world: World) -> None:
+    assert await world.ticket(world.request(1, caller="gateway")) == 1
+    assert await world.ticket(world.request(1, [2], caller="another")) == 2
+
+
+@pytest.mark.parametrize(
+    ("offset", "accepted"),
+    [
+        (timedelta(seconds=-5), False),
+        (timedelta(0), True),
+        (timedelta(days=2, hours=1, minutes=59, seconds=55), True),
+        (timedelta(days=2, hours=2), False),
+    ],
+    ids=["Friday 13:59:55", "Friday 14:00:00", "Sunday 15:59:55", "Sunday 16:00:00"],
+)
+async def test_the_window_is_judged_by_redis_half_open(
+    redis_url: str, database_url: str, offset: timedelta, accepted: bool
+) -> None:
+    async with World(redis_url, database_url) as world:
+        world.line.set_clock(OPENS + offset - datetime.now(UTC))
+        answer = await world.join(world.request(1))
+    if accepted:
+        assert isinstance(answer, Joined)
+    else:
+        assert answer.reason == "WINDOW"  # type: ignore[union-attr]
+
+
+async def test_a_known_request_stays_known_after_its_window(world: World) -> None:
+    await world.join(world.request(1))
+    world.turn()
+    world.set_clock(OPENS + timedelta(days=3))
+    assert await world.join(world.request(1)) == Known()
+    assert (await world.refusal(world.request(2))).reason == "WINDOW"
+
+
+async def test_a_verdict_refuses_a_new_request_but_not_a_known_one(world: World) -> None:
+    elsewhere = AntrianError(Reason.OFFICE_OUTSIDE_PROVINCE)
+    refusal = await world.refusal(replace(world.request(1), verdict=elsewhere))
+    assert refusal.reason == Reason.OFFICE_OUTSIDE_PROVINCE
+    await world.join(world.request(1))
+    assert await world.join(replace(world.request(1), verdict=elsewhere)) == Known()
+
+
+async def test_an_applicant_holds_one_live_booking_in_the_whole_country(world: World) -> None:
+    await world.join(world.request(1, [1, 2]))
+    refusal = await world.refusal(world.request(2, [3, 2], office_id=BOGOR, slot=TUESDAY))
+    assert (refusal.reason, refusal.applicant, refusal.detail) == (Reason.ALREADY_BOOKED, 1, b"")
+
+
+async def test_the_booking_in_the_way_is_named_to_its_own_account_only(world: World) -> None:
+    first = world.request(1, [1], account="family")
+    await world.join(first)
+    own = await world.refusal(world.request(2, [1], account="family"))
+    assert own.detail == first.booking_id.bytes
+    assert (await world.refusal(world.request(3, [1], account="other"))).detail == b""
+    assert (await world.refusal(world.request(4, [1], account="family", caller="other"))).detail == b""
+
+
+async def test_an_account_has_at_most_five_people_with_live_bookings(world: World) -> None:
+    await world.join(world.request(1, [1, 2, 3], account="family"))
+    refusal = await world.refusal(world.request(2, [4, 5, 6], account="family"))
+    assert (refusal.reason, refusal.detail) == (Reason.ACCOUNT_LIMIT, b"3")
+    assert await world.ticket(world.request(3, [4, 5], account="family")) == 2
+
+
+async def test_a_barred_applicant_is_refused_until_the_bar_ends(world: World) -> None:
+    key = world.keys.applicant_key("3171010101900001")
+    bucket = f"applicants:{key.hex()[:3]}"
+    ends = milliseconds(OPENS + timedelta(hours=1))
+    world.redis.hset(bucket, key, f"X{ends} 2026-11-27".encode())  # type: ignore[call-overload]
+    refusal = await world.refusal(world.request(1))
+    assert (refusal.reason, refusal.applicant, refusal.detail) == (Reason.BARRED, 0, b"2026-11-27")
+    world.set_clock(OPENS + timedelta(hours=1))
+    assert await world.ticket(world.request(1)) == 1
+
+
+async def test_a_lane_at_its_bound_refuses_newcomers_and_knows_its_own(redis_url: str, database_url: str) -> None:
+    async with World(redis_url, database_url, lane_bound=3) as world:
+        for n in range(1, 4):
+            await world.join(world.request(n))
+        refusal = await world.refusal(world.request(4))
+        assert (refusal.reason, refusal.detail) == (Reason.LANE_FULL, b"3")
+        assert await world.join(world.request(3)) == Known()
+        world.turn()
+        assert await world.ticket(world.request(4)) == 4
+
+
+async def test_an_office_whose_lane_is_not_open_refuses(world: World) -> None:
+    assert (await world.refusal(world.request(1, office_id="kanim-unknown"))).reason == Reason.LANE_CLOSED
+    world.redis.hset(f"lane:{{{PUSAT}}}", "open", "0")
+    assert (await world.refusal(world.request(1))).reason == Reason.LANE_CLOSED
+
+
+async def test_a_missing_counter_never_means_full(world: World) -> None:
+    world.redis.hdel(f"places:{{{PUSAT}}}", str(MONDAY))
+    assert (await world.refusal(world.request(1))).reason == Reason.LANE_CLOSED
+
+
+async def test_a_full_redis_refuses_joins_whole_and_still_drains(world: World) -> None:
+    await world.join(world.request(1))
+    before = world.dump()
+    world.redis.config_set("maxmemory", "1mb")
+    try:
+        with pytest.raises(Exception, match="maxmemory"):
+            await world.join(world.request(2))
+        assert world.dump() == before
+        assert world.turn() == 1
+    finally:
+        world.redis.config_set("maxmemory", "0")
+    assert await world.ticket(world.request(2)) == 2
+
+
+async def test_a_caller_that_goes_away_does_not_take_its_request_back(world: World) -> None:
+    gone = asyncio.create_task(world.join(world.request(1)))
+    stays = asyncio.create_task(world.join(world.request(2)))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert (await stays).ticket == 2  # type: ignore[union-attr]
+    assert await world.join(world.request(1)) == Known()

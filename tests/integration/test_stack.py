@@ -1,0 +1,137 @@
+"""Everything on one machine: started, asked to stop, killed, and started again."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from antrian.child import EmbeddedError
+from antrian.embedded import EmbeddedStores
+from antrian.ledger.recorder import LedgerRecorder
+from antrian.stack import Stack
+from tests.integration.test_embedded import ended, nothing_runs_on, wait_until
+
+_PARENT = """
+import sys
+from pathlib import Path
+from antrian.stack import Stack
+
+with Stack(Path(sys.argv[1]), workers=1) as stack:
+    stack.wait()
+"""
+
+
+@contextmanager
+def a_parent(folder: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """Another process that has a stack on the folder, and its run.json."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _PARENT, folder], stderr=subprocess.PIPE, text=True, process_group=0
+    ) as parent:
+        try:
+            wait_until((folder / "run.json").exists, within=60)
+            yield parent, json.loads((folder / "run.json").read_text())
+        finally:
+            parent.kill()
+            wait_until(lambda: nothing_runs_on(folder))
+
+
+def answers(address: str) -> bool:
+    host, port = address.split(":")
+    with socket.socket() as client:
+        return client.connect_ex((host, int(port))) == 0
+
+
+def database_of(stack: Stack) -> str:
+    return stack.environment["ANTRIAN_DATABASE_URL"]
+
+
+def test_it_serves_the_shipped_offices_and_says_where(tmp_path: Path) -> None:
+    with Stack(tmp_path, workers=1) as stack:
+        run = json.loads((tmp_path / "run.json").read_text())
+        assert stat.S_IMODE((tmp_path / "run.json").stat().st_mode) == 0o600
+        assert answers(run["grpc"])
+        assert run["http"] is None
+        assert run["redis"] == run["rq_redis"] == stack.environment["ANTRIAN_REDIS_URL"]
+        assert set(run["pids"]) == {"antrian", "server", "workers", "redis", "postgres"}
+        with LedgerRecorder(run["database"]) as ledger:
+            assert ledger.count_offices() == 185
+    assert not (tmp_path / "run.json").exists()
+    assert nothing_runs_on(tmp_path)
+
+
+def test_sigterm_stops_everything_cleanly(tmp_path: Path) -> None:
+    with a_parent(tmp_path) as (parent, run):
+        parent.terminate()
+        assert parent.wait(20) == 0
+        assert not (tmp_path / "run.json").exists()
+        assert all(ended(pid) for pid in run["pids"].values())
+        assert not answers(run["grpc"])
+    assert "database system is shut down" in (tmp_path / "log/postgres.log").read_text()
+
+
+def test_kill_9_leaves_nothing_and_the_secrets_stay(tmp_path: Path) -> None:
+    with a_parent(tmp_path) as (parent, run):
+        secrets = (tmp_path / "secrets.json").read_text()
+        parent.kill()
+        wait_until(lambda: all(ended(pid) for pid in run["pids"].values()), within=15)
+    with Stack(tmp_path, workers=1):
+        assert json.loads((tmp_path / "run.json").read_text())["pids"]["antrian"] == os.getpid()
+        assert (tmp_path / "secrets.json").read_text() == secrets
+        assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("part", ["server", "workers", "redis", "postgres"])
+def test_when_a_part_dies_the_stack_says_which_and_ends(tmp_path: Path, part: str) -> None:
+    with a_parent(tmp_path) as (parent, run):
+        os.kill(run["pids"][part], signal.SIGKILL)
+        assert parent.wait(30) != 0
+        assert parent.stderr
+        assert f"{part} ended with code -9; its log is {tmp_path / f'log/{part}.log'}" in parent.stderr.read()
+        assert all(ended(pid) for pid in run["pids"].values())
+
+
+def test_two_stacks_at_once_have_ports_of_their_own(tmp_path: Path) -> None:
+    with Stack(tmp_path / "a", workers=1) as one, Stack(tmp_path / "b", workers=1) as two:
+        assert one.address != two.address
+        assert answers(one.address)
+        assert answers(two.address)
+
+
+def test_a_port_that_is_asked_for_and_taken_is_refused(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(EmbeddedError, match=f"port {port} is taken"):
+            Stack(tmp_path, port=port).start()
+    assert nothing_runs_on(tmp_path)
+
+
+def test_the_clock_is_moved_forward_and_stays_moved(tmp_path: Path) -> None:
+    wanted = datetime.now(UTC) + timedelta(days=3)
+    since = time.monotonic()
+    with Stack(tmp_path, clock=wanted, workers=1) as stack, psycopg.connect(database_of(stack)) as book:
+        [now] = book.execute("select service_now()").fetchone() or [wanted]
+        assert wanted <= now <= wanted + timedelta(seconds=time.monotonic() - since + 1)
+    with Stack(tmp_path, workers=1) as stack, LedgerRecorder(database_of(stack)) as ledger:
+        assert ledger.clock_ahead() > timedelta(days=2)
+
+
+def test_given_stores_are_used_and_left_running(tmp_path: Path) -> None:
+    with EmbeddedStores(tmp_path / "stores") as stores:
+        with Stack(tmp_path / "stack", workers=1, redis_url=stores.redis_url, database_url=stores.database_url):
+            run = json.loads((tmp_path / "stack/run.json").read_text())
+            assert (run["redis"], run["database"]) == (stores.redis_url, stores.database_url)
+            assert set(run["pids"]) == {"antrian", "server", "workers"}
+        for child in stores.children:
+            child.check()

@@ -1,0 +1,171 @@
+"""A small world for integration tests: two offices, a policy, both sides of the line and of the ledger."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psycopg
+from redis import Redis
+
+from antrian import rules
+from antrian.booking import Office, Person, Province, SealedApplicant, Session, Slot
+from antrian.identity import Keys
+from antrian.lane.drainer import LaneDrainer, Lease
+from antrian.lane.front import Joined, JoinRequest, Known, LaneFront, Refused
+from antrian.ledger.reader import LedgerReader, RecordedBooking
+from antrian.ledger.recorder import LedgerRecorder
+from antrian.policy import load_policy
+from antrian.settings import Settings
+from antrian.verify import Check, verify
+from workers.drain import Drain
+
+JAKARTA = ZoneInfo("Asia/Jakarta")
+OPENS = datetime(2026, 11, 27, 14, 0, tzinfo=JAKARTA)
+MONDAY = Slot(date(2026, 11, 30), Session.MORNING)
+TUESDAY = Slot(date(2026, 12, 1), Session.MORNING)
+PUSAT, BOGOR = "kanim-pusat", "kanim-bogor"
+
+
+def office(office_id: str, places: int = 10) -> Office:
+    """An office in Jakarta; 60 % of its places are the morning's."""
+    return Office(office_id, office_id.title(), "", "Kota", "ID-JK", JAKARTA, -6.18, 106.83, places, "")
+
+
+def nik(person: int) -> str:
+    """A made-up NIK, another for each number, valid in form."""
+    return f"317101010190{person:04d}" if person else "3171010101909999"
+
+
+class World:
+    """Plays server and worker by hand; async context manager."""
+
+    def __init__(self, redis_url: str, database_url: str, *, places: int = 10, lane_bound: int = 1000) -> None:
+        self.policy = replace(load_policy(), lane_bound=lane_bound)
+        self.keys = Keys(b"h" * 32, b"s" * 32)
+        self.settings = Settings(
+            redis_url=redis_url, database_url=database_url, hash_key=b"h" * 32, seal_key=b"s" * 32, embedded=True
+        )
+        self.redis = Redis.from_url(redis_url)
+        self.line = LaneDrainer(redis_url)
+        self.recorder = LedgerRecorder(database_url)
+        self.drain = Drain(self.line, self.recorder, self.policy)
+        self.front = LaneFront(
+            redis_url,
+            lane_bound=lane_bound,
+            account_people=self.policy.account_people,
+            remembered=self.policy.remembered,
+            gather_for=timedelta(milliseconds=1),
+        )
+        self.reader = LedgerReader(database_url)
+        self.offices = {name: office(name, places) for name in (PUSAT, BOGOR)}
+
+    async def __aenter__(self) -> "World":
+        self.recorder.upsert_offices(
+            self.offices.values(), [Province("ID-JK", "DKI Jakarta", "Jakarta", "31", JAKARTA)]
+        )
+        self.set_clock(OPENS + timedelta(minutes=1))
+        await self.front.start()
+        await self.reader.start()
+        for name in self.offices:
+            self.turn(name)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.front.close()
+        await self.reader.close()
+        self.line.close()
+        self.recorder.close()
+        self.redis.close()
+
+    def set_clock(self, moment: datetime) -> None:
+        """Makes it that moment for the service."""
+        ahead = moment - datetime.now(UTC)
+        self.recorder.set_clock(ahead)
+        self.line.set_clock(ahead)
+
+    def take(self, office_id: str = PUSAT) -> Lease:
+        """A lease of the lane, which must be free."""
+        lease = self.line.take(office_id)
+        assert lease is not None, "the lane is under a lease"
+        return lease
+
+    def turn(self, office_id: str = PUSAT) -> int:
+        """Serves the lane once; how many tickets were decided."""
+        return self.drain.turn(self.take(office_id), self.offices[office_id])
+
+    def request(
+        self,
+        name: int,
+        people: Sequence[int] = (),
+        *,
+        office_id: str = PUSAT,
+        slot: Slot = MONDAY,
+        account: str = "",
+        caller: str = "gateway",
+    ) -> JoinRequest:
+        """Request number `name` for these people (by default the person of that number), on an account of its own."""
+        booking_id = self.keys.booking_id(caller, uuid.UUID(int=name))
+        applicants = []
+        for person in people or (name,):
+            key = self.keys.applicant_key(nik(person))
+            applicants.append(SealedApplicant(key, self.keys.seal(booking_id, key, Person(nik(person), "Siti"))))
+        account = account or f"account-{name}"
+        return JoinRequest(
+            booking_id=booking_id,
+            fingerprint=self.keys.fingerprint(office_id, slot, [a.key for a in applicants]),
+            owner=self.keys.owner(caller, account),
+            caller=caller,
+            account=account,
+            office_id=office_id,
+            slot=slot,
+            windows=rules.windows_of(self.policy, slot.service_date),
+            applicants=tuple(applicants),
+            verdict=None,
+        )
+
+    async def join(self, request: JoinRequest) -> Joined | Known | Refused:
+        """The line's answer."""
+        return await self.front.join(request)
+
+    async def ticket(self, request: JoinRequest) -> int:
+        """The ticket of a request that must be accepted."""
+        answer = await self.join(request)
+        assert isinstance(answer, Joined), answer
+        return answer.ticket
+
+    async def refusal(self, request: JoinRequest) -> Refused:
+        """The refusal of a request that must not be accepted; the stores must be as before."""
+        before = self.dump()
+        answer = await self.join(request)
+        assert isinstance(answer, Refused), answer
+        assert self.dump() == before
+        return answer
+
+    async def recorded(self, request: JoinRequest) -> RecordedBooking:
+        """The request's booking in the ledger, which must have it."""
+        booking = await self.reader.booking(request.booking_id)
+        assert booking is not None
+        return booking
+
+    def dump(self) -> dict[bytes, bytes | None]:
+        """All that Redis holds."""
+        names: Any = self.redis.keys("*")
+        return {name: self.redis.dump(name) for name in sorted(names)}
+
+    def left(self, slot: Slot = MONDAY, office_id: str = PUSAT) -> int:
+        """Places left by the lane's counters."""
+        text: Any = self.redis.hget(f"places:{{{office_id}}}", str(slot))
+        return int(text.split()[1])
+
+    def sql(self, statement: str) -> list[tuple[Any, ...]]:
+        """Rows of the ledger."""
+        with psycopg.connect(self.settings.database_url, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def verify(self) -> list[Check]:
+        """The checks of `antrian verify` that found a breach."""
+        return [check for check in verify(self.settings) if check.breaches]
