@@ -14,6 +14,9 @@ from pathlib import Path
 READY_WITHIN = 60.0
 GONE_WITHIN = 10.0
 
+# When we die before setpriv has asked for the signal, none comes: so it looks once more before it becomes the program.
+_UNLESS_ORPHANED = ("/bin/sh", "-c", 'test "$PPID" = "$0" && exec "$@"')
+
 
 class EmbeddedError(Exception):
     """A part did not start, or did not keep running; the message says which, and where its log is."""
@@ -51,7 +54,7 @@ class Child:
         with log.open("ab") as output:
             self._log_start = output.tell()
             self.process = subprocess.Popen(
-                [*_setpriv(dies_by, user), *command],
+                [*_setpriv(dies_by, user), *_UNLESS_ORPHANED, str(os.getpid()), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -1,0 +1,1 @@
+"""Every script and statement, on real stores."""

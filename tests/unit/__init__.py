@@ -1,1 +1,1 @@
-"""Pure and fast: no store, no socket, no clock."""
+"""Pure and fast: rules, identity, policy, data."""

@@ -1,0 +1,60 @@
+"""look.lua, quota.lua and booking.sql: nobody reads PENDING after CONFIRMED, and answers say when they were true."""
+
+import asyncio
+from datetime import timedelta
+
+from antrian.booking import OutcomeReason, State
+from antrian.lane.front import Counters, Waiting
+from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
+
+
+async def test_a_booking_waits_in_its_lane_until_it_is_settled(world: World) -> None:
+    first, second = world.request(1), world.request(2, [2, 3])
+    await world.join(first)
+    await world.join(second)
+    _, found = await world.front.look(second.booking_id)
+    assert isinstance(found, Waiting)
+    assert (found.office_id, found.ticket, found.ahead, found.left) == (PUSAT, 2, 1, 6)
+    assert (found.entry.booking_id, found.entry.slot, found.entry.account) == (second.booking_id, MONDAY, "account-2")
+    assert [a.key for a in found.entry.applicants] == [a.key for a in second.applicants]
+    lease = world.take()
+    verdicts = world.recorder.record(PUSAT, lease.token, world.line.decide(lease, 256))
+    assert (await world.front.look(second.booking_id))[1] is not None, "recorded, but not settled"
+    world.line.settle(lease, verdicts)
+    assert (await world.front.look(second.booking_id))[1] is None
+    assert (await world.recorded(second)).first_number == 2
+
+
+async def test_a_booking_nobody_made_is_in_neither_place(world: World) -> None:
+    assert (await world.front.look(world.request(9).booking_id))[1] is None
+    assert await world.reader.booking(world.request(9).booking_id) is None
+
+
+async def test_a_recorded_booking_says_all_of_it(world: World) -> None:
+    await world.join(world.request(1, [1, 2, 3, 4, 5]))
+    refused = world.request(2, [6, 7])
+    await world.join(refused)
+    world.turn()
+    booking = await world.recorded(refused)
+    assert (booking.office_id, booking.ticket, booking.slot, booking.party_size) == (PUSAT, 2, MONDAY, 2)
+    assert (booking.state, booking.reason, booking.first_number) == (State.REJECTED, OutcomeReason.SLOT_FULL, None)
+    assert (booking.caller, booking.account) == ("gateway", "account-2")
+    assert OPENS < booking.accepted_at <= booking.decided_at <= booking.as_of < OPENS + timedelta(minutes=5)
+
+
+async def test_quota_counts_slots_of_many_offices_at_one_moment(world: World) -> None:
+    await world.join(world.request(1, [1, 2]))
+    world.turn()
+    as_of, counters = await world.front.quota([PUSAT, BOGOR, "kanim-unknown"], [MONDAY, TUESDAY])
+    assert counters == [[Counters(6, 4), Counters(6, 6)], [Counters(6, 6), Counters(6, 6)], [None, None]]
+    assert OPENS < as_of < OPENS + timedelta(minutes=5)
+
+
+async def test_a_settled_turn_is_heard_by_all_who_wait_for_it(world: World) -> None:
+    await world.join(world.request(1))
+    async with asyncio.timeout(10):
+        while not world.redis.pubsub_numsub("settled")[0][1]:
+            await asyncio.sleep(0.01)
+        turns = [world.front.next_turn(PUSAT) for _ in range(3)]
+        world.turn()
+        assert await asyncio.gather(*turns) == [1, 1, 1]
