@@ -8,15 +8,17 @@ import signal
 import socket
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from antrian.child import Child, EmbeddedError, hold
 from antrian.embedded import EmbeddedStores, sync_folder
+from antrian.lane.drainer import LaneDrainer
 from antrian.ledger.migrate import migrate
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.offices import load_offices
+from antrian.provinces import load_provinces
 
 FIRST_PORT = 7700
 _PORTS = range(FIRST_PORT, 32768)  # above lie the ephemeral ports: any client may have one at any moment
@@ -67,6 +69,8 @@ class Stack:
                 # SIGTERM as Ctrl-C, and both also where a script's `&` made them ignored.
                 undo.callback(signal.signal, number, signal.signal(number, signal.default_int_handler))
             redis_url, database_url, lock = self._stores(undo)
+            run = self.folder / "run.json"
+            run.unlink(missing_ok=True)  # left by one that was killed
             port, claim = _reserve_port(self._port)
             undo.enter_context(claim)
             self.address = f"127.0.0.1:{port}"
@@ -81,7 +85,7 @@ class Stack:
                 "ANTRIAN_EMBEDDED": "1",
                 "ANTRIAN_WORKER_PROCESSES": str(self._count),
             }
-            self._prepare_ledger(database_url)
+            self._prepare_stores(redis_url, database_url)
             self._start_programs(undo, lock)
             facts = {
                 "grpc": self.address,
@@ -91,8 +95,8 @@ class Stack:
                 "database": database_url,
                 "pids": {"antrian": os.getpid()} | {child.name: child.process.pid for child in self._children},
             }
-            _write(self.folder / "run.json", facts)
-            undo.callback((self.folder / "run.json").unlink, missing_ok=True)
+            undo.callback(run.unlink, missing_ok=True)
+            _write(run, facts)
             self._undo = undo.pop_all()
 
     def stop(self) -> None:
@@ -119,18 +123,19 @@ class Stack:
         self._children = list(stores.children)
         return stores.redis_url, stores.database_url, stores.lock
 
-    def _prepare_ledger(self, database_url: str) -> None:
+    def _prepare_stores(self, redis_url: str, database_url: str) -> None:
         migrate(database_url)
         with LedgerRecorder(database_url) as ledger:
             if ledger.count_offices() == 0:
-                ledger.upsert_offices(load_offices())
+                ledger.upsert_offices(load_offices(), load_provinces().values())
             if self._clock is not None:
                 ledger.set_clock(self._clock - datetime.now(UTC))
+            with closing(LaneDrainer(redis_url)) as line:
+                line.set_clock(ledger.clock_ahead())
 
     def _start_programs(self, undo: ExitStack, lock: int) -> None:
         ready = self.folder / "server.ready"
-        for left in (ready, self.folder / "run.json"):
-            left.unlink(missing_ok=True)
+        ready.unlink(missing_ok=True)
         undo.callback(ready.unlink, missing_ok=True)
 
         def program(name: str, dies_by: str, more: dict[str, str]) -> Child:

@@ -75,7 +75,7 @@ class Admission:
             raise location_missing()
         if which == "location":
             try:
-                provinces = self.locate(request.location)
+                provinces: Sequence[str] = locate(self._catalog, request.location)
             except AntrianError as refusal:
                 if refusal.reason is Reason.INVALID_FIELD:
                     raise
@@ -86,10 +86,11 @@ class Admission:
                 return AntrianError(Reason.LOCATION_REQUIRED, field="location")
         return rules.judge_province(self._catalog.policy, office.province_code, provinces)
 
-    def locate(self, location: Location) -> Sequence[str]:
-        """The province(s) of a location, nearest first; raises what makes it useless."""
-        accuracy = location.accuracy_m if location.HasField("accuracy_m") else None
-        return self._catalog.map.whereabouts(location.latitude, location.longitude, accuracy, self._catalog.policy)
+
+def locate(catalog: Catalog, location: Location) -> Sequence[str]:
+    """The province(s) of a location, nearest first; raises what makes it useless."""
+    accuracy = location.accuracy_m if location.HasField("accuracy_m") else None
+    return catalog.map.whereabouts(location.latitude, location.longitude, accuracy, catalog.policy)
 
 
 def check_uuid(text: str, field: str) -> UUID:

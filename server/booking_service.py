@@ -17,6 +17,7 @@ from server.auth import CALLER
 from server.bookings import Bookings
 from server.catalog import Catalog
 from server.gate import Context, explain, wants_english
+from server.office_list import list_offices
 
 _BATCH = 200
 _LONGEST_WAIT = timedelta(seconds=60)
@@ -33,6 +34,12 @@ class BookingService:
         self._front = front
         self._admission = admission
         self._bookings = bookings
+
+    async def ListOffices(  # noqa: N802 - the rpc's name
+        self, request: wire.ListOfficesRequest, context: Context
+    ) -> wire.ListOfficesResponse:
+        """The offices that a person may use."""
+        return list_offices(request, self._catalog)
 
     async def GetQuota(self, request: wire.GetQuotaRequest, context: Context) -> wire.GetQuotaResponse:  # noqa: N802
         """What is left at an office in the current or next window."""

@@ -9,23 +9,13 @@ import sys
 import threading
 from multiprocessing.process import BaseProcess
 
-from antrian.process import die_with_parent, log_to_stderr
+from antrian.process import log_to_stderr
 from antrian.settings import Settings, SettingsError, load_settings
 from workers import worker
 
 _RESTART_AFTER = 0.5
 _STOP_WITHIN = 9.0
 _log = logging.getLogger("workers")
-
-
-def _work(settings: Settings) -> None:
-    die_with_parent()
-    log_to_stderr(settings.log_level)
-    try:
-        worker.run(settings)
-    except Exception:
-        _log.exception("worker died")
-        sys.exit(1)
 
 
 def supervise(settings: Settings, stop: threading.Event) -> None:
@@ -41,7 +31,7 @@ def supervise(settings: Settings, stop: threading.Event) -> None:
         if dead:
             stop.wait(_RESTART_AFTER * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
         while len(running) < settings.worker_processes and not stop.is_set():
-            process = context.Process(target=_work, args=[settings], name="antrian-worker")
+            process = context.Process(target=worker.main, args=[settings], name="antrian-worker")
             process.start()
             running.append(process)
         stop.wait(0.2)

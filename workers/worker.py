@@ -1,10 +1,14 @@
 """One RQ worker process: puts a shift in and works in burst mode, again and again, until it is told to stop."""
 
+import logging
+import sys
+
 from redis import Redis
 from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
+from antrian.process import die_with_parent, log_to_stderr
 from antrian.settings import Settings
 from workers import shift
 
@@ -31,3 +35,14 @@ def run(settings: Settings) -> None:
             worker.work(burst=True, logging_level="WARNING")
     except StopRequested:
         pass
+
+
+def main(settings: Settings) -> None:
+    """The whole life of a worker process; exits 1 when something ended it, so that it is started again."""
+    die_with_parent()
+    log_to_stderr(settings.log_level)
+    try:
+        run(settings)
+    except Exception:
+        logging.getLogger(__name__).exception("worker died")
+        sys.exit(1)

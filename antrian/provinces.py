@@ -1,0 +1,109 @@
+"""Where a location is: its province, and how far things are. Data and method: data/PROVINCE_LOOKUP.md."""
+
+import csv
+import json
+import math
+from importlib.resources import files
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import shapely
+
+from antrian.booking import Policy, Province
+from antrian.errors import AntrianError, Reason, invalid
+
+_DATA = files("antrian.data")
+_METRES_A_DEGREE = 111_320.0  # of latitude, WGS 84, within 0.6 %
+_EARTH_KM = 6371.0088  # mean radius, IUGG
+
+
+def load_provinces() -> dict[str, Province]:
+    """The provinces by ISO 3166-2 code."""
+    rows = csv.DictReader(_DATA.joinpath("provinces.csv").read_text("utf-8").splitlines())
+    return {
+        row["code"]: Province(
+            row["code"], row["name_id"], row["name_en"], row["kemendagri_code"], ZoneInfo(row["timezones"])
+        )
+        for row in rows
+    }
+
+
+class ProvinceMap:
+    """The borders of the provinces, in one tree of polygons."""
+
+    def __init__(self) -> None:
+        parts, codes = [], []
+        for feature in json.loads(_DATA.joinpath("provinces.geojson").read_text("utf-8"))["features"]:
+            for part in shapely.get_parts(shapely.geometry.shape(feature["geometry"])):
+                parts.append(part)
+                codes.append(feature["properties"]["code"])
+        self._parts = np.array(parts)
+        self._codes = codes
+        self._tree = shapely.STRtree(parts)
+        shapely.prepare(self._parts)
+
+    def whereabouts(
+        self, latitude: float, longitude: float, accuracy_m: float | None, policy: Policy
+    ) -> tuple[str, ...]:
+        """The provinces in which a device may be, nearest first: where it is, and all within its accuracy of there.
+
+        Degrees north and east, metres; None takes the policy's border tolerance, which is also the least. Raises
+        INVALID_FIELD for numbers that are none, LOCATION_TOO_COARSE, and OUTSIDE_INDONESIA when the nearest province is
+        farther than the policy's coast_km.
+        """
+        _check(latitude, longitude, accuracy_m)
+        radius_m = max(accuracy_m or 0.0, policy.border_tolerance_m)
+        if radius_m > policy.coarsest_accuracy_m:
+            limit = f"{policy.coarsest_accuracy_m:g}"
+            raise AntrianError(Reason.LOCATION_TOO_COARSE, field="location.accuracy_m", limit=limit)
+        near = self._within(latitude, longitude, radius_m)
+        if not near:
+            # A pier, or an islet too small for the map.
+            near = self._within(latitude, longitude, policy.coast_km * 1000)[:1]
+        if not near:
+            raise AntrianError(Reason.OUTSIDE_INDONESIA, field="location")
+        return tuple(near)
+
+    def centre(self, code: str) -> tuple[float, float]:
+        """Latitude and longitude of the middle of a province's largest part."""
+        largest = max(
+            (p for p, c in zip(self._parts, self._codes, strict=True) if c == code), key=lambda part: part.area
+        )
+        return largest.centroid.y, largest.centroid.x
+
+    def _within(self, latitude: float, longitude: float, radius_m: float) -> list[str]:
+        """The provinces within so many metres, nearest first; one that contains the point has distance 0."""
+        point = shapely.Point(longitude, latitude)
+        # A degree of longitude is shorter than one of latitude, so this box of degrees holds the whole circle.
+        stretch = 1 / max(math.cos(math.radians(latitude)), 0.01)
+        found = np.sort(self._tree.query(point, "dwithin", radius_m / _METRES_A_DEGREE * stretch))
+        nearest: dict[str, float] = {}
+        for index in found:
+            metres = self._metres(point, index, stretch)
+            if metres <= radius_m:
+                code = self._codes[index]
+                nearest[code] = min(metres, nearest.get(code, math.inf))
+        return sorted(nearest, key=nearest.__getitem__)
+
+    def _metres(self, point: shapely.Point, index: int, stretch: float) -> float:
+        """From the point to the polygon, on a plane that is right around the point."""
+        line = shapely.shortest_line(point, self._parts[index])
+        (x1, y1), (x2, y2) = shapely.get_coordinates(line)
+        return math.hypot((x2 - x1) / stretch, y2 - y1) * _METRES_A_DEGREE
+
+
+def distance_km(latitude: float, longitude: float, other_latitude: float, other_longitude: float) -> float:
+    """The great circle between two points in degrees (haversine, R. W. Sinnott, Sky and Telescope 68, 1984)."""
+    phi, other_phi = math.radians(latitude), math.radians(other_latitude)
+    across = math.sin(math.radians(other_longitude - longitude) / 2) ** 2
+    half = math.sin((other_phi - phi) / 2) ** 2 + math.cos(phi) * math.cos(other_phi) * across
+    return 2 * _EARTH_KM * math.asin(math.sqrt(min(1.0, half)))
+
+
+def _check(latitude: float, longitude: float, accuracy_m: float | None) -> None:
+    if not -90 <= latitude <= 90:
+        raise invalid("location.latitude", "lintang harus -90 sampai 90 derajat", "must be -90 to 90 degrees")
+    if not -180 <= longitude <= 180:
+        raise invalid("location.longitude", "bujur harus -180 sampai 180 derajat", "must be -180 to 180 degrees")
+    if accuracy_m is not None and not 0 <= accuracy_m < math.inf:
+        raise invalid("location.accuracy_m", "ketelitian harus 0 meter atau lebih", "must be 0 metres or more")

@@ -1,0 +1,215 @@
+"""The commands of who runs Antrian: up, serve, work, migrate, offices import, verify, demo."""
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import NoReturn
+
+import click
+import psycopg
+from psycopg_pool import PoolTimeout
+from redis.exceptions import RedisError
+
+from antrian.child import EmbeddedError
+from antrian.ledger.migrate import migrate as apply_migrations
+from antrian.ledger.recorder import LedgerRecorder
+from antrian.offices import OfficeFileError, load_offices
+from antrian.provinces import load_provinces
+from antrian.settings import Settings, SettingsError, load_settings
+from antrian.stack import Stack
+from antrian.verify import verify as run_checks
+from clients import show
+from clients.options import (
+    FOLDER,
+    Failure,
+    Moment,
+    WrongSettings,
+    example,
+    failing_on,
+    folder_option,
+    json_option,
+    run_facts,
+)
+
+_LEDGER_ERRORS = (psycopg.Error, PoolTimeout)
+
+
+@click.command(epilog=example("antrian up", "antrian up --clock 2026-11-27T13:59:50+07:00 --folder /tmp/friday --json"))
+@click.option("--clock", type=Moment(), help="Move the service's time there, forward only; booking opens on Fridays.")
+@click.option("--port", type=click.IntRange(1, 65535), help="For gRPC, on loopback.  [default: 7700, or the next free]")
+@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Worker processes.")
+@folder_option
+@json_option
+def up(clock: datetime | None, port: int | None, workers: int, folder: Path, as_json: bool) -> None:
+    """Run Antrian on this machine.
+
+    It stops on Ctrl-C or SIGTERM. Redis and Postgres come from wheels, unless ANTRIAN_REDIS_URL and ANTRIAN_DATABASE_URL name servers. Prints one line
+    when it is ready; addresses and pids are in run.json of the folder, logs below log/. A new ledger gets the shipped
+    offices.
+    """
+    redis_url, database_url = os.environ.get("ANTRIAN_REDIS_URL"), os.environ.get("ANTRIAN_DATABASE_URL")
+    if bool(redis_url) != bool(database_url):
+        raise click.UsageError("set both ANTRIAN_REDIS_URL and ANTRIAN_DATABASE_URL, or neither")
+    with failing_on(EmbeddedError, ValueError, OSError, RedisError, *_LEDGER_ERRORS):
+        stack = Stack(
+            folder,
+            clock=clock,
+            port=port,
+            workers=workers,
+            redis_url=redis_url or None,
+            database_url=database_url or None,
+        )
+        with stack:
+            if as_json:
+                click.echo(json.dumps(run_facts(folder)))
+            else:
+                with LedgerRecorder(stack.environment["ANTRIAN_DATABASE_URL"]) as ledger:
+                    count = ledger.count_offices()
+                click.echo(
+                    f"Antrian serves {count} offices on {stack.address}; more in {folder / 'run.json'}; Ctrl-C stops it"
+                )
+            stack.wait()
+
+
+@click.command(epilog=example("ANTRIAN_LISTEN=0.0.0.0:7700 antrian serve"))
+def serve() -> None:
+    """Run a server, like `python -m server`.
+
+    Settings come from the environment: ANTRIAN_REDIS_URL, ANTRIAN_DATABASE_URL, ANTRIAN_HASH_KEY, ANTRIAN_SEAL_KEY,
+    ANTRIAN_CALLERS_FILE and more. Any number may run, anywhere.
+    """
+    _become("server")
+
+
+@click.command(epilog=example("ANTRIAN_WORKER_PROCESSES=4 antrian work"))
+def work() -> None:
+    """Run workers, like `python -m workers`.
+
+    Settings come from the environment, as for `antrian serve`. Any number may run, anywhere.
+    """
+    _become("workers")
+
+
+def _become(module: str) -> NoReturn:
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module])  # noqa: S606 - -P: not a folder of that name here
+
+
+@click.command(epilog=example("ANTRIAN_DATABASE_URL=postgresql://localhost/antrian antrian migrate"))
+def migrate() -> None:
+    """Bring a ledger to the newest schema.
+
+    That of ANTRIAN_DATABASE_URL. Prints the names of the migrations that were applied. Safe to repeat, and to run twice at the same time.
+    """
+    url = os.environ.get("ANTRIAN_DATABASE_URL")
+    if not url:
+        raise click.UsageError("ANTRIAN_DATABASE_URL is not set: a URL like postgresql://user@host/antrian")
+    with failing_on(psycopg.Error):
+        click.echo("\n".join(apply_migrations(url)) or "nothing to do")
+
+
+@click.command("import", epilog=example("antrian offices import antrian/data/offices.csv"))
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@folder_option
+def import_offices(file: Path, folder: Path) -> None:
+    """Add or change the offices of a CSV file: all of them, or none.
+
+    Goes into the ledger of ANTRIAN_DATABASE_URL, else of the Antrian that runs on --folder. Offices that the file lacks
+    stay. A changed quota holds for days whose slots are not created yet; slots that exist keep theirs.
+    """
+    url = os.environ.get("ANTRIAN_DATABASE_URL") or _running(folder)["database"]
+    try:
+        offices = load_offices(file)
+    except OfficeFileError as error:
+        raise Failure(f"nothing was imported\n{error}") from None
+    with failing_on(*_LEDGER_ERRORS):
+        psycopg.connect(url, connect_timeout=5).close()  # says at once, and why; the pool tries for a while
+        with LedgerRecorder(url) as ledger:
+            before = {office.office_id: office for office in ledger.offices()}
+            ledger.upsert_offices(offices, load_provinces().values())
+    added = sum(office.office_id not in before for office in offices)
+    changed = sum(before.get(office.office_id, office) != office for office in offices)
+    click.echo(
+        f"{added} added, {changed} changed, {len(offices) - added - changed} as they were; slots that exist keep their quota"
+    )
+
+
+@click.command(epilog=example("antrian verify", "antrian verify --folder /tmp/friday --json"))
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"The folder of `antrian up`.  [default: the stores of ANTRIAN_*, else {FOLDER}]",
+)
+@json_option
+def verify(folder: Path | None, as_json: bool) -> None:
+    """Count the breaches of the promises on live data.
+
+    Reads only; the service may be running. Exits 0 when all hold, 1 on any breach, 2 when a store cannot be reached.
+    """
+    settings = _settings(folder)
+    with failing_on(RedisError, *_LEDGER_ERRORS, by=WrongSettings):
+        checks = run_checks(settings)
+    breaches = sum(check.breaches for check in checks)
+    if as_json:
+        click.echo(json.dumps([asdict(check) for check in checks], indent=2))
+    else:
+        listed = show.table("promise", "what", "examined", "breaches", numbers=("examined", "breaches"))
+        for check in sorted(checks, key=lambda check: int(check.promise[1:])):
+            listed.add_row(check.promise, check.what, f"{check.examined:,}", f"{check.breaches:,}")
+        show.console().print(listed)
+        click.echo(f"\n{breaches:,} breaches" if breaches else "\nall promises hold")
+    sys.exit(1 if breaches else 0)
+
+
+@click.command(epilog=example("antrian demo", "antrian demo --requests 50000 --seed 7"))
+@click.option("--requests", type=click.IntRange(min=1), default=20_000, show_default=True, help="How many to send.")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed plays the same rush.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=FOLDER / "demo",
+    show_default=True,
+    help="Stores, logs and the report; what an earlier demo left there goes.",
+)
+@json_option
+def demo(requests: int, seed: int, folder: Path, as_json: bool) -> None:
+    """Play a Friday rush and verify the promises.
+
+    On the real offices and fresh stores, with the clock at Friday 13:59:50. Writes report.html into the folder. Exits 0 only if every request has its outcome and all promises hold.
+    """
+    try:
+        from clients.demo import run_demo  # noqa: PLC0415 - it needs the extra `rush`, which nothing else does
+    except ModuleNotFoundError as error:
+        raise WrongSettings(f"{error.name} is not installed: `pip install antrian[rush]`") from None
+    with failing_on(EmbeddedError):
+        sys.exit(run_demo(requests, folder, seed, as_json))
+
+
+def _running(folder: Path) -> dict[str, str]:
+    facts = run_facts(folder)
+    if facts is None:
+        raise WrongSettings(
+            f"no Antrian runs on {folder}: start one with `antrian up`, name its --folder, or set ANTRIAN_*"
+        )
+    return facts
+
+
+def _settings(folder: Path | None) -> Settings:
+    """The settings of the environment, with the stores of a running Antrian where it names none, or a folder is given."""
+    if folder is not None or "ANTRIAN_DATABASE_URL" not in os.environ:
+        folder = folder or FOLDER
+        facts = _running(folder)
+        with failing_on(OSError, ValueError, KeyError, by=WrongSettings):
+            keys = json.loads((folder / "secrets.json").read_text())
+            os.environ |= {
+                "ANTRIAN_REDIS_URL": facts["redis"],
+                "ANTRIAN_RQ_REDIS_URL": facts["rq_redis"],
+                "ANTRIAN_DATABASE_URL": facts["database"],
+                "ANTRIAN_HASH_KEY": keys["hash_key"],
+                "ANTRIAN_SEAL_KEY": keys["seal_key"],
+                "ANTRIAN_EMBEDDED": "1",
+            }
+    with failing_on(SettingsError, by=WrongSettings):
+        return load_settings()

@@ -1,0 +1,200 @@
+"""What the commands share: values of options, errors with an exit code, and how a running Antrian is found."""
+
+import asyncio
+import functools
+import json
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from clients.booking_client import Applicant, BookingClient, Location, RefusedError, Whereabouts
+
+FOLDER = Path(".antrian")
+"""Where `antrian up` keeps its data, secrets and run.json."""
+_DEFAULT_TARGET = "127.0.0.1:7700"
+# A person waits at a prompt: shorter than what a program gives the service to come back.
+_PATIENCE = timedelta(seconds=10)
+_UNKNOWN = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "STORE_UNAVAILABLE", "INTERNAL"}
+
+_T = TypeVar("_T")
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class Failure(click.ClickException):
+    """Ends the command with exit code 1, the message on stderr: refused or failed.
+
+    unknown: the call may have taken effect all the same.
+    """
+
+    def __init__(self, message: str, *, unknown: bool = False) -> None:
+        super().__init__(message)
+        self.unknown = unknown
+
+
+class WrongSettings(Failure):
+    """Ends the command with exit code 2: what it needs is not there, or not as it must be."""
+
+    exit_code = 2
+
+
+@contextmanager
+def failing_on(*kinds: type[Exception], by: type[Failure] = Failure) -> Iterator[None]:
+    """Turns such errors into a Failure with their message."""
+    try:
+        yield
+    except kinds as error:
+        raise by(str(error).strip() or type(error).__name__) from None
+
+
+def example(*lines: str) -> str:
+    """A command's epilog with examples."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)  # \b: do not wrap
+
+
+def run_facts(folder: Path) -> dict[str, Any] | None:
+    """What run.json says of the Antrian that runs on the folder; None when none does."""
+    try:
+        facts: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise WrongSettings(f"{folder / 'run.json'} cannot be read: {error}") from None
+    return facts
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The Antrian that a command calls."""
+
+    target: str
+    token: str
+    english: bool
+
+    def call(self, work: Callable[[BookingClient], Coroutine[Any, Any, _T]]) -> _T:
+        """Runs work with a client; a refusal becomes a Failure."""
+
+        async def run() -> _T:
+            async with BookingClient(self.target, token=self.token, english=self.english, patience=_PATIENCE) as client:
+                return await work(client)
+
+        try:
+            return asyncio.run(run())
+        except RefusedError as refusal:
+            unknown = refusal.reason in _UNKNOWN
+            raise Failure(self._told(refusal), unknown=unknown) from None
+
+    def _told(self, refusal: RefusedError) -> str:
+        if refusal.reason == "UNAVAILABLE":
+            return (
+                f"UNAVAILABLE: no Antrian answers at {self.target}; start one with `antrian up`, or name it by --target"
+            )
+        later = f" (try again in {refusal.retry_after.total_seconds():.0f} s)" if refusal.retry_after else ""
+        return f"{refusal.reason}: {refusal.message}{later}"
+
+
+folder_option = click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=FOLDER,
+    show_default=True,
+    help="The folder of `antrian up`.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def service_options(command: _Command) -> _Command:
+    """Gives a command the options that say which Antrian to call; it gets them as `service`."""
+
+    @folder_option
+    @click.option(
+        "--target", metavar="HOST:PORT", help=f"Whom to call.  [default: who runs on --folder, else {_DEFAULT_TARGET}]"
+    )
+    @click.option("--token", envvar="ANTRIAN_TOKEN", show_envvar=True, default="", help="The caller's bearer token.")
+    @click.option(
+        "--lang",
+        type=click.Choice(["id", "en"]),
+        default="id",
+        show_default=True,
+        help="Language of the service's words.",
+    )
+    @functools.wraps(command)
+    def with_service(*, folder: Path, target: str | None, token: str, lang: str, **values: Any) -> Any:
+        if target is None:
+            target = (run_facts(folder) or {}).get("grpc", _DEFAULT_TARGET)
+        return command(service=Service(target, token, lang == "en"), **values)
+
+    return with_service  # type: ignore[return-value] # click looks at the decorations, not at the type
+
+
+def whereabouts_options(command: _Command) -> _Command:
+    """Gives a command --at, --accuracy and --province; it gets them as `whereabouts`."""
+
+    @click.option("--at", type=_Point(), help='Where the device is, in degrees: "-6.1862,106.8296".')
+    @click.option(
+        "--accuracy", type=click.FloatRange(min=0), metavar="METRES", help="How exact --at is.  [default: 300]"
+    )
+    @click.option("--province", metavar="CODE", help='Instead of --at: a province like "ID-JK".')
+    @functools.wraps(command)
+    def with_whereabouts(
+        *, at: tuple[float, float] | None, accuracy: float | None, province: str | None, **values: Any
+    ) -> Any:
+        if (at is None) == (province is None):
+            raise click.UsageError("give either --at LAT,LON or --province CODE")
+        if accuracy is not None and at is None:
+            raise click.UsageError("--accuracy goes with --at")
+        where: Whereabouts = province or ""
+        if at is not None:
+            where = Location(latitude=at[0], longitude=at[1], accuracy_m=accuracy)
+        return command(whereabouts=where, **values)
+
+    return with_whereabouts  # type: ignore[return-value]
+
+
+class _Point(click.ParamType[tuple[float, float]]):
+    name = "lat,lon"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        try:
+            latitude, longitude = (float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f'{value!r} is not LAT,LON in degrees, like "-6.1862,106.8296"', param, ctx)
+        return latitude, longitude
+
+
+class Moment(click.ParamType[datetime]):
+    """An instant: ISO 8601 with its offset."""
+
+    name = "iso"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The datetime, which has a time zone."""
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f'{value!r} is not a time like "2026-11-27T13:59:50+07:00"', param, ctx)
+        if moment.tzinfo is None:
+            self.fail(
+                f"{value!r} has no time zone; for the clock of Jakarta write {moment.isoformat()}+07:00", param, ctx
+            )
+        return moment
+
+
+class Person(click.ParamType[Applicant]):
+    """An applicant: "NIK:Full Name"."""
+
+    name = "nik:name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Applicant:
+        """The applicant; the service judges the NIK."""
+        if isinstance(value, Applicant):
+            return value
+        nik, colon, name = str(value).partition(":")
+        if not (nik.strip() and colon and name.strip()):
+            # Without the value: it may hold a NIK, and errors end up in logs.
+            self.fail('expected "NIK:Full Name", like "3173054107900001:Siti Aminah"', param, ctx)
+        return Applicant(nik=nik.strip(), full_name=name.strip())

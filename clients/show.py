@@ -1,0 +1,151 @@
+"""What the commands print: messages as JSON, or as text and tables for people."""
+
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+import click
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from antrian.v1 import booking_service_pb2 as wire
+from antrian.v1.messages_pb2 import (
+    BOOKING_STATE_CONFIRMED,
+    BOOKING_STATE_PENDING,
+    BOOKING_STATE_REJECTED,
+    Booking,
+    BookingState,
+    Office,
+    OutcomeReason,
+    Session,
+    Window,
+)
+
+_WIB = ZoneInfo("Asia/Jakarta")
+
+
+def json(message: Message, *, line: bool = False) -> None:
+    """A message as JSON with the contract's own field names; on one line if so asked."""
+    click.echo(
+        MessageToJson(
+            message,
+            preserving_proto_field_name=True,
+            always_print_fields_with_no_presence=True,
+            ensure_ascii=False,
+            indent=None if line else 2,
+        )
+    )
+
+
+def table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
+    """An empty table; the columns in `numbers` stand to the right."""
+    made = Table(box=SIMPLE, pad_edge=False, show_edge=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    return made
+
+
+def console() -> Console:
+    """Where tables go; a pipe is as wide as it needs to be."""
+    made = Console(markup=False, highlight=False, emoji=False)
+    if not made.is_terminal:
+        made.width = 200
+    return made
+
+
+def offices(answer: wire.ListOfficesResponse) -> None:
+    """The offices that may be used, why these, and why not those elsewhere."""
+    with_distance = any(office.HasField("distance_km") for office in answer.offices)
+    out = console()
+    out.print(", ".join(f"{province.name_id} ({province.code})" for province in answer.provinces))
+    out.print(f"  id  {answer.reason_id}")
+    out.print(f"  en  {answer.reason_en}\n")
+    listed = table("office", "name", "city", *["km"] * with_distance, "places a day", numbers=("km", "places a day"))
+    for office in answer.offices:
+        listed.add_row(*_office(office, with_distance), str(office.daily_quota))
+    out.print(listed)
+    if answer.elsewhere:
+        out.print("\nNot from here:")
+        for other in answer.elsewhere:
+            out.print(f"  {other.office.office_id} ({other.office.city}, {other.office.distance_km:.1f} km)")
+            out.print(f"    id  {other.reason_id}")
+            out.print(f"    en  {other.reason_en}")
+    out.print(f"\nas of {moment(answer.as_of)}")
+
+
+def _office(office: Office, with_distance: bool) -> list[str]:
+    distance = [f"{office.distance_km:.1f}" if office.HasField("distance_km") else ""] * with_distance
+    return [office.office_id, office.name, office.city, *distance]
+
+
+def quota(answer: wire.GetQuotaResponse) -> None:
+    """The places left of an office, days by sessions, and the window."""
+    sessions = sorted({slot.session for slot in answer.slots})
+    places = {(slot.service_date, slot.session): f"{slot.left}/{slot.quota}" for slot in answer.slots}
+    closed = {day.date: day.name for day in answer.closed_days}
+    names = [session_name(session) for session in sessions]
+    listed = table("day", *names, "", numbers=tuple(names))
+    for day in sorted({slot.service_date for slot in answer.slots} | closed.keys()):
+        cells = [places.get((day, session), "-") for session in sessions]
+        listed.add_row(f"{date.fromisoformat(day):%a} {day}", *cells, f"closed: {closed[day]}" if day in closed else "")
+    out = console()
+    out.print(f"{answer.office_id}: places left / quota\n")
+    out.print(listed)
+    out.print(f"\n{_window(answer.window)}\nas of {moment(answer.as_of)}")
+
+
+def _window(window: Window) -> str:
+    opens, closes = moment(window.opens_at), moment(window.closes_at)
+    when = f"open until {closes}" if window.open else f"closed; opens {opens}, until {closes}"
+    return f"booking is {when}; for {window.first_date} to {window.last_date}"
+
+
+def booking(it: Booking) -> None:
+    """A booking in a few lines, what matters first."""
+    out = console()
+    people = "1 person" if it.party_size == 1 else f"{it.party_size} people"
+    out.print(f"{headline(it)}\n")
+    facts = table("", "")
+    facts.show_header = False
+    facts.add_row("office", it.office_id)
+    facts.add_row("when", f"{date.fromisoformat(it.service_date):%a} {it.service_date} {session_name(it.session)}")
+    facts.add_row("party", people)
+    facts.add_row("ticket", str(it.ticket))
+    facts.add_row("booking", it.booking_id)
+    facts.add_row("accepted", moment(it.accept_time))
+    if it.HasField("decide_time"):
+        facts.add_row("decided", moment(it.decide_time))
+    facts.add_row("as of", moment(it.as_of))
+    out.print(facts)
+    if it.alternatives:
+        listed = table("office", "day", "session", "left", numbers=("left",))
+        for slot in it.alternatives:
+            listed.add_row(slot.office_id, slot.service_date, session_name(slot.session), str(slot.left))
+        out.print("\nThere is room here:\n")
+        out.print(listed)
+
+
+def headline(it: Booking) -> str:
+    """A booking's state and what goes with it, in one line."""
+    state = BookingState.Name(it.state).removeprefix("BOOKING_STATE_")
+    if it.state == BOOKING_STATE_PENDING:
+        return f"{state}: ticket {it.ticket}, {it.ahead} ahead, {it.places_left} places left in the slot"
+    if it.state == BOOKING_STATE_CONFIRMED:
+        word = "queue number" if len(it.queue_numbers) == 1 else "queue numbers"
+        return f"{state}: {word} {', '.join(map(str, it.queue_numbers))}, code {it.code}"
+    if it.state == BOOKING_STATE_REJECTED:
+        return f"{state}: {OutcomeReason.Name(it.outcome_reason).removeprefix('OUTCOME_REASON_')}"
+    return state
+
+
+def session_name(session: Session.ValueType) -> str:
+    """The word for a session: morning or afternoon."""
+    return Session.Name(session).removeprefix("SESSION_").lower()
+
+
+def moment(time: Timestamp) -> str:
+    """A time by the clock of Jakarta, to the second."""
+    return f"{datetime.fromtimestamp(time.seconds, _WIB):%a %Y-%m-%d %H:%M:%S} WIB"

@@ -1,0 +1,97 @@
+"""ListOffices: which offices a person may use, and why these."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+
+from antrian.booking import Office
+from antrian.errors import Text, invalid
+from antrian.offices import offices_elsewhere, offices_for
+from antrian.provinces import distance_km
+from antrian.v1.booking_service_pb2 import ListOfficesRequest, ListOfficesResponse, OfficeElsewhere
+from antrian.whereabouts import explain_anywhere, explain_elsewhere, explain_location, explain_province
+from server import resources
+from server.admission import check_province, locate, location_missing
+from server.catalog import Catalog
+
+_PAGE = 50
+_LARGEST_PAGE = 200
+
+
+def list_offices(request: ListOfficesRequest, catalog: Catalog) -> ListOfficesResponse:
+    """One page of the offices. Raises INVALID_FIELD, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE."""
+    if not 0 <= request.page_size <= _LARGEST_PAGE:
+        raise invalid("page_size", "harus 0 sampai 200", "must be 0 to 200")
+    start = _read_token(request.page_token)
+    which = request.WhichOneof("whereabouts")
+    if which is None:
+        raise location_missing()
+    if which == "location":
+        at = request.location.latitude, request.location.longitude
+        codes = locate(catalog, request.location)
+    else:
+        at = None
+        codes = (check_province(catalog, request.province_code),)
+
+    offered = offices_for(catalog.offices.values(), codes if catalog.policy.device_location else set(catalog.provinces))
+    listed = sorted(offered, key=lambda office: _distance(at, office)) if at else sorted(offered, key=lambda o: o.name)
+    page = listed[start : start + (request.page_size or _PAGE)]
+    words = _explain(request, codes, catalog, offered)
+    response = ListOfficesResponse(
+        offices=[resources.office(office, _distance(at, office) if at else None) for office in page],
+        provinces=[resources.province(catalog.provinces[code]) for code in codes],
+        reason_id=words.indonesian,
+        reason_en=words.english,
+        as_of=resources.timestamp(catalog.now()),
+    )
+    if start + len(page) < len(listed):
+        response.next_page_token = _write_token(start + len(page))
+    if at and start == 0 and catalog.policy.device_location:
+        here = catalog.provinces[codes[0]]
+        for office, distance in offices_elsewhere(catalog.offices.values(), codes, *at, catalog.policy.nearby_km):
+            why = explain_elsewhere(office, catalog.provinces[office.province_code], distance, here)
+            response.elsewhere.append(
+                OfficeElsewhere(
+                    office=resources.office(office, distance), reason_id=why.indonesian, reason_en=why.english
+                )
+            )
+    return response
+
+
+def _explain(request: ListOfficesRequest, codes: Sequence[str], catalog: Catalog, offered: Sequence[Office]) -> Text:
+    if not catalog.policy.device_location:
+        return explain_anywhere()
+    nearest = None
+    if not offered:
+        # Where the province has an office of its own there is nothing to point to.
+        at = (
+            (request.location.latitude, request.location.longitude)
+            if request.HasField("location")
+            else catalog.map.centre(codes[0])
+        )
+        office = min(catalog.offices.values(), key=lambda office: _distance(at, office))
+        nearest = office, catalog.provinces[office.province_code]
+    if request.HasField("location"):
+        radius = max(request.location.accuracy_m, catalog.policy.border_tolerance_m)
+        return explain_location([catalog.provinces[code] for code in codes], radius, nearest)
+    return explain_province(catalog.provinces[codes[0]], nearest)
+
+
+def _distance(at: tuple[float, float], office: Office) -> float:
+    return distance_km(*at, office.latitude, office.longitude)
+
+
+def _write_token(start: int) -> str:
+    return base64.urlsafe_b64encode(f"from {start}".encode()).decode()
+
+
+def _read_token(token: str) -> int:
+    if not token:
+        return 0
+    try:
+        word, start = base64.urlsafe_b64decode(token.encode()).decode("ascii").split(" ")
+        if word == "from" and start.isdecimal():
+            return int(start)
+    except (ValueError, binascii.Error):
+        pass
+    raise invalid("page_token", "bukan next_page_token dari jawaban sebelumnya", "is no next_page_token of an answer")

@@ -1,0 +1,176 @@
+"""A request goes in, its outcome comes back: over gRPC, through the real programs."""
+
+import asyncio
+import uuid
+from datetime import timedelta
+
+import pytest
+
+from antrian.stack import Stack
+from antrian.v1.messages_pb2 import (
+    BOOKING_STATE_CONFIRMED,
+    BOOKING_STATE_PENDING,
+    BOOKING_STATE_REJECTED,
+    OUTCOME_REASON_SLOT_FULL,
+    SESSION_AFTERNOON,
+    Booking,
+)
+from clients.booking_client import BookingClient, RefusedError
+from tests.acceptance.person import PUSAT, Crowd
+
+
+async def test_a_request_is_accepted_at_once_and_confirmed_soon(client: BookingClient, crowd: Crowd) -> None:
+    request = crowd.request(office_id="kanim-jakarta-barat", applicants=crowd.people(3))
+    pending = await client.send(request)
+    assert pending.state == BOOKING_STATE_PENDING
+    assert (pending.ticket, pending.party_size) == (pending.ticket or None, 3)
+    booking = await client.outcome(pending.booking_id, request.account)
+    assert booking.state == BOOKING_STATE_CONFIRMED
+    first = booking.queue_numbers[0]
+    assert list(booking.queue_numbers) == [first, first + 1, first + 2]
+    assert len(booking.code) == 10
+    assert booking.accept_time.ToDatetime() <= booking.decide_time.ToDatetime() <= booking.as_of.ToDatetime()
+
+
+async def test_the_same_request_is_the_same_booking_however_often(client: BookingClient, crowd: Crowd) -> None:
+    request = crowd.request()
+    answers = await asyncio.gather(*(client.send(request) for _ in range(20)))
+    assert {(b.booking_id, b.ticket) for b in answers} == {(answers[0].booking_id, answers[0].ticket)}
+    await client.outcome(answers[0].booking_id, request.account)
+    again = await client.send(request)
+    assert (again.booking_id, again.state) == (answers[0].booking_id, BOOKING_STATE_CONFIRMED)
+
+
+async def test_the_same_request_from_another_province_is_the_same_booking(client: BookingClient, crowd: Crowd) -> None:
+    request = crowd.request()
+    first = await client.send(request)
+    moved = crowd.request(
+        request_id=request.request_id, account=request.account, applicants=request.applicants, province_code="ID-PA"
+    )
+    assert (await client.send(moved)).booking_id == first.booking_id
+
+
+async def test_the_same_request_id_with_other_content_is_refused(client: BookingClient, crowd: Crowd) -> None:
+    request = crowd.request()
+    await client.send(request)
+    for change in (
+        {"session": SESSION_AFTERNOON},
+        {"service_date": crowd.dates[1].isoformat()},
+        {"applicants": crowd.people(1)},
+        {"office_id": "kanim-jakarta-utara"},
+        {"account": "somebody-else"},
+    ):
+        other = crowd.request(
+            **{"request_id": request.request_id, "account": request.account, "applicants": request.applicants} | change
+        )
+        with pytest.raises(RefusedError) as caught:
+            await client.send(other)
+        assert caught.value.reason == "REQUEST_ID_REUSED", change
+
+
+async def test_one_request_id_at_two_offices_at_once_is_accepted_by_one(client: BookingClient, crowd: Crowd) -> None:
+    one = crowd.request()
+    other = crowd.request(
+        request_id=one.request_id, account=one.account, applicants=one.applicants, office_id="kanim-jakarta-utara"
+    )
+    answers = await asyncio.gather(client.send(one), client.send(other), return_exceptions=True)
+    assert sorted(type(answer).__name__ for answer in answers) == ["Booking", "RefusedError"]
+
+
+async def test_one_nik_is_booked_once_in_the_country(client: BookingClient, crowd: Crowd) -> None:
+    person = crowd.person()
+    first = crowd.request(applicants=[person])
+    booking = await client.send(first)
+    with pytest.raises(RefusedError) as caught:
+        await client.send(crowd.request(applicants=[person], office_id="kanim-bogor", province_code="ID-JB"))
+    assert (caught.value.reason, "booking_id" in caught.value.metadata) == ("ALREADY_BOOKED", False)
+    with pytest.raises(RefusedError) as caught:
+        await client.send(crowd.request(applicants=[person], account=first.account))
+    assert caught.value.metadata["booking_id"] == booking.booking_id
+
+
+async def test_an_overbooked_slot_sells_exactly_its_places_in_arrival_order(
+    client: BookingClient, crowd: Crowd
+) -> None:
+    """A small office: its places, and ten more, in parties of mixed size at once."""
+    where = {"office_id": "mpp-kota-bogor", "province_code": "ID-JB"}
+    quota = next(
+        slot
+        for slot in (await client.get_quota("mpp-kota-bogor")).slots
+        if slot.service_date == crowd.dates[0].isoformat() and slot.session == SESSION_AFTERNOON
+    )
+    assert quota.left == quota.quota
+    requests = [
+        crowd.request(**where, session=SESSION_AFTERNOON, applicants=crowd.people(1 + n % 4))
+        for n in range(quota.quota)
+    ]
+    pending = await asyncio.gather(*map(client.send, requests))
+    outcomes: list[Booking] = await asyncio.gather(
+        *(client.outcome(b.booking_id, r.account) for b, r in zip(pending, requests, strict=True))
+    )
+    left, number = quota.quota, 1
+    for booking in sorted(outcomes, key=lambda b: b.ticket):
+        if booking.party_size <= left:
+            assert booking.state == BOOKING_STATE_CONFIRMED
+            assert list(booking.queue_numbers) == list(range(number, number + booking.party_size))
+            left, number = left - booking.party_size, number + booking.party_size
+        else:
+            assert (booking.state, booking.outcome_reason) == (BOOKING_STATE_REJECTED, OUTCOME_REASON_SLOT_FULL)
+    after = next(
+        slot
+        for slot in (await client.get_quota("mpp-kota-bogor")).slots
+        if (slot.service_date, slot.session) == (quota.service_date, quota.session)
+    )
+    assert (after.quota, after.left) == (quota.quota, left)
+    refused = next(b for b in outcomes if b.state == BOOKING_STATE_REJECTED)
+    assert 1 <= len(refused.alternatives) <= 5
+    assert all(choice.left >= refused.party_size for choice in refused.alternatives)
+    assert refused.alternatives[0].office_id == "mpp-kota-bogor"
+
+
+async def test_a_watcher_sees_the_outcome_and_then_the_end(client: BookingClient, crowd: Crowd) -> None:
+    request = crowd.request()
+    booking = await client.send(request)
+    seen = [b async for b in client.watch(booking.booking_id, request.account)]
+    assert seen[-1].state == BOOKING_STATE_CONFIRMED
+    assert all(b.state == BOOKING_STATE_PENDING and b.ticket == booking.ticket for b in seen[:-1])
+
+
+async def test_a_batch_answers_each_request_and_one_bad_item_harms_no_other(
+    client: BookingClient, crowd: Crowd
+) -> None:
+    requests = [crowd.request() for _ in range(50)]
+    requests[7] = crowd.request(office_id="kanim-atlantis")
+    requests[9] = crowd.request(session=0)
+    answers = await client.send_batch(requests)
+    reasons = [answer.reason if isinstance(answer, RefusedError) else "" for answer in answers]
+    assert reasons == [""] * 7 + ["OFFICE_NOT_FOUND", "", "INVALID_FIELD"] + [""] * 40
+
+
+async def test_a_booking_is_seen_by_its_account_only(client: BookingClient, crowd: Crowd) -> None:
+    request = crowd.request()
+    booking = await client.send(request)
+    for booking_id, account in ((booking.booking_id, "another"), (str(uuid.uuid4()), request.account)):
+        with pytest.raises(RefusedError) as caught:
+            await client.get_booking(booking_id, account)
+        assert caught.value.reason == "BOOKING_NOT_FOUND"
+
+
+async def test_get_booking_without_wait_answers_at_once_and_with_wait_the_outcome(
+    client: BookingClient, crowd: Crowd
+) -> None:
+    request = crowd.request()
+    booking = await client.send(request)
+    assert (await client.get_booking(booking.booking_id, request.account)).ticket == booking.ticket
+    outcome = await client.outcome(booking.booking_id, request.account, within=timedelta(seconds=20))
+    assert outcome.state == BOOKING_STATE_CONFIRMED
+
+
+async def test_quota_tells_the_windows_days_and_what_is_left(client: BookingClient, stack: Stack, crowd: Crowd) -> None:
+    answer = await client.get_quota(PUSAT)
+    assert answer.window.open
+    assert answer.window.first_date == crowd.dates[0].isoformat()
+    assert [s.service_date for s in answer.slots] == [d.isoformat() for d in crowd.dates for _ in range(2)]
+    assert all(0 <= slot.left <= slot.quota for slot in answer.slots)
+    morning, afternoon = answer.slots[0].quota, answer.slots[1].quota
+    assert morning == -(-(morning + afternoon) * 60 // 100)
