@@ -2,21 +2,24 @@
 
 import csv
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
+from io import StringIO
 from pathlib import Path
 
 from antrian.booking import Office, Province
 from antrian.provinces import distance_km, load_provinces
 
-_COLUMNS = {
+_COLUMNS = (
     "office_id", "name", "class", "city", "province_code", "timezone", "latitude", "longitude", "daily_quota", "address",
-}  # fmt: skip
+)  # fmt: skip
+_OPTIONAL = ("morning_percent",)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ID = re.compile("[a-z0-9-]{3,40}")
 
 
 class OfficeFileError(ValueError):
-    """The file is wrong; problems has one line each, with line number and column."""
+    """The file is wrong; problems has one text each, with line number and column where there is one."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -24,42 +27,69 @@ class OfficeFileError(ValueError):
 
 
 def load_offices(file: Path | None = None) -> list[Office]:
-    """The offices of a CSV file like data/offices.csv (None: that one). Raises OfficeFileError with all mistakes.
+    """The offices of a CSV file like data/offices.csv (None: that one), UTF-8 with or without BOM.
 
     An optional column morning_percent says how much of the quota is the morning's, where the policy's split does not
-    hold. Columns that are not known are passed over.
+    hold. Columns that are not known are passed over. Raises OfficeFileError with all mistakes; a file that is no CSV
+    at all, or lacks a column, has only those.
     """
     source = files("antrian.data").joinpath("offices.csv") if file is None else file
     try:
-        lines = source.read_text("utf-8-sig").splitlines()
+        rows = list(_rows(source.read_text("utf-8-sig")))
     except UnicodeDecodeError as error:
         raise OfficeFileError([f"the file is not UTF-8: {error.reason} at byte {error.start}"]) from None
-    reader = csv.DictReader(lines)
-    missing = _COLUMNS - set(reader.fieldnames or ())
-    if missing:
-        raise OfficeFileError([f"line 1: column {name} is missing" for name in sorted(missing)])
+    columns = rows[0][1] if rows else []
+    _check_columns(columns)
     offices: list[Office] = []
     problems: list[str] = []
     seen: dict[str, int] = {}
     provinces = load_provinces()
-    for row in reader:
-        line, wrong = reader.line_num, list[str]()
-        office = _office(row, provinces, wrong)
-        if office.office_id in seen:
+    for line, fields in rows[1:]:
+        if len(fields) != len(columns):
+            problems.append(
+                f"line {line}, column {columns[min(len(fields), len(columns) - 1)]}: has {len(fields)} fields instead of "
+                f"{len(columns)}; a comma within a text needs quotes around the text"
+            )
+            continue
+        wrong: list[str] = []
+        office = _office(dict(zip(columns, fields, strict=True)), provinces, wrong)
+        if office.office_id and seen.setdefault(office.office_id, line) != line:
             wrong.append(f"office_id: {office.office_id} is on line {seen[office.office_id]} already")
-        seen.setdefault(office.office_id, line)
         problems += [f"line {line}, column {problem}" for problem in wrong]
         offices.append(office)
-    if not offices and not problems:
+    if len(rows) == 1:
         problems.append("line 2: there are no offices")
     if problems:
         raise OfficeFileError(problems)
     return offices
 
 
-def _office(row: Mapping[str, str | None], provinces: Mapping[str, Province], wrong: list[str]) -> Office:
+def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """The fields of each row that has any, with the line on which it begins."""
+    # Not strict, a quote that nobody closes would swallow the offices after it without a word.
+    reader = csv.reader(StringIO(text), strict=True)
+    line = 1
+    try:
+        for fields in reader:
+            if fields:
+                yield line, fields
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise OfficeFileError([f"line {line}: the row that begins here cannot be read: {error}"]) from None
+
+
+def _check_columns(columns: Sequence[str]) -> None:
+    problems = [f"line 1, column {name}: is missing" for name in _COLUMNS if name not in columns]
+    problems += [f"line 1, column {name}: is there twice" for name in _COLUMNS + _OPTIONAL if columns.count(name) > 1]
+    if problems:
+        raise OfficeFileError(problems)
+
+
+def _office(row: Mapping[str, str], provinces: Mapping[str, Province], wrong: list[str]) -> Office:
+    """The office of a row; what is wrong with the row is appended, and the office is then not to be used."""
+
     def text(column: str) -> str:
-        return (row.get(column) or "").strip()
+        return row.get(column, "").strip()
 
     def number(column: str, least: float, most: float) -> float:
         try:
@@ -77,6 +107,11 @@ def _office(row: Mapping[str, str | None], provinces: Mapping[str, Province], wr
             return 0
         return int(text(column))
 
+    wrong += [
+        f"{column}: must be one line without control characters, is {text(column)!r}"
+        for column in ("name", "class", "city", "address")
+        if _CONTROL.search(text(column))
+    ]
     if not _ID.fullmatch(text("office_id")):
         wrong.append(f"office_id: must be 3 to 40 of a-z 0-9 -, is {text('office_id')!r}")
     if not text("name"):

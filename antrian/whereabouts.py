@@ -23,11 +23,11 @@ def explain_location(provinces: Sequence[Province], radius_m: float, nearest: tu
             f"Your device is in {here.name_en}, so the offices of that province are listed. "
             "In another province, that one's offices would be.",
         )
-    names_id = " dan ".join(province.name_id for province in provinces)
-    names_en = " and ".join(province.name_en for province in provinces)
+    names_id = _listed([province.name_id for province in provinces], "dan")
+    names_en = _listed([province.name_en for province in provinces], "and")
     return Text(
-        f"Perangkat Anda kurang dari {radius_m:g} m dari batas {names_id}, jadi kantor semua provinsi itu dapat dipakai.",
-        f"Your device is within {radius_m:g} m of the border of {names_en}, so the offices of all of them may be used.",
+        f"Perangkat Anda kurang dari {radius_m:.0f} m dari batas {names_id}, jadi kantor semua provinsi itu dapat dipakai.",
+        f"Your device is within {radius_m:.0f} m of the border of {names_en}, so the offices of all of them may be used.",
     )
 
 
@@ -51,6 +51,10 @@ def explain_elsewhere(office: Office, office_province: Province, distance_km: fl
         f"{office.name} ({distance_km:.0f} km) is in {office_province.name_en}, and you are in {here.name_en}. "
         f"It is listed when you are in {office_province.name_en}.",
     )
+
+
+def _listed(names: Sequence[str], conjunction: str) -> str:
+    return f"{', '.join(names[:-1])} {conjunction} {names[-1]}"
 
 
 def _no_office(province: Province, nearest: tuple[Office, Province]) -> Text:

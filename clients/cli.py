@@ -64,7 +64,7 @@ def list_offices(service: Service, whereabouts: Whereabouts, as_json: bool) -> N
     if as_json:
         show.json(answer)
     else:
-        show.offices(answer)
+        show.offices(answer, english=service.english)
 
 
 @main.command(epilog=example("antrian quota kanim-bogor", "antrian quota kanim-bogor --json"))
@@ -115,8 +115,8 @@ def book(
 ) -> None:
     """Take a place in an office's line.
 
-    For a party of up to five people, all or none. Exits 1 when the request is refused or the booking is rejected. Only callers who vouch for it may book with
-    --province instead of --at.
+    For a party of up to five people, all or none. Exits 1 when the request is refused or the booking is rejected. Only
+    callers who vouch for it may book with --province instead of --at.
     """
     name = request_id or uuid.uuid4()
 
@@ -147,7 +147,7 @@ def book(
     except Failure as failure:
         if failure.unknown:
             raise Failure(
-                f"{failure.message}; whether it was accepted is unknown, so repeat it with --request-id {name}"
+                f"{failure.message}; to learn what became of it, repeat it with --request-id {name}"
             ) from None
         raise
     _print(booking, as_json)

@@ -31,7 +31,7 @@ from clients.options import (
     failing_on,
     folder_option,
     json_option,
-    run_facts,
+    running,
 )
 
 _LEDGER_ERRORS = (psycopg.Error, PoolTimeout)
@@ -43,16 +43,17 @@ _LEDGER_ERRORS = (psycopg.Error, PoolTimeout)
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Worker processes.")
 @folder_option
 @json_option
-def up(clock: datetime | None, port: int | None, workers: int, folder: Path, as_json: bool) -> None:
+def up(clock: datetime | None, port: int | None, workers: int, folder: Path | None, as_json: bool) -> None:
     """Run Antrian on this machine.
 
-    It stops on Ctrl-C or SIGTERM. Redis and Postgres come from wheels, unless ANTRIAN_REDIS_URL and ANTRIAN_DATABASE_URL name servers. Prints one line
-    when it is ready; addresses and pids are in run.json of the folder, logs below log/. A new ledger gets the shipped
-    offices.
+    It stops on Ctrl-C or SIGTERM. Redis and Postgres come from wheels, unless ANTRIAN_REDIS_URL and
+    ANTRIAN_DATABASE_URL name servers. Prints one line when it is ready; addresses and pids are in run.json of the
+    folder, logs below log/. A new ledger gets the shipped offices.
     """
     redis_url, database_url = os.environ.get("ANTRIAN_REDIS_URL"), os.environ.get("ANTRIAN_DATABASE_URL")
     if bool(redis_url) != bool(database_url):
         raise click.UsageError("set both ANTRIAN_REDIS_URL and ANTRIAN_DATABASE_URL, or neither")
+    folder = folder or FOLDER
     with failing_on(EmbeddedError, ValueError, OSError, RedisError, *_LEDGER_ERRORS):
         stack = Stack(
             folder,
@@ -64,7 +65,7 @@ def up(clock: datetime | None, port: int | None, workers: int, folder: Path, as_
         )
         with stack:
             if as_json:
-                click.echo(json.dumps(run_facts(folder)))
+                click.echo(json.dumps(running(folder)))
             else:
                 with LedgerRecorder(stack.environment["ANTRIAN_DATABASE_URL"]) as ledger:
                     count = ledger.count_offices()
@@ -101,7 +102,8 @@ def _become(module: str) -> NoReturn:
 def migrate() -> None:
     """Bring a ledger to the newest schema.
 
-    That of ANTRIAN_DATABASE_URL. Prints the names of the migrations that were applied. Safe to repeat, and to run twice at the same time.
+    That of ANTRIAN_DATABASE_URL. Prints the names of the migrations that were applied. Safe to repeat, and to run twice
+    at the same time.
     """
     url = os.environ.get("ANTRIAN_DATABASE_URL")
     if not url:
@@ -113,13 +115,13 @@ def migrate() -> None:
 @click.command("import", epilog=example("antrian offices import antrian/data/offices.csv"))
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @folder_option
-def import_offices(file: Path, folder: Path) -> None:
+def import_offices(file: Path, folder: Path | None) -> None:
     """Add or change the offices of a CSV file: all of them, or none.
 
     Goes into the ledger of ANTRIAN_DATABASE_URL, else of the Antrian that runs on --folder. Offices that the file lacks
     stay. A changed quota holds for days whose slots are not created yet; slots that exist keep theirs.
     """
-    url = os.environ.get("ANTRIAN_DATABASE_URL") or _running(folder)["database"]
+    url = os.environ.get("ANTRIAN_DATABASE_URL") or running(folder)["database"]
     try:
         offices = load_offices(file)
     except OfficeFileError as error:
@@ -131,9 +133,8 @@ def import_offices(file: Path, folder: Path) -> None:
             ledger.upsert_offices(offices, load_provinces().values())
     added = sum(office.office_id not in before for office in offices)
     changed = sum(before.get(office.office_id, office) != office for office in offices)
-    click.echo(
-        f"{added} added, {changed} changed, {len(offices) - added - changed} as they were; slots that exist keep their quota"
-    )
+    same = len(offices) - added - changed
+    click.echo(f"{added} added, {changed} changed, {same} as they were; slots that exist keep their quota")
 
 
 @click.command(epilog=example("antrian verify", "antrian verify --folder /tmp/friday --json"))
@@ -158,7 +159,7 @@ def verify(folder: Path | None, as_json: bool) -> None:
         listed = show.table("promise", "what", "examined", "breaches", numbers=("examined", "breaches"))
         for check in sorted(checks, key=lambda check: int(check.promise[1:])):
             listed.add_row(check.promise, check.what, f"{check.examined:,}", f"{check.breaches:,}")
-        show.console().print(listed)
+        show.print_table(listed)
         click.echo(f"\n{breaches:,} breaches" if breaches else "\nall promises hold")
     sys.exit(1 if breaches else 0)
 
@@ -177,7 +178,8 @@ def verify(folder: Path | None, as_json: bool) -> None:
 def demo(requests: int, seed: int, folder: Path, as_json: bool) -> None:
     """Play a Friday rush and verify the promises.
 
-    On the real offices and fresh stores, with the clock at Friday 13:59:50. Writes report.html into the folder. Exits 0 only if every request has its outcome and all promises hold.
+    On the real offices and fresh stores, with the clock at Friday 13:59:50. Writes report.html into the folder. Exits 0
+    only if every request has its outcome and all promises hold.
     """
     try:
         from clients.demo import run_demo  # noqa: PLC0415 - it needs the extra `rush`, which nothing else does
@@ -187,22 +189,12 @@ def demo(requests: int, seed: int, folder: Path, as_json: bool) -> None:
         sys.exit(run_demo(requests, folder, seed, as_json))
 
 
-def _running(folder: Path) -> dict[str, str]:
-    facts = run_facts(folder)
-    if facts is None:
-        raise WrongSettings(
-            f"no Antrian runs on {folder}: start one with `antrian up`, name its --folder, or set ANTRIAN_*"
-        )
-    return facts
-
-
 def _settings(folder: Path | None) -> Settings:
-    """The settings of the environment, with the stores of a running Antrian where it names none, or a folder is given."""
+    """Those of the environment; for the stores of a running Antrian where it names none, or a folder is given."""
     if folder is not None or "ANTRIAN_DATABASE_URL" not in os.environ:
-        folder = folder or FOLDER
-        facts = _running(folder)
+        facts = running(folder)
         with failing_on(OSError, ValueError, KeyError, by=WrongSettings):
-            keys = json.loads((folder / "secrets.json").read_text())
+            keys = json.loads(((folder or FOLDER) / "secrets.json").read_text())
             os.environ |= {
                 "ANTRIAN_REDIS_URL": facts["redis"],
                 "ANTRIAN_RQ_REDIS_URL": facts["rq_redis"],

@@ -3,8 +3,9 @@
 import asyncio
 import functools
 import json
+import os
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -48,7 +49,8 @@ def failing_on(*kinds: type[Exception], by: type[Failure] = Failure) -> Iterator
     try:
         yield
     except kinds as error:
-        raise by(str(error).strip() or type(error).__name__) from None
+        # Postgres puts its hints on lines of their own, with a tab.
+        raise by(str(error).strip().replace("\n\t", " ") or type(error).__name__) from None
 
 
 def example(*lines: str) -> str:
@@ -60,10 +62,20 @@ def run_facts(folder: Path) -> dict[str, Any] | None:
     """What run.json says of the Antrian that runs on the folder; None when none does."""
     try:
         facts: dict[str, Any] = json.loads((folder / "run.json").read_text())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
+        with suppress(PermissionError):  # another user's, but there
+            os.kill(facts["pids"]["antrian"], 0)
+    except (FileNotFoundError, ProcessLookupError):
+        return None  # the file may be of one that was killed, and its port another's by now
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise WrongSettings(f"{folder / 'run.json'} cannot be read: {error}") from None
+    return facts
+
+
+def running(folder: Path | None) -> dict[str, Any]:
+    """run_facts of a folder on which an Antrian has to run."""
+    facts = run_facts(folder or FOLDER)
+    if facts is None:
+        raise WrongSettings(f"no Antrian runs on {folder or FOLDER}; start one with `antrian up`, or name its --folder")
     return facts
 
 
@@ -93,16 +105,17 @@ class Service:
             return (
                 f"UNAVAILABLE: no Antrian answers at {self.target}; start one with `antrian up`, or name it by --target"
             )
-        later = f" (try again in {refusal.retry_after.total_seconds():.0f} s)" if refusal.retry_after else ""
-        return f"{refusal.reason}: {refusal.message}{later}"
+        more = f" (try again in {refusal.retry_after.total_seconds():.0f} s)" if refusal.retry_after else ""
+        if booking_id := refusal.metadata.get("booking_id"):
+            more += f" (booking {booking_id})"
+        field = refusal.metadata.get("field") if refusal.reason == "INVALID_FIELD" else None
+        return f"{refusal.reason}: {f'{field}: ' if field else ''}{refusal.message}{more}"
 
 
 folder_option = click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
-    default=FOLDER,
-    show_default=True,
-    help="The folder of `antrian up`.",
+    help=f"The folder of `antrian up`.  [default: {FOLDER}]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
@@ -123,9 +136,10 @@ def service_options(command: _Command) -> _Command:
         help="Language of the service's words.",
     )
     @functools.wraps(command)
-    def with_service(*, folder: Path, target: str | None, token: str, lang: str, **values: Any) -> Any:
+    def with_service(*, folder: Path | None, target: str | None, token: str, lang: str, **values: Any) -> Any:
         if target is None:
-            target = (run_facts(folder) or {}).get("grpc", _DEFAULT_TARGET)
+            facts = running(folder) if folder else run_facts(FOLDER)
+            target = facts["grpc"] if facts else _DEFAULT_TARGET
         return command(service=Service(target, token, lang == "en"), **values)
 
     return with_service  # type: ignore[return-value] # click looks at the decorations, not at the type

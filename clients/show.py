@@ -18,7 +18,6 @@ from antrian.v1.messages_pb2 import (
     BOOKING_STATE_REJECTED,
     Booking,
     BookingState,
-    Office,
     OutcomeReason,
     Session,
     Window,
@@ -48,37 +47,29 @@ def table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
     return made
 
 
-def console() -> Console:
-    """Where tables go; a pipe is as wide as it needs to be."""
-    made = Console(markup=False, highlight=False, emoji=False)
-    if not made.is_terminal:
-        made.width = 200
-    return made
+def print_table(listed: Table) -> None:
+    """Prints a table; into a pipe as wide as it needs to be."""
+    console = Console(markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 200
+    console.print(listed)
 
 
-def offices(answer: wire.ListOfficesResponse) -> None:
+def offices(answer: wire.ListOfficesResponse, *, english: bool) -> None:
     """The offices that may be used, why these, and why not those elsewhere."""
+    click.echo(", ".join(f"{province.name_id} ({province.code})" for province in answer.provinces))
+    click.echo(f"  id  {answer.reason_id}\n  en  {answer.reason_en}\n")
     with_distance = any(office.HasField("distance_km") for office in answer.offices)
-    out = console()
-    out.print(", ".join(f"{province.name_id} ({province.code})" for province in answer.provinces))
-    out.print(f"  id  {answer.reason_id}")
-    out.print(f"  en  {answer.reason_en}\n")
     listed = table("office", "name", "city", *["km"] * with_distance, "places a day", numbers=("km", "places a day"))
     for office in answer.offices:
-        listed.add_row(*_office(office, with_distance), str(office.daily_quota))
-    out.print(listed)
+        distance = [f"{office.distance_km:.1f}"] * with_distance
+        listed.add_row(office.office_id, office.name, office.city, *distance, str(office.daily_quota))
+    print_table(listed)
     if answer.elsewhere:
-        out.print("\nNot from here:")
-        for other in answer.elsewhere:
-            out.print(f"  {other.office.office_id} ({other.office.city}, {other.office.distance_km:.1f} km)")
-            out.print(f"    id  {other.reason_id}")
-            out.print(f"    en  {other.reason_en}")
-    out.print(f"\nas of {moment(answer.as_of)}")
-
-
-def _office(office: Office, with_distance: bool) -> list[str]:
-    distance = [f"{office.distance_km:.1f}" if office.HasField("distance_km") else ""] * with_distance
-    return [office.office_id, office.name, office.city, *distance]
+        click.echo("\nnot from here:")
+    for other in answer.elsewhere:
+        click.echo(f"  {other.office.office_id}: {other.reason_en if english else other.reason_id}")
+    click.echo(f"\nas of {moment(answer.as_of)}")
 
 
 def quota(answer: wire.GetQuotaResponse) -> None:
@@ -87,45 +78,42 @@ def quota(answer: wire.GetQuotaResponse) -> None:
     places = {(slot.service_date, slot.session): f"{slot.left}/{slot.quota}" for slot in answer.slots}
     closed = {day.date: day.name for day in answer.closed_days}
     names = [session_name(session) for session in sessions]
-    listed = table("day", *names, "", numbers=tuple(names))
+    listed = table("day", *names, *["closed"] * bool(closed), numbers=tuple(names))
     for day in sorted({slot.service_date for slot in answer.slots} | closed.keys()):
         cells = [places.get((day, session), "-") for session in sessions]
-        listed.add_row(f"{date.fromisoformat(day):%a} {day}", *cells, f"closed: {closed[day]}" if day in closed else "")
-    out = console()
-    out.print(f"{answer.office_id}: places left / quota\n")
-    out.print(listed)
-    out.print(f"\n{_window(answer.window)}\nas of {moment(answer.as_of)}")
+        listed.add_row(_day(day), *cells, closed.get(day, ""))
+    click.echo(f"{answer.office_id}: places left / quota\n")
+    print_table(listed)
+    click.echo(f"\n{_window(answer.window)}\nas of {moment(answer.as_of)}")
 
 
 def _window(window: Window) -> str:
     opens, closes = moment(window.opens_at), moment(window.closes_at)
-    when = f"open until {closes}" if window.open else f"closed; opens {opens}, until {closes}"
-    return f"booking is {when}; for {window.first_date} to {window.last_date}"
+    when = f"open until {closes}" if window.open else f"closed; it opens {opens}, until {closes},"
+    return f"booking is {when} for {_day(window.first_date)} to {_day(window.last_date)}"
 
 
 def booking(it: Booking) -> None:
     """A booking in a few lines, what matters first."""
-    out = console()
-    people = "1 person" if it.party_size == 1 else f"{it.party_size} people"
-    out.print(f"{headline(it)}\n")
-    facts = table("", "")
-    facts.show_header = False
-    facts.add_row("office", it.office_id)
-    facts.add_row("when", f"{date.fromisoformat(it.service_date):%a} {it.service_date} {session_name(it.session)}")
-    facts.add_row("party", people)
-    facts.add_row("ticket", str(it.ticket))
-    facts.add_row("booking", it.booking_id)
-    facts.add_row("accepted", moment(it.accept_time))
-    if it.HasField("decide_time"):
-        facts.add_row("decided", moment(it.decide_time))
-    facts.add_row("as of", moment(it.as_of))
-    out.print(facts)
+    facts = {
+        "office": it.office_id,
+        "when": f"{_day(it.service_date)} {session_name(it.session)}",
+        "party": "1 person" if it.party_size == 1 else f"{it.party_size} people",
+        "ticket": str(it.ticket),
+        "booking": it.booking_id,
+        "accepted": moment(it.accept_time),
+        "decided": moment(it.decide_time) if it.HasField("decide_time") else "not yet",
+        "as of": moment(it.as_of),
+    }
+    click.echo(headline(it))
+    for name, value in facts.items():
+        click.echo(f"  {name:<8}  {value}")
     if it.alternatives:
         listed = table("office", "day", "session", "left", numbers=("left",))
         for slot in it.alternatives:
-            listed.add_row(slot.office_id, slot.service_date, session_name(slot.session), str(slot.left))
-        out.print("\nThere is room here:\n")
-        out.print(listed)
+            listed.add_row(slot.office_id, _day(slot.service_date), session_name(slot.session), str(slot.left))
+        click.echo("\nthere is room here:\n")
+        print_table(listed)
 
 
 def headline(it: Booking) -> str:
@@ -144,6 +132,10 @@ def headline(it: Booking) -> str:
 def session_name(session: Session.ValueType) -> str:
     """The word for a session: morning or afternoon."""
     return Session.Name(session).removeprefix("SESSION_").lower()
+
+
+def _day(day: str) -> str:
+    return f"{date.fromisoformat(day):%a} {day}"
 
 
 def moment(time: Timestamp) -> str:

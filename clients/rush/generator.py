@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from ctypes import c_longlong
 from dataclasses import dataclass
+from datetime import timedelta
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -20,6 +21,8 @@ from clients.rush.record import Share
 COUNTS = ("sent", "accepted", "refused", "decided")
 """What progress tells."""
 
+# Longer than an app's: an answer that is late is to be seen as late, not as two requests.
+_DEADLINE = timedelta(seconds=20)
 Progress = Callable[[dict[str, int]], None]
 
 
@@ -89,7 +92,7 @@ async def _play(asks: Sequence[Ask], job: Job, opening: float, counts: Any) -> S
         counts[places[what]] += 1
 
     cpu = time.process_time()
-    async with BookingClient(job.target, token=job.token) as client:
+    async with BookingClient(job.target, token=job.token, deadline=_DEADLINE) as client:
         player = Player(client, opening, count)
         records = await player.play(asks)
-    return Share(records, player.lags, player.looks, time.process_time() - cpu)
+    return Share(records, player.lags, player.looks, player.held, time.process_time() - cpu)

@@ -2,10 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
+
+import grpc
 
 from antrian.v1.booking_service_pb2 import RequestBookingRequest
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, Booking, BookingState, OutcomeReason
@@ -16,12 +18,17 @@ from clients.rush.record import Record
 OUTCOME_WITHIN = timedelta(seconds=90)
 """After so long without an outcome an accepted request counts as undecided."""
 
+PERSISTENCE = 60.0
+"""For so many seconds a person goes on asking while the service does not answer for certain."""
+
 _GATHER = 0.025
 _BATCH = 100
-_IN_FLIGHT = 2000
+_IN_FLIGHT = 5000
 _FOLLOWED = 10_000
 # A press so soon after the opening may be before it on the service's clock.
 _ABOUT_OPENING = 0.25
+# What these say is "unknown", or "not now": the person presses again, with the same request_id.
+_PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 
 Send = Callable[[RequestBookingRequest], Awaitable[Booking]]
 Count = Callable[[str], None]
@@ -71,6 +78,7 @@ class Player:
     def __init__(self, client: BookingClient, opening: float, count: Count) -> None:
         self.lags: list[float] = []
         self.looks = 0
+        self.held = 0
         self._client, self._opening, self._count = client, opening, count
         self._gateway = Gateway(client)
         self._in_flight = asyncio.Semaphore(_IN_FLIGHT)
@@ -116,7 +124,7 @@ class Player:
             record.surprise = f"accepted in spite of {ask.wrong}"
         try:
             async with self._followed:
-                booking = await self._follow(ask, booking)
+                booking = await _persist(partial(self._follow, ask, booking))
         except (RefusedError, TimeoutError) as error:
             record.state, record.surprise = "PENDING", f"no outcome: {error}"
             return
@@ -132,12 +140,10 @@ class Player:
     async def _press(self, ask: Ask, record: Record, send: Send, due: float) -> Booking | None:
         record.presses.append(due)
         record.intended = due
-        async with self._in_flight:
+        async with self._slot(due):
             record.sent = self._now()
-            self.lags.append(record.sent - due)
-            self._count("sent")
             try:
-                booking = await send(ask.message)
+                booking = await _persist(partial(send, ask.message))
             except RefusedError as error:
                 record.answered, record.refusal = self._now(), error.reason
                 if error.reason == "WINDOW_CLOSED" and due < _ABOUT_OPENING:
@@ -149,16 +155,23 @@ class Player:
 
     async def _repeat(self, ask: Ask, record: Record, due: float) -> None:
         record.presses.append(due)
-        async with self._in_flight:
-            self.lags.append(self._now() - due)
-            self._count("sent")
+        async with self._slot(due):
             try:
-                booking = await self._client.send(ask.message)
+                booking = await _persist(partial(self._client.send, ask.message))
             except RefusedError as error:
                 record.surprise = f"repeated, it was refused: {error.reason}"
                 return
         record.repeats += 1
         self._told(record, booking)
+
+    @asynccontextmanager
+    async def _slot(self, due: float) -> AsyncIterator[None]:
+        """The right to have a press in flight; those that have to wait for it are counted."""
+        self.lags.append(self._now() - due)
+        self.held += self._in_flight.locked()
+        async with self._in_flight:
+            self._count("sent")
+            yield
 
     def _told(self, record: Record, booking: Booking) -> None:
         if not record.answers:
@@ -184,3 +197,16 @@ class Player:
     def _check_refusal(self, ask: Ask, record: Record) -> None:
         if record.refusal not in ask.expected:
             record.surprise = f"refused with {record.refusal} ({ask.wrong or 'nothing wrong'})"
+
+
+async def _persist(call: Callable[[], Awaitable[Booking]]) -> Booking:
+    """Calls until the service says yes or no for certain, or PERSISTENCE is over. Raises the last RefusedError."""
+    ends = time.monotonic() + PERSISTENCE
+    while True:
+        try:
+            return await call()
+        except RefusedError as error:
+            pause = error.retry_after.total_seconds() if error.retry_after else 0.5
+            if error.code not in _PASSING or time.monotonic() + pause > ends:
+                raise
+        await asyncio.sleep(pause)

@@ -52,9 +52,13 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one process of the generator brings home: the records, how late its presses left, the CPU that it took."""
+    """What one process of the generator brings home: the records, how late its presses were, and more.
+
+    held: presses that had to wait because too many were in flight; cpu: the seconds that it took.
+    """
 
     records: list[Record]
     lags: list[float]
     looks: int
+    held: int
     cpu: float

@@ -102,6 +102,7 @@ class RushResult:
     promises: list[Check] = field(default_factory=list)
     generator_late_ms: float = 0
     generator_behind: bool = False
+    generator_held: int = 0
     generator_cpu_seconds: float = 0
     failures: list[str] = field(default_factory=list)
     about: dict[str, str] = field(default_factory=dict)
@@ -119,8 +120,9 @@ def summarise(
     provinces: Mapping[str, Province],
     opens_epoch: float,
 ) -> RushResult:
-    """The result of what the generator brought home. quotas: places and places left in the end; opens_epoch: when
-    booking opened, by the service's clock.
+    """The result of what the generator brought home.
+
+    quotas: places and places left in the end; opens_epoch: when booking opened, by the service's clock.
     """
     records = [record for share in shares for record in share.records]
     accepted = [record for record in records if record.accepted]
@@ -156,6 +158,7 @@ def summarise(
         offices=[_office(office, quotas) for office in offices],
         generator_late_ms=late * 1000,
         generator_behind=late > LATE,
+        generator_held=sum(share.held for share in shares),
         generator_cpu_seconds=sum(share.cpu for share in shares),
     )
 

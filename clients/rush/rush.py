@@ -74,14 +74,8 @@ def rush(
     crowd: Crowd, window: Window, target: str, start: Callable[[], float], progress: Progress, *, token: str = ""
 ) -> RushResult:
     """Plays the crowd on a store that has no bookings yet; start says when booking opens (time.monotonic())."""
-    opened: list[float] = []
-
-    def remember() -> float:
-        opened.append(start())
-        return opened[0]
-
     began = time.monotonic()
-    shares = play(crowd, target, remember, progress, token=token)
+    shares = play(crowd, target, start, progress, token=token)
     quotas = read_quotas(target, crowd.offices, token)
     result = summarise(shares, quotas, crowd.offices, load_provinces(), window.opens_at.timestamp())
     result.promises = check_history([record for share in shares for record in share.records], quotas)

@@ -205,9 +205,12 @@ async def test_a_row_that_meets_a_constraint_is_refused_alone_and_its_places_giv
 
 async def test_a_poison_ticket_is_refused_alone(world: World) -> None:
     world.sql("alter table applicant add constraint poison check (number <> 2)")
-    for n in range(1, 4):
-        await world.join(world.request(n))
-    world.turn()
+    try:
+        for n in range(1, 4):
+            await world.join(world.request(n))
+        world.turn()
+    finally:
+        world.sql("alter table applicant drop constraint poison")
     assert outcomes(world)[1] == (2, "REJECTED", "INTERNAL", 2)
     assert world.verify() == []
 
