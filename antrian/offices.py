@@ -149,7 +149,7 @@ def offices_elsewhere(
     latitude: float,
     longitude: float,
     within_km: float,
-    most: int = 10,
+    most: int = 25,
 ) -> list[tuple[Office, float]]:
     """The nearest offices of other provinces, with their distance in kilometres."""
     away = [

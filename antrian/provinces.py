@@ -73,7 +73,7 @@ class ProvinceMap:
     def _within(self, latitude: float, longitude: float, radius_m: float) -> dict[str, float]:
         """The provinces within so many metres, with how many; one that contains the point has 0, the map's first first."""
         point = shapely.Point(longitude, latitude)
-        # Degrees of longitude are the shorter ones away from the equator: a circle that wide holds all of them.
+        # The tree knows degrees only: a circle of the shorter kind of degrees holds all that is within the metres.
         stretch = 1 / max(math.cos(math.radians(latitude)), 0.01)
         found = np.sort(self._tree.query(point, "dwithin", radius_m / _METRES_NORTH * stretch))
         nearest: dict[str, float] = {}

@@ -99,13 +99,14 @@ class BookingClient:
         patience: timedelta = PATIENCE,
         credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
+        self.target = target
         options = [("grpc.max_reconnect_backoff_ms", 1000), ("grpc.initial_reconnect_backoff_ms", 100)]
         self.channel = (
             grpc.aio.secure_channel(target, credentials, options)
             if credentials
             else grpc.aio.insecure_channel(target, options)
         )
-        self._stub = BookingServiceStub(self.channel)
+        self.stub = BookingServiceStub(self.channel)
         self._metadata = [("accept-language", "en" if english else "id")]
         if token:
             self._metadata.append(("authorization", f"Bearer {token}"))
@@ -127,17 +128,17 @@ class BookingClient:
     async def list_offices(self, whereabouts: Whereabouts) -> wire.ListOfficesResponse:
         """The offices that a person there may use, all pages in one answer."""
         request = wire.ListOfficesRequest(page_size=200, **_where(whereabouts))
-        answer = await self._call(self._stub.ListOffices, request)
+        answer = await self._call(self.stub.ListOffices, request)
         while answer.next_page_token:
             request.page_token = answer.next_page_token
-            page = await self._call(self._stub.ListOffices, request)
+            page = await self._call(self.stub.ListOffices, request)
             answer.offices.extend(page.offices)
             answer.next_page_token = page.next_page_token
         return answer
 
     async def get_quota(self, office_id: str) -> wire.GetQuotaResponse:
         """What is left at the office in the current or next window."""
-        return await self._call(self._stub.GetQuota, wire.GetQuotaRequest(office_id=office_id))
+        return await self._call(self.stub.GetQuota, wire.GetQuotaRequest(office_id=office_id))
 
     async def request_booking(
         self,
@@ -164,11 +165,11 @@ class BookingClient:
 
     async def send(self, request: wire.RequestBookingRequest) -> Booking:
         """The same for a request that is a message already."""
-        return (await self._call(self._stub.RequestBooking, request)).booking
+        return (await self._call(self.stub.RequestBooking, request)).booking
 
     async def send_batch(self, requests: Sequence[wire.RequestBookingRequest]) -> list[Booking | RefusedError]:
         """Up to 200 requests in one message: a booking or the refusal for each, in their order."""
-        answer = await self._call(self._stub.BatchRequestBooking, wire.BatchRequestBookingRequest(requests=requests))
+        answer = await self._call(self.stub.BatchRequestBooking, wire.BatchRequestBookingRequest(requests=requests))
         return [
             result.booking if result.HasField("booking") else RefusedError.of_status(result.error)
             for result in answer.results
@@ -177,7 +178,7 @@ class BookingClient:
     async def get_booking(self, booking_id: str, account: str) -> Booking:
         """The booking as it is now."""
         request = wire.GetBookingRequest(booking_id=booking_id, account=account)
-        return (await self._call(self._stub.GetBooking, request)).booking
+        return (await self._call(self.stub.GetBooking, request)).booking
 
     async def outcome(self, booking_id: str, account: str, *, within: timedelta = PATIENCE) -> Booking:
         """The booking once it is decided. Raises TimeoutError when it is still PENDING after so long."""
@@ -186,7 +187,7 @@ class BookingClient:
             wait = Duration()
             wait.FromTimedelta(timedelta(seconds=min(left, 20)))
             request = wire.GetBookingRequest(booking_id=booking_id, account=account, wait=wait)
-            booking = (await self._call(self._stub.GetBooking, request, extra=min(left, 20))).booking
+            booking = (await self._call(self.stub.GetBooking, request, extra=min(left, 20))).booking
             if booking.state != BOOKING_STATE_PENDING:
                 return booking
         raise TimeoutError(f"booking {booking_id} is still pending")
@@ -197,7 +198,7 @@ class BookingClient:
         pauses = _pauses()
         while True:
             try:
-                stream = self._stub.WatchBooking(
+                stream = self.stub.WatchBooking(
                     wire.WatchBookingRequest(booking_id=booking_id, account=account), metadata=self._metadata
                 )
                 async for answer in stream:

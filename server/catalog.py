@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -18,6 +19,7 @@ from antrian.errors import AntrianError, Reason
 from antrian.lane.front import LaneFront
 from antrian.ledger.reader import LedgerReader
 
+_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _REFRESH = 2.0
 _log = logging.getLogger(__name__)
 
@@ -86,9 +88,7 @@ class Catalog:
 
 def parse_day(text: str) -> date | None:
     """The date of a strict "YYYY-MM-DD"; None for anything else."""
-    if len(text) != 10:
-        return None
     try:
-        return date.fromisoformat(text)
+        return date.fromisoformat(text) if _DAY.fullmatch(text) else None
     except ValueError:
         return None

@@ -22,7 +22,7 @@ class _Row(NamedTuple):
 
 
 _TABLE: dict[Reason, _Row] = {
-    Reason.INVALID_FIELD: _Row(Code.INVALID_ARGUMENT, Text("{field}: tidak sah.", "{field}: not valid.")),
+    Reason.INVALID_FIELD: _Row(Code.INVALID_ARGUMENT, Text("tidak sah.", "not valid.")),
     Reason.INVALID_MESSAGE: _Row(
         Code.INVALID_ARGUMENT,
         Text("Data yang diterima bukan pesan yang sah untuk panggilan ini.", "The bytes are no message of this rpc."),
@@ -143,6 +143,8 @@ def to_status(error: AntrianError, *, english: bool) -> Status:
     """The error as it goes over the wire; message is English, for developers, LocalizedMessage for people."""
     row = _TABLE[error.reason]
     words = error.problem or _filled(row.words, error)
+    if error.reason is Reason.INVALID_FIELD:
+        words = Text(f"{error.field}: {words.indonesian}", f"{error.field}: {words.english}")
     metadata = error.metadata | ({"field": error.field} if error.field else {})
     details = [
         _packed(ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=metadata)),

@@ -123,7 +123,7 @@ class LedgerRecorder:
         with self._pool.connection() as connection:
             done = connection.execute("update clock set ahead = %(ahead)s where ahead <= %(ahead)s", {"ahead": ahead})
             if done.rowcount == 0:
-                raise ValueError("the service's clock can only be moved forward; `antrian reset` empties the stores")
+                raise ValueError("the service's clock only moves forward; a fresh folder begins anew")
 
     def clock_ahead(self) -> timedelta:
         """How far the service's time is ahead of real time."""

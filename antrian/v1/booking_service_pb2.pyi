@@ -121,7 +121,7 @@ class ListOfficesResponse(_message.Message):
 
     @_builtins.property
     def elsewhere(self) -> _containers.RepeatedCompositeFieldContainer[Global___OfficeElsewhere]:
-        """The nearest offices of other provinces, at most ten within 60 km, with why they are not offered. Only with the first
+        """The nearest offices of other provinces, at most 25 within 60 km, with why they are not offered. Only with the first
         page of a call with a location.
         """
 

@@ -1,0 +1,42 @@
+"""A stranger with nothing but the address: health, and a client made from the reflected protos."""
+
+import uuid
+
+import grpc
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from antrian.stack import Stack
+from tests.acceptance.person import Crowd
+
+
+def test_a_client_made_from_the_reflected_protos_books(stack: Stack, crowd: Crowd) -> None:
+    with grpc.insecure_channel(stack.address) as channel:
+        pool = DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
+        service = pool.FindServiceByName("antrian.v1.BookingService")
+        method = service.FindMethodByName("RequestBooking")
+        request = GetMessageClass(method.input_type)(
+            request_id=str(uuid.uuid4()),
+            account="stranger",
+            office_id="kanim-jakarta-timur",
+            service_date=crowd.dates[0].isoformat(),
+            session=1,
+            applicants=[{"nik": crowd.person().nik, "full_name": "Budi"}],
+            location={"latitude": -6.2, "longitude": 106.85},
+        )
+        call = channel.unary_unary(
+            f"/{service.full_name}/RequestBooking",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=GetMessageClass(method.output_type).FromString,
+        )
+        assert call(request, timeout=10).booking.state == 1
+
+
+def test_health_says_serving(stack: Stack) -> None:
+    with grpc.insecure_channel(stack.address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        for name in ("", "antrian.v1.BookingService"):
+            answer = stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=5)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
