@@ -115,6 +115,19 @@ class Stack:
                     child.check()
                 time.sleep(0.2)
 
+    def set_clock(self, moment: datetime) -> None:
+        """Makes it that moment for the whole service, at once in Redis, in the servers within seconds.
+
+        Raises ValueError when that would be back in time.
+        """
+        ahead = moment - datetime.now(UTC)
+        with (
+            LedgerRecorder(self.environment["ANTRIAN_DATABASE_URL"]) as ledger,
+            closing(LaneDrainer(self.environment["ANTRIAN_REDIS_URL"])) as line,
+        ):
+            ledger.set_clock(ahead)
+            line.set_clock(ahead)
+
     def _stores(self, undo: ExitStack) -> tuple[str, str, int]:
         """The addresses of the stores, and the lock for the children."""
         if self._redis_url and self._database_url:
@@ -128,10 +141,10 @@ class Stack:
         with LedgerRecorder(database_url) as ledger:
             if ledger.count_offices() == 0:
                 ledger.upsert_offices(load_offices(), load_provinces().values())
-            if self._clock is not None:
-                ledger.set_clock(self._clock - datetime.now(UTC))
             with closing(LaneDrainer(redis_url)) as line:
                 line.set_clock(ledger.clock_ahead())
+        if self._clock is not None:
+            self.set_clock(self._clock)
 
     def _start_programs(self, undo: ExitStack, lock: int) -> None:
         ready = self.folder / "server.ready"

@@ -10,7 +10,6 @@ from functools import lru_cache
 
 import psycopg
 import psycopg_pool
-from antrian.provinces import ProvinceMap, distance_km, load_provinces
 from redis.exceptions import RedisError
 
 from antrian import rules
@@ -18,6 +17,7 @@ from antrian.booking import Office, Policy, Window
 from antrian.errors import AntrianError, Reason
 from antrian.lane.front import LaneFront
 from antrian.ledger.reader import LedgerReader
+from antrian.provinces import ProvinceMap, distance_km, load_provinces
 
 _DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _REFRESH = 2.0

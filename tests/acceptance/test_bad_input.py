@@ -107,7 +107,9 @@ async def test_a_batch_over_200_and_an_empty_one_are_refused(client: BookingClie
 async def test_bytes_that_are_no_message_get_a_clear_error(
     client: BookingClient, data: bytes, reason: str, code: grpc.StatusCode
 ) -> None:
-    call = client.channel.unary_unary("/antrian.v1.BookingService/RequestBooking")
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = client.channel.unary_unary(
+        "/antrian.v1.BookingService/RequestBooking"
+    )
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call(data, timeout=5)
     refusal = RefusedError.of_error(caught.value)
@@ -126,7 +128,9 @@ async def test_bytes_that_are_no_message_get_a_clear_error(
 )
 async def test_bad_reads_name_their_field(client: BookingClient, request_: Message, field: str) -> None:
     name = type(request_).__name__.removesuffix("Request")
-    call = client.channel.unary_unary(f"/antrian.v1.BookingService/{name}")
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = client.channel.unary_unary(
+        f"/antrian.v1.BookingService/{name}"
+    )
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call(request_.SerializeToString(), timeout=5)
     refusal = RefusedError.of_error(caught.value)

@@ -1,6 +1,7 @@
 """A stranger with nothing but the address: health, and a client made from the reflected protos."""
 
 import uuid
+from typing import Any
 
 import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -26,7 +27,7 @@ def test_a_client_made_from_the_reflected_protos_books(stack: Stack, crowd: Crow
             applicants=[{"nik": crowd.person().nik, "full_name": "Budi"}],
             location={"latitude": -6.2, "longitude": 106.85},
         )
-        call = channel.unary_unary(
+        call: Any = channel.unary_unary(
             f"/{service.full_name}/RequestBooking",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=GetMessageClass(method.output_type).FromString,

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from antrian.booking import OutcomeReason, State
 from antrian.lane.front import Counters, Waiting
+from tests.support.waiting import until
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 
 
@@ -53,8 +54,7 @@ async def test_quota_counts_slots_of_many_offices_at_one_moment(world: World) ->
 async def test_a_settled_turn_is_heard_by_all_who_wait_for_it(world: World) -> None:
     await world.join(world.request(1))
     async with asyncio.timeout(10):
-        while not world.redis.pubsub_numsub("settled")[0][1]:
-            await asyncio.sleep(0.01)
+        await until(lambda: world.redis.pubsub_numsub("settled")[0][1])
         turns = [world.front.next_turn(PUSAT) for _ in range(3)]
         world.turn()
         assert await asyncio.gather(*turns) == [1, 1, 1]

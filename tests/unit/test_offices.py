@@ -13,6 +13,7 @@ from antrian.whereabouts import explain_anywhere, explain_elsewhere, explain_loc
 POLICY = load_policy()
 PROVINCES = load_provinces()
 OFFICES = load_offices()
+MAP = ProvinceMap()
 WAHID_HASYIM = -6.1862, 106.8296
 GOOD = {
     "office_id": "kanim-depok",
@@ -131,11 +132,9 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     assert "kanim-depok is on line 2 already" in error.value.problems[2]
 
 
-@pytest.mark.parametrize(
-    ("address", "column"), [("Jl. Raya, Depok", "address"), ("Jl. Raya, Depok, Jawa Barat", "address")]
-)
-def test_a_comma_without_quotes_is_a_mistake(tmp_path: Path, address: str, column: str) -> None:
-    with pytest.raises(OfficeFileError, match=f"^line 2, column {column}: has 1[12] fields instead of 10"):
+@pytest.mark.parametrize(("address", "fields"), [("Jl. Raya, Depok", 11), ("Jl. Raya, Depok, Jawa Barat", 12)])
+def test_a_comma_without_quotes_is_a_mistake(tmp_path: Path, address: str, fields: int) -> None:
+    with pytest.raises(OfficeFileError, match=f"line 2, column address: has {fields} fields instead of 10"):
         read(tmp_path, GOOD | {"address": address})
 
 
@@ -154,12 +153,12 @@ def test_a_column_that_is_missing_is_named(tmp_path: Path, column: str) -> None:
 
 
 def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OfficeFileError, match="^line 1, column daily_quota: is there twice$"):
+    with pytest.raises(OfficeFileError, match="line 1, column daily_quota: is there twice"):
         read(tmp_path, GOOD | {"again": "7"}, header=",".join(GOOD) + ",daily_quota")
 
 
 def test_a_file_without_offices_is_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(OfficeFileError, match="^line 2: there are no offices$"):
+    with pytest.raises(OfficeFileError, match="line 2: there are no offices"):
         read(tmp_path)
     with pytest.raises(OfficeFileError) as error:
         read_bytes(tmp_path, b"")
@@ -173,25 +172,25 @@ def test_a_file_in_another_encoding_is_a_mistake(tmp_path: Path, content: bytes)
 
 
 def test_from_jakarta_its_offices_are_offered_and_bogors_are_elsewhere() -> None:
-    here = ProvinceMap().whereabouts(*WAHID_HASYIM, None, POLICY)
+    here = MAP.whereabouts(*WAHID_HASYIM, None, POLICY)
     assert here == ("ID-JK",)
     offered = offices_for(OFFICES, here)
     assert offered == [office for office in OFFICES if office.province_code == "ID-JK"]
     assert "kanim-jakarta-pusat" in {office.office_id for office in offered}
-    elsewhere = offices_elsewhere(OFFICES, here, *WAHID_HASYIM, within_km=POLICY.nearby_km, most=200)
+    elsewhere = offices_elsewhere(OFFICES, here, *WAHID_HASYIM, within_km=POLICY.nearby_km)
     assert "kanim-bogor" in {office.office_id for office, _ in elsewhere}
     assert not {office.province_code for office, _ in elsewhere} & set(here)
     assert all(
         distance == distance_km(*WAHID_HASYIM, office.latitude, office.longitude) <= POLICY.nearby_km
         for office, distance in elsewhere
     )
-    nearest_ten = offices_elsewhere(OFFICES, here, *WAHID_HASYIM, within_km=POLICY.nearby_km)
-    assert nearest_ten == elsewhere[:10] == sorted(elsewhere, key=lambda pair: pair[1])[:10]
+    assert elsewhere == sorted(elsewhere, key=lambda pair: pair[1])
+    assert offices_elsewhere(OFFICES, here, *WAHID_HASYIM, within_km=POLICY.nearby_km, most=3) == elsewhere[:3]
     assert offices_elsewhere(OFFICES, here, *WAHID_HASYIM, within_km=0) == []
 
 
 def test_from_bogor_its_office_is_offered() -> None:
-    here = ProvinceMap().whereabouts(-6.5950, 106.8167, None, POLICY)
+    here = MAP.whereabouts(-6.5950, 106.8167, None, POLICY)
     assert here == ("ID-JB",)
     assert named("kanim-bogor") in offices_for(OFFICES, here)
 
@@ -202,7 +201,7 @@ def test_near_a_border_the_offices_of_both_provinces_are_offered() -> None:
 
 
 def test_wamena_has_no_office() -> None:
-    assert offices_for(OFFICES, ProvinceMap().whereabouts(-4.0970, 138.9510, None, POLICY)) == []
+    assert offices_for(OFFICES, MAP.whereabouts(-4.0970, 138.9510, None, POLICY)) == []
 
 
 def test_the_province_of_a_location_is_explained() -> None:
