@@ -15,10 +15,10 @@ from clients.booking_client import BookingClient, RefusedError
 from clients.rush.crowd import Ask
 from clients.rush.record import Record
 
-OUTCOME_WITHIN = timedelta(seconds=90)
+OUTCOME_WITHIN = timedelta(seconds=120)
 """After so long without an outcome an accepted request counts as undecided."""
 
-PERSISTENCE = 60.0
+PERSISTENCE = 120.0
 """For so many seconds a person goes on asking while the service does not answer for certain."""
 
 _GATHER = 0.025

@@ -112,10 +112,8 @@ def _tiles(result: RushResult) -> list[tuple[str, str, str]]:
 
 
 def _promises(result: RushResult) -> str:
-    rows = [
-        '<tr><th></th><th>janji <span class="en">promise</span></th><th class="number">diperiksa</th>'
-        '<th class="number">dilanggar</th></tr>'
-    ]
+    head = '<tr><th></th><th>janji <span class="en">promise</span></th>'
+    rows = [f'{head}<th class="number">diperiksa</th><th class="number">dilanggar</th></tr>']
     before = ""
     for check in sorted(result.promises, key=lambda check: int(check.promise[1:])):
         name = "" if check.promise == before else f"<b>{_PROMISES.get(check.promise, '')}</b><br>"

@@ -40,9 +40,18 @@ def nik(person: int) -> str:
 
 
 class World:
-    """Plays server and worker by hand; async context manager."""
+    """Plays server and worker by hand; async context manager. The service's time begins at clock."""
 
-    def __init__(self, redis_url: str, database_url: str, *, places: int = 10, lane_bound: int = 1000) -> None:
+    def __init__(
+        self,
+        redis_url: str,
+        database_url: str,
+        *,
+        places: int = 10,
+        lane_bound: int = 1000,
+        clock: datetime = OPENS + timedelta(minutes=1),
+    ) -> None:
+        self.clock = clock
         self.policy = replace(load_policy(), lane_bound=lane_bound)
         self.keys = Keys(b"h" * 32, b"s" * 32)
         self.settings = Settings(
@@ -66,7 +75,7 @@ class World:
         self.recorder.upsert_offices(
             self.offices.values(), [Province("ID-JK", "DKI Jakarta", "Jakarta", "31", JAKARTA)]
         )
-        self.set_clock(OPENS + timedelta(minutes=1))
+        self.set_clock(self.clock)
         await self.front.start()
         await self.reader.start()
         for name in self.offices:
