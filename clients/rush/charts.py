@@ -24,7 +24,12 @@ def per_second(result: RushResult) -> go.Figure:
     for name, values, colour, fill in lines:
         line = {"color": colour, "width": 2.5, "shape": "hvh" if fill else "linear"}
         figure.add_scatter(x=at, y=values, name=name, mode="lines", line=line, fill=fill)
-    figure.add_vline(x=0, line={"color": _REFUSED, "dash": "dot", "width": 1.5}, annotation_text="14:00:00")
+    figure.add_vline(
+        x=0,
+        line={"color": _REFUSED, "dash": "dot", "width": 1.5},
+        annotation_text="14:00:00",
+        annotation_position="top left",
+    )
     return figure
 
 

@@ -87,7 +87,8 @@ def _story(result: RushResult) -> str:
         f"{result.people_confirmed:,} people; {full:,} found their session full; {refused:,} were refused with a reason; "
         f"{result.undecided:,} had no answer. {len(result.sold_out)} sessions sold out."
     )
-    failures = "".join(f'<p class="broken">{escape(text)}</p>' for text in result.failures + result.surprise_samples)
+    failures = "".join(f'<p class="broken">{escape(text)}</p>' for text in result.failures)
+    failures += "".join(f'<p class="en">{escape(text)}</p>' for text in result.surprise_samples)
     late = ""
     if result.generator_behind or result.generator_held:
         late = (
