@@ -38,7 +38,8 @@ Whereabouts = Location | str
 """Where the person is: a location, or the ISO 3166-2 code of a province ("ID-JK")."""
 
 _T = TypeVar("_T")
-_UNKNOWN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+# CANCELLED: the server's clock met the deadline before ours did.
+_UNKNOWN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 
 
 class RefusedError(Exception):

@@ -38,7 +38,7 @@ async def serve(settings: Settings) -> None:
         remembered=policy.remembered,
         gather_for=settings.gather_for,
     )
-    ledger = LedgerReader(settings.database_url)
+    ledger = LedgerReader(settings.database_url, gather_for=settings.gather_for)
     catalog = Catalog(policy, front, ledger)
     admission = Admission(catalog, Keys(settings.hash_key, settings.seal_key))
     service = BookingService(catalog, front, admission, Bookings(catalog, front, ledger))

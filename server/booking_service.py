@@ -22,6 +22,9 @@ from server.office_list import list_offices
 _BATCH = 200
 _LONGEST_WAIT = timedelta(seconds=60)
 _RETRY = timedelta(seconds=1)
+# Who waits for the outcome only needs to look again in case its message was lost; who watches wants to see the line move.
+_NET = timedelta(seconds=5)
+_NEWS = timedelta(seconds=1)
 # A lane at its bound drains thousands a second; who comes back after this finds room.
 _LANE_FULL_RETRY = timedelta(seconds=10)
 
@@ -107,7 +110,9 @@ class BookingService:
         if not timedelta(0) <= wait <= _LONGEST_WAIT:
             raise invalid("wait", "harus 0 sampai 60 detik", "must be 0 to 60 s")
         response = wire.GetBookingResponse()
-        async for booking in self._bookings.watch(booking_id, CALLER.get().name, account, at_most=wait):
+        async for booking in self._bookings.watch(
+            booking_id, CALLER.get().name, account, look_again=_NET, at_most=wait
+        ):
             response = wire.GetBookingResponse(booking=booking)
         return response
 
@@ -116,7 +121,7 @@ class BookingService:
     ) -> AsyncIterator[wire.WatchBookingResponse]:
         """A booking after each change, until it is decided."""
         booking_id, account = self._whose(request.booking_id, request.account)
-        async for booking in self._bookings.watch(booking_id, CALLER.get().name, account):
+        async for booking in self._bookings.watch(booking_id, CALLER.get().name, account, look_again=_NEWS):
             yield wire.WatchBookingResponse(booking=booking)
 
     def _whose(self, booking_id: str, account: str) -> tuple[UUID, str]:

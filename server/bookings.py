@@ -15,8 +15,6 @@ from antrian.v1 import messages_pb2 as wire
 from server import resources
 from server.catalog import Catalog
 
-_LOOK_AGAIN = 1.0
-
 
 class Bookings:
     """Bookings as their owners may see them."""
@@ -38,35 +36,39 @@ class Bookings:
         raise AntrianError(Reason.BOOKING_NOT_FOUND, field="booking_id")
 
     async def watch(
-        self, booking_id: UUID, caller: str, account: str, *, at_most: timedelta | None = None
+        self, booking_id: UUID, caller: str, account: str, *, look_again: timedelta, at_most: timedelta | None = None
     ) -> AsyncIterator[wire.Booking]:
-        """The booking now and after each change, until it is decided or the time is over."""
+        """The booking now and after changes, until it is decided or the time is over.
+
+        Its outcome is told at once; its place in line whenever look_again has passed, which is also the net for an
+        outcome whose message was lost.
+        """
         loop = asyncio.get_running_loop()
         ends = None if at_most is None else loop.time() + at_most.total_seconds()
-        before, office_id = None, ""
+        before, told = None, False
         while True:
-            # The turn is asked for before the booking is read, so that one that settles in between is heard.
-            turn = self._front.next_turn(office_id) if office_id else None
             booking = await self.find(booking_id, caller, account)
-            if booking.state != wire.BOOKING_STATE_PENDING or before is None or _news(before, booking):
+            pending = booking.state == wire.BOOKING_STATE_PENDING
+            if not pending or before is None or _news(before, booking):
                 yield booking
-            if booking.state != wire.BOOKING_STATE_PENDING or (ends and loop.time() >= ends):
+            if not pending or (ends and loop.time() >= ends):
                 return
-            before, office_id = booking, booking.office_id
-            if turn:
-                # Jitter, so that a thousand watchers do not look at once. Also the net when a message was lost.
-                limit = _LOOK_AGAIN * random.uniform(0.8, 1.2)  # noqa: S311
-                await self._settled(turn, office_id, booking.ticket, min(limit, ends - loop.time()) if ends else limit)
+            before = booking
+            # Jitter, so that a thousand watchers do not look at once.
+            until = loop.time() + look_again.total_seconds() * random.uniform(0.8, 1.2)  # noqa: S311
+            until = min(until, ends) if ends else until
+            if told:  # and yet it waits: Redis went back in time
+                await asyncio.sleep(until - loop.time())
+            told = await self._settled(booking.office_id, booking.ticket, until)
 
-    async def _settled(self, turn: "asyncio.Future[int]", office_id: str, ticket: int, within: float) -> None:
-        """Returns when the ticket's turn has settled, or after so many seconds."""
+    async def _settled(self, office_id: str, ticket: int, until: float) -> bool:
+        """Returns true when the ticket's turn has settled, false when it is that time of the loop."""
         loop = asyncio.get_running_loop()
-        ends = loop.time() + within
-        while (left := ends - loop.time()) > 0:
-            done, _ = await asyncio.wait([turn], timeout=left)
-            if not done or turn.result() >= ticket:
-                return
-            turn = self._front.next_turn(office_id)
+        while (left := until - loop.time()) > 0:
+            done, _ = await asyncio.wait([self._front.next_turn(office_id, ticket)], timeout=left)
+            if any(turn.result() >= ticket for turn in done):
+                return True
+        return False
 
     async def _find(self, booking_id: UUID) -> tuple[datetime, Waiting] | RecordedBooking | None:
         for _ in range(2):  # it may move from the lane to the ledger between the two looks

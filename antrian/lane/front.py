@@ -10,17 +10,18 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError
 
 from antrian.booking import SealedApplicant, Slot, Window
 from antrian.errors import AntrianError, Reason
+from antrian.gather import Gather
 from antrian.lane import SETTLED, script
 from antrian.lane.entry import Entry, milliseconds, moment, pack_people, read_entry
 
-_MOST_GATHERED = 256
+_CONNECTIONS = 16
 _log = logging.getLogger(__name__)
 
 
@@ -93,25 +94,30 @@ class Counters:
 class LaneFront:
     """The scripts that servers call. Raises redis.RedisError when Redis cannot be reached.
 
-    Joins of many callers are gathered for gather_for and sent in one script call.
+    Joins and looks of many callers are gathered for gather_for and sent in one script call each.
     """
 
     def __init__(
         self, redis_url: str, *, lane_bound: int, account_people: int, remembered: timedelta, gather_for: timedelta
     ) -> None:
-        self._redis = Redis.from_url(
-            redis_url, socket_timeout=5, retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.01), 3)
+        retry = Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.01), 3)
+        # Blocking: who finds all connections in use waits for one, instead of failing.
+        self._redis = Redis.from_pool(
+            BlockingConnectionPool.from_url(
+                redis_url, max_connections=_CONNECTIONS, timeout=5, socket_timeout=5, retry=retry
+            )
         )
         self._join, self._look, self._quota = (
             self._redis.register_script(script(name)) for name in ("join", "look", "quota")
         )
         self._bounds = (lane_bound, account_people)
         self._remembered = remembered
-        self._gather_for = gather_for.total_seconds()
-        self._gathered: list[tuple[JoinRequest, asyncio.Future[Joined | Known | Refused]]] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._flushes: set[asyncio.Task[None]] = set()
+        self.join: Gather[JoinRequest, Joined | Known | Refused] = Gather(self._send_joins, gather_for)
+        """Asks for a ticket: `await front.join(request)`."""
+        self.look: Gather[UUID, tuple[datetime, Waiting | None]] = Gather(self._send_looks, gather_for)
+        """The time, and the booking if it still waits in its lane; None: the ledger has it, or nobody."""
         self._turns: dict[str, asyncio.Future[int]] = {}
+        self._settled: dict[str, int] = {}
         self._listener: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -120,8 +126,8 @@ class LaneFront:
 
     async def close(self) -> None:
         """Finishes what was gathered and closes the connections."""
-        self._flush()
-        await asyncio.gather(*self._flushes)
+        await self.join.close()
+        await self.look.close()
         if self._listener:
             self._listener.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -136,41 +142,13 @@ class LaneFront:
         """How far the service's time is ahead of real time (see clock in keys.lua)."""
         return timedelta(milliseconds=int(await self._redis.get("clock") or 0))
 
-    async def join(self, request: JoinRequest) -> Joined | Known | Refused:
-        """Asks for a ticket. A caller that is cancelled meanwhile does not take its request back."""
-        answer: asyncio.Future[Joined | Known | Refused] = asyncio.get_running_loop().create_future()
-        self._gathered.append((request, answer))
-        if len(self._gathered) >= _MOST_GATHERED:
-            self._flush()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._gather_for, self._flush)
-        return await answer
-
-    def _flush(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
-        if self._gathered:
-            gathered, self._gathered = self._gathered, []
-            task = asyncio.create_task(self._send(gathered))
-            self._flushes.add(task)
-            task.add_done_callback(self._flushes.discard)
-
-    async def _send(self, gathered: list[tuple[JoinRequest, asyncio.Future[Joined | Known | Refused]]]) -> None:
+    async def _send_joins(self, requests: Sequence[JoinRequest]) -> list[Joined | Known | Refused]:
         args: list[bytes | str | int] = list(self._bounds)
-        for request, _ in gathered:
+        for request in requests:
             args += self._arguments(request)
-        try:
-            now, *answers = await self._join(args=args)
-        except Exception as error:  # every waiter must hear of it, whatever it is
-            for _, answer in gathered:
-                if not answer.done():
-                    answer.set_exception(error)
-            return
+        now, *answers = await self._join(args=args)
         at = moment(now)
-        for (_, future), answer in zip(gathered, answers, strict=True):
-            if not future.done():
-                future.set_result(_join_answer(answer, at))
+        return [_join_answer(answer, at) for answer in answers]
 
     def _arguments(self, r: JoinRequest) -> list[bytes | str | int]:
         keys, sealed = pack_people(r.applicants)
@@ -182,14 +160,10 @@ class LaneFront:
             r.booking_id.bytes, r.fingerprint, r.owner, r.office_id, str(r.slot), windows, keep, verdict, keys, by, sealed,
         ]  # fmt: skip
 
-    async def look(self, booking_id: UUID) -> tuple[datetime, Waiting | None]:
-        """The booking if it still waits in its lane, else None: then the ledger has it, or nobody; and the time."""
-        now, *found = await self._look(args=[booking_id.bytes])
-        if not found:
-            return moment(now), None
-        office, ticket, ahead, left, fields = found
-        waiting = Waiting(office.decode(), ticket, ahead, None if left < 0 else left, read_entry(fields))
-        return moment(now), waiting
+    async def _send_looks(self, booking_ids: Sequence[UUID]) -> list[tuple[datetime, Waiting | None]]:
+        now, *found = await self._look(args=[booking_id.bytes for booking_id in booking_ids])
+        at = moment(now)
+        return [(at, _waiting(*values) if values else None) for values in found]
 
     async def quota(
         self, office_ids: Sequence[str], slots: Sequence[Slot]
@@ -198,15 +172,20 @@ class LaneFront:
         now, *found = await self._quota(args=[len(slots), *map(str, slots), *office_ids])
         return moment(now), [[_counters(text) if opened else None for text in texts] for opened, *texts in found]
 
-    def next_turn(self, office_id: str) -> "asyncio.Future[int]":
-        """Done, with the last settled ticket, when the office's lane has next settled a turn. Do not cancel it.
+    def next_turn(self, office_id: str, ticket: int) -> "asyncio.Future[int]":
+        """Done, with the last settled ticket, when a turn of the office has settled; at once when this ticket's has.
 
-        A message can be lost with its connection: wait with a limit, then look again.
+        It is shared: do not cancel it. A message can be lost with its connection: wait with a limit, then look again.
         """
         turn = self._turns.get(office_id)
         if turn is None:
             turn = self._turns[office_id] = asyncio.get_running_loop().create_future()
-        return turn
+        settled = self._settled.get(office_id, 0)
+        if settled < ticket:
+            return turn
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        done.set_result(settled)
+        return done
 
     async def _listen(self) -> None:
         while True:
@@ -217,12 +196,20 @@ class LaneFront:
                         message: Any = await channel.get_message(timeout=None)
                         if message:
                             office, last = message["data"].decode().split()
-                            turn = self._turns.pop(office, None)
-                            if turn and not turn.done():
-                                turn.set_result(int(last))
+                            self._hear(office, int(last))
             except (RedisError, OSError) as error:
                 _log.warning("not hearing of settled turns, trying again: %s", error)
                 await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter
+
+    def _hear(self, office_id: str, last_ticket: int) -> None:
+        self._settled[office_id] = last_ticket
+        turn = self._turns.pop(office_id, None)
+        if turn and not turn.done():
+            turn.set_result(last_ticket)
+
+
+def _waiting(office: bytes, ticket: int, ahead: int, left: int, fields: list[bytes]) -> Waiting:
+    return Waiting(office.decode(), ticket, ahead, None if left < 0 else left, read_entry(fields))
 
 
 def _join_answer(answer: list[Any], at: datetime) -> Joined | Known | Refused:

@@ -1,12 +1,15 @@
 """The server's side of the ledger: it reads."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from psycopg_pool import AsyncConnectionPool
 
 from antrian.booking import Office, OutcomeReason, Session, Slot, State
+from antrian.gather import Gather
 from antrian.ledger import sql
 from antrian.ledger.recorder import office_of
 
@@ -31,9 +34,12 @@ class RecordedBooking:
 
 
 class LedgerReader:
-    """The reading statements. Raises psycopg.Error when Postgres cannot be reached."""
+    """The reading statements. Raises psycopg.Error when Postgres cannot be reached.
 
-    def __init__(self, database_url: str) -> None:
+    Questions for bookings are gathered for gather_for and asked in one statement.
+    """
+
+    def __init__(self, database_url: str, *, gather_for: timedelta) -> None:
         self._pool = AsyncConnectionPool(
             database_url,
             min_size=1,
@@ -42,7 +48,9 @@ class LedgerReader:
             open=False,
             kwargs={"options": "-c statement_timeout=5000 -c default_transaction_read_only=on", "autocommit": True},
         )
-        self._booking_sql = sql("booking")
+        self._bookings_sql = sql("bookings")
+        self.booking: Gather[UUID, RecordedBooking | None] = Gather(self._bookings, gather_for)
+        """The booking, if it was recorded: `await reader.booking(booking_id)`."""
 
     async def start(self) -> None:
         """Opens the connections, in the background."""
@@ -50,28 +58,33 @@ class LedgerReader:
 
     async def close(self) -> None:
         """Closes the connections."""
+        await self.booking.close()
         await self._pool.close()
 
-    async def booking(self, booking_id: UUID) -> RecordedBooking | None:
-        """The booking, if it was recorded."""
+    async def _bookings(self, booking_ids: Sequence[UUID]) -> list[RecordedBooking | None]:
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(self._booking_sql, {"booking_id": booking_id}, binary=True)
-            row = await cursor.fetchone()
-        if row is None:
-            return None
-        office, ticket, day, session, size, state, reason, *rest = row
-        return RecordedBooking(
-            booking_id,
-            office,
-            ticket,
-            Slot(day, Session(session)),
-            size,
-            State(state),
-            OutcomeReason(reason) if reason else None,
-            *rest,
-        )
+            cursor = await connection.execute(self._bookings_sql, {"booking_ids": list(booking_ids)}, binary=True)
+            rows = await cursor.fetchall()
+        found = {row[0]: _recorded(*row) for row in rows}
+        return [found.get(booking_id) for booking_id in booking_ids]
 
     async def offices(self) -> list[Office]:
         """All offices, by id."""
         async with self._pool.connection() as connection:
             return [office_of(row) for row in await (await connection.execute(sql("offices"))).fetchall()]
+
+
+def _recorded(
+    booking_id: UUID,
+    office_id: str,
+    ticket: int,
+    day: date,
+    session: str,
+    party_size: int,
+    state: str,
+    reason: str | None,
+    *rest: Any,
+) -> RecordedBooking:
+    slot = Slot(day, Session(session))
+    why = OutcomeReason(reason) if reason else None
+    return RecordedBooking(booking_id, office_id, ticket, slot, party_size, State(state), why, *rest)

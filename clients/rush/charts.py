@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from clients.rush.result import Latency, OfficeSales, RushResult
 
 _OFFERED, _ACCEPTED, _DECIDED, _REFUSED = "#8b98a9", "#0d9488", "#e2711d", "#b4455a"
-_TOP_OFFICES, _TOP_SOLD_OUT = 18, 20
+_TOP_OFFICES, _TOP_SOLD_OUT, _TOP_PROVINCES = 18, 20, 19
 _DAYS = ("Sen", "Sel", "Rab", "Kam", "Jum", "Sab", "Min")
 
 
@@ -46,7 +46,7 @@ def latencies(result: RushResult) -> go.Figure:
             line = {"color": colour, "width": 2.5}
             figure.add_scatter(x=x, y=y, name=name, mode="lines+markers", line=line)
     figure.update_xaxes(type="category")
-    figure.update_yaxes(type="log", dtick=1)
+    figure.update_yaxes(type="log", dtick="D2")
     return figure
 
 
@@ -76,7 +76,11 @@ def outcomes(result: RushResult) -> go.Figure:
 def provinces(result: RushResult) -> go.Figure:
     """Places sold by province."""
     sold = [province for province in result.provinces if province.sold]
-    return _bars([(p.name, p.sold, _ACCEPTED) for p in sold])
+    first, rest = sold[:_TOP_PROVINCES], sold[_TOP_PROVINCES:]
+    rows = [(province.name, province.sold, _ACCEPTED) for province in first]
+    if rest:
+        rows.append((f"{len(rest)} provinsi lain · others", sum(province.sold for province in rest), _OFFERED))
+    return _bars(rows)
 
 
 def sold_out(result: RushResult) -> go.Figure:
@@ -86,9 +90,7 @@ def sold_out(result: RushResult) -> go.Figure:
         (f"{short_name(s.office_id)} · {_slot(f'{s.service_date} {s.session}')} ({s.quota})", s.seconds or 0, _DECIDED)
         for s in first
     ]
-    figure = _bars(rows, unit=" s")
-    figure.update_xaxes(title="detik setelah 14:00:00 · seconds after the opening")
-    return figure
+    return _bars(rows, unit=" s")
 
 
 def fullness(result: RushResult) -> go.Figure:
@@ -109,7 +111,7 @@ def fullness(result: RushResult) -> go.Figure:
         zmax=100,
         xgap=2,
         ygap=2,
-        colorbar={"title": {"text": "%"}, "thickness": 10, "outlinewidth": 0},
+        showscale=False,
     )
     figure.update_xaxes(side="top", showgrid=False, tickangle=-45)
     figure.update_yaxes(showgrid=False)

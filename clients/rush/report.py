@@ -20,9 +20,14 @@ _CHARTS = (
         "fullness",
         "wide",
         "Kantor yang paling dicari: seberapa penuh",
-        "The most wanted offices: per cent of places taken",
+        "The most wanted offices by day and session; dark red is sold out",
     ),
-    ("sold_out", "", "Sesi yang paling cepat habis", "The slots that sold out first (places)"),
+    (
+        "sold_out",
+        "",
+        "Sesi yang paling cepat habis",
+        "The slots that sold out first (places): seconds after the opening",
+    ),
     ("provinces", "", "Tempat yang diberikan per provinsi", "Places given, by province"),
     ("outcomes", "wide", "Nasib setiap permohonan", "What became of each request (logarithmic)"),
 )

@@ -68,7 +68,7 @@ class World:
             remembered=self.policy.remembered,
             gather_for=timedelta(milliseconds=1),
         )
-        self.reader = LedgerReader(database_url)
+        self.reader = LedgerReader(database_url, gather_for=timedelta(milliseconds=1))
         self.offices = {name: office(name, places) for name in (PUSAT, BOGOR)}
 
     async def __aenter__(self) -> "World":

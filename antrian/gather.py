@@ -1,0 +1,67 @@
+"""Many callers' questions in one call to a store."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Generic, TypeVar
+
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
+
+_MOST = 256
+
+
+class Gather(Generic[Question, Answer]):
+    """Gathers questions for a window of time and sends them together; `await gather(question)` gives its answer.
+
+    send answers as many as it was given, in their order; what it raises is raised to all of them. Several sends may be
+    under way. A caller that is cancelled does not take its question back.
+    """
+
+    def __init__(
+        self, send: Callable[[Sequence[Question]], Awaitable[Sequence[Answer]]], window: timedelta, most: int = _MOST
+    ) -> None:
+        self._send = send
+        self._window = window.total_seconds()
+        self._most = most
+        self._waiting: list[tuple[Question, asyncio.Future[Answer]]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._sends: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, question: Question) -> Answer:
+        """The answer."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        self._waiting.append((question, answer))
+        if len(self._waiting) >= self._most:
+            self._flush()
+        elif self._timer is None:
+            self._timer = loop.call_later(self._window, self._flush)
+        return await answer
+
+    async def close(self) -> None:
+        """Sends what waits and returns when all is answered."""
+        self._flush()
+        await asyncio.gather(*self._sends)
+
+    def _flush(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            task = asyncio.create_task(self._ask(waiting))
+            self._sends.add(task)
+            task.add_done_callback(self._sends.discard)
+
+    async def _ask(self, waiting: Sequence[tuple[Question, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._send([question for question, _ in waiting])
+        except Exception as error:  # every caller must hear of it, whatever it is
+            for _, future in waiting:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for (_, future), answer in zip(waiting, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)
