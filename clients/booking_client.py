@@ -169,7 +169,10 @@ class BookingClient:
         return (await self._call(self.stub.RequestBooking, request)).booking
 
     async def send_batch(self, requests: Sequence[wire.RequestBookingRequest]) -> list[Booking | RefusedError]:
-        """Up to 200 requests in one message: a booking or the refusal for each, in their order."""
+        """Up to 200 requests in one message: a booking or the refusal for each, in their order.
+
+        Single requests that were refused for now (retry_after is set) are the caller's to send again.
+        """
         answer = await self._call(self.stub.BatchRequestBooking, wire.BatchRequestBookingRequest(requests=requests))
         return [
             result.booking if result.HasField("booking") else RefusedError.of_status(result.error)

@@ -41,13 +41,13 @@ class Scenario:
 
     requests: int = 20_000
     seed: int = 1
-    span: float = 28
+    span: float = 45
     """From the opening to the last request."""
-    burst: float = 0.06
+    burst: float = 0.04
     """The share that presses at the very opening."""
     early: float = 0.03
     """Those who press before it, are told that it is closed, and press again at it."""
-    decay: float = 11
+    decay: float = 20
     """After so long, the rest of the crowd comes at 1/e of its first pace."""
     impatient: float = 0.06
     second_phone: float = 0.02

@@ -1,6 +1,7 @@
 """Programs are killed in the middle: nothing accepted is lost, and the line goes on."""
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -21,7 +22,7 @@ from tests.support.waiting import until
 
 def workers_of(stack: Stack) -> list[psutil.Process]:
     """The worker processes (not their supervisor)."""
-    [supervisor] = [p for p in psutil.Process().children() if "workers" in p.cmdline()]
+    supervisor = psutil.Process(json.loads((stack.folder / "run.json").read_text())["pids"]["workers"])
     return [
         p
         for p in supervisor.children()
