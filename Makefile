@@ -30,7 +30,7 @@ test: setup lint types ## check the code and run all tests on real Redis and Pos
 lint: setup ## format, style, house rules, protos
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	.venv/bin/lint-imports --no-cache
+	$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-cache
 	.venv/bin/buf lint
 	$(PY) -m tests.support.buf_breaking
 
