@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from functools import lru_cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
@@ -15,6 +16,8 @@ from antrian.errors import AntrianError, Reason, invalid
 _DATA = files("antrian.data")
 # A degree at the equator, WGS 84; with the cosine of the latitude for east, within 0.05 % all over Indonesia.
 _METRES_NORTH, _METRES_EAST = 110_574.0, 111_320.0
+_CELL = 0.01  # degrees: about a kilometre
+_MARGIN_M = 2000.0
 _EARTH_KM = 6371.0088  # mean radius, IUGG
 
 
@@ -41,6 +44,8 @@ class ProvinceMap:
         self._parts = np.array(parts)
         self._codes = codes
         self._tree = shapely.STRtree(parts)
+        # Most people are far from every border: one lookup answers for all of their square kilometre.
+        self._interior = lru_cache(maxsize=65_536)(self._find_interior)
 
     def whereabouts(
         self, latitude: float, longitude: float, accuracy_m: float | None, policy: Policy
@@ -56,6 +61,10 @@ class ProvinceMap:
         if radius_m > policy.coarsest_accuracy_m:
             limit = f"{policy.coarsest_accuracy_m:g}"
             raise AntrianError(Reason.LOCATION_TOO_COARSE, field="location.accuracy_m", limit=limit)
+        if radius_m <= _MARGIN_M:
+            interior = self._interior(math.floor(latitude / _CELL), math.floor(longitude / _CELL))
+            if interior:
+                return (interior,)
         coast_m = policy.coast_km * 1000  # for a pier, or an islet too small for the map
         metres = self._within(latitude, longitude, radius_m) or self._within(latitude, longitude, coast_m)
         codes = sorted(metres, key=metres.__getitem__)
@@ -69,6 +78,16 @@ class ProvinceMap:
             (p for p, c in zip(self._parts, self._codes, strict=True) if c == code), key=lambda part: part.area
         )
         return largest.centroid.y, largest.centroid.x
+
+    def _find_interior(self, south: int, west: int) -> str | None:
+        """The province that all points of a cell are in, when no other is within _MARGIN_M of the cell."""
+        margin = _MARGIN_M / _METRES_NORTH / max(math.cos(math.radians(south * _CELL)), 0.01)
+        low, left, high, right = south * _CELL, west * _CELL, (south + 1) * _CELL, (west + 1) * _CELL
+        around = shapely.box(left - margin, low - margin, right + margin, high + margin)
+        near = self._tree.query(around, "intersects")
+        codes = {self._codes[index] for index in near}
+        inside = shapely.covers(self._parts[near], shapely.box(left, low, right, high)).any()
+        return codes.pop() if len(codes) == 1 and inside else None
 
     def _within(self, latitude: float, longitude: float, radius_m: float) -> dict[str, float]:
         """The provinces within so many metres, with how many; one that contains the point has 0, the map's first first."""

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import lru_cache
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from antrian import rules
-from antrian.booking import Slot
+from antrian.booking import Slot, Window
 from antrian.errors import AntrianError, Reason, invalid
 from antrian.lane.front import Joined, Known, LaneFront
 from antrian.v1 import booking_service_pb2 as wire
@@ -37,6 +39,7 @@ class BookingService:
         self._front = front
         self._admission = admission
         self._bookings = bookings
+        self._week = lru_cache(maxsize=16)(self._find_week)
 
     async def ListOffices(  # noqa: N802 - the rpc's name
         self, request: wire.ListOfficesRequest, context: Context
@@ -48,32 +51,39 @@ class BookingService:
         """What is left at an office in the current or next window."""
         office = self._catalog.office(request.office_id)
         window, now = self._catalog.window()
+        slots, prototype = self._week(window, office.time_zone)
+        as_of, counters = await self._front.quota((office.office_id, slots))
+        response = wire.GetQuotaResponse()
+        response.CopyFrom(prototype)
+        response.office_id = office.office_id
+        response.window.open = window.contains(now)
+        response.as_of.FromDatetime(as_of)
+        for slot, places in zip(response.slots, counters, strict=True):
+            if places is None:
+                raise AntrianError(Reason.LANE_CLOSED, retry_after=_RETRY)
+            slot.quota, slot.left = places.quota, places.left
+        return response
+
+    def _find_week(self, window: Window, zone: ZoneInfo) -> tuple[tuple[Slot, ...], wire.GetQuotaResponse]:
+        """The window's slots at offices of a time zone, and all of GetQuota's answer that is the same for these."""
         policy = self._catalog.policy
-        slots = [Slot(day, session) for day in window.dates for session in policy.sessions]
-        as_of, [counters] = await self._front.quota([office.office_id], slots)
-        if None in counters:
-            raise AntrianError(Reason.LANE_CLOSED, retry_after=_RETRY)
-        response = wire.GetQuotaResponse(
-            office_id=office.office_id,
-            window=resources.window(window, now),
+        slots = tuple(Slot(day, session) for day in window.dates for session in policy.sessions)
+        answer = wire.GetQuotaResponse(
+            window=resources.window(window, window.opens_at),
             closed_days=[
                 messages_pb2.ClosedDay(date=day.isoformat(), name=name)
                 for day, name in rules.closed_days(policy, window).items()
             ],
-            as_of=resources.timestamp(as_of),
         )
-        for slot, places in zip(slots, counters, strict=True):
-            assert places is not None
-            starts, ends = rules.session_times(policy, office.time_zone, slot)
-            response.slots.add(
+        for slot in slots:
+            starts, ends = rules.session_times(policy, zone, slot)
+            answer.slots.add(
                 service_date=slot.service_date.isoformat(),
                 session=resources.session(slot.session),
-                quota=places.quota,
-                left=places.left,
                 starts_at=resources.timestamp(starts),
                 ends_at=resources.timestamp(ends),
             )
-        return response
+        return slots, answer
 
     async def RequestBooking(  # noqa: N802
         self, request: wire.RequestBookingRequest, context: Context

@@ -88,12 +88,12 @@ class Bookings:
             return []
         if booking.slot.service_date not in window.dates:
             return []
-        slots = [Slot(day, session) for day in window.dates for session in self._catalog.policy.sessions]
+        slots = tuple(Slot(day, session) for day in window.dates for session in self._catalog.policy.sessions)
         offices = [office.office_id, *self._catalog.neighbours(office, 4)]
-        _, counters = await self._front.quota(offices, slots)
+        counters = await asyncio.gather(*(self._front.quota((office_id, slots)) for office_id in offices))
         choices = [
             rules.Choice(office_id, slot, places.left)
-            for office_id, of_office in zip(offices, counters, strict=True)
+            for office_id, (_, of_office) in zip(offices, counters, strict=True)
             for slot, places in zip(slots, of_office, strict=True)
             if places
         ]

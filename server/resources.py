@@ -71,8 +71,8 @@ def joined_booking(request: JoinRequest, joined: Joined) -> wire.Booking:
         ticket=joined.ticket,
         ahead=joined.ahead,
         places_left=joined.left,
-        accept_time=timestamp(joined.at),
-        as_of=timestamp(joined.at),
+        accept_time=(at := timestamp(joined.at)),
+        as_of=at,
     )
 
 

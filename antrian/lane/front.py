@@ -116,6 +116,10 @@ class LaneFront:
         """Asks for a ticket: `await front.join(request)`."""
         self.look: Gather[UUID, tuple[datetime, Waiting | None]] = Gather(self._send_looks, gather_for)
         """The time, and the booking if it still waits in its lane; None: the ledger has it, or nobody."""
+        self.quota: Gather[tuple[str, tuple[Slot, ...]], tuple[datetime, list[Counters | None]]] = Gather(
+            self._send_quotas, gather_for
+        )
+        """The time, and the counters of an office's slots; None where the lane is not open or has none for a slot."""
         self._turns: dict[str, asyncio.Future[int]] = {}
         self._settled: dict[str, int] = {}
         self._listener: asyncio.Task[None] | None = None
@@ -128,6 +132,7 @@ class LaneFront:
         """Finishes what was gathered and closes the connections."""
         await self.join.close()
         await self.look.close()
+        await self.quota.close()
         if self._listener:
             self._listener.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -165,12 +170,20 @@ class LaneFront:
         at = moment(now)
         return [(at, _waiting(*values) if values else None) for values in found]
 
-    async def quota(
-        self, office_ids: Sequence[str], slots: Sequence[Slot]
-    ) -> tuple[datetime, list[list[Counters | None]]]:
-        """The counters of each slot at each office (None where a lane is not open or has none), and the time."""
-        now, *found = await self._quota(args=[len(slots), *map(str, slots), *office_ids])
-        return moment(now), [[_counters(text) if opened else None for text in texts] for opened, *texts in found]
+    async def _send_quotas(
+        self, questions: Sequence[tuple[str, tuple[Slot, ...]]]
+    ) -> list[tuple[datetime, list[Counters | None]]]:
+        """One script call for all that ask for the same slots, once for each of their offices."""
+        asked: dict[tuple[Slot, ...], dict[str, None]] = {}
+        for office_id, slots in questions:
+            asked.setdefault(slots, {})[office_id] = None
+        answers = {}
+        for slots, office_ids in asked.items():
+            now, *found = await self._quota(args=[len(slots), *map(str, slots), *office_ids])
+            at = moment(now)
+            for office_id, (opened, *texts) in zip(office_ids, found, strict=True):
+                answers[office_id, slots] = at, [_counters(text) if opened else None for text in texts]
+        return [answers[question] for question in questions]
 
     def next_turn(self, office_id: str, ticket: int) -> "asyncio.Future[int]":
         """Done, with the last settled ticket, when a turn of the office has settled; at once when this ticket's has.
