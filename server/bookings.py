@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -24,9 +25,9 @@ class Bookings:
         self._front = front
         self._ledger = ledger
 
-    async def find(self, booking_id: UUID, caller: str, account: str) -> wire.Booking:
+    async def find(self, booking_id: UUID, caller: str, account: str, *, told: bool = False) -> wire.Booking:
         """The booking as it is now. Raises BOOKING_NOT_FOUND, also when it is another caller's or account's."""
-        found = await self._find(booking_id)
+        found = await self._find(booking_id, told=told)
         if isinstance(found, tuple):
             as_of, waiting = found
             if (waiting.entry.caller, waiting.entry.account) == (caller, account):
@@ -47,7 +48,7 @@ class Bookings:
         ends = None if at_most is None else loop.time() + at_most.total_seconds()
         before, told = None, False
         while True:
-            booking = await self.find(booking_id, caller, account)
+            booking = await self.find(booking_id, caller, account, told=told)
             pending = booking.state == wire.BOOKING_STATE_PENDING
             if not pending or before is None or _news(before, booking):
                 yield booking
@@ -59,24 +60,25 @@ class Bookings:
             until = min(until, ends) if ends else until
             if told:  # and yet it waits: Redis went back in time
                 await asyncio.sleep(until - loop.time())
-            told = await self._settled(booking.office_id, booking.ticket, until)
+            told = await self._told(booking.office_id, booking.ticket, until)
 
-    async def _settled(self, office_id: str, ticket: int, until: float) -> bool:
-        """Returns true when the ticket's turn has settled, false when it is that time of the loop."""
-        loop = asyncio.get_running_loop()
-        while (left := until - loop.time()) > 0:
-            done, _ = await asyncio.wait([self._front.next_turn(office_id, ticket)], timeout=left)
-            if any(turn.result() >= ticket for turn in done):
+    async def _told(self, office_id: str, ticket: int, until: float) -> bool:
+        """Returns true when the ticket has been settled, false when it is that time of the loop."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._front.settled(office_id, ticket)
                 return True
         return False
 
-    async def _find(self, booking_id: UUID) -> tuple[datetime, Waiting] | RecordedBooking | None:
+    async def _find(self, booking_id: UUID, *, told: bool) -> tuple[datetime, Waiting] | RecordedBooking | None:
+        """Where it is: in its lane or in the ledger. told: it was heard to be settled, so the ledger should have it."""
+        if told and (recorded := await self._ledger.booking(booking_id)):
+            return recorded
         for _ in range(2):  # it may move from the lane to the ledger between the two looks
             as_of, waiting = await self._front.look(booking_id)
             if waiting:
                 return as_of, waiting
-            recorded = await self._ledger.booking(booking_id)
-            if recorded:
+            if recorded := await self._ledger.booking(booking_id):
                 return recorded
         return None
 

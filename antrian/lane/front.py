@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import heapq
+import itertools
 import logging
 import random
 from collections.abc import Sequence
@@ -120,8 +122,10 @@ class LaneFront:
             self._send_quotas, gather_for
         )
         """The time, and the counters of an office's slots; None where the lane is not open or has none for a slot."""
-        self._turns: dict[str, asyncio.Future[int]] = {}
-        self._settled: dict[str, int] = {}
+        self._last_settled: dict[str, int] = {}
+        # Heaps by ticket, so that a turn wakes only those whom it settled. The count breaks ties.
+        self._waiting: dict[str, list[tuple[int, int, asyncio.Future[None]]]] = {}
+        self._count = itertools.count()
         self._listener: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -185,20 +189,17 @@ class LaneFront:
                 answers[office_id, slots] = at, [_counters(text) if opened else None for text in texts]
         return [answers[question] for question in questions]
 
-    def next_turn(self, office_id: str, ticket: int) -> "asyncio.Future[int]":
-        """Done, with the last settled ticket, when a turn of the office has settled; at once when this ticket's has.
+    def settled(self, office_id: str, ticket: int) -> "asyncio.Future[None]":
+        """Done when that ticket of the office has been settled, as far as this server has heard; may be cancelled.
 
-        It is shared: do not cancel it. A message can be lost with its connection: wait with a limit, then look again.
+        A message can be lost with its connection: wait with a limit, then look again.
         """
-        turn = self._turns.get(office_id)
-        if turn is None:
-            turn = self._turns[office_id] = asyncio.get_running_loop().create_future()
-        settled = self._settled.get(office_id, 0)
-        if settled < ticket:
-            return turn
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        done.set_result(settled)
-        return done
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._last_settled.get(office_id, 0) >= ticket:
+            future.set_result(None)
+        else:
+            heapq.heappush(self._waiting.setdefault(office_id, []), (ticket, next(self._count), future))
+        return future
 
     async def _listen(self) -> None:
         while True:
@@ -215,10 +216,12 @@ class LaneFront:
                 await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter
 
     def _hear(self, office_id: str, last_ticket: int) -> None:
-        self._settled[office_id] = last_ticket
-        turn = self._turns.pop(office_id, None)
-        if turn and not turn.done():
-            turn.set_result(last_ticket)
+        self._last_settled[office_id] = last_ticket
+        waiting = self._waiting.get(office_id, [])
+        while waiting and waiting[0][0] <= last_ticket:
+            _, _, future = heapq.heappop(waiting)
+            if not future.done():
+                future.set_result(None)
 
 
 def _waiting(office: bytes, ticket: int, ahead: int, left: int, fields: list[bytes]) -> Waiting:

@@ -1,8 +1,10 @@
 """THE BOOK (Postgres): the truth. Recorder is the workers' and operators' side (sync), Reader the server's (async)."""
 
+from functools import cache
 from importlib.resources import files
 
 
+@cache
 def sql(name: str) -> str:
     """The text of a statement: `sql("record")` is ledger/record.sql, whose head comment explains it."""
     return (files(__package__) / f"{name}.sql").read_text()

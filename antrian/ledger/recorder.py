@@ -50,9 +50,16 @@ class LedgerRecorder:
     """The writing statements. Raises psycopg.Error when Postgres cannot be reached."""
 
     def __init__(self, database_url: str) -> None:
-        options = f"-c statement_timeout={TURN_LIMIT // timedelta(milliseconds=1)}"
+        # The same few statements again and again: planned once, from the first time on.
+        limit = TURN_LIMIT // timedelta(milliseconds=1)
+        options = f"-c statement_timeout={limit} -c plan_cache_mode=force_generic_plan"
         self._pool = ConnectionPool(
-            database_url, min_size=1, max_size=2, kwargs={"options": options}, timeout=5, open=True
+            database_url,
+            min_size=1,
+            max_size=2,
+            kwargs={"options": options, "prepare_threshold": 0},
+            timeout=5,
+            open=True,
         )
 
     def __enter__(self) -> "LedgerRecorder":

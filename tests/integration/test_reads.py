@@ -61,8 +61,9 @@ async def test_a_settled_turn_is_heard_by_all_who_wait_for_it(world: World) -> N
     await world.join(world.request(1))
     async with asyncio.timeout(10):
         await until(lambda: world.redis.pubsub_numsub("settled")[0][1])
-        turns = [world.front.next_turn(PUSAT, 1) for _ in range(3)]
+        told = [world.front.settled(PUSAT, 1) for _ in range(3)]
+        not_yet = world.front.settled(PUSAT, 2)
         world.turn()
-        assert await asyncio.gather(*turns) == [1, 1, 1]
-    assert world.front.next_turn(PUSAT, 1).done(), "it has settled before"
-    assert not world.front.next_turn(PUSAT, 2).done()
+        await asyncio.gather(*told)
+    assert world.front.settled(PUSAT, 1).done(), "it has settled before"
+    assert not not_yet.done()
