@@ -166,9 +166,15 @@ class Stack:
 
         # Callbacks run backwards, so the server is stopped before the workers. The workers' own processes do not have
         # our lock, so their parent is asked rather than killed, and goes last.
-        program("workers", "TERM", {})
+        workers = program("workers", "TERM", {})
         server = program("server", "KILL", {"ANTRIAN_READY_FILE": str(ready)})
         server.wait_until(ready.exists)
+        with (
+            LedgerRecorder(self.environment["ANTRIAN_DATABASE_URL"]) as ledger,
+            closing(LaneDrainer(self.environment["ANTRIAN_REDIS_URL"])) as line,
+        ):
+            offices = [office.office_id for office in ledger.offices()]
+            workers.wait_until(lambda: all(line.audit(office_id).known for office_id in offices))
         for child in self._children:
             child.check()
 

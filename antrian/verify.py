@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -10,7 +11,8 @@ from uuid import UUID
 import psycopg
 from redis import Redis
 
-from antrian.lane import script
+from antrian.booking import Session, Slot
+from antrian.lane.drainer import LaneDrainer
 from antrian.settings import Settings
 
 _NIK = re.compile(rb"(?<![0-9])[0-9]{16}(?![0-9])")
@@ -31,10 +33,11 @@ def verify(settings: Settings) -> list[Check]:
     with (
         psycopg.connect(settings.database_url, autocommit=True) as ledger,
         Redis.from_url(settings.redis_url) as redis,
+        closing(LaneDrainer(settings.redis_url)) as line,
     ):
         return [
             *_ledger_checks(ledger),
-            *_lane_checks(redis, ledger),
+            *_lane_checks(line, ledger),
             _requests_check(redis, ledger),
             _clear_check(redis),
         ]
@@ -52,43 +55,32 @@ def _ledger_checks(ledger: psycopg.Connection) -> Iterator[Check]:
             yield Check(promise, what, row[0], row[1])
 
 
-def _lane_checks(redis: Redis, ledger: psycopg.Connection) -> Iterator[Check]:
+def _lane_checks(line: LaneDrainer, ledger: psycopg.Connection) -> Iterator[Check]:
     """Each lane against its ledger. Records come before settles, so what Redis calls settled the ledger must have."""
-    audit = redis.register_script(script("audit"))
-    offices = [row[0] for row in ledger.execute("select office_id from lane order by office_id")]
     tickets = lost = unrecorded = slots = wrong = 0
-    for office in offices:
-        before = audit(args=[office])
-        opened, ticket, settled, waiting, outbox, *_ = before
-        if opened != b"1":
+    for (office,) in ledger.execute("select office_id from lane order by office_id").fetchall():
+        lane = line.audit(office)
+        if not lane.opened:
             continue
-        tickets += ticket
-        lost += abs(ticket - settled - waiting)
+        tickets += lane.ticket
+        lost += abs(lane.ticket - lane.settled - lane.waiting)
         row = ledger.execute("select last_ticket from lane where office_id = %s", [office]).fetchone()
-        unrecorded += max(0, settled - row[0]) if row else settled
-        if outbox == 0:
+        unrecorded += max(0, lane.settled - row[0]) if row else lane.settled
+        if lane.unsettled == 0:
             rows = ledger.execute(_SLOTS, [office]).fetchall()
-            if audit(args=[office])[2:] == before[2:]:  # nothing was decided meanwhile
-                counters = _counters(before)
-                found = {slot: counters[slot] for slot, _ in rows if slot in counters}
-                slots += len(found)
-                wrong += sum(1 for slot, expected in rows if slot in found and found[slot] != expected)
+            if line.audit(office) == lane:  # nothing was decided meanwhile
+                in_both = [
+                    (lane.counters[slot], tuple(numbers))
+                    for day, session, *numbers in rows
+                    if (slot := Slot(day, Session(session))) in lane.counters
+                ]
+                slots += len(in_both)
+                wrong += sum(counted != recorded for counted, recorded in in_both)
     yield Check("P2", "every accepted ticket is recorded or still in its line", tickets, lost + unrecorded)
     yield Check("P1", "places left in Redis and taken in the ledger make the quota", slots, wrong)
 
 
-_SLOTS = """
-    select service_date::text || left(session, 1), array[quota, quota - taken, last_number + 1]
-    from slot where office_id = %s
-"""
-
-
-def _counters(audited: list[Any]) -> dict[str, list[int]]:
-    counters = {}
-    for line in audited[5:]:
-        slot, quota, left, next_number, _ = line.split()
-        counters[slot.decode()] = [int(quota), int(left), int(next_number)]
-    return counters
+_SLOTS = "select service_date, session, quota, quota - taken, last_number + 1 from slot where office_id = %s"
 
 
 def _requests_check(redis: Redis, ledger: psycopg.Connection) -> Check:

@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
@@ -23,14 +24,31 @@ class Stores:
     database_url: str
 
 
+def given_servers() -> Stores | None:
+    """The servers that the environment names, if it does."""
+    redis_url, database_url = os.environ.get("ANTRIAN_REDIS_URL"), os.environ.get("ANTRIAN_DATABASE_URL")
+    return Stores(redis_url, database_url) if redis_url and database_url else None
+
+
+@contextmanager
+def new_database(database_url: str) -> Iterator[str]:
+    """A database of its own on that server, dropped in the end; gives its URL."""
+    name = f"antrian_test_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+        try:
+            yield urlunsplit(urlsplit(database_url)._replace(path=f"/{name}"))
+        finally:
+            connection.execute(f"drop database {name} with (force)")
+
+
 @pytest.fixture(scope="session")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
-    """Running Redis and Postgres; given ones must be empty, since tests empty them."""
-    redis_url, database_url = os.environ.get("ANTRIAN_REDIS_URL"), os.environ.get("ANTRIAN_DATABASE_URL")
-    if redis_url and database_url:
-        with Redis.from_url(redis_url) as redis:
+    """Running Redis and Postgres; a given Redis must be empty, since tests empty it."""
+    if given := given_servers():
+        with Redis.from_url(given.redis_url) as redis:
             assert redis.dbsize() == 0, "the tests empty the Redis of ANTRIAN_REDIS_URL: give them an empty one"
-        yield Stores(redis_url, database_url)
+        yield given
     else:
         with EmbeddedStores(tmp_path_factory.mktemp("stores")) as embedded:
             yield Stores(embedded.redis_url, embedded.database_url)
@@ -39,13 +57,9 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
 @pytest.fixture(scope="session")
 def migrated(stores: Stores) -> Iterator[str]:
     """A database of this test run's own, with the newest schema."""
-    name = f"antrian_test_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(stores.database_url, autocommit=True) as connection:
-        connection.execute(f"create database {name}")
-        url = urlunsplit(urlsplit(stores.database_url)._replace(path=f"/{name}"))
+    with new_database(stores.database_url) as url:
         migrate(url)
         yield url
-        connection.execute(f"drop database {name} with (force)")
 
 
 @pytest.fixture

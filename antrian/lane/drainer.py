@@ -51,6 +51,22 @@ class Stock:
     begins: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class LaneState:
+    """A lane at one moment: known to Redis, open, last ticket issued and settled, entries in line, decisions unsettled.
+
+    counters: slot -> quota, left, next queue number.
+    """
+
+    known: bool
+    opened: bool
+    ticket: int
+    settled: int
+    waiting: int
+    unsettled: int
+    counters: dict[Slot, tuple[int, int, int]]
+
+
 class LaneDrainer:
     """The scripts that drain lanes. Raises redis.RedisError when Redis cannot be reached."""
 
@@ -58,7 +74,7 @@ class LaneDrainer:
         self._redis = Redis.from_url(
             redis_url, socket_timeout=5, retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.01), 3)
         )
-        names = ["take", "decide", "settle", "stock", "open", "sweep", "shut", "forget"]
+        names = ["take", "decide", "settle", "stock", "open", "sweep", "shut", "forget", "audit"]
         self._steps = {name: self._redis.register_script(script(name)) for name in names}
 
     def close(self) -> None:
@@ -122,6 +138,15 @@ class LaneDrainer:
     def sweep(self, office_ids: Sequence[str], until: date) -> int:
         """Marks lanes ready that have work or lack counters up to that date, and nobody who does it; says how many."""
         return int(self._run("sweep", until.isoformat(), *office_ids))
+
+    def audit(self, office_id: str) -> LaneState:
+        """How the lane stands, at one moment."""
+        opened, ticket, settled, waiting, unsettled, *places = self._run("audit", office_id)
+        counters = {}
+        for line in places:
+            slot, quota, left, next_number, _ = line.split()
+            counters[Slot.parse(slot.decode())] = int(quota), int(left), int(next_number)
+        return LaneState(opened != b"", opened == b"1", ticket, settled, waiting, unsettled, counters)
 
     def forget(self, bucket: int) -> int:
         """Forgets what need not be remembered any more in one of the 4,096 buckets; says how many entries."""

@@ -1,16 +1,21 @@
 """A running Antrian: all programs, all 185 offices, a Friday's window open."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from redis import Redis
 
 from antrian import rules
 from antrian.policy import load_policy
 from antrian.stack import Stack
 from clients.booking_client import BookingClient
 from tests.acceptance.person import Crowd
+from tests.conftest import given_servers, new_database
+
+StartStack = Callable[[datetime], Stack]
 
 
 @pytest.fixture(scope="session")
@@ -23,11 +28,28 @@ def opens() -> datetime:
     return window.opens_at
 
 
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, opens: datetime) -> Iterator[Stack]:
+@pytest.fixture(scope="module")
+def start_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartStack]:
+    """Starts an Antrian on empty stores with its clock there; one at a time, since given servers are emptied for it."""
+    with ExitStack() as undo:
+
+        def start(clock: datetime) -> Stack:
+            redis_url = database_url = None
+            if given := given_servers():
+                redis_url = given.redis_url
+                _flush(redis_url)
+                undo.callback(_flush, redis_url)
+                database_url = undo.enter_context(new_database(given.database_url))
+            folder = tmp_path_factory.mktemp("an Antrian")
+            return undo.enter_context(Stack(folder, clock=clock, redis_url=redis_url, database_url=database_url))
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def stack(start_stack: StartStack, opens: datetime) -> Stack:
     """Everything on this machine, one minute into the window."""
-    with Stack(tmp_path_factory.mktemp("an Antrian"), clock=opens + timedelta(minutes=1)) as running:
-        yield running
+    return start_stack(opens + timedelta(minutes=1))
 
 
 @pytest.fixture
@@ -41,3 +63,8 @@ async def client(stack: Stack) -> AsyncIterator[BookingClient]:
 def crowd(opens: datetime) -> Crowd:
     """People who have not booked yet, and days to book."""
     return Crowd(uuid.uuid4().int, rules.next_window(load_policy(), opens).dates)
+
+
+def _flush(redis_url: str) -> None:
+    with Redis.from_url(redis_url) as redis:
+        redis.flushdb()

@@ -1,13 +1,13 @@
 """Callers by a file of bearer tokens: who they are, what they may, and that nobody else sees their bookings."""
 
 import hashlib
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
 
 from antrian.stack import Stack
 from clients.booking_client import BookingClient, RefusedError
+from tests.acceptance.conftest import StartStack
 from tests.acceptance.person import Crowd
 
 CALLERS = """
@@ -19,7 +19,7 @@ token_sha256 = "{hash}"
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory, opens: datetime) -> Iterator[Stack]:
+def guarded(tmp_path_factory: pytest.TempPathFactory, start_stack: StartStack, opens: datetime) -> Stack:
     """An Antrian that knows three callers; each one's token is its name."""
     file = tmp_path_factory.mktemp("callers") / "callers.toml"
     text = [
@@ -29,8 +29,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, opens: datetime) -> Iterat
     file.write_text("".join(text))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANTRIAN_CALLERS_FILE", str(file))
-        with Stack(tmp_path_factory.mktemp("guarded"), clock=opens + timedelta(minutes=1)) as running:
-            yield running
+        return start_stack(opens + timedelta(minutes=1))
 
 
 async def refusal(stack: Stack, token: str, crowd: Crowd, **changes: object) -> str:

@@ -1,9 +1,7 @@
 """The window, on the service's clock: Friday 14:00:00 is in, Sunday 16:00:00 is out, and what was accepted stays so."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -11,14 +9,14 @@ from antrian.stack import Stack
 from antrian.v1.booking_service_pb2 import GetQuotaResponse, RequestBookingRequest
 from antrian.v1.messages_pb2 import BOOKING_STATE_CONFIRMED, Booking
 from clients.booking_client import BookingClient, RefusedError
+from tests.acceptance.conftest import StartStack
 from tests.acceptance.person import PUSAT, Crowd
 
 
 @pytest.fixture
-def before(tmp_path: Path, opens: datetime) -> Iterator[Stack]:
+def before(start_stack: StartStack, opens: datetime) -> Stack:
     """An Antrian of the test's own, an hour before booking opens."""
-    with Stack(tmp_path, clock=opens - timedelta(hours=1)) as stack:
-        yield stack
+    return start_stack(opens - timedelta(hours=1))
 
 
 async def accepted(client: BookingClient, request: RequestBookingRequest) -> tuple[Booking, set[str]]:
