@@ -33,6 +33,7 @@ class Catalog:
         self.map = ProvinceMap()
         self.offices: dict[str, Office] = {}
         self.ready = False
+        self._neighbours: dict[str, list[str]] = {}
         self._front = front
         self._ledger = ledger
         self._ahead = timedelta(0)
@@ -53,9 +54,12 @@ class Catalog:
 
     def neighbours(self, office: Office, most: int) -> list[str]:
         """The ids of the nearest other offices of the office's province."""
-        others = [o for o in self.offices.values() if o.province_code == office.province_code and o != office]
-        others.sort(key=lambda o: distance_km(office.latitude, office.longitude, o.latitude, o.longitude))
-        return [o.office_id for o in others[:most]]
+        near = self._neighbours.get(office.office_id)
+        if near is None:
+            others = [o for o in self.offices.values() if o.province_code == office.province_code and o != office]
+            others.sort(key=lambda o: distance_km(office.latitude, office.longitude, o.latitude, o.longitude))
+            near = self._neighbours[office.office_id] = [o.office_id for o in others]
+        return near[:most]
 
     def window(self) -> tuple[Window, datetime]:
         """The window that is open, or the next one, and now."""
@@ -68,7 +72,9 @@ class Catalog:
         """Reads the stores once."""
         await self._front.ping()
         self._ahead = await self._front.clock_ahead()
-        self.offices = {office.office_id: office for office in await self._ledger.offices()}
+        offices = {office.office_id: office for office in await self._ledger.offices()}
+        if offices != self.offices:
+            self.offices, self._neighbours = offices, {}
 
     async def keep_fresh(self, changed: Callable[[bool], object]) -> None:
         """Refreshes until cancelled; calls changed when the stores go away or come back."""

@@ -55,8 +55,8 @@ class Scenario:
     watching: float = 0.04
     looking: float = 0.04
     """Those who look at the places left before they press."""
-    gateway: float = 0.35
-    """The share that comes through a gateway, in batches."""
+    gateway: float = 0.7
+    """The share that comes through a gateway, in batches: most phones do."""
 
 
 @dataclass(frozen=True)
