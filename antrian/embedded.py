@@ -26,6 +26,7 @@ _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 _REDIS = (
     *("--port", "0", "--appendonly", "yes", "--appendfsync", "always", "--save", ""),
     *("--maxmemory-policy", "noeviction", "--hash-max-listpack-entries", "512"),
+    *("--hash-max-listpack-value", "96"),
 )
 _POSTGRES = {
     "listen_addresses": "",

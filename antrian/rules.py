@@ -3,6 +3,7 @@
 Days are dates at the office, windows are in the policy's zone (WIB), and moments are aware datetimes of any zone.
 """
 
+import zlib
 from collections.abc import Collection, Iterable
 from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
@@ -139,6 +140,12 @@ def stock_until(policy: Policy, moment: datetime) -> date:
     It is the last one of the window after the current or next one, so that a new week is there when a window closes.
     """
     return next_window(policy, next_window(policy, moment).closes_at).dates[-1]
+
+
+def calendar_mark(policy: Policy) -> str:
+    """Eight digits that change when the policy's service days or sessions do."""
+    calendar = sorted(policy.service_weekdays), sorted(policy.holidays), sorted(policy.sessions)
+    return f"{zlib.crc32(repr(calendar).encode()):08x}"
 
 
 def split_quota(daily: int, morning_percent: int) -> dict[Session, int]:

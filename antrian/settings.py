@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     embedded: bool = Field(default=False, description="The stores are this machine's own: no callers file is needed.")
     ready_file: Path | None = Field(default=None, description="Written by the server once it serves.")
     reflection: bool = Field(default=False, description="Serve gRPC reflection; for development.")
-    gather_ms: float = Field(default=2, ge=0, le=100, description="How long joins are gathered for one script call.")
+    gather_ms: float = Field(default=2, ge=0, le=100, description="How long joins and reads are gathered for one call.")
     worker_processes: int = Field(default=2, ge=1, le=64, description="Processes that `python -m workers` keeps alive.")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="What is logged.")
 
@@ -55,7 +55,7 @@ class Settings(BaseSettings):
 
     @property
     def gather_for(self) -> timedelta:
-        """How long joins are gathered for one script call."""
+        """How long joins and reads are gathered for one call."""
         return timedelta(milliseconds=self.gather_ms)
 
 

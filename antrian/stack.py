@@ -21,6 +21,7 @@ from antrian.offices import load_offices
 from antrian.provinces import load_provinces
 
 FIRST_PORT = 7700
+_MOST_DEATHS, _DEATHS_WITHIN = 5, 60.0
 _PORTS = range(FIRST_PORT, 32768)  # above lie the ephemeral ports: any client may have one at any moment
 
 
@@ -32,7 +33,7 @@ class Stack:
     gRPC; when not given, 7700 or the next free one. Raises EmbeddedError, and what the ledger raises.
 
     address is where gRPC is served; environment what a program needs to take part (ANTRIAN_*); folder/run.json has the
-    addresses and pids for other tools while it runs.
+    addresses and pids for other tools while it runs. A server or workers that die are started again by wait() or tend().
     """
 
     def __init__(
@@ -52,7 +53,10 @@ class Stack:
         self.environment: dict[str, str] = {}
         self._clock, self._port, self._count = clock, port, workers
         self._redis_url, self._database_url = redis_url, database_url
-        self._children: list[Child] = []
+        self._stores_children: list[Child] = []
+        self._programs: dict[str, Child] = {}
+        self._deaths: list[float] = []
+        self._lock = -1
         self._undo = ExitStack()
 
     def __enter__(self) -> "Stack":
@@ -68,7 +72,7 @@ class Stack:
             for number in (signal.SIGINT, signal.SIGTERM):
                 # SIGTERM as Ctrl-C, and both also where a script's `&` made them ignored.
                 undo.callback(signal.signal, number, signal.signal(number, signal.default_int_handler))
-            redis_url, database_url, lock = self._stores(undo)
+            redis_url, database_url, self._lock = self._stores(undo)
             run = self.folder / "run.json"
             run.unlink(missing_ok=True)  # left by one that was killed
             port, claim = _reserve_port(self._port)
@@ -86,34 +90,54 @@ class Stack:
                 "ANTRIAN_WORKER_PROCESSES": str(self._count),
             }
             self._prepare_stores(redis_url, database_url)
-            self._start_programs(undo, lock)
-            facts = {
-                "grpc": self.address,
-                "http": None,
-                "redis": redis_url,
-                "rq_redis": rq_redis_url,
-                "database": database_url,
-                "pids": {"antrian": os.getpid()} | {child.name: child.process.pid for child in self._children},
-            }
+            self._start_programs(undo)
             undo.callback(run.unlink, missing_ok=True)
-            _write(run, facts)
+            self._write_run()
             self._undo = undo.pop_all()
 
     def stop(self) -> None:
         """Stops everything, the server first, so that who waits for an outcome still gets it. Safe to repeat."""
         self._undo.close()
-        self._children = []
+        self._stores_children = []
 
     def wait(self) -> None:
-        """Returns when SIGINT or SIGTERM asks for a stop; raises EmbeddedError when a part has died.
+        """Returns when SIGINT or SIGTERM asks for a stop; raises EmbeddedError when a part cannot be kept running.
 
         From start to stop both signals are KeyboardInterrupt, wherever they arrive; a second one hurries the stop.
         """
         with suppress(KeyboardInterrupt):
             while True:
-                for child in self._children:
-                    child.check()
+                self.tend()
                 time.sleep(0.2)
+
+    def tend(self) -> None:
+        """Starts the server or the workers again when they have died; call it now and then, in the main thread.
+
+        Raises EmbeddedError when a store has died, or a program dies again and again.
+        """
+        for store in self._stores_children:
+            store.check()
+        for name, program in self._programs.items():
+            if program.process.poll() is None:
+                continue
+            now = time.monotonic()
+            self._deaths = [death for death in self._deaths if now - death < _DEATHS_WITHIN] + [now]
+            if len(self._deaths) > _MOST_DEATHS:
+                program.check()
+            self._programs[name] = self._start_program(name)
+            self._write_run()
+
+    def _write_run(self) -> None:
+        children = [*self._stores_children, *self._programs.values()]
+        facts = {
+            "grpc": self.address,
+            "http": None,
+            "redis": self.environment["ANTRIAN_REDIS_URL"],
+            "rq_redis": self.environment["ANTRIAN_RQ_REDIS_URL"],
+            "database": self.environment["ANTRIAN_DATABASE_URL"],
+            "pids": {"antrian": os.getpid()} | {child.name: child.process.pid for child in children},
+        }
+        _write(self.folder / "run.json", facts)
 
     def set_clock(self, moment: datetime) -> None:
         """Makes it that moment for the whole service, at once in Redis, in the servers within seconds.
@@ -133,7 +157,7 @@ class Stack:
         if self._redis_url and self._database_url:
             return self._redis_url, self._database_url, undo.enter_context(hold(self.folder))
         stores = undo.enter_context(EmbeddedStores(self.folder))
-        self._children = list(stores.children)
+        self._stores_children = list(stores.children)
         return stores.redis_url, stores.database_url, stores.lock
 
     def _prepare_stores(self, redis_url: str, database_url: str) -> None:
@@ -146,37 +170,37 @@ class Stack:
         if self._clock is not None:
             self.set_clock(self._clock)
 
-    def _start_programs(self, undo: ExitStack, lock: int) -> None:
+    def _start_programs(self, undo: ExitStack) -> None:
         ready = self.folder / "server.ready"
         ready.unlink(missing_ok=True)
         undo.callback(ready.unlink, missing_ok=True)
-
-        def program(name: str, dies_by: str, more: dict[str, str]) -> Child:
-            child = Child(
-                name,
-                [sys.executable, "-P", "-m", name],  # -P: a folder `server` where we are called is not ours
-                log=self.folder / f"log/{name}.log",
-                lock=lock,
-                environment=os.environ | self.environment | more,
-                dies_by=dies_by,
-            )
-            undo.callback(child.stop)
-            self._children.append(child)
-            return child
-
-        # Callbacks run backwards, so the server is stopped before the workers. The workers' own processes do not have
-        # our lock, so their parent is asked rather than killed, and goes last.
-        workers = program("workers", "TERM", {})
-        server = program("server", "KILL", {"ANTRIAN_READY_FILE": str(ready)})
-        server.wait_until(ready.exists)
+        # Callbacks run backwards, so the server is stopped before the workers.
+        for name in ("workers", "server"):
+            undo.callback(self._stop_program, name)
+            self._programs[name] = self._start_program(name)
+        self._programs["server"].wait_until(ready.exists)
         with (
             LedgerRecorder(self.environment["ANTRIAN_DATABASE_URL"]) as ledger,
             closing(LaneDrainer(self.environment["ANTRIAN_REDIS_URL"])) as line,
         ):
             offices = [office.office_id for office in ledger.offices()]
+            workers = self._programs["workers"]
             workers.wait_until(lambda: all(line.audit(office_id).known for office_id in offices))
-        for child in self._children:
-            child.check()
+
+    def _stop_program(self, name: str) -> None:
+        if program := self._programs.pop(name, None):
+            program.stop()
+
+    def _start_program(self, name: str) -> Child:
+        return Child(
+            name,
+            [sys.executable, "-P", "-m", name],  # -P: a folder `server` where we are called is not ours
+            log=self.folder / f"log/{name}.log",
+            lock=self._lock,
+            environment=os.environ | self.environment | {"ANTRIAN_READY_FILE": str(self.folder / "server.ready")},
+            # The workers' own processes do not have our lock, so their parent is asked to end rather than killed.
+            dies_by="TERM" if name == "workers" else "KILL",
+        )
 
 
 def _reserve_port(wanted: int | None) -> tuple[int, socket.socket]:

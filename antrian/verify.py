@@ -57,10 +57,12 @@ def _ledger_checks(ledger: psycopg.Connection) -> Iterator[Check]:
 
 def _lane_checks(line: LaneDrainer, ledger: psycopg.Connection) -> Iterator[Check]:
     """Each lane against its ledger. Records come before settles, so what Redis calls settled the ledger must have."""
-    tickets = lost = unrecorded = slots = wrong = 0
-    for (office,) in ledger.execute("select office_id from lane order by office_id").fetchall():
+    tickets = lost = unrecorded = slots = wrong = closed = 0
+    offices = ledger.execute("select office_id from lane order by office_id").fetchall()
+    for (office,) in offices:
         lane = line.audit(office)
         if not lane.opened:
+            closed += 1
             continue
         tickets += lane.ticket
         lost += abs(lane.ticket - lane.settled - lane.waiting)
@@ -76,6 +78,7 @@ def _lane_checks(line: LaneDrainer, ledger: psycopg.Connection) -> Iterator[Chec
                 ]
                 slots += len(in_both)
                 wrong += sum(counted != recorded for counted, recorded in in_both)
+    yield Check("P15", "every office's lane is open", len(offices), closed)
     yield Check("P2", "every accepted ticket is recorded or still in its line", tickets, lost + unrecorded)
     yield Check("P1", "places left in Redis and taken in the ledger make the quota", slots, wrong)
 

@@ -6,7 +6,6 @@ import platform
 import shutil
 import sys
 import time
-from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -16,8 +15,6 @@ from rich.console import Console
 
 from antrian.booking import Window
 from antrian.child import hold
-from antrian.lane.drainer import LaneDrainer
-from antrian.ledger.recorder import LedgerRecorder
 from antrian.policy import load_policy
 from antrian.rules import next_window
 from antrian.settings import Settings
@@ -57,7 +54,12 @@ def run_demo(requests: int = REQUESTS, folder: Path = FOLDER, seed: int = 1, jso
         opens = f"{window.opens_at:%A %Y-%m-%d %H:%M:%S %Z}"
         console.print(f"{len(crowd.offices)} offices are open. A crowd of {requests:,} requests waits for {opens}.")
         with Progress(console, requests) as progress:
-            result = rush(crowd, window, stack.address, lambda: _set_clock(stack, window), progress.show)
+
+            def tended(counts: dict[str, int]) -> None:
+                stack.tend()
+                progress.show(counts)
+
+            result = rush(crowd, window, stack.address, lambda: _set_clock(stack, window), tended)
         console.print("Counting the breaches of the promises on the stores …")
         result.promises += verify(Settings.model_validate(_settings(stack)))
     result.failures = _failures(result)
@@ -82,14 +84,8 @@ def _empty(folder: Path) -> None:
 
 def _set_clock(stack: Stack, window: Window) -> float:
     """Makes it ten seconds before the opening for the whole service; answers when that is, on time.monotonic()."""
-    ahead = window.opens_at - _LEAD - datetime.now(UTC)
     opening = time.monotonic() + _LEAD.total_seconds()
-    with (
-        LedgerRecorder(stack.environment["ANTRIAN_DATABASE_URL"]) as ledger,
-        closing(LaneDrainer(stack.environment["ANTRIAN_REDIS_URL"])) as line,
-    ):
-        ledger.set_clock(ahead)
-        line.set_clock(ahead)
+    stack.set_clock(window.opens_at - _LEAD)
     return opening
 
 

@@ -53,6 +53,8 @@ def up(clock: datetime | None, port: int | None, workers: int, folder: Path | No
     redis_url, database_url = os.environ.get("ANTRIAN_REDIS_URL"), os.environ.get("ANTRIAN_DATABASE_URL")
     if bool(redis_url) != bool(database_url):
         raise click.UsageError("set both ANTRIAN_REDIS_URL and ANTRIAN_DATABASE_URL, or neither")
+    if redis_url and clock:
+        raise click.UsageError("the clock is moved on embedded stores only, not on the servers that ANTRIAN_* name")
     folder = folder or FOLDER
     with failing_on(EmbeddedError, ValueError, OSError, RedisError, *_LEDGER_ERRORS):
         stack = Stack(

@@ -108,8 +108,7 @@ class Service:
         more = f" (try again in {refusal.retry_after.total_seconds():.0f} s)" if refusal.retry_after else ""
         if booking_id := refusal.metadata.get("booking_id"):
             more += f" (booking {booking_id})"
-        field = refusal.metadata.get("field") if refusal.reason == "INVALID_FIELD" else None
-        return f"{refusal.reason}: {f'{field}: ' if field else ''}{refusal.message}{more}"
+        return f"{refusal.reason}: {refusal.message}{more}"
 
 
 folder_option = click.option(

@@ -89,6 +89,8 @@ def _read(file: Path) -> dict[str, Caller]:
         entries = tomllib.loads(file.read_text())["caller"]
         callers = {}
         for n, entry in enumerate(entries, 1):
+            if unknown := entry.keys() - {"name", "role", "token_sha256", "offices"}:
+                raise CallersFileError(f"{file}: caller {n}: unknown {', '.join(sorted(unknown))}")
             if not _NAME.fullmatch(entry["name"]):
                 raise CallersFileError(f"{file}: caller {n}: name must be 1 to 32 of a-z 0-9 . _ -")
             if not re.fullmatch("[0-9a-f]{64}", entry["token_sha256"]):

@@ -25,7 +25,10 @@ _log = logging.getLogger(__name__)
 
 
 class Catalog:
-    """Offices by id, provinces by code, and the clock. ready tells whether both stores answered lately."""
+    """Offices by id (as the ledger had them at as_of), provinces by code, and the clock.
+
+    ready tells whether both stores answered lately.
+    """
 
     def __init__(self, policy: Policy, front: LaneFront, ledger: LedgerReader) -> None:
         self.policy = policy
@@ -33,6 +36,7 @@ class Catalog:
         self.map = ProvinceMap()
         self.offices: dict[str, Office] = {}
         self.ready = False
+        self.as_of = datetime.fromtimestamp(0, UTC)
         self._neighbours: dict[str, list[str]] = {}
         self._front = front
         self._ledger = ledger
@@ -75,6 +79,7 @@ class Catalog:
         offices = {office.office_id: office for office in await self._ledger.offices()}
         if offices != self.offices:
             self.offices, self._neighbours = offices, {}
+        self.as_of = self.now()
 
     async def keep_fresh(self, changed: Callable[[bool], object]) -> None:
         """Refreshes until cancelled; calls changed when the stores go away or come back."""

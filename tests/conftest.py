@@ -30,6 +30,14 @@ def given_servers() -> Stores | None:
     return Stores(redis_url, database_url) if redis_url and database_url else None
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _given_redis_is_empty() -> None:
+    """Tests empty the Redis that they are given: one that holds anything is refused before the first of them."""
+    if given := given_servers():
+        with Redis.from_url(given.redis_url) as redis:
+            assert redis.dbsize() == 0, "ANTRIAN_REDIS_URL names a Redis that is not empty; give the tests another"
+
+
 @contextmanager
 def new_database(database_url: str) -> Iterator[str]:
     """A database of its own on that server, dropped in the end; gives its URL."""
@@ -44,10 +52,8 @@ def new_database(database_url: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
-    """Running Redis and Postgres; a given Redis must be empty, since tests empty it."""
+    """Running Redis and Postgres."""
     if given := given_servers():
-        with Redis.from_url(given.redis_url) as redis:
-            assert redis.dbsize() == 0, "the tests empty the Redis of ANTRIAN_REDIS_URL: give them an empty one"
         yield given
     else:
         with EmbeddedStores(tmp_path_factory.mktemp("stores")) as embedded:

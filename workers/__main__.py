@@ -9,6 +9,7 @@ import sys
 import threading
 from multiprocessing.process import BaseProcess
 
+from antrian.policy import PolicyError, load_policy
 from antrian.process import log_to_stderr
 from antrian.settings import Settings, SettingsError, load_settings
 from workers import worker
@@ -51,7 +52,8 @@ def main() -> int:
     ).parse_args()
     try:
         settings = load_settings()
-    except SettingsError as error:
+        load_policy(settings.policy_file)
+    except (SettingsError, PolicyError) as error:
         print(f"workers: {error}", file=sys.stderr)
         return 2
     log_to_stderr(settings.log_level)

@@ -1,7 +1,7 @@
 """One turn of one lane: decide, record, settle. The heart; read it with the scripts of antrian/lane and record.sql."""
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from antrian import rules
 from antrian.booking import Office, Policy
@@ -21,6 +21,11 @@ class Drain:
         self.line = line
         self.ledger = ledger
         self.policy = policy
+        self._calendar = rules.calendar_mark(policy)
+
+    def stock_mark(self, moment: datetime) -> str:
+        """What a lane says of its stock when it has counters for all slots that can be booked, now and next week."""
+        return f"{rules.stock_until(self.policy, moment)} {self._calendar}"
 
     def turn(self, lease: Lease, office: Office) -> int:
         """Serves the leased lane once and gives it back; answers how many tickets were decided.
@@ -32,8 +37,7 @@ class Drain:
         if lease.known and not lease.opened:
             return 0  # closed until it is rebuilt
         try:
-            until = rules.stock_until(self.policy, lease.now)
-            if lease.stocked is None or lease.stocked < until:
+            if lease.stocked != self.stock_mark(lease.now):
                 lease = self.prepare(lease, office)
             decisions = self.line.decide(lease, TURN)
             verdicts = self.ledger.record(lease.office_id, lease.token, decisions) if decisions else ""
@@ -62,7 +66,7 @@ class Drain:
             )
             for row in self.ledger.slots(office.office_id, today)
         ]
-        self.line.stock(lease, stock, until)
+        self.line.stock(lease, stock, self.stock_mark(lease.now))
         if lease.known:
             return lease
         lane = self.ledger.open_lane(office.office_id, lease.token)

@@ -10,7 +10,6 @@ from datetime import timedelta
 import psycopg
 from redis.exceptions import RedisError
 
-from antrian import rules
 from antrian.booking import Office
 from antrian.lane.drainer import Fenced, LaneDrainer
 from antrian.ledger.recorder import LedgerFenced, LedgerRecorder
@@ -87,5 +86,5 @@ def sweep(bench: Bench) -> None:
     """Learns of new offices, heals lanes that nobody serves, and forgets a bucket of what is over."""
     bench.offices = {office.office_id: office for office in bench.drain.ledger.offices()}
     line, now = bench.drain.line, bench.drain.line.now()
-    line.sweep(list(bench.offices), rules.stock_until(bench.drain.policy, now))
+    line.sweep(list(bench.offices), bench.drain.stock_mark(now))
     line.forget(random.randrange(_BUCKETS))  # noqa: S311 - which one does not matter

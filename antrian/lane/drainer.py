@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from redis import Redis
@@ -36,7 +36,7 @@ class Lease:
     token: int
     known: bool
     opened: bool
-    stocked: date | None
+    stocked: str
     now: datetime
 
 
@@ -100,7 +100,7 @@ class LaneDrainer:
             token,
             opened != b"",
             opened == b"1",
-            date.fromisoformat(stocked.decode()) if stocked else None,
+            stocked.decode(),
             moment(now),
         )
 
@@ -118,13 +118,13 @@ class LaneDrainer:
         """Makes the lane follow what the ledger says of the turn (see settle.lua), and gives it back."""
         self._run("settle", lease.office_id, lease.token, verdicts)
 
-    def stock(self, lease: Lease, slots: Iterable[Stock], until: date) -> None:
-        """Gives the lane the counters that it lacks, up to that service date."""
+    def stock(self, lease: Lease, slots: Iterable[Stock], mark: str) -> None:
+        """Gives the lane the counters that it lacks; mark is kept with it, to tell later whether it needs more."""
         counters: list[str | int] = []
         for s in slots:
             counters += [str(s.slot), s.quota, s.left, s.next_number, milliseconds(s.begins)]
         forget_before = milliseconds(lease.now - _KEEP_COUNTERS)
-        self._run("stock", lease.office_id, lease.token, until.isoformat(), forget_before, *counters)
+        self._run("stock", lease.office_id, lease.token, mark, forget_before, *counters)
 
     def open(self, lease: Lease, token: int, epoch: int, last_ticket: int) -> Lease:
         """Opens a lane that Redis does not know, after its stock, as the ledger has it; answers the lease to go on with."""
@@ -135,9 +135,9 @@ class LaneDrainer:
         """Closes a lane for joins and drains until it is rebuilt."""
         self._run("shut", lease.office_id, lease.token)
 
-    def sweep(self, office_ids: Sequence[str], until: date) -> int:
-        """Marks lanes ready that have work or lack counters up to that date, and nobody who does it; says how many."""
-        return int(self._run("sweep", until.isoformat(), *office_ids))
+    def sweep(self, office_ids: Sequence[str], mark: str) -> int:
+        """Marks lanes ready that have work or another stock than this mark, and nobody who does it; says how many."""
+        return int(self._run("sweep", mark, *office_ids))
 
     def audit(self, office_id: str) -> LaneState:
         """How the lane stands, at one moment."""
@@ -161,7 +161,7 @@ class LaneDrainer:
         return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds, milliseconds=int(ahead or 0))
 
     def set_clock(self, ahead: timedelta) -> None:
-        """Sets the service's time; only ever forward, and only on embedded stores (the ledger's Recorder sees to it)."""
+        """Copies how far the service's time is ahead from the ledger, which keeps it; for embedded stores and tests."""
         self._redis.set("clock", ahead // timedelta(milliseconds=1))
 
 

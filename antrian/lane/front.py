@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import heapq
-import itertools
 import logging
 import random
 from collections.abc import Sequence
@@ -123,9 +121,7 @@ class LaneFront:
         )
         """The time, and the counters of an office's slots; None where the lane is not open or has none for a slot."""
         self._last_settled: dict[str, int] = {}
-        # Heaps by ticket, so that a turn wakes only those whom it settled. The count breaks ties.
-        self._waiting: dict[str, list[tuple[int, int, asyncio.Future[None]]]] = {}
-        self._count = itertools.count()
+        self._waiting: dict[str, dict[asyncio.Future[None], int]] = {}
         self._listener: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -198,7 +194,9 @@ class LaneFront:
         if self._last_settled.get(office_id, 0) >= ticket:
             future.set_result(None)
         else:
-            heapq.heappush(self._waiting.setdefault(office_id, []), (ticket, next(self._count), future))
+            waiting = self._waiting.setdefault(office_id, {})
+            waiting[future] = ticket
+            future.add_done_callback(waiting.pop)
         return future
 
     async def _listen(self) -> None:
@@ -217,10 +215,8 @@ class LaneFront:
 
     def _hear(self, office_id: str, last_ticket: int) -> None:
         self._last_settled[office_id] = last_ticket
-        waiting = self._waiting.get(office_id, [])
-        while waiting and waiting[0][0] <= last_ticket:
-            _, _, future = heapq.heappop(waiting)
-            if not future.done():
+        for future, ticket in self._waiting.get(office_id, {}).items():
+            if ticket <= last_ticket and not future.done():
                 future.set_result(None)
 
 

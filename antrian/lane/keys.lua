@@ -1,8 +1,8 @@
 -- Put before every script: the name of every key, the service's clock, and what several scripts read alike.
 -- An office's keys share the tag {office}; people, requests and accounts lie in 4,096 small hashes each, which Redis
 -- packs as long as they hold fewer than 512 entries.
---   lane:{office}    hash    open (1; 0: shut), epoch, token (newest issued), ticket (last issued), settled (last settled), stocked (last
---                            date with counters)
+--   lane:{office}    hash    open (1; 0: shut), epoch, token (newest issued), ticket (last issued), settled (last
+--                            settled), stocked (mark of the slots that have counters)
 --   line:{office}    stream  the accepted requests, id = ticket-0: b booking id, s slot, k applicant keys, c caller,
 --                            o account, t accepted at (ms), x sealed people
 --   outbox:{office}  list    decided, not yet settled: "CONFIRMED 17", "SLOT_FULL", "TOO_LATE", for settled + 1, + 2 ...

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Gives a lane counters for the slots that it does not count yet, and forgets slots whose day is long over.
--- ARGV: office, token, stocked until (date), forget slots that began before (ms), then 5 a slot: slot, quota, left,
+-- ARGV: office, token, mark of this stock, forget slots that began before (ms), then 5 a slot: slot, quota, left,
 --   next number, begins (ms).
 -- Answers: FENCED | STOCKED. Counters that are there stay: they know of decisions that the ledger does not have yet.
 -- Holds: P1.

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Takes the lane that has been ready for longest, or the given one, and leases it.
 -- ARGV: lease time (ms), office (or "").
--- Answers: office, token, open ("1", "0", or "" when Redis does not know the lane), stocked (a date or ""), now (ms); or
+-- Answers: office, token, open ("1", "0", or "" when Redis does not know the lane), the mark of its stock (or ""), now (ms); or
 -- nothing when no lane is to be had.
 -- A lane under a live lease only loses its mark: its holder marks it again in settle.lua while there is more to do.
 -- Holds: P3 (one drainer a lane, each with a newer token), P13.

@@ -33,7 +33,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: a request body that was cut in the middle.
     """
     ERROR_REASON_TOO_LARGE: _ErrorReason.ValueType  # 3
-    """INVALID_ARGUMENT: the message is larger than 256 KiB, or a batch has more than 200 requests.
+    """INVALID_ARGUMENT: the message is larger than 256 KiB, or a batch has more than 200 requests. Above 2 MiB gRPC itself
+    answers, with a plain RESOURCE_EXHAUSTED.
     Example: metadata {"limit": "200"}.
     """
     ERROR_REASON_OFFICE_NOT_FOUND: _ErrorReason.ValueType  # 4
@@ -90,7 +91,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_LANE_FULL: _ErrorReason.ValueType  # 40
     """UNAVAILABLE with RetryInfo: the office's line is at its bound. Certain: the request was not accepted.
-    Example: RetryInfo of 12 s, and the trailer grpc-retry-pushback-ms that grpc clients obey.
+    Example: RetryInfo of 10 s, and the trailer grpc-retry-pushback-ms that grpc clients obey.
     """
     ERROR_REASON_LANE_CLOSED: _ErrorReason.ValueType  # 41
     """UNAVAILABLE with RetryInfo: the office's line is being opened or restored. Certain: the request was not accepted.
@@ -133,7 +134,8 @@ ERROR_REASON_INVALID_MESSAGE: ErrorReason.ValueType  # 2
 Example: a request body that was cut in the middle.
 """
 ERROR_REASON_TOO_LARGE: ErrorReason.ValueType  # 3
-"""INVALID_ARGUMENT: the message is larger than 256 KiB, or a batch has more than 200 requests.
+"""INVALID_ARGUMENT: the message is larger than 256 KiB, or a batch has more than 200 requests. Above 2 MiB gRPC itself
+answers, with a plain RESOURCE_EXHAUSTED.
 Example: metadata {"limit": "200"}.
 """
 ERROR_REASON_OFFICE_NOT_FOUND: ErrorReason.ValueType  # 4
@@ -190,7 +192,7 @@ Example: metadata {"field": "request_id"}.
 """
 ERROR_REASON_LANE_FULL: ErrorReason.ValueType  # 40
 """UNAVAILABLE with RetryInfo: the office's line is at its bound. Certain: the request was not accepted.
-Example: RetryInfo of 12 s, and the trailer grpc-retry-pushback-ms that grpc clients obey.
+Example: RetryInfo of 10 s, and the trailer grpc-retry-pushback-ms that grpc clients obey.
 """
 ERROR_REASON_LANE_CLOSED: ErrorReason.ValueType  # 41
 """UNAVAILABLE with RetryInfo: the office's line is being opened or restored. Certain: the request was not accepted.

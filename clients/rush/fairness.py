@@ -70,6 +70,8 @@ def _passed(slot: list[Record]) -> int:
 
 
 def _misnumbered(slot: list[Record]) -> int:
+    if any(map(_undecided, slot)):  # whose numbers nobody knows; counted under P2
+        return 0
     breaches, number = 0, 1
     for record in slot:
         if record.confirmed:

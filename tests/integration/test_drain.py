@@ -1,17 +1,18 @@
 """A turn: decide.lua, record.sql, settle.lua and their repeats, as the protocol's table says."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 import psycopg
 import pytest
 
-from antrian.booking import OutcomeReason, State
+from antrian.booking import OutcomeReason, Session, Slot, State
 from antrian.errors import Reason
 from antrian.lane.drainer import Fenced, LaneBroken
 from antrian.lane.front import Joined, Known
 from antrian.ledger.recorder import LedgerFenced, LedgerGap
 from tests.support.world import MONDAY, OPENS, PUSAT, TUESDAY, World
+from workers.drain import Drain
 
 
 def outcomes(world: World) -> list[tuple[object, ...]]:
@@ -287,13 +288,13 @@ async def test_the_sweep_finds_what_a_killed_drainer_left(world: World) -> None:
     lease = world.line.take()
     assert lease
     world.line.decide(lease, 256)
-    until = lease.stocked
-    assert until
-    assert world.line.sweep([PUSAT], until) == 0, "its lease is still live"
+    mark = lease.stocked
+    assert mark
+    assert world.line.sweep([PUSAT], mark) == 0, "its lease is still live"
     world.redis.delete(f"lease:{{{PUSAT}}}")
-    assert world.line.sweep([PUSAT], until) == 1
+    assert world.line.sweep([PUSAT], mark) == 1
     assert world.turn() == 1
-    assert world.line.sweep([PUSAT], until) == 0
+    assert world.line.sweep([PUSAT], mark) == 0
 
 
 async def test_a_lane_is_stocked_for_new_weeks_and_keeps_its_counters(world: World) -> None:
@@ -325,3 +326,17 @@ async def test_what_is_over_is_forgotten(world: World) -> None:
     world.set_clock(OPENS + timedelta(days=9, hours=2))
     assert world.line.forget(bucket) == 1
     assert (await world.recorded(request)).state is State.CONFIRMED
+
+
+async def test_a_holiday_that_is_taken_back_gets_its_counters(world: World) -> None:
+    wednesday = Slot(date(2026, 12, 9), Session.MORNING)
+    closed = replace(world.policy, holidays=dict(world.policy.holidays) | {wednesday.service_date: "Pilkada"})
+    world.drain = Drain(world.line, world.recorder, closed)
+    world.sql(f"delete from slot where service_date = '{wednesday.service_date}'")
+    world.redis.hdel(f"places:{{{PUSAT}}}", str(wednesday))
+    world.turn()
+    assert world.redis.hget(f"places:{{{PUSAT}}}", str(wednesday)) is None
+    world.drain = Drain(world.line, world.recorder, world.policy)
+    assert world.line.sweep([PUSAT], world.drain.stock_mark(world.line.now())) == 1
+    world.turn()
+    assert world.left(wednesday) == 6

@@ -45,7 +45,7 @@ async def broken_promises(world: World) -> set[str]:
     first = world.line.decide(zombie, 256)
     world.redis.delete(f"lease:{{{PUSAT}}}")
     world.redis.delete("ready")
-    hold("P15", held=world.line.sweep([PUSAT], rules.stock_until(world.policy, OPENS)) == 1)
+    hold("P15", held=world.line.sweep([PUSAT], world.drain.stock_mark(OPENS)) == 1)
     second = world.take()
     try:
         hold("P2", held=world.line.decide(second, 256) == first)

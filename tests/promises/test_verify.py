@@ -41,6 +41,8 @@ TAMPERED: list[tuple[str, str, Callable[[World], object]]] = [
     ("P6", "queue numbers", sql("update slot set last_number = last_number + 1 where taken > 0")),
     ("P6", "queue numbers", sql("update booking set first_number = 5 where ticket = 1")),
     ("P7", "outcomes came after", sql("update booking set accepted_at = accepted_at + interval '1 hour'")),
+    ("P15", "lane is open", lambda w: w.redis.hset(LANE, "open", "0")),
+    ("P15", "lane is open", lambda w: w.redis.flushdb()),
     ("P14", "in the ledger", sql(f"update booking set account = 'nik-{NIK}' where ticket = 1")),
     ("P14", "in the ledger", sql(f"update applicant set sealed = '{NIK}' where number = 1")),
     ("P14", "in Redis", lambda w: w.redis.set("note", f"nik {NIK}")),
