@@ -1,7 +1,6 @@
 """The server's side of the line: join it, look at it, hear of its turns."""
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import Sequence
@@ -133,10 +132,10 @@ class LaneFront:
         await self.join.close()
         await self.look.close()
         await self.quota.close()
-        if self._listener:
+        while self._listener and not self._listener.done():
+            # More than once: redis-py swallows a cancellation that meets it while it connects.
             self._listener.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listener
+            await asyncio.wait([self._listener], timeout=0.1)
         await self._redis.aclose()
 
     async def ping(self) -> None:
