@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import date
 from importlib.resources import files
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ from redis import Redis
 
 from antrian.booking import Session, Slot
 from antrian.lane.drainer import LaneDrainer
+from antrian.ledger import sql
 from antrian.settings import Settings
 
 _NIK = re.compile(rb"(?<![0-9])[0-9]{16}(?![0-9])")
@@ -58,7 +60,7 @@ def _ledger_checks(ledger: psycopg.Connection) -> Iterator[Check]:
 def _lane_checks(line: LaneDrainer, ledger: psycopg.Connection) -> Iterator[Check]:
     """Each lane against its ledger. Records come before settles, so what Redis calls settled the ledger must have."""
     tickets = lost = unrecorded = slots = wrong = closed = 0
-    offices = ledger.execute("select office_id from lane order by office_id").fetchall()
+    offices = ledger.execute(sql("lanes")).fetchall()
     for (office,) in offices:
         lane = line.audit(office)
         if not lane.opened:
@@ -66,24 +68,18 @@ def _lane_checks(line: LaneDrainer, ledger: psycopg.Connection) -> Iterator[Chec
             continue
         tickets += lane.ticket
         lost += abs(lane.ticket - lane.settled - lane.waiting)
-        row = ledger.execute("select last_ticket from lane where office_id = %s", [office]).fetchone()
-        unrecorded += max(0, lane.settled - row[0]) if row else lane.settled
+        row = ledger.execute(sql("lane"), {"office": office}).fetchone()
+        unrecorded += max(0, lane.settled - row[1]) if row else lane.settled
         if lane.unsettled == 0:
-            rows = ledger.execute(_SLOTS, [office]).fetchall()
+            rows = ledger.execute(sql("slots"), {"office": office, "since": date.min}).fetchall()
             if line.audit(office) == lane:  # nothing was decided meanwhile
-                in_both = [
-                    (lane.counters[slot], tuple(numbers))
-                    for day, session, *numbers in rows
-                    if (slot := Slot(day, Session(session))) in lane.counters
-                ]
-                slots += len(in_both)
-                wrong += sum(counted != recorded for counted, recorded in in_both)
+                for day, session, quota, taken, last_number in rows:
+                    counted = lane.counters.get(Slot(day, Session(session)))
+                    slots += counted is not None
+                    wrong += counted not in {None, (quota, quota - taken, last_number + 1)}
     yield Check("P15", "every office's lane is open", len(offices), closed)
     yield Check("P2", "every accepted ticket is recorded or still in its line", tickets, lost + unrecorded)
     yield Check("P1", "places left in Redis and taken in the ledger make the quota", slots, wrong)
-
-
-_SLOTS = "select service_date, session, quota, quota - taken, last_number + 1 from slot where office_id = %s"
 
 
 def _requests_check(redis: Redis, ledger: psycopg.Connection) -> Check:
@@ -93,12 +89,8 @@ def _requests_check(redis: Redis, ledger: psycopg.Connection) -> Check:
         entries: Any = redis.hgetall(bucket)
         known = {UUID(bytes=name): text.split() for name, text in entries.items()}
         examined += len(known)
-        rows = ledger.execute(
-            "select booking_id, office_id, ticket from booking where booking_id = any(%s)", [list(known)]
-        )
-        breaches += sum(
-            (office, ticket) != (known[name][1].decode(), int(known[name][2])) for name, office, ticket in rows
-        )
+        for name, office, ticket, *_ in ledger.execute(sql("outcomes"), {"booking_ids": list(known)}):
+            breaches += (office, ticket) != (known[name][1].decode(), int(known[name][2]))
     return Check("P5", "a request names one booking, the same in Redis and in the ledger", examined, breaches)
 
 

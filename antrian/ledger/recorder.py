@@ -128,14 +128,14 @@ class LedgerRecorder:
     def set_clock(self, ahead: timedelta) -> None:
         """Moves the service's time, forward only; for embedded stores. Raises ValueError when it would go back."""
         with self._pool.connection() as connection:
-            done = connection.execute("update clock set ahead = %(ahead)s where ahead <= %(ahead)s", {"ahead": ahead})
+            done = connection.execute(sql("set_clock"), {"ahead": ahead})
             if done.rowcount == 0:
                 raise ValueError("the service's clock only moves forward; a fresh folder begins anew")
 
     def clock_ahead(self) -> timedelta:
         """How far the service's time is ahead of real time."""
         with self._pool.connection() as connection:
-            row = connection.execute("select ahead from clock").fetchone()
+            row = connection.execute(sql("clock")).fetchone()
         return row[0] if row else timedelta(0)
 
 
@@ -157,7 +157,7 @@ def _record_turn(connection: psycopg.Connection, office_id: str, token: int, dec
         connection.execute(sql("fence"), lane)
         connection.execute(sql("record"), lane | _columns(decisions))
         outcomes = connection.execute(sql("outcomes"), {"booking_ids": ids})
-        state = connection.execute("select token, last_ticket from lane where office_id = %(office)s", lane)
+        state = connection.execute(sql("lane"), lane)
     _check_fence(office_id, lane, state.fetchone())
     return _verdicts(office_id, decisions, outcomes.fetchall())
 
@@ -178,7 +178,7 @@ def _record_one_by_one(
                 _log.error("%s ticket %d refused by %s", office_id, decision.ticket, _constraint(error))
                 connection.execute(sql("record"), lane | _columns([refused]))
         outcomes = connection.execute(sql("outcomes"), {"booking_ids": ids}).fetchall()
-        state = connection.execute("select token, last_ticket from lane where office_id = %(office)s", lane).fetchone()
+        state = connection.execute(sql("lane"), lane).fetchone()
     _check_fence(office_id, lane, state)
     return _verdicts(office_id, decisions, outcomes)
 
