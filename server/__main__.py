@@ -81,12 +81,17 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    # A server that no longer follows its stores must not go on as if it did.
+    freshener.add_done_callback(lambda _: stop.set())
     await stop.wait()
     await health_servicer.enter_graceful_shutdown()
     freshener.cancel()
     await server.stop(_GRACE)
     await front.close()
     await ledger.close()
+    await asyncio.wait([freshener], timeout=1)
+    if freshener.done() and not freshener.cancelled():
+        freshener.result()
 
 
 def main() -> int:
