@@ -93,7 +93,7 @@ class Counters:
 class LaneFront:
     """The scripts that servers call. Raises redis.RedisError when Redis cannot be reached.
 
-    Joins and looks of many callers are gathered for gather_for and sent in one script call each.
+    What many callers ask (join, look, quota) is gathered for gather_for and sent in one script call each.
     """
 
     def __init__(

@@ -9,6 +9,7 @@ from functools import partial
 
 import grpc
 
+from antrian.gather import Gather
 from antrian.v1.booking_service_pb2 import RequestBookingRequest
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, Booking, BookingState, OutcomeReason
 from clients.booking_client import BookingClient, RefusedError
@@ -21,7 +22,7 @@ OUTCOME_WITHIN = timedelta(seconds=120)
 PERSISTENCE = 120.0
 """For so many seconds a person goes on asking while the service does not answer for certain."""
 
-_GATHER = 0.025
+_GATHER = timedelta(milliseconds=25)
 _BATCH = 100
 _IN_FLIGHT = 5000
 _FOLLOWED = 10_000
@@ -38,38 +39,14 @@ class Gateway:
     """Sends the requests of many people in batches, as a gateway would."""
 
     def __init__(self, client: BookingClient) -> None:
-        self._client = client
-        self._bag: list[tuple[RequestBookingRequest, asyncio.Future[Booking]]] = []
-        self._flushes: set[asyncio.Task[None]] = set()
+        self._ask: Gather[RequestBookingRequest, Booking | RefusedError] = Gather(client.send_batch, _GATHER, _BATCH)
 
     async def send(self, request: RequestBookingRequest) -> Booking:
         """The answer to the request, which goes with the next batch. Raises RefusedError."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Booking] = loop.create_future()
-        self._bag.append((request, answer))
-        if len(self._bag) == 1:
-            loop.call_later(_GATHER, self._flush)
-        elif len(self._bag) == _BATCH:
-            self._flush()
-        return await answer
-
-    def _flush(self) -> None:
-        bag, self._bag = self._bag, []
-        if bag:
-            task = asyncio.get_running_loop().create_task(self._send_batch(bag))
-            self._flushes.add(task)
-            task.add_done_callback(self._flushes.discard)
-
-    async def _send_batch(self, bag: list[tuple[RequestBookingRequest, "asyncio.Future[Booking]"]]) -> None:
-        try:
-            results: Sequence[Booking | RefusedError] = await self._client.send_batch([request for request, _ in bag])
-        except RefusedError as error:
-            results = [error] * len(bag)
-        for (_, answer), result in zip(bag, results, strict=True):
-            if isinstance(result, RefusedError):
-                answer.set_exception(result)
-            else:
-                answer.set_result(result)
+        answer = await self._ask(request)
+        if isinstance(answer, RefusedError):
+            raise answer
+        return answer
 
 
 class Player:
