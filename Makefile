@@ -45,9 +45,13 @@ fmt: setup ## rewrite the code in its one format
 protos: setup ## generate antrian/v1 from protos/
 	$(PY) -m tests.support.generate_protos antrian
 
-lock: ## resolve pyproject.toml into requirements.lock (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --all-extras \
-	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --custom-compile-command "make lock" --quiet
+
+lock: ## resolve pyproject.toml into requirements*.lock (needs uv)
+	$(COMPILE) --all-extras pyproject.toml -o requirements.lock
+	$(COMPILE) --constraint requirements.lock pyproject.toml -o requirements-image.lock
+	echo hatchling | $(COMPILE) --constraint requirements.lock - -o requirements-build.lock
 
 clean: ## remove what was built and the stores under .antrian
 	rm -rf .venv .antrian *.egg-info .pytest_cache .mypy_cache .ruff_cache

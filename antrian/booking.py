@@ -27,12 +27,13 @@ class State(StrEnum):
 
 
 class OutcomeReason(StrEnum):
-    """Why a booking was REJECTED."""
+    """Why a booking was REJECTED, or CANCELLED by its office."""
 
     SLOT_FULL = "SLOT_FULL"
     TOO_LATE = "TOO_LATE"
     ALREADY_BOOKED = "ALREADY_BOOKED"
     INTERNAL = "INTERNAL"
+    DAY_CLOSED = "DAY_CLOSED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,7 @@ class Decision:
     ticket: int
     booking_id: UUID
     slot: Slot
+    fingerprint: str
     applicants: tuple[SealedApplicant, ...]
     caller: str
     account: str
@@ -170,3 +172,39 @@ class Decision:
     def party_size(self) -> int:
         """How many people it is for."""
         return len(self.applicants)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Asks at an office's desk to give a booking's places back."""
+
+    booking_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class StaffAction:
+    """What staff do: who (the caller's own id of a person), and why. action_id names it in the ledger."""
+
+    action_id: UUID
+    caller: str
+    staff: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetQuota(StaffAction):
+    """Asks at an office's desk for another quota of a slot; expected is what it must be now, if given."""
+
+    slot: Slot
+    quota: int
+    expected: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CloseDate(StaffAction):
+    """Asks at an office's desk to close a day."""
+
+    service_date: date
+
+
+DeskEntry = Cancel | SetQuota | CloseDate

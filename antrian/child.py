@@ -1,6 +1,7 @@
 """Processes that end when we do, however that is, and the lock on the folder that they share. Linux only."""
 
 import fcntl
+import json
 import os
 import pwd
 import shutil
@@ -93,7 +94,18 @@ class Child:
         with self.log.open("rb") as log:
             log.seek(max(self._log_start, log.seek(0, os.SEEK_END) - 4000))
             lines = log.read().decode(errors="replace").splitlines()
-        return "".join(f"\n  {line}" for line in lines[-20:])
+        told = [part for line in lines for part in _told(line)]
+        return "".join(f"\n  {line}" for line in told[-20:])
+
+
+def _told(line: str) -> list[str]:
+    """A line of our programs' logs, which are JSON, as people read it; any other as it is."""
+    try:
+        event = json.loads(line)
+        head = f"{event['time']} {event['level']} {event['logger']} {event['message']}"
+    except (ValueError, TypeError, KeyError):
+        return [line]
+    return [head, *event.get("exception", "").splitlines()]
 
 
 def _setpriv(dies_by: str, user: int | None) -> list[str]:

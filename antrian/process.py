@@ -1,12 +1,25 @@
-"""What every program of ours does with its own process: log, and not outlive its parent."""
+"""What every program of ours does with its own process: log, show its metrics, and not outlive its parent."""
 
 import ctypes
 import logging
 import os
+import re
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import TracebackType
+
+from prometheus_client import CollectorRegistry, start_http_server
+from pythonjsonlogger.core import LogData
+from pythonjsonlogger.json import JsonFormatter
+
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the call that is being served, which its log lines carry; empty outside of calls."""
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_NIK = re.compile(r"(?<![0-9])[0-9]{16}(?![0-9])")
 
 
 def die_with_parent() -> None:
@@ -18,7 +31,56 @@ def die_with_parent() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+class JsonLines(JsonFormatter):
+    """A log record as one line of JSON: time, level, logger, message, request_id in a call, exception if any.
+
+    What reads like a NIK is struck out: texts of other libraries' errors may quote what they were given (P14).
+    """
+
+    def __init__(self) -> None:
+        names = {"levelname": "level", "name": "logger", "exc_info": "exception"}
+        super().__init__(["levelname", "name", "message"], rename_fields=names, timestamp="time")
+
+    def process_log_record(self, log_data: LogData) -> LogData:
+        """The fields in their order, without personal data."""
+        line = {"time": log_data.pop("time"), **log_data}
+        if request_id := REQUEST_ID.get():
+            line["request_id"] = request_id
+        return {
+            name: _NIK.sub("[16 digits]", value) if isinstance(value, str) else value for name, value in line.items()
+        }
+
+
 def log_to_stderr(level: str) -> None:
-    """Logs to standard error, a line an event."""
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True)
+    """Logs to standard error, a line of JSON an event; also what ends the program unforeseen."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("rq").setLevel(logging.WARNING)
+    sys.excepthook = _log_end
+
+
+def _log_end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    logging.getLogger(__name__).critical("ended by an error", exc_info=(kind, error, trace))
+
+
+@contextmanager
+def metrics_served(listen: str, registry: CollectorRegistry) -> Iterator[None]:
+    """Serves the metrics to Prometheus on host:port, or nowhere if that is empty.
+
+    Raises RuntimeError when the port cannot be had.
+    """
+    if not listen:
+        yield
+        return
+    host, _, port = listen.rpartition(":")
+    try:
+        http, thread = start_http_server(int(port), host.strip("[]"), registry)
+    except (OSError, OverflowError) as error:
+        raise RuntimeError(f"metrics cannot be served on {listen}: {error}") from error
+    try:
+        yield
+    finally:
+        http.shutdown()
+        http.server_close()
+        thread.join()

@@ -1,12 +1,17 @@
 """The environment as one frozen Settings; a program refuses to start when it is wrong."""
 
 import base64
+import os
+import ssl
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
+
+_SECRETS = Path("/run/secrets")
 
 
 class SettingsError(ValueError):
@@ -26,7 +31,10 @@ Key = Annotated[bytes, BeforeValidator(_key), Field(repr=False)]
 
 
 class Settings(BaseSettings):
-    """What differs from place to place. Each field is the environment variable ANTRIAN_ + its name in capitals."""
+    """What differs from place to place. Each field is the environment variable ANTRIAN_ + its name in capitals.
+
+    Where that is not set, it is the content of a file of that name in lower case in the folder of secrets.
+    """
 
     model_config = SettingsConfigDict(env_prefix="ANTRIAN_", frozen=True, extra="ignore")
 
@@ -37,12 +45,20 @@ class Settings(BaseSettings):
     seal_key: Key = Field(description="32 bytes, base64: encrypts personal data. Never lose it.")
     listen: str = Field(default="127.0.0.1:7700", description="host:port of the gRPC server.")
     callers_file: Path | None = Field(default=None, description="Who may call: a TOML file, see docs/callers.md.")
+    tls_cert_file: Path | None = Field(default=None, description="The server's certificate (PEM): it then speaks TLS.")
+    tls_key_file: Path | None = Field(default=None, description="The certificate's private key (PEM).")
     policy_file: Path | None = Field(default=None, description="The rules; the shipped policy.toml where not given.")
     embedded: bool = Field(default=False, description="The stores are this machine's own: no callers file is needed.")
     ready_file: Path | None = Field(default=None, description="Written by the server once it serves.")
     reflection: bool = Field(default=False, description="Serve gRPC reflection; for development.")
     gather_ms: float = Field(default=2, ge=0, le=100, description="How long joins and reads are gathered for one call.")
     worker_processes: int = Field(default=2, ge=1, le=64, description="Processes that `python -m workers` keeps alive.")
+    audit_seconds: float = Field(default=300, ge=0, description="How often workers audit the promises; 0: never.")
+    metrics_listen: str = Field(
+        default="",
+        pattern=r"^$|^[^\s/]+:[0-9]{1,5}$",
+        description="host:port for Prometheus, of each program its own; none where not given.",
+    )
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="What is logged.")
 
     @model_validator(mode="after")
@@ -53,16 +69,59 @@ class Settings(BaseSettings):
             raise ValueError("without a callers_file the server listens on loopback only")
         return self
 
+    @model_validator(mode="after")
+    def _certificate_serves(self) -> "Settings":
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("give tls_cert_file and tls_key_file, or neither")
+        if self.tls_cert_file and self.tls_key_file:
+            for name, file in (("tls_cert_file", self.tls_cert_file), ("tls_key_file", self.tls_key_file)):
+                if not (file.is_file() and os.access(file, os.R_OK)):
+                    raise ValueError(f"{name}: {file} is no file that can be read")
+            try:
+                # A key with a passphrase would else ask for it on the terminal.
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.tls_cert_file, self.tls_key_file, str)
+            except OSError as error:
+                raise ValueError(f"tls_cert_file and tls_key_file are no pair of PEM files: {error}") from None
+        return self
+
     @property
     def gather_for(self) -> timedelta:
         """How long joins and reads are gathered for one call."""
         return timedelta(milliseconds=self.gather_ms)
 
 
-def load_settings() -> Settings:
-    """The settings of this environment; raises SettingsError."""
+def given_database_url() -> str | None:
+    """The database_url as load_settings finds it, for who needs no other setting; None where it is not given.
+
+    Raises SettingsError.
+    """
+    if url := os.environ.get("ANTRIAN_DATABASE_URL"):
+        return url
     try:
-        settings = Settings()  # every field comes from the environment
+        return (
+            Path(os.environ.get("ANTRIAN_SECRETS_DIR") or _SECRETS, "antrian_database_url").read_text().strip() or None
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"the file of secrets antrian_database_url cannot be read: {type(error).__name__}"
+        ) from None
+
+
+def load_settings() -> Settings:
+    """The settings of this environment and of its folder of secrets; raises SettingsError.
+
+    The folder is that of ANTRIAN_SECRETS_DIR, else /run/secrets where there is one.
+    """
+    named = os.environ.get("ANTRIAN_SECRETS_DIR")
+    if named and not Path(named).is_dir():
+        raise SettingsError(f"ANTRIAN_SECRETS_DIR: there is no folder {named}")
+    try:
+        settings = Settings(_secrets_dir=named or (_SECRETS if os.access(_SECRETS, os.R_OK | os.X_OK) else None))
+    except (OSError, UnicodeDecodeError, SourceError) as error:
+        what = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else type(error).__name__
+        raise SettingsError(f"a file of secrets cannot be read: {what}") from None
     except ValidationError as error:
         problems = "; ".join(
             f"{'ANTRIAN_' + str(e['loc'][0]).upper() if e['loc'] else 'ANTRIAN_*'}: {e['msg']}" for e in error.errors()

@@ -30,9 +30,10 @@ class Stack:
 
     As a context manager it gives everything ready, and drains and stops it in the end. It uses the servers of redis_url
     and database_url (both or neither), else its own. `clock` moves the service's time there, forward only. `port` is for
-    gRPC; when not given, 7700 or the next free one. Raises EmbeddedError, and what the ledger raises.
+    gRPC; when not given, 7700 or the next free one. With `metrics` server and workers show theirs on ports of their own.
+    Raises EmbeddedError, and what the ledger raises.
 
-    address is where gRPC is served; environment what a program needs to take part (ANTRIAN_*); folder/run.json has the
+    address is where gRPC is served; metrics where each program shows its metrics; environment what a program needs to take part (ANTRIAN_*); folder/run.json has the
     addresses and pids for other tools while it runs. A server or workers that die are started again by wait() or tend().
     """
 
@@ -43,6 +44,7 @@ class Stack:
         clock: datetime | None = None,
         port: int | None = None,
         workers: int = 2,
+        metrics: bool = False,
         redis_url: str | None = None,
         database_url: str | None = None,
     ) -> None:
@@ -51,7 +53,8 @@ class Stack:
         self.folder = folder.absolute()
         self.address = ""
         self.environment: dict[str, str] = {}
-        self._clock, self._port, self._count = clock, port, workers
+        self.metrics: dict[str, str] = {}
+        self._clock, self._port, self._count, self._with_metrics = clock, port, workers, metrics
         self._redis_url, self._database_url = redis_url, database_url
         self._stores_children: list[Child] = []
         self._programs: dict[str, Child] = {}
@@ -78,6 +81,10 @@ class Stack:
             port, claim = _reserve_port(self._port)
             undo.enter_context(claim)
             self.address = f"127.0.0.1:{port}"
+            for name in ("server", "workers") if self._with_metrics else ():
+                port, claim = _reserve_port(None)
+                undo.enter_context(claim)
+                self.metrics[name] = f"127.0.0.1:{port}"
             rq_redis_url = (self._redis_url and os.environ.get("ANTRIAN_RQ_REDIS_URL")) or redis_url
             self.environment = {
                 **_keys(self.folder / "secrets.json"),
@@ -132,6 +139,7 @@ class Stack:
         facts = {
             "grpc": self.address,
             "http": None,
+            "metrics": self.metrics or None,
             "redis": self.environment["ANTRIAN_REDIS_URL"],
             "rq_redis": self.environment["ANTRIAN_RQ_REDIS_URL"],
             "database": self.environment["ANTRIAN_DATABASE_URL"],
@@ -197,7 +205,12 @@ class Stack:
             [sys.executable, "-P", "-m", name],  # -P: a folder `server` where we are called is not ours
             log=self.folder / f"log/{name}.log",
             lock=self._lock,
-            environment=os.environ | self.environment | {"ANTRIAN_READY_FILE": str(self.folder / "server.ready")},
+            environment=os.environ
+            | self.environment
+            | {
+                "ANTRIAN_READY_FILE": str(self.folder / "server.ready"),
+                "ANTRIAN_METRICS_LISTEN": self.metrics.get(name, ""),
+            },
             # The workers' own processes do not have our lock, so their parent is asked to end rather than killed.
             dies_by="TERM" if name == "workers" else "KILL",
         )

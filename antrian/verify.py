@@ -73,10 +73,10 @@ def _lane_checks(line: LaneDrainer, ledger: psycopg.Connection) -> Iterator[Chec
         if lane.unsettled == 0:
             rows = ledger.execute(sql("slots"), {"office": office, "since": date.min}).fetchall()
             if line.audit(office) == lane:  # nothing was decided meanwhile
-                for day, session, quota, taken, last_number in rows:
+                for day, session, quota, taken, last_number, closed_day in rows:
                     counted = lane.counters.get(Slot(day, Session(session)))
                     slots += counted is not None
-                    wrong += counted not in {None, (quota, quota - taken, last_number + 1)}
+                    wrong += counted not in {None, (quota, quota - taken, last_number + 1, closed_day)}
     yield Check("P15", "every office's lane is open", len(offices), closed)
     yield Check("P2", "every accepted ticket is recorded or still in its line", tickets, lost + unrecorded)
     yield Check("P1", "places left in Redis and taken in the ledger make the quota", slots, wrong)

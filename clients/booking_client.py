@@ -1,130 +1,50 @@
-"""The Python SDK: typed calls with deadlines, retries under the same request_id, refusals as exceptions."""
+"""The Python SDK for who books: typed calls with deadlines, retries under the same request_id, refusals as exceptions."""
 
 import asyncio
-import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import date, timedelta
-from types import TracebackType
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
-from google.rpc.error_details_pb2 import ErrorInfo, LocalizedMessage, RetryInfo
-from google.rpc.status_pb2 import Status
-from grpc_status import rpc_status
 
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.booking_service_pb2_grpc import BookingServiceStub
 from antrian.v1.messages_pb2 import (
     BOOKING_STATE_PENDING,
+    BOOKING_STATE_UNSPECIFIED,
     SESSION_AFTERNOON,
     SESSION_MORNING,
     Applicant,
     Booking,
+    BookingState,
     Location,
     Session,
 )
+from clients.calls import DESK_EXTRA, PATIENCE, UNKNOWN, Client, RefusedError, pauses
+
+if TYPE_CHECKING:
+    from antrian.v1.booking_service_pb2_grpc import BookingServiceAsyncStub
 
 __all__ = ["SESSION_AFTERNOON", "SESSION_MORNING", "Applicant", "Booking", "BookingClient", "Location", "RefusedError"]
-
-DEADLINE = timedelta(seconds=5)
-"""How long one attempt of a call may take."""
-PATIENCE = timedelta(seconds=60)
-"""For how long a call is attempted again while the service is unavailable."""
 
 Whereabouts = Location | str
 """Where the person is: a location, or the ISO 3166-2 code of a province ("ID-JK")."""
 
-_T = TypeVar("_T")
-# CANCELLED: the server's clock met the deadline before ours did.
-_UNKNOWN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 
+class BookingClient(Client):
+    """What citizens do, at an Antrian; made like any Client.
 
-class RefusedError(Exception):
-    """The service refused a call.
-
-    reason is a name of ErrorReason ("WINDOW_CLOSED"), or the gRPC code's where the error is not Antrian's own. message
-    is for people, in Indonesian unless the client asked for English; metadata as ErrorReason says; retry_after is when
-    asking again makes sense, if ever.
+    All its calls are safe to repeat: RequestBooking since its request_id stays the same.
     """
 
-    def __init__(
-        self, reason: str, message: str, metadata: dict[str, str], code: grpc.StatusCode, retry_after: timedelta | None
-    ) -> None:
-        super().__init__(f"{reason}: {message}")
-        self.reason = reason
-        self.message = message
-        self.metadata = metadata
-        self.code = code
-        self.retry_after = retry_after
-
-    @classmethod
-    def of_status(cls, status: Status) -> "RefusedError":
-        """The exception that a google.rpc.Status is."""
-        code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
-        info, words, retry = ErrorInfo(), LocalizedMessage(), RetryInfo()
-        retry_after = None
-        for detail in status.details:
-            if detail.Unpack(retry):
-                retry_after = retry.retry_delay.ToTimedelta()
-            elif not detail.Unpack(words):
-                detail.Unpack(info)
-        return cls(info.reason or code.name, words.message or status.message, dict(info.metadata), code, retry_after)
-
-    @classmethod
-    def of_error(cls, error: grpc.aio.AioRpcError) -> "RefusedError":
-        """The exception that a failed call is."""
-        status = rpc_status.from_call(error)
-        if status is None:
-            return cls(error.code().name, error.details() or "", {}, error.code(), None)
-        return cls.of_status(status)
-
-
-class BookingClient:
-    """Calls an Antrian at target ("127.0.0.1:7700"); an async context manager.
-
-    token is the caller's bearer token. Every method raises RefusedError. While the service is unavailable or does not
-    answer in time, calls are attempted again with growing pauses: RequestBooking is safe to repeat since its request_id
-    stays the same.
-    """
-
-    def __init__(
-        self,
-        target: str,
-        *,
-        token: str = "",
-        english: bool = False,
-        deadline: timedelta = DEADLINE,
-        patience: timedelta = PATIENCE,
-        credentials: grpc.ChannelCredentials | None = None,
-    ) -> None:
-        self.target = target
-        options = [("grpc.max_reconnect_backoff_ms", 1000), ("grpc.initial_reconnect_backoff_ms", 100)]
-        self.channel = (
-            grpc.aio.secure_channel(target, credentials, options)
-            if credentials
-            else grpc.aio.insecure_channel(target, options)
-        )
-        self.stub = BookingServiceStub(self.channel)
-        self._metadata = [("accept-language", "en" if english else "id")]
-        if token:
-            self._metadata.append(("authorization", f"Bearer {token}"))
-        self._deadline = deadline.total_seconds()
-        self._patience = patience.total_seconds()
-
-    async def __aenter__(self) -> "BookingClient":
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Closes the channel."""
-        await self.channel.close()
+    @cached_property
+    def stub(self) -> "BookingServiceAsyncStub":
+        """The generated stub, for calls that need no retry."""
+        return BookingServiceStub(self.channel)
 
     async def list_offices(self, whereabouts: Whereabouts) -> wire.ListOfficesResponse:
         """The offices that a person there may use, all pages in one answer."""
@@ -199,7 +119,7 @@ class BookingClient:
     async def watch(self, booking_id: str, account: str) -> AsyncIterator[Booking]:
         """The booking now and after each change, until it is decided; a broken stream is taken up again."""
         ends = time.monotonic() + self._patience
-        pauses = _pauses()
+        waits = pauses()
         while True:
             try:
                 stream = self.stub.WatchBooking(
@@ -211,29 +131,37 @@ class BookingClient:
                         return
                     ends = time.monotonic() + self._patience
             except grpc.aio.AioRpcError as error:
-                if error.code() not in _UNKNOWN or time.monotonic() > ends:
+                if error.code() not in UNKNOWN or time.monotonic() > ends:
                     raise RefusedError.of_error(error) from None
-            await asyncio.sleep(next(pauses))
+            await asyncio.sleep(next(waits))
 
-    async def _call(self, method: Callable[..., Awaitable[_T]], request: Any, *, extra: float = 0) -> _T:
-        ends = time.monotonic() + self._patience
-        pauses = _pauses()
-        while True:
-            try:
-                return await method(request, timeout=self._deadline + extra, metadata=self._metadata)
-            except grpc.aio.AioRpcError as error:
-                refusal = RefusedError.of_error(error)
-                pause = max(next(pauses), refusal.retry_after.total_seconds() if refusal.retry_after else 0)
-                if refusal.code not in _UNKNOWN or time.monotonic() + pause > ends:
-                    raise refusal from None
-            await asyncio.sleep(pause)
+    async def list_bookings(
+        self,
+        account: str,
+        *,
+        state: BookingState.ValueType = BOOKING_STATE_UNSPECIFIED,
+        service_date: date | None = None,
+    ) -> list[Booking]:
+        """The account's bookings that this caller made, in this state and for this day if so asked, of all pages.
 
+        First those still in line, then the decided ones, newest first.
+        """
+        request = wire.ListBookingsRequest(
+            account=account, state=state, service_date=service_date.isoformat() if service_date else "", page_size=100
+        )
+        # By id: one that is decided between two pages is on both.
+        found: dict[str, Booking] = {}
+        async for page in self._pages(self.stub.ListBookings, request):
+            found |= {booking.booking_id: booking for booking in page.bookings}
+        return list(found.values())
 
-def _pauses() -> Iterator[float]:
-    pause = 0.05
-    while True:
-        yield random.uniform(pause / 2, pause)  # noqa: S311 - jitter
-        pause = min(pause * 2, 2.0)
+    async def cancel_booking(self, booking_id: str, account: str) -> Booking:
+        """Gives the places of a CONFIRMED booking back; the CANCELLED booking, the same when repeated.
+
+        One that is PENDING is refused with NOT_DECIDED_YET: wait for its outcome first.
+        """
+        request = wire.CancelBookingRequest(booking_id=booking_id, account=account)
+        return (await self._call(self.stub.CancelBooking, request, extra=DESK_EXTRA)).booking
 
 
 def _where(whereabouts: Whereabouts) -> dict[str, Any]:

@@ -5,27 +5,33 @@ from datetime import datetime, timedelta
 
 import click
 
-from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, BOOKING_STATE_REJECTED
-from clients import operate, show
-from clients.booking_client import (
-    SESSION_AFTERNOON,
-    SESSION_MORNING,
-    Applicant,
-    Booking,
-    BookingClient,
-    Whereabouts,
+from antrian.v1.messages_pb2 import (
+    BOOKING_STATE_PENDING,
+    BOOKING_STATE_REJECTED,
+    BOOKING_STATE_UNSPECIFIED,
+    BookingState,
 )
+from clients import operate, show
+from clients.booking_client import Applicant, Booking, BookingClient, Whereabouts
+from clients.office import office
 from clients.options import (
+    DAY,
+    SESSIONS,
     Failure,
     Person,
     Service,
     example,
     json_option,
+    repeatable,
     service_options,
     whereabouts_options,
 )
 
-_SESSIONS = {"morning": SESSION_MORNING, "afternoon": SESSION_AFTERNOON}
+_STATES = {
+    name.removeprefix("BOOKING_STATE_").lower().replace("_", "-"): state
+    for name, state in BookingState.items()
+    if state != BOOKING_STATE_UNSPECIFIED
+}
 _OUTCOME_WITHIN = timedelta(seconds=60)
 
 
@@ -90,8 +96,8 @@ def quota(service: Service, office: str, as_json: bool) -> None:
     )
 )
 @click.option("--office", required=True, metavar="ID", help="See `antrian offices list`.")
-@click.option("--date", "day", required=True, type=click.DateTime(["%Y-%m-%d"]), metavar="YYYY-MM-DD", help="The day.")
-@click.option("--session", required=True, type=click.Choice(list(_SESSIONS)), help="The part of the day.")
+@click.option("--date", "day", required=True, type=DAY, metavar="YYYY-MM-DD", help="The day.")
+@click.option("--session", required=True, type=click.Choice(list(SESSIONS)), help="The part of the day.")
 @click.option(
     "--person", "people", required=True, multiple=True, type=Person(), help="Repeat for a party of up to five."
 )
@@ -125,7 +131,7 @@ def book(
             account=account,
             office_id=office,
             service_date=day.date(),
-            session=_SESSIONS[session],
+            session=SESSIONS[session],
             applicants=people,
             whereabouts=whereabouts,
             request_id=name,
@@ -198,6 +204,44 @@ def watch(service: Service, booking_id: str, account: str, as_json: bool) -> Non
     service.call(follow)
 
 
+@main.command(
+    epilog=example("antrian bookings --account ani", "antrian bookings --account ani --state confirmed --json")
+)
+@click.option("--account", required=True, help="The account that they were made for.")
+@click.option("--state", type=click.Choice(list(_STATES)), help="Only those in this state.")
+@click.option("--date", "day", type=DAY, metavar="YYYY-MM-DD", help="Only those for this day.")
+@service_options
+@json_option
+def bookings(service: Service, account: str, state: str | None, day: datetime | None, as_json: bool) -> None:
+    """List the bookings of an account.
+
+    First those still in line, then the decided ones, newest first.
+    """
+    wanted = _STATES[state] if state else BOOKING_STATE_UNSPECIFIED
+    found = service.call(
+        lambda client: client.list_bookings(account, state=wanted, service_date=day.date() if day else None)
+    )
+    if as_json:
+        show.json_list(found)
+    else:
+        show.bookings(found)
+
+
+@main.command(epilog=example("antrian cancel 7c1e…-… --account ani"))
+@click.argument("booking_id")
+@click.option("--account", required=True, help="The account that it was made for.")
+@service_options
+@json_option
+def cancel(service: Service, booking_id: str, account: str, as_json: bool) -> None:
+    """Give the places of a confirmed booking back.
+
+    Before its day has begun at the office. Its people may book again at once. Safe to repeat.
+    """
+    with repeatable():
+        booking = service.call(lambda client: client.cancel_booking(booking_id, account))
+    _print(booking, as_json)
+
+
 def _print(booking: Booking, as_json: bool) -> None:
     if as_json:
         show.json(booking)
@@ -205,8 +249,19 @@ def _print(booking: Booking, as_json: bool) -> None:
         show.booking(booking)
 
 
-for _command in (operate.up, operate.serve, operate.work, operate.migrate, operate.verify, operate.demo):
+for _command in (
+    operate.up,
+    operate.serve,
+    operate.work,
+    operate.migrate,
+    operate.health,
+    operate.verify,
+    operate.rebuild,
+    operate.reset,
+    operate.demo,
+):
     main.add_command(_command)
+main.add_command(office)
 offices.add_command(operate.import_offices)
 
 

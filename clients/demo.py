@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import shutil
 import sys
 import time
 from dataclasses import asdict
@@ -14,12 +13,13 @@ from pathlib import Path
 from rich.console import Console
 
 from antrian.booking import Window
-from antrian.child import hold
+from antrian.child import EmbeddedError, hold
 from antrian.policy import load_policy
 from antrian.rules import next_window
 from antrian.settings import Settings
 from antrian.stack import Stack
 from antrian.verify import verify
+from clients.folder import empty, is_antrians
 from clients.rush.crowd import Scenario
 from clients.rush.progress import Progress
 from clients.rush.report import write_report
@@ -39,14 +39,18 @@ _FULL_CROWD = 15_000
 def run_demo(requests: int = REQUESTS, folder: Path = FOLDER, seed: int = 1, json_output: bool = False) -> int:
     """Plays the rush on a fresh store below folder; answers 0 when every promise held, else 1.
 
-    Writes folder/report.html and folder/result.json. Raises FolderInUseError when something runs on the folder.
+    Writes folder/report.html and folder/result.json. Raises EmbeddedError when something runs on the folder or
+    it holds what is not Antrian's, and OSError when it cannot be emptied.
     """
     console = Console(stderr=True)
     policy = load_policy()
     window = next_window(policy, datetime.now(UTC))
     if window.opens_at - _SET_UP < datetime.now(UTC):  # the clock only moves forward
         window = next_window(policy, window.closes_at)
-    _empty(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not is_antrians(folder):
+        raise EmbeddedError(f"{folder} holds what is not Antrian's, and the demo empties its folder; choose another")
+    with hold(folder):
+        empty(folder, "secrets.json", "report.html", "result.json")
     console.print(f"Starting Redis, Postgres, server and workers on a fresh store in {folder} …")
     with Stack(folder, clock=window.opens_at - _SET_UP) as stack:
         crowd = make_crowd(Scenario(requests, seed), window, policy)
@@ -72,14 +76,6 @@ def run_demo(requests: int = REQUESTS, folder: Path = FOLDER, seed: int = 1, jso
         print_table(result, Console())
     console.print(f"Report: {folder / 'report.html'}   Numbers: {folder / 'result.json'}")
     return 0 if result.passed else 1
-
-
-def _empty(folder: Path) -> None:
-    with hold(folder):
-        for data in ("redis", "postgres", "postgres.new", "log"):
-            shutil.rmtree(folder / data, ignore_errors=True)
-        for file in ("secrets.json", "report.html", "result.json"):
-            (folder / file).unlink(missing_ok=True)
 
 
 def _set_clock(stack: Stack, window: Window) -> float:

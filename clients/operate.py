@@ -1,4 +1,4 @@
-"""The commands of who runs Antrian: up, serve, work, migrate, offices import, verify, demo."""
+"""The commands of who runs Antrian: up, serve, work, migrate, offices import, health, verify, rebuild, reset, demo."""
 
 import json
 import os
@@ -9,41 +9,55 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+import grpc
 import psycopg
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 
-from antrian.child import EmbeddedError
+from antrian.child import EmbeddedError, hold
 from antrian.ledger.migrate import migrate as apply_migrations
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.offices import OfficeFileError, load_offices
 from antrian.provinces import load_provinces
-from antrian.settings import Settings, SettingsError, load_settings
+from antrian.settings import Settings, SettingsError, given_database_url, load_settings
 from antrian.stack import Stack
+from antrian.v1 import booking_service_pb2
 from antrian.verify import verify as run_checks
 from clients import show
+from clients.booking_client import BookingClient
+from clients.folder import empty, is_antrians
 from clients.options import (
     FOLDER,
     Failure,
     Moment,
+    Service,
     WrongSettings,
+    confirm,
     example,
     failing_on,
     folder_option,
     json_option,
     running,
+    service_options,
 )
 
 _LEDGER_ERRORS = (psycopg.Error, PoolTimeout)
+_BOOKING_SERVICE = booking_service_pb2.DESCRIPTOR.services_by_name["BookingService"].full_name
+_HEALTH_WITHIN = 3.0
 
 
 @click.command(epilog=example("antrian up", "antrian up --clock 2026-11-27T13:59:50+07:00 --folder /tmp/friday --json"))
 @click.option("--clock", type=Moment(), help="Move the service's time there, forward only; booking opens on Fridays.")
 @click.option("--port", type=click.IntRange(1, 65535), help="For gRPC, on loopback.  [default: 7700, or the next free]")
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Worker processes.")
+@click.option("--metrics", is_flag=True, help="Serve metrics to Prometheus; run.json says where.")
 @folder_option
 @json_option
-def up(clock: datetime | None, port: int | None, workers: int, folder: Path | None, as_json: bool) -> None:
+def up(
+    clock: datetime | None, port: int | None, workers: int, metrics: bool, folder: Path | None, as_json: bool
+) -> None:
     """Run Antrian on this machine.
 
     It stops on Ctrl-C or SIGTERM. Redis and Postgres come from wheels, unless ANTRIAN_REDIS_URL and
@@ -62,6 +76,7 @@ def up(clock: datetime | None, port: int | None, workers: int, folder: Path | No
             clock=clock,
             port=port,
             workers=workers,
+            metrics=metrics,
             redis_url=redis_url or None,
             database_url=database_url or None,
         )
@@ -96,22 +111,29 @@ def work() -> None:
     _become("workers")
 
 
-def _become(module: str) -> NoReturn:
-    os.execv(sys.executable, [sys.executable, "-P", "-m", module])  # noqa: S606 - -P: not a folder of that name here
+def _become(module: str, *words: str) -> NoReturn:
+    # -P: not a folder of that name here
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *words])  # noqa: S606
 
 
 @click.command(epilog=example("ANTRIAN_DATABASE_URL=postgresql://localhost/antrian antrian migrate"))
-def migrate() -> None:
+@click.option("--offices", is_flag=True, help="Give a ledger that has no offices the shipped ones.")
+def migrate(offices: bool) -> None:
     """Bring a ledger to the newest schema.
 
-    That of ANTRIAN_DATABASE_URL. Prints the names of the migrations that were applied. Safe to repeat, and to run twice
-    at the same time.
+    That of ANTRIAN_DATABASE_URL, or of the file antrian_database_url among the secrets. Prints the names of the
+    migrations that were applied. Safe to repeat, and to run twice at the same time.
     """
-    url = os.environ.get("ANTRIAN_DATABASE_URL")
+    url = _database_url()
     if not url:
         raise click.UsageError("ANTRIAN_DATABASE_URL is not set: a URL like postgresql://user@host/antrian")
-    with failing_on(psycopg.Error):
+    with failing_on(*_LEDGER_ERRORS):
         click.echo("\n".join(apply_migrations(url)) or "nothing to do")
+        if offices:
+            with LedgerRecorder(url) as ledger:
+                if ledger.count_offices() == 0:
+                    ledger.upsert_offices(load_offices(), load_provinces().values())
+                    click.echo(f"{ledger.count_offices()} offices added")
 
 
 @click.command("import", epilog=example("antrian offices import antrian/data/offices.csv"))
@@ -120,10 +142,11 @@ def migrate() -> None:
 def import_offices(file: Path, folder: Path | None) -> None:
     """Add or change the offices of a CSV file: all of them, or none.
 
-    Goes into the ledger of ANTRIAN_DATABASE_URL, else of the Antrian that runs on --folder. Offices that the file lacks
-    stay. A changed quota holds for days whose slots are not created yet; slots that exist keep theirs.
+    Goes into the ledger of ANTRIAN_DATABASE_URL (or its file of secrets), else of the Antrian that runs on --folder.
+    Offices that the file lacks stay. A changed quota holds for days whose slots are not created yet; slots that exist
+    keep theirs.
     """
-    url = os.environ.get("ANTRIAN_DATABASE_URL") or running(folder)["database"]
+    url = _database_url() or running(folder)["database"]
     try:
         offices = load_offices(file)
     except OfficeFileError as error:
@@ -139,12 +162,42 @@ def import_offices(file: Path, folder: Path | None) -> None:
     click.echo(f"{added} added, {changed} changed, {same} as they were; slots that exist keep their quota")
 
 
-@click.command(epilog=example("antrian verify", "antrian verify --folder /tmp/friday --json"))
-@click.option(
+@click.command(epilog=example("antrian health", "antrian health --target 127.0.0.1:7700 --json"))
+@service_options
+@json_option
+def health(service: Service, as_json: bool) -> None:
+    """Ask a server whether it serves.
+
+    Exits 0 when its gRPC health says SERVING, which it does while both stores answer; 1 otherwise.
+    """
+
+    async def ask(client: BookingClient) -> str:
+        try:
+            check = HealthStub(client.channel).Check
+            answer = await check(HealthCheckRequest(service=_BOOKING_SERVICE), timeout=_HEALTH_WITHIN)
+        except grpc.aio.AioRpcError as error:
+            return error.code().name
+        return str(HealthCheckResponse.ServingStatus.Name(answer.status))
+
+    status = service.call(ask)
+    if as_json:
+        click.echo(json.dumps({"target": service.target, "status": status}))
+    elif status == "SERVING":
+        click.echo(status)
+    else:
+        raise Failure(f"{status}: {service.target}")
+    sys.exit(status != "SERVING")
+
+
+_stores_option = click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
     help=f"The folder of `antrian up`.  [default: the stores of ANTRIAN_*, else {FOLDER}]",
 )
+
+
+@click.command(epilog=example("antrian verify", "antrian verify --folder /tmp/friday --json"))
+@_stores_option
 @json_option
 def verify(folder: Path | None, as_json: bool) -> None:
     """Count the breaches of the promises on live data.
@@ -164,6 +217,37 @@ def verify(folder: Path | None, as_json: bool) -> None:
         show.print_table(listed)
         click.echo(f"\n{breaches:,} breaches" if breaches else "\nall promises hold")
     sys.exit(1 if breaches else 0)
+
+
+@click.command(epilog=example("antrian rebuild", "antrian rebuild --folder /tmp/friday --json"))
+@_stores_option
+@json_option
+def rebuild(folder: Path | None, as_json: bool) -> None:
+    """Restore Redis from the ledger, like `python -m workers.rebuild`.
+
+    For offices that Redis has lost; the service may be running.
+    """
+    _settings(folder)
+    _become("workers.rebuild", *["--json"] * as_json)
+
+
+@click.command(epilog=example("antrian reset", "antrian reset --folder /tmp/friday --yes"))
+@folder_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def reset(folder: Path | None, yes: bool) -> None:
+    """Remove all data of a stopped Antrian.
+
+    Its own stores with all bookings and the clock, logs and run.json; secrets.json stays. Prints what was removed.
+    Servers that ANTRIAN_* name are left alone. Refused while an Antrian runs on the folder.
+    """
+    folder = folder or FOLDER
+    if not is_antrians(folder):
+        raise WrongSettings(f"no Antrian has run on {folder}; nothing is removed")
+    with failing_on(EmbeddedError, OSError), hold(folder):
+        if not yes:
+            confirm(f"Remove all bookings, stores and logs below {folder}? There is no way back.")
+        removed = empty(folder)
+    click.echo(f"removed from {folder}: {', '.join(removed)}" if removed else "nothing to remove")
 
 
 @click.command(epilog=example("antrian demo", "antrian demo --requests 50000 --seed 7"))
@@ -187,13 +271,18 @@ def demo(requests: int, seed: int, folder: Path, as_json: bool) -> None:
         from clients.demo import run_demo  # noqa: PLC0415 - it needs the extra `rush`, which nothing else does
     except ModuleNotFoundError as error:
         raise WrongSettings(f"{error.name} is not installed: `pip install antrian[rush]`") from None
-    with failing_on(EmbeddedError):
+    with failing_on(EmbeddedError, OSError):
         sys.exit(run_demo(requests, folder, seed, as_json))
+
+
+def _database_url() -> str | None:
+    with failing_on(SettingsError, by=WrongSettings):
+        return given_database_url()
 
 
 def _settings(folder: Path | None) -> Settings:
     """Those of the environment; for the stores of a running Antrian where it names none, or a folder is given."""
-    if folder is not None or "ANTRIAN_DATABASE_URL" not in os.environ:
+    if folder is not None or _database_url() is None:
         facts = running(folder)
         with failing_on(OSError, ValueError, KeyError, by=WrongSettings):
             keys = json.loads(((folder or FOLDER) / "secrets.json").read_text())

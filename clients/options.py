@@ -4,6 +4,7 @@ import asyncio
 import functools
 import json
 import os
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,17 +13,33 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import grpc
 
-from clients.booking_client import Applicant, BookingClient, Location, RefusedError, Whereabouts
+from clients.booking_client import (
+    SESSION_AFTERNOON,
+    SESSION_MORNING,
+    Applicant,
+    BookingClient,
+    Location,
+    RefusedError,
+    Whereabouts,
+)
+from clients.calls import Client
+from clients.office_client import OfficeClient
 
 FOLDER = Path(".antrian")
 """Where `antrian up` keeps its data, secrets and run.json."""
+SESSIONS = {"morning": SESSION_MORNING, "afternoon": SESSION_AFTERNOON}
+"""The words for sessions."""
+DAY = click.DateTime(["%Y-%m-%d"])
+"""A day of the office; the value is a datetime."""
 _DEFAULT_TARGET = "127.0.0.1:7700"
 # A person waits at a prompt: shorter than what a program gives the service to come back.
 _PATIENCE = timedelta(seconds=10)
 _UNKNOWN = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "STORE_UNAVAILABLE", "INTERNAL"}
 
 _T = TypeVar("_T")
+_SomeClient = TypeVar("_SomeClient", bound=Client)
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -51,6 +68,24 @@ def failing_on(*kinds: type[Exception], by: type[Failure] = Failure) -> Iterator
     except kinds as error:
         # Postgres puts its hints on lines of their own, with a tab.
         raise by(str(error).strip().replace("\n\t", " ") or type(error).__name__) from None
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Adds to a Failure after which nobody knows what was done that the command may be given again."""
+    try:
+        yield
+    except Failure as failure:
+        if failure.unknown:
+            raise Failure(f"{failure.message}; whether it was done is unknown: it is safe to repeat") from None
+        raise
+
+
+def confirm(question: str) -> None:
+    """Returns when the person at the terminal says yes, and else ends the command."""
+    if not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask at; --yes does it without asking")
+    click.confirm(question, abort=True, err=True)
 
 
 def example(*lines: str) -> str:
@@ -86,12 +121,25 @@ class Service:
     target: str
     token: str
     english: bool
+    credentials: grpc.ChannelCredentials | None
 
     def call(self, work: Callable[[BookingClient], Coroutine[Any, Any, _T]]) -> _T:
         """Runs work with a client; a refusal becomes a Failure."""
+        return self._run(BookingClient, work)
 
+    def call_office(self, work: Callable[[OfficeClient], Coroutine[Any, Any, _T]]) -> _T:
+        """The same with a client for an office's staff."""
+        return self._run(OfficeClient, work)
+
+    def _run(self, kind: type[_SomeClient], work: Callable[[_SomeClient], Coroutine[Any, Any, _T]]) -> _T:
         async def run() -> _T:
-            async with BookingClient(self.target, token=self.token, english=self.english, patience=_PATIENCE) as client:
+            async with kind(
+                self.target,
+                token=self.token,
+                english=self.english,
+                patience=_PATIENCE,
+                credentials=self.credentials,
+            ) as client:
                 return await work(client)
 
         try:
@@ -128,6 +176,13 @@ def service_options(command: _Command) -> _Command:
     )
     @click.option("--token", envvar="ANTRIAN_TOKEN", show_envvar=True, default="", help="The caller's bearer token.")
     @click.option(
+        "--ca",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        envvar="ANTRIAN_CA",
+        show_envvar=True,
+        help="Speak TLS with a server that this CA (PEM) vouches for.",
+    )
+    @click.option(
         "--lang",
         type=click.Choice(["id", "en"]),
         default="id",
@@ -135,11 +190,15 @@ def service_options(command: _Command) -> _Command:
         help="Language of the service's words.",
     )
     @functools.wraps(command)
-    def with_service(*, folder: Path | None, target: str | None, token: str, lang: str, **values: Any) -> Any:
+    def with_service(
+        *, folder: Path | None, target: str | None, token: str, ca: Path | None, lang: str, **values: Any
+    ) -> Any:
         if target is None:
             facts = running(folder) if folder else run_facts(FOLDER)
             target = facts["grpc"] if facts else _DEFAULT_TARGET
-        return command(service=Service(target, token, lang == "en"), **values)
+        with failing_on(OSError, by=WrongSettings):
+            credentials = grpc.ssl_channel_credentials(ca.read_bytes()) if ca else None
+        return command(service=Service(target, token, lang == "en", credentials), **values)
 
     return with_service  # type: ignore[return-value] # click looks at the decorations, not at the type
 

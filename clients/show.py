@@ -1,10 +1,12 @@
 """What the commands print: messages as JSON, or as text and tables for people."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
+from json import dumps
 from zoneinfo import ZoneInfo
 
 import click
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToDict, MessageToJson
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.box import SIMPLE
@@ -15,13 +17,13 @@ from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.messages_pb2 import (
     BOOKING_STATE_CONFIRMED,
     BOOKING_STATE_PENDING,
-    BOOKING_STATE_REJECTED,
     Booking,
     BookingState,
     OutcomeReason,
     Session,
     Window,
 )
+from antrian.v1.office_service_pb2 import RosterEntry
 
 _WIB = ZoneInfo("Asia/Jakarta")
 
@@ -37,6 +39,15 @@ def json(message: Message, *, line: bool = False) -> None:
             indent=None if line else 2,
         )
     )
+
+
+def json_list(messages: Sequence[Message]) -> None:
+    """Messages as a JSON array, each as json() has it."""
+    listed = [
+        MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        for message in messages
+    ]
+    click.echo(dumps(listed, ensure_ascii=False, indent=2))
 
 
 def table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
@@ -75,7 +86,10 @@ def offices(answer: wire.ListOfficesResponse, *, english: bool) -> None:
 def quota(answer: wire.GetQuotaResponse) -> None:
     """The places left of an office, days by sessions, and the window."""
     sessions = sorted({slot.session for slot in answer.slots})
-    places = {(slot.service_date, slot.session): f"{slot.left}/{slot.quota}" for slot in answer.slots}
+    places = {
+        (slot.service_date, slot.session): "closed" if slot.closed else f"{slot.left}/{slot.quota}"
+        for slot in answer.slots
+    }
     closed = {day.date: day.name for day in answer.closed_days}
     names = [session_name(session) for session in sessions]
     listed = table("day", *names, *["closed"] * bool(closed), numbers=tuple(names))
@@ -105,6 +119,8 @@ def booking(it: Booking) -> None:
         "decided": moment(it.decide_time) if it.HasField("decide_time") else "not yet",
         "as of": moment(it.as_of),
     }
+    if it.HasField("end_time"):
+        facts["ended"] = moment(it.end_time)
     click.echo(headline(it))
     for name, value in facts.items():
         click.echo(f"  {name:<8}  {value}")
@@ -116,17 +132,47 @@ def booking(it: Booking) -> None:
         print_table(listed)
 
 
+def bookings(found: Sequence[Booking]) -> None:
+    """Bookings in a table, in their order."""
+    if not found:
+        click.echo("no bookings")
+        return
+    listed = table("booking", "state", "office", "day", "session", "people", "numbers", "code", numbers=("people",))
+    for it in found:
+        when = (_day(it.service_date), session_name(it.session))
+        numbers = ", ".join(map(str, it.queue_numbers))
+        listed.add_row(it.booking_id, _state_name(it.state), it.office_id, *when, str(it.party_size), numbers, it.code)
+    print_table(listed)
+
+
+def roster(entries: Sequence[RosterEntry]) -> None:
+    """People with queue numbers in a table, and who of them has come."""
+    if not entries:
+        click.echo("nobody has a queue number")
+        return
+    listed = table("session", "number", "code", "name", "NIK", "state", "here since", numbers=("number",))
+    for it in entries:
+        came = moment(it.check_in_time) if it.present else ""
+        person = (it.code, it.full_name, it.masked_nik, _state_name(it.state), came)
+        listed.add_row(session_name(it.session), str(it.queue_number), *person)
+    print_table(listed)
+
+
 def headline(it: Booking) -> str:
     """A booking's state and what goes with it, in one line."""
-    state = BookingState.Name(it.state).removeprefix("BOOKING_STATE_")
+    state = _state_name(it.state)
     if it.state == BOOKING_STATE_PENDING:
         return f"{state}: ticket {it.ticket}, {it.ahead} ahead, {it.places_left} places left in the slot"
     if it.state == BOOKING_STATE_CONFIRMED:
         word = "queue number" if len(it.queue_numbers) == 1 else "queue numbers"
         return f"{state}: {word} {', '.join(map(str, it.queue_numbers))}, code {it.code}"
-    if it.state == BOOKING_STATE_REJECTED:
+    if it.outcome_reason:
         return f"{state}: {OutcomeReason.Name(it.outcome_reason).removeprefix('OUTCOME_REASON_')}"
     return state
+
+
+def _state_name(state: BookingState.ValueType) -> str:
+    return BookingState.Name(state).removeprefix("BOOKING_STATE_")
 
 
 def session_name(session: Session.ValueType) -> str:

@@ -9,23 +9,28 @@ import grpc
 import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from prometheus_client import REGISTRY
 
 from antrian.identity import Keys
 from antrian.lane.front import LaneFront
 from antrian.ledger.reader import LedgerReader
+from antrian.ledger.staff import LedgerStaff
 from antrian.policy import PolicyError, load_policy
-from antrian.process import log_to_stderr
+from antrian.process import log_to_stderr, metrics_served
 from antrian.settings import Settings, SettingsError, load_settings
-from antrian.v1 import booking_service_pb2
+from antrian.v1 import booking_service_pb2, office_service_pb2
 from server.admission import Admission
 from server.auth import Callers, CallersFileError
 from server.booking_service import BookingService
 from server.bookings import Bookings
 from server.catalog import Catalog
+from server.desk import Desk
 from server.gate import MESSAGE_LIMIT, Gate
+from server.office_service import OfficeService
 
 _GRACE = 8.0
 _BOOKING_SERVICE = booking_service_pb2.DESCRIPTOR.services_by_name["BookingService"]
+_OFFICE_SERVICE = office_service_pb2.DESCRIPTOR.services_by_name["OfficeService"]
 
 
 async def serve(settings: Settings) -> None:
@@ -40,8 +45,10 @@ async def serve(settings: Settings) -> None:
     )
     ledger = LedgerReader(settings.database_url, gather_for=settings.gather_for)
     catalog = Catalog(policy, front, ledger)
-    admission = Admission(catalog, Keys(settings.hash_key, settings.seal_key))
-    service = BookingService(catalog, front, admission, Bookings(catalog, front, ledger))
+    keys, desk, staff = Keys(settings.hash_key, settings.seal_key), Desk(front), LedgerStaff(settings.database_url)
+    bookings = Bookings(catalog, front, ledger, keys)
+    booking_service = BookingService(catalog, front, Admission(catalog, keys), bookings, desk)
+    office_service = OfficeService(catalog, front, staff, keys, desk)
 
     server = grpc.aio.server(
         options=[
@@ -53,8 +60,11 @@ async def serve(settings: Settings) -> None:
     )
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    server.add_generic_rpc_handlers((Gate(callers).handlers(_BOOKING_SERVICE, service),))
-    names = [_BOOKING_SERVICE.full_name, health.SERVICE_NAME]
+    gate = Gate(callers)
+    server.add_generic_rpc_handlers(
+        (gate.handlers(_BOOKING_SERVICE, booking_service), gate.handlers(_OFFICE_SERVICE, office_service))
+    )
+    names = [_BOOKING_SERVICE.full_name, _OFFICE_SERVICE.full_name, health.SERVICE_NAME]
     if settings.reflection or settings.embedded:
         reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
     statuses = health_pb2.HealthCheckResponse
@@ -64,7 +74,7 @@ async def serve(settings: Settings) -> None:
 
     def changed(ready: bool) -> None:
         status = statuses.SERVING if ready else statuses.NOT_SERVING
-        for name in ("", _BOOKING_SERVICE.full_name):
+        for name in ("", _BOOKING_SERVICE.full_name, _OFFICE_SERVICE.full_name):
             task = loop.create_task(health_servicer.set(name, status))
             pending.add(task)
             task.add_done_callback(pending.discard)
@@ -74,7 +84,8 @@ async def serve(settings: Settings) -> None:
     changed(False)
     await front.start()
     await ledger.start()
-    server.add_insecure_port(settings.listen)
+    await staff.start()
+    _listen(server, settings)
     await server.start()
     freshener = loop.create_task(catalog.keep_fresh(changed))
 
@@ -89,20 +100,30 @@ async def serve(settings: Settings) -> None:
     await server.stop(_GRACE)
     await front.close()
     await ledger.close()
+    await staff.close()
     await asyncio.wait([freshener], timeout=1)
     if freshener.done() and not freshener.cancelled():
         freshener.result()
 
 
+def _listen(server: grpc.aio.Server, settings: Settings) -> None:
+    if settings.tls_cert_file and settings.tls_key_file:
+        pair = (settings.tls_key_file.read_bytes(), settings.tls_cert_file.read_bytes())
+        server.add_secure_port(settings.listen, grpc.ssl_server_credentials([pair]))
+    else:
+        server.add_insecure_port(settings.listen)
+
+
 def main() -> int:
-    """Runs until a signal comes; exits 2 when the settings are wrong, 1 when the port cannot be had."""
+    """Runs until a signal comes; exits 2 when the settings are wrong, 1 when a port cannot be had."""
     argparse.ArgumentParser(
         "python -m server", description="Answer gRPC calls. Settings come from ANTRIAN_* in the environment."
     ).parse_args()
     try:
         settings = load_settings()
         log_to_stderr(settings.log_level)
-        uvloop.run(serve(settings))
+        with metrics_served(settings.metrics_listen, REGISTRY):
+            uvloop.run(serve(settings))
     except (SettingsError, PolicyError, CallersFileError) as error:
         print(f"server: {error}", file=sys.stderr)
         return 2

@@ -104,11 +104,11 @@ def check_uuid(text: str, field: str) -> UUID:
     return UUID(text)
 
 
-def check_account(account: str) -> None:
-    """Raises INVALID_FIELD unless it can name an account; a NIK may not."""
+def check_account(account: str, field: str = "account") -> None:
+    """Raises INVALID_FIELD unless it can name an account, or a person of the staff; a NIK may not."""
     if not _ACCOUNT.fullmatch(account):
         raise invalid(
-            "account",
+            field,
             "harus 1 sampai 64 huruf, angka atau . _ : @ - dan tidak memuat NIK",
             "must be 1 to 64 of A-Z a-z 0-9 . _ : @ - without 16 digits in a row",
         )

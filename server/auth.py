@@ -25,7 +25,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A system that calls. offices is for staff: whose rosters and quotas it may handle."""
+    """A system that calls. offices is for staff: whose rosters and quotas it may handle; "*": all."""
 
     name: str
     roles: frozenset[Role]
@@ -36,14 +36,20 @@ class Caller:
         """Whether it may say in which province the applicant is."""
         return bool(self.roles & {Role.INTERNAL, Role.STAFF})
 
+    def check_office(self, office_id: str) -> None:
+        """Raises PERMISSION_DENIED unless it is staff of that office."""
+        if not self.offices & {office_id, "*"}:
+            raise AntrianError(Reason.PERMISSION_DENIED, field="office_id")
 
-LOCAL = Caller("local", frozenset(Role))
+
+LOCAL = Caller("local", frozenset(Role), frozenset({"*"}))
 """Whoever calls a server with embedded stores on loopback and no callers file."""
 
 CALLER: ContextVar[Caller] = ContextVar("caller")
 """The caller of the rpc that is being served."""
 
 _CITIZENS = frozenset({Role.GATEWAY, Role.INTERNAL, Role.STAFF})
+_STAFF = frozenset({Role.STAFF})
 ACCESS: Mapping[str, frozenset[Role]] = {
     "/antrian.v1.BookingService/ListOffices": _CITIZENS,
     "/antrian.v1.BookingService/GetQuota": _CITIZENS,
@@ -51,6 +57,12 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/antrian.v1.BookingService/BatchRequestBooking": _CITIZENS,
     "/antrian.v1.BookingService/GetBooking": _CITIZENS,
     "/antrian.v1.BookingService/WatchBooking": _CITIZENS,
+    "/antrian.v1.BookingService/ListBookings": _CITIZENS,
+    "/antrian.v1.BookingService/CancelBooking": _CITIZENS,
+    "/antrian.v1.OfficeService/GetDayRoster": _STAFF,
+    "/antrian.v1.OfficeService/CheckIn": _STAFF,
+    "/antrian.v1.OfficeService/SetQuota": _STAFF,
+    "/antrian.v1.OfficeService/CloseDate": _STAFF,
 }
 """Which roles may call an rpc; one that is not here may be called by nobody."""
 

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import lru_cache
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from antrian import rules
-from antrian.booking import Slot, Window
+from antrian.booking import Cancel, Slot, Window
 from antrian.errors import AntrianError, Reason, invalid
 from antrian.lane.front import Joined, Known, LaneFront
 from antrian.v1 import booking_service_pb2 as wire
@@ -16,8 +16,10 @@ from antrian.v1 import messages_pb2
 from server import resources
 from server.admission import Admission, check_account, check_uuid
 from server.auth import CALLER
+from server.booking_list import list_bookings
 from server.bookings import Bookings
 from server.catalog import Catalog
+from server.desk import Desk
 from server.gate import Context, explain, wants_english
 from server.office_list import list_offices
 
@@ -34,11 +36,14 @@ _LANE_FULL_RETRY = timedelta(seconds=10)
 class BookingService:
     """Offices, quota, requests and bookings. Refusals are AntrianErrors; the gate turns them into statuses."""
 
-    def __init__(self, catalog: Catalog, front: LaneFront, admission: Admission, bookings: Bookings) -> None:
+    def __init__(
+        self, catalog: Catalog, front: LaneFront, admission: Admission, bookings: Bookings, desk: Desk
+    ) -> None:
         self._catalog = catalog
         self._front = front
         self._admission = admission
         self._bookings = bookings
+        self._desk = desk
         self._week = lru_cache(maxsize=16)(self._find_week)
 
     async def ListOffices(  # noqa: N802 - the rpc's name
@@ -61,7 +66,8 @@ class BookingService:
         for slot, places in zip(response.slots, counters, strict=True):
             if places is None:
                 raise AntrianError(Reason.LANE_CLOSED, retry_after=_RETRY)
-            slot.quota, slot.left = places.quota, places.left
+            slot.quota, slot.left = places.quota, 0 if places.closed else places.left
+            slot.closed = places.closed
         return response
 
     def _find_week(self, window: Window, zone: ZoneInfo) -> tuple[tuple[Slot, ...], wire.GetQuotaResponse]:
@@ -134,6 +140,35 @@ class BookingService:
         async for booking in self._bookings.watch(booking_id, CALLER.get().name, account, look_again=_NEWS):
             yield wire.WatchBookingResponse(booking=booking)
 
+    async def ListBookings(  # noqa: N802
+        self, request: wire.ListBookingsRequest, context: Context
+    ) -> wire.ListBookingsResponse:
+        """An account's bookings."""
+        return await list_bookings(request, CALLER.get().name, self._bookings)
+
+    async def CancelBooking(  # noqa: N802
+        self, request: wire.CancelBookingRequest, context: Context
+    ) -> wire.CancelBookingResponse:
+        """Gives a booking's places back."""
+        booking_id, account = self._whose(request.booking_id, request.account)
+        caller = CALLER.get().name
+        booking = await self._bookings.find(booking_id, caller, account)
+        if booking.state == messages_pb2.BOOKING_STATE_CONFIRMED:
+            await self._desk.submit(booking.office_id, Cancel(booking_id))
+            booking = await self._bookings.find(booking_id, caller, account)
+        match booking.state:
+            case messages_pb2.BOOKING_STATE_CANCELLED:
+                return wire.CancelBookingResponse(booking=booking)
+            case messages_pb2.BOOKING_STATE_PENDING:
+                raise AntrianError(Reason.NOT_DECIDED_YET, field="booking_id", retry_after=_RETRY)
+            case messages_pb2.BOOKING_STATE_CONFIRMED:
+                office, day = self._catalog.office(booking.office_id), date.fromisoformat(booking.service_date)
+                if self._catalog.now() < rules.day_begins(office.time_zone, day):  # the desk was lost with its Redis
+                    raise AntrianError(Reason.STORE_UNAVAILABLE, retry_after=_RETRY)
+                raise AntrianError(Reason.DAY_BEGUN, field="booking_id")
+        state = messages_pb2.BookingState.Name(booking.state).removeprefix("BOOKING_STATE_")
+        raise AntrianError(Reason.NOT_CANCELLABLE, field="booking_id", state=state)
+
     def _whose(self, booking_id: str, account: str) -> tuple[UUID, str]:
         check_account(account)
         return check_uuid(booking_id, "booking_id"), account
@@ -167,8 +202,8 @@ class BookingService:
             case Reason.ACCOUNT_LIMIT:
                 limit = str(self._catalog.policy.account_people)
                 return AntrianError(reason, field="account", limit=limit, live=detail.decode())
-            case Reason.REQUEST_ID_REUSED:
-                return AntrianError(reason, field="request_id")
+            case Reason.REQUEST_ID_REUSED | Reason.DAY_CLOSED:
+                return AntrianError(reason, field="service_date" if reason is Reason.DAY_CLOSED else "request_id")
             case Reason.LANE_FULL:
                 return AntrianError(reason, retry_after=_LANE_FULL_RETRY, waiting=detail.decode())
             case _:

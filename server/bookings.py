@@ -4,12 +4,13 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from antrian import rules
-from antrian.booking import OutcomeReason, Slot
+from antrian.booking import OutcomeReason, Slot, State
 from antrian.errors import AntrianError, Reason
+from antrian.identity import Keys
 from antrian.lane.front import LaneFront, Waiting
 from antrian.ledger.reader import LedgerReader, RecordedBooking
 from antrian.v1 import messages_pb2 as wire
@@ -20,8 +21,9 @@ from server.catalog import Catalog
 class Bookings:
     """Bookings as their owners may see them."""
 
-    def __init__(self, catalog: Catalog, front: LaneFront, ledger: LedgerReader) -> None:
+    def __init__(self, catalog: Catalog, front: LaneFront, ledger: LedgerReader, keys: Keys) -> None:
         self._catalog = catalog
+        self._keys = keys
         self._front = front
         self._ledger = ledger
 
@@ -35,6 +37,27 @@ class Bookings:
         elif found and (found.caller, found.account) == (caller, account):
             return resources.recorded_booking(found, await self._alternatives(found))
         raise AntrianError(Reason.BOOKING_NOT_FOUND, field="booking_id")
+
+    async def waiting(self, caller: str, account: str) -> list[wire.Booking]:
+        """The account's bookings that are still in line."""
+        owned = await self._front.owned(self._keys.owner(caller, account))
+        looks = await asyncio.gather(*(self._front.look(booking_id) for booking_id in owned))
+        return [resources.waiting_booking(waiting, as_of) for as_of, waiting in looks if waiting]
+
+    async def recorded(
+        self,
+        caller: str,
+        account: str,
+        most: int,
+        *,
+        state: State | None,
+        service_date: date | None,
+        before: tuple[datetime, UUID] | None,
+    ) -> list[RecordedBooking]:
+        """The account's decided bookings, the newest first."""
+        return await self._ledger.account_bookings(
+            caller, account, most, state=state, service_date=service_date, before=before
+        )
 
     async def watch(
         self, booking_id: UUID, caller: str, account: str, *, look_again: timedelta, at_most: timedelta | None = None
@@ -97,7 +120,7 @@ class Bookings:
             rules.Choice(office_id, slot, places.left)
             for office_id, (_, of_office) in zip(offices, counters, strict=True)
             for slot, places in zip(slots, of_office, strict=True)
-            if places
+            if places and not places.closed
         ]
         return rules.alternatives(booking.office_id, booking.slot, booking.party_size, choices)
 

@@ -1,30 +1,36 @@
 """What every call passes: its caller, its bytes to a message, its refusals and faults to a clear status."""
 
 import logging
+import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import grpc
 import psycopg
 import psycopg_pool
+from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
+from google.rpc.error_details_pb2 import RequestInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 from redis.exceptions import RedisError
 
 from antrian.errors import AntrianError, Reason
+from antrian.process import REQUEST_ID
 from server.auth import CALLER, Callers
-from server.status import to_status
+from server.metrics import Calls, count_refusal
+from server.status import code_of, to_status
 
 MESSAGE_LIMIT = 256 * 1024
 """The largest message that is taken, in bytes."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 M = TypeVar("M", bound=Message)
+_REQUEST_ID = re.compile(r"(?!.*[0-9]{16})[A-Za-z0-9._-]{1,64}")
 _STORES = (RedisError, psycopg.OperationalError, psycopg_pool.PoolTimeout, OSError)
 _log = logging.getLogger(__name__)
 
@@ -57,28 +63,52 @@ class Gate:
     def _unary(
         self, path: str, request_type: type[M], behaviour: Callable[[M, Context], Awaitable[Message]]
     ) -> Callable[[bytes, Context], Awaitable[Message]]:
+        calls = Calls(_rpc(path))
+
         async def serve(data: bytes, context: Context) -> Message:
+            began, code = calls.begin(), grpc.StatusCode.CANCELLED
             try:
-                return await behaviour(self._admit(path, request_type, data, context), context)
+                answer = await behaviour(self._admit(path, request_type, data, context), context)
+            except grpc.aio.AbortError:
+                raise
             except Exception as error:
-                return await _refuse(error, path, context)
+                refusal, status = explain(error, path, english=wants_english(context))
+                code = code_of(refusal.reason)
+                return await _refuse(refusal, status, context)
+            else:
+                code = grpc.StatusCode.OK
+                return answer
+            finally:
+                calls.end(began, code)
 
         return serve
 
     def _stream(
         self, path: str, request_type: type[M], behaviour: Callable[[M, Context], AsyncIterator[Message]]
     ) -> Callable[[bytes, Context], AsyncIterator[Message]]:
+        calls = Calls(_rpc(path))
+
         async def serve(data: bytes, context: Context) -> AsyncIterator[Message]:
+            began, code = calls.begin(), grpc.StatusCode.CANCELLED
             try:
                 async for message in behaviour(self._admit(path, request_type, data, context), context):
                     yield message
+                code = grpc.StatusCode.OK
+            except grpc.aio.AbortError:
+                raise
             except Exception as error:
-                await _refuse(error, path, context)
+                refusal, status = explain(error, path, english=wants_english(context))
+                code = code_of(refusal.reason)
+                await _refuse(refusal, status, context)
+            finally:
+                calls.end(began, code)
 
         return serve
 
     def _admit(self, path: str, request_type: type[M], data: bytes, context: Context) -> M:
-        CALLER.set(self._callers.identify(context.invocation_metadata() or (), path))
+        metadata = context.invocation_metadata() or ()
+        REQUEST_ID.set(_request_id(metadata))
+        CALLER.set(self._callers.identify(metadata, path))
         if len(data) > MESSAGE_LIMIT:
             raise AntrianError(Reason.TOO_LARGE, limit=f"{MESSAGE_LIMIT // 1024} KiB")
         try:
@@ -88,7 +118,7 @@ class Gate:
 
 
 def explain(error: Exception, path: str, *, english: bool) -> tuple[AntrianError, Status]:
-    """The refusal that an exception is to a caller, and as a status. Faults of ours are logged, under an id."""
+    """The refusal that an exception is to a caller, and as a status. It is counted; faults are logged, under an id."""
     if isinstance(error, AntrianError):
         refusal = error
     elif isinstance(error, _STORES):
@@ -98,7 +128,12 @@ def explain(error: Exception, path: str, *, english: bool) -> tuple[AntrianError
         error_id = secrets.token_hex(6)
         _log.error("%s: fault %s", path, error_id, exc_info=error)
         refusal = AntrianError(Reason.INTERNAL, error_id=error_id)
-    return refusal, to_status(refusal, english=english)
+    count_refusal(_rpc(path), refusal.reason)
+    status = to_status(refusal, english=english)
+    named = AnyMessage()
+    named.Pack(RequestInfo(request_id=REQUEST_ID.get()))
+    status.details.append(named)
+    return refusal, status
 
 
 def wants_english(context: Context) -> bool:
@@ -109,10 +144,19 @@ def wants_english(context: Context) -> bool:
     return False
 
 
-async def _refuse(error: Exception, path: str, context: Context) -> Message:
-    if isinstance(error, grpc.aio.AbortError):
-        raise error
-    refusal, status = explain(error, path, english=wants_english(context))
+def _request_id(metadata: Iterable[tuple[str, str | bytes]]) -> str:
+    """The caller's x-request-id when it can be one, else a new one."""
+    for name, value in metadata:
+        if name == "x-request-id" and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
+            return value
+    return secrets.token_hex(6)  # too short for the 16 digits that would read like a NIK
+
+
+def _rpc(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+async def _refuse(refusal: AntrianError, status: Status, context: Context) -> Message:
     if refusal.reason in {Reason.LANE_FULL, Reason.LANE_CLOSED} and refusal.retry_after:
         # Obeyed by grpc clients that have a retry policy.
         milliseconds = refusal.retry_after // timedelta(milliseconds=1)

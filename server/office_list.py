@@ -1,11 +1,9 @@
 """ListOffices: which offices a person may use, and why these."""
 
-import base64
-import binascii
 from collections.abc import Sequence
 
 from antrian.booking import Office
-from antrian.errors import Text, invalid
+from antrian.errors import Text
 from antrian.offices import offices_elsewhere, offices_for
 from antrian.provinces import distance_km
 from antrian.v1.booking_service_pb2 import ListOfficesRequest, ListOfficesResponse, OfficeElsewhere
@@ -13,6 +11,7 @@ from antrian.whereabouts import explain_anywhere, explain_elsewhere, explain_loc
 from server import resources
 from server.admission import check_province, locate, location_missing
 from server.catalog import Catalog
+from server.paging import not_a_token, page_size, read_token, write_token
 
 _PAGE = 50
 _LARGEST_PAGE = 200
@@ -20,8 +19,7 @@ _LARGEST_PAGE = 200
 
 def list_offices(request: ListOfficesRequest, catalog: Catalog) -> ListOfficesResponse:
     """One page of the offices. Raises INVALID_FIELD, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE."""
-    if not 0 <= request.page_size <= _LARGEST_PAGE:
-        raise invalid("page_size", "harus 0 sampai 200", "must be 0 to 200")
+    size = page_size(request.page_size, _PAGE, _LARGEST_PAGE)
     start = _read_token(request.page_token)
     which = request.WhichOneof("whereabouts")
     if which is None:
@@ -35,7 +33,7 @@ def list_offices(request: ListOfficesRequest, catalog: Catalog) -> ListOfficesRe
 
     offered = offices_for(catalog.offices.values(), codes if catalog.policy.device_location else set(catalog.provinces))
     listed = sorted(offered, key=lambda office: _distance(at, office)) if at else sorted(offered, key=lambda o: o.name)
-    page = listed[start : start + (request.page_size or _PAGE)]
+    page = listed[start : start + size]
     words = _explain(request, codes, catalog, offered)
     response = ListOfficesResponse(
         offices=[resources.office(office, _distance(at, office) if at else None) for office in page],
@@ -45,7 +43,7 @@ def list_offices(request: ListOfficesRequest, catalog: Catalog) -> ListOfficesRe
         as_of=resources.timestamp(catalog.as_of),
     )
     if start + len(page) < len(listed):
-        response.next_page_token = _write_token(start + len(page))
+        response.next_page_token = write_token("from", str(start + len(page)))
     if at and start == 0 and catalog.policy.device_location:
         here = catalog.provinces[codes[0]]
         for office, distance in offices_elsewhere(catalog.offices.values(), codes, *at, catalog.policy.nearby_km):
@@ -81,17 +79,10 @@ def _distance(at: tuple[float, float], office: Office) -> float:
     return distance_km(*at, office.latitude, office.longitude)
 
 
-def _write_token(start: int) -> str:
-    return base64.urlsafe_b64encode(f"from {start}".encode()).decode()
-
-
 def _read_token(token: str) -> int:
-    if not token:
+    where = read_token(token, 2)
+    if where is None:
         return 0
-    try:
-        word, start = base64.urlsafe_b64decode(token.encode()).decode("ascii").split(" ")
-        if word == "from" and start.isdecimal():
-            return int(start)
-    except (ValueError, binascii.Error):
-        pass
-    raise invalid("page_token", "bukan next_page_token dari jawaban sebelumnya", "is no next_page_token of an answer")
+    if where[0] != "from" or not where[1].isdecimal():
+        raise not_a_token()
+    return int(where[1])

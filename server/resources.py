@@ -120,5 +120,6 @@ def recorded_booking(recorded: RecordedBooking, alternatives: Sequence[Choice]) 
         ],
         accept_time=timestamp(recorded.accepted_at),
         decide_time=timestamp(recorded.decided_at),
+        end_time=timestamp(recorded.ended_at) if recorded.ended_at else None,
         as_of=timestamp(recorded.as_of),
     )

@@ -51,6 +51,14 @@ _TABLE: dict[Reason, _Row] = {
         Code.FAILED_PRECONDITION,
         Text("Pendaftaran sedang ditutup; dibuka {opens_at}.", "Booking is closed; it opens {opens_at}."),
     ),
+    Reason.DAY_CLOSED: _Row(
+        Code.FAILED_PRECONDITION,
+        Text("Kantor ini menutup hari itu. Pilih hari atau kantor lain.", "The office closed that day. Choose another day or office."),
+    ),
+    Reason.DAY_BEGUN: _Row(
+        Code.FAILED_PRECONDITION,
+        Text("Terlambat: hari itu sudah dimulai atau sudah lewat.", "Too late: that day has begun, or is over, at the office."),
+    ),
     Reason.OUTSIDE_INDONESIA: _Row(
         Code.INVALID_ARGUMENT,
         Text("Lokasi ini tidak di Indonesia. Periksa GPS perangkat.", "This location is not in Indonesia. Check the device's GPS."),
@@ -103,6 +111,34 @@ _TABLE: dict[Reason, _Row] = {
             "request_id ini sudah dipakai untuk permintaan lain. Buat yang baru.",
             "This request_id was used for another request. Make a new one.",
         ),
+    ),
+    Reason.NOT_DECIDED_YET: _Row(
+        Code.FAILED_PRECONDITION,
+        Text("Pendaftaran ini belum diputuskan. Coba lagi sebentar.", "This booking is not decided yet. Try again in a moment."),
+    ),
+    Reason.NOT_CANCELLABLE: _Row(
+        Code.FAILED_PRECONDITION,
+        Text("Pendaftaran ini ({state}) tidak dapat dibatalkan.", "This booking ({state}) has no places to give back."),
+    ),
+    Reason.CODE_NOT_FOUND: _Row(
+        Code.NOT_FOUND,
+        Text("Kantor ini tidak mempunyai pendaftaran dengan kode itu.", "This office has no booking of that code."),
+    ),
+    Reason.NOT_CONFIRMED: _Row(
+        Code.FAILED_PRECONDITION,
+        Text("Pendaftaran ini tidak berlaku ({state}).", "This booking holds no places ({state})."),
+    ),
+    Reason.NOT_TODAY: _Row(
+        Code.FAILED_PRECONDITION,
+        Text("Pendaftaran ini untuk {service_date}, bukan hari ini.", "This booking is for {service_date}, not for today."),
+    ),
+    Reason.QUOTA_BELOW_TAKEN: _Row(
+        Code.FAILED_PRECONDITION,
+        Text("Sudah {taken} tempat terisi; kuota tidak boleh di bawahnya.", "{taken} places are taken; the quota cannot be below that."),
+    ),
+    Reason.QUOTA_CHANGED: _Row(
+        Code.ABORTED,
+        Text("Kuota sekarang {quota}, bukan yang diharapkan. Periksa lalu ulangi.", "The quota is {quota} now, not what was expected. Look and decide again."),
     ),
     Reason.LANE_FULL: _Row(
         Code.UNAVAILABLE,

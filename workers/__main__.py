@@ -12,7 +12,8 @@ from multiprocessing.process import BaseProcess
 from antrian.policy import PolicyError, load_policy
 from antrian.process import log_to_stderr
 from antrian.settings import Settings, SettingsError, load_settings
-from workers import worker
+from workers import metrics, worker
+from workers.audit import Audit
 
 _RESTART_AFTER = 0.5
 _STOP_WITHIN = 9.0
@@ -23,22 +24,24 @@ def supervise(settings: Settings, stop: threading.Event) -> None:
     """Keeps worker_processes workers running until stop is set, then ends them."""
     # spawn, not fork: a child shares no connection and no lock with its parent.
     context = multiprocessing.get_context("spawn")
-    running: list[BaseProcess] = []
+    running: dict[str, BaseProcess] = {}
+    # Who takes a dead one's place takes its name: workers/metrics.py counts under it.
+    names = [f"antrian-worker-{n}" for n in range(settings.worker_processes)]
     while not stop.is_set():
-        dead = [process for process in running if not process.is_alive()]
+        dead = [process for process in running.values() if not process.is_alive()]
         for process in dead:
             _log.error("worker %s died with exit code %s; starting another", process.pid, process.exitcode)
-            running.remove(process)
+            del running[process.name]
         if dead:
             stop.wait(_RESTART_AFTER * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-        while len(running) < settings.worker_processes and not stop.is_set():
-            process = context.Process(target=worker.main, args=[settings], name="antrian-worker")
-            process.start()
-            running.append(process)
+        for name in names:
+            if name not in running and not stop.is_set():
+                running[name] = context.Process(target=worker.main, args=[settings], name=name)
+                running[name].start()
         stop.wait(0.2)
-    for process in running:
+    for process in running.values():
         process.terminate()
-    for process in running:
+    for process in running.values():
         process.join(_STOP_WITHIN)
         if process.is_alive():
             _log.error("worker %s did not stop; killed. Its lane goes on elsewhere", process.pid)
@@ -46,7 +49,7 @@ def supervise(settings: Settings, stop: threading.Event) -> None:
 
 
 def main() -> int:
-    """Runs until SIGTERM or SIGINT; exits 2 when the settings are wrong."""
+    """Runs until SIGTERM or SIGINT; exits 2 when the settings are wrong, 1 when the metrics' port cannot be had."""
     argparse.ArgumentParser(
         "python -m workers", description="Drain the lanes. Settings come from ANTRIAN_* in the environment."
     ).parse_args()
@@ -60,7 +63,14 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    supervise(settings, stop)
+    lanes = metrics.Lanes(settings)
+    threading.Thread(target=Audit(settings, lanes.show_breaches).run, args=[stop], name="audit", daemon=True).start()
+    try:
+        with metrics.served(settings, lanes):
+            supervise(settings, stop)
+    except RuntimeError as error:
+        print(f"workers: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -1,12 +1,16 @@
-"""One turn of one lane: decide, record, settle. The heart; read it with the scripts of antrian/lane and record.sql."""
+"""One turn of one lane: decide, record, settle. The heart; read it with the scripts and statements of these names."""
 
 import logging
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
 
 from antrian import rules
 from antrian.booking import Office, Policy
-from antrian.lane.drainer import LaneBroken, LaneDrainer, Lease, Stock
-from antrian.ledger.recorder import LedgerGap, LedgerRecorder
+from antrian.lane.drainer import DeskBatch, LaneBroken, LaneDrainer, Lease, Stock
+from antrian.ledger.desk import days_of
+from antrian.ledger.fence import LedgerGap
+from antrian.ledger.recorder import LedgerRecorder, SlotRow
+from workers.metrics import count_decided, count_desk
 
 TURN = 256
 """The most tickets of a turn."""
@@ -28,48 +32,63 @@ class Drain:
         return f"{rules.stock_until(self.policy, moment)} {self._calendar}"
 
     def turn(self, lease: Lease, office: Office) -> int:
-        """Serves the leased lane once and gives it back; answers how many tickets were decided.
+        """Serves the leased lane once, its desk or its line, and gives it back; answers how many tickets were decided.
 
         Whatever dies between two steps, the next drainer's decide hands out the same decisions again, and record and
         settle may be repeated. A lease that is not given back runs out, and the sweep marks its lane ready.
         Raises Fenced or LedgerFenced when a newer drainer has the lane, and the stores' errors.
         """
-        if lease.known and not lease.opened:
-            return 0  # closed until it is rebuilt
         try:
-            if lease.stocked != self.stock_mark(lease.now):
-                lease = self.prepare(lease, office)
-            decisions = self.line.decide(lease, TURN)
-            verdicts = self.ledger.record(lease.office_id, lease.token, decisions) if decisions else ""
+            if not lease.known:
+                lease = self.open(lease, office)
+            elif lease.stocked != self.stock_mark(lease.now):
+                self.stock(lease, office)
+            decided = self.line.decide(lease, TURN)
+            if isinstance(decided, DeskBatch):
+                self.serve_desk(lease, office, decided)
+                return 0
+            verdicts = self.ledger.record(lease.office_id, lease.token, decided) if decided else ""
             self.line.settle(lease, verdicts)
+            count_decided(decided, verdicts)
         except (LaneBroken, LedgerGap) as problem:
             _log.critical("lane closed, Redis and the ledger do not agree: %s", problem)
             self.line.shut(lease)
             return 0
-        return len(decisions)
+        return len(decided)
 
-    def prepare(self, lease: Lease, office: Office) -> Lease:
-        """Creates the slots of the coming weeks, gives the lane their counters, and opens it if it is new."""
-        policy, until = self.policy, rules.stock_until(self.policy, lease.now)
-        today = lease.now.astimezone(office.time_zone).date()
-        days = [today + timedelta(days=n) for n in range((until - today).days + 1)]
-        percent = policy.morning_percent if office.morning_percent is None else office.morning_percent
-        places = rules.split_quota(office.daily_quota, percent)
-        self.ledger.plan_slots(office.office_id, [day for day in days if rules.is_service_day(policy, day)], places)
-        stock = [
-            Stock(
-                row.slot,
-                row.quota,
-                row.quota - row.taken,
-                row.last_number + 1,
-                rules.day_begins(office.time_zone, row.slot.service_date),
-            )
-            for row in self.ledger.slots(office.office_id, today)
-        ]
-        self.line.stock(lease, stock, self.stock_mark(lease.now))
-        if lease.known:
-            return lease
-        lane = self.ledger.open_lane(office.office_id, lease.token)
+    def serve_desk(self, lease: Lease, office: Office, batch: DeskBatch) -> None:
+        """Has the ledger judge what the desk asks, and makes the lane follow it."""
+        self.plan(office, days_of(batch.entries))
+        said = self.ledger.record_desk(lease.office_id, lease.token, batch)
+        self.line.settle_desk(lease, batch, [_stock(office, row) for row in said.slots], said.freed)
+        count_desk(batch.entries)
+
+    def open(self, lease: Lease, office: Office) -> Lease:
+        """Opens a lane that Redis has never seen. One that it has lost stays closed until it is rebuilt."""
+        if not self.line.is_whole() and not self.ledger.any_ticket():
+            self.line.make_whole()  # the very first start: there is nothing that Redis could lack
+        self.stock(lease, office)
+        lane = self.ledger.open_lane(office.office_id)
         if lane.last_ticket:
             raise LaneBroken(f"{office.office_id}: Redis lost it after ticket {lane.last_ticket}")
-        return self.line.open(lease, lane.token, lane.epoch, lane.last_ticket)
+        return self.line.open(lease, lane.token, lane.epoch, lane.last_ticket, lane.last_desk)
+
+    def stock(self, lease: Lease, office: Office) -> None:
+        """Creates the slots of the coming weeks and gives the lane their counters."""
+        until = rules.stock_until(self.policy, lease.now)
+        today = lease.now.astimezone(office.time_zone).date()
+        self.plan(office, [today + timedelta(days=n) for n in range((until - today).days + 1)])
+        slots = self.ledger.slots(office.office_id, today)
+        self.line.stock(lease, [_stock(office, row) for row in slots], self.stock_mark(lease.now))
+
+    def plan(self, office: Office, days: Sequence[date]) -> None:
+        """Creates the slots that the office lacks on those of the days that are service days."""
+        percent = self.policy.morning_percent if office.morning_percent is None else office.morning_percent
+        served = [day for day in days if rules.is_service_day(self.policy, day)]
+        if served:
+            self.ledger.plan_slots(office.office_id, served, rules.split_quota(office.daily_quota, percent))
+
+
+def _stock(office: Office, row: SlotRow) -> Stock:
+    begins = rules.day_begins(office.time_zone, row.slot.service_date)
+    return Stock(row.slot, row.quota, row.quota - row.taken, row.last_number + 1, begins, row.closed)

@@ -16,6 +16,8 @@ from antrian.ledger.recorder import LedgerFenced, LedgerRecorder
 from antrian.policy import load_policy
 from antrian.settings import Settings
 from workers.drain import Drain
+from workers.metrics import LEASES_LOST, STORE_FAILURES, TURN_SECONDS, TURN_TICKETS
+from workers.nightly import finish_days
 
 QUEUE = "shifts"
 """The RQ queue that every worker listens on."""
@@ -64,11 +66,16 @@ def work() -> int:
                 swept = time.monotonic() - random.uniform(0, 0.2)  # noqa: S311 - many workers, not all at once
             lease = _bench.drain.line.take() or _bench.drain.line.wait(0.2)
             if lease and lease.office_id in _bench.offices:
-                decided += _bench.drain.turn(lease, _bench.offices[lease.office_id])
+                with TURN_SECONDS.time():
+                    tickets = _bench.drain.turn(lease, _bench.offices[lease.office_id])
+                TURN_TICKETS.observe(tickets)
+                decided += tickets
             pause = 0.1
         except (Fenced, LedgerFenced) as problem:
+            LEASES_LOST.inc()
             _log.warning("a newer drainer has the lane: %s", problem)
         except (RedisError, psycopg.Error, OSError) as problem:
+            STORE_FAILURES.inc()
             _log.warning("store failed, waiting %.1f s: %s", pause, problem)
             pause = _rest(pause)
         except Exception:  # a fault of ours in one lane must not end the shift of the others
@@ -83,8 +90,9 @@ def _rest(pause: float) -> float:
 
 
 def sweep(bench: Bench) -> None:
-    """Learns of new offices, heals lanes that nobody serves, and forgets a bucket of what is over."""
+    """Learns of new offices, heals lanes that nobody serves, forgets a bucket of what is over, and ends days."""
     bench.offices = {office.office_id: office for office in bench.drain.ledger.offices()}
     line, now = bench.drain.line, bench.drain.line.now()
     line.sweep(list(bench.offices), bench.drain.stock_mark(now))
     line.forget(random.randrange(_BUCKETS))  # noqa: S311 - which one does not matter
+    finish_days(line, bench.drain.ledger, bench.drain.policy)

@@ -1,19 +1,34 @@
 #!lua flags=allow-oom
 -- Decides the next tickets of a lane in arrival order and puts the decisions into the outbox. An outbox that is not
--- settled is handed out again instead: same tickets, same decisions.
--- ARGV: office, token, most tickets.
--- Answers: FENCED | GAP ticket (the line lacks it) | MISSING slot (no counters) |
---   DECIDED, then one array a ticket: ticket, decision ("CONFIRMED first-number", "SLOT_FULL", "TOO_LATE"), and the
---   line entry's fields as Redis has them (name, value, name, value ...).
+-- settled is handed out again instead: same tickets, same decisions. Then the desk comes before the line: what it asks
+-- is handed out for the ledger to judge, and a batch that is not settled is handed out again as it was.
+-- ARGV: office, token, most tickets, most desk entries.
+-- Answers: FENCED | GAP ticket (the line or the desk lacks it) | MISSING slot (no counters) |
+--   DESK, the first number, then one text an entry |
+--   DECIDED, then one array a ticket: ticket, decision ("CONFIRMED first-number", "SLOT_FULL", "TOO_LATE",
+--   "DAY_CLOSED"), and the line entry's fields as Redis has them (name, value, name, value ...).
 -- Holds: P1, P2, P3, P6.
 local office, token, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
 if fenced(office, token) then return { 'FENCED' } end
-local settled = tonumber(redis.call('HGET', key('lane', office), 'settled'))
+local lane = redis.call('HMGET', key('lane', office), 'settled', 'desk', 'desked', 'handed', 'ticket')
+local settled = tonumber(lane[1])
 local outbox = redis.call('LRANGE', key('outbox', office), 0, -1)
 local again = #outbox > 0
+
+local desk, desked, handed = tonumber(lane[2] or 0), tonumber(lane[3] or 0), tonumber(lane[4] or 0)
+if not again and desk > desked then
+  if handed <= desked then handed = math.min(desk, desked + tonumber(ARGV[4])) end
+  local asked = redis.call('XRANGE', key('desk', office), string.format('%d-0', desked + 1), string.format('%d-0', handed))
+  if #asked < handed - desked then return { 'GAP', desked + 1 } end
+  redis.call('HSET', key('lane', office), 'handed', handed)
+  local answer = { 'DESK', desked + 1 }
+  for i, entry in ipairs(asked) do answer[i + 2] = fields(entry).d end
+  return answer
+end
+
 local entries = redis.call('XRANGE', key('line', office), string.format('%d-0', settled + 1), '+',
   'COUNT', again and #outbox or most)
-if again and #entries < #outbox then return { 'GAP', settled + #entries + 1 } end
+local due = again and #outbox or math.min(most, lane[5] - settled)
 
 local now, slots = now_ms(), {}
 local answer = { 'DECIDED' }
@@ -27,6 +42,8 @@ for i, entry in ipairs(entries) do
     local party = #request.k / 16
     if now >= counters.begins then
       decision = 'TOO_LATE'
+    elseif counters.closed then
+      decision = 'DAY_CLOSED'
     elseif counters.left < party then
       decision = 'SLOT_FULL'
     else
@@ -37,6 +54,8 @@ for i, entry in ipairs(entries) do
   end
   answer[i + 1] = { settled + i, decision, entry[2] }
 end
+
+if #entries < due then return { 'GAP', settled + #entries + 1 } end
 
 if not again then
   for slot, counters in pairs(slots) do write_places(office, slot, counters) end

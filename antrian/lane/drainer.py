@@ -9,14 +9,15 @@ from redis import Redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from antrian.booking import Decision, OutcomeReason, Slot, State
+from antrian.booking import Decision, DeskEntry, OutcomeReason, Slot, State
 from antrian.lane import READY, script
-from antrian.lane.entry import milliseconds, moment, read_entry
+from antrian.lane.entry import milliseconds, moment, read_desk_entry, read_entry
 
 LEASE = timedelta(seconds=3)
 """How long a drainer may be silent before another may take its lane. Longer than the ledger's time limit of a turn."""
 
 
+_DESK_BATCH = 64
 _KEEP_COUNTERS = timedelta(days=14)
 
 
@@ -30,14 +31,26 @@ class LaneBroken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to drain a lane. known is False when Redis has never seen the lane, opened when it may be drained."""
+    """The right to drain a lane. known is False when Redis has never seen the lane, or has lost it."""
 
     office_id: str
     token: int
     known: bool
-    opened: bool
     stocked: str
     now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeskBatch:
+    """What a drainer was handed of a desk: the entries from number first on."""
+
+    first: int
+    entries: list[DeskEntry]
+
+    @property
+    def last(self) -> int:
+        """The number of the last entry."""
+        return self.first + len(self.entries) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +62,14 @@ class Stock:
     left: int
     next_number: int
     begins: datetime
+    closed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class LaneState:
-    """A lane at one moment: known to Redis, open, last ticket issued and settled, entries in line, decisions unsettled.
+    """A lane at one moment: known to Redis, open, last ticket issued and settled, entries in line and at the desk.
 
-    counters: slot -> quota, left, next queue number.
+    unsettled: decisions in the outbox. counters: slot -> quota, left, next queue number, whether it is closed.
     """
 
     known: bool
@@ -64,7 +78,8 @@ class LaneState:
     settled: int
     waiting: int
     unsettled: int
-    counters: dict[Slot, tuple[int, int, int]]
+    at_desk: int
+    counters: dict[Slot, tuple[int, int, int, bool]]
 
 
 class LaneDrainer:
@@ -74,7 +89,20 @@ class LaneDrainer:
         self._redis = Redis.from_url(
             redis_url, socket_timeout=5, retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.01), 3)
         )
-        names = ["take", "decide", "settle", "stock", "open", "sweep", "shut", "forget", "audit"]
+        names = [
+            "take",
+            "decide",
+            "settle",
+            "stock",
+            "open",
+            "sweep",
+            "shut",
+            "forget",
+            "audit",
+            "depth",
+            "settle_desk",
+            "release",
+        ]
         self._steps = {name: self._redis.register_script(script(name)) for name in names}
 
     def close(self) -> None:
@@ -94,42 +122,59 @@ class LaneDrainer:
         answer = self._run("take", int(LEASE.total_seconds() * 1000), office_id)
         if answer is None:
             return None
-        office, token, opened, stocked, now = answer
-        return Lease(
-            office.decode(),
-            token,
-            opened != b"",
-            opened == b"1",
-            stocked.decode(),
-            moment(now),
-        )
+        office, token, known, stocked, now = answer
+        return Lease(office.decode(), token, known == 1, stocked.decode(), moment(now))
 
     def wait(self, seconds: float) -> Lease | None:
         """The same as take, waiting so long for a lane to become ready."""
         popped: Any = self._redis.bzpopmin(READY, seconds)
         return self.take(popped[1].decode()) if popped else None
 
-    def decide(self, lease: Lease, most: int) -> list[Decision]:
-        """Decides up to so many tickets in order, or answers the outbox that is not settled yet."""
-        answer = self._run("decide", lease.office_id, lease.token, most)
-        return [_decision(*ticket) for ticket in answer[1:]]
+    def decide(self, lease: Lease, most: int) -> list[Decision] | DeskBatch:
+        """Decides up to so many tickets in order, or answers the outbox that is not settled yet, or what the desk has."""
+        kind, *answer = self._run("decide", lease.office_id, lease.token, most, _DESK_BATCH)
+        if kind == b"DESK":
+            return DeskBatch(answer[0], [read_desk_entry(text) for text in answer[1:]])
+        return [_decision(*ticket) for ticket in answer]
 
     def settle(self, lease: Lease, verdicts: str) -> None:
         """Makes the lane follow what the ledger says of the turn (see settle.lua), and gives it back."""
         self._run("settle", lease.office_id, lease.token, verdicts)
 
+    def settle_desk(
+        self, lease: Lease, batch: DeskBatch, slots: Iterable[Stock], freed: Iterable[tuple[bytes, bytes]]
+    ) -> None:
+        """Makes the lane follow the ledger after a batch of its desk: these counters, these people free."""
+        args: list[bytes | str | int] = []
+        for s in slots:
+            args += [str(s.slot), s.quota, s.left, s.next_number, int(s.closed)]
+        count = len(args) // 5
+        for booking_id, person in freed:
+            args += [booking_id, person]
+        self._run("settle_desk", lease.office_id, lease.token, batch.last, count, *args)
+
+    def release(self, people: Sequence[tuple[bytes, bytes]], ends: datetime | None = None, last_day: str = "") -> None:
+        """Frees these people (booking id, applicant key) after their day; with ends, they are barred until then."""
+        flat = [text for pair in people for text in pair]
+        self._run("release", milliseconds(ends) if ends else 0, last_day, *flat)
+
     def stock(self, lease: Lease, slots: Iterable[Stock], mark: str) -> None:
         """Gives the lane the counters that it lacks; mark is kept with it, to tell later whether it needs more."""
         counters: list[str | int] = []
         for s in slots:
-            counters += [str(s.slot), s.quota, s.left, s.next_number, milliseconds(s.begins)]
+            counters += [str(s.slot), s.quota, s.left, s.next_number, milliseconds(s.begins), int(s.closed)]
         forget_before = milliseconds(lease.now - _KEEP_COUNTERS)
         self._run("stock", lease.office_id, lease.token, mark, forget_before, *counters)
 
-    def open(self, lease: Lease, token: int, epoch: int, last_ticket: int) -> Lease:
-        """Opens a lane that Redis does not know, after its stock, as the ledger has it; answers the lease to go on with."""
-        self._run("open", lease.office_id, lease.token, token, epoch, last_ticket)
-        return replace(lease, token=token, known=True, opened=True)
+    def open(self, lease: Lease, token: int, epoch: int, last_ticket: int, last_desk: int) -> Lease:
+        """Opens a lane, after its stock, as the ledger has it; answers the lease to go on with.
+
+        Raises LaneBroken when Redis is not whole.
+        """
+        answer = self._run("open", lease.office_id, lease.token, token, epoch, last_ticket, last_desk)
+        if answer[0] == b"NOT_WHOLE":
+            raise LaneBroken(f"{lease.office_id}: Redis lost what the ledger knows")
+        return replace(lease, token=token, known=True)
 
     def shut(self, lease: Lease) -> None:
         """Closes a lane for joins and drains until it is rebuilt."""
@@ -141,16 +186,32 @@ class LaneDrainer:
 
     def audit(self, office_id: str) -> LaneState:
         """How the lane stands, at one moment."""
-        opened, ticket, settled, waiting, unsettled, *places = self._run("audit", office_id)
+        opened, ticket, settled, waiting, unsettled, at_desk, *places = self._run("audit", office_id)
         counters = {}
         for line in places:
-            slot, quota, left, next_number, _ = line.split()
-            counters[Slot.parse(slot.decode())] = int(quota), int(left), int(next_number)
-        return LaneState(opened != b"", opened == b"1", ticket, settled, waiting, unsettled, counters)
+            slot, quota, left, next_number, _, closed = line.split()
+            counters[Slot.parse(slot.decode())] = int(quota), int(left), int(next_number), closed == b"1"
+        return LaneState(opened != b"", opened == b"1", ticket, settled, waiting, unsettled, at_desk, counters)
+
+    def depth(self, office_ids: Sequence[str]) -> dict[str, tuple[int, timedelta]]:
+        """By office: how many tickets wait to be settled, and how old the oldest of them is (0 when none waits)."""
+        now, *numbers = self._run("depth", *office_ids)
+        return {
+            office_id: (waiting, timedelta(milliseconds=max(0, now - accepted) if accepted else 0))
+            for office_id, waiting, accepted in zip(office_ids, numbers[::2], numbers[1::2], strict=True)
+        }
 
     def forget(self, bucket: int) -> int:
         """Forgets what need not be remembered any more in one of the 4,096 buckets; says how many entries."""
         return int(self._run("forget", bucket))
+
+    def is_whole(self) -> bool:
+        """Whether Redis has all that the ledger knows of people."""
+        return bool(self._redis.exists("whole"))
+
+    def make_whole(self) -> None:
+        """Says that it has: on the first start, and after a rebuild."""
+        self._redis.set("whole", 1)
 
     def now(self) -> datetime:
         """The service's time."""
@@ -173,6 +234,7 @@ def _decision(ticket: int, decided: bytes, fields: list[bytes]) -> Decision:
         ticket=ticket,
         booking_id=entry.booking_id,
         slot=entry.slot,
+        fingerprint=entry.fingerprint,
         applicants=entry.applicants,
         caller=entry.caller,
         account=entry.account,

@@ -1,4 +1,4 @@
-"""What a request is in Redis: the fields of a line entry, as join.lua writes them."""
+"""What is in Redis as join.lua and desk.lua write it: the fields of a line entry, the text of a desk entry."""
 
 import struct
 from collections.abc import Iterable
@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from antrian.booking import SealedApplicant, Slot
+from pydantic import TypeAdapter
+
+from antrian.booking import DeskEntry, SealedApplicant, Slot
+
+_DESK_ENTRY: TypeAdapter[DeskEntry] = TypeAdapter(DeskEntry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +19,7 @@ class Entry:
 
     booking_id: UUID
     slot: Slot
+    fingerprint: str
     applicants: tuple[SealedApplicant, ...]
     caller: str
     account: str
@@ -27,6 +32,7 @@ def read_entry(fields: list[bytes]) -> Entry:
     return Entry(
         booking_id=UUID(bytes=named[b"b"]),
         slot=Slot.parse(named[b"s"].decode()),
+        fingerprint=named[b"f"].decode(),
         applicants=unpack_people(named[b"k"], named[b"x"]),
         caller=named[b"c"].decode(),
         account=named[b"o"].decode(),
@@ -61,3 +67,13 @@ def unpack_people(keys: bytes, sealed: bytes) -> tuple[SealedApplicant, ...]:
         people.append(SealedApplicant(keys[n : n + 16], sealed[at + 2 : at + 2 + length]))
         at += 2 + length
     return tuple(people)
+
+
+def write_desk_entry(entry: DeskEntry) -> bytes:
+    """What is asked of a desk, as text; its fields tell which kind it is."""
+    return _DESK_ENTRY.dump_json(entry)
+
+
+def read_desk_entry(text: bytes) -> DeskEntry:
+    """What was asked."""
+    return _DESK_ENTRY.validate_json(text)

@@ -14,13 +14,17 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError
 
-from antrian.booking import SealedApplicant, Slot, Window
+from antrian.booking import DeskEntry, SealedApplicant, Slot, Window
 from antrian.errors import AntrianError, Reason
 from antrian.gather import Gather
 from antrian.lane import SETTLED, script
-from antrian.lane.entry import Entry, milliseconds, moment, pack_people, read_entry
+from antrian.lane.entry import Entry, milliseconds, moment, pack_people, read_entry, write_desk_entry
+
+DESK_BOUND = 1000
+"""The most entries of an office's desk; who comes then is told to come back."""
 
 _CONNECTIONS = 16
+_DESK_RETRY = timedelta(seconds=1)
 _log = logging.getLogger(__name__)
 
 
@@ -88,6 +92,7 @@ class Counters:
 
     quota: int
     left: int
+    closed: bool
 
 
 class LaneFront:
@@ -106,8 +111,8 @@ class LaneFront:
                 redis_url, max_connections=_CONNECTIONS, timeout=5, socket_timeout=5, retry=retry
             )
         )
-        self._join, self._look, self._quota = (
-            self._redis.register_script(script(name)) for name in ("join", "look", "quota")
+        self._join, self._look, self._quota, self._desk, self._owned, self._release = (
+            self._redis.register_script(script(name)) for name in ("join", "look", "quota", "desk", "owned", "release")
         )
         self._bounds = (lane_bound, account_people)
         self._remembered = remembered
@@ -184,6 +189,25 @@ class LaneFront:
                 answers[office_id, slots] = at, [_counters(text) if opened else None for text in texts]
         return [answers[question] for question in questions]
 
+    async def ask_desk(self, office_id: str, entry: DeskEntry) -> int:
+        """Puts it on the office's desk; its number there. Raises LANE_CLOSED, LANE_FULL: certain, nothing was taken."""
+        kind, *number = await self._desk(args=[office_id, DESK_BOUND, write_desk_entry(entry)])
+        if kind != b"DESKED":
+            raise AntrianError(Reason(kind.decode()), retry_after=_DESK_RETRY)
+        return int(number[0])
+
+    async def owned(self, owner: bytes) -> list[UUID]:
+        """The bookings that an account has live: in line or confirmed."""
+        return [UUID(bytes=booking_id) for booking_id in await self._owned(args=[owner])]
+
+    async def release(self, booking_id: UUID, people: Sequence[bytes]) -> None:
+        """Frees people who have come; the ledger has to say so already."""
+        await self._release(args=[0, "", booking_id.bytes, b"".join(people)])
+
+    def desk_settled(self, office_id: str, number: int) -> "asyncio.Future[None]":
+        """The same as settled, for an entry of the office's desk."""
+        return self.settled(f"desk:{office_id}", number)
+
     def settled(self, office_id: str, ticket: int) -> "asyncio.Future[None]":
         """Done when that ticket of the office has been settled, as far as this server has heard; may be cancelled.
 
@@ -237,5 +261,5 @@ def _join_answer(answer: list[Any], at: datetime) -> Joined | Known | Refused:
 def _counters(text: bytes | None) -> Counters | None:
     if text is None:
         return None
-    quota, left, _ = text.split(maxsplit=2)
-    return Counters(int(quota), int(left))
+    quota, left, *_, closed = text.split()
+    return Counters(int(quota), int(left), closed == b"1")

@@ -4,7 +4,7 @@
 --   office, slot, windows of the slot's date ("from-to,from-to", ms), keep until (s), verdict on place and day ("" or a
 --   reason), applicant keys (16 bytes each), "caller account", sealed people.
 -- Answers: now (ms), then one array a request, the first refusal that holds:
---   KNOWN office ticket | REQUEST_ID_REUSED | LANE_CLOSED | the verdict | WINDOW | BARRED n last-day |
+--   KNOWN office ticket | REQUEST_ID_REUSED | LANE_CLOSED | the verdict | WINDOW | DAY_CLOSED | BARRED n last-day |
 --   ALREADY_BOOKED n booking-id ("" when another's) | ACCOUNT_LIMIT live | LANE_FULL waiting | JOINED ticket ahead left
 -- Holds: P2-P5, P11, P12. Only refused, never half done, when Redis is full.
 local BOUND, MOST, STRIDE = tonumber(ARGV[1]), tonumber(ARGV[2]), 11
@@ -43,26 +43,25 @@ local function join(id, fingerprint, owner, office, slot, windows, keep, verdict
   if not in_window(windows) then return { 'WINDOW' } end
   local counters = places_of(office, slot)
   if not counters then return { 'LANE_CLOSED' } end
+  if counters.closed then return { 'DAY_CLOSED' } end
   local refusal = refused_applicant(people, owner)
   if refusal then return refusal end
-  local party, live = #people / 16, tonumber(redis.call('HGET', bucket('accounts', owner), owner)) or 0
+  local party, live = #people / 16, count_live(owner, id, 0)
   if live + party > MOST then return { 'ACCOUNT_LIMIT', live } end
   local ticket, waiting = lane[2] + 1, lane[2] - lane[3]
   if waiting >= BOUND then return { 'LANE_FULL', waiting } end
 
   local caller, account = by:match('^(%S+) (%S+)$')
   redis.call('XADD', key('line', office), string.format('%d-0', ticket),
-    'b', id, 's', slot, 'k', people, 'c', caller, 'o', account, 't', string.format('%d', now), 'x', sealed)
+    'b', id, 's', slot, 'f', fingerprint, 'k', people, 'c', caller, 'o', account, 't', string.format('%d', now), 'x', sealed)
   redis.call('HSET', key('lane', office), 'ticket', ticket)
   redis.call('HSET', bucket('requests', id), id, string.format('%s %s %d %s', fingerprint, office, ticket, keep))
   for n = 1, #people, 16 do
     local person = people:sub(n, n + 15)
     redis.call('HSET', bucket('applicants', person), person, 'B' .. id .. owner)
   end
-  redis.call('HINCRBY', bucket('accounts', owner), owner, party)
-  if redis.call('EXISTS', key('lease', office)) == 0 then
-    redis.call('ZADD', 'ready', 'NX', real_us(), office)
-  end
+  count_live(owner, id, party)
+  mark_ready(office)
   return { 'JOINED', ticket, waiting, counters.left }
 end
 

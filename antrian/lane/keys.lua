@@ -2,17 +2,20 @@
 -- An office's keys share the tag {office}; people, requests and accounts lie in 4,096 small hashes each, which Redis
 -- packs as long as they hold fewer than 512 entries.
 --   lane:{office}    hash    open (1; 0: shut), epoch, token (newest issued), ticket (last issued), settled (last
---                            settled), stocked (mark of the slots that have counters)
---   line:{office}    stream  the accepted requests, id = ticket-0: b booking id, s slot, k applicant keys, c caller,
---                            o account, t accepted at (ms), x sealed people
---   outbox:{office}  list    decided, not yet settled: "CONFIRMED 17", "SLOT_FULL", "TOO_LATE", for settled + 1, + 2 ...
+--                            settled), stocked (mark of the slots that have counters); of its desk: desk (last issued),
+--                            handed (last handed to a drainer), desked (last settled)
+--   line:{office}    stream  the accepted requests, id = ticket-0: b booking id, s slot, f fingerprint, k applicant
+--                            keys, c caller, o account, t accepted at (ms), x sealed people
+--   desk:{office}    stream  cancels, quota changes and closures, id = number-0: d what is asked (JSON)
+--   outbox:{office}  list    decided, not yet settled: "CONFIRMED 17", "SLOT_FULL", "TOO_LATE", "DAY_CLOSED", for
+--                            settled + 1, + 2 ...
 --   lease:{office}   string  the token that may drain, until it expires
---   places:{office}  hash    slot -> "quota left next begins(ms)"
---   desk:{office}    stream  cancels and quota changes (next)
+--   places:{office}  hash    slot -> "quota left next begins(ms) closed(0 or 1)"
 --   ready            zset    office -> since when it waits (us)
 --   applicants:xxx   hash    applicant key -> "B" booking id, owner | "X" end of the bar (ms) " " last day
 --   requests:xxx     hash    booking id -> "fingerprint office ticket keep-until(s)"
---   accounts:xxx     hash    owner (caller and account, hashed) -> people with live bookings
+--   accounts:xxx     hash    owner (caller and account, hashed) -> 17 bytes a live booking: id, how many people hold it
+--   whole            string  there once Redis has all that the ledger knows of people: no lane opens before
 --   clock            string  ms that the service's time is ahead of real time (embedded stores only)
 local function key(kind, office) return kind .. ':{' .. office .. '}' end
 
@@ -34,12 +37,16 @@ end
 local function places_of(office, slot)
   local text = redis.call('HGET', key('places', office), slot)
   if not text then return nil end
-  local quota, left, next_number, begins = text:match('^(%d+) (%d+) (%d+) (%d+)$')
-  return { quota = tonumber(quota), left = tonumber(left), next = tonumber(next_number), begins = tonumber(begins) }
+  local quota, left, next_number, begins, closed = text:match('^(%d+) (%d+) (%d+) (%d+) ([01])$')
+  return {
+    quota = tonumber(quota), left = tonumber(left), next = tonumber(next_number), begins = tonumber(begins),
+    closed = closed == '1',
+  }
 end
 
 local function write_places(office, slot, p)
-  redis.call('HSET', key('places', office), slot, string.format('%d %d %d %d', p.quota, p.left, p.next, p.begins))
+  redis.call('HSET', key('places', office), slot,
+    string.format('%d %d %d %d %d', p.quota, p.left, p.next, p.begins, p.closed and 1 or 0))
 end
 
 -- The fields of a stream entry as a table.
@@ -53,3 +60,41 @@ local function ticket_of(entry) return tonumber(entry[1]:match('^%d+')) end
 
 -- Whether the token is the newest that was issued for the lane (P1, P3: a late drainer is shut out).
 local function fenced(office, token) return redis.call('HGET', key('lane', office), 'token') ~= token end
+
+-- Marks a lane ready, unless its drainer will when it gives the lease back.
+local function mark_ready(office)
+  if redis.call('EXISTS', key('lease', office)) == 0 then redis.call('ZADD', 'ready', 'NX', real_us(), office) end
+end
+
+-- Gives a lease back; the lane stays ready while there is more to do.
+local function give_back(office)
+  redis.call('DEL', key('lease', office))
+  local lane = redis.call('HMGET', key('lane', office), 'ticket', 'settled', 'desk', 'desked')
+  if lane[1] ~= lane[2] or lane[3] ~= lane[4] then redis.call('ZADD', 'ready', real_us(), office) end
+end
+
+-- Changes how many people hold a booking of an account (by 0: only looks); answers how many hold any of it.
+local function count_live(owner, id, change)
+  local name = bucket('accounts', owner)
+  local before, after, live = redis.call('HGET', name, owner) or '', '', 0
+  for n = 1, #before, 17 do
+    local booking, people = before:sub(n, n + 15), before:byte(n + 16)
+    if booking == id then people, change = people + change, 0 end
+    if people > 0 then after, live = after .. booking .. string.char(people), live + people end
+  end
+  if change > 0 then after, live = after .. id .. string.char(change), live + change end
+  if after == '' then redis.call('HDEL', name, owner) elseif after ~= before then redis.call('HSET', name, owner, after) end
+  return live
+end
+
+-- Frees the people whom this booking still holds. Safe to repeat.
+local function free(id, people)
+  for n = 1, #people, 16 do
+    local person = people:sub(n, n + 15)
+    local held = redis.call('HGET', bucket('applicants', person), person)
+    if held and held:sub(1, 17) == 'B' .. id then
+      redis.call('HDEL', bucket('applicants', person), person)
+      count_live(held:sub(18), id, -1)
+    end
+  end
+end

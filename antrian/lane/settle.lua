@@ -7,24 +7,10 @@
 -- Holds: P1, P2, P4, P10 (given back once), P15.
 local office, token, verdicts = ARGV[1], ARGV[2], ARGV[3]
 if fenced(office, token) then return { 'FENCED' } end
-local lane = redis.call('HMGET', key('lane', office), 'ticket', 'settled')
+local settled = redis.call('HGET', key('lane', office), 'settled')
 local outbox = redis.call('LRANGE', key('outbox', office), 0, -1)
 if #outbox ~= #verdicts then return { 'STALE' } end
-local last = lane[2] + #outbox
-
-local function free(request)
-  for n = 1, #request.k, 16 do
-    local person = request.k:sub(n, n + 15)
-    local held = redis.call('HGET', bucket('applicants', person), person)
-    if held and held:sub(1, 17) == 'B' .. request.b then
-      local owner = held:sub(18)
-      redis.call('HDEL', bucket('applicants', person), person)
-      if redis.call('HINCRBY', bucket('accounts', owner), owner, -1) <= 0 then
-        redis.call('HDEL', bucket('accounts', owner), owner)
-      end
-    end
-  end
-end
+local last = settled + #outbox
 
 if #outbox > 0 then
   local entries, slots = redis.call('XRANGE', key('line', office), '-', string.format('%d-0', last)), {}
@@ -38,13 +24,13 @@ if #outbox > 0 then
   end
   for slot, counters in pairs(slots) do write_places(office, slot, counters) end
   for i, entry in ipairs(entries) do
-    if verdicts:sub(i, i) == 'R' then free(fields(entry)) end
+    local request = fields(entry)
+    if verdicts:sub(i, i) == 'R' then free(request.b, request.k) end
   end
   redis.call('LTRIM', key('outbox', office), #outbox, -1)
   redis.call('XTRIM', key('line', office), 'MINID', string.format('%d-0', last + 1))
   redis.call('HSET', key('lane', office), 'settled', last)
   redis.call('PUBLISH', 'settled', office .. ' ' .. last)
 end
-redis.call('DEL', key('lease', office))
-if tonumber(lane[1]) > last then redis.call('ZADD', 'ready', real_us(), office) end
+give_back(office)
 return { 'SETTLED', last }

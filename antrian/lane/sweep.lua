@@ -6,8 +6,8 @@ local marked = 0
 for i = 2, #ARGV do
   local office = ARGV[i]
   if redis.call('EXISTS', key('lease', office)) == 0 then
-    local lane = redis.call('HMGET', key('lane', office), 'open', 'ticket', 'settled', 'stocked')
-    local waits = lane[1] == '1' and (lane[2] ~= lane[3] or lane[4] ~= ARGV[1])
+    local lane = redis.call('HMGET', key('lane', office), 'open', 'ticket', 'settled', 'desk', 'desked', 'stocked')
+    local waits = lane[1] == '1' and (lane[2] ~= lane[3] or lane[4] ~= lane[5] or lane[6] ~= ARGV[1])
     if waits or not lane[1] then
       marked = marked + redis.call('ZADD', 'ready', 'NX', real_us(), office)
     end

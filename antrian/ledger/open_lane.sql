@@ -1,6 +1,9 @@
--- Readies the ledger for a lane that Redis does not know: raises the token above every one issued before, so that no
--- drainer of a lost Redis can write any more. in: office, token. out: token, last_ticket, epoch.
+-- Readies the ledger for a lane that Redis does not know, or that is rebuilt: begins a new epoch, whose tokens are above
+-- all that were ever issued (2^32 an epoch), so that no drainer of a lost Redis can write any more, and leaves out tickets
+-- that it may have issued. in: office, skip. out: token, last_ticket, epoch, last_desk.
 update lane
-set token = greatest(token + 1, %(token)s), epoch = epoch + 1
+set
+    token = (epoch + 1)::bigint << 32, epoch = epoch + 1, last_ticket = last_ticket + %(skip)s,
+    skipped = skipped + %(skip)s
 where office_id = %(office)s
-returning token, last_ticket, epoch
+returning token, last_ticket, epoch, last_desk

@@ -30,6 +30,7 @@ class RecordedBooking:
     account: str
     accepted_at: datetime
     decided_at: datetime
+    ended_at: datetime | None
     as_of: datetime
 
 
@@ -67,6 +68,30 @@ class LedgerReader:
             rows = await cursor.fetchall()
         found = {row[0]: _recorded(*row) for row in rows}
         return [found.get(booking_id) for booking_id in booking_ids]
+
+    async def account_bookings(
+        self,
+        caller: str,
+        account: str,
+        most: int,
+        *,
+        state: State | None = None,
+        service_date: date | None = None,
+        before: tuple[datetime, UUID] | None = None,
+    ) -> list[RecordedBooking]:
+        """At most so many of the account's decided bookings, the newest first, those before a page's last one."""
+        values = {
+            "caller": caller,
+            "account": account,
+            "state": state,
+            "service_date": service_date,
+            "before_at": before and before[0],
+            "before_id": before and before[1],
+            "most": most,
+        }
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(sql("account_bookings"), values)).fetchall()
+        return [_recorded(*row) for row in rows]
 
     async def offices(self) -> list[Office]:
         """All offices, by id."""

@@ -1,9 +1,9 @@
 """The workers' and operators' side of the ledger: record turns, open lanes, load offices."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,30 +11,18 @@ import psycopg
 from psycopg_pool import ConnectionPool
 
 from antrian.booking import Decision, Office, OutcomeReason, Province, Session, Slot, State
+from antrian.lane.drainer import DeskBatch
 from antrian.ledger import sql
+from antrian.ledger.days import LedgerDays
+from antrian.ledger.desk import DeskRecord, SlotRow, record_batch
+from antrian.ledger.fence import LedgerFenced, LedgerGap
+
+__all__ = ["LaneRow", "LedgerFenced", "LedgerGap", "LedgerRecorder", "SlotRow"]
 
 TURN_LIMIT = timedelta(seconds=2)
 """After this long Postgres gives up a statement. Shorter than the lane's lease."""
 
 _log = logging.getLogger(__name__)
-
-
-class LedgerFenced(Exception):
-    """A newer drainer has written for this lane; nothing was written."""
-
-
-class LedgerGap(Exception):
-    """The turn does not follow what the ledger has of the lane; nothing was written, the lane has to be rebuilt."""
-
-
-@dataclass(frozen=True, slots=True)
-class SlotRow:
-    """A slot as the ledger has it."""
-
-    slot: Slot
-    quota: int
-    taken: int
-    last_number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +32,7 @@ class LaneRow:
     token: int
     last_ticket: int
     epoch: int
+    last_desk: int
 
 
 class LedgerRecorder:
@@ -61,6 +50,8 @@ class LedgerRecorder:
             timeout=5,
             open=True,
         )
+        self.days = LedgerDays(self._pool)
+        """Days that are over, and their no-shows."""
 
     def __enter__(self) -> "LedgerRecorder":
         return self
@@ -86,10 +77,27 @@ class LedgerRecorder:
                 connection.rollback()
             return _record_one_by_one(connection, office_id, token, decisions)
 
-    def open_lane(self, office_id: str, token: int) -> LaneRow:
-        """Raises the lane's token above every one issued before (at least to this), and commits it."""
+    def record_desk(self, office_id: str, token: int, batch: DeskBatch) -> DeskRecord:
+        """Writes a batch of a desk in one transaction and answers what the ledger now says. Safe to repeat.
+
+        An entry that meets a constraint is left out, alone. Raises LedgerFenced, LedgerGap.
+        """
         with self._pool.connection() as connection:
-            row = connection.execute(sql("open_lane"), {"office": office_id, "token": token}).fetchone()
+            return record_batch(connection, office_id, token, batch)
+
+    def any_ticket(self) -> bool:
+        """Whether any lane ever recorded a ticket."""
+        with self._pool.connection() as connection:
+            row = connection.execute(sql("any_ticket")).fetchone()
+        return bool(row and row[0])
+
+    def open_lane(self, office_id: str, skip: int = 0) -> LaneRow:
+        """Raises the lane's token above every one issued before, and commits it.
+
+        skip leaves out so many tickets: those that a lost Redis may have issued.
+        """
+        with self._pool.connection() as connection:
+            row = connection.execute(sql("open_lane"), {"office": office_id, "skip": skip}).fetchone()
         if row is None:
             raise LookupError(f"the ledger has no office {office_id}")
         return LaneRow(*row)
@@ -108,6 +116,19 @@ class LedgerRecorder:
         with self._pool.connection() as connection:
             rows = connection.execute(sql("slots"), {"office": office_id, "since": since}).fetchall()
         return [SlotRow(Slot(day, Session(session)), *counts) for day, session, *counts in rows]
+
+    def known_bookings(self, since: date) -> Iterator[tuple[Any, ...]]:
+        """What a rebuilt Redis has to know of bookings, in pieces: the rows of rebuild_bookings.sql."""
+        with self._pool.connection() as connection, connection.cursor("known_bookings") as cursor:
+            connection.execute("set local statement_timeout = 0")
+            cursor.itersize = 2000
+            cursor.execute(sql("rebuild_bookings"), {"since": since})
+            yield from cursor
+
+    def bars(self) -> list[tuple[bytes, datetime, date]]:
+        """Bars that have not ended: applicant key, end, last day."""
+        with self._pool.connection() as connection:
+            return connection.execute(sql("rebuild_bars")).fetchall()
 
     def offices(self) -> list[Office]:
         """All offices, by id."""
@@ -186,7 +207,7 @@ def _record_one_by_one(
 def _check_fence(office_id: str, lane: dict[str, Any], row: tuple[Any, ...] | None) -> None:
     if row is None or row[0] > lane["token"]:
         raise LedgerFenced(office_id)
-    if row != (lane["token"], lane["last"]):
+    if row[:2] != (lane["token"], lane["last"]):
         raise LedgerGap(f"{office_id}: tickets {lane['first']} to {lane['last']} after {row[1]}")
 
 
@@ -216,6 +237,7 @@ def _columns(decisions: Sequence[Decision]) -> dict[str, list[Any]]:
         "state": [d.state.value for d in decisions],
         "reason": [d.reason.value if d.reason else None for d in decisions],
         "first_number": [d.first_number for d in decisions],
+        "fingerprint": [d.fingerprint for d in decisions],
         "caller": [d.caller for d in decisions],
         "account": [d.account for d in decisions],
         "accepted_at": [d.accepted_at for d in decisions],

@@ -1,5 +1,6 @@
--- The slots of an office from a day on. in: office, since. out: service_date, session, quota, taken, last_number.
-select service_date, session, quota, taken, last_number
+-- The slots of an office from a day on. in: office, since.
+-- out: service_date, session, quota, taken, last_number, closed.
+select service_date, session, quota, taken, last_number, closed
 from slot
 where office_id = %(office)s and service_date >= %(since)s
 order by service_date, session desc

@@ -67,6 +67,16 @@ class BookingServiceStub:
                 request_serializer=antrian_dot_v1_dot_booking__service__pb2.WatchBookingRequest.SerializeToString,
                 response_deserializer=antrian_dot_v1_dot_booking__service__pb2.WatchBookingResponse.FromString,
                 _registered_method=True)
+        self.ListBookings = channel.unary_unary(
+                '/antrian.v1.BookingService/ListBookings',
+                request_serializer=antrian_dot_v1_dot_booking__service__pb2.ListBookingsRequest.SerializeToString,
+                response_deserializer=antrian_dot_v1_dot_booking__service__pb2.ListBookingsResponse.FromString,
+                _registered_method=True)
+        self.CancelBooking = channel.unary_unary(
+                '/antrian.v1.BookingService/CancelBooking',
+                request_serializer=antrian_dot_v1_dot_booking__service__pb2.CancelBookingRequest.SerializeToString,
+                response_deserializer=antrian_dot_v1_dot_booking__service__pb2.CancelBookingResponse.FromString,
+                _registered_method=True)
 
 
 class BookingServiceServicer:
@@ -124,6 +134,22 @@ class BookingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListBookings(self, request, context):
+        """The bookings of an account that this caller made: first those still in line, then the decided ones, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelBooking(self, request, context):
+        """Gives the places of a CONFIRMED booking back, before its day has begun at the office. Answers the booking once that
+        is recorded; a repeat answers the same. Its queue numbers are retired and its applicants may book again at once.
+        Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BookingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -156,6 +182,16 @@ def add_BookingServiceServicer_to_server(servicer, server):
                     servicer.WatchBooking,
                     request_deserializer=antrian_dot_v1_dot_booking__service__pb2.WatchBookingRequest.FromString,
                     response_serializer=antrian_dot_v1_dot_booking__service__pb2.WatchBookingResponse.SerializeToString,
+            ),
+            'ListBookings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBookings,
+                    request_deserializer=antrian_dot_v1_dot_booking__service__pb2.ListBookingsRequest.FromString,
+                    response_serializer=antrian_dot_v1_dot_booking__service__pb2.ListBookingsResponse.SerializeToString,
+            ),
+            'CancelBooking': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelBooking,
+                    request_deserializer=antrian_dot_v1_dot_booking__service__pb2.CancelBookingRequest.FromString,
+                    response_serializer=antrian_dot_v1_dot_booking__service__pb2.CancelBookingResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -323,6 +359,60 @@ class BookingService:
             '/antrian.v1.BookingService/WatchBooking',
             antrian_dot_v1_dot_booking__service__pb2.WatchBookingRequest.SerializeToString,
             antrian_dot_v1_dot_booking__service__pb2.WatchBookingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBookings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/antrian.v1.BookingService/ListBookings',
+            antrian_dot_v1_dot_booking__service__pb2.ListBookingsRequest.SerializeToString,
+            antrian_dot_v1_dot_booking__service__pb2.ListBookingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelBooking(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/antrian.v1.BookingService/CancelBooking',
+            antrian_dot_v1_dot_booking__service__pb2.CancelBookingRequest.SerializeToString,
+            antrian_dot_v1_dot_booking__service__pb2.CancelBookingResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,6 +60,13 @@ class BookingServiceStub:
     """A booking whenever something about it changes: its place in line, the places left, the outcome. Every message is
     the full state. Ends after the message in which it is no longer PENDING. Errors: BOOKING_NOT_FOUND.
     """
+    ListBookings: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.ListBookingsRequest, _booking_service_pb2.ListBookingsResponse]
+    """The bookings of an account that this caller made: first those still in line, then the decided ones, newest first."""
+    CancelBooking: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.CancelBookingRequest, _booking_service_pb2.CancelBookingResponse]
+    """Gives the places of a CONFIRMED booking back, before its day has begun at the office. Answers the booking once that
+    is recorded; a repeat answers the same. Its queue numbers are retired and its applicants may book again at once.
+    Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class BookingServiceAsyncStub(BookingServiceStub):
@@ -92,6 +99,13 @@ class BookingServiceAsyncStub(BookingServiceStub):
     WatchBooking: _aio.UnaryStreamMultiCallable[_booking_service_pb2.WatchBookingRequest, _booking_service_pb2.WatchBookingResponse]  # type: ignore[assignment]
     """A booking whenever something about it changes: its place in line, the places left, the outcome. Every message is
     the full state. Ends after the message in which it is no longer PENDING. Errors: BOOKING_NOT_FOUND.
+    """
+    ListBookings: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.ListBookingsRequest, _booking_service_pb2.ListBookingsResponse]  # type: ignore[assignment]
+    """The bookings of an account that this caller made: first those still in line, then the decided ones, newest first."""
+    CancelBooking: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.CancelBookingRequest, _booking_service_pb2.CancelBookingResponse]  # type: ignore[assignment]
+    """Gives the places of a CONFIRMED booking back, before its day has begun at the office. Answers the booking once that
+    is recorded; a repeat answers the same. Its queue numbers are retired and its applicants may book again at once.
+    Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
     """
 
 class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -158,6 +172,25 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_booking_service_pb2.WatchBookingResponse], _abc.AsyncIterator[_booking_service_pb2.WatchBookingResponse]]:
         """A booking whenever something about it changes: its place in line, the places left, the outcome. Every message is
         the full state. Ends after the message in which it is no longer PENDING. Errors: BOOKING_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListBookings(
+        self,
+        request: _booking_service_pb2.ListBookingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_booking_service_pb2.ListBookingsResponse, _abc.Awaitable[_booking_service_pb2.ListBookingsResponse]]:
+        """The bookings of an account that this caller made: first those still in line, then the decided ones, newest first."""
+
+    @_abc_1.abstractmethod
+    def CancelBooking(
+        self,
+        request: _booking_service_pb2.CancelBookingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_booking_service_pb2.CancelBookingResponse, _abc.Awaitable[_booking_service_pb2.CancelBookingResponse]]:
+        """Gives the places of a CONFIRMED booking back, before its day has begun at the office. Answers the booking once that
+        is recorded; a repeat answers the same. Its queue numbers are retired and its applicants may book again at once.
+        Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
         """
 
 def add_BookingServiceServicer_to_server(servicer: BookingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -57,6 +57,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION with RetryInfo: nothing can be booked now; it says when booking opens.
     Example: metadata {"opens_at": "2026-11-27T14:00:00+07:00"}.
     """
+    ERROR_REASON_DAY_CLOSED: _ErrorReason.ValueType  # 13
+    """FAILED_PRECONDITION: the office closed that day. Choose another day or office.
+    Example: metadata {"field": "service_date"}.
+    """
+    ERROR_REASON_DAY_BEGUN: _ErrorReason.ValueType  # 14
+    """FAILED_PRECONDITION: the day has begun, or is over, at the office, so what was asked comes too late.
+    Example: CancelBooking on the day of the appointment, SetQuota for today.
+    """
     ERROR_REASON_OUTSIDE_INDONESIA: _ErrorReason.ValueType  # 20
     """INVALID_ARGUMENT: the location is not in Indonesia (no province within 5 km).
     Example: latitude 1.29, longitude 103.85 (Singapore).
@@ -89,6 +97,30 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: the request_id was used before for another office, date, session or party.
     Example: metadata {"field": "request_id"}.
     """
+    ERROR_REASON_NOT_DECIDED_YET: _ErrorReason.ValueType  # 34
+    """FAILED_PRECONDITION with RetryInfo: the booking is PENDING, so there is nothing to cancel yet.
+    Example: CancelBooking right after RequestBooking.
+    """
+    ERROR_REASON_NOT_CANCELLABLE: _ErrorReason.ValueType  # 35
+    """FAILED_PRECONDITION: a booking in this state has no places to give back.
+    Example: metadata {"state": "ATTENDED"}.
+    """
+    ERROR_REASON_CODE_NOT_FOUND: _ErrorReason.ValueType  # 36
+    """NOT_FOUND: the office has no booking of that code on that day. Check the code and the day.
+    Example: CheckIn with the code of another office's booking.
+    """
+    ERROR_REASON_NOT_CONFIRMED: _ErrorReason.ValueType  # 37
+    """FAILED_PRECONDITION: the booking holds no places on this day: it is cancelled, rejected or missed.
+    Example: CheckIn, metadata {"state": "CANCELLED"}.
+    """
+    ERROR_REASON_NOT_TODAY: _ErrorReason.ValueType  # 38
+    """FAILED_PRECONDITION: check-in is on the day of the appointment only.
+    Example: metadata {"service_date": "2026-12-02"}.
+    """
+    ERROR_REASON_QUOTA_BELOW_TAKEN: _ErrorReason.ValueType  # 39
+    """FAILED_PRECONDITION: a quota below what is taken. Close the day, or wait for cancels.
+    Example: SetQuota to 10, metadata {"field": "quota", "taken": "17"}.
+    """
     ERROR_REASON_LANE_FULL: _ErrorReason.ValueType  # 40
     """UNAVAILABLE with RetryInfo: the office's line is at its bound. Certain: the request was not accepted.
     Example: RetryInfo of 10 s, and the trailer grpc-retry-pushback-ms that grpc clients obey.
@@ -102,13 +134,17 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     the same request_id.
     Example: Redis is being restarted.
     """
+    ERROR_REASON_QUOTA_CHANGED: _ErrorReason.ValueType  # 43
+    """ABORTED: the quota is not what the caller expected: somebody else changed it. Look at it and decide again.
+    Example: SetQuota, metadata {"field": "expected_quota", "quota": "60"}.
+    """
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 50
     """UNAUTHENTICATED: no bearer token, or one that belongs to no caller.
     Example: a call without "authorization: Bearer …".
     """
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 51
-    """PERMISSION_DENIED: the caller's role may not use this rpc.
-    Example: a gateway that calls OfficeService.
+    """PERMISSION_DENIED: the caller's role may not use this rpc, or not for this office.
+    Example: a gateway that calls OfficeService; staff of Bogor who ask for the roster of Depok.
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 60
     """INTERNAL: a fault of ours. The metadata has the id under which it was logged.
@@ -158,6 +194,14 @@ ERROR_REASON_WINDOW_CLOSED: ErrorReason.ValueType  # 12
 """FAILED_PRECONDITION with RetryInfo: nothing can be booked now; it says when booking opens.
 Example: metadata {"opens_at": "2026-11-27T14:00:00+07:00"}.
 """
+ERROR_REASON_DAY_CLOSED: ErrorReason.ValueType  # 13
+"""FAILED_PRECONDITION: the office closed that day. Choose another day or office.
+Example: metadata {"field": "service_date"}.
+"""
+ERROR_REASON_DAY_BEGUN: ErrorReason.ValueType  # 14
+"""FAILED_PRECONDITION: the day has begun, or is over, at the office, so what was asked comes too late.
+Example: CancelBooking on the day of the appointment, SetQuota for today.
+"""
 ERROR_REASON_OUTSIDE_INDONESIA: ErrorReason.ValueType  # 20
 """INVALID_ARGUMENT: the location is not in Indonesia (no province within 5 km).
 Example: latitude 1.29, longitude 103.85 (Singapore).
@@ -190,6 +234,30 @@ ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 33
 """INVALID_ARGUMENT: the request_id was used before for another office, date, session or party.
 Example: metadata {"field": "request_id"}.
 """
+ERROR_REASON_NOT_DECIDED_YET: ErrorReason.ValueType  # 34
+"""FAILED_PRECONDITION with RetryInfo: the booking is PENDING, so there is nothing to cancel yet.
+Example: CancelBooking right after RequestBooking.
+"""
+ERROR_REASON_NOT_CANCELLABLE: ErrorReason.ValueType  # 35
+"""FAILED_PRECONDITION: a booking in this state has no places to give back.
+Example: metadata {"state": "ATTENDED"}.
+"""
+ERROR_REASON_CODE_NOT_FOUND: ErrorReason.ValueType  # 36
+"""NOT_FOUND: the office has no booking of that code on that day. Check the code and the day.
+Example: CheckIn with the code of another office's booking.
+"""
+ERROR_REASON_NOT_CONFIRMED: ErrorReason.ValueType  # 37
+"""FAILED_PRECONDITION: the booking holds no places on this day: it is cancelled, rejected or missed.
+Example: CheckIn, metadata {"state": "CANCELLED"}.
+"""
+ERROR_REASON_NOT_TODAY: ErrorReason.ValueType  # 38
+"""FAILED_PRECONDITION: check-in is on the day of the appointment only.
+Example: metadata {"service_date": "2026-12-02"}.
+"""
+ERROR_REASON_QUOTA_BELOW_TAKEN: ErrorReason.ValueType  # 39
+"""FAILED_PRECONDITION: a quota below what is taken. Close the day, or wait for cancels.
+Example: SetQuota to 10, metadata {"field": "quota", "taken": "17"}.
+"""
 ERROR_REASON_LANE_FULL: ErrorReason.ValueType  # 40
 """UNAVAILABLE with RetryInfo: the office's line is at its bound. Certain: the request was not accepted.
 Example: RetryInfo of 10 s, and the trailer grpc-retry-pushback-ms that grpc clients obey.
@@ -203,13 +271,17 @@ ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 42
 the same request_id.
 Example: Redis is being restarted.
 """
+ERROR_REASON_QUOTA_CHANGED: ErrorReason.ValueType  # 43
+"""ABORTED: the quota is not what the caller expected: somebody else changed it. Look at it and decide again.
+Example: SetQuota, metadata {"field": "expected_quota", "quota": "60"}.
+"""
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 50
 """UNAUTHENTICATED: no bearer token, or one that belongs to no caller.
 Example: a call without "authorization: Bearer …".
 """
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 51
-"""PERMISSION_DENIED: the caller's role may not use this rpc.
-Example: a gateway that calls OfficeService.
+"""PERMISSION_DENIED: the caller's role may not use this rpc, or not for this office.
+Example: a gateway that calls OfficeService; staff of Bogor who ask for the roster of Depok.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 60
 """INTERNAL: a fault of ours. The metadata has the id under which it was logged.

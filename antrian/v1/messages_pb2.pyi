@@ -61,9 +61,9 @@ class _BookingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BookingS
     BOOKING_STATE_CANCELLED: _BookingState.ValueType  # 4
     """Was confirmed and then given back."""
     BOOKING_STATE_ATTENDED: _BookingState.ValueType  # 5
-    """The party came."""
+    """At least one of the party came. Those of it who did not are barred once the day is over."""
     BOOKING_STATE_NO_SHOW: _BookingState.ValueType  # 6
-    """The party did not come; its applicants are barred for 30 days."""
+    """Nobody of the party came; its applicants are barred for 30 days."""
 
 class BookingState(_BookingState, metaclass=_BookingStateEnumTypeWrapper):
     """Where a booking stands. No state goes back:
@@ -81,9 +81,9 @@ BOOKING_STATE_REJECTED: BookingState.ValueType  # 3
 BOOKING_STATE_CANCELLED: BookingState.ValueType  # 4
 """Was confirmed and then given back."""
 BOOKING_STATE_ATTENDED: BookingState.ValueType  # 5
-"""The party came."""
+"""At least one of the party came. Those of it who did not are barred once the day is over."""
 BOOKING_STATE_NO_SHOW: BookingState.ValueType  # 6
-"""The party did not come; its applicants are barred for 30 days."""
+"""Nobody of the party came; its applicants are barred for 30 days."""
 Global___BookingState: _TypeAlias = BookingState  # noqa: Y015
 
 class _OutcomeReason:
@@ -93,29 +93,33 @@ class _OutcomeReason:
 class _OutcomeReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutcomeReason.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     OUTCOME_REASON_UNSPECIFIED: _OutcomeReason.ValueType  # 0
-    """The booking is not REJECTED."""
+    """The booking is neither, or its account cancelled it."""
     OUTCOME_REASON_SLOT_FULL: _OutcomeReason.ValueType  # 1
     """When its turn came, the slot had fewer places left than the party has people."""
     OUTCOME_REASON_TOO_LATE: _OutcomeReason.ValueType  # 2
-    """When its turn came, the day of the appointment had begun at the office."""
+    """When its turn came, or when it was recorded, the day of the appointment had begun at the office."""
     OUTCOME_REASON_ALREADY_BOOKED: _OutcomeReason.ValueType  # 3
     """The ledger already held a live booking of one of the applicants."""
     OUTCOME_REASON_INTERNAL: _OutcomeReason.ValueType  # 4
     """A fault of ours kept the booking out of the ledger; it was logged. Ask again with a new request_id."""
+    OUTCOME_REASON_DAY_CLOSED: _OutcomeReason.ValueType  # 5
+    """The office closed that day."""
 
 class OutcomeReason(_OutcomeReason, metaclass=_OutcomeReasonEnumTypeWrapper):
-    """Why a booking was decided against."""
+    """Why a booking is REJECTED, or why it is CANCELLED though nobody asked for that."""
 
 OUTCOME_REASON_UNSPECIFIED: OutcomeReason.ValueType  # 0
-"""The booking is not REJECTED."""
+"""The booking is neither, or its account cancelled it."""
 OUTCOME_REASON_SLOT_FULL: OutcomeReason.ValueType  # 1
 """When its turn came, the slot had fewer places left than the party has people."""
 OUTCOME_REASON_TOO_LATE: OutcomeReason.ValueType  # 2
-"""When its turn came, the day of the appointment had begun at the office."""
+"""When its turn came, or when it was recorded, the day of the appointment had begun at the office."""
 OUTCOME_REASON_ALREADY_BOOKED: OutcomeReason.ValueType  # 3
 """The ledger already held a live booking of one of the applicants."""
 OUTCOME_REASON_INTERNAL: OutcomeReason.ValueType  # 4
 """A fault of ours kept the booking out of the ledger; it was logged. Ask again with a new request_id."""
+OUTCOME_REASON_DAY_CLOSED: OutcomeReason.ValueType  # 5
+"""The office closed that day."""
 Global___OutcomeReason: _TypeAlias = OutcomeReason  # noqa: Y015
 
 @_typing.final
@@ -300,6 +304,7 @@ class Slot(_message.Message):
     LEFT_FIELD_NUMBER: _builtins.int
     STARTS_AT_FIELD_NUMBER: _builtins.int
     ENDS_AT_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
     service_date: _builtins.str
     """The day at the office, "YYYY-MM-DD"."""
     session: Global___Session.ValueType
@@ -308,6 +313,8 @@ class Slot(_message.Message):
     """Places in all."""
     left: _builtins.int
     """Places that no decided booking has. Requests in line will take some of them."""
+    closed: _builtins.bool
+    """The office closed that day; left is 0 then."""
     @_builtins.property
     def starts_at(self) -> _timestamp_pb2.Timestamp:
         """When the session begins."""
@@ -325,10 +332,11 @@ class Slot(_message.Message):
         left: _builtins.int = ...,
         starts_at: _timestamp_pb2.Timestamp | None = ...,
         ends_at: _timestamp_pb2.Timestamp | None = ...,
+        closed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ends_at", b"ends_at", "starts_at", b"starts_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ends_at", b"ends_at", "left", b"left", "quota", b"quota", "service_date", b"service_date", "session", b"session", "starts_at", b"starts_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "ends_at", b"ends_at", "left", b"left", "quota", b"quota", "service_date", b"service_date", "session", b"session", "starts_at", b"starts_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -442,6 +450,7 @@ class Booking(_message.Message):
     ACCEPT_TIME_FIELD_NUMBER: _builtins.int
     DECIDE_TIME_FIELD_NUMBER: _builtins.int
     AS_OF_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
     booking_id: _builtins.str
     """Names the booking: a UUID made from the caller and the request_id, the same however often it is asked."""
     state: Global___BookingState.ValueType
@@ -463,7 +472,7 @@ class Booking(_message.Message):
     code: _builtins.str
     """Once CONFIRMED: what the office scans, ten letters and digits."""
     outcome_reason: Global___OutcomeReason.ValueType
-    """When REJECTED: why."""
+    """When REJECTED: why. When CANCELLED: DAY_CLOSED if the office did it."""
     @_builtins.property
     def queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Once CONFIRMED: the queue numbers (nomor antrian) of the party, consecutive, in the order of the request's applicants."""
@@ -486,6 +495,10 @@ class Booking(_message.Message):
     def as_of(self) -> _timestamp_pb2.Timestamp:
         """The moment for which all of this is true."""
 
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it became CANCELLED, ATTENDED or NO_SHOW."""
+
     def __init__(
         self,
         *,
@@ -505,10 +518,11 @@ class Booking(_message.Message):
         accept_time: _timestamp_pb2.Timestamp | None = ...,
         decide_time: _timestamp_pb2.Timestamp | None = ...,
         as_of: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "as_of", b"as_of", "decide_time", b"decide_time", "places_left", b"places_left"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "as_of", b"as_of", "decide_time", b"decide_time", "end_time", b"end_time", "places_left", b"places_left"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "alternatives", b"alternatives", "as_of", b"as_of", "booking_id", b"booking_id", "code", b"code", "decide_time", b"decide_time", "office_id", b"office_id", "outcome_reason", b"outcome_reason", "party_size", b"party_size", "places_left", b"places_left", "queue_numbers", b"queue_numbers", "service_date", b"service_date", "session", b"session", "state", b"state", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "alternatives", b"alternatives", "as_of", b"as_of", "booking_id", b"booking_id", "code", b"code", "decide_time", b"decide_time", "end_time", b"end_time", "office_id", b"office_id", "outcome_reason", b"outcome_reason", "party_size", b"party_size", "places_left", b"places_left", "queue_numbers", b"queue_numbers", "service_date", b"service_date", "session", b"session", "state", b"state", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ahead: _TypeAlias = _typing.Literal["ahead"]  # noqa: Y015
     _WhichOneofArgType__ahead: _TypeAlias = _typing.Literal["_ahead", b"_ahead"]  # noqa: Y015

@@ -1,9 +1,10 @@
 """A running Antrian: all programs, all 185 offices, a Friday's window open."""
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import pytest
 from redis import Redis
@@ -15,7 +16,12 @@ from clients.booking_client import BookingClient
 from tests.acceptance.person import Crowd
 from tests.conftest import given_servers, new_database
 
-StartStack = Callable[[datetime], Stack]
+
+class StartStack(Protocol):
+    """Starts an Antrian with its clock there."""
+
+    def __call__(self, clock: datetime, *, metrics: bool = False) -> Stack:
+        """Its metrics are served where asked for."""
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +39,7 @@ def start_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartStack
     """Starts an Antrian on empty stores with its clock there; one at a time, since given servers are emptied for it."""
     with ExitStack() as undo:
 
-        def start(clock: datetime) -> Stack:
+        def start(clock: datetime, *, metrics: bool = False) -> Stack:
             redis_url = database_url = None
             if given := given_servers():
                 redis_url = given.redis_url
@@ -41,7 +47,9 @@ def start_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartStack
                 undo.callback(_flush, redis_url)
                 database_url = undo.enter_context(new_database(given.database_url))
             folder = tmp_path_factory.mktemp("an Antrian")
-            return undo.enter_context(Stack(folder, clock=clock, redis_url=redis_url, database_url=database_url))
+            return undo.enter_context(
+                Stack(folder, clock=clock, metrics=metrics, redis_url=redis_url, database_url=database_url)
+            )
 
         yield start
 

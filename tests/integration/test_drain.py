@@ -105,17 +105,17 @@ async def test_sealed_people_come_through_to_the_ledger(world: World) -> None:
 async def test_a_drainer_that_dies_after_decide_leaves_the_same_decisions_to_the_next(world: World) -> None:
     for n in range(1, 9):
         await world.join(world.request(n))
-    first = world.line.decide(world.take(), 256)
+    first = world.decide(world.take(), 256)
     await world.join(world.request(9))
     world.redis.delete(f"lease:{{{PUSAT}}}")
-    assert world.line.decide(world.take(), 1) == first
+    assert world.decide(world.take(), 1) == first
 
 
 async def test_a_drainer_that_dies_after_record_is_repeated_without_effect(world: World) -> None:
     for n in range(1, 4):
         await world.join(world.request(n))
     lease = world.take()
-    decisions = world.line.decide(lease, 256)
+    decisions = world.decide(lease, 256)
     world.recorder.record(PUSAT, lease.token, decisions)
     before = world.sql("select * from booking order by ticket") + world.sql("select * from slot order by 1")
     world.redis.delete(f"lease:{{{PUSAT}}}")
@@ -129,7 +129,7 @@ async def test_settle_may_be_repeated(world: World) -> None:
     await world.join(world.request(1, [1, 2, 3, 4, 5]))
     await world.join(world.request(2, [6, 7]))
     lease = world.take()
-    verdicts = world.recorder.record(PUSAT, lease.token, world.line.decide(lease, 256))
+    verdicts = world.recorder.record(PUSAT, lease.token, world.decide(lease, 256))
     world.line.settle(lease, verdicts)
     before = world.dump()
     world.line.settle(lease, verdicts)
@@ -139,13 +139,13 @@ async def test_settle_may_be_repeated(world: World) -> None:
 async def test_a_late_drainer_is_fenced_off_by_redis_and_by_the_ledger(world: World) -> None:
     await world.join(world.request(1))
     zombie = world.take()
-    decisions = world.line.decide(zombie, 256)
+    decisions = world.decide(zombie, 256)
     world.redis.delete(f"lease:{{{PUSAT}}}")
     world.turn()
     await world.join(world.request(2))
     before = world.dump()
     with pytest.raises(Fenced):
-        world.line.decide(zombie, 256)
+        world.decide(zombie, 256)
     with pytest.raises(Fenced):
         world.line.settle(zombie, "K")
     with pytest.raises(LedgerFenced):
@@ -175,7 +175,7 @@ async def test_a_line_that_lacks_a_ticket_stops(world: World) -> None:
         await world.join(world.request(n))
     world.redis.xdel(f"line:{{{PUSAT}}}", "2-0")
     with pytest.raises(LaneBroken, match="GAP 2"):
-        world.line.decide(world.take(), 256)
+        world.decide(world.take(), 256)
 
 
 async def test_a_missing_counter_stops_the_lane_before_anything_is_written(world: World) -> None:
@@ -185,7 +185,7 @@ async def test_a_missing_counter_stops_the_lane_before_anything_is_written(world
     lease = world.take()
     before = world.dump()
     with pytest.raises(LaneBroken, match="MISSING"):
-        world.line.decide(lease, 256)
+        world.decide(lease, 256)
     assert world.dump().keys() == before.keys()
     assert world.left(TUESDAY) == 6
 
@@ -239,7 +239,7 @@ async def test_record_repeats_as_it_is_and_answers_the_ledgers_outcome(world: Wo
     for n in range(1, 4):
         await world.join(world.request(n))
     lease = world.take()
-    decisions = world.line.decide(lease, 256)
+    decisions = world.decide(lease, 256)
     assert world.recorder.record(PUSAT, lease.token, decisions) == "KKK"
     changed = [replace(d, state=State.REJECTED, reason=OutcomeReason.SLOT_FULL, first_number=None) for d in decisions]
     assert world.recorder.record(PUSAT, lease.token, changed) == "KKK"
@@ -248,7 +248,7 @@ async def test_record_repeats_as_it_is_and_answers_the_ledgers_outcome(world: Wo
 async def test_a_booking_that_stands_at_another_ticket_takes_no_second_place(world: World) -> None:
     await world.join(world.request(1))
     lease = world.take()
-    [decision] = world.line.decide(lease, 256)
+    [decision] = world.decide(lease, 256)
     world.recorder.record(PUSAT, lease.token, [decision])
     again = replace(decision, ticket=2, first_number=2)
     assert world.recorder.record(PUSAT, lease.token, [again]) == "D"
@@ -257,9 +257,9 @@ async def test_a_booking_that_stands_at_another_ticket_takes_no_second_place(wor
 
 async def test_record_refuses_a_gap(world: World) -> None:
     await world.join(world.request(1))
-    [decision] = world.line.decide(world.take(), 256)
+    [decision] = world.decide(world.take(), 256)
     with pytest.raises(LedgerGap):
-        world.recorder.record(PUSAT, 100, [replace(decision, ticket=7)])
+        world.recorder.record(PUSAT, 2**40, [replace(decision, ticket=7)])
     assert world.sql("select count(*) from booking") == [(0,)]
 
 
@@ -287,7 +287,7 @@ async def test_the_sweep_finds_what_a_killed_drainer_left(world: World) -> None:
     await world.join(world.request(1))
     lease = world.line.take()
     assert lease
-    world.line.decide(lease, 256)
+    world.decide(lease, 256)
     mark = lease.stocked
     assert mark
     assert world.line.sweep([PUSAT], mark) == 0, "its lease is still live"
@@ -305,6 +305,7 @@ async def test_a_lane_is_stocked_for_new_weeks_and_keeps_its_counters(world: Wor
     assert world.drain.turn(lease, world.offices[PUSAT]) == 0
     assert world.left() == 5
     assert world.sql("select max(service_date)::text, max(taken) from slot") == [("2026-12-18", 1)]
+    world.nightly()
     assert world.verify() == []
 
 

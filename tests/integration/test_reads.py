@@ -19,7 +19,7 @@ async def test_a_booking_waits_in_its_lane_until_it_is_settled(world: World) -> 
     assert (found.entry.booking_id, found.entry.slot, found.entry.account) == (second.booking_id, MONDAY, "account-2")
     assert [a.key for a in found.entry.applicants] == [a.key for a in second.applicants]
     lease = world.take()
-    verdicts = world.recorder.record(PUSAT, lease.token, world.line.decide(lease, 256))
+    verdicts = world.recorder.record(PUSAT, lease.token, world.decide(lease, 256))
     assert (await world.front.look(second.booking_id))[1] is not None, "recorded, but not settled"
     world.line.settle(lease, verdicts)
     assert (await world.front.look(second.booking_id))[1] is None
@@ -49,8 +49,8 @@ async def test_quota_counts_slots_of_many_offices_at_one_moment(world: World) ->
     slots = MONDAY, TUESDAY
     answers = await asyncio.gather(*(world.front.quota((office, slots)) for office in (PUSAT, BOGOR, "kanim-unknown")))
     assert [counters for _, counters in answers] == [
-        [Counters(6, 4), Counters(6, 6)],
-        [Counters(6, 6), Counters(6, 6)],
+        [Counters(6, 4, closed=False), Counters(6, 6, closed=False)],
+        [Counters(6, 6, closed=False), Counters(6, 6, closed=False)],
         [None, None],
     ]
     [as_of] = {moment for moment, _ in answers}

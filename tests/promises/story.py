@@ -42,13 +42,13 @@ async def broken_promises(world: World) -> set[str]:
     zombie = world.take()
     if broken:
         return broken
-    first = world.line.decide(zombie, 256)
+    first = world.decide(zombie, 256)
     world.redis.delete(f"lease:{{{PUSAT}}}")
     world.redis.delete("ready")
     hold("P15", held=world.line.sweep([PUSAT], world.drain.stock_mark(OPENS)) == 1)
     second = world.take()
     try:
-        hold("P2", held=world.line.decide(second, 256) == first)
+        hold("P2", held=world.decide(second, 256) == first)
     except LaneBroken:
         hold("P2", held=False)
     if broken:
@@ -81,7 +81,7 @@ async def broken_promises(world: World) -> set[str]:
     world.sql(f"update slot set quota = taken where {tuesday}")
     left = world.left(TUESDAY)
     lease = world.take()
-    verdicts = world.recorder.record(PUSAT, lease.token, world.line.decide(lease, 256))
+    verdicts = world.recorder.record(PUSAT, lease.token, world.decide(lease, 256))
     world.line.settle(lease, verdicts)
     with suppress(Fenced):
         world.line.settle(lease, verdicts)
@@ -106,7 +106,7 @@ def late_drainer_is_shut_out(world: World, zombie: Lease) -> bool:
     shut_out = 0
     before = world.dump()
     try:
-        decisions = world.line.decide(zombie, 256)
+        decisions = world.decide(zombie, 256)
         world.recorder.record(PUSAT, zombie.token, decisions)
     except (Fenced, LedgerFenced, LedgerGap) as refusal:
         shut_out += isinstance(refusal, Fenced)

@@ -30,7 +30,7 @@ def rename_request(world: World) -> None:
 
 TAMPERED: list[tuple[str, str, Callable[[World], object]]] = [
     ("P1", "places sold", sql("update slot set taken = taken - 1 where taken > 0")),
-    ("P1", "make the quota", lambda w: w.redis.hset(PLACES, str(MONDAY), "6 1 7 1795971600000")),
+    ("P1", "make the quota", lambda w: w.redis.hset(PLACES, str(MONDAY), "6 1 7 1795971600000 0")),
     ("P2", "recorded ticket", sql("update lane set last_ticket = last_ticket + 1 where last_ticket > 0")),
     ("P2", "accepted ticket", lambda w: w.redis.hincrby(LANE, "ticket", 1)),
     ("P2", "accepted ticket", lambda w: w.redis.xtrim(f"line:{{{PUSAT}}}", maxlen=0)),

@@ -11,16 +11,19 @@ import psycopg
 from redis import Redis
 
 from antrian import rules
-from antrian.booking import Office, Person, Province, SealedApplicant, Session, Slot
+from antrian.booking import Decision, DeskEntry, Office, Person, Province, SealedApplicant, Session, Slot
 from antrian.identity import Keys
 from antrian.lane.drainer import LaneDrainer, Lease
 from antrian.lane.front import Joined, JoinRequest, Known, LaneFront, Refused
 from antrian.ledger.reader import LedgerReader, RecordedBooking
 from antrian.ledger.recorder import LedgerRecorder
+from antrian.ledger.staff import LedgerStaff
 from antrian.policy import load_policy
 from antrian.settings import Settings
 from antrian.verify import Check, verify
 from workers.drain import Drain
+from workers.nightly import finish_days
+from workers.rebuild import Rebuild, Rebuilt
 
 JAKARTA = ZoneInfo("Asia/Jakarta")
 OPENS = datetime(2026, 11, 27, 14, 0, tzinfo=JAKARTA)
@@ -68,6 +71,7 @@ class World:
             remembered=self.policy.remembered,
             gather_for=timedelta(milliseconds=1),
         )
+        self.staff = LedgerStaff(database_url)
         self.reader = LedgerReader(database_url, gather_for=timedelta(milliseconds=1))
         self.offices = {name: office(name, places) for name in (PUSAT, BOGOR)}
 
@@ -78,6 +82,7 @@ class World:
         self.set_clock(self.clock)
         await self.front.start()
         await self.reader.start()
+        await self.staff.start()
         for name in self.offices:
             self.turn(name)
         return self
@@ -85,6 +90,7 @@ class World:
     async def __aexit__(self, *exc: object) -> None:
         await self.front.close()
         await self.reader.close()
+        await self.staff.close()
         self.line.close()
         self.recorder.close()
         self.redis.close()
@@ -100,6 +106,26 @@ class World:
         lease = self.line.take(office_id)
         assert lease is not None, "the lane is under a lease"
         return lease
+
+    def decide(self, lease: Lease, most: int = 256) -> list[Decision]:
+        """The decisions on the lane's next tickets; its desk must be empty."""
+        decided = self.line.decide(lease, most)
+        assert isinstance(decided, list), decided
+        return decided
+
+    async def ask(self, entry: DeskEntry, office_id: str = PUSAT) -> int:
+        """Puts it on the office's desk and serves that; its number."""
+        number = await self.front.ask_desk(office_id, entry)
+        self.turn(office_id)
+        return number
+
+    def rebuild(self) -> Rebuilt:
+        """Restores Redis from the ledger."""
+        return Rebuild(self.settings, self.line, self.recorder, self.redis).run()
+
+    def nightly(self) -> int:
+        """Ends the days that are over; how many."""
+        return finish_days(self.line, self.recorder, self.policy)
 
     def turn(self, office_id: str = PUSAT) -> int:
         """Serves the lane once; how many tickets were decided."""

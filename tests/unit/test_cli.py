@@ -1,22 +1,41 @@
 """The commands: what a caller's mistakes cost, before anything is called."""
 
+import base64
 import json
 import os
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import click
+import grpc
 import pytest
 from click.testing import CliRunner, Result
+from grpc_health.v1.health import HealthServicer
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from antrian.v1 import booking_service_pb2 as wire
-from antrian.v1.messages_pb2 import BOOKING_STATE_CONFIRMED, SESSION_AFTERNOON, SESSION_MORNING, Booking
+from antrian.v1.messages_pb2 import (
+    BOOKING_STATE_ATTENDED,
+    BOOKING_STATE_CANCELLED,
+    BOOKING_STATE_CONFIRMED,
+    OUTCOME_REASON_DAY_CLOSED,
+    SESSION_AFTERNOON,
+    SESSION_MORNING,
+    Booking,
+)
+from antrian.v1.office_service_pb2 import RosterEntry
 from clients import show
 from clients.cli import main
+from clients.options import Failure, repeatable
 
 BOOK = ["book", "--office", "kanim-bogor", "--date", "2026-11-30", "--session", "morning", "--account", "ani"]
 AT = ["--at", "-6.595,106.797"]
 ANI = ["--person", "3271014107900001:Ani Lestari"]
+BY = ["--staff", "head-1", "--reason", "The office is flooded"]
 
 
 def run(*words: str) -> Result:
@@ -51,7 +70,8 @@ def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> Non
 
 def test_there_are_the_commands_that_were_asked_for() -> None:
     assert set(main.commands) == {
-        *("up", "serve", "work", "migrate", "offices", "quota", "book", "status", "watch", "verify", "demo")
+        *("offices", "quota", "book", "status", "watch", "bookings", "cancel", "office"),
+        *("up", "serve", "work", "migrate", "health", "verify", "rebuild", "reset", "demo"),
     }
 
 
@@ -70,6 +90,16 @@ def test_there_are_the_commands_that_were_asked_for() -> None:
         ([*BOOK, *AT, *ANI, "--date", "30/11/2026"], "'30/11/2026' does not match"),
         ([*BOOK, *AT, *ANI, "--session", "evening"], "'evening' is not one of 'morning', 'afternoon'"),
         ([*BOOK, *AT, *ANI, "--request-id", "1"], "'1' is not a valid UUID"),
+        (["bookings"], "Missing option '--account'"),
+        (["bookings", "--account", "ani", "--state", "lost"], "'lost' is not one of 'pending', 'confirmed', 'rejected', 'cancelled', 'attended', 'no-show'"),
+        (["cancel", "7c1e"], "Missing option '--account'"),
+        (["office", "check-in", "kanim-bogor", "2KK56MF2V6"], "Missing option '--staff'"),
+        (["office", "set-quota", "kanim-bogor", "2026-12-01", "night", "40", *BY], "'night' is not one of"),
+        (["office", "set-quota", "kanim-bogor", "2026-12-01", "morning", "few", *BY], "'few' is not a valid integer"),
+        (["office", "set-quota", "kanim-bogor", "2026-12-01", "morning", "40", "--staff", "h"], "Missing option '--reason'"),
+        (["office", "close-date", "kanim-bogor", "2026-12-01", *BY], "there is no terminal to ask at; --yes does it"),
+        (["rebuild"], "no Antrian runs on .antrian"),
+        (["reset"], "no Antrian has run on .antrian; nothing is removed"),
         (["up", "--clock", "friday"], "'friday' is not a time like"),
         (["up", "--clock", "2026-11-27T14:00:00"], "has no time zone; for the clock of Jakarta write 2026-11-27T14:00:00+07:00"),
         (["migrate"], "ANTRIAN_DATABASE_URL is not set"),
@@ -107,6 +137,44 @@ def test_verify_names_the_settings_that_are_missing(monkeypatch: pytest.MonkeyPa
     assert "ANTRIAN_REDIS_URL" in result.stderr
 
 
+def test_rebuild_becomes_its_worker_with_the_settings_of_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = {
+        "redis": "unix:///r",
+        "rq_redis": "unix:///q",
+        "database": "postgresql:///d",
+        "pids": {"antrian": os.getpid()},
+    }
+    key = base64.b64encode(bytes(32)).decode()
+    (tmp_path / "run.json").write_text(json.dumps(facts))
+    (tmp_path / "secrets.json").write_text(json.dumps({"hash_key": key, "seal_key": key}))
+    became: list[list[str]] = []
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr(os, "execv", lambda _, command: became.append(command))
+    assert run("rebuild", "--folder", str(tmp_path), "--json").exit_code == 0
+    assert became == [[sys.executable, "-P", "-m", "workers.rebuild", "--json"]]
+    assert os.environ["ANTRIAN_DATABASE_URL"] == "postgresql:///d"
+
+
+@pytest.mark.parametrize("command", [["reset", "--yes"], ["demo"]], ids=" ".join)
+def test_a_folder_of_somebody_else_is_never_emptied(tmp_path: Path, command: list[str]) -> None:
+    theirs = tmp_path / "project/log/precious"
+    theirs.mkdir(parents=True)
+    result = run(*command, "--folder", "project")
+    assert result.exit_code in {1, 2}
+    assert "project" in result.stderr
+    assert list((tmp_path / "project").iterdir()) == [theirs.parent]
+    assert theirs.is_dir()
+
+
+@pytest.mark.parametrize("unknown", [True, False])
+def test_only_when_nobody_knows_what_was_done_it_says_that_repeating_is_safe(unknown: bool) -> None:
+    with pytest.raises(Failure) as caught, repeatable():
+        raise Failure("DEADLINE_EXCEEDED", unknown=unknown)
+    assert ("safe to repeat" in caught.value.message) == unknown
+
+
 def test_what_a_killed_antrian_left_is_not_believed(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"grpc": "127.0.0.1:7700", "pids": {"antrian": 2**22 + 1}}))
     result = run("quota", "kanim-bogor", "--folder", str(tmp_path))
@@ -136,6 +204,53 @@ def test_each_wrong_row_of_an_import_is_named(tmp_path: Path, monkeypatch: pytes
     assert "line 3, column daily_quota" in result.stderr
 
 
+def test_the_ledger_may_be_named_by_a_file_of_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTRIAN_SECRETS_DIR", str(tmp_path))
+    (tmp_path / "antrian_database_url").write_text(f"postgresql://antrian@/antrian?host={tmp_path}\n")
+    result = run("migrate")
+    assert result.exit_code == 1
+    assert str(tmp_path) in result.stderr  # that server was called
+    (tmp_path / "antrian_database_url").write_text("\n")
+    assert run("migrate").exit_code == 2
+
+
+@pytest.fixture
+def health_of() -> Iterator[tuple[HealthServicer, str]]:
+    """A server's health service, and where it is."""
+    server, servicer = grpc.server(ThreadPoolExecutor(1)), HealthServicer()
+    add_HealthServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield servicer, f"127.0.0.1:{port}"
+    server.stop(None).wait()
+
+
+@pytest.mark.parametrize(
+    ("service", "status", "told", "exit_code"),
+    [
+        ("antrian.v1.BookingService", "SERVING", "SERVING", 0),
+        ("antrian.v1.BookingService", "NOT_SERVING", "NOT_SERVING", 1),
+        ("", "SERVING", "NOT_FOUND", 1),  # another program's port
+    ],
+)
+def test_health_exits_0_only_while_the_service_serves(
+    health_of: tuple[HealthServicer, str], service: str, status: str, told: str, exit_code: int
+) -> None:
+    servicer, target = health_of
+    servicer.set(service, HealthCheckResponse.ServingStatus.Value(status))
+    result = run("health", "--target", target)
+    assert (result.exit_code, told in result.output) == (exit_code, True)
+    result = run("health", "--target", target, "--json")
+    assert result.exit_code == exit_code
+    assert json.loads(result.stdout) == {"target": target, "status": told}
+
+
+def test_health_exits_1_where_nobody_answers(tmp_path: Path) -> None:
+    result = run("health", "--target", f"unix:{tmp_path}/nobody")
+    assert result.exit_code == 1
+    assert "UNAVAILABLE" in result.stderr
+
+
 def test_json_has_the_names_of_the_contract_and_fields_without_a_value(capsys: pytest.CaptureFixture[str]) -> None:
     show.json(Booking(booking_id="b", state=BOOKING_STATE_CONFIRMED, queue_numbers=[7]), line=True)
     out = capsys.readouterr().out
@@ -146,13 +261,64 @@ def test_json_has_the_names_of_the_contract_and_fields_without_a_value(capsys: p
     assert booking["alternatives"] == []
 
 
+def test_many_are_a_json_array_even_when_there_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    show.json_list([Booking(booking_id="b")])
+    [booking] = json.loads(capsys.readouterr().out)
+    assert (booking["booking_id"], booking["alternatives"]) == ("b", [])
+    show.json_list([])
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_the_bookings_table_has_a_booking_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    kept: dict[str, Any] = {"office_id": "kanim-bogor", "service_date": "2026-11-30", "session": SESSION_MORNING}
+    show.bookings(
+        [
+            Booking(
+                booking_id="a", state=BOOKING_STATE_CONFIRMED, **kept, party_size=2, queue_numbers=[3, 4], code="C"
+            ),
+            Booking(booking_id="b", state=BOOKING_STATE_CANCELLED, **kept, party_size=1),
+        ]
+    )
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["a", "CONFIRMED", "kanim-bogor", "Mon", "2026-11-30", "morning", "2", "3,", "4", "C"] in lines
+    assert ["b", "CANCELLED", "kanim-bogor", "Mon", "2026-11-30", "morning", "1"] in lines
+    show.bookings([])
+    assert capsys.readouterr().out == "no bookings\n"
+
+
+def test_the_roster_says_who_is_here_since_when(capsys: pytest.CaptureFixture[str]) -> None:
+    party = [
+        RosterEntry(session=SESSION_MORNING, queue_number=n, code="C", full_name=name, masked_nik="************0001")
+        for n, name in ((3, "Ani Lestari"), (4, "Budi"))
+    ]
+    for entry in party:
+        entry.state = BOOKING_STATE_ATTENDED
+    party[0].present = True
+    party[0].check_in_time.FromJsonString("2026-11-30T01:30:00Z")
+    show.roster(party)
+    out = capsys.readouterr().out
+    assert out.count("ATTENDED") == 2
+    [ani] = [line for line in out.splitlines() if "Ani Lestari" in line]
+    assert ani.endswith("Mon 2026-11-30 08:30:00 WIB")
+    show.roster([])
+    assert capsys.readouterr().out == "nobody has a queue number\n"
+
+
+def test_a_cancelled_booking_says_if_the_office_did_it() -> None:
+    ours = Booking(state=BOOKING_STATE_CANCELLED)
+    theirs = Booking(state=BOOKING_STATE_CANCELLED, outcome_reason=OUTCOME_REASON_DAY_CLOSED)
+    assert (show.headline(ours), show.headline(theirs)) == ("CANCELLED", "CANCELLED: DAY_CLOSED")
+
+
 def test_the_quota_table_has_a_day_a_line_and_names_closed_ones(capsys: pytest.CaptureFixture[str]) -> None:
     answer = wire.GetQuotaResponse(office_id="kanim-bogor")
     for session, left in ((SESSION_MORNING, 0), (SESSION_AFTERNOON, 2)):
         answer.slots.add(service_date="2026-12-24", session=session, quota=3, left=left)
+    answer.slots.add(service_date="2026-12-23", session=SESSION_MORNING, quota=3, closed=True)
     answer.closed_days.add(date="2026-12-25", name="Hari Raya Natal")
     answer.window.first_date, answer.window.last_date = "2026-12-24", "2026-12-25"
     show.quota(answer)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["Thu", "2026-12-24", "0/3", "2/3"] in lines
+    assert ["Wed", "2026-12-23", "closed", "-"] in lines
     assert ["Fri", "2026-12-25", "-", "-", "Hari", "Raya", "Natal"] in lines

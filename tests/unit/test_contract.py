@@ -6,7 +6,7 @@ import pytest
 
 from antrian import booking
 from antrian.errors import Reason
-from antrian.v1 import booking_service_pb2, error_reason_pb2, messages_pb2
+from antrian.v1 import booking_service_pb2, error_reason_pb2, messages_pb2, office_service_pb2
 from server.auth import ACCESS
 from server.status import code_of
 from tests.support.generate_protos import generate
@@ -43,5 +43,8 @@ def test_our_enums_are_the_contracts(
 
 
 def test_every_rpc_says_who_may_call_it() -> None:
-    service = booking_service_pb2.DESCRIPTOR.services_by_name["BookingService"]
-    assert set(ACCESS) == {f"/{service.full_name}/{method.name}" for method in service.methods}
+    services = [
+        booking_service_pb2.DESCRIPTOR.services_by_name["BookingService"],
+        office_service_pb2.DESCRIPTOR.services_by_name["OfficeService"],
+    ]
+    assert set(ACCESS) == {f"/{s.full_name}/{method.name}" for s in services for method in s.methods}

@@ -38,6 +38,8 @@ def test_rq_uses_the_lanes_redis_unless_it_has_its_own(good: pytest.MonkeyPatch)
         ("GATHER_MS", "-1"),
         ("WORKER_PROCESSES", "0"),
         ("LOG_LEVEL", "LOUD"),
+        ("METRICS_LISTEN", "9100"),
+        ("AUDIT_SECONDS", "-1"),
     ],
 )
 def test_a_wrong_setting_is_named_and_its_value_is_not(good: pytest.MonkeyPatch, name: str, value: str | None) -> None:
@@ -57,6 +59,52 @@ def test_callers_must_be_known_unless_all_is_on_this_machine(good: pytest.Monkey
     good.delenv("ANTRIAN_EMBEDDED")
     with pytest.raises(SettingsError, match="callers_file"):
         load_settings()
+
+
+def test_what_the_environment_lacks_comes_from_a_file(good: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    good.setenv("ANTRIAN_SECRETS_DIR", str(tmp_path))
+    good.delenv("ANTRIAN_HASH_KEY")
+    good.delenv("ANTRIAN_DATABASE_URL")
+    (tmp_path / "antrian_hash_key").write_text(base64.b64encode(b"h" * 32).decode() + "\n")
+    (tmp_path / "antrian_database_url").write_text("postgresql://file\n")
+    (tmp_path / "antrian_seal_key").write_text(base64.b64encode(b"s" * 32).decode())
+    settings = load_settings()
+    assert (settings.hash_key, settings.database_url) == (b"h" * 32, "postgresql://file")
+    assert settings.seal_key == bytes(32), "the environment goes before the file"
+
+
+def test_a_folder_of_secrets_that_is_not_there_is_named(good: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    good.setenv("ANTRIAN_SECRETS_DIR", str(tmp_path / "none"))
+    with pytest.raises(SettingsError, match=f"ANTRIAN_SECRETS_DIR: there is no folder {tmp_path / 'none'}"):
+        load_settings()
+
+
+def test_a_wrong_secret_of_a_file_is_named_and_its_value_is_not(good: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    good.setenv("ANTRIAN_SECRETS_DIR", str(tmp_path))
+    good.delenv("ANTRIAN_HASH_KEY")
+    (tmp_path / "antrian_hash_key").write_text("c2VjcmV0")
+    with pytest.raises(SettingsError, match=r"ANTRIAN_HASH_KEY: .*32 bytes") as caught:
+        load_settings()
+    assert "c2VjcmV0" not in str(caught.value)
+    (tmp_path / "antrian_hash_key").write_bytes(b"\xff\xfe secret")
+    with pytest.raises(SettingsError, match="a file of secrets cannot be read") as caught:
+        load_settings()
+    assert "secret\n" not in str(caught.value)
+
+
+def test_a_certificate_needs_its_key_and_both_must_be_readable(good: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    good.setenv("ANTRIAN_TLS_CERT_FILE", str(cert))
+    with pytest.raises(SettingsError, match="tls_cert_file and tls_key_file, or neither"):
+        load_settings()
+    good.setenv("ANTRIAN_TLS_KEY_FILE", str(key))
+    cert.write_text("a certificate")
+    with pytest.raises(SettingsError, match=f"tls_key_file: {key} is no file that can be read"):
+        load_settings()
+    key.write_text("a key")
+    with pytest.raises(SettingsError, match="no pair of PEM files") as caught:
+        load_settings()
+    assert "a key" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)

@@ -10,6 +10,7 @@ select
             select count(*) filter (where live) as live, count(*) as people
             from applicant where booking_id = b.booking_id
         ) as a
-        where a.people <> case when b.state = 'REJECTED' then 0 else b.party_size end
-            or a.live <> case when b.state = 'CONFIRMED' then b.party_size else 0 end
+        where (a.people <> case when b.state = 'REJECTED' then 0 else b.party_size end
+            or b.state = 'CONFIRMED' and a.live <> b.party_size
+            or b.state not in ('CONFIRMED', 'ATTENDED') and a.live > 0)
     )

@@ -1,0 +1,13 @@
+#!lua
+-- Puts what is asked of an office's places (a cancel, a quota, a closure) on its desk. ARGV: office, desk bound, text.
+-- Answers: LANE_CLOSED | LANE_FULL waiting | DESKED number. Holds: P1 (nothing but its drainer touches counters), P12.
+local office = ARGV[1]
+local lane = redis.call('HMGET', key('lane', office), 'open', 'desk', 'desked')
+if lane[1] ~= '1' then return { 'LANE_CLOSED' } end
+local number, waiting = (lane[2] or 0) + 1, (lane[2] or 0) - (lane[3] or 0)
+if waiting >= tonumber(ARGV[2]) then return { 'LANE_FULL', waiting } end
+
+redis.call('XADD', key('desk', office), string.format('%d-0', number), 'd', ARGV[3])
+redis.call('HSET', key('lane', office), 'desk', number)
+mark_ready(office)
+return { 'DESKED', number }

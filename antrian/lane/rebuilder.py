@@ -1,0 +1,75 @@
+"""The rebuild's side of the line: close lanes, empty them, put back what the ledger has. See workers/rebuild.py."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from redis import Redis
+
+from antrian.lane import script
+from antrian.lane.drainer import Fenced, Lease
+from antrian.lane.entry import milliseconds, moment
+
+_PEOPLE = ("applicants", "requests", "accounts")
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A booking as Redis knew it. fingerprint is "" when its request need not be known any more; people hold it now."""
+
+    booking_id: bytes
+    fingerprint: str
+    office_id: str
+    ticket: int
+    keep_until: datetime
+    owner: bytes
+    people: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Who may not book, and until when."""
+
+    applicant_key: bytes
+    ends: datetime
+    last_day: str
+
+
+class LaneRebuilder:
+    """The scripts of a rebuild. Raises redis.RedisError when Redis cannot be reached."""
+
+    def __init__(self, redis: "Redis") -> None:
+        self._redis = redis
+        self._steps = {name: redis.register_script(script(name)) for name in ("seize", "clear", "restore")}
+
+    def seize(self, office_id: str) -> Lease:
+        """Closes the lane and takes it from whoever has it."""
+        token, known, now = self._run("seize", office_id)
+        return Lease(office_id, token, known == 1, "", moment(now))
+
+    def clear(self, lease: Lease) -> int:
+        """Empties a seized lane; says how many entries nobody has decided are lost with it."""
+        answer = self._run("clear", lease.office_id, lease.token)
+        if answer[0] == b"FENCED":
+            raise Fenced(lease.office_id)
+        return int(answer[1])
+
+    def forget_people(self) -> None:
+        """Empties all that Redis knows of people, requests and accounts, while every lane is closed."""
+        self._redis.delete("whole")
+        for kind in _PEOPLE:
+            self._redis.unlink(*(f"{kind}:{bucket:03x}" for bucket in range(4096)))
+
+    def restore(self, bookings: Sequence[Restored], bars: Sequence[Bar]) -> None:
+        """Puts these back."""
+        args: list[bytes | str | int] = [len(bookings)]
+        for b in bookings:
+            keep = milliseconds(b.keep_until) // 1000
+            args += [b.booking_id, b.fingerprint, f"{b.office_id} {b.ticket} {keep}", b.owner, b.people]
+        for bar in bars:
+            args += [bar.applicant_key, milliseconds(bar.ends), bar.last_day]
+        self._run("restore", *args)
+
+    def _run(self, step: str, *args: bytes | str | int) -> Any:
+        return self._steps[step](args=list(args))

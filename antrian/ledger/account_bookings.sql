@@ -1,0 +1,15 @@
+-- A page of an account's bookings, the newest first; the columns of bookings.sql.
+-- in: caller, account, state (or null), service_date (or null), before_at and before_id (the last of the page before, or
+-- null), most.
+select
+    b.booking_id, b.office_id, b.ticket, s.service_date, s.session, b.party_size, b.state, b.reason, b.first_number,
+    b.caller, b.account, b.accepted_at, b.decided_at, b.ended_at, service_now()
+from booking as b
+join slot as s using (slot_id)
+where b.caller = %(caller)s
+    and b.account = %(account)s
+    and (%(state)s::text is null or b.state = %(state)s)
+    and (%(service_date)s::date is null or s.service_date = %(service_date)s)
+    and (%(before_at)s::timestamptz is null or (b.decided_at, b.booking_id) < (%(before_at)s, %(before_id)s::uuid))
+order by b.decided_at desc, b.booking_id desc
+limit %(most)s

@@ -1,0 +1,24 @@
+-- Notes who of a party has come, and who noted it. People who were noted before stay as they are: safe to repeat.
+-- in: office, booking_id, numbers, action_id, caller, staff. After check_in_find.sql has locked and judged the booking.
+with arrived as (
+    update applicant
+    set present_at = service_now(), live = false
+    where booking_id = %(booking_id)s and number = any(%(numbers)s::int[]) and present_at is null
+    returning number, slot_id
+),
+
+attended as (
+    update booking
+    set state = 'ATTENDED', ended_at = service_now()
+    where booking_id = %(booking_id)s and state = 'CONFIRMED' and exists (select from arrived)
+)
+
+insert into staff_action
+select
+    %(action_id)s, 'CHECK_IN', %(office)s, slot.service_date, slot.session, %(caller)s, %(staff)s, '',
+    jsonb_build_object('booking_id', booking_id, 'state', booking.state),
+    jsonb_build_object('state', 'ATTENDED', 'present', (select jsonb_agg(number order by number) from arrived)),
+    null, service_now()
+from booking
+join slot using (slot_id)
+where booking.booking_id = %(booking_id)s and exists (select from arrived)

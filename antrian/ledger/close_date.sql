@@ -1,0 +1,56 @@
+-- Closes a day of an office that is not over: its CONFIRMED bookings are CANCELLED with DAY_CLOSED, all its people are
+-- free, nobody will be barred. Keeps who wanted it; refused says why nothing changed. Safe to repeat.
+-- in: office, action_id, caller, staff, why, service_date. Holds: P7, P10.
+with asked as (
+    select
+        case when service_now() >= day_begins(%(service_date)s + 1, office.time_zone) then 'DAY_BEGUN' end as refused,
+        (
+            select jsonb_agg(jsonb_build_object(
+                'session', session, 'quota', quota, 'taken', taken, 'closed', closed
+            ) order by session desc)
+            from slot
+            where office_id = office.office_id and service_date = %(service_date)s
+        ) as before
+    from office
+    where office_id = %(office)s and not exists (select from staff_action where action_id = %(action_id)s)
+),
+
+day as (
+    select slot_id
+    from slot
+    where office_id = %(office)s
+        and service_date = %(service_date)s
+        and exists (select from asked where refused is null)
+),
+
+cancelled as (
+    update booking
+    set state = 'CANCELLED', reason = 'DAY_CLOSED', ended_at = service_now()
+    from day
+    where booking.slot_id = day.slot_id and booking.state = 'CONFIRMED'
+    returning booking.slot_id, booking.party_size
+),
+
+freed as (
+    update applicant set live = false from day where applicant.slot_id = day.slot_id and applicant.live
+),
+
+closed as (
+    update slot
+    set
+        closed = true,
+        taken = taken - coalesce((select sum(party_size) from cancelled where cancelled.slot_id = slot.slot_id), 0)
+    from day
+    where slot.slot_id = day.slot_id
+)
+
+insert into staff_action
+select
+    %(action_id)s, 'CLOSE_DATE', %(office)s, %(service_date)s, null, %(caller)s, %(staff)s, %(why)s,
+    jsonb_build_object('slots', before),
+    jsonb_build_object(
+        'closed', refused is null, 'bookings', (select count(*) from cancelled),
+        'people', (select coalesce(sum(party_size), 0) from cancelled)
+    ),
+    refused, service_now()
+from asked

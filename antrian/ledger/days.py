@@ -1,0 +1,57 @@
+"""Days that are over: who did not come is barred, once."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psycopg
+from psycopg_pool import ConnectionPool
+
+from antrian.ledger import sql
+
+
+@dataclass(frozen=True, slots=True)
+class DayPerson:
+    """A person of a day that is done; ends_at and last_day are of the bar, None for who came or was let off."""
+
+    booking_id: bytes
+    applicant_key: bytes
+    ends_at: datetime | None
+    last_day: date | None
+
+
+class LedgerDays:
+    """The statements of the nightly work. Raises psycopg.Error when Postgres cannot be reached."""
+
+    def __init__(self, pool: "ConnectionPool[psycopg.Connection]") -> None:
+        self._pool = pool
+
+    def over(self) -> list[tuple[str, date, ZoneInfo]]:
+        """Days that are over at their office and not done, the earliest first."""
+        return [(office_id, day, ZoneInfo(zone)) for office_id, day, zone in self._rows("days_over")]
+
+    def finish(self, office_id: str, day: date, last_day: date, ends_at: datetime) -> None:
+        """Ends a day: CONFIRMED becomes NO_SHOW, who did not come is barred until ends_at. Once; safe to repeat."""
+        values = {"office": office_id, "service_date": day, "last_day": last_day, "ends_at": ends_at}
+        with self._pool.connection() as connection:
+            connection.execute(sql("lock_lane"), values)
+            connection.execute(sql("finish_day"), values)
+
+    def untold(self) -> list[tuple[str, date]]:
+        """Days that are done and whose people Redis has not been told of."""
+        return [(office_id, day) for office_id, day in self._rows("days_untold")]
+
+    def people(self, office_id: str, day: date) -> list[DayPerson]:
+        """Everybody who had a queue number on that day."""
+        rows = self._rows("day_people", office=office_id, service_date=day)
+        return [DayPerson(booking_id.bytes, key, ends_at, last_day) for booking_id, key, ends_at, last_day in rows]
+
+    def told(self, office_id: str, day: date) -> None:
+        """Notes that Redis knows of the day's people."""
+        with self._pool.connection() as connection:
+            connection.execute(sql("day_told"), {"office": office_id, "service_date": day})
+
+    def _rows(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        with self._pool.connection() as connection:
+            return connection.execute(sql(statement), values).fetchall()

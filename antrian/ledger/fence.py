@@ -1,0 +1,9 @@
+"""Why the ledger refuses a drainer; fence.sql and fence_desk.sql find it out."""
+
+
+class LedgerFenced(Exception):
+    """A newer drainer has written for this lane; nothing was written."""
+
+
+class LedgerGap(Exception):
+    """The turn does not follow what the ledger has of the lane; nothing was written, the lane has to be rebuilt."""

@@ -1,0 +1,34 @@
+-- Ends a day that is over: CONFIRMED bookings become NO_SHOW, and whoever of its people did not come is barred. Once: a
+-- repeat changes nothing. in: office, service_date, last_day, ends_at (of the bar). After lock_lane.sql.
+-- Holds: P7, P10 (day_done_once, bar_once). A closed day has nobody left who could be barred.
+with day as (
+    select slot_id
+    from slot
+    where office_id = %(office)s
+        and service_date = %(service_date)s
+        and not exists (select from day_done where office_id = %(office)s and service_date = %(service_date)s)
+),
+
+missed as (
+    update booking
+    set state = 'NO_SHOW', ended_at = service_now()
+    from day
+    where booking.slot_id = day.slot_id and booking.state = 'CONFIRMED'
+),
+
+absent as (
+    update applicant
+    set live = false
+    from day
+    where applicant.slot_id = day.slot_id and applicant.live
+    returning applicant.applicant_key, applicant.booking_id
+),
+
+barred as (
+    insert into bar (applicant_key, booking_id, last_day, ends_at)
+    select applicant_key, booking_id, %(last_day)s, %(ends_at)s from absent
+)
+
+insert into day_done (office_id, service_date, done_at, no_shows)
+select %(office)s, %(service_date)s, service_now(), (select count(*) from absent)
+on conflict do nothing

@@ -1,0 +1,124 @@
+"""The staff's side of the ledger: rosters, check-ins, and what became of desk entries."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from psycopg_pool import AsyncConnectionPool
+
+from antrian.booking import Session, State
+from antrian.errors import AntrianError, Reason, invalid
+from antrian.ledger import sql
+
+
+@dataclass(frozen=True, slots=True)
+class RosterRow:
+    """A person with a queue number; the personal data are sealed."""
+
+    session: Session
+    number: int
+    booking_id: UUID
+    applicant_key: bytes
+    sealed: bytes
+    state: State
+    present_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRow:
+    """What became of a staff's desk entry; refused is the reason why nothing changed."""
+
+    before: dict[str, Any]
+    after: dict[str, Any]
+    refused: Reason | None
+
+
+class LedgerStaff:
+    """What the server asks and writes for staff. Raises psycopg.Error when Postgres cannot be reached."""
+
+    def __init__(self, database_url: str) -> None:
+        self._pool = AsyncConnectionPool(
+            database_url, min_size=0, max_size=4, timeout=5, open=False, kwargs={"options": "-c statement_timeout=5000"}
+        )
+
+    async def start(self) -> None:
+        """Readies the connections."""
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._pool.close()
+
+    async def roster(
+        self, office_id: str, day: date, session: Session | None, after: tuple[Session, int] | None, most: int
+    ) -> list[RosterRow]:
+        """At most so many people of the day, by session and number, those after a page's last one."""
+        values = {
+            "office": office_id,
+            "service_date": day,
+            "session": session,
+            "after_session": after and after[0],
+            "after_number": after and after[1],
+            "most": most,
+        }
+        return await self._people("roster", values)
+
+    async def check_in(
+        self, office_id: str, codes: tuple[UUID, UUID], present: Sequence[int], caller: str, staff: str
+    ) -> list[RosterRow]:
+        """Notes who of the party with that code has come (nobody named: all); answers the whole party.
+
+        Raises CODE_NOT_FOUND, NOT_CONFIRMED, NOT_TODAY, INVALID_FIELD; nothing has changed then.
+        """
+        async with self._pool.connection() as connection:
+            values = {"office": office_id, "low": codes[0], "high": codes[1]}
+            row = await (await connection.execute(sql("check_in_find"), values)).fetchone()
+            if row is None:
+                raise AntrianError(Reason.CODE_NOT_FOUND, field="code")
+            booking_id, state, day, first, size, today = row
+            if state not in {State.CONFIRMED, State.ATTENDED}:
+                raise AntrianError(Reason.NOT_CONFIRMED, field="code", state=state)
+            if day != today:
+                raise AntrianError(Reason.NOT_TODAY, field="code", service_date=day.isoformat())
+            numbers = list(present) or list(range(first, first + size))
+            if not set(numbers) <= set(range(first, first + size)):
+                raise invalid(
+                    "present_numbers",
+                    f"nomor antrian rombongan ini {first} sampai {first + size - 1}",
+                    f"this party's queue numbers are {first} to {first + size - 1}",
+                )
+            await connection.execute(
+                sql("check_in"),
+                {
+                    "office": office_id,
+                    "booking_id": booking_id,
+                    "numbers": numbers,
+                    "action_id": uuid4(),
+                    "caller": caller,
+                    "staff": staff,
+                },
+            )
+        return await self._people("party", {"booking_id": booking_id})
+
+    async def action(self, action_id: UUID) -> ActionRow | None:
+        """What became of a desk entry; None when it was not recorded."""
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(sql("action"), {"action_id": action_id})).fetchone()
+        return ActionRow(row[0], row[1], Reason(row[2]) if row[2] else None) if row else None
+
+    async def closed_bookings(self, office_id: str, day: date) -> int:
+        """How many bookings of the day its closing cancelled."""
+        async with self._pool.connection() as connection:
+            values = {"office": office_id, "service_date": day}
+            row = await (await connection.execute(sql("closed_bookings"), values)).fetchone()
+        return row[0] if row else 0
+
+    async def _people(self, statement: str, values: dict[str, Any]) -> list[RosterRow]:
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(sql(statement), values)).fetchall()
+        return [
+            RosterRow(Session(session), number, booking_id, key, sealed, State(state), present_at)
+            for session, number, booking_id, key, sealed, state, present_at in rows
+        ]

@@ -1,0 +1,140 @@
+"""What the clients share: a channel, deadlines, retries while the service is away, refusals as exceptions."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+from google.rpc.error_details_pb2 import ErrorInfo, LocalizedMessage, RetryInfo
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+
+DEADLINE = timedelta(seconds=5)
+"""How long one attempt of a call may take."""
+PATIENCE = timedelta(seconds=60)
+"""For how long a call is attempted again while the service is unavailable."""
+DESK_EXTRA = 5.0
+"""Seconds by which the deadline is longer for calls that answer once the office's lane has had its turn."""
+
+# CANCELLED: the server's clock met the deadline before ours did.
+UNKNOWN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
+"""Codes with which a call is attempted again: for now, or nobody knows what became of it."""
+
+_T = TypeVar("_T")
+
+
+class RefusedError(Exception):
+    """The service refused a call.
+
+    reason is a name of ErrorReason ("WINDOW_CLOSED"), or the gRPC code's where the error is not Antrian's own. message
+    is for people, in Indonesian unless the client asked for English; metadata as ErrorReason says; retry_after is when
+    asking again makes sense, if ever.
+    """
+
+    def __init__(
+        self, reason: str, message: str, metadata: dict[str, str], code: grpc.StatusCode, retry_after: timedelta | None
+    ) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
+        self.metadata = metadata
+        self.code = code
+        self.retry_after = retry_after
+
+    @classmethod
+    def of_status(cls, status: Status) -> "RefusedError":
+        """The exception that a google.rpc.Status is."""
+        code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
+        info, words, retry = ErrorInfo(), LocalizedMessage(), RetryInfo()
+        retry_after = None
+        for detail in status.details:
+            if detail.Unpack(retry):
+                retry_after = retry.retry_delay.ToTimedelta()
+            elif not detail.Unpack(words):
+                detail.Unpack(info)
+        return cls(info.reason or code.name, words.message or status.message, dict(info.metadata), code, retry_after)
+
+    @classmethod
+    def of_error(cls, error: grpc.aio.AioRpcError) -> "RefusedError":
+        """The exception that a failed call is."""
+        status = rpc_status.from_call(error)
+        if status is None:
+            return cls(error.code().name, error.details() or "", {}, error.code(), None)
+        return cls.of_status(status)
+
+
+class Client:
+    """Calls an Antrian at target ("127.0.0.1:7700"); an async context manager.
+
+    token is the caller's bearer token. Every method raises RefusedError. While the service is unavailable or does not
+    answer in time, calls are attempted again with growing pauses.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        token: str = "",
+        english: bool = False,
+        deadline: timedelta = DEADLINE,
+        patience: timedelta = PATIENCE,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        self.target = target
+        options = [("grpc.max_reconnect_backoff_ms", 1000), ("grpc.initial_reconnect_backoff_ms", 100)]
+        self.channel = (
+            grpc.aio.secure_channel(target, credentials, options)
+            if credentials
+            else grpc.aio.insecure_channel(target, options)
+        )
+        self._metadata = [("accept-language", "en" if english else "id")]
+        if token:
+            self._metadata.append(("authorization", f"Bearer {token}"))
+        self._deadline = deadline.total_seconds()
+        self._patience = patience.total_seconds()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the channel."""
+        await self.channel.close()
+
+    async def _call(self, method: Callable[..., Awaitable[_T]], request: Any, *, extra: float = 0) -> _T:
+        ends = time.monotonic() + self._patience
+        waits = pauses()
+        while True:
+            try:
+                return await method(request, timeout=self._deadline + extra, metadata=self._metadata)
+            except grpc.aio.AioRpcError as error:
+                refusal = RefusedError.of_error(error)
+                pause = max(next(waits), refusal.retry_after.total_seconds() if refusal.retry_after else 0)
+                if refusal.code not in UNKNOWN or time.monotonic() + pause > ends:
+                    raise refusal from None
+            await asyncio.sleep(pause)
+
+    async def _pages(self, method: Callable[..., Awaitable[Any]], request: Any) -> AsyncIterator[Any]:
+        """All answers of a call that answers in pages."""
+        while True:
+            answer = await self._call(method, request)
+            yield answer
+            if not answer.next_page_token:
+                return
+            request.page_token = answer.next_page_token
+
+
+def pauses() -> Iterator[float]:
+    """How many seconds to wait before each next attempt: more and more, and never the same as other clients."""
+    pause = 0.05
+    while True:
+        yield random.uniform(pause / 2, pause)  # noqa: S311 - jitter
+        pause = min(pause * 2, 2.0)

@@ -1,0 +1,152 @@
+"""The commands of an office's staff: office roster, check-in, set-quota, close-date."""
+
+from datetime import datetime
+
+import click
+
+from clients import show
+from clients.options import DAY, SESSIONS, Service, confirm, example, json_option, repeatable, service_options
+
+_session = click.Choice(list(SESSIONS))
+_staff = click.option("--staff", required=True, metavar="WHO", help="Who of the staff does it: an opaque id of yours.")
+_reason = click.option("--reason", required=True, metavar="WHY", help="Kept with the change; no personal data.")
+
+
+@click.group(epilog=example("antrian office roster kanim-bogor"))
+def office() -> None:
+    """Work at an office: who comes, who has come, how many places.
+
+    For callers with the role staff, for that office.
+    """
+
+
+@office.command(
+    epilog=example(
+        "antrian office roster kanim-bogor", "antrian office roster kanim-bogor --date 2026-11-30 --session morning"
+    )
+)
+@click.argument("office_id", metavar="OFFICE")
+@click.option("--date", "day", type=DAY, metavar="YYYY-MM-DD", help="The day.  [default: today at the office]")
+@click.option("--session", type=_session, help="Only this part of the day.")
+@service_options
+@json_option
+def roster(service: Service, office_id: str, day: datetime | None, session: str | None, as_json: bool) -> None:
+    """List who has a queue number on a day.
+
+    By session and queue number: names in clear, NIKs masked.
+    """
+    found = service.call_office(
+        lambda client: client.day_roster(office_id, day.date() if day else None, SESSIONS[session] if session else None)
+    )
+    if as_json:
+        show.json_list(found)
+    else:
+        show.roster(found)
+
+
+@office.command(
+    epilog=example(
+        "antrian office check-in kanim-bogor 2KK56MF2V6 --staff counter-1",
+        "antrian office check-in kanim-bogor 2KK56MF2V6 --present 3 --present 4 --staff counter-1",
+    )
+)
+@click.argument("office_id", metavar="OFFICE")
+@click.argument("code")
+@click.option(
+    "--present",
+    type=click.IntRange(min=1),
+    multiple=True,
+    metavar="NUMBER",
+    help="Who is here.  [default: the whole party]",
+)
+@_staff
+@service_options
+@json_option
+def check_in(service: Service, office_id: str, code: str, present: tuple[int, ...], staff: str, as_json: bool) -> None:
+    """Note who of a party has come.
+
+    By the code of its booking and its queue numbers, on the day of the appointment. Who comes later is added by another
+    call. Prints the whole party.
+    """
+    with repeatable():
+        party = service.call_office(lambda client: client.check_in(office_id, code, staff=staff, present=present))
+    if as_json:
+        show.json_list(party)
+    else:
+        show.roster(party)
+
+
+@office.command(
+    epilog=example(
+        'antrian office set-quota kanim-bogor 2026-12-01 morning 40 --staff head-1 --reason "Two counters are out"',
+    )
+)
+@click.argument("office_id", metavar="OFFICE")
+@click.argument("day", type=DAY, metavar="DATE")
+@click.argument("session", type=_session)
+@click.argument("places", type=click.IntRange(min=0), metavar="PLACES")
+@click.option("--expected", type=click.IntRange(min=0), metavar="N", help="Refuse unless it is N now.")
+@_staff
+@_reason
+@service_options
+@json_option
+def set_quota(
+    service: Service,
+    office_id: str,
+    day: datetime,
+    session: str,
+    places: int,
+    expected: int | None,
+    staff: str,
+    reason: str,
+    as_json: bool,
+) -> None:
+    """Change the places of a session.
+
+    Of a day that has not begun at the office. Refused when more places are taken.
+    """
+    with repeatable():
+        answer = service.call_office(
+            lambda client: client.set_quota(
+                office_id,
+                day.date(),
+                SESSIONS[session],
+                places,
+                staff=staff,
+                reason=reason,
+                expected_quota=expected,
+            )
+        )
+    if as_json:
+        show.json(answer)
+    else:
+        click.echo(f"{answer.quota} places, {answer.taken} of them taken; it was {answer.previous_quota}")
+
+
+@office.command(
+    epilog=example('antrian office close-date kanim-bogor 2026-12-01 --staff head-1 --reason "The office is flooded"')
+)
+@click.argument("office_id", metavar="OFFICE")
+@click.argument("day", type=DAY, metavar="DATE")
+@_staff
+@_reason
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@service_options
+@json_option
+def close_date(
+    service: Service, office_id: str, day: datetime, staff: str, reason: str, yes: bool, as_json: bool
+) -> None:
+    """Close a day, and cancel its bookings.
+
+    There is no way back, so it asks first. The people of its bookings may book again at once.
+    """
+    if not yes:
+        confirm(f"Close {office_id} on {day:%a %Y-%m-%d}, and cancel all its bookings? There is no way back.")
+    with repeatable():
+        answer = service.call_office(
+            lambda client: client.close_date(office_id, day.date(), staff=staff, reason=reason)
+        )
+    if as_json:
+        show.json(answer)
+    else:
+        click.echo(f"closed; bookings cancelled: {answer.cancelled_bookings}")

@@ -1,0 +1,81 @@
+"""The Python SDK for an office's staff: the same deadlines, retries and refusals as in booking_client."""
+
+from collections.abc import Sequence
+from datetime import date
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from antrian.v1 import office_service_pb2 as wire
+from antrian.v1.messages_pb2 import SESSION_AFTERNOON, SESSION_MORNING, SESSION_UNSPECIFIED, Session
+from antrian.v1.office_service_pb2 import CloseDateResponse, RosterEntry, SetQuotaResponse
+from antrian.v1.office_service_pb2_grpc import OfficeServiceStub
+from clients.calls import DESK_EXTRA, Client, RefusedError
+
+if TYPE_CHECKING:
+    from antrian.v1.office_service_pb2_grpc import OfficeServiceAsyncStub
+
+__all__ = ["SESSION_AFTERNOON", "SESSION_MORNING", "OfficeClient", "RefusedError", "RosterEntry"]
+
+
+class OfficeClient(Client):
+    """What an office's staff do, at an Antrian; made like any Client, with the token of a caller who is its staff.
+
+    `staff` says who does it and `reason` why: both are kept with the change.
+    """
+
+    @cached_property
+    def stub(self) -> "OfficeServiceAsyncStub":
+        """The generated stub, for calls that need no retry."""
+        return OfficeServiceStub(self.channel)
+
+    async def day_roster(
+        self, office_id: str, service_date: date | None = None, session: Session.ValueType | None = None
+    ) -> list[RosterEntry]:
+        """Who has a queue number on the day (today at the office), by session and number, of all pages."""
+        request = wire.GetDayRosterRequest(
+            office_id=office_id,
+            service_date=service_date.isoformat() if service_date else "",
+            session=session or SESSION_UNSPECIFIED,
+            page_size=500,
+        )
+        return [entry async for page in self._pages(self.stub.GetDayRoster, request) for entry in page.entries]
+
+    async def check_in(
+        self, office_id: str, code: str, *, staff: str, present: Sequence[int] = ()
+    ) -> list[RosterEntry]:
+        """Notes that these queue numbers of the code's party have come, or the whole party; all of it after that."""
+        request = wire.CheckInRequest(office_id=office_id, code=code, present_numbers=present, staff=staff)
+        return list((await self._call(self.stub.CheckIn, request)).entries)
+
+    async def set_quota(
+        self,
+        office_id: str,
+        service_date: date,
+        session: Session.ValueType,
+        quota: int,
+        *,
+        staff: str,
+        reason: str,
+        expected_quota: int | None = None,
+    ) -> SetQuotaResponse:
+        """Makes it so many places; refused unless it was expected_quota, where that is given.
+
+        QUOTA_CHANGED with the wanted quota in its metadata may mean that an attempt without an answer has done it.
+        """
+        request = wire.SetQuotaRequest(
+            office_id=office_id,
+            service_date=service_date.isoformat(),
+            session=session,
+            quota=quota,
+            expected_quota=expected_quota,
+            staff=staff,
+            reason=reason,
+        )
+        return await self._call(self.stub.SetQuota, request, extra=DESK_EXTRA)
+
+    async def close_date(self, office_id: str, service_date: date, *, staff: str, reason: str) -> CloseDateResponse:
+        """Closes the day for good and cancels its bookings; how many were, the same when repeated."""
+        request = wire.CloseDateRequest(
+            office_id=office_id, service_date=service_date.isoformat(), staff=staff, reason=reason
+        )
+        return await self._call(self.stub.CloseDate, request, extra=DESK_EXTRA)

@@ -1,0 +1,63 @@
+"""ListBookings: what is in line, then what the ledger has, a page at a time."""
+
+from datetime import datetime
+from uuid import UUID
+
+from antrian.booking import State
+from antrian.errors import invalid
+from antrian.v1 import messages_pb2
+from antrian.v1.booking_service_pb2 import ListBookingsRequest, ListBookingsResponse
+from server import resources
+from server.admission import check_account
+from server.bookings import Bookings
+from server.catalog import parse_day
+from server.paging import not_a_token, page_size, read_token, write_token
+
+_PAGE = 20
+_LARGEST_PAGE = 100
+
+
+async def list_bookings(request: ListBookingsRequest, caller: str, bookings: Bookings) -> ListBookingsResponse:
+    """One page. Raises INVALID_FIELD."""
+    check_account(request.account)
+    size = page_size(request.page_size, _PAGE, _LARGEST_PAGE)
+    state = _state(request.state)
+    day = parse_day(request.service_date) if request.service_date else None
+    if request.service_date and day is None:
+        raise invalid("service_date", "tanggal harus berbentuk TTTT-BB-HH", "must be a date, YYYY-MM-DD")
+    before = _read_token(request.page_token)
+
+    pending: list[messages_pb2.Booking] = []
+    if before is None and state in {None, State.PENDING}:
+        # Before the ledger is read, so that a booking which is decided meanwhile is in one of the two.
+        pending = [
+            b for b in await bookings.waiting(caller, request.account) if day is None or b.service_date == str(day)
+        ]
+    if state is State.PENDING:
+        return ListBookingsResponse(bookings=pending)
+    found = await bookings.recorded(caller, request.account, size + 1, state=state, service_date=day, before=before)
+    response = ListBookingsResponse()
+    decided = {str(booking.booking_id) for booking in found}
+    response.bookings.extend(booking for booking in pending if booking.booking_id not in decided)
+    response.bookings.extend(resources.recorded_booking(booking, []) for booking in found[:size])
+    if len(found) > size:
+        last = found[size - 1]
+        response.next_page_token = write_token(last.decided_at.isoformat(), str(last.booking_id))
+    return response
+
+
+def _state(value: messages_pb2.BookingState.ValueType) -> State | None:
+    if value == messages_pb2.BOOKING_STATE_UNSPECIFIED:
+        return None
+    try:
+        return State(messages_pb2.BookingState.Name(value).removeprefix("BOOKING_STATE_"))
+    except ValueError:
+        raise invalid("state", "tidak dikenal", "is no state of a booking") from None
+
+
+def _read_token(token: str) -> tuple[datetime, UUID] | None:
+    where = read_token(token, 2)
+    try:
+        return (datetime.fromisoformat(where[0]), UUID(where[1])) if where else None
+    except ValueError:
+        raise not_a_token() from None

@@ -1,0 +1,186 @@
+"""antrian.v1.OfficeService: what each rpc does. Every one needs staff of the office that it names."""
+
+import re
+from collections.abc import Iterable
+from datetime import date, timedelta
+from uuid import uuid4
+
+from antrian import booking as nouns
+from antrian import rules
+from antrian.booking import Office, Session, Slot
+from antrian.errors import AntrianError, Reason, invalid
+from antrian.identity import Keys, booking_code, code_range, mask_nik
+from antrian.lane.front import LaneFront
+from antrian.ledger.staff import ActionRow, LedgerStaff, RosterRow
+from antrian.v1 import messages_pb2
+from antrian.v1 import office_service_pb2 as wire
+from server import resources
+from server.admission import SESSIONS, check_account
+from server.auth import CALLER
+from server.catalog import Catalog, parse_day
+from server.desk import Desk
+from server.gate import Context
+from server.paging import not_a_token, page_size, read_token, write_token
+
+_PAGE = 100
+_LARGEST_PAGE = 500
+_LARGEST_QUOTA = 10_000
+_YEAR = timedelta(days=366)
+_RETRY = timedelta(seconds=1)
+_NIK = re.compile("[0-9]{16}")
+
+
+class OfficeService:
+    """Rosters, check-ins, quotas and closed days. Refusals are AntrianErrors; the gate turns them into statuses."""
+
+    def __init__(self, catalog: Catalog, front: LaneFront, ledger: LedgerStaff, keys: Keys, desk: Desk) -> None:
+        self._catalog = catalog
+        self._front = front
+        self._ledger = ledger
+        self._keys = keys
+        self._desk = desk
+
+    async def GetDayRoster(  # noqa: N802 - the rpc's name
+        self, request: wire.GetDayRosterRequest, context: Context
+    ) -> wire.GetDayRosterResponse:
+        """Who has queue numbers on a day."""
+        office = self._office(request.office_id)
+        today = self._catalog.now().astimezone(office.time_zone).date()
+        day = _day(request.service_date) if request.service_date else today
+        session = _session(request.session) if request.session else None
+        size = page_size(request.page_size, _PAGE, _LARGEST_PAGE)
+        after = _read_token(request.page_token)
+        as_of = self._catalog.now()
+        rows = await self._ledger.roster(office.office_id, day, session, after, size + 1)
+        response = wire.GetDayRosterResponse(
+            entries=self._entries(rows[:size]), service_date=day.isoformat(), as_of=resources.timestamp(as_of)
+        )
+        if len(rows) > size:
+            response.next_page_token = write_token(rows[size - 1].session, str(rows[size - 1].number))
+        return response
+
+    async def CheckIn(self, request: wire.CheckInRequest, context: Context) -> wire.CheckInResponse:  # noqa: N802
+        """Notes who of a party has come."""
+        office = self._office(request.office_id)
+        check_account(request.staff, "staff")
+        codes = code_range(request.code)
+        party = await self._ledger.check_in(
+            office.office_id, codes, request.present_numbers, CALLER.get().name, request.staff
+        )
+        # The ledger has it. If this second step is lost, the end of the day repeats it.
+        await self._front.release(party[0].booking_id, [row.applicant_key for row in party if row.present_at])
+        return wire.CheckInResponse(entries=self._entries(party))
+
+    async def SetQuota(self, request: wire.SetQuotaRequest, context: Context) -> wire.SetQuotaResponse:  # noqa: N802
+        """Changes the places of a slot."""
+        office = self._office(request.office_id)
+        day = self._service_day(office, request.service_date, begun=False)
+        if not 0 <= request.quota <= _LARGEST_QUOTA:
+            raise invalid("quota", f"harus 0 sampai {_LARGEST_QUOTA}", f"must be 0 to {_LARGEST_QUOTA}")
+        _check_why(request.staff, request.reason)
+        entry = nouns.SetQuota(
+            action_id=uuid4(),
+            caller=CALLER.get().name,
+            staff=request.staff,
+            why=request.reason,
+            slot=Slot(day, _session(request.session)),
+            quota=request.quota,
+            expected=request.expected_quota if request.HasField("expected_quota") else None,
+        )
+        done = await self._judged(office, entry)
+        if done.refused is Reason.QUOTA_BELOW_TAKEN:
+            raise AntrianError(done.refused, field="quota", taken=str(done.before["taken"]))
+        if done.refused is Reason.QUOTA_CHANGED:
+            raise AntrianError(done.refused, field="expected_quota", quota=str(done.before["quota"]))
+        if done.refused:
+            raise AntrianError(done.refused, field="service_date")
+        return wire.SetQuotaResponse(
+            previous_quota=done.before["quota"], quota=done.after["quota"], taken=done.after["taken"]
+        )
+
+    async def CloseDate(self, request: wire.CloseDateRequest, context: Context) -> wire.CloseDateResponse:  # noqa: N802
+        """Closes a day."""
+        office = self._office(request.office_id)
+        day = self._service_day(office, request.service_date, begun=True)
+        _check_why(request.staff, request.reason)
+        entry = nouns.CloseDate(
+            action_id=uuid4(), caller=CALLER.get().name, staff=request.staff, why=request.reason, service_date=day
+        )
+        done = await self._judged(office, entry)
+        if done.refused:
+            raise AntrianError(done.refused, field="service_date")
+        return wire.CloseDateResponse(cancelled_bookings=await self._ledger.closed_bookings(office.office_id, day))
+
+    async def _judged(self, office: Office, entry: nouns.SetQuota | nouns.CloseDate) -> ActionRow:
+        await self._desk.submit(office.office_id, entry)
+        done = await self._ledger.action(entry.action_id)
+        if done is None:  # the desk was lost with its Redis
+            raise AntrianError(Reason.STORE_UNAVAILABLE, retry_after=_RETRY)
+        return done
+
+    def _office(self, office_id: str) -> Office:
+        """The office, of which the caller is staff. Who may not is not told whether there is such an office."""
+        CALLER.get().check_office(office_id)
+        return self._catalog.office(office_id)
+
+    def _service_day(self, office: Office, text: str, *, begun: bool) -> date:
+        """A day that the office serves, at most a year ahead; begun: today will do. The ledger judges it again."""
+        day = _day(text)
+        if refusal := rules.refuse_day(self._catalog.policy, day):
+            raise refusal
+        today = self._catalog.now().astimezone(office.time_zone).date()
+        if day < today or (day == today and not begun):
+            raise AntrianError(Reason.DAY_BEGUN, field="service_date")
+        if day > today + _YEAR:
+            raise invalid("service_date", "paling lama setahun dari sekarang", "must be within a year from now")
+        return day
+
+    def _entries(self, rows: Iterable[RosterRow]) -> list[wire.RosterEntry]:
+        entries = []
+        for row in rows:
+            person = self._keys.unseal(row.booking_id, row.applicant_key, row.sealed)
+            entries.append(
+                wire.RosterEntry(
+                    session=resources.session(row.session),
+                    queue_number=row.number,
+                    code=booking_code(row.booking_id),
+                    full_name=person.full_name,
+                    masked_nik=mask_nik(person.nik),
+                    state=messages_pb2.BookingState.Value(f"BOOKING_STATE_{row.state}"),
+                    present=row.present_at is not None,
+                    check_in_time=resources.timestamp(row.present_at) if row.present_at else None,
+                )
+            )
+        return entries
+
+
+def _day(text: str) -> date:
+    day = parse_day(text)
+    if day is None:
+        raise invalid("service_date", "tanggal harus berbentuk TTTT-BB-HH", "must be a date, YYYY-MM-DD")
+    return day
+
+
+def _session(value: messages_pb2.Session.ValueType) -> Session:
+    session = SESSIONS.get(value)
+    if session is None:
+        raise invalid("session", "pilih sesi pagi atau siang", "must be SESSION_MORNING or SESSION_AFTERNOON")
+    return session
+
+
+def _check_why(staff: str, reason: str) -> None:
+    check_account(staff, "staff")
+    if not 1 <= len(reason.strip()) <= 200 or not reason.isprintable() or _NIK.search(reason):
+        raise invalid(
+            "reason",
+            "sebutkan alasannya, 1 sampai 200 karakter, tanpa NIK",
+            "say why: 1 to 200 printable characters, without a NIK",
+        )
+
+
+def _read_token(token: str) -> tuple[Session, int] | None:
+    where = read_token(token, 2)
+    try:
+        return (Session(where[0]), int(where[1])) if where else None
+    except ValueError:
+        raise not_a_token() from None

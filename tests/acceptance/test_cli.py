@@ -1,0 +1,152 @@
+"""The commands of who books and of an office's staff, as a person types them, against the real programs."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from antrian.stack import Stack
+from tests.acceptance.person import PUSAT, Crowd
+
+BY = ["--staff", "head-1", "--reason", "Two counters are out"]
+Antrian = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def antrian(stack: Stack) -> Antrian:
+    """Runs a command against the stack; its words for people are English."""
+
+    def run(*words: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "clients.cli", *map(str, words), "--folder", stack.folder],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def told(done: subprocess.CompletedProcess[str]) -> Any:
+    """What a command that went well printed as JSON."""
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def refused(done: subprocess.CompletedProcess[str], reason: str) -> bool:
+    return done.returncode == 1 and done.stderr.startswith(f"Error: {reason}: ") and not done.stdout
+
+
+def book(antrian: Antrian, crowd: Crowd, account: str, *, day: int, people: int = 1, session: str = "morning") -> Any:
+    """A party's booking once it is decided."""
+    persons = [f"--person={person.nik}:{person.full_name}" for person in crowd.people(people)]
+    wanted = ["--office", PUSAT, "--date", crowd.dates[day], "--session", session, "--at", "-6.1862,106.8296"]
+    return told(antrian("book", *wanted, "--account", account, *persons, "--json"))
+
+
+def test_a_booking_is_listed_cancelled_and_listed_as_cancelled(antrian: Antrian, crowd: Crowd) -> None:
+    first, second = (book(antrian, crowd, "ani", day=0, people=people)["booking_id"] for people in (2, 1))
+    listed = told(antrian("bookings", "--account", "ani", "--json"))
+    assert [(b["booking_id"], b["state"]) for b in listed] == [
+        (second, "BOOKING_STATE_CONFIRMED"),
+        (first, "BOOKING_STATE_CONFIRMED"),
+    ]
+
+    assert refused(antrian("cancel", first, "--account", "budi"), "BOOKING_NOT_FOUND")
+    cancelled = told(antrian("cancel", first, "--account", "ani", "--json"))
+    assert (cancelled["booking_id"], cancelled["state"]) == (first, "BOOKING_STATE_CANCELLED")
+    assert told(antrian("cancel", first, "--account", "ani", "--json"))["end_time"] == cancelled["end_time"]
+
+    def of(*words: object) -> list[str]:
+        return [b["booking_id"] for b in told(antrian("bookings", "--account", "ani", *words, "--json"))]
+
+    assert of("--state", "confirmed") == [second]
+    assert of("--state", "cancelled") == [first]
+    assert set(of("--date", crowd.dates[0])) == {first, second}
+    assert of("--date", crowd.dates[1]) == []
+    table = antrian("bookings", "--account", "ani").stdout.splitlines()
+    assert [line.split()[1] for line in table if first in line] == ["CANCELLED"]
+    assert antrian("bookings", "--account", "nobody").stdout == "no bookings\n"
+
+
+def test_the_roster_has_who_comes_by_queue_number_with_masked_niks(antrian: Antrian, crowd: Crowd) -> None:
+    party = book(antrian, crowd, "citra", day=1, people=2)
+    gone = book(antrian, crowd, "citra", day=1)
+    told(antrian("cancel", gone["booking_id"], "--account", "citra", "--json"))
+    listed = told(antrian("office", "roster", PUSAT, "--date", crowd.dates[1], "--session", "morning", "--json"))
+    assert [entry["queue_number"] for entry in listed] == party["queue_numbers"]
+    for entry in listed:
+        assert (entry["code"], entry["full_name"], entry["present"]) == (party["code"], "Siti Rahma", False)
+        assert not entry["masked_nik"].isdigit()
+    table = antrian("office", "roster", PUSAT, "--date", crowd.dates[1]).stdout
+    assert table.count(party["code"]) == 2
+    empty = antrian("office", "roster", PUSAT, "--date", crowd.dates[1], "--session", "afternoon")
+    assert empty.stdout == "nobody has a queue number\n"
+    early = antrian("office", "check-in", PUSAT, party["code"], "--staff", "counter-1")
+    assert refused(early, "NOT_TODAY")
+
+
+def test_a_quota_is_changed_but_never_below_what_is_taken(antrian: Antrian, crowd: Crowd) -> None:
+    book(antrian, crowd, "dewi", day=2, people=3, session="afternoon")
+    slot = [PUSAT, crowd.dates[2], "afternoon"]
+    changed = told(antrian("office", "set-quota", *slot, 5, *BY, "--json"))
+    assert (changed["quota"], changed["taken"]) == (5, 3)
+    assert refused(antrian("office", "set-quota", *slot, 2, *BY), "QUOTA_BELOW_TAKEN")
+    assert refused(antrian("office", "set-quota", *slot, 6, "--expected", 4, *BY), "QUOTA_CHANGED")
+    again = antrian("office", "set-quota", *slot, 6, "--expected", 5, *BY)
+    assert again.stdout == "6 places, 3 of them taken; it was 5\n"
+    slots = told(antrian("quota", PUSAT, "--json"))["slots"]
+    [left] = [
+        (slot["quota"], slot["left"])
+        for slot in slots
+        if (slot["service_date"], slot["session"]) == (str(crowd.dates[2]), "SESSION_AFTERNOON")
+    ]
+    assert left == (6, 3)
+
+
+def test_a_day_is_closed_only_when_sure_and_its_bookings_are_cancelled(antrian: Antrian, crowd: Crowd) -> None:
+    booked = book(antrian, crowd, "eka", day=3)["booking_id"]
+    close = ["office", "close-date", PUSAT, crowd.dates[3], *BY]
+    assert antrian(*close).returncode == 2
+    assert told(antrian("status", booked, "--account", "eka", "--json"))["state"] == "BOOKING_STATE_CONFIRMED"
+    assert told(antrian(*close, "--yes", "--json"))["cancelled_bookings"] == 1
+    assert antrian(*close, "--yes").stdout == "closed; bookings cancelled: 1\n"
+    assert antrian("status", booked, "--account", "eka").stdout.startswith("CANCELLED: DAY_CLOSED\n")
+    person = crowd.person()
+    wanted = ["--office", PUSAT, "--date", crowd.dates[3], "--session", "morning", "--at", "-6.1862,106.8296"]
+    late = antrian("book", *wanted, "--account", "eka", "--person", f"{person.nik}:{person.full_name}")
+    assert refused(late, "DAY_CLOSED")
+
+
+def test_on_the_day_those_who_come_are_checked_in_and_all_promises_hold(
+    antrian: Antrian, crowd: Crowd, stack: Stack
+) -> None:
+    """The last of this file: it moves the clock to the last day of the offered week."""
+    party = book(antrian, crowd, "fitri", day=-1, people=2)
+    first, second = party["queue_numbers"]
+    stack.set_clock(
+        datetime.combine(crowd.dates[-1], datetime.min.time(), ZoneInfo("Asia/Jakarta")) + timedelta(hours=9)
+    )
+    check_in = ["office", "check-in", PUSAT, party["code"], "--staff", "counter-1", "--json"]
+    ends = time.monotonic() + 20
+    while refused(came := antrian(*check_in, "--present", first), "NOT_TODAY"):
+        assert time.monotonic() < ends, "the servers' clock did not follow"
+    assert [entry["present"] for entry in told(came)] == [True, False]
+    assert [entry["present"] for entry in told(antrian(*check_in, "--present", second))] == [True, True]
+    today = told(antrian("office", "roster", PUSAT, "--json"))
+    assert [(entry["queue_number"], entry["state"]) for entry in today] == [
+        (first, "BOOKING_STATE_ATTENDED"),
+        (second, "BOOKING_STATE_ATTENDED"),
+    ]
+    attended = antrian("cancel", party["booking_id"], "--account", "fitri")
+    assert refused(attended, "NOT_CANCELLABLE")
+    verified = antrian("verify")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert verified.stdout.endswith("all promises hold\n")

@@ -1,0 +1,201 @@
+"""The desk: cancels, quotas and closures through decide.lua, the ledger, settle_desk.lua, and their repeats."""
+
+import uuid
+from datetime import date, timedelta
+
+import psycopg
+import pytest
+
+from antrian.booking import Cancel, CloseDate, OutcomeReason, SetQuota, Slot, State
+from antrian.errors import AntrianError, Reason
+from antrian.lane.drainer import DeskBatch, Fenced, Stock
+from antrian.lane.front import DESK_BOUND, Joined
+from antrian.ledger.fence import LedgerFenced, LedgerGap
+from antrian.ledger.staff import ActionRow
+from tests.support.world import MONDAY, OPENS, PUSAT, TUESDAY, World
+
+
+def quota(places: int, slot: Slot = MONDAY, expected: int | None = None) -> SetQuota:
+    return SetQuota(uuid.uuid4(), "desk", "rina", "mesin rusak", slot, places, expected)
+
+
+def closing(day: date = MONDAY.service_date) -> CloseDate:
+    return CloseDate(uuid.uuid4(), "desk", "rina", "banjir", day)
+
+
+async def judged(world: World, entry: SetQuota | CloseDate) -> ActionRow:
+    await world.ask(entry)
+    done = await world.staff.action(entry.action_id)
+    assert done
+    return done
+
+
+async def confirmed(world: World, count: int, party: int = 1) -> None:
+    for n in range(1, count + 1):
+        await world.join(world.request(n, range(n * 10, n * 10 + party)))
+    world.turn()
+
+
+async def test_a_cancel_gives_places_back_once_and_retires_the_numbers(world: World) -> None:
+    await confirmed(world, 2, party=3)
+    request = world.request(1, [10, 11, 12])
+    assert world.left() == 0
+    await world.front.ask_desk(PUSAT, Cancel(request.booking_id))
+    await world.ask(Cancel(request.booking_id))
+    assert world.left() == 3
+    assert (await world.recorded(request)).state is State.CANCELLED
+    await world.ticket(world.request(5, [10, 50], account="again"))
+    world.turn()
+    assert (await world.recorded(world.request(5, [10, 50], account="again"))).first_number == 7
+    assert world.verify() == []
+
+
+async def test_only_what_is_confirmed_is_cancelled_and_only_before_its_day(world: World) -> None:
+    await confirmed(world, 1)
+    request = world.request(1, [10])
+    world.set_clock(OPENS + timedelta(days=2, hours=9, minutes=59))
+    await world.ask(Cancel(world.request(99).booking_id))
+    assert world.left() == 5
+    world.set_clock(OPENS + timedelta(days=2, hours=10))
+    await world.ask(Cancel(request.booking_id))
+    assert ((await world.recorded(request)).state, world.left()) == (State.CONFIRMED, 5)
+    assert world.verify() == []
+
+
+async def test_the_desk_comes_before_the_line_and_after_what_was_decided(world: World) -> None:
+    await confirmed(world, 6)
+    await world.ticket(world.request(7, [70]))
+    first = world.request(1, [10])
+    lease = world.take()
+    assert [d.reason for d in world.decide(lease)] == [OutcomeReason.SLOT_FULL]
+    await world.front.ask_desk(PUSAT, Cancel(first.booking_id))
+    await world.ticket(world.request(8, [80]))
+    world.redis.delete(f"lease:{{{PUSAT}}}")
+    assert [world.turn(), world.turn(), world.turn()] == [1, 0, 1]
+    assert (await world.recorded(world.request(8, [80]))).state is State.CONFIRMED
+    assert world.verify() == []
+
+
+async def test_a_drainer_that_dies_after_recording_the_desk_is_repeated_without_effect(world: World) -> None:
+    await confirmed(world, 3)
+    await world.front.ask_desk(PUSAT, Cancel(world.request(1, [10]).booking_id))
+    lease = world.take()
+    batch = world.line.decide(lease, 256)
+    assert isinstance(batch, DeskBatch)
+    world.recorder.record_desk(PUSAT, lease.token, batch)
+    await world.front.ask_desk(PUSAT, Cancel(world.request(2, [20]).booking_id))
+    world.redis.delete(f"lease:{{{PUSAT}}}")
+    second = world.take()
+    again = world.line.decide(second, 256)
+    assert again == batch, "a batch stays as it was handed out"
+    said = world.recorder.record_desk(PUSAT, second.token, batch)
+    stock = [
+        Stock(row.slot, row.quota, row.quota - row.taken, row.last_number + 1, OPENS, row.closed) for row in said.slots
+    ]
+    world.line.settle_desk(second, batch, stock, said.freed)
+    assert world.left() == 4
+    before = world.dump()
+    world.line.settle_desk(second, batch, stock, said.freed)
+    assert world.dump() == before
+    world.turn()
+    assert world.left() == 5
+    assert world.verify() == []
+
+
+async def test_a_late_drainer_of_the_desk_is_fenced_off_by_redis_and_by_the_ledger(world: World) -> None:
+    await confirmed(world, 1)
+    await world.front.ask_desk(PUSAT, Cancel(world.request(1, [10]).booking_id))
+    zombie = world.take()
+    batch = world.line.decide(zombie, 256)
+    assert isinstance(batch, DeskBatch)
+    world.redis.delete(f"lease:{{{PUSAT}}}")
+    world.turn()
+    with pytest.raises(Fenced):
+        world.line.settle_desk(zombie, batch, [], [])
+    with pytest.raises(LedgerFenced):
+        world.recorder.record_desk(PUSAT, zombie.token, batch)
+    assert world.verify() == []
+
+
+async def test_a_desk_that_went_back_in_time_is_a_gap(world: World) -> None:
+    with pytest.raises(LedgerGap):
+        world.recorder.record_desk(PUSAT, 2**40, DeskBatch(5, [closing()]))
+    assert world.sql("select count(*) from staff_action") == [(0,)]
+
+
+async def test_a_quota_goes_up_and_down_but_not_below_what_is_taken(world: World) -> None:
+    await confirmed(world, 5)
+    up = await judged(world, quota(8))
+    assert (up.before, up.after, up.refused) == ({"quota": 6, "taken": 5}, {"quota": 8, "taken": 5}, None)
+    assert world.left() == 3
+    below = await judged(world, quota(4))
+    assert (below.refused, below.before["taken"], world.left()) == (Reason.QUOTA_BELOW_TAKEN, 5, 3)
+    assert (await judged(world, quota(9, expected=7))).refused is Reason.QUOTA_CHANGED
+    assert (await judged(world, quota(5, expected=8))).refused is None
+    assert (await judged(world, quota(5, expected=8))).refused is None, "a repeat of what came true"
+    await world.ticket(world.request(9, [90]))
+    world.turn()
+    assert (await world.recorded(world.request(9, [90]))).reason is OutcomeReason.SLOT_FULL
+    assert world.verify() == []
+
+
+async def test_a_quota_of_a_day_without_slots_yet_is_there_when_its_week_comes(world: World) -> None:
+    later = Slot(date(2026, 12, 22), MONDAY.session)
+    assert (await judged(world, quota(3, later))).refused is None
+    world.set_clock(OPENS + timedelta(days=15))
+    world.turn()
+    assert world.left(later) == 3
+
+
+async def test_a_quota_of_a_day_that_has_begun_is_refused(world: World) -> None:
+    world.set_clock(OPENS + timedelta(days=3))
+    assert (await judged(world, quota(9))).refused is Reason.DAY_BEGUN
+
+
+async def test_a_closed_day_cancels_frees_and_takes_nobody(world: World) -> None:
+    await confirmed(world, 2, party=2)
+    await world.ticket(world.request(3, [30]))
+    entry = closing()
+    await world.ask(entry)
+    world.turn()
+    for n in (1, 2):
+        booking = await world.recorded(world.request(n, [n * 10, n * 10 + 1]))
+        assert (booking.state, booking.reason) == (State.CANCELLED, OutcomeReason.DAY_CLOSED)
+    waiting = await world.recorded(world.request(3, [30]))
+    assert (waiting.state, waiting.reason) == (State.REJECTED, OutcomeReason.DAY_CLOSED)
+    assert (await world.refusal(world.request(4))).reason == Reason.DAY_CLOSED
+    assert isinstance(await world.join(world.request(5, [10, 11], slot=TUESDAY)), Joined)
+    assert await world.staff.closed_bookings(PUSAT, MONDAY.service_date) == 2
+    assert (await judged(world, quota(9))).refused is Reason.DAY_CLOSED
+    assert (await judged(world, closing())).refused is None, "a repeat"
+    world.turn()
+    assert world.verify() == []
+
+
+async def test_a_desk_has_a_bound_and_a_closed_lane_takes_nothing(world: World) -> None:
+    entry = Cancel(uuid.uuid4())
+    for _ in range(DESK_BOUND):
+        await world.front.ask_desk(PUSAT, entry)
+    with pytest.raises(AntrianError, match="LANE_FULL"):
+        await world.front.ask_desk(PUSAT, entry)
+    world.line.shut(world.take())
+    with pytest.raises(AntrianError, match="LANE_CLOSED"):
+        await world.front.ask_desk(PUSAT, entry)
+
+
+async def test_staff_actions_are_for_good(world: World) -> None:
+    await judged(world, quota(7))
+    for statement in ("update staff_action set why = ''", "delete from staff_action"):
+        with pytest.raises(psycopg.IntegrityError):
+            world.sql(statement)
+    assert world.sql("select kind, caller, staff, why, refused from staff_action") == [
+        ("SET_QUOTA", "desk", "rina", "mesin rusak", None)
+    ]
+
+
+async def test_the_sweep_finds_a_desk_that_nobody_serves(world: World) -> None:
+    mark = world.take().stocked
+    world.redis.delete(f"lease:{{{PUSAT}}}")
+    await world.front.ask_desk(PUSAT, closing())
+    world.redis.delete("ready")
+    assert world.line.sweep([PUSAT], mark) == 1

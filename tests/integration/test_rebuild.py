@@ -1,0 +1,128 @@
+"""A rebuild: what the ledger knows is in Redis again, what Redis still had is finished, and nobody from before writes."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from antrian.booking import Cancel, CloseDate, State
+from antrian.errors import AntrianError, Reason
+from antrian.lane.drainer import Fenced
+from antrian.lane.front import Joined, Known
+from antrian.ledger.fence import LedgerFenced
+from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
+
+
+async def lived(world: World) -> None:
+    """Bookings, a rejected one, a cancelled one."""
+    for n in range(1, 5):
+        await world.join(world.request(n, [n * 2, n * 2 + 1]))
+    await world.join(world.request(9, [90], office_id=BOGOR, slot=TUESDAY))
+    world.turn()
+    world.turn(BOGOR)
+    await world.ask(Cancel(world.request(2, [4, 5]).booking_id))
+
+
+async def test_an_emptied_redis_has_everything_again(world: World) -> None:
+    await lived(world)
+    left = world.left()
+    world.redis.flushdb()
+    done = world.rebuild()
+    assert (done.offices, done.finished, done.lost, done.bookings) == (2, 0, 0, 5)
+    assert world.left() == left == 2
+    assert await world.join(world.request(1, [2, 3])) == Known()
+    assert await world.join(world.request(4, [8, 9])) == Known()
+    assert (await world.refusal(world.request(1, [2]))).reason == Reason.REQUEST_ID_REUSED
+    again = await world.refusal(world.request(20, [3], office_id=BOGOR, account="account-1"))
+    assert (again.reason, again.detail) == (Reason.ALREADY_BOOKED, world.request(1, [2, 3]).booking_id.bytes)
+    assert (await world.refusal(world.request(20, [50, 51, 52, 53], account="account-1"))).reason == "ACCOUNT_LIMIT"
+    request = world.request(21, [4])
+    assert await world.ticket(request) > 4, "beyond all that was ever issued"
+    world.turn()
+    assert (await world.recorded(request)).first_number == 7
+    assert world.verify() == []
+
+
+async def test_no_lane_opens_on_a_redis_that_lost_what_the_ledger_knows(world: World) -> None:
+    await world.join(world.request(1))
+    world.turn()
+    world.redis.flushdb()
+    world.set_clock(OPENS + timedelta(minutes=2))
+    world.turn(BOGOR)  # it never had a ticket, and yet does not know who is booked or barred
+    for office_id in (PUSAT, BOGOR):
+        world.line.sweep([PUSAT, BOGOR], "")
+        assert (await world.refusal(world.request(2, office_id=office_id))).reason == Reason.LANE_CLOSED
+    world.rebuild()
+    assert isinstance(await world.join(world.request(2, office_id=BOGOR)), Joined)
+
+
+async def test_bars_come_back(world: World) -> None:
+    await world.join(world.request(1))
+    world.turn()
+    world.set_clock(OPENS + timedelta(days=7))
+    world.turn()
+    world.nightly()
+    world.redis.flushdb()
+    assert world.rebuild().bars == 1
+    slot = replace(MONDAY, service_date=MONDAY.service_date + timedelta(days=7))
+    refused = await world.refusal(world.request(2, [1], slot=slot))
+    assert (refused.reason, refused.detail) == (Reason.BARRED, b"2026-12-30")
+
+
+async def test_what_survives_is_finished_first(world: World) -> None:
+    await lived(world)
+    waiting, undecided = world.request(30, [60]), world.request(31, [61])
+    await world.ticket(waiting)
+    world.decide(world.take())
+    await world.ticket(undecided)
+    entry = CloseDate(waiting.booking_id, "desk", "rina", "banjir", TUESDAY.service_date)
+    await world.front.ask_desk(PUSAT, entry)
+    done = world.rebuild()
+    assert (done.finished, done.lost) == (2, 0)
+    assert [(await world.recorded(r)).state for r in (waiting, undecided)] == [State.CONFIRMED, State.CONFIRMED]
+    assert await world.staff.action(entry.action_id)
+    assert (await world.refusal(world.request(40, slot=TUESDAY))).reason == Reason.DAY_CLOSED
+    assert world.verify() == []
+
+
+async def test_a_lane_that_does_not_fit_the_ledger_is_emptied_and_its_people_are_free(world: World) -> None:
+    await lived(world)
+    ghost = world.request(50, [70])
+    await world.ticket(ghost)
+    world.redis.hset(f"lane:{{{PUSAT}}}", mapping={"ticket": 9, "settled": 8})
+    world.redis.xtrim(f"line:{{{PUSAT}}}", maxlen=0)
+    world.turn()
+    assert (await world.refusal(world.request(51))).reason == Reason.LANE_CLOSED
+    world.rebuild()
+    assert isinstance(await world.join(ghost), Joined), "asking again with the same request_id is safe"
+    world.turn()
+    assert world.verify() == []
+
+
+async def test_a_drainer_from_before_the_rebuild_writes_nothing(world: World) -> None:
+    await world.ticket(world.request(1))
+    zombie = world.take()
+    decisions = world.decide(zombie)
+    world.redis.flushdb()
+    world.rebuild()
+    before = world.dump(), world.sql("select * from booking")
+    with pytest.raises(Fenced):
+        world.line.decide(zombie, 256)
+    with pytest.raises(Fenced):
+        world.line.settle(zombie, "K")
+    with pytest.raises(LedgerFenced):
+        world.recorder.record(PUSAT, zombie.token, decisions)
+    assert (world.dump(), world.sql("select * from booking")) == before
+    assert isinstance(await world.join(world.request(1)), Joined)
+
+
+async def test_a_rebuild_may_be_repeated_and_nothing_is_asked_of_a_closed_lane(world: World) -> None:
+    await lived(world)
+    world.rebuild()
+    first = world.left(), await world.front.owned(world.request(1).owner)
+    world.rebuild()
+    assert (world.left(), await world.front.owned(world.request(1).owner)) == first
+    world.line.shut(world.take())
+    with pytest.raises(AntrianError, match="LANE_CLOSED"):
+        await world.front.ask_desk(PUSAT, Cancel(world.request(1).booking_id))
+    assert world.line.take(PUSAT) is None, "a closed lane waits for its rebuild"

@@ -1,0 +1,120 @@
+"""`antrian reset` on folders with real stores: everything goes but the secrets, and never while somebody runs."""
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from antrian.child import FolderInUseError
+from antrian.embedded import EmbeddedStores
+from tests.integration.test_embedded import a_parent, kept, put
+
+COMMAND = [sys.executable, "-m", "clients.cli", "reset", "--folder"]
+
+
+def reset(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, folder, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+
+
+@contextmanager
+def asked_at_a_terminal(folder: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The command with a terminal as its input, and that terminal's other end."""
+    ours, theirs = pty.openpty()
+    try:
+        with subprocess.Popen(
+            [*COMMAND, folder], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as command:
+            yield command, ours
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """One on which an Antrian has run and left something in both stores."""
+    folder = tmp_path / ".antrian"
+    with EmbeddedStores(folder) as stores:
+        put(stores.redis_url, stores.database_url, "one")
+    (folder / "secrets.json").write_text("{}")
+    (folder / "run.json").write_text("{}")
+    (folder / "notes.txt").write_text("mine")
+    return folder
+
+
+def test_it_empties_the_stores_and_keeps_the_secrets_and_what_is_not_antrians(folder: Path) -> None:
+    done = reset(folder, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"removed from {folder}: redis/, postgres/, log/, run.json\n"
+    assert {file.name for file in folder.iterdir()} == {"secrets.json", "notes.txt", "lock", "children.lock"}
+    with EmbeddedStores(folder) as stores:
+        with redis.Redis.from_url(stores.redis_url) as line:
+            assert line.dbsize() == 0
+        with psycopg.connect(stores.database_url) as book:
+            assert book.execute("select to_regclass('kept')").fetchone() == (None,)
+        put(stores.redis_url, stores.database_url, "two")
+        assert kept(stores) == (b"two", "two")
+
+
+def test_it_is_safe_to_repeat(folder: Path) -> None:
+    assert reset(folder, "--yes").returncode == 0
+    again = reset(folder, "--yes")
+    assert (again.returncode, again.stdout) == (0, "nothing to remove\n")
+
+
+def test_it_refuses_while_an_antrian_runs_and_says_what_to_do(folder: Path) -> None:
+    with a_parent(folder) as (_, redis_url, _, _):
+        refused = reset(folder, "--yes")
+        assert refused.returncode == 1
+        assert f"another Antrian runs on {folder}; stop it" in refused.stderr
+        with redis.Redis.from_url(redis_url) as line:
+            assert line.get("value") == b"one"
+    with EmbeddedStores(folder) as stores:
+        assert kept(stores) == (b"one", "one")
+
+
+def test_it_waits_for_what_a_killed_antrian_left(folder: Path) -> None:
+    with a_parent(folder) as (parent, _, _, _):
+        parent.kill()
+        assert reset(folder, "--yes").returncode == 0
+    assert not (folder / "postgres").exists()
+
+
+def test_without_a_terminal_it_does_nothing_unless_told_not_to_ask(folder: Path) -> None:
+    refused = reset(folder)
+    assert refused.returncode == 2
+    assert "--yes" in refused.stderr
+    assert (folder / "redis").is_dir()
+    assert (folder / "postgres").is_dir()
+
+
+@pytest.mark.parametrize(("answer", "exit_code"), [("y", 0), ("n", 1), ("", 1)])
+def test_at_a_terminal_it_asks_first(folder: Path, answer: str, exit_code: int) -> None:
+    with asked_at_a_terminal(folder) as (command, terminal):
+        os.write(terminal, f"{answer}\n".encode())
+        _, told = command.communicate(timeout=30)
+    assert f"Remove all bookings, stores and logs below {folder}?" in told
+    assert command.returncode == exit_code
+    assert (folder / "postgres").is_dir() == (answer != "y")
+
+
+def test_while_it_asks_nobody_can_start_on_the_folder(folder: Path) -> None:
+    with asked_at_a_terminal(folder) as (command, terminal):
+        told = command.stderr
+        assert told
+        assert "?" in iter(lambda: told.read(1), "")
+        with pytest.raises(FolderInUseError):
+            EmbeddedStores(folder).start()
+        os.write(terminal, b"n\n")
+        command.communicate(timeout=30)
+    with EmbeddedStores(folder) as stores:
+        assert kept(stores) == (b"one", "one")

@@ -1,0 +1,146 @@
+"""What the commands around a booking and of an office's staff ask a service, and what they print of its answer."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import pytest
+from click.testing import CliRunner
+from google.protobuf.message import Message
+
+from antrian.v1 import booking_service_pb2, office_service_pb2
+from antrian.v1.booking_service_pb2 import (
+    CancelBookingRequest,
+    CancelBookingResponse,
+    ListBookingsRequest,
+    ListBookingsResponse,
+)
+from antrian.v1.messages_pb2 import (
+    BOOKING_STATE_CANCELLED,
+    BOOKING_STATE_NO_SHOW,
+    SESSION_AFTERNOON,
+    SESSION_MORNING,
+    Booking,
+)
+from antrian.v1.office_service_pb2 import (
+    CheckInRequest,
+    CheckInResponse,
+    CloseDateRequest,
+    CloseDateResponse,
+    GetDayRosterRequest,
+    GetDayRosterResponse,
+    RosterEntry,
+    SetQuotaRequest,
+    SetQuotaResponse,
+)
+from clients.cli import main
+
+DAY = "2026-12-01"
+BOOKING = Booking(
+    booking_id="b1", state=BOOKING_STATE_CANCELLED, office_id="o", service_date=DAY, session=SESSION_MORNING
+)
+ENTRY = RosterEntry(session=SESSION_MORNING, queue_number=3, code="C0DE", full_name="Ani", masked_nik="*0001")
+BY = ["--staff", "head-1", "--reason", "flood"]
+WHY = {"staff": "head-1", "reason": "flood"}
+SLOT = {"office_id": "o", "service_date": DAY}
+
+
+class Service:
+    """A server that gives `answer` to every call; `asked` is the last request."""
+
+    def __init__(self) -> None:
+        self.answer: Message = Booking()
+        self.asked: Message | None = None
+        self.server = grpc.server(ThreadPoolExecutor(1))
+        for module, name in ((booking_service_pb2, "BookingService"), (office_service_pb2, "OfficeService")):
+            service = module.DESCRIPTOR.services_by_name[name]
+            handlers: dict[str, Any] = {
+                method.name: grpc.unary_unary_rpc_method_handler(self._serve(method.name, module))
+                for method in service.methods
+            }
+            self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
+        self.target = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
+        self.server.start()
+
+    def _serve(self, rpc: str, module: Any) -> Any:
+        def serve(data: bytes, _: grpc.ServicerContext) -> bytes:
+            self.asked = getattr(module, f"{rpc}Request").FromString(data)
+            return self.answer.SerializeToString()
+
+        return serve
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    made = Service()
+    yield made
+    made.server.stop(None).wait()
+
+
+@pytest.mark.parametrize(
+    ("words", "asked", "answer", "printed", "as_json"),
+    [
+        (
+            ["bookings", "--account", "ani", "--state", "no-show", "--date", DAY],
+            ListBookingsRequest(account="ani", state=BOOKING_STATE_NO_SHOW, service_date=DAY, page_size=100),
+            ListBookingsResponse(bookings=[BOOKING]),
+            "b1 CANCELLED o Tue 2026-12-01 morning",
+            {"booking_id": "b1"},
+        ),
+        (
+            ["cancel", "b1", "--account", "ani"],
+            CancelBookingRequest(booking_id="b1", account="ani"),
+            CancelBookingResponse(booking=BOOKING),
+            "CANCELLED office o when Tue 2026-12-01 morning",
+            {"booking_id": "b1"},
+        ),
+        (
+            ["office", "roster", "o", "--date", DAY, "--session", "afternoon"],
+            GetDayRosterRequest(**SLOT, session=SESSION_AFTERNOON, page_size=500),
+            GetDayRosterResponse(entries=[ENTRY]),
+            "morning 3 C0DE Ani *0001",
+            {"queue_number": 3},
+        ),
+        (
+            ["office", "check-in", "o", "C0DE", "--present", "3", "--present", "4", "--staff", "counter-1"],
+            CheckInRequest(office_id="o", code="C0DE", present_numbers=[3, 4], staff="counter-1"),
+            CheckInResponse(entries=[ENTRY]),
+            "morning 3 C0DE Ani *0001",
+            {"queue_number": 3},
+        ),
+        (
+            ["office", "set-quota", "o", DAY, "morning", "40", "--expected", "60", *BY],
+            SetQuotaRequest(**SLOT, **WHY, session=SESSION_MORNING, quota=40, expected_quota=60),
+            SetQuotaResponse(previous_quota=60, quota=40, taken=7),
+            "40 places, 7 of them taken; it was 60",
+            {"previous_quota": 60},
+        ),
+        (
+            ["office", "close-date", "o", DAY, "--yes", *BY],
+            CloseDateRequest(**SLOT, **WHY),
+            CloseDateResponse(cancelled_bookings=9),
+            "closed; bookings cancelled: 9",
+            {"cancelled_bookings": 9},
+        ),
+    ],
+    ids=["bookings", "cancel", "roster", "check-in", "set-quota", "close-date"],
+)
+def test_a_command_asks_what_was_typed_and_prints_the_answer(
+    service: Service, words: list[str], asked: Message, answer: Message, printed: str, as_json: dict[str, Any]
+) -> None:
+    service.answer = answer
+    result = CliRunner().invoke(main, [*words, "--target", service.target], catch_exceptions=False)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert service.asked == asked
+    assert printed in " ".join(result.stdout.split())
+    told = json.loads(CliRunner().invoke(main, [*words, "--target", service.target, "--json"]).stdout)
+    [found] = told if isinstance(told, list) else [told]
+    assert found.items() >= as_json.items()
+
+
+def test_close_date_asks_nothing_of_the_service_before_the_person_is_sure(service: Service) -> None:
+    service.asked = None
+    result = CliRunner().invoke(main, ["office", "close-date", "o", DAY, *BY, "--target", service.target], input="y\n")
+    assert (result.exit_code, service.asked) == (2, None)

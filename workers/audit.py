@@ -1,0 +1,59 @@
+"""The running audit: holds the promises against the live stores, again and again, and says so when one is broken."""
+
+import logging
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import psycopg
+from psycopg_pool import PoolTimeout
+from redis import Redis
+from redis.exceptions import RedisError
+
+from antrian.settings import Settings
+from antrian.verify import verify
+
+_KEY = "audit"
+_log = logging.getLogger(__name__)
+
+
+class Audit:
+    """Audits every audit_seconds. Of several supervisors one does it at a time; show gets breaches by promise."""
+
+    def __init__(self, settings: Settings, show: Callable[[Mapping[str, int]], None]) -> None:
+        self._settings = settings
+        self._show = show
+        self._clean = False
+
+    def run(self, stop: threading.Event) -> None:
+        """Returns when stop is set, or at once when audit_seconds is 0. Not at once at first: lanes are opening."""
+        period = self._settings.audit_seconds
+        while period and not stop.wait(period * random.uniform(0.9, 1.1)):  # noqa: S311 - jitter
+            try:
+                self.once()
+            except (RedisError, psycopg.Error, PoolTimeout, OSError) as problem:
+                _log.warning("audit: a store failed, trying again in %g s: %s", period, problem)
+            except Exception:  # a fault of one audit must not end those to come
+                _log.exception("audit failed")
+
+    def once(self) -> None:
+        """One audit, unless another supervisor did it in this period. Raises what verify raises."""
+        if not self._my_turn():
+            self._show({})
+            return
+        breaches: Counter[str] = Counter()
+        for check in verify(self._settings):
+            breaches[check.promise] += check.breaches
+            if check.breaches:
+                _log.error("breach of %s: %s: %d of %d", check.promise, check.what, check.breaches, check.examined)
+        self._show(breaches)
+        if not self._clean and not breaches.total():
+            _log.info("audit: all promises hold")
+        self._clean = not breaches.total()
+
+    def _my_turn(self) -> bool:
+        # Shorter than the shortest pause, so that who audited may be the next again.
+        hold = max(1, int(self._settings.audit_seconds * 800))
+        with Redis.from_url(self._settings.redis_url, socket_timeout=5) as redis:
+            return bool(redis.set(_KEY, "1", nx=True, px=hold))

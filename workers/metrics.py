@@ -1,0 +1,128 @@
+"""What workers count, over all processes of a supervisor; docs/metrics.md explains each.
+
+Each worker process counts into files of a folder that the supervisor made, under its own name: who takes a dead one's
+place takes its name too and counts on. The supervisor serves the sums, and looks at the lanes when it is asked.
+"""
+
+import collections
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from datetime import timedelta
+from multiprocessing import current_process
+
+import psycopg
+from prometheus_client import CollectorRegistry, Counter, Histogram, values
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from redis.exceptions import RedisError
+
+from antrian.booking import Cancel, CloseDate, Decision, DeskEntry, OutcomeReason, SetQuota, State
+from antrian.lane.drainer import LaneDrainer
+from antrian.ledger import sql
+from antrian.process import metrics_served
+from antrian.settings import Settings
+
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+if _FOLDER in os.environ:
+    values.ValueClass = values.MultiProcessValue(lambda: current_process().name)
+
+TURN_TICKETS = Histogram(
+    "antrian_turn_tickets", "Tickets that a turn decided.", buckets=(0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
+)
+TURN_SECONDS = Histogram(
+    "antrian_turn_seconds",
+    "How long a turn took: decide, record, settle.",
+    buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5),
+)
+LEASES_LOST = Counter("antrian_leases_lost", "Turns that a newer drainer of the lane had overtaken.")
+STORE_FAILURES = Counter("antrian_store_failures", "Times that Redis or Postgres failed a worker, which then waits.")
+DESK_SETTLED = Counter("antrian_desk_settled", "Entries of desks that were settled.", ["kind"])
+_DECIDED = Counter("antrian_decided", "Tickets that were settled, by their outcome.", ["outcome"])
+
+_decided = {outcome: _DECIDED.labels(outcome) for outcome in (State.CONFIRMED, *OutcomeReason)}
+_KINDS: dict[type[DeskEntry], str] = {Cancel: "CANCEL", SetQuota: "SET_QUOTA", CloseDate: "CLOSE_DATE"}
+for _kind in _KINDS.values():
+    DESK_SETTLED.labels(_kind)
+_log = logging.getLogger(__name__)
+
+
+def count_desk(entries: Sequence[DeskEntry]) -> None:
+    """Counts what a batch of a desk asked."""
+    for entry in entries:
+        DESK_SETTLED.labels(_KINDS[type(entry)]).inc()
+
+
+def count_decided(decisions: Sequence[Decision], verdicts: str) -> None:
+    """Counts a turn's tickets by what the ledger said of them; one that it refused by a constraint is INTERNAL."""
+    tally = collections.Counter(
+        State.CONFIRMED if verdict == "K" else decision.reason or OutcomeReason.INTERNAL
+        for decision, verdict in zip(decisions, verdicts, strict=True)
+        if verdict != "D"  # it stands at another ticket, where it is counted
+    )
+    for outcome, count in tally.items():
+        _decided[outcome].inc(count)
+
+
+class Lanes(Collector):
+    """Reads the lanes when Prometheus asks, and shows what the last audit of this supervisor found."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._offices: list[str] = []
+        self._breaches: Mapping[str, int] = {}
+
+    def show_breaches(self, breaches: Mapping[str, int]) -> None:
+        """From now on shows these breaches by promise; empty when another supervisor audits."""
+        self._breaches = breaches
+
+    def collect(self) -> Iterator[Metric]:
+        """The gauges. Those of the lanes are missing while Redis does not answer."""
+        waiting = GaugeMetricFamily("antrian_lane_waiting", "Tickets issued and not settled.", labels=["office"])
+        oldest = GaugeMetricFamily(
+            "antrian_lane_oldest_seconds", "Age of the oldest ticket that waits; 0 when none does.", labels=["office"]
+        )
+        for office, (count, age) in self._depths().items():
+            waiting.add_metric([office], count)
+            oldest.add_metric([office], age.total_seconds())
+        breaches = GaugeMetricFamily(
+            "antrian_breaches", "Breaches that the last audit counted, by promise.", labels=["promise"]
+        )
+        for promise, count in self._breaches.items():
+            breaches.add_metric([promise], count)
+        yield from (waiting, oldest, breaches)
+
+    def _depths(self) -> dict[str, tuple[int, timedelta]]:
+        try:
+            with psycopg.connect(self._settings.database_url, autocommit=True, connect_timeout=2) as ledger:
+                ledger.execute("set statement_timeout = '2s'")
+                self._offices = [office for (office,) in ledger.execute(sql("lanes"))]
+        except psycopg.Error as problem:  # the lanes known before can still be looked at
+            _log.warning("metrics: the ledger does not answer: %s", problem)
+        try:
+            with closing(LaneDrainer(self._settings.redis_url)) as line:
+                return line.depth(self._offices)
+        except RedisError as problem:
+            _log.warning("metrics: the lanes do not answer: %s", problem)
+            return {}
+
+
+@contextmanager
+def served(settings: Settings, lanes: Lanes) -> Iterator[None]:
+    """Serves the metrics of the worker processes that are started meanwhile; nothing without metrics_listen.
+
+    Raises RuntimeError when the port cannot be had.
+    """
+    with ExitStack() as undo:
+        if settings.metrics_listen:
+            folder = undo.enter_context(tempfile.TemporaryDirectory(prefix="antrian-metrics-"))
+            os.environ[_FOLDER] = folder
+            undo.callback(os.environ.pop, _FOLDER)
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, folder)
+            registry.register(lanes)
+            undo.enter_context(metrics_served(settings.metrics_listen, registry))
+        yield

@@ -1,0 +1,34 @@
+"""When an office's day is over: who did not come is barred, first in the ledger, then in Redis."""
+
+import logging
+
+from antrian import rules
+from antrian.booking import Policy
+from antrian.lane.drainer import LaneDrainer
+from antrian.ledger.recorder import LedgerRecorder
+
+_log = logging.getLogger(__name__)
+
+
+def finish_days(line: LaneDrainer, ledger: LedgerRecorder, policy: Policy) -> int:
+    """Ends all days that are over, also those of an outage; answers how many. Safe to repeat, and to run twice at once.
+
+    A day's people are told to Redis until that is noted, so a crash between the two steps costs nothing; it also heals
+    check-ins whose second step was lost.
+    """
+    over = ledger.days.over()
+    for office_id, day, time_zone in over:
+        last_day, ends_at = rules.bar_ends(policy, time_zone, day)
+        ledger.days.finish(office_id, day, last_day, ends_at)
+    for office_id, day in ledger.days.untold():
+        free = []
+        for person in ledger.days.people(office_id, day):
+            if person.ends_at and person.last_day:
+                barred = [(person.booking_id, person.applicant_key)]
+                line.release(barred, person.ends_at, person.last_day.isoformat())
+            else:
+                free.append((person.booking_id, person.applicant_key))
+        line.release(free)
+        ledger.days.told(office_id, day)
+        _log.info("%s is done for %s", office_id, day)
+    return len(over)

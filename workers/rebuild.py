@@ -1,0 +1,171 @@
+"""`python -m workers.rebuild`: closes all lanes, restores Redis from the ledger, opens them again."""
+
+import argparse
+import json
+import logging
+import sys
+import time
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from functools import lru_cache
+from itertools import islice
+from uuid import UUID
+
+import psycopg
+from psycopg_pool import PoolTimeout
+from redis import Redis
+from redis.exceptions import RedisError
+
+from antrian import rules
+from antrian.booking import Office
+from antrian.identity import Keys
+from antrian.lane.drainer import DeskBatch, Fenced, LaneBroken, LaneDrainer, Lease
+from antrian.lane.rebuilder import Bar, LaneRebuilder, Restored
+from antrian.ledger.recorder import LedgerFenced, LedgerGap, LedgerRecorder
+from antrian.policy import PolicyError, load_policy
+from antrian.process import log_to_stderr
+from antrian.settings import Settings, SettingsError, load_settings
+from workers.drain import TURN, Drain
+
+_PIECE = 500
+_log = logging.getLogger("rebuild")
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What a rebuild did.
+
+    offices: lanes that are open again. finished: tickets that were still in Redis and are decided now. lost: entries of
+    lines and desks that did not fit the ledger and are gone. bookings, bars: what Redis was told again. seconds: how
+    long the lanes were closed.
+    """
+
+    offices: int
+    finished: int
+    lost: int
+    bookings: int
+    bars: int
+    seconds: float
+
+
+class Rebuild:
+    """Restores Redis from the ledger, as the protocol says; nothing may be lost that the ledger or a whole lane has."""
+
+    def __init__(self, settings: Settings, line: LaneDrainer, ledger: LedgerRecorder, redis: Redis) -> None:
+        self._keys = Keys(settings.hash_key, settings.seal_key)
+        self._line, self._ledger = line, ledger
+        self._lanes = LaneRebuilder(redis)
+        self._drain = Drain(line, ledger, load_policy(settings.policy_file))
+
+    def run(self) -> Rebuilt:
+        """Closes every lane, finishes what survives in Redis, empties it, puts back what the ledger has, opens.
+
+        When it fails or is stopped in between the lanes stay closed: run it again. Raises Fenced when another rebuild
+        runs, and the stores' errors.
+        """
+        began = time.monotonic()
+        self._line.set_clock(self._ledger.clock_ahead())
+        seized = [(office, self._lanes.seize(office.office_id)) for office in self._ledger.offices()]
+        finished = sum(self._finish(office, lease) for office, lease in seized)
+        _log.info("%d lanes closed, %d tickets finished", len(seized), finished)
+        self._lanes.forget_people()
+        bookings, bars = self._restore_bookings(), self._restore_bars()
+        _log.info("%d bookings and %d bars put back", bookings, bars)
+        lost, lanes = 0, []
+        for office, lease in seized:
+            lost += self._lanes.clear(lease)
+            # Redis may have issued tickets that it lost again: as many as its bound lets wait.
+            lanes.append(self._ledger.open_lane(office.office_id, skip=self._drain.policy.lane_bound))
+            self._drain.stock(lease, office)
+        self._line.make_whole()
+        for (_, lease), lane in zip(seized, lanes, strict=True):
+            self._line.open(lease, lane.token, lane.epoch, lane.last_ticket, lane.last_desk)
+        return Rebuilt(len(lanes), finished, lost, bookings, bars, round(time.monotonic() - began, 3))
+
+    def _finish(self, office: Office, lease: Lease) -> int:
+        """Decides, records and settles what the lane still has, as far as it fits the ledger; answers how many tickets."""
+        finished = 0
+        try:
+            while lease.known:
+                decided = self._line.decide(lease, TURN)
+                if isinstance(decided, DeskBatch):
+                    self._drain.serve_desk(lease, office, decided)
+                elif decided:
+                    self._line.settle(lease, self._ledger.record(office.office_id, lease.token, decided))
+                    finished += len(decided)
+                else:
+                    break
+        except (LaneBroken, LedgerGap, LedgerFenced) as problem:
+            _log.warning("what Redis has of a lane does not fit the ledger and goes: %s", problem)
+        return finished
+
+    def _restore_bookings(self) -> int:
+        policy, now, restored = self._drain.policy, self._line.now(), 0
+        keep_until = lru_cache(
+            lambda day: max((w.closes_at + policy.remembered for w in rules.windows_of(policy, day)), default=now)
+        )
+        since = now.date() - policy.remembered - timedelta(weeks=policy.horizon_weeks + 1)
+
+        def booking(
+            booking_id: UUID,
+            print_: str,
+            office_id: str,
+            ticket: int,
+            day: date,
+            caller: str,
+            account: str,
+            held: bytes,
+        ) -> Restored:
+            keep, owner = keep_until(day), self._keys.owner(caller, account)
+            return Restored(booking_id.bytes, print_ if keep > now else "", office_id, ticket, keep, owner, held)
+
+        rows = self._ledger.known_bookings(since)
+        while piece := [booking(*row) for row in islice(rows, _PIECE)]:
+            self._lanes.restore(piece, [])
+            restored += len(piece)
+        return restored
+
+    def _restore_bars(self) -> int:
+        bars = [Bar(key, ends, last_day.isoformat()) for key, ends, last_day in self._ledger.bars()]
+        for n in range(0, len(bars), _PIECE):
+            self._lanes.restore([], bars[n : n + _PIECE])
+        return len(bars)
+
+
+def main() -> int:
+    """Rebuilds; exits 0 when all lanes are open again, 1 when it failed, 2 when the settings are wrong."""
+    parser = argparse.ArgumentParser(
+        "antrian rebuild",
+        description="Close all lanes, restore Redis from the ledger, open them again. Servers and workers may run: they "
+        "answer LANE_CLOSED meanwhile. Settings come from ANTRIAN_* in the environment.",
+    )
+    parser.add_argument("--json", action="store_true", help="Print JSON, for programs.")
+    arguments = parser.parse_args()
+    try:
+        settings = load_settings()
+        log_to_stderr(settings.log_level)
+        with (
+            closing(LaneDrainer(settings.redis_url)) as line,
+            LedgerRecorder(settings.database_url) as ledger,
+            Redis.from_url(settings.redis_url) as redis,
+        ):
+            done = Rebuild(settings, line, ledger, redis).run()
+    except (SettingsError, PolicyError) as error:
+        print(f"rebuild: {error}", file=sys.stderr)
+        return 2
+    except (RedisError, psycopg.Error, PoolTimeout, OSError, Fenced, LaneBroken) as error:
+        print(f"rebuild: lanes are still closed, run it again: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    if arguments.json:
+        print(json.dumps(asdict(done)))
+    else:
+        print(
+            f"{done.offices} lanes are open again after {done.seconds} s: {done.finished} waiting tickets were decided, "
+            f"{done.lost} lost, {done.bookings} bookings and {done.bars} bars put back"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
