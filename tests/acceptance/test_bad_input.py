@@ -8,9 +8,10 @@ import pytest
 from google.protobuf.message import Message
 
 from antrian.v1 import booking_service_pb2 as wire
+from antrian.v1 import office_service_pb2
 from antrian.v1.messages_pb2 import Applicant, Location
 from clients.booking_client import BookingClient, RefusedError
-from tests.acceptance.person import JAKARTA, Crowd
+from tests.acceptance.person import JAKARTA, PUSAT, Crowd
 
 GOOD = "3171010101900001"
 
@@ -133,6 +134,83 @@ async def test_bad_reads_name_their_field(client: BookingClient, request_: Messa
     )
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call(request_.SerializeToString(), timeout=5)
+    refusal = RefusedError.of_error(caught.value)
+    assert (refusal.reason, refusal.metadata["field"]) == ("INVALID_FIELD", field)
+
+
+BAD_STAFF: list[tuple[str, dict[str, Any], str, str]] = [
+    ("GetDayRoster", {"office_id": "kanim-atlantis"}, "OFFICE_NOT_FOUND", "office_id"),
+    ("GetDayRoster", {"service_date": "tomorrow"}, "INVALID_FIELD", "service_date"),
+    ("GetDayRoster", {"session": 9}, "INVALID_FIELD", "session"),
+    ("GetDayRoster", {"page_size": 501}, "INVALID_FIELD", "page_size"),
+    ("GetDayRoster", {"page_token": "MORNING 1"}, "INVALID_FIELD", "page_token"),
+    ("CheckIn", {"code": "12345"}, "INVALID_FIELD", "code"),
+    ("CheckIn", {"code": "0000000000"}, "CODE_NOT_FOUND", "code"),
+    ("CheckIn", {"staff": ""}, "INVALID_FIELD", "staff"),
+    ("SetQuota", {"service_date": "2026-12-25"}, "NOT_A_SERVICE_DAY", "service_date"),
+    ("SetQuota", {"service_date": "2026-11-03"}, "DAY_BEGUN", "service_date"),
+    ("SetQuota", {"service_date": "2029-03-01"}, "INVALID_FIELD", "service_date"),
+    ("SetQuota", {"session": 0}, "INVALID_FIELD", "session"),
+    ("SetQuota", {"quota": -1}, "INVALID_FIELD", "quota"),
+    ("SetQuota", {"quota": 10_001}, "INVALID_FIELD", "quota"),
+    ("SetQuota", {"expected_quota": 7}, "QUOTA_CHANGED", "expected_quota"),
+    ("SetQuota", {"staff": GOOD}, "INVALID_FIELD", "staff"),
+    ("SetQuota", {"reason": ""}, "INVALID_FIELD", "reason"),
+    ("SetQuota", {"reason": f"untuk {GOOD}"}, "INVALID_FIELD", "reason"),
+    ("CloseDate", {"service_date": "2026-11-29"}, "NOT_A_SERVICE_DAY", "service_date"),
+    ("CloseDate", {"service_date": "2026-11-03"}, "DAY_BEGUN", "service_date"),
+    ("CloseDate", {"reason": "x" * 201}, "INVALID_FIELD", "reason"),
+]
+
+
+@pytest.mark.parametrize(("rpc", "change", "reason", "field"), BAD_STAFF, ids=str)
+async def test_a_bad_request_of_staff_is_refused_with_its_field(
+    client: BookingClient, crowd: Crowd, rpc: str, change: dict[str, Any], reason: str, field: str
+) -> None:
+    good: dict[str, dict[str, Any]] = {
+        "GetDayRoster": {"office_id": PUSAT},
+        "CheckIn": {"office_id": PUSAT, "code": "0123456789", "staff": "rina"},
+        "SetQuota": {
+            "office_id": PUSAT,
+            "service_date": crowd.dates[0].isoformat(),
+            "session": 1,
+            "quota": 50,
+            "staff": "rina",
+            "reason": "mesin rusak",
+        },
+        "CloseDate": {
+            "office_id": PUSAT,
+            "service_date": crowd.dates[0].isoformat(),
+            "staff": "rina",
+            "reason": "banjir",
+        },
+    }
+    before = await client.get_quota(PUSAT)
+    request = getattr(office_service_pb2, f"{rpc}Request")(**good[rpc] | change)
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = client.channel.unary_unary(
+        f"/antrian.v1.OfficeService/{rpc}"
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(request.SerializeToString(), timeout=10)
+    refusal = RefusedError.of_error(caught.value)
+    assert (refusal.reason, refusal.metadata["field"]) == (reason, field)
+    assert list((await client.get_quota(PUSAT)).slots) == list(before.slots)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"account": ""}, "account"),
+        ({"state": 99}, "state"),
+        ({"service_date": "30-11-2026"}, "service_date"),
+        ({"page_size": -1}, "page_size"),
+        ({"page_token": "abc"}, "page_token"),
+    ],
+    ids=str,
+)
+async def test_a_bad_list_is_refused_with_its_field(client: BookingClient, change: dict[str, Any], field: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await client.stub.ListBookings(wire.ListBookingsRequest(**{"account": "a"} | change), timeout=5)
     refusal = RefusedError.of_error(caught.value)
     assert (refusal.reason, refusal.metadata["field"]) == ("INVALID_FIELD", field)
 

@@ -7,24 +7,31 @@ import pytest
 
 from antrian.stack import Stack
 from clients.booking_client import BookingClient, RefusedError
+from clients.office_client import OfficeClient
 from tests.acceptance.conftest import StartStack
-from tests.acceptance.person import Crowd
+from tests.acceptance.person import PUSAT, Crowd
 
 CALLERS = """
 [[caller]]
 name = "{name}"
 role = "{role}"
 token_sha256 = "{hash}"
+offices = {offices}
 """
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory, start_stack: StartStack, opens: datetime) -> Stack:
-    """An Antrian that knows three callers; each one's token is its name."""
+    """An Antrian that knows four callers; each one's token is its name."""
     file = tmp_path_factory.mktemp("callers") / "callers.toml"
     text = [
-        CALLERS.format(name=name, role=role, hash=hashlib.sha256(name.encode()).hexdigest())
-        for name, role in (("phone", "gateway"), ("web", "gateway"), ("ministry", "internal"))
+        CALLERS.format(name=name, role=role, hash=hashlib.sha256(name.encode()).hexdigest(), offices=offices)
+        for name, role, offices in (
+            ("phone", "gateway", []),
+            ("web", "gateway", []),
+            ("ministry", "internal", []),
+            ("counter", "staff", [PUSAT]),
+        )
     ]
     file.write_text("".join(text))
     with pytest.MonkeyPatch.context() as patch:
@@ -64,3 +71,38 @@ async def test_callers_have_request_ids_and_bookings_of_their_own(guarded: Stack
         assert (await phone.get_booking(first.booking_id, request.account)).ticket == first.ticket
         with pytest.raises(RefusedError, match="BOOKING_NOT_FOUND"):
             await web.get_booking(first.booking_id, request.account)
+
+
+@pytest.mark.parametrize("token", ["phone", "ministry"])
+async def test_only_staff_use_the_office_service(guarded: Stack, token: str) -> None:
+    async with OfficeClient(guarded.address, token=token) as office:
+        with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
+            await office.day_roster(PUSAT)
+
+
+async def test_staff_see_and_change_their_own_office_only(guarded: Stack, crowd: Crowd) -> None:
+    day = crowd.dates[0]
+    async with OfficeClient(guarded.address, token="counter") as office:
+        await office.day_roster(PUSAT, day)
+        for other in ("kanim-bogor", "kanim-atlantis"):
+            with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
+                await office.day_roster(other, day)
+            with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
+                await office.close_date(other, day, staff="rina", reason="banjir")
+            with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
+                await office.check_in(other, "0000000000", staff="rina")
+
+
+async def test_another_callers_booking_is_neither_listed_nor_cancelled(guarded: Stack, crowd: Crowd) -> None:
+    request = crowd.request()
+    async with (
+        BookingClient(guarded.address, token="phone") as phone,
+        BookingClient(guarded.address, token="web") as web,
+    ):
+        booking = await phone.send(request)
+        await phone.outcome(booking.booking_id, request.account)
+        assert await web.list_bookings(request.account) == []
+        for client, account in ((web, request.account), (phone, "somebody-else")):
+            with pytest.raises(RefusedError, match="BOOKING_NOT_FOUND"):
+                await client.cancel_booking(booking.booking_id, account)
+        assert [b.booking_id for b in await phone.list_bookings(request.account)] == [booking.booking_id]

@@ -1,0 +1,147 @@
+"""A booking's life over gRPC, with the real programs: cancels, quotas, a closed day and a rebuild, all under load."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from redis import Redis
+
+from antrian.settings import Settings
+from antrian.stack import Stack
+from antrian.v1.messages_pb2 import (
+    BOOKING_STATE_CANCELLED,
+    BOOKING_STATE_CONFIRMED,
+    OUTCOME_REASON_DAY_CLOSED,
+    SESSION_MORNING,
+    Booking,
+)
+from antrian.verify import Check, verify
+from clients.booking_client import BookingClient, RefusedError
+from clients.office_client import OfficeClient
+from tests.acceptance.person import PUSAT, Crowd
+
+
+@pytest.fixture
+def settings(stack: Stack) -> Settings:
+    """Those of the running programs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in stack.environment.items():
+            patch.setenv(name, value)
+        return Settings()
+
+
+@pytest.fixture(autouse=True)
+def _all_promises_hold_in_the_end(settings: Settings) -> Iterator[None]:
+    yield
+    assert breaches(settings) == []
+
+
+def breaches(settings: Settings) -> list[Check]:
+    return [check for check in verify(settings) if check.breaches]
+
+
+async def booked(client: BookingClient, crowd: Crowd, account: str, people: int = 1, day: int = 0) -> Booking:
+    request = crowd.request(account=account, applicants=crowd.people(people), service_date=crowd.dates[day].isoformat())
+    return await client.outcome((await client.send(request)).booking_id, account)
+
+
+async def left(client: BookingClient, day: int = 0) -> int:
+    return (await client.get_quota(PUSAT)).slots[2 * day].left
+
+
+async def rebuild(stack: Stack) -> int:
+    """The exit code of `antrian rebuild`."""
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-m", "workers.rebuild", env=os.environ | stack.environment,
+        stdout=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    return await program.wait()
+
+
+async def test_two_cancels_at_once_give_the_places_back_once(client: BookingClient, crowd: Crowd) -> None:
+    booking = await booked(client, crowd, "twice", people=3)
+    before = await left(client)
+    answers = await asyncio.gather(*(client.cancel_booking(booking.booking_id, "twice") for _ in range(8)))
+    assert {answer.state for answer in answers} == {BOOKING_STATE_CANCELLED}
+    assert await left(client) == before + 3
+    assert (await client.list_bookings("twice"))[0].HasField("end_time")
+
+
+async def test_bookings_in_line_are_listed_too(client: BookingClient, crowd: Crowd) -> None:
+    confirmed = await booked(client, crowd, "lists")
+    requests = [crowd.request(account="lists") for _ in range(3)]
+    sent = [await client.send(request) for request in requests]
+    listed = await client.list_bookings("lists")
+    assert {booking.booking_id for booking in listed} == {confirmed.booking_id, *(b.booking_id for b in sent)}
+
+
+async def test_a_quota_goes_up_and_down_during_a_rush(stack: Stack, client: BookingClient, crowd: Crowd) -> None:
+    async with OfficeClient(stack.address) as office:
+
+        async def turn_the_screw() -> None:
+            for places in (70, 40, 90, 60):
+                try:
+                    await office.set_quota(PUSAT, crowd.dates[1], SESSION_MORNING, places, staff="rina", reason="mesin")
+                except RefusedError as refusal:
+                    if refusal.reason != "QUOTA_BELOW_TAKEN":
+                        raise
+
+        rush = [booked(client, crowd, f"rush-{n}", day=1) for n in range(150)]
+        bookings, _ = await asyncio.gather(asyncio.gather(*rush), turn_the_screw())
+        confirmed = sum(booking.state == BOOKING_STATE_CONFIRMED for booking in bookings)
+        slot = (await client.get_quota(PUSAT)).slots[2]
+        assert slot.quota - slot.left == confirmed <= 90
+
+
+async def test_a_day_closed_during_a_rush_leaves_nobody_on_it(
+    stack: Stack, client: BookingClient, crowd: Crowd
+) -> None:
+    async def try_to_book(n: int) -> Booking | None:
+        try:
+            return await booked(client, crowd, f"close-{n}", day=2)
+        except RefusedError as refusal:
+            if refusal.reason != "DAY_CLOSED":
+                raise
+            return None
+
+    async with OfficeClient(stack.address) as office:
+        early = [await try_to_book(n) for n in range(5)]
+        rush = [try_to_book(n) for n in range(5, 100)]
+        answers, _ = await asyncio.gather(
+            asyncio.gather(*rush), office.close_date(PUSAT, crowd.dates[2], staff="rina", reason="banjir")
+        )
+        for n, booking in enumerate([*early, *answers]):
+            if booking:
+                now = await client.get_booking(booking.booking_id, f"close-{n}")
+                assert now.outcome_reason == OUTCOME_REASON_DAY_CLOSED
+        assert (await office.day_roster(PUSAT, crowd.dates[2])) == []
+        assert (await client.get_quota(PUSAT)).slots[4].closed
+        with pytest.raises(RefusedError, match="DAY_CLOSED"):
+            await client.send(crowd.request(service_date=crowd.dates[2].isoformat()))
+
+
+async def test_cancels_while_the_lanes_are_rebuilt_on_an_emptied_redis(
+    stack: Stack, client: BookingClient, crowd: Crowd
+) -> None:
+    bookings = [await booked(client, crowd, f"rebuilt-{n}", day=3) for n in range(10)]
+    before = await left(client, day=3)
+    with Redis.from_url(stack.environment["ANTRIAN_REDIS_URL"]) as redis:
+        redis.flushdb()
+    with pytest.raises(RefusedError, match="LANE_CLOSED"):
+        async with BookingClient(stack.address, patience=timedelta(0)) as hasty:
+            await hasty.send(crowd.request())
+    cancels = [client.cancel_booking(b.booking_id, f"rebuilt-{n}") for n, b in enumerate(bookings)]
+    code, answers = await asyncio.gather(rebuild(stack), asyncio.gather(*cancels))
+    assert code == 0
+    assert {answer.state for answer in answers} == {BOOKING_STATE_CANCELLED}
+    assert await left(client, day=3) == before + 10
+
+
+async def test_a_rebuild_during_a_rush_loses_nothing(stack: Stack, client: BookingClient, crowd: Crowd) -> None:
+    rush = [booked(client, crowd, f"through-{n}", day=4) for n in range(60)]
+    code, bookings = await asyncio.gather(rebuild(stack), asyncio.gather(*rush))
+    assert code == 0
+    assert all(booking.state for booking in bookings)
