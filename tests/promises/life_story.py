@@ -1,0 +1,117 @@
+"""What happens to places after they were won, as one story: cancels, staff, days, a rebuild; which promises it broke."""
+
+import uuid
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+
+from antrian.booking import Cancel, CloseDate, SetQuota, State
+from antrian.errors import Reason
+from antrian.identity import booking_code, code_range
+from antrian.lane.drainer import DeskBatch, Fenced
+from antrian.lane.front import Joined, Known
+from antrian.ledger.fence import LedgerFenced
+from tests.promises.story import reason
+from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
+
+BY = ("desk", "rina", "banjir")
+
+
+class Broken(set[str]):
+    """The numbers of the promises that did not hold."""
+
+    def hold(self, promise: str, *, held: bool) -> None:
+        """Notes the promise unless it held."""
+        if not held:
+            self.add(promise)
+
+
+async def broken_promises_of_a_life(world: World) -> set[str]:
+    """Plays the story; the numbers of the promises that did not hold."""
+    broken = Broken()
+    for n in range(1, 6):
+        await world.join(world.request(n, account="family" if n < 3 else ""))
+    await world.join(world.request(6, [60, 61], slot=TUESDAY))
+    world.turn()
+    for part in (_desk, _days, _rebuild):
+        await part(world, broken)
+        if broken:
+            return broken
+    return broken | {check.promise for check in world.verify()}
+
+
+async def _desk(world: World, broken: Broken) -> None:
+    first = world.request(1, account="family")
+    await world.ask(Cancel(first.booking_id))
+    await world.ask(Cancel(first.booking_id))
+    broken.hold("P10", held=world.left() == 2)
+    broken.hold("P4", held=isinstance(await world.join(world.request(11, [1], account="family")), Joined))
+    world.turn()
+
+    below = SetQuota(uuid.uuid4(), *BY, MONDAY, 2, None)
+    await world.ask(below)
+    done = await world.staff.action(below.action_id)
+    broken.hold("P1", held=done is not None and done.refused is Reason.QUOTA_BELOW_TAKEN)
+
+    await world.front.ask_desk(PUSAT, Cancel(world.request(2, account="family").booking_id))
+    zombie = world.take()
+    batch = world.line.decide(zombie, 256)
+    world.redis.delete(f"lease:{{{PUSAT}}}", "ready")
+    broken.hold("P15", held=world.line.sweep([PUSAT], world.drain.stock_mark(OPENS)) == 1)
+    world.take()
+    world.redis.delete(f"lease:{{{PUSAT}}}")
+    with suppress(Fenced):
+        assert isinstance(batch, DeskBatch)
+        world.line.settle_desk(zombie, batch, [], [])
+        broken.add("P3")
+        return
+    world.turn()
+
+
+async def _days(world: World, broken: Broken) -> None:
+    third = world.request(3)
+    world.set_clock(OPENS.replace(hour=9) + timedelta(days=3))
+    left = world.left()
+    await world.ask(Cancel(third.booking_id))
+    broken.hold("P10", held=world.left() == left)
+    if broken:
+        return
+    party = await world.staff.check_in(PUSAT, code_range(booking_code(third.booking_id)), [], "desk", "rina")
+    await world.front.release(third.booking_id, [row.applicant_key for row in party])
+    await world.ask(CloseDate(uuid.uuid4(), *BY, TUESDAY.service_date))
+    world.set_clock(OPENS + timedelta(days=7))
+    world.turn()
+    world.nightly()
+    world.nightly()
+    broken.hold("P10", held=world.sql("select count(*) from bar") == [(3,)])  # 1, 4 and 5 did not come
+    broken.hold("P7", held=(await world.recorded(world.request(4))).state is State.NO_SHOW)
+    slot = replace(MONDAY, service_date=MONDAY.service_date + timedelta(days=7))
+    broken.hold("P10", held=reason(await world.join(world.request(14, [4], slot=slot))) == Reason.BARRED)
+    for person in (3, 60):
+        broken.hold("P10", held=isinstance(await world.join(world.request(10 + person, [person], slot=slot)), Joined))
+    world.turn()
+
+
+async def _rebuild(world: World, broken: Broken) -> None:
+    slot = replace(MONDAY, service_date=MONDAY.service_date + timedelta(days=7))
+    zombie = world.take()
+    ahead = world.recorder.clock_ahead()
+    world.redis.flushdb()
+    world.line.set_clock(ahead)
+    world.turn(BOGOR)
+    broken.hold(
+        "P9", held=reason(await world.join(world.request(40, slot=slot, office_id=BOGOR))) == Reason.LANE_CLOSED
+    )
+    world.rebuild()
+    broken.hold("P9", held=await world.join(world.request(13, [3], slot=slot)) == Known())
+    broken.hold("P9", held=reason(await world.join(world.request(41, [4], slot=slot))) == Reason.BARRED)
+    broken.hold("P9", held=reason(await world.join(world.request(42, [3], slot=slot))) == Reason.ALREADY_BOOKED)
+    request = world.request(43, slot=slot)
+    await world.join(request)
+    try:
+        world.recorder.record(PUSAT, zombie.token, world.decide(zombie))
+        broken.add("P9")
+    except (Fenced, LedgerFenced):
+        world.turn()
+    booking = await world.reader.booking(request.booking_id)
+    broken.hold("P2", held=booking is not None)
