@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     Where that is not set, it is the content of a file of that name in lower case in the folder of secrets.
     """
 
-    model_config = SettingsConfigDict(env_prefix="ANTRIAN_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="ANTRIAN_", frozen=True, extra="ignore", env_ignore_empty=True)
 
     redis_url: str = Field(description="The lanes' Redis: redis://, rediss:// or unix://.")
     rq_redis_url: str = Field(default="", description="RQ's Redis; the lanes' where it is not given.")

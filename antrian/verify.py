@@ -66,9 +66,9 @@ def _lane_checks(line: LaneDrainer, ledger: psycopg.Connection) -> Iterator[Chec
         if not lane.opened:
             closed += 1
             continue
-        tickets += lane.ticket
         lost += abs(lane.ticket - lane.settled - lane.waiting)
         row = ledger.execute(sql("lane"), {"office": office}).fetchone()
+        tickets += lane.ticket - (row[3] if row else 0)
         unrecorded += max(0, lane.settled - row[1]) if row else lane.settled
         if lane.unsettled == 0:
             rows = ledger.execute(sql("slots"), {"office": office, "since": date.min}).fetchall()

@@ -58,10 +58,7 @@ class OfficeClient(Client):
         reason: str,
         expected_quota: int | None = None,
     ) -> SetQuotaResponse:
-        """Makes it so many places; refused unless it was expected_quota, where that is given.
-
-        QUOTA_CHANGED with the wanted quota in its metadata may mean that an attempt without an answer has done it.
-        """
+        """Makes it so many places; refused unless it was expected_quota, or is so already, where that is given."""
         request = wire.SetQuotaRequest(
             office_id=office_id,
             service_date=service_date.isoformat(),

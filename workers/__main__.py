@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import threading
+import time
 from multiprocessing.process import BaseProcess
 
 from antrian.policy import PolicyError, load_policy
@@ -41,8 +42,9 @@ def supervise(settings: Settings, stop: threading.Event) -> None:
         stop.wait(0.2)
     for process in running.values():
         process.terminate()
+    ends = time.monotonic() + _STOP_WITHIN
     for process in running.values():
-        process.join(_STOP_WITHIN)
+        process.join(max(0.0, ends - time.monotonic()))
         if process.is_alive():
             _log.error("worker %s did not stop; killed. Its lane goes on elsewhere", process.pid)
             process.kill()

@@ -230,7 +230,7 @@ class SetQuotaRequest(_message.Message):
     quota: _builtins.int
     """The places from now on, 0 to 10,000."""
     expected_quota: _builtins.int
-    """Refuse unless the quota is this now; absent: whatever it is."""
+    """Refuse unless the quota is this now, or is already what is asked for; absent: whatever it is."""
     staff: _builtins.str
     """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
     reason: _builtins.str
