@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta
 from functools import lru_cache
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -163,7 +163,9 @@ class BookingService:
                 raise AntrianError(Reason.NOT_DECIDED_YET, field="booking_id", retry_after=_RETRY)
             case messages_pb2.BOOKING_STATE_CONFIRMED:
                 office, day = self._catalog.office(booking.office_id), date.fromisoformat(booking.service_date)
-                if self._catalog.now() < rules.day_begins(office.time_zone, day):  # the desk was lost with its Redis
+                if booking.as_of.ToDatetime(UTC) < rules.day_begins(
+                    office.time_zone, day
+                ):  # the desk was lost with its Redis
                     raise AntrianError(Reason.STORE_UNAVAILABLE, retry_after=_RETRY)
                 raise AntrianError(Reason.DAY_BEGUN, field="booking_id")
         state = messages_pb2.BookingState.Name(booking.state).removeprefix("BOOKING_STATE_")

@@ -1,10 +1,13 @@
 """Bad input gets a clear error that names the field and the reason, and changes nothing."""
 
+import csv
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from antrian.v1 import booking_service_pb2 as wire
@@ -122,6 +125,13 @@ async def test_bytes_that_are_no_message_get_a_clear_error(
     [
         (wire.GetBookingRequest(booking_id="x", account="a"), "booking_id"),
         (wire.GetBookingRequest(booking_id="6f1c2d34-5a6b-4c7d-8e9f-0a1b2c3d4e5f"), "account"),
+        (wire.CancelBookingRequest(booking_id="x", account="a"), "booking_id"),
+        (
+            wire.GetBookingRequest(
+                booking_id="6f1c2d34-5a6b-4c7d-8e9f-0a1b2c3d4e5f", account="a", wait=Duration(seconds=61)
+            ),
+            "wait",
+        ),
         (wire.ListOfficesRequest(), "location"),
         (wire.ListOfficesRequest(location=JAKARTA, page_size=201), "page_size"),
         (wire.ListOfficesRequest(location=JAKARTA, page_token="?"), "page_token"),
@@ -213,6 +223,50 @@ async def test_a_bad_list_is_refused_with_its_field(client: BookingClient, chang
         await client.stub.ListBookings(wire.ListBookingsRequest(**{"account": "a"} | change), timeout=5)
     refusal = RefusedError.of_error(caught.value)
     assert (refusal.reason, refusal.metadata["field"]) == ("INVALID_FIELD", field)
+
+
+ELSEWHERE = {
+    ("request_id", "REQUEST_ID_REUSED"): "acceptance/test_booking.py",
+    ("service_date", "WINDOW_CLOSED"): "acceptance/test_window.py",
+    ("service_date", "DAY_CLOSED"): "acceptance/test_life.py",
+    ("applicants[0]", "ALREADY_BOOKED"): "acceptance/test_booking.py",
+    ("applicants[0]", "BARRED"): "acceptance/test_no_show.py",
+    ("location", "LOCATION_REQUIRED"): "acceptance/test_callers.py",
+    ("office_id", "PERMISSION_DENIED"): "acceptance/test_callers.py",
+    ("requests", "INVALID_FIELD"): "acceptance/test_bad_input.py",
+    ("requests", "TOO_LARGE"): "acceptance/test_bad_input.py",
+    ("the message", "TOO_LARGE"): "acceptance/test_bad_input.py",
+    ("the message", "INVALID_MESSAGE"): "acceptance/test_bad_input.py",
+    ("booking_id", "BOOKING_NOT_FOUND"): "acceptance/test_callers.py",
+    ("booking_id", "NOT_DECIDED_YET"): "acceptance/test_life.py",
+    ("booking_id", "DAY_BEGUN"): "acceptance/test_no_show.py",
+    ("booking_id", "NOT_CANCELLABLE"): "acceptance/test_cli.py",
+    ("code", "NOT_TODAY"): "acceptance/test_cli.py",
+    ("code", "NOT_CONFIRMED"): "integration/test_days.py",
+    ("present_numbers", "INVALID_FIELD"): "integration/test_days.py",
+    ("quota", "QUOTA_BELOW_TAKEN"): "acceptance/test_life.py",
+}
+"""Rows of the table in docs/errors.md that need a life before them, or no RequestBooking, and the test that has them."""
+
+
+def test_every_row_of_the_documented_table_is_walked() -> None:
+    tests = Path(__file__).parents[1]
+    text = (tests.parent / "docs/errors.md").read_text().split("## Bad inputs")[1]
+    rows = {
+        (row[1].strip(" `"), row[3].split()[0].rstrip(":,"))
+        for row in csv.reader(text.splitlines(), delimiter="|")
+        if len(row) > 4
+    }
+    rows -= {("field", "reason"), ("---", "---")}
+    walked = {(field, reason) for _, reason, field in BAD} | {(field, reason) for *_, reason, field in BAD_STAFF}
+    walked |= {
+        (field, "INVALID_FIELD")
+        for field in ("state", "booking_id", "account", "location", "page_size", "page_token", "wait")
+    }
+    assert rows - walked - ELSEWHERE.keys() == set()
+    for (field, reason), file in ELSEWHERE.items():
+        assert (field, reason) in rows
+        assert reason in (tests / file).read_text() or field in (tests / file).read_text(), file
 
 
 async def test_errors_are_indonesian_unless_english_is_asked_for(client: BookingClient, crowd: Crowd) -> None:

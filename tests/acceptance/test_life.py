@@ -70,6 +70,17 @@ async def test_two_cancels_at_once_give_the_places_back_once(client: BookingClie
     assert (await client.list_bookings("twice"))[0].HasField("end_time")
 
 
+async def test_what_is_not_decided_yet_cannot_be_cancelled(stack: Stack, client: BookingClient, crowd: Crowd) -> None:
+    lease = f"lease:{{{PUSAT}}}"
+    with Redis.from_url(stack.environment["ANTRIAN_REDIS_URL"]) as redis:
+        redis.set(lease, 0, px=3000)  # a drainer that has died
+        sent = await client.send(crowd.request(account="early"))
+        with pytest.raises(RefusedError) as caught:
+            await client.cancel_booking(sent.booking_id, "early")
+    assert (caught.value.reason, bool(caught.value.retry_after)) == ("NOT_DECIDED_YET", True)
+    await client.outcome(sent.booking_id, "early")
+
+
 async def test_bookings_in_line_are_listed_too(client: BookingClient, crowd: Crowd) -> None:
     confirmed = await booked(client, crowd, "lists")
     requests = [crowd.request(account="lists") for _ in range(3)]

@@ -39,6 +39,9 @@ async def test_a_missed_thursday_bars_through_the_thirtieth_day(
     assert booking.state == BOOKING_STATE_CONFIRMED
 
     midnight = datetime.combine(thursday + timedelta(days=1), clock.min, JAKARTA)
+    stack.set_clock(midnight - timedelta(days=1))
+    with pytest.raises(RefusedError, match="DAY_BEGUN"):
+        await client.cancel_booking(booking.booking_id, "gita")
     stack.set_clock(midnight)
     ends = time.monotonic() + 20
     while (await client.get_booking(booking.booking_id, "gita")).state != BOOKING_STATE_NO_SHOW:

@@ -48,3 +48,9 @@ def test_every_rpc_says_who_may_call_it() -> None:
         office_service_pb2.DESCRIPTOR.services_by_name["OfficeService"],
     ]
     assert set(ACCESS) == {f"/{s.full_name}/{method.name}" for s in services for method in s.methods}
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_is_in_the_documented_table(reason: Reason) -> None:
+    code = code_of(reason).name
+    assert f"| {reason} | {code} |" in (Path(__file__).parents[2] / "docs/errors.md").read_text()
