@@ -9,6 +9,7 @@ from antrian.booking import Cancel, CloseDate, State
 from antrian.errors import AntrianError, Reason
 from antrian.lane.drainer import Fenced
 from antrian.lane.front import Joined, Known
+from antrian.lane.rebuilder import LaneRebuilder
 from antrian.ledger.fence import LedgerFenced
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 
@@ -126,3 +127,20 @@ async def test_a_rebuild_may_be_repeated_and_nothing_is_asked_of_a_closed_lane(w
     with pytest.raises(AntrianError, match="LANE_CLOSED"):
         await world.front.ask_desk(PUSAT, Cancel(world.request(1).booking_id))
     assert world.line.take(PUSAT) is None, "a closed lane waits for its rebuild"
+
+
+async def test_a_rebuild_that_died_in_the_middle_leaves_lanes_closed_and_is_run_again(world: World) -> None:
+    await lived(world)
+    left = world.left()
+    lanes = LaneRebuilder(world.redis)
+    leases = [lanes.seize(office_id) for office_id in (PUSAT, BOGOR)]
+    lanes.forget_people()
+    lanes.clear(leases[0])
+    for office_id in (PUSAT, BOGOR):
+        assert (await world.refusal(world.request(60, office_id=office_id))).reason == Reason.LANE_CLOSED
+    world.line.sweep([PUSAT, BOGOR], "")
+    assert world.line.take() is None
+    assert world.rebuild().lost == 0
+    assert world.left() == left
+    assert await world.join(world.request(1, [2, 3])) == Known()
+    assert world.verify() == []
