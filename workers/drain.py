@@ -7,9 +7,9 @@ from datetime import date, datetime, timedelta
 from antrian import rules
 from antrian.booking import Office, Policy
 from antrian.lane.drainer import DeskBatch, LaneBroken, LaneDrainer, Lease, Stock
-from antrian.ledger.desk import days_of
+from antrian.ledger.desk import SlotRow, days_of
 from antrian.ledger.fence import LedgerGap
-from antrian.ledger.recorder import LedgerRecorder, SlotRow
+from antrian.ledger.recorder import LedgerRecorder
 from workers.metrics import count_decided, count_desk
 
 TURN = 256

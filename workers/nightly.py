@@ -1,6 +1,7 @@
 """When an office's day is over: who did not come is barred, first in the ledger, then in Redis."""
 
 import logging
+from itertools import groupby
 
 from antrian import rules
 from antrian.booking import Policy
@@ -21,14 +22,11 @@ def finish_days(line: LaneDrainer, ledger: LedgerRecorder, policy: Policy) -> in
         last_day, ends_at = rules.bar_ends(policy, time_zone, day)
         ledger.days.finish(office_id, day, last_day, ends_at)
     for office_id, day in ledger.days.untold():
-        free = []
-        for person in ledger.days.people(office_id, day):
-            if person.ends_at and person.last_day:
-                barred = [(person.booking_id, person.applicant_key)]
-                line.release(barred, person.ends_at, person.last_day.isoformat())
-            else:
-                free.append((person.booking_id, person.applicant_key))
-        line.release(free)
+        people = ledger.days.people(office_id, day)
+        line.release([(p.booking_id, p.applicant_key) for p in people if p.ends_at is None])
+        for (ends_at, last_day), barred in groupby(people, key=lambda p: (p.ends_at, p.last_day)):
+            if ends_at and last_day:
+                line.release([(p.booking_id, p.applicant_key) for p in barred], ends_at, last_day.isoformat())
         ledger.days.told(office_id, day)
         _log.info("%s is done for %s", office_id, day)
     return len(over)

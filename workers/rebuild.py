@@ -22,7 +22,8 @@ from antrian.booking import Office
 from antrian.identity import Keys
 from antrian.lane.drainer import DeskBatch, Fenced, LaneBroken, LaneDrainer, Lease
 from antrian.lane.rebuilder import Bar, LaneRebuilder, Restored
-from antrian.ledger.recorder import LedgerFenced, LedgerGap, LedgerRecorder
+from antrian.ledger.fence import LedgerFenced, LedgerGap
+from antrian.ledger.recorder import LedgerRecorder
 from antrian.policy import PolicyError, load_policy
 from antrian.process import log_to_stderr
 from antrian.settings import Settings, SettingsError, load_settings

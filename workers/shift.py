@@ -12,7 +12,8 @@ from redis.exceptions import RedisError
 
 from antrian.booking import Office
 from antrian.lane.drainer import Fenced, LaneDrainer
-from antrian.ledger.recorder import LedgerFenced, LedgerRecorder
+from antrian.ledger.fence import LedgerFenced
+from antrian.ledger.recorder import LedgerRecorder
 from antrian.policy import load_policy
 from antrian.settings import Settings
 from workers.drain import Drain

@@ -17,8 +17,6 @@ from antrian.ledger.days import LedgerDays
 from antrian.ledger.desk import DeskRecord, SlotRow, record_batch
 from antrian.ledger.fence import LedgerFenced, LedgerGap
 
-__all__ = ["LaneRow", "LedgerFenced", "LedgerGap", "LedgerRecorder", "SlotRow"]
-
 TURN_LIMIT = timedelta(seconds=2)
 """After this long Postgres gives up a statement. Shorter than the lane's lease."""
 

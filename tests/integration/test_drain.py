@@ -10,7 +10,7 @@ from antrian.booking import OutcomeReason, Session, Slot, State
 from antrian.errors import Reason
 from antrian.lane.drainer import Fenced, LaneBroken
 from antrian.lane.front import Joined, Known
-from antrian.ledger.recorder import LedgerFenced, LedgerGap
+from antrian.ledger.fence import LedgerFenced, LedgerGap
 from tests.support.world import MONDAY, OPENS, PUSAT, TUESDAY, World
 from workers.drain import Drain
 

@@ -7,7 +7,7 @@ from antrian import rules
 from antrian.errors import Reason
 from antrian.lane.drainer import Fenced, LaneBroken, Lease
 from antrian.lane.front import Joined, JoinRequest, Known, Refused
-from antrian.ledger.recorder import LedgerFenced, LedgerGap
+from antrian.ledger.fence import LedgerFenced, LedgerGap
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 
 PLACES = 6
