@@ -52,6 +52,7 @@ class EmbeddedStores:
         self.database_url = ""
         self.children: list[Child] = []
         self.lock = -1
+        self._sockets = Path()
         self._undo = ExitStack()
 
     def __enter__(self) -> "EmbeddedStores":
@@ -70,22 +71,55 @@ class EmbeddedStores:
         """Starts both and waits until they answer; on a new folder it makes the database first."""
         with ExitStack() as undo:
             self.lock = undo.enter_context(hold(self.folder))
-            sockets = undo.enter_context(_sockets(self.folder))
-            line = self._start_redis(sockets)
-            undo.callback(line.stop)
-            book = self._start_postgres(sockets)
-            undo.callback(book.stop)
-            self.redis_url = f"unix://{sockets}/redis.sock"
-            self.database_url = f"postgresql://antrian@/antrian?host={sockets}&port=5432"
-            line.wait_until(lambda: _redis_answers(self.redis_url))
-            book.wait_until(lambda: _postgres_answers(self.database_url))
-            self.children = [line, book]
+            self._sockets = undo.enter_context(_sockets(self.folder))
+            self.redis_url = f"unix://{self._sockets}/redis.sock"
+            self.database_url = f"postgresql://antrian@/antrian?host={self._sockets}&port=5432"
+            undo.callback(self._stop_children)
+            self.start_redis()
+            # The lock says that no other server runs here, whatever process may have its number by now.
+            (self.folder / "postgres/postmaster.pid").unlink(missing_ok=True)
+            self.start_postgres()
+            line, book = self.children
+            line.wait_until(self.redis_answers)
+            book.wait_until(self.postgres_answers)
             self._undo = undo.pop_all()
+
+    def start_redis(self) -> None:
+        """Starts Redis, also again after it has ended, on the same data. Call it in the main thread: see Child."""
+        self._keep(self._start_redis(self._sockets))
+
+    def start_postgres(self) -> None:
+        """The same for Postgres. It may end at once when processes of a killed one still run: then start it again."""
+        self._keep(self._start_postgres(self._sockets))
+
+    def redis_answers(self) -> bool:
+        """Whether Redis answers, and has loaded its data."""
+        with suppress(redis.ConnectionError), redis.Redis.from_url(self.redis_url) as client:
+            return bool(client.ping())
+        return False
+
+    def postgres_answers(self) -> bool:
+        """Whether Postgres accepts connections; makes the database `antrian` when it lacks it."""
+        try:
+            with psycopg.connect(self.database_url, dbname="postgres", autocommit=True) as connection:
+                known = connection.execute("select 1 from pg_database where datname = 'antrian'")
+                if known.fetchone() is None:
+                    connection.execute("create database antrian")
+                return True
+        except psycopg.OperationalError:
+            return False
 
     def stop(self) -> None:
         """Stops both; all data is on disk. Safe to repeat."""
         self._undo.close()
         self.children = []
+
+    def _keep(self, started: Child) -> None:
+        self.children = [child for child in self.children if child.name != started.name] + [started]
+
+    def _stop_children(self) -> None:
+        for child in self.children:
+            child.stop()
 
     def _start_redis(self, sockets: Path) -> Child:
         data = self.folder / "redis"
@@ -129,8 +163,6 @@ class EmbeddedStores:
             new.rename(data)
             for changed in (self.folder, self.folder.parent):
                 sync_folder(changed)  # or a power cut could take a database that has already answered
-        # The lock says that no other server runs here, whatever process may have its number by now.
-        (data / "postmaster.pid").unlink(missing_ok=True)
         options = _POSTGRES | {"unix_socket_directories": str(sockets)}
         return child(
             "postgres", binaries / "postgres", "-D", data, *(f"--{name}={value}" for name, value in options.items())
@@ -185,24 +217,6 @@ def _postgres_user(data: Path) -> int | None:
         return None
     owner = data.stat().st_uid if data.exists() else 0
     return owner or pwd.getpwnam("nobody").pw_uid
-
-
-def _redis_answers(url: str) -> bool:
-    with suppress(redis.ConnectionError), redis.Redis.from_url(url) as client:
-        return bool(client.ping())
-    return False
-
-
-def _postgres_answers(url: str) -> bool:
-    """Whether it accepts connections; makes the database `antrian` when it lacks it."""
-    try:
-        with psycopg.connect(url, dbname="postgres", autocommit=True) as connection:
-            known = connection.execute("select 1 from pg_database where datname = 'antrian'")
-            if known.fetchone() is None:
-                connection.execute("create database antrian")
-            return True
-    except psycopg.OperationalError:
-        return False
 
 
 def sync_folder(folder: Path) -> None:

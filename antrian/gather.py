@@ -15,7 +15,8 @@ class Gather(Generic[Question, Answer]):
     """Gathers questions for a window of time and sends them together; `await gather(question)` gives its answer.
 
     send answers as many as it was given, in their order; what it raises is raised to all of them. Several sends may be
-    under way. A caller that is cancelled does not take its question back.
+    under way. A question is not sent for who has left: a caller that was cancelled, or whose time was over, before.
+    What is sent stays sent, whatever becomes of the caller.
     """
 
     def __init__(
@@ -24,15 +25,15 @@ class Gather(Generic[Question, Answer]):
         self._send = send
         self._window = window.total_seconds()
         self._most = most
-        self._waiting: list[tuple[Question, asyncio.Future[Answer]]] = []
+        self._waiting: list[tuple[Question, asyncio.Future[Answer], float]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._sends: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, question: Question) -> Answer:
-        """The answer."""
+    async def __call__(self, question: Question, ends: float = float("inf")) -> Answer:
+        """The answer. At ends, a time of the event loop, the caller will have left."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
-        self._waiting.append((question, answer))
+        self._waiting.append((question, answer, ends))
         if len(self._waiting) >= self._most:
             self._flush()
         elif self._timer is None:
@@ -48,9 +49,15 @@ class Gather(Generic[Question, Answer]):
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            task = asyncio.create_task(self._ask(waiting))
+        now, still = asyncio.get_running_loop().time(), []
+        waiting, self._waiting = self._waiting, []
+        for question, answer, ends in waiting:
+            if now < ends and not answer.done():
+                still.append((question, answer))
+            else:
+                answer.cancel()
+        if still:
+            task = asyncio.create_task(self._ask(still))
             self._sends.add(task)
             task.add_done_callback(self._sends.discard)
 

@@ -53,6 +53,11 @@ class Settings(BaseSettings):
     reflection: bool = Field(default=False, description="Serve gRPC reflection; for development.")
     gather_ms: float = Field(default=2, ge=0, le=100, description="How long joins and reads are gathered for one call.")
     worker_processes: int = Field(default=2, ge=1, le=64, description="Processes that `python -m workers` keeps alive.")
+    most_calls: int = Field(
+        default=25_000,
+        ge=10,
+        description="Calls and streams that a server serves at once; four fifths of them may wait.",
+    )
     audit_seconds: float = Field(default=300, ge=0, description="How often workers audit the promises; 0: never.")
     metrics_listen: str = Field(
         default="",

@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import REGISTRY
 
 from antrian.identity import Keys
+from antrian.lane.fitness import UnfitRedis
 from antrian.lane.front import LaneFront
 from antrian.ledger.reader import LedgerReader
 from antrian.ledger.staff import LedgerStaff
@@ -28,13 +29,16 @@ from server.desk import Desk
 from server.gate import MESSAGE_LIMIT, Gate
 from server.office_service import OfficeService
 
+LIVENESS = "antrian.liveness"
+"""The name under which the health service says whether the process is well, whatever its stores do."""
+
 _GRACE = 8.0
 _BOOKING_SERVICE = booking_service_pb2.DESCRIPTOR.services_by_name["BookingService"]
 _OFFICE_SERVICE = office_service_pb2.DESCRIPTOR.services_by_name["OfficeService"]
 
 
 async def serve(settings: Settings) -> None:
-    """Serves until a signal comes. The health service says SERVING while both stores answer."""
+    """Serves until a signal comes. The health service says SERVING while both stores answer, and LIVENESS as long as we run."""
     policy, callers = load_policy(settings.policy_file), Callers(settings.callers_file)
     front = LaneFront(
         settings.redis_url,
@@ -46,7 +50,7 @@ async def serve(settings: Settings) -> None:
     ledger = LedgerReader(settings.database_url, gather_for=settings.gather_for)
     catalog = Catalog(policy, front, ledger)
     keys, desk, staff = Keys(settings.hash_key, settings.seal_key), Desk(front), LedgerStaff(settings.database_url)
-    bookings = Bookings(catalog, front, ledger, keys)
+    bookings = Bookings(catalog, front, ledger, keys, most_watching=settings.most_calls * 4 // 5)
     booking_service = BookingService(catalog, front, Admission(catalog, keys), bookings, desk)
     office_service = OfficeService(catalog, front, staff, keys, desk)
 
@@ -56,11 +60,13 @@ async def serve(settings: Settings) -> None:
             ("grpc.max_receive_message_length", 8 * MESSAGE_LIMIT),
             # Two servers on one port by mistake would share its calls.
             ("grpc.so_reuseport", 0),
-        ]
+        ],
+        # The gate refuses with a clear answer long before; this holds what never comes that far.
+        maximum_concurrent_rpcs=2 * settings.most_calls,
     )
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    gate = Gate(callers)
+    gate = Gate(callers, most_calls=settings.most_calls)
     server.add_generic_rpc_handlers(
         (gate.handlers(_BOOKING_SERVICE, booking_service), gate.handlers(_OFFICE_SERVICE, office_service))
     )
@@ -82,6 +88,7 @@ async def serve(settings: Settings) -> None:
             settings.ready_file.write_text(settings.listen)
 
     changed(False)
+    await health_servicer.set(LIVENESS, statuses.SERVING)
     await front.start()
     await ledger.start()
     await staff.start()
@@ -115,7 +122,7 @@ def _listen(server: grpc.aio.Server, settings: Settings) -> None:
 
 
 def main() -> int:
-    """Runs until a signal comes; exits 2 when the settings are wrong, 1 when a port cannot be had."""
+    """Runs until a signal comes; exits 2 when the settings or Redis's are wrong, 1 when a port cannot be had."""
     argparse.ArgumentParser(
         "python -m server", description="Answer gRPC calls. Settings come from ANTRIAN_* in the environment."
     ).parse_args()
@@ -124,7 +131,7 @@ def main() -> int:
         log_to_stderr(settings.log_level)
         with metrics_served(settings.metrics_listen, REGISTRY):
             uvloop.run(serve(settings))
-    except (SettingsError, PolicyError, CallersFileError) as error:
+    except (SettingsError, PolicyError, CallersFileError, UnfitRedis) as error:
         print(f"server: {error}", file=sys.stderr)
         return 2
     except RuntimeError as error:

@@ -25,11 +25,15 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A system that calls. offices is for staff: whose rosters and quotas it may handle; "*": all."""
+    """A system that calls. offices is for staff: whose rosters and quotas it may handle; "*": all.
+
+    per_second: how many requests a second each server takes from it; None: any number.
+    """
 
     name: str
     roles: frozenset[Role]
     offices: frozenset[str] = frozenset()
+    per_second: float | None = None
 
     @property
     def vouches(self) -> bool:
@@ -101,14 +105,18 @@ def _read(file: Path) -> dict[str, Caller]:
         entries = tomllib.loads(file.read_text())["caller"]
         callers = {}
         for n, entry in enumerate(entries, 1):
-            if unknown := entry.keys() - {"name", "role", "token_sha256", "offices"}:
+            if unknown := entry.keys() - {"name", "role", "token_sha256", "offices", "requests_per_second"}:
                 raise CallersFileError(f"{file}: caller {n}: unknown {', '.join(sorted(unknown))}")
             if not _NAME.fullmatch(entry["name"]):
                 raise CallersFileError(f"{file}: caller {n}: name must be 1 to 32 of a-z 0-9 . _ -")
             if not re.fullmatch("[0-9a-f]{64}", entry["token_sha256"]):
                 raise CallersFileError(f"{file}: caller {n}: token_sha256 must be 64 hex digits")
             roles = frozenset({Role(entry["role"])})
-            callers[entry["token_sha256"]] = Caller(entry["name"], roles, frozenset(entry.get("offices", [])))
+            per_second = entry.get("requests_per_second")
+            if per_second is not None and not (isinstance(per_second, int | float) and per_second > 0):
+                raise CallersFileError(f"{file}: caller {n}: requests_per_second must be a number above 0")
+            offices = frozenset(entry.get("offices", []))
+            callers[entry["token_sha256"]] = Caller(entry["name"], roles, offices, per_second)
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
         raise error if isinstance(error, CallersFileError) else CallersFileError(f"{file}: {error!r}") from error
     return callers

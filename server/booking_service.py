@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, date, timedelta
 from functools import lru_cache
+from typing import cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -20,7 +21,7 @@ from server.booking_list import list_bookings
 from server.bookings import Bookings
 from server.catalog import Catalog
 from server.desk import Desk
-from server.gate import Context, explain, wants_english
+from server.gate import FULL_RETRY, Context, explain, wants_english
 from server.office_list import list_offices
 
 _BATCH = 200
@@ -95,7 +96,7 @@ class BookingService:
         self, request: wire.RequestBookingRequest, context: Context
     ) -> wire.RequestBookingResponse:
         """Takes a place in the office's line."""
-        return wire.RequestBookingResponse(booking=await self._request(request))
+        return wire.RequestBookingResponse(booking=await self._request(request, _leaves(context)))
 
     async def BatchRequestBooking(  # noqa: N802
         self, request: wire.BatchRequestBookingRequest, context: Context
@@ -105,11 +106,11 @@ class BookingService:
             raise invalid("requests", "sertakan sedikitnya satu permintaan", "must have at least one request")
         if len(request.requests) > _BATCH:
             raise AntrianError(Reason.TOO_LARGE, field="requests", limit=str(_BATCH))
-        english = wants_english(context)
+        english, leaves = wants_english(context), _leaves(context)
 
         async def one(item: wire.RequestBookingRequest) -> wire.BatchRequestBookingResult:
             try:
-                return wire.BatchRequestBookingResult(booking=await self._request(item))
+                return wire.BatchRequestBookingResult(booking=await self._request(item, leaves))
             except Exception as error:  # one bad item harms no other
                 _, status = explain(error, "BatchRequestBooking", english=english)
                 return wire.BatchRequestBookingResult(error=status)
@@ -175,9 +176,9 @@ class BookingService:
         check_account(account)
         return check_uuid(booking_id, "booking_id"), account
 
-    async def _request(self, request: wire.RequestBookingRequest) -> messages_pb2.Booking:
+    async def _request(self, request: wire.RequestBookingRequest, leaves: float) -> messages_pb2.Booking:
         ask = self._admission.admit(request, CALLER.get())
-        answer = await self._front.join(ask)
+        answer = await self._front.join(ask, leaves)
         if isinstance(answer, Joined):
             return resources.joined_booking(ask, answer)
         if isinstance(answer, Known):
@@ -209,4 +210,10 @@ class BookingService:
             case Reason.LANE_FULL:
                 return AntrianError(reason, retry_after=_LANE_FULL_RETRY, waiting=detail.decode())
             case _:
-                return AntrianError(reason, retry_after=_RETRY)
+                return AntrianError(reason, retry_after=FULL_RETRY if reason is Reason.STORE_FULL else _RETRY)
+
+
+def _leaves(context: Context) -> float:
+    """When the caller will have left, on the event loop's clock."""
+    left = cast("float | None", context.time_remaining())
+    return float("inf") if left is None else asyncio.get_running_loop().time() + left

@@ -16,13 +16,17 @@ from antrian.ledger.reader import LedgerReader, RecordedBooking
 from antrian.v1 import messages_pb2 as wire
 from server import resources
 from server.catalog import Catalog
+from server.room import Room
 
 
 class Bookings:
     """Bookings as their owners may see them."""
 
-    def __init__(self, catalog: Catalog, front: LaneFront, ledger: LedgerReader, keys: Keys) -> None:
+    def __init__(
+        self, catalog: Catalog, front: LaneFront, ledger: LedgerReader, keys: Keys, *, most_watching: int
+    ) -> None:
         self._catalog = catalog
+        self._watching = Room(most_watching)
         self._keys = keys
         self._front = front
         self._ledger = ledger
@@ -65,25 +69,26 @@ class Bookings:
         """The booking now and after changes, until it is decided or the time is over.
 
         Its outcome is told at once; its place in line whenever look_again has passed, which is also the net for an
-        outcome whose message was lost.
+        outcome whose message was lost. Raises SERVER_BUSY when too many wait.
         """
         loop = asyncio.get_running_loop()
         ends = None if at_most is None else loop.time() + at_most.total_seconds()
         before, told = None, False
-        while True:
-            booking = await self.find(booking_id, caller, account, told=told)
-            pending = booking.state == wire.BOOKING_STATE_PENDING
-            if not pending or before is None or _news(before, booking):
-                yield booking
-            if not pending or (ends and loop.time() >= ends):
-                return
-            before = booking
-            # Jitter, so that a thousand watchers do not look at once.
-            until = loop.time() + look_again.total_seconds() * random.uniform(0.8, 1.2)  # noqa: S311
-            until = min(until, ends) if ends else until
-            if told:  # and yet it waits: Redis went back in time
-                await asyncio.sleep(until - loop.time())
-            told = await self._told(booking.office_id, booking.ticket, until)
+        with self._watching.place():
+            while True:
+                booking = await self.find(booking_id, caller, account, told=told)
+                pending = booking.state == wire.BOOKING_STATE_PENDING
+                if not pending or before is None or _news(before, booking):
+                    yield booking
+                if not pending or (ends and loop.time() >= ends):
+                    return
+                before = booking
+                # Jitter, so that a thousand watchers do not look at once.
+                until = loop.time() + look_again.total_seconds() * random.uniform(0.8, 1.2)  # noqa: S311
+                until = min(until, ends) if ends else until
+                if told:  # and yet it waits: Redis went back in time
+                    await asyncio.sleep(until - loop.time())
+                told = await self._told(booking.office_id, booking.ticket, until)
 
     async def _told(self, office_id: str, ticket: int, until: float) -> bool:
         """Returns true when the ticket has been settled, false when it is that time of the loop."""

@@ -82,11 +82,16 @@ class Catalog:
         self.as_of = self.now()
 
     async def keep_fresh(self, changed: Callable[[bool], object]) -> None:
-        """Refreshes until cancelled; calls changed when the stores go away or come back."""
+        """Refreshes until cancelled; calls changed when the stores go away or come back.
+
+        Raises UnfitRedis when the Redis that came may not hold the lanes.
+        """
         while True:
             try:
                 async with asyncio.timeout(5):
                     await self.refresh()
+                    if self.offices and not self.ready:
+                        await self._front.check_fitness(len(self.offices))
                 ready = bool(self.offices)
             except (RedisError, psycopg.Error, psycopg_pool.PoolTimeout, OSError, TimeoutError) as error:
                 _log.warning("a store does not answer: %s", error)

@@ -20,17 +20,23 @@ from grpc_status import rpc_status
 from redis.exceptions import RedisError
 
 from antrian.errors import AntrianError, Reason
+from antrian.lane.front import is_full
 from antrian.process import REQUEST_ID
 from server.auth import CALLER, Callers
 from server.metrics import Calls, count_refusal
+from server.room import Pace, Room
 from server.status import code_of, to_status
 
 MESSAGE_LIMIT = 256 * 1024
 """The largest message that is taken, in bytes."""
 
+FULL_RETRY = timedelta(seconds=30)
+"""When to come back to a store that is full."""
+
 Context = grpc.aio.ServicerContext[Any, Any]
 M = TypeVar("M", bound=Message)
 _REQUEST_ID = re.compile(r"(?!.*[0-9]{16})[A-Za-z0-9._-]{1,64}")
+_FULL = (psycopg.errors.DiskFull, psycopg.errors.OutOfMemory)
 _STORES = (RedisError, psycopg.OperationalError, psycopg_pool.PoolTimeout, OSError)
 _log = logging.getLogger(__name__)
 
@@ -38,8 +44,10 @@ _log = logging.getLogger(__name__)
 class Gate:
     """Makes gRPC handlers of a service's methods."""
 
-    def __init__(self, callers: Callers) -> None:
+    def __init__(self, callers: Callers, *, most_calls: int) -> None:
         self._callers = callers
+        self._room = Room(most_calls)
+        self._pace = Pace()
 
     def handlers(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
         """The handlers of all rpcs of the service, which the servicer has as methods of the same names."""
@@ -67,8 +75,10 @@ class Gate:
 
         async def serve(data: bytes, context: Context) -> Message:
             began, code = calls.begin(), grpc.StatusCode.CANCELLED
+            REQUEST_ID.set(_request_id(context.invocation_metadata() or ()))
             try:
-                answer = await behaviour(self._admit(path, request_type, data, context), context)
+                with self._room.place():
+                    answer = await behaviour(self._admit(path, request_type, data, context), context)
             except grpc.aio.AbortError:
                 raise
             except Exception as error:
@@ -90,9 +100,11 @@ class Gate:
 
         async def serve(data: bytes, context: Context) -> AsyncIterator[Message]:
             began, code = calls.begin(), grpc.StatusCode.CANCELLED
+            REQUEST_ID.set(_request_id(context.invocation_metadata() or ()))
             try:
-                async for message in behaviour(self._admit(path, request_type, data, context), context):
-                    yield message
+                with self._room.place():
+                    async for message in behaviour(self._admit(path, request_type, data, context), context):
+                        yield message
                 code = grpc.StatusCode.OK
             except grpc.aio.AbortError:
                 raise
@@ -107,20 +119,25 @@ class Gate:
 
     def _admit(self, path: str, request_type: type[M], data: bytes, context: Context) -> M:
         metadata = context.invocation_metadata() or ()
-        REQUEST_ID.set(_request_id(metadata))
-        CALLER.set(self._callers.identify(metadata, path))
+        caller = self._callers.identify(metadata, path)
+        CALLER.set(caller)
         if len(data) > MESSAGE_LIMIT:
             raise AntrianError(Reason.TOO_LARGE, limit=f"{MESSAGE_LIMIT // 1024} KiB")
         try:
-            return request_type.FromString(data)
+            message = request_type.FromString(data)
         except DecodeError:
             raise AntrianError(Reason.INVALID_MESSAGE) from None
+        self._pace.take(caller, max(1, len(getattr(message, "requests", ()))))  # a batch counts as what is in it
+        return message
 
 
 def explain(error: Exception, path: str, *, english: bool) -> tuple[AntrianError, Status]:
     """The refusal that an exception is to a caller, and as a status. It is counted; faults are logged, under an id."""
     if isinstance(error, AntrianError):
         refusal = error
+    elif isinstance(error, _FULL) or is_full(error):
+        _log.error("%s: a store is full: %s", path, error)
+        refusal = AntrianError(Reason.STORE_FULL, retry_after=FULL_RETRY)
     elif isinstance(error, _STORES):
         _log.warning("%s: a store failed: %s", path, error)
         refusal = AntrianError(Reason.STORE_UNAVAILABLE, retry_after=timedelta(seconds=1))
@@ -157,7 +174,7 @@ def _rpc(path: str) -> str:
 
 
 async def _refuse(refusal: AntrianError, status: Status, context: Context) -> Message:
-    if refusal.reason in {Reason.LANE_FULL, Reason.LANE_CLOSED} and refusal.retry_after:
+    if code_of(refusal.reason) is grpc.StatusCode.UNAVAILABLE and refusal.retry_after:
         # Obeyed by grpc clients that have a retry policy.
         milliseconds = refusal.retry_after // timedelta(milliseconds=1)
         context.set_trailing_metadata((("grpc-retry-pushback-ms", str(milliseconds)),))

@@ -155,6 +155,18 @@ _TABLE: dict[Reason, _Row] = {
             "A store cannot be reached. Ask again with the same request_id.",
         ),
     ),
+    Reason.STORE_FULL: _Row(
+        Code.UNAVAILABLE,
+        Text("Penyimpanan penuh; permintaan belum diterima. Coba lagi nanti.", "A store is full; not accepted. Try again later."),
+    ),
+    Reason.SERVER_BUSY: _Row(
+        Code.UNAVAILABLE,
+        Text("Server sedang sibuk; permintaan belum diterima. Coba lagi sebentar.", "This server is busy; not accepted. Try again."),
+    ),
+    Reason.RATE_LIMITED: _Row(
+        Code.RESOURCE_EXHAUSTED,
+        Text("Lebih dari {limit} permintaan per detik; permintaan belum diterima. Perlambat.", "More than {limit} requests a second; not accepted. Slow down."),
+    ),
     Reason.UNAUTHENTICATED: _Row(
         Code.UNAUTHENTICATED,
         Text("Token tidak ada atau tidak dikenal.", "No bearer token, or one that belongs to no caller."),

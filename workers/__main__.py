@@ -16,38 +16,69 @@ from antrian.settings import Settings, SettingsError, load_settings
 from workers import metrics, worker
 from workers.audit import Audit
 
-_RESTART_AFTER = 0.5
+_RESTART_AFTER, _RESTART_AT_MOST = 0.5, 5.0
+# Longer than any one thing that a worker does: its stores give up after five seconds, RQ's job after thirty.
+_SILENT = 45.0
 _STOP_WITHIN = 9.0
 _log = logging.getLogger("workers")
 
 
-def supervise(settings: Settings, stop: threading.Event) -> None:
-    """Keeps worker_processes workers running until stop is set, then ends them."""
-    # spawn, not fork: a child shares no connection and no lock with its parent.
-    context = multiprocessing.get_context("spawn")
-    running: dict[str, BaseProcess] = {}
-    # Who takes a dead one's place takes its name: workers/metrics.py counts under it.
-    names = [f"antrian-worker-{n}" for n in range(settings.worker_processes)]
-    while not stop.is_set():
-        dead = [process for process in running.values() if not process.is_alive()]
-        for process in dead:
-            _log.error("worker %s died with exit code %s; starting another", process.pid, process.exitcode)
-            del running[process.name]
-        if dead:
-            stop.wait(_RESTART_AFTER * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-        for name in names:
-            if name not in running and not stop.is_set():
-                running[name] = context.Process(target=worker.main, args=[settings], name=name)
-                running[name].start()
-        stop.wait(0.2)
-    for process in running.values():
-        process.terminate()
-    ends = time.monotonic() + _STOP_WITHIN
-    for process in running.values():
-        process.join(max(0.0, ends - time.monotonic()))
-        if process.is_alive():
-            _log.error("worker %s did not stop; killed. Its lane goes on elsewhere", process.pid)
-            process.kill()
+class Supervisor:
+    """Keeps worker_processes workers running; one that died, or that no longer gets on, is replaced."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        # spawn, not fork: a child shares no connection and no lock with its parent.
+        self._context = multiprocessing.get_context("spawn")
+        self._running: dict[str, BaseProcess] = {}
+        # Who takes a dead one's place takes its name: workers/metrics.py counts under it.
+        self._hearts = {f"antrian-worker-{n}": self._context.Value("d", 0.0) for n in range(settings.worker_processes)}
+
+    def silent_for(self) -> dict[str, float]:
+        """By worker: for how many seconds it has not got on."""
+        return {name: time.monotonic() - heart.value for name, heart in self._hearts.items() if heart.value}
+
+    def run(self, stop: threading.Event) -> None:
+        """Returns when stop is set and the workers have ended."""
+        pause, died = _RESTART_AFTER, 0.0
+        while not stop.is_set():
+            if self._bury():
+                again = time.monotonic() - died < 2 * _RESTART_AT_MOST
+                pause, died = min(2 * pause, _RESTART_AT_MOST) if again else _RESTART_AFTER, time.monotonic()
+                stop.wait(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            for name, heart in self._hearts.items():
+                if name not in self._running and not stop.is_set():
+                    heart.value = time.monotonic()
+                    process = self._context.Process(target=worker.main, args=[self._settings, heart], name=name)
+                    self._running[name] = process
+                    process.start()
+            stop.wait(0.2)
+        self._end()
+
+    def _bury(self) -> bool:
+        """Whether a worker was dead. One that is silent for too long is killed: its lane goes on elsewhere."""
+        silent = self.silent_for()
+        dead = False
+        for name, process in list(self._running.items()):
+            if not process.is_alive():
+                _log.error("worker %s died with exit code %s; starting another", process.pid, process.exitcode)
+                del self._running[name]
+                dead = True
+            elif silent.get(name, 0) > _SILENT:
+                _log.error("worker %s has not got on for %.0f s; killing it", process.pid, silent[name])
+                process.kill()
+                process.join()
+        return dead
+
+    def _end(self) -> None:
+        for process in self._running.values():
+            process.terminate()
+        ends = time.monotonic() + _STOP_WITHIN
+        for process in self._running.values():
+            process.join(max(0.0, ends - time.monotonic()))
+            if process.is_alive():
+                _log.error("worker %s did not stop; killed. Its lane goes on elsewhere", process.pid)
+                process.kill()
 
 
 def main() -> int:
@@ -65,11 +96,12 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    lanes = metrics.Lanes(settings)
-    threading.Thread(target=Audit(settings, lanes.show_breaches).run, args=[stop], name="audit", daemon=True).start()
+    supervisor = Supervisor(settings)
+    lanes = metrics.Lanes(settings, supervisor.silent_for)
+    threading.Thread(target=Audit(settings, lanes.show_audit).run, args=[stop], name="audit", daemon=True).start()
     try:
         with metrics.served(settings, lanes):
-            supervise(settings, stop)
+            supervisor.run(stop)
     except RuntimeError as error:
         print(f"workers: {error}", file=sys.stderr)
         return 1

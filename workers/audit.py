@@ -19,9 +19,12 @@ _log = logging.getLogger(__name__)
 
 
 class Audit:
-    """Audits every audit_seconds. Of several supervisors one does it at a time; show gets breaches by promise."""
+    """Audits every audit_seconds. Of several supervisors one does it at a time.
 
-    def __init__(self, settings: Settings, show: Callable[[Mapping[str, int]], None]) -> None:
+    show gets what it found and what it looked at, by promise.
+    """
+
+    def __init__(self, settings: Settings, show: Callable[[Mapping[str, int], Mapping[str, int]], None]) -> None:
         self._settings = settings
         self._show = show
         self._clean = False
@@ -40,14 +43,15 @@ class Audit:
     def once(self) -> None:
         """One audit, unless another supervisor did it in this period. Raises what verify raises."""
         if not self._my_turn():
-            self._show({})
+            self._show({}, {})
             return
-        breaches: Counter[str] = Counter()
+        breaches, examined = Counter[str](), Counter[str]()
         for check in verify(self._settings):
             breaches[check.promise] += check.breaches
+            examined[check.promise] += check.examined
             if check.breaches:
                 _log.error("breach of %s: %s: %d of %d", check.promise, check.what, check.breaches, check.examined)
-        self._show(breaches)
+        self._show(breaches, examined)
         if not self._clean and not breaches.total():
             _log.info("audit: all promises hold")
         self._clean = not breaches.total()

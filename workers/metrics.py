@@ -8,7 +8,8 @@ import collections
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from multiprocessing import current_process
@@ -70,14 +71,18 @@ def count_decided(decisions: Sequence[Decision], verdicts: str) -> None:
 class Lanes(Collector):
     """Reads the lanes when Prometheus asks, and shows what the last audit of this supervisor found."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, silent_for: Callable[[], Mapping[str, float]] = dict) -> None:
         self._settings = settings
+        self._silent_for = silent_for
         self._offices: list[str] = []
         self._breaches: Mapping[str, int] = {}
+        self._examined: Mapping[str, int] = {}
+        self._audited_at: float | None = None
 
-    def show_breaches(self, breaches: Mapping[str, int]) -> None:
-        """From now on shows these breaches by promise; empty when another supervisor audits."""
-        self._breaches = breaches
+    def show_audit(self, breaches: Mapping[str, int], examined: Mapping[str, int]) -> None:
+        """From now on shows what an audit found and looked at, by promise; empty when another supervisor audits."""
+        self._breaches, self._examined = breaches, examined
+        self._audited_at = time.time() if breaches else None
 
     def collect(self) -> Iterator[Metric]:
         """The gauges. Those of the lanes are missing while Redis does not answer."""
@@ -91,9 +96,21 @@ class Lanes(Collector):
         breaches = GaugeMetricFamily(
             "antrian_breaches", "Breaches that the last audit counted, by promise.", labels=["promise"]
         )
+        examined = GaugeMetricFamily(
+            "antrian_audit_examined", "What the last audit looked at, by promise.", labels=["promise"]
+        )
         for promise, count in self._breaches.items():
             breaches.add_metric([promise], count)
-        yield from (waiting, oldest, breaches)
+            examined.add_metric([promise], self._examined[promise])
+        audited = GaugeMetricFamily("antrian_audit_timestamp_seconds", "When the last audit ended (Unix time).")
+        if self._audited_at:
+            audited.add_metric([], self._audited_at)
+        silent = GaugeMetricFamily(
+            "antrian_worker_silent_seconds", "For how long a worker process has not got on.", labels=["worker"]
+        )
+        for worker, seconds in self._silent_for().items():
+            silent.add_metric([worker], seconds)
+        yield from (waiting, oldest, breaches, examined, audited, silent)
 
     def _depths(self) -> dict[str, tuple[int, timedelta]]:
         try:

@@ -40,27 +40,30 @@ class Bench:
 
     drain: Drain
     stopping: Callable[[], bool]
+    beat: Callable[[], None]
     offices: dict[str, Office]
 
 
 _bench: Bench | None = None
 
 
-def sit_down(settings: Settings, stopping: Callable[[], bool]) -> None:
-    """Readies this process for shifts; stopping says when to end one early."""
+def sit_down(settings: Settings, stopping: Callable[[], bool], beat: Callable[[], None]) -> None:
+    """Readies this process for shifts; stopping says when to end one early, beat is called while it gets on."""
     global _bench  # noqa: PLW0603 - RQ calls a function by its path: what it works with is the process's
     line, ledger = LaneDrainer(settings.redis_url), LedgerRecorder(settings.database_url)
-    _bench = Bench(Drain(line, ledger, load_policy(settings.policy_file)), stopping, {})
+    _bench = Bench(Drain(line, ledger, load_policy(settings.policy_file)), stopping, beat, {})
 
 
 def work() -> int:
     """Serves lanes, the longest-ready first, until the shift is over or the process stops; answers tickets decided.
 
-    About once a second it sweeps. When a store fails it waits, longer each time, instead of taking more lanes.
+    About once a second it sweeps. When a store fails it waits, longer each time, and takes no lane before both stores
+    have answered a sweep.
     """
     assert _bench is not None, "a shift needs a worker process: python -m workers"
     decided, pause, swept, ends = 0, 0.1, 0.0, time.monotonic() + LENGTH.total_seconds()
     while time.monotonic() < ends and not _bench.stopping():
+        _bench.beat()
         try:
             if time.monotonic() - swept > _SWEEP_EVERY:
                 sweep(_bench)
@@ -78,7 +81,7 @@ def work() -> int:
         except (RedisError, psycopg.Error, OSError) as problem:
             STORE_FAILURES.inc()
             _log.warning("store failed, waiting %.1f s: %s", pause, problem)
-            pause = _rest(pause)
+            pause, swept = _rest(pause), 0.0
         except Exception:  # a fault of ours in one lane must not end the shift of the others
             _log.exception("turn failed")
             pause = _rest(pause)

@@ -2,6 +2,9 @@
 
 import logging
 import sys
+import time
+from collections.abc import Callable
+from multiprocessing.sharedctypes import Synchronized
 
 from redis import Redis
 from rq import Queue, SimpleWorker
@@ -23,9 +26,9 @@ class ShiftWorker(SimpleWorker):
         ShiftWorker.stopping = True
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, beat: Callable[[], None] = lambda: None) -> None:
     """Works shifts until SIGTERM. Raises redis.RedisError when RQ's Redis fails: the supervisor starts it again."""
-    shift.sit_down(settings, lambda: ShiftWorker.stopping)
+    shift.sit_down(settings, lambda: ShiftWorker.stopping, beat)
     queue = Queue(shift.QUEUE, connection=Redis.from_url(settings.rq_redis_url), serializer=JSONSerializer)
     watchdog = int(shift.LENGTH.total_seconds()) + 20
     try:
@@ -37,12 +40,19 @@ def run(settings: Settings) -> None:
         pass
 
 
-def main(settings: Settings) -> None:
-    """The whole life of a worker process; exits 1 when something ended it, so that it is started again."""
+def main(settings: Settings, heart: "Synchronized[float]") -> None:
+    """The whole life of a worker process; exits 1 when something ended it, so that it is started again.
+
+    heart is where it notes the time (time.monotonic) as long as it gets on.
+    """
     die_with_parent()
     log_to_stderr(settings.log_level)
+
+    def beat() -> None:
+        heart.value = time.monotonic()
+
     try:
-        run(settings)
+        run(settings, beat)
     except Exception:
         logging.getLogger(__name__).exception("worker died")
         sys.exit(1)

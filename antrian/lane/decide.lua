@@ -2,7 +2,7 @@
 -- Decides the next tickets of a lane in arrival order and puts the decisions into the outbox. An outbox that is not
 -- settled is handed out again instead: same tickets, same decisions. Then the desk comes before the line: what it asks
 -- is handed out for the ledger to judge, and a batch that is not settled is handed out again as it was.
--- ARGV: office, token, most tickets, most desk entries.
+-- ARGV: office, token, most tickets (0: only what is in the outbox), most desk entries.
 -- Answers: FENCED | GAP ticket (the line or the desk lacks it) | MISSING slot (no counters) |
 --   DESK, the first number, then one text an entry |
 --   DECIDED, then one array a ticket: ticket, decision ("CONFIRMED first-number", "SLOT_FULL", "TOO_LATE",
@@ -27,7 +27,7 @@ if not again and desk > desked then
 end
 
 local entries = redis.call('XRANGE', key('line', office), string.format('%d-0', settled + 1), '+',
-  'COUNT', again and #outbox or most)
+  'COUNT', again and #outbox or most) or {} -- of none, Redis makes false
 local due = again and #outbox or math.min(most, lane[5] - settled)
 
 local now, slots = now_ms(), {}

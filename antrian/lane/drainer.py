@@ -1,6 +1,7 @@
 """The drainer's side of the line: take a lane, decide, settle."""
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +18,7 @@ LEASE = timedelta(seconds=3)
 """How long a drainer may be silent before another may take its lane. Longer than the ledger's time limit of a turn."""
 
 
+_log = logging.getLogger(__name__)
 _DESK_BATCH = 64
 _KEEP_COUNTERS = timedelta(days=14)
 
@@ -42,15 +44,11 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class DeskBatch:
-    """What a drainer was handed of a desk: the entries from number first on."""
+    """What a drainer was handed of a desk: the entries from number first to last, without those that cannot be read."""
 
     first: int
+    last: int
     entries: list[DeskEntry]
-
-    @property
-    def last(self) -> int:
-        """The number of the last entry."""
-        return self.first + len(self.entries) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +65,20 @@ class Stock:
 
 @dataclass(frozen=True, slots=True)
 class LaneState:
-    """A lane at one moment: known to Redis, open, last ticket issued and settled, entries in line and at the desk.
+    """A lane at one moment: known to Redis, open, its epoch, last ticket issued and settled, entries in line.
 
-    unsettled: decisions in the outbox. counters: slot -> quota, left, next queue number, whether it is closed.
+    unsettled: decisions in the outbox. desked: the last desk number settled. at_desk: entries at the desk. counters: slot
+    -> quota, left, next queue number, whether it is closed.
     """
 
     known: bool
     opened: bool
+    epoch: int
     ticket: int
     settled: int
     waiting: int
     unsettled: int
+    desked: int
     at_desk: int
     counters: dict[Slot, tuple[int, int, int, bool]]
 
@@ -102,6 +103,7 @@ class LaneDrainer:
             "depth",
             "settle_desk",
             "release",
+            "leave",
         ]
         self._steps = {name: self._redis.register_script(script(name)) for name in names}
 
@@ -134,8 +136,9 @@ class LaneDrainer:
         """Decides up to so many tickets in order, or answers the outbox that is not settled yet, or what the desk has."""
         kind, *answer = self._run("decide", lease.office_id, lease.token, most, _DESK_BATCH)
         if kind == b"DESK":
-            return DeskBatch(answer[0], [read_desk_entry(text) for text in answer[1:]])
-        return [_decision(*ticket) for ticket in answer]
+            first, *texts = answer
+            return DeskBatch(first, first + len(texts) - 1, list(_readable(lease.office_id, texts)))
+        return [_decision(lease.office_id, *ticket) for ticket in answer]
 
     def settle(self, lease: Lease, verdicts: str) -> None:
         """Makes the lane follow what the ledger says of the turn (see settle.lua), and gives it back."""
@@ -176,6 +179,10 @@ class LaneDrainer:
             raise LaneBroken(f"{lease.office_id}: Redis lost what the ledger knows")
         return replace(lease, token=token, known=True)
 
+    def leave(self, lease: Lease) -> None:
+        """Gives the lease back without a turn."""
+        self._run("leave", lease.office_id, lease.token)
+
     def shut(self, lease: Lease) -> None:
         """Closes a lane for joins and drains until it is rebuilt."""
         self._run("shut", lease.office_id, lease.token)
@@ -186,12 +193,13 @@ class LaneDrainer:
 
     def audit(self, office_id: str) -> LaneState:
         """How the lane stands, at one moment."""
-        opened, ticket, settled, waiting, unsettled, at_desk, *places = self._run("audit", office_id)
+        opened, epoch, ticket, settled, waiting, unsettled, desked, at_desk, *places = self._run("audit", office_id)
         counters = {}
         for line in places:
             slot, quota, left, next_number, _, closed = line.split()
             counters[Slot.parse(slot.decode())] = int(quota), int(left), int(next_number), closed == b"1"
-        return LaneState(opened != b"", opened == b"1", ticket, settled, waiting, unsettled, at_desk, counters)
+        numbers = epoch, ticket, settled, waiting, unsettled, desked, at_desk
+        return LaneState(opened != b"", opened == b"1", *numbers, counters)
 
     def depth(self, office_ids: Sequence[str]) -> dict[str, tuple[int, timedelta]]:
         """By office: how many tickets wait to be settled, and how old the oldest of them is (0 when none waits)."""
@@ -200,6 +208,15 @@ class LaneDrainer:
             office_id: (waiting, timedelta(milliseconds=max(0, now - accepted) if accepted else 0))
             for office_id, waiting, accepted in zip(office_ids, numbers[::2], numbers[1::2], strict=True)
         }
+
+    def ready_since(self) -> dict[str, timedelta]:
+        """For how long each ready lane has waited for a drainer."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.time()
+        pipeline.zrange(READY, 0, -1, withscores=True)
+        (seconds, microseconds), lanes = pipeline.execute()
+        now = seconds * 1_000_000 + microseconds
+        return {office.decode(): timedelta(microseconds=now - since) for office, since in lanes}
 
     def forget(self, bucket: int) -> int:
         """Forgets what need not be remembered any more in one of the 4,096 buckets; says how many entries."""
@@ -226,10 +243,24 @@ class LaneDrainer:
         self._redis.set("clock", ahead // timedelta(milliseconds=1))
 
 
-def _decision(ticket: int, decided: bytes, fields: list[bytes]) -> Decision:
-    entry = read_entry(fields)
+def _readable(office_id: str, texts: Iterable[bytes]) -> Iterator[DeskEntry]:
+    for text in texts:
+        try:
+            yield read_desk_entry(text)
+        except ValueError:
+            _log.error("%s: an entry at the desk cannot be read and is left out", office_id)
+
+
+def _decision(office_id: str, ticket: int, decided: bytes, fields: list[bytes]) -> Decision:
+    try:
+        entry = read_entry(fields)
+    except (KeyError, ValueError) as error:
+        raise LaneBroken(f"{office_id}: ticket {ticket} cannot be read") from error
     outcome, _, number = decided.decode().partition(" ")
-    confirmed = outcome == State.CONFIRMED
+    confirmed = outcome == State.CONFIRMED and entry.sound
+    reason = None if confirmed else OutcomeReason.INTERNAL if outcome == State.CONFIRMED else OutcomeReason(outcome)
+    if reason is OutcomeReason.INTERNAL:
+        _log.error("%s ticket %d refused: its people cannot be read", office_id, ticket)
     return Decision(
         ticket=ticket,
         booking_id=entry.booking_id,
@@ -240,6 +271,6 @@ def _decision(ticket: int, decided: bytes, fields: list[bytes]) -> Decision:
         account=entry.account,
         accepted_at=entry.accepted_at,
         state=State.CONFIRMED if confirmed else State.REJECTED,
-        reason=None if confirmed else OutcomeReason(outcome),
-        first_number=int(number) if confirmed else None,
+        reason=reason,
+        first_number=int(number) if number else None,
     )

@@ -15,7 +15,7 @@ _DESK_ENTRY: TypeAdapter[DeskEntry] = TypeAdapter(DeskEntry)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An accepted request that waits in its lane."""
+    """An accepted request that waits in its lane. sound is False when what is sealed of its people cannot be read."""
 
     booking_id: UUID
     slot: Slot
@@ -24,19 +24,22 @@ class Entry:
     caller: str
     account: str
     accepted_at: datetime
+    sound: bool
 
 
 def read_entry(fields: list[bytes]) -> Entry:
     """The entry of those fields (name, value, name, value ...)."""
     named = dict(zip(fields[::2], fields[1::2], strict=True))
+    applicants, sound = unpack_people(named[b"k"], named[b"x"])
     return Entry(
         booking_id=UUID(bytes=named[b"b"]),
         slot=Slot.parse(named[b"s"].decode()),
         fingerprint=named[b"f"].decode(),
-        applicants=unpack_people(named[b"k"], named[b"x"]),
+        applicants=applicants,
         caller=named[b"c"].decode(),
         account=named[b"o"].decode(),
         accepted_at=moment(int(named[b"t"])),
+        sound=sound,
     )
 
 
@@ -59,14 +62,14 @@ def pack_people(applicants: Iterable[SealedApplicant]) -> tuple[bytes, bytes]:
     return b"".join(keys), b"".join(sealed)
 
 
-def unpack_people(keys: bytes, sealed: bytes) -> tuple[SealedApplicant, ...]:
-    """The applicants of a line entry."""
+def unpack_people(keys: bytes, sealed: bytes) -> tuple[tuple[SealedApplicant, ...], bool]:
+    """The applicants of a line entry, and whether all of their sealed data is there."""
     people, at = [], 0
     for n in range(0, len(keys), 16):
-        (length,) = struct.unpack_from(">H", sealed, at)
+        length = int.from_bytes(sealed[at : at + 2])
         people.append(SealedApplicant(keys[n : n + 16], sealed[at + 2 : at + 2 + length]))
         at += 2 + length
-    return tuple(people)
+    return tuple(people), at == len(sealed) and all(person.sealed for person in people)
 
 
 def write_desk_entry(entry: DeskEntry) -> bytes:

@@ -5,20 +5,21 @@ import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from antrian.booking import DeskEntry, SealedApplicant, Slot, Window
 from antrian.errors import AntrianError, Reason
 from antrian.gather import Gather
 from antrian.lane import SETTLED, script
 from antrian.lane.entry import Entry, milliseconds, moment, pack_people, read_entry, write_desk_entry
+from antrian.lane.fitness import check_fitness
 
 DESK_BOUND = 1000
 """The most entries of an office's desk; who comes then is told to come back."""
@@ -147,6 +148,10 @@ class LaneFront:
         """Returns when Redis answers."""
         await self._redis.ping()
 
+    async def check_fitness(self, offices: int) -> None:
+        """Raises UnfitRedis when this Redis may not hold the lanes of so many offices."""
+        await check_fitness(self._redis, offices, self._bounds[0])
+
     async def clock_ahead(self) -> timedelta:
         """How far the service's time is ahead of real time (see clock in keys.lua)."""
         return timedelta(milliseconds=int(await self._redis.get("clock") or 0))
@@ -155,9 +160,22 @@ class LaneFront:
         args: list[bytes | str | int] = list(self._bounds)
         for request in requests:
             args += self._arguments(request)
-        now, *answers = await self._join(args=args)
+        try:
+            now, *answers = await self._join(args=args)
+        except ResponseError as error:
+            if not is_full(error):
+                raise
+            return await self._known_or_full([request.booking_id for request in requests])
         at = moment(now)
         return [_join_answer(answer, at) for answer in answers]
+
+    async def _known_or_full(self, booking_ids: Sequence[UUID]) -> list[Joined | Known | Refused]:
+        """A full Redis takes nobody, but still knows whom it has taken: a repeat, or one whose first answer was lost."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for booking_id in booking_ids:
+            pipeline.hexists(f"requests:{booking_id.hex[:3]}", booking_id.bytes)
+        full = Refused(Reason.STORE_FULL, datetime.now(UTC))
+        return [Known() if known else full for known in await pipeline.execute()]
 
     def _arguments(self, r: JoinRequest) -> list[bytes | str | int]:
         keys, sealed = pack_people(r.applicants)
@@ -241,6 +259,11 @@ class LaneFront:
         for future, ticket in self._waiting.get(office_id, {}).items():
             if ticket <= last_ticket and not future.done():
                 future.set_result(None)
+
+
+def is_full(error: Exception) -> bool:
+    """Whether Redis refused to write since its memory or its disk is full; it has not begun then."""
+    return isinstance(error, OutOfMemoryError) or str(error).startswith("MISCONF")
 
 
 def _waiting(office: bytes, ticket: int, ahead: int, left: int, fields: list[bytes]) -> Waiting:

@@ -5,10 +5,10 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import psycopg
 from psycopg_pool import ConnectionPool
 
 from antrian.ledger import sql
+from antrian.ledger.connection import LimitedConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class DayPerson:
 class LedgerDays:
     """The statements of the nightly work. Raises psycopg.Error when Postgres cannot be reached."""
 
-    def __init__(self, pool: "ConnectionPool[psycopg.Connection]") -> None:
+    def __init__(self, pool: "ConnectionPool[LimitedConnection]") -> None:
         self._pool = pool
 
     def over(self) -> list[tuple[str, date, ZoneInfo]]:

@@ -11,6 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 from antrian.booking import Office, OutcomeReason, Session, Slot, State
 from antrian.gather import Gather
 from antrian.ledger import sql
+from antrian.ledger.connection import CONNECT, POOL, LimitedAsyncConnection
 from antrian.ledger.recorder import office_of
 
 
@@ -45,9 +46,11 @@ class LedgerReader:
             database_url,
             min_size=1,
             max_size=8,
-            timeout=5,
             open=False,
-            kwargs={"options": "-c statement_timeout=5000 -c default_transaction_read_only=on", "autocommit": True},
+            connection_class=LimitedAsyncConnection,
+            kwargs=CONNECT
+            | {"options": "-c statement_timeout=4000 -c default_transaction_read_only=on", "autocommit": True},
+            **POOL,
         )
         self._bookings_sql = sql("bookings")
         self.booking: Gather[UUID, RecordedBooking | None] = Gather(self._bookings, gather_for)

@@ -13,6 +13,7 @@ from psycopg_pool import ConnectionPool
 from antrian.booking import Decision, Office, OutcomeReason, Province, Session, Slot, State
 from antrian.lane.drainer import DeskBatch
 from antrian.ledger import sql
+from antrian.ledger.connection import CONNECT, POOL, LimitedConnection
 from antrian.ledger.days import LedgerDays
 from antrian.ledger.desk import DeskRecord, SlotRow, record_batch
 from antrian.ledger.fence import LedgerFenced, LedgerGap
@@ -44,10 +45,12 @@ class LedgerRecorder:
             database_url,
             min_size=1,
             max_size=2,
-            kwargs={"options": options, "prepare_threshold": 0},
-            timeout=5,
+            connection_class=LimitedConnection,
+            kwargs=CONNECT | {"options": options, "prepare_threshold": 0},
             open=True,
+            **POOL,
         )
+        self._database_url = database_url
         self.days = LedgerDays(self._pool)
         """Days that are over, and their no-shows."""
 
@@ -65,15 +68,18 @@ class LedgerRecorder:
         """Writes a turn in one transaction and answers what the ledger now says, one letter a decision.
 
         K: its places are taken. R: it is rejected. D: the booking stands at another ticket. A decision that meets a
-        constraint is recorded as rejected, alone, and the others go on. Safe to repeat. Raises LedgerFenced, LedgerGap.
+        constraint, or that Postgres cannot take, is recorded as rejected, alone, and the others go on. Safe to repeat.
+        Raises LedgerFenced, LedgerGap.
         """
         with self._pool.connection() as connection:
             try:
                 return _record_turn(connection, office_id, token, decisions)
-            except (psycopg.IntegrityError, psycopg.DataError) as error:
-                _log.warning("turn of %s met %s: recording one by one", office_id, _constraint(error))
+            except psycopg.OperationalError:  # of the store, not of what we write
+                raise
+            except psycopg.Error as error:
+                _log.warning("turn of %s met %s: halving it", office_id, _constraint(error))
                 connection.rollback()
-            return _record_one_by_one(connection, office_id, token, decisions)
+            return _record_by_halves(connection, office_id, token, decisions)
 
     def record_desk(self, office_id: str, token: int, batch: DeskBatch) -> DeskRecord:
         """Writes a batch of a desk in one transaction and answers what the ledger now says. Safe to repeat.
@@ -117,8 +123,8 @@ class LedgerRecorder:
 
     def known_bookings(self, since: date) -> Iterator[tuple[Any, ...]]:
         """What a rebuilt Redis has to know of bookings, in pieces: the rows of rebuild_bookings.sql."""
-        with self._pool.connection() as connection, connection.cursor("known_bookings") as cursor:
-            connection.execute("set local statement_timeout = 0")
+        # Not of the pool: this may take Postgres a while.
+        with psycopg.connect(self._database_url) as connection, connection.cursor("known_bookings") as cursor:
             cursor.itersize = 2000
             cursor.execute(sql("rebuild_bookings"), {"since": since})
             yield from cursor
@@ -181,21 +187,38 @@ def _record_turn(connection: psycopg.Connection, office_id: str, token: int, dec
     return _verdicts(office_id, decisions, outcomes.fetchall())
 
 
-def _record_one_by_one(
-    connection: psycopg.Connection, office_id: str, token: int, decisions: Sequence[Decision]
-) -> str:
+def _record_by_halves(connection: psycopg.Connection, office_id: str, token: int, decisions: Sequence[Decision]) -> str:
     ids = [d.booking_id for d in decisions]
     lane = {"office": office_id, "token": token, "first": decisions[0].ticket, "last": decisions[-1].ticket}
+
+    def write(piece: Sequence[Decision]) -> None:
+        try:
+            with connection.transaction():
+                connection.execute(sql("record"), lane | _columns(piece))
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
+            if len(piece) == 1:
+                _log.error("%s ticket %d refused by %s", office_id, piece[0].ticket, _constraint(error))
+                refuse(piece[0], error)
+            else:
+                write(piece[: len(piece) // 2])
+                write(piece[len(piece) // 2 :])
+
+    def refuse(decision: Decision, why: psycopg.Error) -> None:
+        try:
+            with connection.transaction():
+                connection.execute(sql("record"), lane | _columns([_refused(decision, why)]))
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
+            raise LedgerGap(
+                f"{office_id}: ticket {decision.ticket} cannot be recorded: {_constraint(error)}"
+            ) from error
+
     with connection.transaction():
         connection.execute(sql("fence"), lane)
-        for decision in decisions:
-            try:
-                with connection.transaction():
-                    connection.execute(sql("record"), lane | _columns([decision]))
-            except (psycopg.IntegrityError, psycopg.DataError) as error:
-                refused = replace(decision, state=State.REJECTED, reason=_refusal(error))
-                _log.error("%s ticket %d refused by %s", office_id, decision.ticket, _constraint(error))
-                connection.execute(sql("record"), lane | _columns([refused]))
+        write(decisions)
         outcomes = connection.execute(sql("outcomes"), {"booking_ids": ids}).fetchall()
         state = connection.execute(sql("lane"), lane).fetchone()
     _check_fence(office_id, lane, state)
@@ -250,8 +273,11 @@ def _constraint(error: psycopg.Error) -> str:
     return error.diag.constraint_name or type(error).__name__
 
 
-def _refusal(error: psycopg.Error) -> OutcomeReason:
-    return {
+def _refused(decision: Decision, error: psycopg.Error) -> Decision:
+    """The decision as it can be recorded: rejected, its numbers retired."""
+    reason = decision.reason or {
         "slot_taken_within_quota": OutcomeReason.SLOT_FULL,
         "applicant_one_live_booking": OutcomeReason.ALREADY_BOOKED,
     }.get(_constraint(error), OutcomeReason.INTERNAL)
+    caller, account = (text.replace("\0", "?") for text in (decision.caller, decision.account))
+    return replace(decision, state=State.REJECTED, reason=reason, caller=caller, account=account)

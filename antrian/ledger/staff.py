@@ -11,6 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 from antrian.booking import Session, State
 from antrian.errors import AntrianError, Reason, invalid
 from antrian.ledger import sql
+from antrian.ledger.connection import CONNECT, POOL, LimitedAsyncConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,13 @@ class LedgerStaff:
 
     def __init__(self, database_url: str) -> None:
         self._pool = AsyncConnectionPool(
-            database_url, min_size=0, max_size=4, timeout=5, open=False, kwargs={"options": "-c statement_timeout=5000"}
+            database_url,
+            min_size=0,
+            max_size=4,
+            open=False,
+            connection_class=LimitedAsyncConnection,
+            kwargs=CONNECT | {"options": "-c statement_timeout=4000"},
+            **POOL,
         )
 
     async def start(self) -> None:

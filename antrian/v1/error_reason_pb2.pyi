@@ -138,6 +138,21 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ABORTED: the quota is not what the caller expected: somebody else changed it. Look at it and decide again.
     Example: SetQuota, metadata {"field": "expected_quota", "quota": "60"}.
     """
+    ERROR_REASON_STORE_FULL: _ErrorReason.ValueType  # 44
+    """UNAVAILABLE with RetryInfo: the store that keeps the lines, or the ledger, has no room. Certain: the request was not
+    accepted.
+    Example: Redis is at its maxmemory; RetryInfo of 30 s.
+    """
+    ERROR_REASON_SERVER_BUSY: _ErrorReason.ValueType  # 45
+    """UNAVAILABLE with RetryInfo: this server has as many calls or streams open as it takes. Certain: the request was not
+    accepted. Another server may have room.
+    Example: metadata {"limit": "4000"}, RetryInfo of 2 s.
+    """
+    ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 46
+    """RESOURCE_EXHAUSTED with RetryInfo: the caller asks more often than was agreed with it. Certain: the request was not
+    accepted.
+    Example: metadata {"limit": "500"} (requests a second), RetryInfo of the time until there is room.
+    """
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 50
     """UNAUTHENTICATED: no bearer token, or one that belongs to no caller.
     Example: a call without "authorization: Bearer …".
@@ -274,6 +289,21 @@ Example: Redis is being restarted.
 ERROR_REASON_QUOTA_CHANGED: ErrorReason.ValueType  # 43
 """ABORTED: the quota is not what the caller expected: somebody else changed it. Look at it and decide again.
 Example: SetQuota, metadata {"field": "expected_quota", "quota": "60"}.
+"""
+ERROR_REASON_STORE_FULL: ErrorReason.ValueType  # 44
+"""UNAVAILABLE with RetryInfo: the store that keeps the lines, or the ledger, has no room. Certain: the request was not
+accepted.
+Example: Redis is at its maxmemory; RetryInfo of 30 s.
+"""
+ERROR_REASON_SERVER_BUSY: ErrorReason.ValueType  # 45
+"""UNAVAILABLE with RetryInfo: this server has as many calls or streams open as it takes. Certain: the request was not
+accepted. Another server may have room.
+Example: metadata {"limit": "4000"}, RetryInfo of 2 s.
+"""
+ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 46
+"""RESOURCE_EXHAUSTED with RetryInfo: the caller asks more often than was agreed with it. Certain: the request was not
+accepted.
+Example: metadata {"limit": "500"} (requests a second), RetryInfo of the time until there is room.
 """
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 50
 """UNAUTHENTICATED: no bearer token, or one that belongs to no caller.

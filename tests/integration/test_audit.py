@@ -17,7 +17,7 @@ class Supervisor:
 
     def __init__(self, world: World) -> None:
         self.shown: list[Mapping[str, int]] = []
-        self.audit = Audit(world.settings, self.shown.append)
+        self.audit = Audit(world.settings, lambda breaches, _: self.shown.append(breaches))
 
     def again(self, world: World) -> Mapping[str, int]:
         """An audit of the next period."""

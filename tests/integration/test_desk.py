@@ -119,7 +119,7 @@ async def test_a_late_drainer_of_the_desk_is_fenced_off_by_redis_and_by_the_ledg
 
 async def test_a_desk_that_went_back_in_time_is_a_gap(world: World) -> None:
     with pytest.raises(LedgerGap):
-        world.recorder.record_desk(PUSAT, 2**40, DeskBatch(5, [closing()]))
+        world.recorder.record_desk(PUSAT, 2**40, DeskBatch(5, 5, [closing()]))
     assert world.sql("select count(*) from staff_action") == [(0,)]
 
 

@@ -1,10 +1,12 @@
 """`antrian verify` is silent on whole stores and names the promise when they were tampered with."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
-from tests.support.world import MONDAY, PUSAT, World
+from antrian.verify import verify
+from tests.support.world import MONDAY, OPENS, PUSAT, World, nik
 
 NIK = "3171010101900001"
 PLACES = f"places:{{{PUSAT}}}"
@@ -28,9 +30,19 @@ def rename_request(world: World) -> None:
     world.redis.hset(bucket, request.booking_id.bytes, f"{request.fingerprint} kanim-bogor 1 1796000000".encode())
 
 
+def waiting_longest(world: World) -> None:
+    world.redis.zadd("ready", {PUSAT: 1})
+
+
 TAMPERED: list[tuple[str, str, Callable[[World], object]]] = [
     ("P1", "places sold", sql("update slot set taken = taken - 1 where taken > 0")),
     ("P1", "make the quota", lambda w: w.redis.hset(PLACES, str(MONDAY), "6 1 7 1795971600000 0")),
+    ("P9", "where its ledger stands", lambda w: w.redis.hset(LANE, "epoch", 7)),
+    ("P9", "where its ledger stands", lambda w: w.redis.hincrby(LANE, "settled", -1)),
+    ("P9", "where its ledger stands", lambda w: w.redis.hincrby(LANE, "desked", 1)),
+    ("P12", "within their bounds", lambda w: [w.redis.xadd(f"desk:{{{PUSAT}}}", {"d": "{}"}) for _ in range(1001)]),
+    ("P13", "passed over", waiting_longest),
+    ("P15", "longer than a minute", lambda w: w.set_clock(OPENS + timedelta(minutes=3))),
     ("P2", "recorded ticket", sql("update lane set last_ticket = last_ticket + 1 where last_ticket > 0")),
     ("P2", "accepted ticket", lambda w: w.redis.hincrby(LANE, "ticket", 1)),
     ("P2", "accepted ticket", lambda w: w.redis.xtrim(f"line:{{{PUSAT}}}", maxlen=0)),
@@ -63,6 +75,38 @@ async def test_tampered_stores_are_named(
     await fill(world)
     tamper(world)
     assert (promise, True) in {(check.promise, what in check.what) for check in world.verify()}
+
+
+async def test_what_is_decided_and_not_recorded_or_recorded_and_not_settled_raises_no_alarm(world: World) -> None:
+    await fill(world)
+    world.redis.hdel(f"applicants:{world.keys.applicant_key(nik(2)).hex()[:3]}", world.keys.applicant_key(nik(2)))
+    await world.ticket(world.request(20, [2]))  # the ledger will refuse it
+    await world.ticket(world.request(21))
+    lease = world.take()
+    decided = world.decide(lease)
+    world.line.leave(lease)
+    assert world.verify() == []
+    lease = world.take()
+    world.recorder.record(PUSAT, lease.token, decided)
+    world.line.leave(lease)
+    assert world.verify() == []
+    world.redis.hset(PLACES, str(MONDAY), world.redis.hget(PLACES, str(MONDAY)).replace(b"6 ", b"7 ", 1))
+    assert [check.promise for check in world.verify()] == ["P1"]
+
+
+async def test_a_lane_is_audited_under_its_lease_or_not_at_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("antrian.verify.LEASE", timedelta(milliseconds=50))
+    await fill(world)
+    lease = world.take()
+
+    def audited() -> int:
+        return {check.what: check.examined for check in verify(world.settings)}[
+            "an open lane stands where its ledger stands"
+        ]
+
+    assert audited() == 1  # the other office's
+    world.line.leave(lease)
+    assert audited() == 2
 
 
 async def test_a_guard_that_is_off_is_a_breach(world: World) -> None:

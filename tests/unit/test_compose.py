@@ -219,7 +219,7 @@ def _set(name: str, *path: str, to: object) -> Callable[[dict[str, Any]], None]:
         (_redis_args("--appendonly", "no"), "redis: --appendonly is not 'yes'"),
         (_redis_args("--maxmemory-policy", "allkeys-lru"), "redis: --maxmemory-policy is not 'noeviction'"),
         (_redis_args("--maxmemory", "0"), "redis: no --maxmemory"),
-        (_redis_args("--maxmemory", "4gb"), "redis: mem_limit leaves no room to rewrite the log"),
+        (_redis_args("--maxmemory", "8gb"), "redis: mem_limit leaves no room to rewrite the log"),
         (_set("redis", "image", to="redis:latest"), "redis: the image is not pinned"),
         (_set("redis", "image", to="someone/redis:8"), "redis: someone/redis is not the official image"),
         (_set("redis", "volumes", to=[]), "redis: no volume"),
