@@ -1,6 +1,6 @@
 # Antrian: everything a person types. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test lint types protos lock fmt clean
+.PHONY: help setup up demo test faults mutants fuzz lint types protos lock fmt clean
 
 PYTHON ?= python3
 PY     := .venv/bin/python
@@ -26,6 +26,15 @@ demo: setup ## play a Friday rush on a fresh store, verify the promises, write a
 
 test: setup lint types ## check the code and run all tests on real Redis and Postgres
 	$(PY) -m pytest
+
+faults: setup ## inject every fault under load and count what it broke: a table (FAULTS="--only SUBSTRING")
+	$(PY) -m tests.faults $(FAULTS)
+
+mutants: setup ## break every script and statement on purpose and show which tests notice (MUTANTS="--only FILE")
+	$(PY) -m tests.mutants $(MUTANTS)
+
+fuzz: setup ## wild bytes and messages into every rpc, for ten minutes (FUZZ="--seconds N")
+	$(PY) -m tests.fuzz $(FUZZ)
 
 lint: setup ## format, style, house rules, protos
 	$(PY) -m ruff format --check .

@@ -88,7 +88,7 @@ class Catalog:
         """
         while True:
             try:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(3):
                     await self.refresh()
                     if self.offices and not self.ready:
                         await self._front.check_fitness(len(self.offices))

@@ -1,32 +1,40 @@
 """When an office's day is over: who did not come is barred, first in the ledger, then in Redis."""
 
 import logging
+from datetime import timedelta
 from itertools import groupby
 
 from antrian import rules
 from antrian.booking import Policy
 from antrian.lane.drainer import LaneDrainer
+from antrian.lane.entry import milliseconds
 from antrian.ledger.recorder import LedgerRecorder
 
 _log = logging.getLogger(__name__)
 
 
 def finish_days(line: LaneDrainer, ledger: LedgerRecorder, policy: Policy) -> int:
-    """Ends all days that are over, also those of an outage; answers how many. Safe to repeat, and to run twice at once.
+    """Ends days that are over, also those of an outage; answers how many. Safe to repeat, and to run twice at once.
 
     A day's people are told to Redis until that is noted, so a crash between the two steps costs nothing; it also heals
-    check-ins whose second step was lost.
+    check-ins whose second step was lost. A Redis that went back in time is told again of all bars that may still hold.
     """
+    last_told = ledger.days.last_told()
+    if last_told and line.told() < milliseconds(last_told):
+        _log.error("Redis does not know of days that it was told of: it went back in time, and is told again")
+        ledger.days.tell_again((line.now() - timedelta(days=policy.bar_days + 2)).date())
+        line.note_told(last_told)
     over = ledger.days.over()
     for office_id, day, time_zone in over:
         last_day, ends_at = rules.bar_ends(policy, time_zone, day)
         ledger.days.finish(office_id, day, last_day, ends_at)
-    for office_id, day in ledger.days.untold():
+    for office_id, day, done_at in ledger.days.untold():
         people = ledger.days.people(office_id, day)
         line.release([(p.booking_id, p.applicant_key) for p in people if p.ends_at is None])
         for (ends_at, last_day), barred in groupby(people, key=lambda p: (p.ends_at, p.last_day)):
             if ends_at and last_day:
                 line.release([(p.booking_id, p.applicant_key) for p in barred], ends_at, last_day.isoformat())
+        line.note_told(done_at)
         ledger.days.told(office_id, day)
         _log.info("%s is done for %s", office_id, day)
     return len(over)

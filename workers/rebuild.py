@@ -79,6 +79,8 @@ class Rebuild:
             # Redis may have issued tickets that it lost again: as many as its bound lets wait.
             lanes.append(self._ledger.open_lane(office.office_id, skip=self._drain.policy.lane_bound))
             self._drain.stock(lease, office)
+        if last_told := self._ledger.days.last_told():
+            self._line.note_told(last_told)
         self._line.make_whole()
         for (_, lease), lane in zip(seized, lanes, strict=True):
             self._line.open(lease, lane.token, lane.epoch, lane.last_ticket, lane.last_desk)

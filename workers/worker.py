@@ -7,6 +7,7 @@ from collections.abc import Callable
 from multiprocessing.sharedctypes import Synchronized
 
 from redis import Redis
+from redis.exceptions import OutOfMemoryError
 from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
@@ -14,6 +15,8 @@ from rq.serializers import JSONSerializer
 from antrian.process import die_with_parent, log_to_stderr
 from antrian.settings import Settings
 from workers import shift
+
+_log = logging.getLogger(__name__)
 
 
 class ShiftWorker(SimpleWorker):
@@ -33,9 +36,14 @@ def run(settings: Settings, beat: Callable[[], None] = lambda: None) -> None:
     watchdog = int(shift.LENGTH.total_seconds()) + 20
     try:
         while not ShiftWorker.stopping:
-            queue.enqueue(shift.JOB, job_timeout=watchdog, result_ttl=0, failure_ttl=60)
-            worker = ShiftWorker([queue], connection=queue.connection, serializer=JSONSerializer)
-            worker.work(burst=True, logging_level="WARNING")
+            try:
+                queue.enqueue(shift.JOB, job_timeout=watchdog, result_ttl=0, failure_ttl=60)
+                worker = ShiftWorker([queue], connection=queue.connection, serializer=JSONSerializer)
+                worker.work(burst=True, logging_level="WARNING")
+            except OutOfMemoryError as problem:
+                # A full Redis takes no jobs, but lanes can be drained, which makes room.
+                _log.warning("RQ has no room, working without it: %s", problem)
+                shift.work()
     except StopRequested:
         pass
 
@@ -54,5 +62,5 @@ def main(settings: Settings, heart: "Synchronized[float]") -> None:
     try:
         run(settings, beat)
     except Exception:
-        logging.getLogger(__name__).exception("worker died")
+        _log.exception("worker died")
         sys.exit(1)

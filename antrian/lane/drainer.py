@@ -230,6 +230,15 @@ class LaneDrainer:
         """Says that it has: on the first start, and after a rebuild."""
         self._redis.set("whole", 1)
 
+    def told(self) -> int:
+        """When the latest day was done that Redis has been told of (ms); 0: it knows of none."""
+        told: Any = self._redis.zscore("told", "day")
+        return int(told or 0)
+
+    def note_told(self, done_at: datetime) -> None:
+        """Notes that it has been told of a day that was done then."""
+        self._redis.zadd("told", {"day": milliseconds(done_at)}, gt=True)
+
     def now(self) -> datetime:
         """The service's time."""
         pipeline = self._redis.pipeline(transaction=False)

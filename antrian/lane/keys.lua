@@ -15,6 +15,7 @@
 --   applicants:xxx   hash    applicant key -> "B" booking id, owner | "X" end of the bar (ms) " " last day
 --   requests:xxx     hash    booking id -> "fingerprint office ticket keep-until(s)"
 --   accounts:xxx     hash    owner (caller and account, hashed) -> 17 bytes a live booking: id, how many people hold it
+--   told             zset    day -> when the latest day was done whose bars it was told of (ms)
 --   audit            string  there while a supervisor of workers audits
 --   whole            string  there once Redis has all that the ledger knows of people: no lane opens before
 --   clock            string  ms that the service's time is ahead of real time (embedded stores only)

@@ -28,7 +28,7 @@ class LedgerDays:
         self._pool = pool
 
     def over(self) -> list[tuple[str, date, ZoneInfo]]:
-        """Days that are over at their office and not done, the earliest first."""
+        """Days that are over at their office and not done, some at a time, the earliest first."""
         return [(office_id, day, ZoneInfo(zone)) for office_id, day, zone in self._rows("days_over")]
 
     def finish(self, office_id: str, day: date, last_day: date, ends_at: datetime) -> None:
@@ -38,14 +38,24 @@ class LedgerDays:
             connection.execute(sql("lock_lane"), values)
             connection.execute(sql("finish_day"), values)
 
-    def untold(self) -> list[tuple[str, date]]:
-        """Days that are done and whose people Redis has not been told of."""
-        return [(office_id, day) for office_id, day in self._rows("days_untold")]
+    def untold(self) -> list[tuple[str, date, datetime]]:
+        """Days that are done and whose people Redis has not been told of, some at a time, and when they were done."""
+        return [(office_id, day, done_at) for office_id, day, done_at in self._rows("days_untold")]
 
     def people(self, office_id: str, day: date) -> list[DayPerson]:
         """Everybody who had a queue number on that day."""
         rows = self._rows("day_people", office=office_id, service_date=day)
         return [DayPerson(booking_id.bytes, key, ends_at, last_day) for booking_id, key, ends_at, last_day in rows]
+
+    def last_told(self) -> datetime | None:
+        """When the latest of the days was done that Redis has been told of."""
+        done_at: datetime | None = self._rows("last_told")[0][0]
+        return done_at
+
+    def tell_again(self, since: date) -> None:
+        """Makes the days from that one on untold."""
+        with self._pool.connection() as connection:
+            connection.execute(sql("days_again"), {"since": since})
 
     def told(self, office_id: str, day: date) -> None:
         """Notes that Redis knows of the day's people."""

@@ -1,5 +1,7 @@
--- Days that are done and whose people Redis has not been told of. out: office_id, service_date.
-select office_id, service_date
+-- Some of the days that are done and whose people Redis has not been told of. out: office_id,
+-- service_date, done_at.
+select office_id, service_date, done_at
 from day_done
 where not told
 order by service_date, office_id
+limit 50

@@ -183,3 +183,28 @@ async def test_the_roster_is_by_session_and_number_and_pages(world: World) -> No
     pages = await world.staff.roster(PUSAT, MONDAY.service_date, None, (rows[0].session, rows[0].number), 10)
     assert pages == rows[1:]
     assert await world.staff.roster(PUSAT, MONDAY.service_date, afternoon.session, None, 10) == rows[2:]
+
+
+async def test_a_redis_that_went_back_is_told_again_who_is_barred(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = world.request(1)
+    await world.ticket(request)
+    world.turn()
+    copy = world.dump()
+    world.set_clock(OPENS + timedelta(days=7, minutes=1))
+    assert world.nightly() == 10
+    clock = world.redis.get("clock")
+    world.redis.flushdb()
+    for name, value in copy.items():
+        assert value is not None
+        world.redis.restore(name, 0, value)
+    world.redis.set("clock", str(clock, "ascii") if isinstance(clock, bytes) else 0)
+    world.nightly()
+    assert "went back in time" in caplog.text
+    world.turn()
+    slot = replace(MONDAY, service_date=MONDAY.service_date + timedelta(days=7))
+    assert (await world.refusal(world.request(2, [1], slot=slot))).reason == Reason.BARRED
+    caplog.clear()
+    world.nightly()
+    assert caplog.text == ""
