@@ -123,7 +123,7 @@ class BookingService:
         if not request.HasField("wait"):
             booking = await self._bookings.find(booking_id, CALLER.get().name, account)
             return wire.GetBookingResponse(booking=booking)
-        wait = request.wait.ToTimedelta()
+        wait = timedelta(seconds=min(max(request.wait.seconds, -1), 61), microseconds=request.wait.nanos // 1000)
         if not timedelta(0) <= wait <= _LONGEST_WAIT:
             raise invalid("wait", "harus 0 sampai 60 detik", "must be 0 to 60 s")
         response = wire.GetBookingResponse()

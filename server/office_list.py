@@ -1,5 +1,6 @@
 """ListOffices: which offices a person may use, and why these."""
 
+import re
 from collections.abc import Sequence
 
 from antrian.booking import Office
@@ -83,6 +84,6 @@ def _read_token(token: str) -> int:
     where = read_token(token, 2)
     if where is None:
         return 0
-    if where[0] != "from" or not where[1].isdecimal():
+    if where[0] != "from" or not re.fullmatch("[0-9]{1,9}", where[1]):
         raise not_a_token()
     return int(where[1])

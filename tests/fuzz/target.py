@@ -1,0 +1,273 @@
+"""What is fuzzed: bytes and metadata through the gate and the services, on real stores; and what must hold each time."""
+
+import asyncio
+import hashlib
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from types import MappingProxyType
+from typing import Any, cast
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc.error_details_pb2 import ErrorInfo, LocalizedMessage
+from google.rpc.status_pb2 import Status
+
+from antrian.errors import Reason
+from antrian.identity import Keys
+from antrian.lane.front import LaneFront
+from antrian.ledger.reader import LedgerReader
+from antrian.ledger.staff import LedgerStaff
+from antrian.policy import load_policy
+from antrian.process import JsonLines
+from antrian.settings import Settings
+from antrian.v1 import booking_service_pb2, office_service_pb2
+from server.admission import Admission
+from server.auth import Callers
+from server.booking_service import BookingService
+from server.bookings import Bookings
+from server.catalog import Catalog
+from server.desk import Desk
+from server.gate import Gate
+from server.office_service import OfficeService
+from server.status import DOMAIN, code_of
+
+SERVICES = (
+    booking_service_pb2.DESCRIPTOR.services_by_name["BookingService"],
+    office_service_pb2.DESCRIPTOR.services_by_name["OfficeService"],
+)
+RPCS: Mapping[str, MethodDescriptor] = MappingProxyType(
+    {method.name: method for service in SERVICES for method in service.methods}
+)
+TOKENS = MappingProxyType({role: f"token-of-{role}" for role in ("gateway", "internal", "staff")})
+"""The bearer tokens that the target knows, by the caller's name, which is its role too."""
+
+Metadata = Sequence[tuple[str, str]]
+_LONGEST = 20.0  # seconds; a desk entry is waited for for 8
+_NIK = re.compile(r"\d{16}")
+_DETAILS = "grpc-status-details-bin"
+
+
+class Broken(AssertionError):
+    """A promise that an input broke."""
+
+
+class _Call:
+    """What a handler needs of gRPC's ServicerContext."""
+
+    def __init__(self, metadata: Metadata) -> None:
+        self.status: Any = None
+        self._metadata = metadata
+
+    def invocation_metadata(self) -> Metadata:
+        return self._metadata
+
+    async def abort_with_status(self, status: object) -> None:
+        self.status = status
+        raise grpc.aio.AbortError
+
+    def set_trailing_metadata(self, metadata: Metadata) -> None:
+        _check(
+            all(isinstance(text, str) for pair in metadata for text in pair), f"the trailers {metadata} are no texts"
+        )
+
+    def time_remaining(self) -> float:
+        return _LONGEST
+
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:50000"
+
+    def cancelled(self) -> bool:
+        return False
+
+    done = cancelled
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        pass
+
+
+class _Log(logging.Handler):
+    """Keeps the lines as the server would write them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(JsonLines())
+        self.lines: list[str] = []
+        self.alarms: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = self.format(record)
+        self.lines.append(line)
+        if record.levelno >= logging.WARNING:
+            self.alarms.append(line)
+
+
+class Target:
+    """The server's handlers on the stores of these settings, without a network; a context manager.
+
+    Every call is judged: it ends in time, with messages of the rpc's type or a status of ours that is no fault, says why
+    in the language that was asked for, and neither these nor the log have 16 digits in a row.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        with NamedTemporaryFile("w") as file:
+            for role, token in TOKENS.items():
+                digest = hashlib.sha256(token.encode()).hexdigest()
+                file.write(f'[[caller]]\nname="{role}"\nrole="{role}"\ntoken_sha256="{digest}"\noffices=["*"]\n')
+            file.flush()
+            self._callers = Callers(Path(file.name))
+        self._settings = settings
+        self.keys = Keys(settings.hash_key, settings.seal_key)
+        self._runner = asyncio.Runner()
+        self._log = _Log()
+        self._handlers: dict[str, Any] = {}
+
+    def __enter__(self) -> "Target":
+        root = logging.getLogger()
+        root.addHandler(self._log)
+        self._level = root.level
+        root.setLevel(logging.DEBUG)
+        self._runner.get_loop().run_until_complete(self._start())
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._runner.get_loop().run_until_complete(self._stop())
+        self._runner.close()
+        root = logging.getLogger()
+        root.removeHandler(self._log)
+        root.setLevel(self._level)
+
+    async def _start(self) -> None:
+        settings, policy = self._settings, load_policy()
+        self._front = front = LaneFront(
+            settings.redis_url,
+            lane_bound=policy.lane_bound,
+            account_people=policy.account_people,
+            remembered=policy.remembered,
+            gather_for=settings.gather_for,
+        )
+        self._ledger = LedgerReader(settings.database_url, gather_for=settings.gather_for)
+        self._staff = LedgerStaff(settings.database_url)
+        for store in (front, self._ledger, self._staff):
+            await store.start()
+        self.catalog = catalog = Catalog(policy, front, self._ledger)
+        await catalog.refresh()
+        desk = Desk(front)
+        bookings = Bookings(catalog, front, self._ledger, self.keys, most_watching=settings.most_calls)
+        servicers = (
+            BookingService(catalog, front, Admission(catalog, self.keys), bookings, desk),
+            OfficeService(catalog, front, self._staff, self.keys, desk),
+        )
+        gate = Gate(self._callers, most_calls=settings.most_calls)
+        for service, servicer in zip(SERVICES, servicers, strict=True):
+            handlers = gate.handlers(service, servicer)
+            for method in service.methods:
+                self._handlers[method.name] = handlers.service(_Details(f"/{service.full_name}/{method.name}"))
+
+    async def _stop(self) -> None:
+        for store in (self._front, self._ledger, self._staff):
+            await store.close()
+
+    def call(self, rpc: str, data: bytes, metadata: Metadata) -> str:
+        """Makes the call and judges it: "OK" or the reason of its refusal. Raises Broken."""
+        self._log.lines.clear()
+        self._log.alarms.clear()
+        context, began = _Call(metadata), time.monotonic()
+        loop = self._runner.get_loop()
+        try:
+            answers = loop.run_until_complete(asyncio.wait_for(self._serve(rpc, data, context), _LONGEST))
+        except grpc.aio.AbortError:
+            answers = None
+        except Broken:
+            raise
+        except Exception as error:
+            raise Broken(f"{rpc} ended with {error!r}") from error
+        _check(time.monotonic() - began < _LONGEST, f"{rpc} took over {_LONGEST:g} s")
+        _check(not self._log.alarms, f"{rpc} was logged as a failure: {self._log.alarms}")
+        _check(not _NIK.search("\n".join(self._log.lines)), f"16 digits in the log: {self._log.lines}")
+        return _judge_abort(context) if answers is None else "OK"
+
+    async def _serve(self, rpc: str, data: bytes, context: _Call) -> list[Message]:
+        handler = self._handlers[rpc]
+        if handler.response_streaming:
+            stream = cast(AsyncIterator[Message], handler.unary_stream(data, context))
+            answers = [answer async for answer in stream]
+        else:
+            answers = [await cast(Awaitable[Message], handler.unary_unary(data, context))]
+        output = GetMessageClass(RPCS[rpc].output_type)
+        for answer in answers:
+            _check(type(answer) is output, f"{rpc} answered a {type(answer)}")
+            handler.response_serializer(answer)
+            _check_digits(answer)
+            for status in _statuses(answer):
+                _judge_status(status, context)
+        return answers
+
+
+@dataclass
+class _Details:
+    """What a generic handler asks for a method with."""
+
+    method: str
+    invocation_metadata: tuple[tuple[str, str | bytes], ...] = ()
+
+
+def _judge_abort(context: _Call) -> str:
+    """The reason of the status that the call was aborted with."""
+    trailers = dict(context.status.trailing_metadata)
+    status = Status.FromString(trailers[_DETAILS])
+    _check(
+        (context.status.code.value[0], context.status.details) == (status.code, status.message),
+        f"{context.status} is not {status}",
+    )
+    return _judge_status(status, context)
+
+
+def _judge_status(status: Status, context: _Call) -> str:
+    infos = [_unpacked(detail, ErrorInfo) for detail in status.details if detail.Is(ErrorInfo.DESCRIPTOR)]
+    words = [_unpacked(detail, LocalizedMessage) for detail in status.details if detail.Is(LocalizedMessage.DESCRIPTOR)]
+    _check(len(infos) == len(words) == 1, f"no reason, or no words for people: {status}")
+    reason = Reason(infos[0].reason)
+    _check(infos[0].domain == DOMAIN and reason is not Reason.INTERNAL, f"no refusal of ours: {status}")
+    _check(status.code == code_of(reason).value[0], f"the code is not that of the reason: {status}")
+    asked = next((value for name, value in context.invocation_metadata() if name == "accept-language"), "")
+    locale = "en" if asked.strip().lower().startswith("en") else "id-ID"
+    _check(words[0].locale == locale and bool(words[0].message.strip()), f"not in the language asked for: {status}")
+    _check_digits(status)
+    return reason.value
+
+
+def _unpacked(detail: Any, kind: type[Any]) -> Any:
+    message = kind()
+    detail.Unpack(message)
+    return message
+
+
+def _statuses(message: Message) -> Iterator[Status]:
+    """The errors of a batch's items, wherever an answer has them."""
+    if isinstance(message, Status):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type:
+            for item in value if field.is_repeated else [value]:
+                yield from _statuses(item)
+
+
+def _check_digits(message: Message) -> None:
+    # The bytes first, since JSON is slow; there a length or a tag may look like one digit more.
+    if _NIK.search(message.SerializeToString().decode(errors="replace")):
+        text = MessageToJson(message, ensure_ascii=False)
+        _check(not _NIK.search(text), f"16 digits in {text}")
+
+
+def _check(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise Broken(otherwise)

@@ -1,0 +1,112 @@
+"""Wild input ends in an answer or in a refusal of ours, in time, and no NIK comes out."""
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import date
+from importlib.util import find_spec
+from pathlib import Path
+from platform import machine
+
+import pytest
+from google.protobuf.message import Message
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from antrian.errors import invalid
+from antrian.settings import load_settings
+from antrian.stack import Stack
+from tests.fuzz.strategies import Known, known_values, messages, metadata
+from tests.fuzz.target import RPCS, Broken, Metadata, Target
+
+EXAMPLES = 120
+SECONDS = 20
+
+
+@pytest.fixture(scope="module")
+def target(stack: Stack) -> Iterator[Target]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in stack.environment.items():
+            patch.setenv(name, value)
+        settings_here = load_settings().model_copy(update={"gather_ms": 0})
+    with Target(settings_here) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def known(target: Target) -> Known:
+    return known_values(target)
+
+
+def fuzz(target: Target, known: Known, rpc: str, number: int = 1, *, shrink: bool = True) -> Counter[str]:
+    """Calls the rpc with many messages, others for each number; what came of them."""
+    outcomes = Counter[str]()
+
+    @seed(number)
+    @settings(
+        max_examples=EXAMPLES,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(messages(RPCS[rpc].input_type, known), metadata(rpc))
+    def call(message: Message, headers: Metadata) -> None:
+        outcomes[target.call(rpc, message.SerializeToString(), headers)] += 1
+
+    call()
+    return outcomes
+
+
+# Twice: what the first round leaves behind, bookings and closed days, is what the second meets.
+@pytest.mark.parametrize("rpc", RPCS)
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_wild_message_is_answered_or_refused(target: Target, known: Known, rpc: str, number: int) -> None:
+    outcomes = fuzz(target, known, rpc, number)
+    assert outcomes["OK"] or rpc == "CheckIn", outcomes
+
+
+@pytest.mark.skipif(
+    find_spec("atheris") is None and (machine() != "x86_64" or sys.version_info >= (3, 14)),
+    reason="atheris has no wheel for this Python or machine",
+)
+def test_wild_bytes_are_answered_or_refused(stack: Stack, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.fuzz", "--here", "--seconds", str(SECONDS), "--corpus", str(tmp_path)]
+    done = subprocess.run(
+        command,
+        env=os.environ | stack.environment,
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=SECONDS + 60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-8000:]
+    executed = re.search(r"number_of_executed_units: (\d+)", done.stdout)
+    assert executed, done.stdout[-8000:]
+    assert int(executed[1]) > 1000, done.stdout[-8000:]
+
+
+def quoting(nik: str, field: str, nik_codes: object) -> None:
+    raise invalid(field, f"NIK {nik} tidak sah", "not valid")
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "told"),
+    [
+        ("server.admission.parse_day", date.fromisoformat, "logged as a failure.*isoformat"),
+        ("antrian.identity.check_nik", quoting, "16 digits"),
+        ("server.gate.wants_english", lambda context: True, "not in the language asked for"),
+    ],
+    ids=["a check removed", "a NIK quoted in Indonesian", "always in English"],
+)
+def test_a_broken_variant_is_caught(
+    target: Target, known: Known, monkeypatch: pytest.MonkeyPatch, name: str, variant: Callable[..., object], told: str
+) -> None:
+    monkeypatch.setattr(name, variant)
+    with pytest.raises(Broken, match=told):
+        fuzz(target, known, "RequestBooking", shrink=False)
