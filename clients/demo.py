@@ -31,6 +31,7 @@ REQUESTS = 20_000
 FOLDER = Path(".antrian/demo")
 _LEAD = timedelta(seconds=10)
 _SET_UP = timedelta(minutes=5)
+_SAMPLES = 10
 _SOLD_OUT = 10
 _FULL_CROWD = 15_000
 """A smaller crowd is not asked to sell out so many slots: it may be fewer people than these have places."""
@@ -98,6 +99,7 @@ def _failures(result: RushResult) -> list[str]:
         for check in result.promises
         if check.breaches
     ]
+    failures += [f"{breach.promise}: {breach.office}: {breach.words}" for breach in result.breaches[:_SAMPLES]]
     if result.undecided:
         failures.append(f"{result.undecided} accepted requests have no outcome")
     if result.surprises:

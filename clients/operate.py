@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
@@ -17,6 +16,7 @@ from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 
 from antrian.child import EmbeddedError, hold
+from antrian.history import HistoryError
 from antrian.ledger.migrate import migrate as apply_migrations
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.offices import OfficeFileError, load_offices
@@ -24,8 +24,7 @@ from antrian.provinces import load_provinces
 from antrian.settings import Settings, SettingsError, given_database_url, load_settings
 from antrian.stack import Stack
 from antrian.v1 import booking_service_pb2
-from antrian.verify import verify as run_checks
-from clients import show
+from clients import verify as counting
 from clients.booking_client import BookingClient
 from clients.folder import empty, is_antrians
 from clients.options import (
@@ -196,27 +195,25 @@ _stores_option = click.option(
 )
 
 
-@click.command(epilog=example("antrian verify", "antrian verify --folder /tmp/friday --json"))
+@click.command(epilog=example("antrian verify", "antrian verify --folder /tmp/friday --history run.jsonl --json"))
 @_stores_option
+@click.option(
+    "--history",
+    "histories",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    help="What a client recorded (clients.history): held against the stores, too. Repeatable.",
+)
 @json_option
-def verify(folder: Path | None, as_json: bool) -> None:
+def verify(folder: Path | None, histories: tuple[Path, ...], as_json: bool) -> None:
     """Count the breaches of the promises on live data.
 
     Reads only; the service may be running. Exits 0 when all hold, 1 on any breach, 2 when a store cannot be reached.
     """
     settings = _settings(folder)
-    with failing_on(RedisError, *_LEDGER_ERRORS, by=WrongSettings):
-        checks = run_checks(settings)
-    breaches = sum(check.breaches for check in checks)
-    if as_json:
-        click.echo(json.dumps([asdict(check) for check in checks], indent=2))
-    else:
-        listed = show.table("promise", "what", "examined", "breaches", numbers=("examined", "breaches"))
-        for check in sorted(checks, key=lambda check: int(check.promise[1:])):
-            listed.add_row(check.promise, check.what, f"{check.examined:,}", f"{check.breaches:,}")
-        show.print_table(listed)
-        click.echo(f"\n{breaches:,} breaches" if breaches else "\nall promises hold")
-    sys.exit(1 if breaches else 0)
+    with failing_on(RedisError, HistoryError, *_LEDGER_ERRORS, by=WrongSettings):
+        found = counting.count(settings, histories)
+    counting.end(found, as_json=as_json, of_history=bool(histories))
 
 
 @click.command(epilog=example("antrian rebuild", "antrian rebuild --folder /tmp/friday --json"))

@@ -4,7 +4,9 @@
 -- A decision that comes here only after its day has begun is TOO_LATE: nobody is to miss a day before he is told of it.
 -- Applicants go in by key order: unsorted, two lanes deadlocked.
 -- Holds: P1 (slot_taken_within_quota), P2, P4 (applicant_one_live_booking), P6 (applicant_number_once), P14.
-with decided as (
+with moment as materialized (select service_now() as now), -- one for all, and once
+
+decided as (
     select
         r.booking_id, r.ticket, slot.slot_id, r.party_size, r.first_number, r.fingerprint, r.caller, r.account,
         r.accepted_at, moment.now,
@@ -17,7 +19,7 @@ with decided as (
         booking_id, ticket, service_date, session, party_size, state, reason, first_number, fingerprint, caller, account,
         accepted_at
     )
-    cross join (select service_now() as now) as moment
+    cross join moment
     join office on office.office_id = %(office)s
     join slot on slot.office_id = %(office)s and slot.service_date = r.service_date and slot.session = r.session
     where exists (

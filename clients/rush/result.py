@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from hdrh.histogram import HdrHistogram
 
 from antrian.booking import Office, Province
+from antrian.history import Breach
 from antrian.verify import Check
 from clients.rush.fairness import SlotOfOffice
 from clients.rush.record import Record, Share
@@ -100,6 +101,7 @@ class RushResult:
     provinces: list[ProvinceSales] = field(default_factory=list)
     offices: list[OfficeSales] = field(default_factory=list)
     promises: list[Check] = field(default_factory=list)
+    breaches: list[Breach] = field(default_factory=list)
     generator_late_ms: float = 0
     generator_behind: bool = False
     generator_held: int = 0

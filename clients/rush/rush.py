@@ -78,6 +78,7 @@ def rush(
     shares = play(crowd, target, start, progress, token=token)
     quotas = read_quotas(target, crowd.offices, token)
     result = summarise(shares, quotas, crowd.offices, load_provinces(), window.opens_at.timestamp())
-    result.promises = check_history([record for share in shares for record in share.records], quotas)
+    found = check_history([record for share in shares for record in share.records], quotas)
+    result.promises, result.breaches = found.checks, found.breaches
     result.about["seconds"] = f"{time.monotonic() - began:.1f}"
     return result

@@ -341,3 +341,10 @@ async def test_a_holiday_that_is_taken_back_gets_its_counters(world: World) -> N
     assert world.line.sweep([PUSAT], world.drain.stock_mark(world.line.now())) == 1
     world.turn()
     assert world.left(wednesday) == 6
+
+
+async def test_a_turn_is_decided_at_one_moment(world: World) -> None:
+    for n in range(1, 60):
+        await world.ticket(world.request(n))
+    world.turn()
+    assert world.sql("select count(distinct decided_at) from booking") == [(1,)]

@@ -1,0 +1,258 @@
+"""`antrian verify --history` is silent on a whole history, and names promise, office and ticket where it was tampered with."""
+
+import base64
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from antrian.booking import Cancel, CloseDate, SetQuota, Slot
+from antrian.history import Findings, check_history, read_facts, read_history
+from antrian.lane.front import Joined, JoinRequest, Refused
+from clients.cli import main
+from clients.history import History
+from tests.support.world import BOGOR, JAKARTA, MONDAY, OPENS, PUSAT, TUESDAY, World
+
+BY = ("desk", "rina", "banjir")
+DAY_BEGINS = OPENS.astimezone(JAKARTA).replace(hour=0) + timedelta(days=3)
+
+
+class Witness:
+    """Asks the world as clients would, and writes down what it is told."""
+
+    def __init__(self, world: World, history: History) -> None:
+        self.world = world
+        self.history = history
+
+    async def request(self, number: int, *people: int, **options: Any) -> JoinRequest:
+        """Takes a place, or asks again."""
+        request = self.world.request(number, people, **options)
+        slot: Slot = request.slot
+        op = self.history.begin(
+            "request",
+            request_id=str(uuid.UUID(int=number)),
+            account=request.account,
+            office=request.office_id,
+            date=str(slot.service_date),
+            session=slot.session.value,
+            people=[f"person-{person}" for person in people or [number]],
+        )
+        answer = await self.world.join(request)
+        if isinstance(answer, Refused):
+            self.history.end(op, "refused", reason=answer.reason)
+        elif isinstance(answer, Joined):
+            told = {"office": request.office_id, "ticket": answer.ticket, "state": "PENDING", "numbers": []}
+            self.history.end(op, "ok", booking_id=str(request.booking_id), **told)
+        else:
+            self.history.end(op, "ok", **await self._look(request))
+        return request
+
+    async def read(self, request: JoinRequest) -> None:
+        """Reads the booking."""
+        op = self.history.begin("read", booking_id=str(request.booking_id), account=request.account)
+        if told := await self._look(request):
+            self.history.end(op, "ok", **told)
+        else:
+            self.history.end(op, "refused", reason="BOOKING_NOT_FOUND")
+
+    async def cancel(self, request: JoinRequest) -> None:
+        """Gives the places back."""
+        op = self.history.begin("cancel", booking_id=str(request.booking_id), account=request.account)
+        await self.world.ask(Cancel(request.booking_id), request.office_id)
+        self.history.end(op, "ok", **await self._look(request))
+
+    async def _look(self, request: JoinRequest) -> dict[str, Any]:
+        _, waiting = await self.world.front.look(request.booking_id)
+        name = {"booking_id": str(request.booking_id), "office": request.office_id}
+        if waiting:
+            return name | {"ticket": waiting.ticket, "state": "PENDING", "numbers": []}
+        if not (booking := await self.world.reader.booking(request.booking_id)):
+            return {}
+        first = booking.first_number if booking.state.value != "REJECTED" else None
+        numbers = list(range(first, first + booking.party_size)) if first else []
+        return name | {"ticket": booking.ticket, "state": booking.state.value, "numbers": numbers}
+
+
+async def play(world: World, witness: Witness) -> None:
+    """A day of Pusat with six places on Monday morning, and a little of Bogor."""
+    first = [await witness.request(n, n * 10, n * 10 + 1) for n in range(1, 4)]  # tickets 1 to 3 take all
+    await witness.request(2, 20, 21)
+    full = await witness.request(4)
+    await witness.request(5, 10, account="second-phone")  # refused: has a booking
+    world.turn()
+    for request in (*first, full):
+        await witness.read(request)
+    await witness.request(1, 10, 11)
+
+    await witness.cancel(first[0])
+    await witness.request(6, 60, 61, 62)  # too many for the two places
+    await witness.request(7, 10)  # the people of a cancelled booking may book again
+    world.turn()
+    await world.ask(SetQuota(uuid.uuid4(), *BY, MONDAY, 8, None))
+    raised = [await witness.request(n) for n in range(8, 12)]  # three of them
+    for n in range(20, 24):
+        await witness.request(n, n * 10, slot=TUESDAY, office_id=BOGOR)
+    world.turn(BOGOR)
+    world.turn()
+    for request in raised:
+        await witness.read(request)
+
+    with witness.history.fault("a Redis without its disk", loses_undecided=True):
+        lost = await witness.request(300, slot=TUESDAY)
+        ahead = world.recorder.clock_ahead()
+        world.redis.flushdb()
+        world.line.set_clock(ahead)
+        world.rebuild()
+        await witness.read(lost)
+    await witness.request(300, slot=TUESDAY)
+    world.turn()
+    await witness.read(lost)
+
+    await witness.request(310, slot=TUESDAY)
+    await world.ask(CloseDate(uuid.uuid4(), *BY, TUESDAY.service_date))  # the desk is served before the line
+    world.turn()
+    await witness.read(lost)
+    await witness.cancel(raised[0])
+
+    # Decided on Sunday, recorded on Monday: the ledger refuses it, and its numbers are retired.
+    await witness.request(320)
+    lease = world.take()
+    decided = world.decide(lease)
+    world.set_clock(DAY_BEGINS + timedelta(seconds=1))
+    world.line.settle(lease, world.recorder.record(PUSAT, lease.token, decided))
+
+
+@pytest.fixture
+async def played(world: World, tmp_path: Path) -> AsyncIterator[World]:
+    """The world after the day; the history is in tmp_path."""
+    async with AsyncExitStack() as stack:
+        history = stack.enter_context(History(tmp_path / "history.jsonl"))
+        await play(world, Witness(world, history))
+        yield world
+
+
+def check(world: World, folder: Path) -> Findings:
+    return check_history(read_history([folder / "history.jsonl"]), read_facts(world.settings))
+
+
+async def test_a_whole_history_has_no_breach(played: World, tmp_path: Path) -> None:
+    found = check(played, tmp_path)
+    assert found.breaches == []
+    assert found.lost_undecided == 1
+    assert all(each.examined for each in found.checks)
+    assert played.verify() == []
+    outcomes = played.sql(f"select ticket, state, reason from booking where office_id = '{PUSAT}' order by ticket")
+    reasons = {reason for _, _, reason in outcomes}
+    assert reasons == {None, "SLOT_FULL", "DAY_CLOSED", "TOO_LATE"}
+
+
+def ledger(statement: str) -> Callable[[World, Path], object]:
+    """Does that to the ledger, whatever guards it."""
+    return lambda world, _: world.sql(f"set session_replication_role = replica; {statement}")
+
+
+def line(change: Callable[[dict[str, Any]], object], **wanted: object) -> Callable[[World, Path], object]:
+    """Does that to the last event of the history that has these values."""
+
+    def tamper(_: World, folder: Path) -> None:
+        path = folder / "history.jsonl"
+        events = [json.loads(text) for text in path.read_text().splitlines()]
+        change([event for event in events if {"event": "ok", "office": PUSAT, **wanted}.items() <= event.items()][-1])
+        path.write_text("".join(json.dumps(event) + "\n" for event in events))
+
+    return tamper
+
+
+OF = f"office_id = '{PUSAT}' and ticket"
+TORN = f"""
+alter table applicant disable trigger all;
+update applicant set number = 50 where number = 4
+    and booking_id = (select booking_id from booking where {OF} = 2)
+"""
+SWAPPED = f"""
+update booking set ticket = 99 where {OF} = 2;
+update booking set ticket = 2 where {OF} = 3;
+update booking set ticket = 3 where {OF} = 99
+"""
+TWICE = f"""
+update booking set state = 'CONFIRMED', ended_at = null where {OF} = 1
+"""
+TOO_MANY = f"""
+update booking set state = 'CONFIRMED', reason = null, first_number = 7 where {OF} = 4
+"""
+UNASKED = f"""
+insert into booking
+select
+    gen_random_uuid(), office_id, 900, slot_id, 1, 'REJECTED', 'SLOT_FULL', null, caller, account, accepted_at,
+    now() + interval '10 years', '', null
+from booking where {OF} = 2
+"""
+
+TAMPERED: list[tuple[str, str, int, Callable[[World, Path], object]]] = [
+    ("an outcome deleted", "P2", 3, ledger(f"delete from booking where {OF} = 3")),
+    ("two tickets swapped", "P6", 2, ledger(SWAPPED)),
+    ("two tickets swapped", "P5", 3, ledger(SWAPPED)),
+    ("a place too many", "P1", 4, ledger(TOO_MANY)),
+    ("a number skipped", "P6", 3, ledger(f"update booking set first_number = 6 where {OF} = 3")),
+    ("a number twice", "P6", 3, ledger(f"update booking set first_number = 4 where {OF} = 3")),
+    ("a party torn apart", "P6", 2, ledger(TORN)),
+    ("two live bookings", "P4", 1, ledger(TWICE)),
+    ("nobody asked", "P2", 900, ledger(UNASKED)),
+    ("the wrong outcome", "P3", 5, ledger(f"update booking set reason = 'TOO_LATE' where {OF} = 5")),
+    ("full, though it was not", "P3", 6, ledger(
+        f"update booking set state = 'REJECTED', reason = 'SLOT_FULL', first_number = null where {OF} = 6"
+    )),
+    ("another ticket told", "P5", 7, line(lambda event: event.update(ticket=7), ticket=1)),
+    ("a number told", "P8", 3, line(lambda event: event.update(numbers=[5, 7]), ticket=3)),
+    ("a read that went back", "P7", 1, line(lambda event: event.update(state="PENDING"), ticket=1)),
+    ("overtaken", "P3", 8, line(lambda event: event.update(t=0.0), ticket=8, state="PENDING")),
+    ("found no more", "P7", 1, line(
+        lambda event: event.update(event="refused", reason="BOOKING_NOT_FOUND"), ticket=1
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "promise", "ticket", "tamper"), TAMPERED, ids=lambda value: str(value)[:30])
+async def test_tampering_is_named(
+    played: World, tmp_path: Path, what: str, promise: str, ticket: int, tamper: Callable[[World, Path], object]
+) -> None:
+    tamper(played, tmp_path)
+    found = check(played, tmp_path)
+    assert [b for b in found.breaches if (b.promise, b.office) == (promise, PUSAT) and ticket in b.tickets], what
+    assert len(found.breaches) < 8
+
+
+async def test_verify_says_it_with_the_events_and_the_faults(
+    played: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTRIAN_REDIS_URL", played.settings.redis_url)
+    monkeypatch.setenv("ANTRIAN_DATABASE_URL", played.settings.database_url)
+    monkeypatch.setenv("ANTRIAN_EMBEDDED", "1")
+    for name in ("HASH", "SEAL"):
+        monkeypatch.setenv(f"ANTRIAN_{name}_KEY", base64.b64encode(name.encode() * 8).decode())
+    command = ["verify", "--history", str(tmp_path / "history.jsonl")]
+    whole = CliRunner().invoke(main, command)
+    assert (whole.exit_code, whole.stdout.splitlines()[-1]) == (0, "all promises hold"), whole.output
+    assert "1 undecided tickets were lost by faults that may lose them" in whole.stdout
+
+    ((ticket,),) = played.sql("select min(ticket) from booking where ticket > 100")  # the first after the rebuild
+    line(lambda event: event.update(ticket=3), numbers=[], ticket=ticket)(played, tmp_path)
+    told = CliRunner().invoke(main, command)
+    assert told.exit_code == 1
+    assert f"P5 {PUSAT}: a request was told {PUSAT} 3, and it is {PUSAT} {ticket}" in told.stdout
+    found = json.loads(CliRunner().invoke(main, [*command, "--json"]).stdout)
+    (breach,) = [breach for breach in found["breaches"] if breach["promise"] == "P5"]
+    assert (breach["office"], breach["tickets"]) == (PUSAT, [3, ticket])
+    assert [event["event"] for event in breach["events"]] == ["invoke", "ok"] * 2 + ["recorded"]
+    assert found["lost_undecided"] == 1
+
+    (tmp_path / "history.jsonl").write_text("no history\n")
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 2
+    assert "history.jsonl:1: no event of a history" in refused.stderr

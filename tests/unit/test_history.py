@@ -1,0 +1,306 @@
+"""Histories: what a client writes is read again, and plays of pure rules are whole in the eyes of the checker."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
+from math import inf
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import grpc
+import pytest
+from grpc_status import rpc_status
+
+from antrian.booking import Session, Slot
+from antrian.errors import AntrianError, Reason
+from antrian.history import (
+    Answer,
+    Booked,
+    Change,
+    ClientHistory,
+    Facts,
+    HistoryError,
+    Op,
+    Places,
+    check_history,
+    read_history,
+)
+from antrian.rules import decide
+from antrian.v1 import booking_service_pb2 as wire
+from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, SESSION_MORNING, Applicant, Booking
+from clients.booking_client import RefusedError
+from clients.history import History, RecordingClient
+from server.status import to_status
+
+START = datetime(2026, 11, 27, 7, tzinfo=UTC)
+BEGINS = datetime(2026, 11, 29, 17, tzinfo=UTC)
+SLOTS = [Slot(date(2026, 11, 30), session) for session in Session]
+OFFICE = "kanim-a"
+
+
+class Play:
+    """One office's lane played by the pure rules, a turn a second; every call is answered at once."""
+
+    def __init__(self, seed: int, requests: int, quota: int = 40) -> None:
+        self.rng = Random(seed)
+        self.history, self.facts = ClientHistory(), Facts()
+        self.counters = {slot: [quota, 1] for slot in SLOTS}
+        self.closed = set[Slot]()
+        for slot in SLOTS:
+            self.facts.slots[OFFICE, slot] = Places(quota, 0, 0, BEGINS)
+        self.second, self.ticket = 0, 0
+        while self.ticket < requests:
+            self.second += 1
+            self._turn(self.rng.randint(1, 9))
+            self._desk()
+
+    def _now(self) -> datetime:
+        return START + timedelta(seconds=self.second)
+
+    def _op(self, call: str, booked: Booked, state: str, moment: float, **asked: Any) -> None:
+        numbers = booked.numbers if state == "CONFIRMED" else ()
+        answer = Answer(booked.booking_id, OFFICE, booked.ticket, state, numbers)
+        moment += self.second
+        name = f"{len(self.history.ops)}"
+        self.history.ops.append(
+            Op(name, call, moment, booked.account, ended=moment + 0.0001, event="ok", answer=answer, **asked)
+        )
+
+    def _turn(self, size: int) -> None:
+        back = dict.fromkeys(SLOTS, 0)
+        for n in range(size):
+            self.ticket += 1
+            slot, party = self.rng.choice(SLOTS), self.rng.choice([1, 1, 2, 3, 4])
+            left, number = self.counters[slot]
+            verdict = decide(left, number, party, day_begun=False)
+            first, state, reason = verdict.first_number, verdict.state.value, verdict.reason or ""
+            if slot in self.closed:
+                first, state, reason = None, "REJECTED", "DAY_CLOSED"
+            elif first:
+                self.counters[slot] = [verdict.left, verdict.next_number]
+                self.facts.slots[OFFICE, slot].last_number = verdict.next_number - 1
+                if self.rng.random() < 0.1:  # the ledger refuses it, and the lane learns that after the turn
+                    state, reason = "REJECTED", "ALREADY_BOOKED"
+                    back[slot] += party
+                else:
+                    self.facts.slots[OFFICE, slot].taken += party
+            numbers = range(first, first + party) if first and state == "CONFIRMED" else ()
+            account, accepted = str(self.ticket), self._now() - timedelta(seconds=1) + timedelta(milliseconds=n)
+            booked = Booked(
+                f"booking-{account}", OFFICE, self.ticket, slot, party, state, reason, first, account, accepted,
+                self._now(), None, tuple(numbers),
+            )  # fmt: skip
+            self.facts.bookings[booked.booking_id] = booked
+            asked = {"date": str(slot.service_date), "session": slot.session.value, "office": OFFICE}
+            people = tuple(f"{account}-{n}" for n in range(party))
+            self._op("request", booked, "PENDING", n / 1000 - 1, request_id=account, people=people, **asked)
+            self._op("read", booked, state, 0.01, booking_id=booked.booking_id)
+        for slot, places in back.items():
+            self.counters[slot][0] += places
+
+    def _desk(self) -> None:
+        live = [b for b in islice(reversed(self.facts.bookings.values()), 20) if b.state == "CONFIRMED"]
+        moment, slot = self._now() + timedelta(milliseconds=500), self.rng.choice(SLOTS)
+        places, chance = self.facts.slots[OFFICE, slot], self.rng.random()
+        if live and chance < 0.5:
+            booked = self.rng.choice(live)
+            self._cancel(booked, moment)
+            self._op("cancel", booked, "CANCELLED", 0.6, booking_id=booked.booking_id)
+        elif chance < 0.6 and slot not in self.closed:
+            change = Change(moment, places.quota, max(places.taken, places.quota + self.rng.randint(-2, 5)), False)
+            self.facts.changes.setdefault((OFFICE, slot), []).append(change)
+            self.counters[slot][0] += change.after - change.before
+            places.quota = change.after
+        elif chance < 0.61 and self.ticket > 300 and slot not in self.closed:
+            self.closed.add(slot)
+            self.facts.changes.setdefault((OFFICE, slot), []).append(Change(moment, 0, 0, True))
+            for booked in [b for b in self.facts.bookings.values() if b.slot == slot and b.state == "CONFIRMED"]:
+                self._cancel(booked, moment)
+
+    def _cancel(self, booked: Booked, moment: datetime) -> None:
+        booked.state, booked.ended_at = "CANCELLED", moment
+        self.facts.slots[OFFICE, booked.slot].taken -= booked.party
+        self.counters[booked.slot][0] += booked.party
+
+    def breaches(self) -> list[tuple[str, str, list[int]]]:
+        """What the checker finds: promise, office, tickets."""
+        return [(b.promise, b.office, b.tickets) for b in check_history(self.history, self.facts).breaches]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_the_rules_play_is_whole(seed: int) -> None:
+    play = Play(seed, 400)
+    assert play.breaches() == []
+    assert {b.reason for b in play.facts.bookings.values()} >= {"", "SLOT_FULL", "ALREADY_BOOKED"}
+
+
+def _delete(play: Play, booked: Booked) -> None:
+    del play.facts.bookings[booked.booking_id]
+
+
+def _refuse(_: Play, booked: Booked) -> None:
+    booked.state, booked.reason, booked.numbers = "REJECTED", "INTERNAL", ()
+
+
+def _decide_early(_: Play, booked: Booked) -> None:
+    booked.decided_at -= timedelta(hours=1)
+
+
+def _decide_late(_: Play, booked: Booked) -> None:
+    booked.decided_at = BEGINS + timedelta(minutes=1)
+
+
+def _ask_unanswered(play: Play, booked: Booked) -> None:
+    play.history.ops = [op for op in play.history.ops if op.account != booked.account]
+    play.history.ops.append(Op("x", "request", 0.0, booked.account, "other", OFFICE))
+
+
+@pytest.mark.parametrize(
+    ("tamper", "promises"),
+    [
+        (_delete, {"P2", "P6"}),
+        (_refuse, {"P1", "P7", "P8"}),
+        (_decide_early, {"P3"}),
+        (_decide_late, {"P3"}),
+        (_ask_unanswered, {"P2"}),
+    ],
+)
+@pytest.mark.parametrize("seed", range(5))
+def test_one_fault_is_named_and_makes_few_breaches(
+    tamper: Callable[[Play, Booked], None], promises: set[str], seed: int
+) -> None:
+    play = Play(seed, 400)
+    confirmed = [b for b in play.facts.bookings.values() if b.state == "CONFIRMED"]
+    booked = confirmed[len(confirmed) // 2]
+    tamper(play, booked)
+    found = play.breaches()
+    assert promises <= {promise for promise, _, tickets in found if booked.ticket in tickets or promise in {"P1", "P6"}}
+    assert len(found) < 12
+
+
+def test_an_unknown_call_may_have_been_accepted_and_a_refused_one_may_not() -> None:
+    play = Play(1, 20)
+    booked = next(b for b in play.facts.bookings.values() if b.state == "CONFIRMED")
+    op = next(op for op in play.history.ops if op.account == booked.account)
+    play.history.ops = [other for other in play.history.ops if other.account != booked.account] + [op]
+    op.answer, op.event, op.ended = None, "", inf
+    assert play.breaches() == []
+    op.event, op.ended = "refused", op.started + 1
+    assert play.breaches() == [("P2", OFFICE, [booked.ticket])]
+
+
+@pytest.mark.parametrize("loses", [True, False])
+def test_only_a_fault_that_may_lose_undecided_tickets_excuses_another_ticket(tmp_path: Path, *, loses: bool) -> None:
+    with History(tmp_path / "a") as history:
+        ask = {"request_id": "r", "account": "a", "office": OFFICE, "date": "2026-11-30", "session": "MORNING"}
+        answer = {"booking_id": "b", "office": OFFICE, "state": "PENDING", "numbers": []}
+        history.end(history.begin("request", people=["p"], **ask), "ok", ticket=3, **answer)
+        with history.fault("disk", loses_undecided=loses):
+            history.end(history.begin("read", booking_id="b", account="a"), "refused", reason="BOOKING_NOT_FOUND")
+        history.end(history.begin("request", people=["p"], **ask), "ok", ticket=9, **answer)
+    facts = Facts(waiting={"b": (OFFICE, 9)})
+    found = check_history(read_history([tmp_path / "a"]), facts)
+    assert found.lost_undecided == loses
+    assert [(b.promise, b.tickets, b.faults) for b in found.breaches] == (
+        [] if loses else [("P5", [3, 9], []), ("P7", [3], ["disk"])]
+    )
+
+
+def test_several_files_are_one_history_and_a_cut_line_is_left_out(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        with History(tmp_path / name) as history, history.fault(f"fault {name}"):
+            history.end(history.begin("read", booking_id=name, account="x"), "unknown", reason="UNAVAILABLE")
+            history.begin("cancel", booking_id=name, account="x")
+    cut = (tmp_path / "a").read_bytes()[:-20]
+    (tmp_path / "a").write_bytes(cut)
+    read = read_history([tmp_path / "a", tmp_path / "b"])
+    assert [(op.booking_id, op.call, op.event) for op in read.ops] == [
+        (name, call, event) for name in "ab" for call, event in (("read", "unknown"), ("cancel", ""))
+    ]
+    assert [(fault.name, fault.ends == inf) for fault in read.faults] == [("fault a", True), ("fault b", False)]
+
+
+@pytest.mark.parametrize("text", ["no json", '{"event": "ok", "op": "x-1", "t": 1}', "[]", '{"t": 1}'])
+def test_what_is_no_history_is_refused_with_its_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a").write_text(f'{{"t": 1, "event": "invoke", "op": "y", "call": "read", "account": "x"}}\n{text}\n')
+    with pytest.raises(HistoryError, match=r"a:2: no event of a history"):
+        read_history([tmp_path / "a"])
+
+
+Serve = Callable[[wire.RequestBookingRequest, Any], Awaitable[wire.RequestBookingResponse]]
+
+
+@asynccontextmanager
+async def recording(serve: Serve, path: Path) -> AsyncIterator[RecordingClient]:
+    """A client that writes to the path, of a server that answers RequestBooking so."""
+    server = grpc.aio.server()
+    handler: Any = grpc.unary_unary_rpc_method_handler(
+        serve,
+        request_deserializer=wire.RequestBookingRequest.FromString,
+        response_serializer=wire.RequestBookingResponse.SerializeToString,
+    )
+    handlers = grpc.method_handlers_generic_handler("antrian.v1.BookingService", {"RequestBooking": handler})
+    server.add_generic_rpc_handlers((handlers,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        with History(path) as history:
+            async with RecordingClient(
+                f"127.0.0.1:{port}", history=history, patience=timedelta(milliseconds=200)
+            ) as client:
+                yield client
+    finally:
+        await server.stop(None)
+
+
+REQUEST = wire.RequestBookingRequest(
+    request_id="8a5e",
+    account="ani",
+    office_id=OFFICE,
+    service_date="2026-11-30",
+    session=SESSION_MORNING,
+    applicants=[Applicant(nik="3171010101900001", full_name="Ani")],
+)
+
+
+async def test_a_recording_client_writes_what_it_asked_and_was_told_and_no_nik(tmp_path: Path) -> None:
+    async def serve(request: wire.RequestBookingRequest, context: Any) -> wire.RequestBookingResponse:
+        booking = Booking(booking_id="b", office_id=OFFICE, ticket=7, state=BOOKING_STATE_PENDING)
+        return wire.RequestBookingResponse(booking=booking)
+
+    async with recording(serve, tmp_path / "a") as client:
+        await client.send(REQUEST)
+    text = (tmp_path / "a").read_text()
+    (op,) = read_history([tmp_path / "a"]).ops
+    assert (op.call, op.request_id, op.account, op.office) == ("request", "8a5e", "ani", OFFICE)
+    assert (op.date, op.session, len(op.people), len(op.people[0])) == ("2026-11-30", "MORNING", 1, 16)
+    assert op.answer == Answer("b", OFFICE, 7, "PENDING", [])
+    assert "3171010101900001" not in text
+    assert op.started < op.ended
+
+
+@pytest.mark.parametrize(
+    ("error", "event", "told"),
+    [
+        (AntrianError(Reason.ALREADY_BOOKED), "refused", "ALREADY_BOOKED"),
+        (AntrianError(Reason.LANE_FULL, retry_after=timedelta(seconds=1)), "refused", "LANE_FULL"),
+        (None, "unknown", "UNAVAILABLE"),
+    ],
+)
+async def test_a_refusal_is_certain_or_unknown(
+    tmp_path: Path, error: AntrianError | None, event: str, told: str
+) -> None:
+    async def serve(request: wire.RequestBookingRequest, context: Any) -> wire.RequestBookingResponse:
+        if error:
+            await context.abort_with_status(rpc_status.to_status(to_status(error, english=True)))
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "away")
+        raise AssertionError
+
+    async with recording(serve, tmp_path / "a") as client:
+        with pytest.raises(RefusedError):
+            await client.send(REQUEST)
+    end = json.loads((tmp_path / "a").read_text().splitlines()[-1])
+    assert (end["event"], end["reason"]) == (event, told)
