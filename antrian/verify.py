@@ -26,6 +26,8 @@ from antrian.settings import Settings
 
 _TOO_OLD = timedelta(minutes=1)
 _NIK = re.compile(rb"(?<![0-9])[0-9]{16}(?![0-9])")
+# RQ names things by 32 hex digits, of which 16 in a row may be decimal.
+_NIK_AMONG_HEX = re.compile(rb"(?<![0-9a-f])[0-9]{16}(?![0-9a-f])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +187,10 @@ def _clear_check(redis: Redis) -> Check:
     for key in redis.scan_iter(count=1000):
         kind: Any = redis.type(key)
         if kind in read:
+            nik = _NIK_AMONG_HEX if key.startswith(b"rq:") else _NIK
             for text in _texts([key, read[kind](key)]):
                 examined += 1
-                breaches += bool(_NIK.search(text))
+                breaches += bool(nik.search(text))
     return Check("P14", "no NIK in clear in Redis", examined, breaches)
 
 

@@ -21,7 +21,7 @@ from antrian.v1.messages_pb2 import BookingState, Session
 from clients.booking_client import Booking, BookingClient
 from clients.calls import PATIENCE, UNKNOWN, RefusedError
 
-_CERTAIN = {"LANE_FULL", "LANE_CLOSED", "STORE_FULL"}
+_CERTAIN = {"LANE_FULL", "LANE_CLOSED", "STORE_FULL", "SERVER_BUSY"}
 
 _Told = Callable[[Booking], Booking]
 
@@ -131,7 +131,7 @@ class RecordingClient(BookingClient):
         if isinstance(answer, Booking):
             self._history.end(op, "ok", **booking_facts(answer))
         else:
-            certain = answer.code not in UNKNOWN or answer.reason in _CERTAIN
+            certain = answer.reason in _CERTAIN or (answer.code not in UNKNOWN and answer.reason != "INTERNAL")
             self._history.end(op, "refused" if certain else "unknown", reason=answer.reason)
 
 

@@ -34,7 +34,7 @@ class Catalog:
         self.policy = policy
         self.provinces = load_provinces()
         self.map = ProvinceMap()
-        self.offices: dict[str, Office] = {}
+        self._offices: dict[str, Office] = {}
         self.ready = False
         self.as_of = datetime.fromtimestamp(0, UTC)
         self._neighbours: dict[str, list[str]] = {}
@@ -48,6 +48,13 @@ class Catalog:
     def now(self) -> datetime:
         """The service's time, in UTC."""
         return datetime.now(UTC) + self._ahead
+
+    @property
+    def offices(self) -> dict[str, Office]:
+        """The offices by id. Raises STORE_UNAVAILABLE before they were read for the first time."""
+        if not self._offices:
+            raise AntrianError(Reason.STORE_UNAVAILABLE, retry_after=timedelta(seconds=1))
+        return self._offices
 
     def office(self, office_id: str) -> Office:
         """The office; raises OFFICE_NOT_FOUND."""
@@ -77,8 +84,8 @@ class Catalog:
         await self._front.ping()
         self._ahead = await self._front.clock_ahead()
         offices = {office.office_id: office for office in await self._ledger.offices()}
-        if offices != self.offices:
-            self.offices, self._neighbours = offices, {}
+        if offices != self._offices:
+            self._offices, self._neighbours = offices, {}
         self.as_of = self.now()
 
     async def keep_fresh(self, changed: Callable[[bool], object]) -> None:
@@ -90,9 +97,9 @@ class Catalog:
             try:
                 async with asyncio.timeout(3):
                     await self.refresh()
-                    if self.offices and not self.ready:
-                        await self._front.check_fitness(len(self.offices))
-                ready = bool(self.offices)
+                    if self._offices and not self.ready:
+                        await self._front.check_fitness(len(self._offices))
+                ready = bool(self._offices)
             except (RedisError, psycopg.Error, psycopg_pool.PoolTimeout, OSError, TimeoutError) as error:
                 _log.warning("a store does not answer: %s", error)
                 ready = False

@@ -12,7 +12,9 @@ from uuid import UUID
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from antrian.booking import DeskEntry, SealedApplicant, Slot, Window
 from antrian.errors import AntrianError, Reason
@@ -105,7 +107,9 @@ class LaneFront:
     def __init__(
         self, redis_url: str, *, lane_bound: int, account_people: int, remembered: timedelta, gather_for: timedelta
     ) -> None:
-        retry = Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.01), 3)
+        # RuntimeError: what uvloop says of a connection that has just been closed.
+        errors = (RedisConnectionError, RedisTimeoutError, RuntimeError)
+        retry = Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.01), 3, supported_errors=errors)  # type: ignore[arg-type]
         # Blocking: who finds all connections in use waits for one, instead of failing.
         self._redis = Redis.from_pool(
             BlockingConnectionPool.from_url(

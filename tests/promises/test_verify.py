@@ -109,6 +109,13 @@ async def test_a_lane_is_audited_under_its_lease_or_not_at_all(world: World, mon
     assert audited() == 2
 
 
+async def test_names_that_rq_makes_are_no_niks_and_niks_in_rq_are(world: World) -> None:
+    world.redis.set("rq:worker:c22fe791caf0431684611504960a64f4", 1)
+    assert world.verify() == []
+    world.redis.set("rq:job:1", f"args: {NIK}")
+    assert [check.promise for check in world.verify()] == ["P14"]
+
+
 async def test_a_guard_that_is_off_is_a_breach(world: World) -> None:
     await fill(world)
     world.sql("alter table booking disable trigger booking_moves_forward")

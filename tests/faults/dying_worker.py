@@ -1,0 +1,62 @@
+"""`python -m tests.faults.dying_worker STEP [STOP]`: a worker that kills itself after that step of a turn with work in it.
+
+With STOP it is frozen (SIGSTOP) there, once, and goes on where it was when somebody sends SIGCONT.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from antrian.lane.drainer import DeskBatch, LaneDrainer
+from antrian.ledger.recorder import LedgerRecorder
+from antrian.process import log_to_stderr
+from antrian.settings import load_settings
+from workers import worker
+
+STEPS = ("take", "decide", "record", "settle", "desk")
+"""After each of these it dies; desk: between a desk batch's record and its settle."""
+
+
+def _answered(_: Sequence[Any], answer: Any) -> bool:
+    return bool(answer)
+
+
+def _given(args: Sequence[Any], _: Any) -> bool:
+    return bool(args[-1])
+
+
+_WHERE: dict[str, list[tuple[type, str, Callable[[Sequence[Any], Any], bool]]]] = {
+    "take": [(LaneDrainer, "wait", _answered), (LaneDrainer, "take", _answered)],
+    "decide": [(LaneDrainer, "decide", lambda _, decided: bool(decided) and not isinstance(decided, DeskBatch))],
+    "record": [(LedgerRecorder, "record", _given)],
+    "settle": [(LaneDrainer, "settle", _given)],
+    "desk": [(LedgerRecorder, "record_desk", _answered)],
+}
+
+
+def end_at(step: str, number: signal.Signals) -> None:
+    """Has this process send itself the signal when that step has been done for the first time."""
+    waiting = [number]
+
+    def ends_after(owner: type, method: str, worked: Callable[[Sequence[Any], Any], bool]) -> None:
+        whole = getattr(owner, method)
+
+        def last(*args: Any) -> Any:
+            answer = whole(*args)
+            if waiting and worked(args, answer):
+                os.kill(os.getpid(), waiting.pop())
+            return answer
+
+        setattr(owner, method, last)
+
+    for place in _WHERE[step]:
+        ends_after(*place)
+
+
+if __name__ == "__main__":
+    end_at(sys.argv[1], signal.SIGSTOP if sys.argv[2:] == ["STOP"] else signal.SIGKILL)
+    settings = load_settings()
+    log_to_stderr(settings.log_level)
+    worker.run(settings)

@@ -1,0 +1,285 @@
+"""Faults of the network: links that are silent, cut, slow or in pieces, and answers that get lost on them."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import cycle
+from uuid import UUID
+
+import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from antrian.identity import Keys
+from antrian.lane.drainer import LEASE
+from antrian.v1.booking_service_pb2 import RequestBookingRequest
+from server.__main__ import LIVENESS
+from server.auth import LOCAL
+from tests.faults.fault import fault
+from tests.faults.load import Asked, Load
+from tests.faults.proxy import Proxy
+from tests.faults.site import SERVERS, WORKERS, Site, Store
+from tests.support.waiting import until
+
+_SERVING, _NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
+_STORES: tuple[Store, ...] = ("redis", "postgres")
+_Cut = Callable[[Proxy], None]
+_resets = cycle((True, False))
+
+
+@fault("server and Redis: black hole", injections=5, quick=1)
+async def silence_redis_for_a_server(site: Site, load: Load) -> float:
+    """That server says NOT_SERVING until it hears of Redis again; the other one goes on; whoever asked asks again."""
+    return await _cut_servers(site, load, SERVERS[:1], "redis", Proxy.black_hole)
+
+
+@fault("server and Redis: reset", injections=5, quick=1)
+async def refuse_redis_to_a_server(site: Site, load: Load) -> float:
+    """The same, told by errors instead of silence."""
+    return await _cut_servers(site, load, SERVERS[:1], "redis", Proxy.refuse)
+
+
+@fault("all servers and Redis: black hole", injections=5)
+async def silence_redis_for_all_servers(site: Site, load: Load) -> float:
+    """Nobody is accepted, what was is decided; then all go on."""
+    return await _cut_servers(site, load, SERVERS, "redis", Proxy.black_hole)
+
+
+@fault("all servers and Redis: reset", injections=5)
+async def refuse_redis_to_all_servers(site: Site, load: Load) -> float:
+    """The same, told by errors."""
+    return await _cut_servers(site, load, SERVERS, "redis", Proxy.refuse)
+
+
+@fault("server and Postgres: black hole", injections=5)
+async def silence_postgres_for_a_server(site: Site, load: Load) -> float:
+    """That server says NOT_SERVING, since it cannot tell outcomes; the other one goes on."""
+    return await _cut_servers(site, load, SERVERS[:1], "postgres", Proxy.black_hole)
+
+
+@fault("server and Postgres: reset", injections=5)
+async def refuse_postgres_to_a_server(site: Site, load: Load) -> float:
+    """The same, told by errors."""
+    return await _cut_servers(site, load, SERVERS[:1], "postgres", Proxy.refuse)
+
+
+@fault("worker and Redis: black hole", injections=5)
+async def silence_redis_for_a_worker(site: Site, load: Load) -> float:
+    """Its lane goes to the other worker when the lease is over; nobody waits for the one that is cut off."""
+    return await _cut_workers(site, load, WORKERS[:1], "redis", Proxy.black_hole)
+
+
+@fault("all workers and Redis: black hole", injections=5)
+async def silence_redis_for_all_workers(site: Site, load: Load) -> float:
+    """Lines grow, and are drained as soon as a worker reaches Redis on a new connection."""
+    return await _cut_workers(site, load, WORKERS, "redis", Proxy.black_hole)
+
+
+@fault("all workers and Redis: reset", injections=5)
+async def refuse_redis_to_all_workers(site: Site, load: Load) -> float:
+    """The same, told by errors: worker processes may die of it and are started again."""
+    return await _cut_workers(site, load, WORKERS, "redis", Proxy.refuse)
+
+
+@fault("worker and Postgres: black hole", injections=5, quick=1)
+async def silence_postgres_for_a_worker(site: Site, load: Load) -> float:
+    """It gives up its turn and takes no other lane, so that the other worker can."""
+    return await _cut_workers(site, load, WORKERS[:1], "postgres", Proxy.black_hole)
+
+
+@fault("all workers and Postgres: black hole", injections=5)
+async def silence_postgres_for_all_workers(site: Site, load: Load) -> float:
+    """Outboxes stay where they are, and are recorded once when Postgres is there again."""
+    return await _cut_workers(site, load, WORKERS, "postgres", Proxy.black_hole)
+
+
+@fault("all workers and Postgres: reset", injections=5)
+async def refuse_postgres_to_all_workers(site: Site, load: Load) -> float:
+    """The same, told by errors."""
+    return await _cut_workers(site, load, WORKERS, "postgres", Proxy.refuse)
+
+
+@fault("all workers and Postgres: answers lost", injections=5)
+async def lose_answers_of_postgres(site: Site, load: Load) -> float:
+    """What was committed without the worker's knowing is recorded again, and found to be there."""
+    return await _cut_workers(site, load, WORKERS, "postgres", lambda link: link.black_hole(questions=False))
+
+
+@fault("all workers and Redis: answers lost", injections=5)
+async def lose_answers_of_redis_to_workers(site: Site, load: Load) -> float:
+    """Leases, decisions and settles that happened without the worker's knowing are taken up by the next lease."""
+    return await _cut_workers(site, load, WORKERS, "redis", lambda link: link.black_hole(questions=False))
+
+
+@fault("all connections reset at once, again and again", injections=5, quick=1)
+async def reset_everything(site: Site, load: Load) -> float:
+    """Everything connects again at once; who was in the middle of a call asks again."""
+    for _ in range(5):
+        for link in site.links.values():
+            link.reset()
+        await asyncio.sleep(0.3)
+    return time.monotonic()
+
+
+@fault("all workers 200 ms from Postgres", injections=5)
+async def slow_postgres(site: Site, load: Load) -> float:
+    """Turns are slow, and larger: outcomes go on coming."""
+    with _broken(site, WORKERS, "postgres") as links:
+        for link in links:
+            link.delay = 0.2
+        await _outcomes_go_on(load, 50)
+    return time.monotonic()
+
+
+@fault("all workers too far from Postgres for a lease", injections=3)
+async def postgres_slower_than_a_lease(site: Site, load: Load) -> float:
+    """Turns take longer than their leases, lanes change hands in the middle; nothing is recorded or sold twice."""
+    with _broken(site, WORKERS, "postgres") as links:
+        for link in links:
+            link.delay = 0.4 * LEASE.total_seconds()
+        await asyncio.sleep(4 * LEASE.total_seconds())
+    return time.monotonic()
+
+
+@fault("server 200 ms from Redis", injections=5)
+async def slow_redis(site: Site, load: Load) -> float:
+    """It answers more slowly and goes on serving."""
+    with _broken(site, SERVERS[:1], "redis") as links:
+        links[0].delay = 0.2
+        await _outcomes_go_on(load, 50)
+        await _until_health(site, SERVERS[0], _SERVING)
+    return time.monotonic()
+
+
+@fault("everything arrives in tiny pieces", injections=5)
+async def slice_everything(site: Site, load: Load) -> float:
+    """Nobody notices."""
+    with _broken(site, (*SERVERS, *WORKERS), "redis", "postgres", "calls") as links:
+        for link in links:
+            link.slice_bytes = random.randint(1, 9)
+        await _outcomes_go_on(load, 100)
+    return time.monotonic()
+
+
+@fault("Redis accepted, its answer lost", injections=6, quick=1)
+async def lose_the_answer_to_a_join(site: Site, load: Load) -> float:
+    """Asked again with the same request_id, it is the same booking: once with an error for the answer, once in silence."""
+    return await _lose_answers(site, load, "redis", reset=next(_resets))
+
+
+@fault("server answered, its answer lost", injections=5)
+async def lose_the_answer_to_a_caller(site: Site, load: Load) -> float:
+    """Asked again with the same request_id, it is the same booking."""
+    return await _lose_answers(site, load, "calls", reset=True)
+
+
+@fault("half-open connections to the stores", injections=5)
+async def half_open_stores(site: Site, load: Load) -> float:
+    """Connections that nobody answers on are given up after some seconds, all at the same time, by all programs."""
+    with _broken(site, (*SERVERS, *WORKERS), *_STORES) as links:
+        for link in links:
+            link.black_hole()
+    return time.monotonic()
+
+
+@fault("half-open connections to the servers", injections=5)
+async def half_open_calls(site: Site, load: Load) -> float:
+    """A client finds out that nobody is there any more, and calls on a new connection."""
+    with _broken(site, SERVERS, "calls") as links:
+        for link in links:
+            link.black_hole()
+    return time.monotonic()
+
+
+async def _cut_servers(site: Site, load: Load, names: Sequence[str], store: Store, cut: _Cut) -> float:
+    """Until each says that it does not serve; the others are made use of meanwhile."""
+    with _broken(site, names, store) as links:
+        for link in links:
+            cut(link)
+        await asyncio.gather(*(_until_health(site, name, _NOT_SERVING) for name in names))
+        met = [await _books_at(load, n) for n, name in enumerate(SERVERS) if name not in names]
+    mended = time.monotonic()
+    await asyncio.gather(*(_until_health(site, name, _SERVING) for name in names), *map(load.follow, met))
+    return mended
+
+
+async def _cut_workers(site: Site, load: Load, names: Sequence[str], store: Store, cut: _Cut) -> float:
+    """For longer than a lease; if some worker is left, everybody gets an outcome meanwhile."""
+    with _broken(site, names, store) as links:
+        for link in links:
+            cut(link)
+        await asyncio.sleep(LEASE.total_seconds() + 3)
+        if len(names) < len(WORKERS):
+            new = [load.begin(office.office_id) for office in site.offices]
+            await asyncio.wait_for(asyncio.gather(*map(load.follow, new)), 10)
+    return time.monotonic()
+
+
+async def _lose_answers(site: Site, load: Load, link: str, *, reset: bool) -> float:
+    with site.redis() as redis, _broken(site, SERVERS[:1], link) as [lost]:
+        keys = Keys(site.settings.hash_key, site.settings.seal_key)
+
+        def ticket_of(request: RequestBookingRequest) -> int:
+            booking_id = keys.booking_id(LOCAL.name, UUID(request.request_id))
+            known: bytes | None = redis.hget(f"requests:{booking_id.hex[:3]}", booking_id.bytes)
+            return int(known.split()[2]) if known else 0
+
+        lost.black_hole(questions=False)
+        new = [load.begin() for _ in range(10)]
+        sent = [asyncio.create_task(load.clients[0].send(asked.request)) for asked in new]
+        await until(lambda: any(ticket_of(asked.request) for asked in new))
+        joined = {asked: ticket for asked in new if (ticket := ticket_of(asked.request))}
+        assert lost.swallowed
+        assert not any(task.done() for task in sent)
+        if reset:
+            lost.reset()
+        lost.heal()
+        mended = time.monotonic()
+        for asked, booking in zip(new, await asyncio.gather(*sent), strict=True):
+            assert booking.ticket == joined.get(asked, booking.ticket)
+        await asyncio.gather(*map(load.follow, new))
+        return mended
+
+
+async def _books_at(load: Load, server: int) -> Asked:
+    """Somebody new has an outcome of that server within five seconds; to be followed when all is well."""
+    asked = load.begin()
+    async with asyncio.timeout(5):
+        booking = await load.clients[server].send(asked.request)
+        await load.clients[server].outcome(booking.booking_id, asked.request.account)
+    return asked
+
+
+async def _outcomes_go_on(load: Load, count: int) -> None:
+    """Until so many more have their end, for five seconds at least."""
+    decided = len(load.ended)
+    await asyncio.sleep(5)
+    await until(lambda: len(load.ended) > decided + count)
+
+
+async def _until_health(site: Site, server: str, status: int, within: float = 15) -> None:
+    """Until the server says this of itself; that it lives it has to say all the time."""
+    ends = time.monotonic() + within
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{site.links[server, 'calls'].port}") as channel:
+        health = HealthStub(channel)
+        while True:
+            alive = await health.Check(HealthCheckRequest(service=LIVENESS), timeout=3)
+            assert alive.status == _SERVING
+            said = await health.Check(HealthCheckRequest(), timeout=3)
+            if said.status == status:
+                return
+            assert time.monotonic() < ends, f"{server} still says {said.status} after {within:g} s"
+            await asyncio.sleep(0.1)
+
+
+@contextmanager
+def _broken(site: Site, names: Sequence[str], *others: str) -> Iterator[list[Proxy]]:
+    """The links between these, for who breaks them; in the end they are mended."""
+    links = [site.links[name, other] for name in names for other in others if (name, other) in site.links]
+    try:
+        yield links
+    finally:
+        for link in links:
+            link.heal()

@@ -1,0 +1,288 @@
+"""A whole Antrian of its own that may be broken: stores, two servers, workers, and a proxy on every link between them."""
+
+import asyncio
+import os
+import random
+import secrets
+import signal
+import socket
+import sys
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, closing, suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import psutil
+from redis import Redis
+
+from antrian.booking import Office
+from antrian.child import Child
+from antrian.embedded import EmbeddedStores
+from antrian.lane.drainer import LaneDrainer
+from antrian.settings import Settings
+from tests.faults.proxy import Proxy
+from tests.faults.town import found
+from tests.support.waiting import until
+
+SERVERS = ("server-1", "server-2")
+WORKERS = ("worker-1", "worker-2")
+"""Each a supervisor of one worker process."""
+Store = Literal["redis", "postgres"]
+_RESTART_AFTER = 0.5
+_ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Program:
+    """One of ours as it runs now. With keep it is started again when it ends."""
+
+    child: Child
+    command: Sequence[str]
+    extra: dict[str, str]
+    keep: bool
+
+
+class Site:
+    """An Antrian in `folder`, an async context manager: ready when entered, five minutes into a Friday's window.
+
+    Every program reaches each store, and the load each server, through a proxy of its own: `links["worker-1", "redis"]`,
+    `["server-2", "postgres"]`, `["server-1", "calls"]`. What ends is started again half a second later, as an init
+    system would; stores only by start_store(). environment is given to every program. Make it in the main thread.
+    """
+
+    def __init__(self, folder: Path, *, environment: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.stores = EmbeddedStores(folder)
+        self.programs: dict[str, Program] = {}
+        self.links: dict[tuple[str, str], Proxy] = {}
+        self.offices: list[Office] = []
+        self.dates: Sequence[date] = ()
+        self._environment = dict(environment or {})
+        self._ports: dict[str, int] = {}
+        self._undo = AsyncExitStack()
+
+    async def __aenter__(self) -> "Site":
+        async with AsyncExitStack() as undo:
+            self.stores.start()
+            undo.callback(self.stores.stop)
+            undo.callback(self._wake_stores)
+            self._environment |= {
+                "ANTRIAN_HASH_KEY": b64encode(secrets.token_bytes(32)).decode(),
+                "ANTRIAN_SEAL_KEY": b64encode(secrets.token_bytes(32)).decode(),
+                "ANTRIAN_EMBEDDED": "1",
+                "ANTRIAN_WORKER_PROCESSES": "1",
+                "ANTRIAN_AUDIT_SECONDS": "0",
+            }
+            self.offices, self.dates = found(self.stores.redis_url, self.stores.database_url)
+            undo.push_async_callback(self._close_links)
+            undo.push_async_callback(self._stop_programs)
+            for name in (*SERVERS, *WORKERS):
+                await self.start(name)
+            keeper = asyncio.create_task(self._keep_programs())
+            undo.callback(keeper.cancel)
+            await self.until_open()
+            self._undo = undo.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._undo.aclose()
+
+    @property
+    def targets(self) -> list[str]:
+        """Where the load calls the servers: their proxies."""
+        return [f"127.0.0.1:{self.links[name, 'calls'].port}" for name in SERVERS]
+
+    @property
+    def settings(self) -> Settings:
+        """For who looks at the stores, past all proxies."""
+        values = {name.removeprefix("ANTRIAN_").lower(): value for name, value in self._environment.items()}
+        return Settings.model_validate(
+            values
+            | {
+                "redis_url": self.stores.redis_url,
+                "rq_redis_url": self.stores.redis_url,
+                "database_url": self.stores.database_url,
+            }
+        )
+
+    def redis(self) -> Redis:
+        """A client of Redis, past all proxies. Close it."""
+        return Redis.from_url(self.stores.redis_url, socket_timeout=5)
+
+    # -- programs
+
+    async def start(self, name: str, module: str = "", *arguments: str, keep: bool = True, **extra: str) -> Program:
+        """Starts a program, by default the one whose name it bears; extra is added to its environment.
+
+        Its links stay those that it had. One of that name must have ended.
+        """
+        for store, target in (("redis", "redis.sock"), ("postgres", ".s.PGSQL.5432")):
+            await self._link(name, store, Path(urlsplit(self.stores.redis_url).path).parent / target)
+        if name in SERVERS:
+            await self._link(name, "calls", self._ports.setdefault(name, _free_port()))
+        command = [module or ("server" if name in SERVERS else "workers"), *arguments]
+        self.programs[name] = Program(self._child(name, command, extra), command, extra, keep)
+        return self.programs[name]
+
+    async def stop(self, name: str) -> None:
+        """Asks a program to end, for good; returns when it has."""
+        program = self.programs[name]
+        program.keep = False
+        program.child.process.terminate()
+        await self.ended(program)
+
+    async def ended(self, program: Program, within: float = 15) -> int:
+        """Its exit code, once it has ended."""
+        await until(lambda: program.child.process.poll() is not None, within)
+        return program.child.process.returncode
+
+    def worker_processes(self, *names: str) -> list[psutil.Process]:
+        """The worker processes below these supervisors, of all when none is named."""
+        found = []
+        for name in names or WORKERS:
+            with suppress(psutil.NoSuchProcess):
+                below = psutil.Process(self.programs[name].child.process.pid).children()
+                found += [p for p in below if "multiprocessing.spawn" in " ".join(p.cmdline())]
+        return found
+
+    async def until_open(self, within: float = 30) -> None:
+        """Returns when the servers serve, every worker is there, and every lane is open."""
+        with closing(LaneDrainer(self.stores.redis_url)) as line:
+
+            def is_open() -> bool:
+                return (
+                    all(self._ready_file(name).exists() for name in SERVERS)
+                    and len(self.worker_processes()) >= len(WORKERS)
+                    and all(line.audit(office.office_id).opened for office in self.offices)
+                )
+
+            try:
+                await until(is_open, within)
+            except AssertionError:
+                for program in self.programs.values():
+                    program.child.check()  # the last words of one that ends again and again say more
+                raise
+
+    async def until_idle(self, within: float) -> None:
+        """Returns when no lane has anything in line, at its desk or in its outbox."""
+        with closing(LaneDrainer(self.stores.redis_url)) as line:
+
+            def busy(office_id: str) -> bool:
+                lane = line.audit(office_id)
+                return bool(lane.waiting or lane.unsettled or lane.at_desk)
+
+            await until(lambda: not any(busy(office.office_id) for office in self.offices), within)
+
+    # -- stores
+
+    def store_processes(self, store: Store) -> list[psutil.Process]:
+        """The store's process, then those below it."""
+        main = psutil.Process(self.stores.pids[store])
+        return [main, *main.children(recursive=True)]
+
+    async def kill_store(self, store: Store) -> None:
+        """Kills (-9) all its processes; returns when they are gone."""
+        processes = self.store_processes(store)
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._store(store).process.wait()
+        await until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes))
+
+    async def start_store(self, store: Store, within: float = 30) -> None:
+        """Starts a store that has ended, on its data; returns when it answers."""
+
+        def answers() -> bool:
+            if self._store(store).process.poll() is not None:
+                start()  # also again: see start_postgres
+            return answered()
+
+        start, answered = {
+            "redis": (self.stores.start_redis, self.stores.redis_answers),
+            "postgres": (self.stores.start_postgres, self.stores.postgres_answers),
+        }[store]
+        await until(answers, within)
+
+    def signal_store(self, store: Store, number: signal.Signals) -> None:
+        """Sends all its processes a signal, such as SIGSTOP."""
+        for process in self.store_processes(store):
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    def _store(self, store: Store) -> Child:
+        return next(child for child in self.stores.children if child.name == store)
+
+    # -- how it is made
+
+    def _child(self, name: str, command: Sequence[str], extra: dict[str, str]) -> Child:
+        redis_url = f"redis://127.0.0.1:{self.links[name, 'redis'].port}"
+        postgres = self.links[name, "postgres"].port
+        self._ready_file(name).unlink(missing_ok=True)
+        return Child(
+            name,
+            [sys.executable, "-P", "-m", *command],
+            log=self.folder / f"log/{name}.log",
+            lock=self.stores.lock,
+            cwd=_ROOT,
+            environment=os.environ
+            | {"PYTHONPATH": str(_ROOT)}  # for modules of tests; -P leaves out the folder where we are
+            | self._environment
+            | {
+                "ANTRIAN_REDIS_URL": redis_url,
+                "ANTRIAN_RQ_REDIS_URL": redis_url,
+                "ANTRIAN_DATABASE_URL": f"postgresql://antrian@127.0.0.1:{postgres}/antrian?sslmode=disable",
+                "ANTRIAN_LISTEN": f"127.0.0.1:{self._ports.get(name, 0)}",
+                "ANTRIAN_READY_FILE": str(self._ready_file(name)),
+            }
+            | extra,
+            # A supervisor's own processes do not have our lock, so it is asked to end rather than killed.
+            dies_by="KILL" if name in SERVERS else "TERM",
+        )
+
+    def _ready_file(self, name: str) -> Path:
+        return self.folder / f"{name}.ready"
+
+    async def _link(self, name: str, other: str, target: Path | int) -> None:
+        if (name, other) not in self.links:
+            link = self.links[name, other] = Proxy(target)
+            await link.start()
+
+    async def _close_links(self) -> None:
+        for link in self.links.values():
+            await link.close()
+
+    def _wake_stores(self) -> None:
+        for child in self.stores.children:
+            child.process.send_signal(signal.SIGCONT)
+
+    async def _stop_programs(self) -> None:
+        for program in self.programs.values():
+            program.keep = False
+            program.child.process.send_signal(signal.SIGCONT)
+            program.child.process.terminate()
+        for program in self.programs.values():  # the links serve until the last has ended
+            with suppress(AssertionError):
+                await self.ended(program)
+            program.child.stop()
+
+    async def _keep_programs(self) -> None:
+        while True:
+            for name, program in list(self.programs.items()):
+                if program.keep and program.child.process.poll() is not None:
+                    await asyncio.sleep(_RESTART_AFTER)
+                    if self.programs[name] is program and program.keep:
+                        program.child = self._child(name, program.command, program.extra)
+            await asyncio.sleep(0.05)
+
+
+def _free_port() -> int:
+    """Below the ephemeral ports, so that no client takes it while a server is away."""
+    while True:
+        port = random.randint(20000, 32000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -1,0 +1,63 @@
+"""The quick half of the faults: everything heals, and every promise holds."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+import pytest_asyncio
+
+from tests.faults.every import FAULTS
+from tests.faults.fault import Fault
+from tests.faults.run import run_fault
+from tests.faults.site import Site
+
+QUICK = [fault for fault in FAULTS if fault.quick]
+
+
+class Ground:
+    """Gives a site for each fault: the one of the fault before, while it is whole and nothing else is asked of it."""
+
+    def __init__(self, factory: pytest.TempPathFactory) -> None:
+        self._factory = factory
+        self._undo = AsyncExitStack()
+        self._site: Site | None = None
+        self._environment: dict[str, str] = {}
+
+    async def site(self, environment: dict[str, str]) -> Site:
+        """A site whose programs have this in their environment."""
+        if self._site is None or environment != self._environment:
+            await self.leave()
+            self._environment = environment
+            self._site = await self._undo.enter_async_context(
+                Site(self._factory.mktemp("site"), environment=environment)
+            )
+        return self._site
+
+    async def leave(self) -> None:
+        """Ends the site; the next fault gets a new one."""
+        await self._undo.aclose()
+        self._site = None
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ground(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ground]:
+    made = Ground(tmp_path_factory)
+    yield made
+    await made.leave()
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("fault", QUICK, ids=lambda fault: fault.name)
+async def test_what_was_accepted_survives(fault: Fault, ground: Ground) -> None:
+    whole = False
+    try:
+        result = await run_fault(fault, await ground.site(dict(fault.environment)), fault.quick)
+        whole = result.held
+    finally:
+        if not whole:
+            await ground.leave()
+    assert not result.words, "\n".join(result.words)
+    assert not result.counts.total(), result.counts
+    assert result.under_way > 0
+    assert len(result.recovery) == fault.quick

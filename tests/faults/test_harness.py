@@ -1,0 +1,65 @@
+"""The harness can say no: it is given programs that really are broken."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.__main__ import main
+from tests.faults.fault import Fault
+from tests.faults.load import Load
+from tests.faults.site import WORKERS, Site
+
+
+def run(fault: Fault, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, dict[str, object]]:
+    """The exit code and the row of the table."""
+    results = folder / "results.json"
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    monkeypatch.setattr(sys, "argv", ["faults", "--json", str(results)])
+    code = main([fault])
+    (row,) = json.loads(results.read_text())
+    return code, row
+
+
+async def forget(site: Site, _: Load) -> float:
+    """Workers that settle without recording take over."""
+    for name in WORKERS:
+        await site.stop(name)
+    for name in WORKERS:
+        await site.start(name, "tests.faults.forgetful_worker")
+    return time.monotonic()
+
+
+async def nothing(_: Site, __: Load) -> float:
+    """Nothing is broken."""
+    return time.monotonic()
+
+
+async def no_worker(site: Site, _: Load) -> float:
+    """Nobody works any more."""
+    for name in WORKERS:
+        await site.stop(name)
+    return time.monotonic()
+
+
+def test_it_counts_what_a_forgetful_worker_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, row = run(Fault("forgetful workers", forget, injections=1, within=1), tmp_path, monkeypatch)
+    assert code != 0
+    assert isinstance(row["lost"], int)
+    assert row["lost"] > 0
+    assert not row["held"]
+
+
+def test_it_says_that_lanes_stand_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, row = run(Fault("no worker", no_worker, injections=1, within=1), tmp_path, monkeypatch)
+    assert code != 0
+    assert isinstance(row["recovery_worst_s"], float)
+    assert row["recovery_worst_s"] > 1
+    assert not row["held"]
+
+
+def test_it_says_that_all_held_when_nothing_was_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, row = run(Fault("nothing", nothing, injections=1, within=5), tmp_path, monkeypatch)
+    assert (code, row["held"], row["words"]) == (0, True, [])
