@@ -174,9 +174,10 @@ def _rpc(path: str) -> str:
 
 
 async def _refuse(refusal: AntrianError, status: Status, context: Context) -> Message:
-    if code_of(refusal.reason) is grpc.StatusCode.UNAVAILABLE and refusal.retry_after:
+    answer = rpc_status.to_status(status)
+    trailers = answer.trailing_metadata
+    if answer.code is grpc.StatusCode.UNAVAILABLE and refusal.retry_after:
         # Obeyed by grpc clients that have a retry policy.
-        milliseconds = refusal.retry_after // timedelta(milliseconds=1)
-        context.set_trailing_metadata((("grpc-retry-pushback-ms", str(milliseconds)),))
-    await context.abort_with_status(rpc_status.to_status(status))
-    raise AssertionError  # abort_with_status does not return
+        trailers = (*trailers, ("grpc-retry-pushback-ms", str(refusal.retry_after // timedelta(milliseconds=1))))
+    await context.abort(answer.code, answer.details, trailers)
+    raise AssertionError  # abort does not return

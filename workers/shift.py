@@ -29,7 +29,7 @@ JOB = "workers.shift.work"
 LENGTH = timedelta(seconds=10)
 """How long a shift is."""
 
-_SWEEP_EVERY = 1.0
+_SWEEP_EVERY, _LEARN_EVERY = 1.0, 5.0
 _BUCKETS = 4096
 _log = logging.getLogger(__name__)
 
@@ -57,17 +57,21 @@ def sit_down(settings: Settings, stopping: Callable[[], bool], beat: Callable[[]
 def work() -> int:
     """Serves lanes, the longest-ready first, until the shift is over or the process stops; answers tickets decided.
 
-    About once a second it sweeps. When a store fails it waits, longer each time, and takes no lane before both stores
-    have answered a sweep.
+    About once a second it sweeps, now and then it learns of offices and ends days. When a store fails it waits, longer
+    each time, and takes no lane before both stores have answered these.
     """
     assert _bench is not None, "a shift needs a worker process: python -m workers"
-    decided, pause, swept, ends = 0, 0.1, 0.0, time.monotonic() + LENGTH.total_seconds()
+    decided, pause, swept, learned, ends = 0, 0.1, 0.0, 0.0, time.monotonic() + LENGTH.total_seconds()
     while time.monotonic() < ends and not _bench.stopping():
         _bench.beat()
         try:
+            # Jitter: many workers, not all at once.
+            if time.monotonic() - learned > _LEARN_EVERY:
+                learn(_bench)
+                learned = time.monotonic() - random.uniform(0, 1)  # noqa: S311
             if time.monotonic() - swept > _SWEEP_EVERY:
                 sweep(_bench)
-                swept = time.monotonic() - random.uniform(0, 0.2)  # noqa: S311 - many workers, not all at once
+                swept = time.monotonic() - random.uniform(0, 0.2)  # noqa: S311
             lease = _bench.drain.line.take() or _bench.drain.line.wait(0.2)
             if lease and lease.office_id in _bench.offices:
                 with TURN_SECONDS.time():
@@ -81,7 +85,7 @@ def work() -> int:
         except (RedisError, psycopg.Error, OSError) as problem:
             STORE_FAILURES.inc()
             _log.warning("store failed, waiting %.1f s: %s", pause, problem)
-            pause, swept = _rest(pause), 0.0
+            pause, swept, learned = _rest(pause), 0.0, 0.0
         except Exception:  # a fault of ours in one lane must not end the shift of the others
             _log.exception("turn failed")
             pause = _rest(pause)
@@ -93,10 +97,14 @@ def _rest(pause: float) -> float:
     return min(pause * 2, 2.0)
 
 
-def sweep(bench: Bench) -> None:
-    """Learns of new offices, heals lanes that nobody serves, forgets a bucket of what is over, and ends days."""
+def learn(bench: Bench) -> None:
+    """Learns of new offices from the ledger, and ends the days that are over."""
     bench.offices = {office.office_id: office for office in bench.drain.ledger.offices()}
-    line, now = bench.drain.line, bench.drain.line.now()
-    line.sweep(list(bench.offices), bench.drain.stock_mark(now))
+    finish_days(bench.drain.line, bench.drain.ledger, bench.drain.policy)
+
+
+def sweep(bench: Bench) -> None:
+    """Heals lanes that nobody serves, and forgets a bucket of what is over."""
+    line = bench.drain.line
+    line.sweep(list(bench.offices), bench.drain.stock_mark(line.now()))
     line.forget(random.randrange(_BUCKETS))  # noqa: S311 - which one does not matter
-    finish_days(line, bench.drain.ledger, bench.drain.policy)

@@ -23,6 +23,7 @@ class ShiftWorker(SimpleWorker):
     """A worker whose running shift ends after its turn when SIGTERM or SIGINT comes."""
 
     stopping = False
+    connection_timeout = 2  # RQ would wait for minutes for a network that swallows what is sent
 
     def handle_warm_shutdown_request(self) -> None:
         """RQ waits for the job; this tells the job."""
@@ -32,7 +33,9 @@ class ShiftWorker(SimpleWorker):
 def run(settings: Settings, beat: Callable[[], None] = lambda: None) -> None:
     """Works shifts until SIGTERM. Raises redis.RedisError when RQ's Redis fails: the supervisor starts it again."""
     shift.sit_down(settings, lambda: ShiftWorker.stopping, beat)
-    queue = Queue(shift.QUEUE, connection=Redis.from_url(settings.rq_redis_url), serializer=JSONSerializer)
+    queue = Queue(
+        shift.QUEUE, connection=Redis.from_url(settings.rq_redis_url, socket_timeout=2), serializer=JSONSerializer
+    )
     watchdog = int(shift.LENGTH.total_seconds()) + 20
     try:
         while not ShiftWorker.stopping:

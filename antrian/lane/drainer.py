@@ -88,7 +88,10 @@ class LaneDrainer:
 
     def __init__(self, redis_url: str) -> None:
         self._redis = Redis.from_url(
-            redis_url, socket_timeout=5, retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.01), 3)
+            redis_url,
+            socket_timeout=2,
+            socket_connect_timeout=2,
+            retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.01), 3),
         )
         names = [
             "take",

@@ -9,17 +9,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from antrian.booking import DeskEntry, SealedApplicant, Slot, Window
 from antrian.errors import AntrianError, Reason
 from antrian.gather import Gather
 from antrian.lane import SETTLED, script
+from antrian.lane.connection import connection_pool
 from antrian.lane.entry import Entry, milliseconds, moment, pack_people, read_entry, write_desk_entry
 from antrian.lane.fitness import check_fitness
 
@@ -107,14 +106,9 @@ class LaneFront:
     def __init__(
         self, redis_url: str, *, lane_bound: int, account_people: int, remembered: timedelta, gather_for: timedelta
     ) -> None:
-        # RuntimeError: what uvloop says of a connection that has just been closed.
-        errors = (RedisConnectionError, RedisTimeoutError, RuntimeError)
-        retry = Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.01), 3, supported_errors=errors)  # type: ignore[arg-type]
-        # Blocking: who finds all connections in use waits for one, instead of failing.
+        retry = Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.01), 3)
         self._redis = Redis.from_pool(
-            BlockingConnectionPool.from_url(
-                redis_url, max_connections=_CONNECTIONS, timeout=5, socket_timeout=5, retry=retry
-            )
+            connection_pool(redis_url, max_connections=_CONNECTIONS, timeout=3, socket_timeout=3, retry=retry)
         )
         self._join, self._look, self._quota, self._desk, self._owned, self._release = (
             self._redis.register_script(script(name)) for name in ("join", "look", "quota", "desk", "owned", "release")

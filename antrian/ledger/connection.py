@@ -6,7 +6,7 @@ import psycopg
 from psycopg.abc import PQGen
 from psycopg.errors import _WaitTimeout
 
-ANSWERS_WITHIN = 5.0
+ANSWERS_WITHIN = 3.0
 """Seconds that Postgres may be silent while it is asked something. Longer than the time limits of all statements."""
 
 POOL: dict[str, Any] = {"timeout": 3, "reconnect_timeout": 2}

@@ -34,7 +34,7 @@ class LedgerDays:
     def finish(self, office_id: str, day: date, last_day: date, ends_at: datetime) -> None:
         """Ends a day: CONFIRMED becomes NO_SHOW, who did not come is barred until ends_at. Once; safe to repeat."""
         values = {"office": office_id, "service_date": day, "last_day": last_day, "ends_at": ends_at}
-        with self._pool.connection() as connection:
+        with self._pool.connection() as connection, connection.transaction():
             connection.execute(sql("lock_lane"), values)
             connection.execute(sql("finish_day"), values)
 

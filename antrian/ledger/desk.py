@@ -40,28 +40,64 @@ class DeskRecord:
 
 def record_batch(connection: psycopg.Connection, office_id: str, token: int, batch: DeskBatch) -> DeskRecord:
     """Writes a batch in one transaction; see LedgerRecorder.record_desk."""
-    lane = {"office": office_id, "token": token, "first": batch.first, "last": batch.last}
-    touched = {
-        "office": office_id,
-        "booking_ids": [entry.booking_id for entry in batch.entries if isinstance(entry, Cancel)],
-        "days": [day for entry in batch.entries for day in days_of([entry])],
-    }
+    try:
+        with connection.pipeline() as pipeline, connection.transaction():
+            fence = connection.execute(sql("fence_desk"), _lane(office_id, token, batch))
+            for entry in batch.entries:
+                connection.execute(*_statement(office_id, entry))
+            said = _look(connection, office_id, batch)
+            pipeline.sync()  # so that we see what the fence says before all is committed
+            _check_fence(connection, fence.rowcount, office_id, token, batch)
+    except psycopg.OperationalError:  # of the store, not of what we write
+        raise
+    except psycopg.Error:
+        return _record_one_by_one(connection, office_id, token, batch)
+    return _record(*said)
+
+
+def _record_one_by_one(connection: psycopg.Connection, office_id: str, token: int, batch: DeskBatch) -> DeskRecord:
     with connection.transaction():
-        if connection.execute(sql("fence_desk"), lane).rowcount == 0:
-            row = connection.execute(sql("lane"), lane).fetchone()
-            if row is None or row[0] > token:
-                raise LedgerFenced(office_id)
-            raise LedgerGap(f"{office_id}: desk entries {batch.first} to {batch.last} after {row[2]}")
+        fence = connection.execute(sql("fence_desk"), _lane(office_id, token, batch))
+        _check_fence(connection, fence.rowcount, office_id, token, batch)
         for entry in batch.entries:
             try:
                 with connection.transaction():
                     connection.execute(*_statement(office_id, entry))
-            except (psycopg.IntegrityError, psycopg.DataError) as error:
-                _log.error(
-                    "%s: %s at the desk refused by %s", office_id, type(entry).__name__, error.diag.constraint_name
-                )
-        slots = connection.execute(sql("desk_slots"), touched).fetchall()
-        freed = connection.execute(sql("desk_freed"), touched).fetchall()
+            except psycopg.OperationalError:
+                raise
+            except psycopg.Error as error:
+                why = error.diag.constraint_name or type(error).__name__
+                _log.error("%s: %s at the desk refused by %s", office_id, type(entry).__name__, why)
+        said = _look(connection, office_id, batch)
+    return _record(*said)
+
+
+def _lane(office_id: str, token: int, batch: DeskBatch) -> dict[str, Any]:
+    return {"office": office_id, "token": token, "first": batch.first, "last": batch.last}
+
+
+def _check_fence(connection: psycopg.Connection, moved: int, office_id: str, token: int, batch: DeskBatch) -> None:
+    if moved == 0:
+        row = connection.execute(sql("lane"), {"office": office_id}).fetchone()
+        if row is None or row[0] > token:
+            raise LedgerFenced(office_id)
+        raise LedgerGap(f"{office_id}: desk entries {batch.first} to {batch.last} after {row[2]}")
+
+
+_Cursor = psycopg.Cursor[tuple[Any, ...]]
+
+
+def _look(connection: psycopg.Connection, office_id: str, batch: DeskBatch) -> tuple[_Cursor, _Cursor]:
+    """The slots that the batch may have changed, and the people who hold their booking no more."""
+    touched = {
+        "office": office_id,
+        "booking_ids": [entry.booking_id for entry in batch.entries if isinstance(entry, Cancel)],
+        "days": days_of(batch.entries),
+    }
+    return connection.execute(sql("desk_slots"), touched), connection.execute(sql("desk_freed"), touched)
+
+
+def _record(slots: _Cursor, freed: _Cursor) -> DeskRecord:
     return DeskRecord(
         [SlotRow(Slot(day, Session(session)), *counts) for day, session, *counts in slots],
         [(booking_id.bytes, key) for booking_id, key in freed],

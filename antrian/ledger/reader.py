@@ -49,7 +49,7 @@ class LedgerReader:
             open=False,
             connection_class=LimitedAsyncConnection,
             kwargs=CONNECT
-            | {"options": "-c statement_timeout=4000 -c default_transaction_read_only=on", "autocommit": True},
+            | {"options": "-c statement_timeout=2500 -c default_transaction_read_only=on", "autocommit": True},
             **POOL,
         )
         self._bookings_sql = sql("bookings")

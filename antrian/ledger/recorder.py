@@ -46,7 +46,7 @@ class LedgerRecorder:
             min_size=1,
             max_size=2,
             connection_class=LimitedConnection,
-            kwargs=CONNECT | {"options": options, "prepare_threshold": 0},
+            kwargs=CONNECT | {"options": options, "prepare_threshold": 0, "autocommit": True},
             open=True,
             **POOL,
         )
@@ -146,7 +146,7 @@ class LedgerRecorder:
 
     def upsert_offices(self, offices: Iterable[Office], provinces: Iterable[Province]) -> None:
         """Adds or changes offices and provinces, all of them or none."""
-        with self._pool.connection() as connection, connection.cursor() as cursor:
+        with self._pool.connection() as connection, connection.transaction(), connection.cursor() as cursor:
             cursor.executemany(sql("upsert_province"), [_named_zone(asdict(p), p.time_zone) for p in provinces])
             cursor.executemany(sql("upsert_office"), [_named_zone(asdict(o), o.time_zone) for o in offices])
 

@@ -46,7 +46,7 @@ class LedgerStaff:
             max_size=4,
             open=False,
             connection_class=LimitedAsyncConnection,
-            kwargs=CONNECT | {"options": "-c statement_timeout=4000"},
+            kwargs=CONNECT | {"options": "-c statement_timeout=2500"},
             **POOL,
         )
 

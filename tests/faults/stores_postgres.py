@@ -24,8 +24,10 @@ _AWAY = 5.0
 async def kill_postgres(site: Site, load: Load) -> float:
     """What it has committed is there. Requests are accepted meanwhile and decided when it is back; none is told twice."""
     await site.kill_store("postgres")
-    await _stay_away(site)
-    await site.start_store("postgres")
+    try:
+        await _stay_away(site)
+    finally:
+        await site.start_store("postgres")
     return time.monotonic()
 
 
@@ -35,8 +37,10 @@ async def restart_postgres(site: Site, load: Load) -> float:
     processes = site.store_processes("postgres")
     processes[0].send_signal(signal.SIGINT)
     await until(lambda: not any(process.is_running() for process in processes[1:]))
-    await _stay_away(site)
-    await site.start_store("postgres")
+    try:
+        await _stay_away(site)
+    finally:
+        await site.start_store("postgres")
     return time.monotonic()
 
 

@@ -35,12 +35,11 @@ async def kill_redis(site: Site, load: Load) -> float:
     """While it is away and while it loads, health is NOT_SERVING and callers are told to ask again; then all goes on."""
     await asyncio.to_thread(_fill, site)
     await site.kill_store("redis")
-    await _until_health(load, _NOT_SERVING)
-    starting = asyncio.create_task(site.start_store("redis"))
     try:
-        await until(lambda: _is_loading(site))
+        await _until_health(load, _NOT_SERVING)
     finally:
-        await starting
+        starting = asyncio.create_task(site.start_store("redis"))
+        await asyncio.gather(until(lambda: _is_loading(site)), starting)
     mended = time.monotonic()
     await _until_health(load, _SERVING)
     return mended
