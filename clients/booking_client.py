@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SESSION_AFTERNOON", "SESSION_MORNING", "Applicant", "Booking", "BookingClient", "Location", "RefusedError"]
 
+_STREAM = 30.0
 Whereabouts = Location | str
 """Where the person is: a location, or the ISO 3166-2 code of a province ("ID-JK")."""
 
@@ -49,17 +50,17 @@ class BookingClient(Client):
     async def list_offices(self, whereabouts: Whereabouts) -> wire.ListOfficesResponse:
         """The offices that a person there may use, all pages in one answer."""
         request = wire.ListOfficesRequest(page_size=200, **_where(whereabouts))
-        answer = await self._call(self.stub.ListOffices, request)
+        answer = await self._call(lambda: self.stub.ListOffices, request)
         while answer.next_page_token:
             request.page_token = answer.next_page_token
-            page = await self._call(self.stub.ListOffices, request)
+            page = await self._call(lambda: self.stub.ListOffices, request)
             answer.offices.extend(page.offices)
             answer.next_page_token = page.next_page_token
         return answer
 
     async def get_quota(self, office_id: str) -> wire.GetQuotaResponse:
         """What is left at the office in the current or next window."""
-        return await self._call(self.stub.GetQuota, wire.GetQuotaRequest(office_id=office_id))
+        return await self._call(lambda: self.stub.GetQuota, wire.GetQuotaRequest(office_id=office_id))
 
     async def request_booking(
         self,
@@ -86,14 +87,16 @@ class BookingClient(Client):
 
     async def send(self, request: wire.RequestBookingRequest) -> Booking:
         """The same for a request that is a message already."""
-        return (await self._call(self.stub.RequestBooking, request)).booking
+        return (await self._call(lambda: self.stub.RequestBooking, request)).booking
 
     async def send_batch(self, requests: Sequence[wire.RequestBookingRequest]) -> list[Booking | RefusedError]:
         """Up to 200 requests in one message: a booking or the refusal for each, in their order.
 
         Single requests that were refused for now (retry_after is set) are the caller's to send again.
         """
-        answer = await self._call(self.stub.BatchRequestBooking, wire.BatchRequestBookingRequest(requests=requests))
+        answer = await self._call(
+            lambda: self.stub.BatchRequestBooking, wire.BatchRequestBookingRequest(requests=requests)
+        )
         return [
             result.booking if result.HasField("booking") else RefusedError.of_status(result.error)
             for result in answer.results
@@ -102,7 +105,7 @@ class BookingClient(Client):
     async def get_booking(self, booking_id: str, account: str) -> Booking:
         """The booking as it is now."""
         request = wire.GetBookingRequest(booking_id=booking_id, account=account)
-        return (await self._call(self.stub.GetBooking, request)).booking
+        return (await self._call(lambda: self.stub.GetBooking, request)).booking
 
     async def outcome(self, booking_id: str, account: str, *, within: timedelta = PATIENCE) -> Booking:
         """The booking once it is decided. Raises TimeoutError when it is still PENDING after so long."""
@@ -111,7 +114,7 @@ class BookingClient(Client):
             wait = Duration()
             wait.FromTimedelta(timedelta(seconds=min(left, 20)))
             request = wire.GetBookingRequest(booking_id=booking_id, account=account, wait=wait)
-            booking = (await self._call(self.stub.GetBooking, request, extra=min(left, 20))).booking
+            booking = (await self._call(lambda: self.stub.GetBooking, request, extra=min(left, 20))).booking
             if booking.state != BOOKING_STATE_PENDING:
                 return booking
         raise TimeoutError(f"booking {booking_id} is still pending")
@@ -123,7 +126,9 @@ class BookingClient(Client):
         while True:
             try:
                 stream = self.stub.WatchBooking(
-                    wire.WatchBookingRequest(booking_id=booking_id, account=account), metadata=self._metadata
+                    wire.WatchBookingRequest(booking_id=booking_id, account=account),
+                    metadata=self._metadata,
+                    timeout=_STREAM,  # one that is half open says nothing for ever
                 )
                 async for answer in stream:
                     yield answer.booking
@@ -151,7 +156,7 @@ class BookingClient(Client):
         )
         # By id: one that is decided between two pages is on both.
         found: dict[str, Booking] = {}
-        async for page in self._pages(self.stub.ListBookings, request):
+        async for page in self._pages(lambda: self.stub.ListBookings, request):
             found |= {booking.booking_id: booking for booking in page.bookings}
         return list(found.values())
 
@@ -161,7 +166,7 @@ class BookingClient(Client):
         One that is PENDING is refused with NOT_DECIDED_YET: wait for its outcome first.
         """
         request = wire.CancelBookingRequest(booking_id=booking_id, account=account)
-        return (await self._call(self.stub.CancelBooking, request, extra=DESK_EXTRA)).booking
+        return (await self._call(lambda: self.stub.CancelBooking, request, extra=DESK_EXTRA)).booking
 
 
 def _where(whereabouts: Whereabouts) -> dict[str, Any]:

@@ -24,6 +24,7 @@ DESK_EXTRA = 5.0
 UNKNOWN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 """Codes with which a call is attempted again: for now, or nobody knows what became of it."""
 
+_SILENT = 2  # calls in a row without any answer, after which another connection is tried
 _T = TypeVar("_T")
 
 
@@ -85,12 +86,9 @@ class Client:
         credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
         self.target = target
-        options = [("grpc.max_reconnect_backoff_ms", 1000), ("grpc.initial_reconnect_backoff_ms", 100)]
-        self.channel = (
-            grpc.aio.secure_channel(target, credentials, options)
-            if credentials
-            else grpc.aio.insecure_channel(target, options)
-        )
+        self._credentials = credentials
+        self._leaving: set[asyncio.Task[None]] = set()
+        self.channel = self._connect()
         self._metadata = [("accept-language", "en" if english else "id")]
         if token:
             self._metadata.append(("authorization", f"Bearer {token}"))
@@ -107,22 +105,44 @@ class Client:
 
     async def close(self) -> None:
         """Closes the channel."""
-        await self.channel.close()
+        for task in self._leaving:
+            task.cancel()
+        await asyncio.gather(self.channel.close(), *self._leaving, return_exceptions=True)
 
-    async def _call(self, method: Callable[..., Awaitable[_T]], request: Any, *, extra: float = 0) -> _T:
-        ends = time.monotonic() + self._patience
+    def _connect(self) -> grpc.aio.Channel:
+        options = [("grpc.max_reconnect_backoff_ms", 1000), ("grpc.initial_reconnect_backoff_ms", 100)]
+        if self._credentials:
+            return grpc.aio.secure_channel(self.target, self._credentials, options)
+        return grpc.aio.insecure_channel(self.target, options)
+
+    def _leave(self, channel: grpc.aio.Channel) -> None:
+        """Leaves a channel on which nothing is answered: its connection may be half open, which gRPC does not notice."""
+        if self.channel is channel:
+            self.channel = self._connect()
+            self.__dict__.pop("stub", None)  # the subclass's, of the old channel
+            task = asyncio.create_task(channel.close(grace=self._deadline))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+    async def _call(self, method: Callable[[], Callable[..., Awaitable[_T]]], request: Any, *, extra: float = 0) -> _T:
+        """Calls what method gives, again and again while that may help."""
+        ends, silent = time.monotonic() + self._patience, 0
         waits = pauses()
         while True:
+            channel = self.channel
             try:
-                return await method(request, timeout=self._deadline + extra, metadata=self._metadata)
+                return await method()(request, timeout=self._deadline + extra, metadata=self._metadata)
             except grpc.aio.AioRpcError as error:
                 refusal = RefusedError.of_error(error)
+                silent = silent + 1 if refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED else 0
+                if silent >= _SILENT:
+                    self._leave(channel)
                 pause = max(next(waits), refusal.retry_after.total_seconds() if refusal.retry_after else 0)
                 if refusal.code not in UNKNOWN or time.monotonic() + pause > ends:
                     raise refusal from None
             await asyncio.sleep(pause)
 
-    async def _pages(self, method: Callable[..., Awaitable[Any]], request: Any) -> AsyncIterator[Any]:
+    async def _pages(self, method: Callable[[], Callable[..., Awaitable[Any]]], request: Any) -> AsyncIterator[Any]:
         """All answers of a call that answers in pages."""
         while True:
             answer = await self._call(method, request)

@@ -38,14 +38,14 @@ class OfficeClient(Client):
             session=session or SESSION_UNSPECIFIED,
             page_size=500,
         )
-        return [entry async for page in self._pages(self.stub.GetDayRoster, request) for entry in page.entries]
+        return [entry async for page in self._pages(lambda: self.stub.GetDayRoster, request) for entry in page.entries]
 
     async def check_in(
         self, office_id: str, code: str, *, staff: str, present: Sequence[int] = ()
     ) -> list[RosterEntry]:
         """Notes that these queue numbers of the code's party have come, or the whole party; all of it after that."""
         request = wire.CheckInRequest(office_id=office_id, code=code, present_numbers=present, staff=staff)
-        return list((await self._call(self.stub.CheckIn, request)).entries)
+        return list((await self._call(lambda: self.stub.CheckIn, request)).entries)
 
     async def set_quota(
         self,
@@ -68,11 +68,11 @@ class OfficeClient(Client):
             staff=staff,
             reason=reason,
         )
-        return await self._call(self.stub.SetQuota, request, extra=DESK_EXTRA)
+        return await self._call(lambda: self.stub.SetQuota, request, extra=DESK_EXTRA)
 
     async def close_date(self, office_id: str, service_date: date, *, staff: str, reason: str) -> CloseDateResponse:
         """Closes the day for good and cancels its bookings; how many were, the same when repeated."""
         request = wire.CloseDateRequest(
             office_id=office_id, service_date=service_date.isoformat(), staff=staff, reason=reason
         )
-        return await self._call(self.stub.CloseDate, request, extra=DESK_EXTRA)
+        return await self._call(lambda: self.stub.CloseDate, request, extra=DESK_EXTRA)

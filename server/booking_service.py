@@ -182,10 +182,7 @@ class BookingService:
         if isinstance(answer, Joined):
             return resources.joined_booking(ask, answer)
         if isinstance(answer, Known):
-            try:
-                return await self._bookings.find(ask.booking_id, ask.caller, ask.account)
-            except AntrianError as error:  # the same request_id and content, but for another account
-                raise AntrianError(Reason.REQUEST_ID_REUSED, field="request_id") from error
+            return await self._bookings.repeated(ask.booking_id, ask.caller, ask.account)
         if ask.verdict and answer.reason == ask.verdict.reason:
             raise ask.verdict
         if answer.reason == "WINDOW":

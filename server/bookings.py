@@ -33,14 +33,33 @@ class Bookings:
 
     async def find(self, booking_id: UUID, caller: str, account: str, *, told: bool = False) -> wire.Booking:
         """The booking as it is now. Raises BOOKING_NOT_FOUND, also when it is another caller's or account's."""
-        found = await self._find(booking_id, told=told)
+        if shown := await self._show(await self._find(booking_id, told=told), caller, account):
+            return shown
+        raise AntrianError(Reason.BOOKING_NOT_FOUND, field="booking_id")
+
+    async def repeated(self, booking_id: UUID, caller: str, account: str) -> wire.Booking:
+        """The booking of a request that is known. Raises REQUEST_ID_REUSED when it is another account's.
+
+        Raises STORE_UNAVAILABLE when Redis has lost it since it said so.
+        """
+        found = await self._find(booking_id, told=False)
+        if shown := await self._show(found, caller, account):
+            return shown
+        if found is None:
+            raise AntrianError(Reason.STORE_UNAVAILABLE, retry_after=timedelta(seconds=1))
+        raise AntrianError(Reason.REQUEST_ID_REUSED, field="request_id")
+
+    async def _show(
+        self, found: tuple[datetime, Waiting] | RecordedBooking | None, caller: str, account: str
+    ) -> wire.Booking | None:
+        """It as a message; None when it is another caller's or account's."""
         if isinstance(found, tuple):
             as_of, waiting = found
             if (waiting.entry.caller, waiting.entry.account) == (caller, account):
                 return resources.waiting_booking(waiting, as_of)
         elif found and (found.caller, found.account) == (caller, account):
             return resources.recorded_booking(found, await self._alternatives(found))
-        raise AntrianError(Reason.BOOKING_NOT_FOUND, field="booking_id")
+        return None
 
     async def waiting(self, caller: str, account: str) -> list[wire.Booking]:
         """The account's bookings that are still in line."""

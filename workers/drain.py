@@ -8,7 +8,7 @@ from antrian import rules
 from antrian.booking import Office, Policy
 from antrian.lane.drainer import DeskBatch, LaneBroken, LaneDrainer, Lease, Stock
 from antrian.ledger.desk import SlotRow, days_of
-from antrian.ledger.fence import LedgerGap
+from antrian.ledger.fence import LedgerFenced, LedgerGap
 from antrian.ledger.recorder import LedgerRecorder
 from workers.metrics import count_decided, count_desk
 
@@ -36,7 +36,7 @@ class Drain:
 
         Whatever dies between two steps, the next drainer's decide hands out the same decisions again, and record and
         settle may be repeated. A lease that is not given back runs out, and the sweep marks its lane ready.
-        Raises Fenced or LedgerFenced when a newer drainer has the lane, and the stores' errors.
+        Raises Fenced when a newer drainer has the lane, and the stores' errors.
         """
         try:
             if not lease.known:
@@ -50,9 +50,9 @@ class Drain:
             verdicts = self.ledger.record(lease.office_id, lease.token, decided) if decided else ""
             self.line.settle(lease, verdicts)
             count_decided(decided, verdicts)
-        except (LaneBroken, LedgerGap) as problem:
-            _log.critical("lane closed, Redis and the ledger do not agree: %s", problem)
-            self.line.shut(lease)
+        except (LaneBroken, LedgerGap, LedgerFenced) as problem:
+            self.line.shut(lease)  # raises Fenced when Redis knows of a newer drainer: then all is well
+            _log.critical("lane closed, Redis and the ledger do not agree: %s: %s", type(problem).__name__, problem)
             return 0
         return len(decided)
 
@@ -65,10 +65,11 @@ class Drain:
 
     def open(self, lease: Lease, office: Office) -> Lease:
         """Opens a lane that Redis has never seen. One that it has lost stays closed until it is rebuilt."""
+        epoch = self.ledger.epoch(lease.office_id)  # before stock, which asks whether the lease is still ours
         if not self.line.is_whole() and not self.ledger.any_ticket():
             self.line.make_whole()  # the very first start: there is nothing that Redis could lack
         self.stock(lease, office)
-        lane = self.ledger.open_lane(office.office_id)
+        lane = self.ledger.open_lane(office.office_id, epoch)
         if lane.last_ticket:
             raise LaneBroken(f"{office.office_id}: Redis lost it after ticket {lane.last_ticket}")
         return self.line.open(lease, lane.token, lane.epoch, lane.last_ticket, lane.last_desk)

@@ -56,35 +56,36 @@ class Rebuild:
     def __init__(self, settings: Settings, line: LaneDrainer, ledger: LedgerRecorder, redis: Redis) -> None:
         self._keys = Keys(settings.hash_key, settings.seal_key)
         self._line, self._ledger = line, ledger
-        self._lanes = LaneRebuilder(redis)
+        self._redis = redis
         self._drain = Drain(line, ledger, load_policy(settings.policy_file))
 
     def run(self) -> Rebuilt:
         """Closes every lane, finishes what survives in Redis, empties it, puts back what the ledger has, opens.
 
-        When it fails or is stopped in between the lanes stay closed: run it again. Raises Fenced when another rebuild
-        runs, and the stores' errors.
+        When it fails or is stopped in between the lanes stay closed: run it again. Raises Fenced or LedgerFenced when
+        another rebuild runs, and the stores' errors.
         """
-        began = time.monotonic()
+        began, lanes = time.monotonic(), LaneRebuilder(self._redis)
         self._line.set_clock(self._ledger.clock_ahead())
-        seized = [(office, self._lanes.seize(office.office_id)) for office in self._ledger.offices()]
+        seized = [(office, lanes.seize(office.office_id)) for office in self._ledger.offices()]
+        epochs = [self._ledger.epoch(office.office_id) for office, _ in seized]
         finished = sum(self._finish(office, lease) for office, lease in seized)
         _log.info("%d lanes closed, %d tickets finished", len(seized), finished)
-        self._lanes.forget_people()
-        bookings, bars = self._restore_bookings(), self._restore_bars()
+        lanes.forget_people()
+        bookings, bars = self._restore_bookings(lanes), self._restore_bars(lanes)
         _log.info("%d bookings and %d bars put back", bookings, bars)
-        lost, lanes = 0, []
-        for office, lease in seized:
-            lost += self._lanes.clear(lease)
+        lost, opened = 0, []
+        for (office, lease), epoch in zip(seized, epochs, strict=True):
+            lost += lanes.clear(lease)  # asks, too, whether the lane is still ours
             # Redis may have issued tickets that it lost again: as many as its bound lets wait.
-            lanes.append(self._ledger.open_lane(office.office_id, skip=self._drain.policy.lane_bound))
+            opened.append(self._ledger.open_lane(office.office_id, epoch, skip=self._drain.policy.lane_bound))
             self._drain.stock(lease, office)
         if last_told := self._ledger.days.last_told():
             self._line.note_told(last_told)
-        self._line.make_whole()
-        for (_, lease), lane in zip(seized, lanes, strict=True):
+        lanes.make_whole()
+        for (_, lease), lane in zip(seized, opened, strict=True):
             self._line.open(lease, lane.token, lane.epoch, lane.last_ticket, lane.last_desk)
-        return Rebuilt(len(lanes), finished, lost, bookings, bars, round(time.monotonic() - began, 3))
+        return Rebuilt(len(opened), finished, lost, bookings, bars, round(time.monotonic() - began, 3))
 
     def _finish(self, office: Office, lease: Lease) -> int:
         """Decides, records and settles what the lane still has, as far as it fits the ledger; answers how many tickets."""
@@ -103,7 +104,7 @@ class Rebuild:
             _log.warning("what Redis has of a lane does not fit the ledger and goes: %s", problem)
         return finished
 
-    def _restore_bookings(self) -> int:
+    def _restore_bookings(self, lanes: LaneRebuilder) -> int:
         policy, now, restored = self._drain.policy, self._line.now(), 0
         keep_until = lru_cache(
             lambda day: max((w.closes_at + policy.remembered for w in rules.windows_of(policy, day)), default=now)
@@ -125,14 +126,14 @@ class Rebuild:
 
         rows = self._ledger.known_bookings(since)
         while piece := [booking(*row) for row in islice(rows, _PIECE)]:
-            self._lanes.restore(piece, [])
+            lanes.restore(piece, [])
             restored += len(piece)
         return restored
 
-    def _restore_bars(self) -> int:
+    def _restore_bars(self, lanes: LaneRebuilder) -> int:
         bars = [Bar(key, ends, last_day.isoformat()) for key, ends, last_day in self._ledger.bars()]
         for n in range(0, len(bars), _PIECE):
-            self._lanes.restore([], bars[n : n + _PIECE])
+            lanes.restore([], bars[n : n + _PIECE])
         return len(bars)
 
 
@@ -157,7 +158,7 @@ def main() -> int:
     except (SettingsError, PolicyError) as error:
         print(f"rebuild: {error}", file=sys.stderr)
         return 2
-    except (RedisError, psycopg.Error, PoolTimeout, OSError, Fenced, LaneBroken) as error:
+    except (RedisError, psycopg.Error, PoolTimeout, OSError, Fenced, LedgerFenced, LaneBroken) as error:
         print(f"rebuild: lanes are still closed, run it again: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     if arguments.json:

@@ -12,7 +12,6 @@ from redis.exceptions import RedisError
 
 from antrian.booking import Office
 from antrian.lane.drainer import Fenced, LaneDrainer
-from antrian.ledger.fence import LedgerFenced
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.policy import load_policy
 from antrian.settings import Settings
@@ -79,7 +78,7 @@ def work() -> int:
                 TURN_TICKETS.observe(tickets)
                 decided += tickets
             pause = 0.1
-        except (Fenced, LedgerFenced) as problem:
+        except Fenced as problem:
             LEASES_LOST.inc()
             _log.warning("a newer drainer has the lane: %s", problem)
         except (RedisError, psycopg.Error, OSError) as problem:

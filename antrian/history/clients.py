@@ -122,10 +122,10 @@ def _may_be_lost(case: Case, op: Op) -> bool:
     answer = op.answer
     if answer is None or answer.state != "PENDING":
         return False
-    now = case.ticket_of(answer.booking_id)
-    if (now and now[1] <= answer.ticket) or (answer.office, answer.ticket) in case.tickets:
+    if case.ticket_of(answer.booking_id) == (answer.office, answer.ticket):
         return False
-    later = (o.ended for o in case.calls[answer.booking_id] if o.answer and o.answer.ticket > answer.ticket)
+    others = (o for o in case.calls[answer.booking_id] if o.answer and o.answer.ticket != answer.ticket)
+    later = (other.ended for other in others if other.ended > op.ended)
     return case.history.lost_between(op.started, min(later, default=inf))
 
 

@@ -17,6 +17,7 @@
 --   accounts:xxx     hash    owner (caller and account, hashed) -> 17 bytes a live booking: id, how many people hold it
 --   told             zset    day -> when the latest day was done whose bars it was told of (ms)
 --   audit            string  there while a supervisor of workers audits
+--   rebuild          string  number of the newest rebuild: no other may put anything back
 --   whole            string  there once Redis has all that the ledger knows of people: no lane opens before
 --   clock            string  ms that the service's time is ahead of real time (embedded stores only)
 local function key(kind, office) return kind .. ':{' .. office .. '}' end
@@ -62,6 +63,9 @@ local function ticket_of(entry) return tonumber(entry[1]:match('^%d+')) end
 
 -- Whether the token is the newest that was issued for the lane (P1, P3: a late drainer is shut out).
 local function fenced(office, token) return redis.call('HGET', key('lane', office), 'token') ~= token end
+
+-- Whether a newer rebuild has begun, or Redis was emptied since this one did.
+local function superseded(rebuild) return redis.call('GET', 'rebuild') ~= rebuild end
 
 -- Marks a lane ready, unless its drainer will when it gives the lease back.
 local function mark_ready(office)

@@ -11,8 +11,6 @@ from antrian.lane import script
 from antrian.lane.drainer import Fenced, Lease
 from antrian.lane.entry import milliseconds, moment
 
-_PEOPLE = ("applicants", "requests", "accounts")
-
 
 @dataclass(frozen=True, slots=True)
 class Restored:
@@ -37,11 +35,15 @@ class Bar:
 
 
 class LaneRebuilder:
-    """The scripts of a rebuild. Raises redis.RedisError when Redis cannot be reached."""
+    """The scripts of one rebuild, the newest from the moment it is made.
+
+    Raises Fenced when a newer one has begun, or Redis was emptied since; redis.RedisError when Redis cannot be reached.
+    """
 
     def __init__(self, redis: "Redis") -> None:
-        self._redis = redis
-        self._steps = {name: redis.register_script(script(name)) for name in ("seize", "clear", "restore")}
+        names = ("seize", "clear", "restore", "forget_people", "whole")
+        self._steps = {name: redis.register_script(script(name)) for name in names}
+        self._number: Any = redis.incr("rebuild")
 
     def seize(self, office_id: str) -> Lease:
         """Closes the lane and takes it from whoever has it."""
@@ -50,20 +52,15 @@ class LaneRebuilder:
 
     def clear(self, lease: Lease) -> int:
         """Empties a seized lane; says how many entries nobody has decided are lost with it."""
-        answer = self._run("clear", lease.office_id, lease.token)
-        if answer[0] == b"FENCED":
-            raise Fenced(lease.office_id)
-        return int(answer[1])
+        return int(self._run("clear", lease.office_id, lease.token)[1])
 
     def forget_people(self) -> None:
         """Empties all that Redis knows of people, requests and accounts, while every lane is closed."""
-        self._redis.delete("whole")
-        for kind in _PEOPLE:
-            self._redis.unlink(*(f"{kind}:{bucket:03x}" for bucket in range(4096)))
+        self._run("forget_people", self._number)
 
     def restore(self, bookings: Sequence[Restored], bars: Sequence[Bar]) -> None:
         """Puts these back."""
-        args: list[bytes | str | int] = [len(bookings)]
+        args: list[bytes | str | int] = [self._number, len(bookings)]
         for b in bookings:
             keep = milliseconds(b.keep_until) // 1000
             args += [b.booking_id, b.fingerprint, f"{b.office_id} {b.ticket} {keep}", b.owner, b.people]
@@ -71,5 +68,12 @@ class LaneRebuilder:
             args += [bar.applicant_key, milliseconds(bar.ends), bar.last_day]
         self._run("restore", *args)
 
+    def make_whole(self) -> None:
+        """Says that Redis has all that the ledger knows."""
+        self._run("whole", self._number)
+
     def _run(self, step: str, *args: bytes | str | int) -> Any:
-        return self._steps[step](args=list(args))
+        answer = self._steps[step](args=list(args))
+        if answer[0] == b"FENCED":
+            raise Fenced(f"{step} of rebuild {self._number}")
+        return answer

@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
 -- Puts back what the ledger knows of people and requests, while every lane is closed. Safe to repeat.
--- ARGV: how many bookings, then 5 a booking: id, fingerprint ("": not to be known any more), "office ticket keep(s)",
+-- ARGV: number of the rebuild, how many bookings, then 5 a booking: id, fingerprint ("": not to be known any more), "office ticket keep(s)",
 --   owner, keys of the people who hold it; then 3 a bar: applicant key, its end (ms), its last day.
--- Answers: nothing. Holds: P4, P5, P9.
-local bookings = tonumber(ARGV[1])
-for i = 2, 1 + bookings * 5, 5 do
+-- Answers: FENCED | RESTORED. Holds: P4, P5, P9.
+if superseded(ARGV[1]) then return { 'FENCED' } end
+local bookings = tonumber(ARGV[2])
+for i = 3, 2 + bookings * 5, 5 do
   local id, fingerprint, where, owner, people = unpack(ARGV, i, i + 4)
   if fingerprint ~= '' then redis.call('HSET', bucket('requests', id), id, fingerprint .. ' ' .. where) end
   for n = 1, #people, 16 do
@@ -16,9 +17,10 @@ for i = 2, 1 + bookings * 5, 5 do
     end
   end
 end
-for i = 2 + bookings * 5, #ARGV, 3 do
+for i = 3 + bookings * 5, #ARGV, 3 do
   local person, ends = ARGV[i], ARGV[i + 1]
   if redis.call('HEXISTS', bucket('applicants', person), person) == 0 then
     redis.call('HSET', bucket('applicants', person), person, string.format('X%s %s', ends, ARGV[i + 2]))
   end
 end
+return { 'RESTORED' }

@@ -95,15 +95,25 @@ class LedgerRecorder:
             row = connection.execute(sql("any_ticket")).fetchone()
         return bool(row and row[0])
 
-    def open_lane(self, office_id: str, skip: int = 0) -> LaneRow:
+    def epoch(self, office_id: str) -> int:
+        """How often the lane was opened."""
+        with self._pool.connection() as connection:
+            row = connection.execute(sql("lane"), {"office": office_id}).fetchone()
+        if row is None:
+            raise LookupError(f"the ledger has no office {office_id}")
+        return int(row[4])
+
+    def open_lane(self, office_id: str, epoch: int, skip: int = 0) -> LaneRow:
         """Raises the lane's token above every one issued before, and commits it.
 
+        epoch is what the lane's was when this opening began; raises LedgerFenced when somebody else has opened it since.
         skip leaves out so many tickets: those that a lost Redis may have issued.
         """
         with self._pool.connection() as connection:
-            row = connection.execute(sql("open_lane"), {"office": office_id, "skip": skip}).fetchone()
+            values = {"office": office_id, "epoch": epoch, "skip": skip}
+            row = connection.execute(sql("open_lane"), values).fetchone()
         if row is None:
-            raise LookupError(f"the ledger has no office {office_id}")
+            raise LedgerFenced(office_id)
         return LaneRow(*row)
 
     def plan_slots(self, office_id: str, days: Sequence[date], places: dict[Session, int]) -> None:

@@ -46,8 +46,9 @@ class Asked:
 
     @property
     def lost(self) -> bool:
-        """Accepted, and yet no outcome came of it."""
-        return self.accepted and self.outcome is None
+        """Accepted, and yet no outcome came of it; unless it was lost undecided and its second phone was quicker then."""
+        overtaken = self.vanished and self.refused == "ALREADY_BOOKED"
+        return self.accepted and self.outcome is None and not overtaken
 
 
 class Load:
@@ -141,8 +142,9 @@ class Load:
             except TimeoutError:
                 continue
             except RefusedError as error:
-                if error.code in UNKNOWN:
-                    continue  # the SDK has paused enough
+                if error.code in UNKNOWN:  # the SDK has paused, unless it was told to pause for longer than it may
+                    await asyncio.sleep(0.1)
+                    continue
                 if booking is not None and error.reason == "BOOKING_NOT_FOUND":
                     asked.vanished, booking = asked.vanished + 1, None
                     continue

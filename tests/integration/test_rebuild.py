@@ -144,3 +144,54 @@ async def test_a_rebuild_that_died_in_the_middle_leaves_lanes_closed_and_is_run_
     assert world.left() == left
     assert await world.join(world.request(1, [2, 3])) == Known()
     assert world.verify() == []
+
+
+async def test_of_two_rebuilds_the_older_one_destroys_nothing(world: World) -> None:
+    await lived(world)
+    older = LaneRebuilder(world.redis)
+    leases = [older.seize(office_id) for office_id in (PUSAT, BOGOR)]
+    epoch = world.recorder.epoch(PUSAT)
+    world.rebuild()
+    late = world.request(70)
+    await world.ticket(late)
+    before = world.dump()
+    for step in (
+        older.forget_people,
+        lambda: older.restore([], []),
+        older.make_whole,
+        lambda: older.clear(leases[0]),
+    ):
+        with pytest.raises(Fenced):
+            step()
+    with pytest.raises(LedgerFenced):
+        world.recorder.open_lane(PUSAT, epoch)
+    assert world.dump() == before
+    world.turn()
+    assert (await world.recorded(late)).state is State.CONFIRMED
+    assert world.verify() == []
+
+
+async def test_a_redis_whose_tokens_are_behind_the_ledgers_went_back_and_its_lane_closes(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await lived(world)
+    world.sql(f"update lane set token = token + 5 where office_id = '{PUSAT}'")
+    await world.ticket(world.request(70))
+    assert world.turn() == 0
+    assert not world.line.audit(PUSAT).opened
+    assert "lane closed, Redis and the ledger do not agree: LedgerFenced" in caplog.text
+    world.rebuild()
+    assert world.verify() == []
+
+
+async def test_a_drainer_that_a_newer_one_overtook_closes_nothing(world: World) -> None:
+    await lived(world)
+    await world.ticket(world.request(70))
+    old = world.take()
+    decided = world.decide(old)
+    world.redis.delete(f"lease:{{{PUSAT}}}")
+    new = world.take()
+    world.line.settle(new, world.recorder.record(PUSAT, new.token, decided))
+    with pytest.raises(Fenced):
+        world.drain.turn(old, world.offices[PUSAT])
+    assert world.line.audit(PUSAT).opened
