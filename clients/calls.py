@@ -24,6 +24,7 @@ DESK_EXTRA = 5.0
 UNKNOWN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 """Codes with which a call is attempted again: for now, or nobody knows what became of it."""
 
+_LONGEST = 60.0  # seconds after which no call is under way any more: closing a channel would cancel them
 _SILENT = 2  # calls in a row without any answer, after which another connection is tried
 _T = TypeVar("_T")
 
@@ -110,7 +111,12 @@ class Client:
         await asyncio.gather(self.channel.close(), *self._leaving, return_exceptions=True)
 
     def _connect(self) -> grpc.aio.Channel:
-        options = [("grpc.max_reconnect_backoff_ms", 1000), ("grpc.initial_reconnect_backoff_ms", 100)]
+        options = [
+            ("grpc.max_reconnect_backoff_ms", 1000),
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            # Else a new channel would go on with the old one's connection.
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
         if self._credentials:
             return grpc.aio.secure_channel(self.target, self._credentials, options)
         return grpc.aio.insecure_channel(self.target, options)
@@ -120,7 +126,7 @@ class Client:
         if self.channel is channel:
             self.channel = self._connect()
             self.__dict__.pop("stub", None)  # the subclass's, of the old channel
-            task = asyncio.create_task(channel.close(grace=self._deadline))
+            task = asyncio.create_task(_close_later(channel))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
 
@@ -150,6 +156,13 @@ class Client:
             if not answer.next_page_token:
                 return
             request.page_token = answer.next_page_token
+
+
+async def _close_later(channel: grpc.aio.Channel) -> None:
+    try:
+        await asyncio.sleep(_LONGEST)
+    finally:
+        await channel.close()
 
 
 def pauses() -> Iterator[float]:

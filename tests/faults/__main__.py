@@ -27,12 +27,16 @@ def main(faults: Sequence[Fault] = FAULTS) -> int:
     parser.add_argument("--only", metavar="TEXT", default="", help="only faults with this in their name")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the results there, for programs")
     parser.add_argument("--quick", action="store_true", help="the quick half, with few injections")
+    parser.add_argument("--most", metavar="N", type=int, default=100, help="at most so many injections of each")
     arguments = parser.parse_args()
     chosen = [f for f in faults if arguments.only.lower() in f.name.lower() and (f.quick or not arguments.quick)]
     if not chosen:
         parser.error(f"no fault is named so; there are: {', '.join(f.name for f in faults)}")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        results = [runner.run(_run(fault, fault.quick if arguments.quick else fault.injections)) for fault in chosen]
+        results = [
+            runner.run(_run(fault, min(fault.quick if arguments.quick else fault.injections, arguments.most)))
+            for fault in chosen
+        ]
     _console.print(table(results))
     if arguments.json:
         arguments.json.write_text(json.dumps([result.row() for result in results], indent=2) + "\n")
@@ -44,8 +48,11 @@ def main(faults: Sequence[Fault] = FAULTS) -> int:
 async def _run(fault: Fault, injections: int) -> Result:
     """On a site of its own, which is kept when the fault broke something."""
     folder = Path(tempfile.mkdtemp(prefix="antrian-faults-"))
-    async with Site(folder, environment=fault.environment) as site:
-        result = await run_fault(fault, site, injections, lambda line: _console.print(line, highlight=False))
+    try:
+        async with Site(folder, environment=fault.environment) as site:
+            result = await run_fault(fault, site, injections, lambda line: _console.print(line, highlight=False))
+    except Exception as error:  # the other faults are to be tried all the same
+        result = Result(fault, words=[f"could not be run: {error!r}"])
     if result.held:
         shutil.rmtree(folder)
     else:

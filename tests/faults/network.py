@@ -175,16 +175,16 @@ async def lose_the_answer_to_a_caller(site: Site, load: Load) -> float:
     return await _lose_answers(site, load, "calls", reset=True)
 
 
-@fault("half-open connections to the stores", injections=5)
+@fault("half-open connections to the stores", injections=5, within=15)
 async def half_open_stores(site: Site, load: Load) -> float:
-    """Connections that nobody answers on are given up after some seconds, all at the same time, by all programs."""
+    """Connections that nobody answers on are given up after two or three seconds, by each program one after the other."""
     with _broken(site, (*SERVERS, *WORKERS), *_STORES) as links:
         for link in links:
             link.black_hole()
     return time.monotonic()
 
 
-@fault("half-open connections to the servers", injections=5)
+@fault("half-open connections to the servers", injections=5, within=15)
 async def half_open_calls(site: Site, load: Load) -> float:
     """A client finds out that nobody is there any more, and calls on a new connection."""
     with _broken(site, SERVERS, "calls") as links:
