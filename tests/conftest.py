@@ -13,7 +13,7 @@ from redis import Redis
 
 from antrian.embedded import EmbeddedStores
 from antrian.ledger.migrate import migrate
-from tests.support.world import World
+from tests.support.world import World, empty_ledger
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,8 @@ def migrated(stores: Stores) -> Iterator[str]:
 
 @pytest.fixture
 def database_url(migrated: str) -> str:
-    """An empty ledger. Rows are deleted rather than databases made anew: that took seconds on a busy disk."""
-    with psycopg.connect(migrated, autocommit=True) as connection:
-        # Without triggers and foreign keys: staff_action is only ever added to.
-        connection.execute("set session_replication_role = replica")
-        for table in ("bar", "applicant", "booking", "slot", "lane", "day_done", "staff_action", "office", "province"):
-            connection.execute(f"delete from {table}")
-        connection.execute("update clock set ahead = '0'")
+    """An empty ledger."""
+    empty_ledger(migrated)
     return migrated
 
 

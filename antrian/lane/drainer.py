@@ -252,7 +252,7 @@ class LaneDrainer:
 
     def set_clock(self, ahead: timedelta) -> None:
         """Copies how far the service's time is ahead from the ledger, which keeps it; for embedded stores and tests."""
-        self._redis.set("clock", ahead // timedelta(milliseconds=1))
+        self._redis.set("clock", -(-ahead // timedelta(milliseconds=1)))  # rounded up: not behind the ledger's
 
 
 def _readable(office_id: str, texts: Iterable[bytes]) -> Iterator[DeskEntry]:

@@ -324,7 +324,7 @@ async def test_what_is_over_is_forgotten(world: World) -> None:
     world.turn()
     bucket = int(request.booking_id.hex[:3], 16)
     assert world.line.forget(bucket) == 0
-    world.set_clock(OPENS + timedelta(days=9, hours=2))
+    world.set_clock(OPENS + timedelta(days=9, hours=2, seconds=1))
     assert world.line.forget(bucket) == 1
     assert (await world.recorded(request)).state is State.CONFIRMED
 

@@ -1,0 +1,53 @@
+"""The judge of mutants sees three that are known to be deadly die, and one that changes nothing live."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from tests.conftest import Stores
+from tests.mutants.judge import Judge, Runner
+from tests.mutants.mutator import Mutant, all_mutants
+
+STORY = "tests/promises/test_variants.py::test_the_promises_hold"
+DEADLY = [
+    ("lane/settle.lua", "delete", "if fenced(office, token)"),
+    ("lane/decide.lua", "ends", "redis.call('RPUSH', key('outbox', office)"),
+    ("ledger/record.sql", "arithmetic", "set taken = slot.taken + sums.places"),
+]
+
+
+def chosen() -> list[Mutant]:
+    """Those of DEADLY, one that is no Lua, and one with nothing but a comment more."""
+    every = all_mutants()
+    found = [
+        next(m for m in every if (m.file, m.operator) == (file, how) and old in m.old) for file, how, old in DEADLY
+    ]
+    return [
+        *found,
+        replace(found[0], text="#!lua\nreturn ("),
+        replace(found[0], text=f"{_text(found[0])}\n-- the same"),
+    ]
+
+
+def _text(mutant: Mutant) -> str:
+    return (Path(__file__).parents[2] / "antrian" / mutant.file).read_text()
+
+
+def test_deadly_mutants_are_killed(stores: Stores, redis_url: str, tmp_path: Path) -> None:
+    # In a process of its own: the judge runs pytest, and replaces where scripts come from.
+    command = [sys.executable, "-m", __name__, str(tmp_path), redis_url, stores.database_url]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    fates = json.loads(done.stdout.splitlines()[-1])
+    assert fates == [["killed", STORY]] * 3 + [["stillborn", ""], ["survived", ""]]
+
+
+if __name__ == "__main__":
+    runner = Runner(Path(sys.argv[1]), lambda: Stores(*sys.argv[2:]))
+    judge = Judge([runner], [STORY])
+    judge.begin()
+    said = [(verdict.fate, verdict.killer) for verdict in judge.judge(chosen())]
+    runner.close()
+    print(json.dumps(said))

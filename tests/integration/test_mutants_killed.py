@@ -1,0 +1,298 @@
+"""What small faults in the schema and the statements showed to be untested; see tests/mutants. One test a claim."""
+
+import uuid
+from dataclasses import replace
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import psycopg
+import pytest
+
+from antrian.booking import Cancel, CloseDate, Session, SetQuota, Slot, State
+from antrian.errors import Reason
+from antrian.lane.drainer import DeskBatch
+from antrian.lane.front import JoinRequest
+from antrian.ledger.fence import LedgerFenced, LedgerGap
+from antrian.ledger.reader import RecordedBooking
+from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
+
+_ACTION = "insert into staff_action values ({}, {}, {}, current_date, {}, '', '', '', '{{}}', '{{}}', null, now())"
+_ID = f"'{uuid.UUID(int=1)}'"
+
+CONSTRAINTS = {
+    "province_nik_code_key": "insert into province values ('ID-JB', '', '', '31', '')",
+    "office_province_code_fkey": "update office set province_code = 'ID-XX'",
+    "office_daily_quota_check": "update office set daily_quota = -1",
+    "office_morning_percent_check": "update office set morning_percent = 101",
+    "slot_office_id_fkey": "update slot set office_id = 'kanim-x' where slot_id = (select max(slot_id) from slot)",
+    "slot_session_check": "update slot set session = 'NIGHT'",
+    "slot_quota_check": "update slot set quota = -1",
+    "lane_office_id_fkey": "insert into lane values ('kanim-x')",
+    "booking_office_id_fkey": "update booking set office_id = 'kanim-x'",
+    "booking_ticket_check": "update booking set ticket = 0",
+    "booking_slot_id_fkey": "update booking set slot_id = -1",
+    "booking_party_size_check": "update booking set party_size = 0",
+    "booking_state_check": "insert into booking select gen_random_uuid(), office_id, 99, slot_id, 1, 'WAITING', null, 9, '', '', now(), now() from booking",
+    "booking_first_number_check": "update booking set first_number = 0",
+    "booking_reason_known": "update booking set reason = 'BAD_LUCK'",
+    "booking_reason_when_rejected": "update booking set reason = 'SLOT_FULL'",
+    "booking_number_when_confirmed": "update booking set first_number = null",
+    "applicant_slot_id_fkey": "update applicant set slot_id = -1",
+    "applicant_number_check": "update applicant set number = 0",
+    "applicant_booking_id_fkey": f"update applicant set booking_id = {_ID}",
+    "applicant_applicant_key_check": "update applicant set applicant_key = '\\x00'",
+    "applicant_present_or_live": "update applicant set present_at = now()",
+    "bar_applicant_key_check": "insert into bar select '\\x00', booking_id, current_date, now() from booking",
+    "bar_booking_id_fkey": f"insert into bar select applicant_key, {_ID}, current_date, now() from applicant",
+    "bar_once": "insert into bar select applicant_key, booking_id, now(), now() from applicant, generate_series(1, 2)",
+    "clock_pkey": "insert into clock default values",
+    "clock_one_check": "insert into clock values (false)",
+    "clock_ahead_check": "update clock set ahead = '-1 s'",
+    "day_done_office_id_fkey": "insert into day_done values ('kanim-x', current_date, now(), 0)",
+    "day_done_once": f"insert into day_done select '{PUSAT}', current_date, now(), 0 from generate_series(1, 2)",
+    "staff_action_pkey": ";".join([_ACTION.format(_ID, "'CHECK_IN'", f"'{PUSAT}'", "null")] * 2),
+    "staff_action_kind_check": _ACTION.format(_ID, "'TEA'", f"'{PUSAT}'", "null"),
+    "staff_action_office_id_fkey": _ACTION.format(_ID, "'CHECK_IN'", "'kanim-x'", "null"),
+    "staff_action_session_check": _ACTION.format(_ID, "'CHECK_IN'", f"'{PUSAT}'", "'NIGHT'"),
+}  # fmt: skip
+
+
+async def test_each_constraint_of_the_schema_refuses_what_it_is_for(world: World) -> None:
+    await world.ticket(world.request(1))
+    world.turn()
+    met = {}
+    for name, statement in CONSTRAINTS.items():
+        try:
+            world.sql(statement)
+        except psycopg.IntegrityError as error:
+            met[name] = error.diag.constraint_name
+    assert met == {name: name for name in CONSTRAINTS}
+
+
+async def test_an_accounts_bookings_are_its_own_newest_first_and_page(world: World) -> None:
+    mine = [world.request(n, account="a", slot=TUESDAY if n == 3 else MONDAY) for n in (1, 2, 3)]
+    for request in (*mine[:2], world.request(4, account="b"), world.request(5, account="a", caller="other")):
+        await world.ticket(request)
+    world.turn()
+    await world.ticket(mine[2])
+    world.turn()
+    await world.ask(Cancel(mine[0].booking_id))
+    world.sql("update booking set decided_at = (select min(decided_at) from booking) where ticket in (1, 2)")
+
+    async def ids(most: int = 10, before: RecordedBooking | None = None, **only: object) -> list[RecordedBooking]:
+        page = (before.decided_at, before.booking_id) if before else None
+        return await world.reader.account_bookings("gateway", "a", most, before=page, **only)  # type: ignore[arg-type]
+
+    every = await ids()
+    together = sorted((request.booking_id for request in mine[:2]), reverse=True)  # decided at the same moment
+    assert [b.booking_id for b in every] == [mine[2].booking_id, *together]
+    pages, last = [], None
+    while page := await ids(1, last):
+        [last] = page
+        pages += page
+    assert [b.booking_id for b in pages] == [b.booking_id for b in every]
+    assert [b.booking_id for b in await ids(state=State.CANCELLED)] == [mine[0].booking_id]
+    assert [b.booking_id for b in await ids(service_date=TUESDAY.service_date)] == [mine[2].booking_id]
+
+
+async def test_the_roster_has_the_days_people_of_the_office_who_did_not_cancel(world: World) -> None:
+    afternoon = replace(MONDAY, session=Session.AFTERNOON)
+    requests = [
+        world.request(1, [1, 2]),
+        world.request(2, [3, 4], slot=afternoon),
+        world.request(3, [5]),
+        world.request(4, [6], slot=TUESDAY),
+        world.request(5, [7], office_id=BOGOR),
+    ]
+    for request in requests:
+        await world.ticket(request)
+    world.turn()
+    world.turn(BOGOR)
+    await world.ask(Cancel(requests[2].booking_id))
+
+    async def numbers(session: Session | None = None) -> list[tuple[Session, int]]:
+        after, rows = None, []
+        while page := await world.staff.roster(PUSAT, MONDAY.service_date, session, after, 1):
+            [row] = page
+            after = row.session, row.number
+            rows.append(after)
+        return rows
+
+    morning, later = [(Session.MORNING, 1), (Session.MORNING, 2)], [(Session.AFTERNOON, 1), (Session.AFTERNOON, 2)]
+    assert await numbers() == morning + later
+    assert await numbers(Session.MORNING) == morning
+    assert await numbers(Session.AFTERNOON) == later
+    assert len(await world.staff.roster(PUSAT, MONDAY.service_date, None, None, 10)) == 4
+
+
+async def test_a_desk_cancels_nothing_of_another_office(world: World) -> None:
+    request = world.request(1)
+    await world.ticket(request)
+    world.turn()
+    await world.ask(Cancel(request.booking_id), BOGOR)
+    assert (await world.recorded(request)).state is State.CONFIRMED
+
+
+async def test_a_closed_day_is_that_day_of_that_office(world: World) -> None:
+    monday = await confirmed(world, 1, [1, 2])
+    others = [await confirmed(world, 2, [3], slot=TUESDAY), await confirmed(world, 3, [4], office_id=BOGOR)]
+    cancelled = await confirmed(world, 4, [5])
+    await world.ask(Cancel(cancelled.booking_id))
+    entry = CloseDate(uuid.uuid4(), "desk", "rina", "banjir", MONDAY.service_date)
+    await world.ask(entry)
+    await world.ask(entry)
+    assert [(await world.recorded(r)).state for r in others] == [State.CONFIRMED] * 2
+    assert ((await world.recorded(cancelled)).reason, (await world.recorded(monday)).reason) == (None, "DAY_CLOSED")
+    done = await world.staff.action(entry.action_id)
+    assert done
+    assert done.before == {
+        "slots": [
+            {"session": "MORNING", "quota": 6, "taken": 2, "closed": False},
+            {"session": "AFTERNOON", "quota": 4, "taken": 0, "closed": False},
+        ]
+    }
+    assert (done.after, done.refused) == ({"closed": True, "bookings": 1, "people": 2}, None)
+    assert world.sql("select office_id, service_date, session, taken from slot where closed order by session") == [
+        (PUSAT, MONDAY.service_date, "AFTERNOON", 0), (PUSAT, MONDAY.service_date, "MORNING", 0),
+    ]  # fmt: skip
+    assert await world.staff.closed_bookings(PUSAT, MONDAY.service_date) == 1
+    assert await world.staff.closed_bookings(PUSAT, TUESDAY.service_date) == 0
+    assert await world.staff.closed_bookings(BOGOR, MONDAY.service_date) == 0
+    assert (world.left(TUESDAY), world.left(MONDAY, BOGOR)) == (5, 5)
+
+
+async def test_a_day_can_be_closed_while_it_lasts_and_not_after(world: World) -> None:
+    for day, refused in [(3, None), (4, "DAY_BEGUN")]:
+        world.set_clock(OPENS.replace(hour=23, minute=59) + timedelta(days=day))
+        entry = CloseDate(uuid.uuid4(), "desk", "rina", "banjir", MONDAY.service_date)
+        await world.ask(entry)
+        done = await world.staff.action(entry.action_id)
+        assert done
+        assert (done.refused, done.after["closed"]) == (refused, refused is None)
+
+
+async def test_a_quota_is_that_of_its_slot_alone(world: World) -> None:
+    entry = SetQuota(uuid.uuid4(), "desk", "rina", "mesin rusak", MONDAY, 9, None)
+    await world.ask(entry)
+    await world.ask(entry)
+    changed = "select office_id, service_date, session, quota from slot where quota not in (6, 4)"
+    assert world.sql(changed) == [(PUSAT, MONDAY.service_date, "MORNING", 9)]
+    assert world.sql("select count(*) from staff_action") == [(1,)]
+
+
+async def test_a_desk_moves_its_own_lane_alone(world: World) -> None:
+    other = f"select * from lane where office_id = '{BOGOR}'"
+    before = world.sql(other)
+    await world.ask(Cancel(uuid.uuid4()))
+    assert world.sql(other) == before
+    assert world.sql(f"select last_desk from lane where office_id = '{PUSAT}'") == [(1,)]
+
+
+async def test_a_changed_quota_frees_nobody(world: World) -> None:
+    await confirmed(world, 1, [1])
+    await world.ask(SetQuota(uuid.uuid4(), "desk", "rina", "mesin rusak", MONDAY, 9, None))
+    assert (await world.refusal(world.request(2, [1]))).reason == Reason.ALREADY_BOOKED
+
+
+async def test_a_day_begins_at_the_offices_own_midnight_also_for_the_ledger(world: World) -> None:
+    world.recorder.upsert_offices([replace(world.offices[BOGOR], time_zone=ZoneInfo("Asia/Jayapura"))], [])
+    decided = {}
+    for name, office_id in enumerate((PUSAT, BOGOR)):
+        await world.ticket(world.request(name, [name], office_id=office_id))
+        lease = world.take(office_id)
+        decided[office_id] = lease.token, world.decide(lease)
+    world.set_clock(OPENS.replace(hour=23) + timedelta(days=2))  # Sunday here, and Monday there
+    assert [world.recorder.record(office_id, *decided[office_id]) for office_id in (PUSAT, BOGOR)] == ["K", "R"]
+
+
+async def test_a_rebuild_knows_who_still_holds_an_old_booking(world: World) -> None:
+    await confirmed(world, 1, [1])
+    world.set_clock(OPENS + timedelta(days=63, minutes=1))
+    world.redis.flushdb()
+    world.rebuild()
+    later = replace(MONDAY, service_date=MONDAY.service_date + timedelta(days=63))
+    assert (await world.refusal(world.request(2, [1], slot=later))).reason == Reason.ALREADY_BOOKED
+
+
+async def test_a_rebuild_counts_the_day_that_has_begun_too(world: World) -> None:
+    world.set_clock(OPENS.replace(hour=9) + timedelta(days=3))
+    world.redis.flushdb()
+    world.rebuild()
+    assert world.left() == 6
+
+
+async def test_offices_are_by_id(world: World) -> None:
+    assert [office.office_id for office in world.recorder.offices()] == [BOGOR, PUSAT]
+    assert await world.reader.offices() == world.recorder.offices()
+
+
+@pytest.mark.parametrize("lanes", ["a newer token has recorded as far", "another lane stands there"])
+async def test_who_is_fenced_off_writes_nothing(world: World, lanes: str) -> None:
+    await world.ticket(world.request(1))
+    lease = world.take()
+    decisions = world.decide(lease)
+    if lanes.startswith("another"):
+        world.sql(f"update lane set token = {lease.token}, last_ticket = 1 where office_id = '{BOGOR}'")
+    last = 0 if lanes.startswith("another") else 1
+    world.sql(f"update lane set token = {lease.token + 1}, last_ticket = {last} where office_id = '{PUSAT}'")
+    with pytest.raises(LedgerFenced):
+        world.recorder.record(PUSAT, lease.token, decisions)
+    assert world.sql("select count(*) from booking") == [(0,)]
+
+
+async def test_a_gap_under_the_same_token_writes_nothing(world: World) -> None:
+    await world.ticket(world.request(1))
+    lease = world.take()
+    [decision] = world.decide(lease)
+    world.recorder.record(PUSAT, lease.token, [decision])
+    with pytest.raises(LedgerGap):
+        world.recorder.record(PUSAT, lease.token, [replace(decision, booking_id=uuid.uuid4(), ticket=7)])
+    assert world.sql("select count(*) from booking") == [(1,)]
+
+
+async def test_the_clock_may_be_set_again_but_not_back(world: World) -> None:
+    ahead = world.recorder.clock_ahead()
+    world.recorder.set_clock(ahead)
+    with pytest.raises(ValueError, match="forward"):
+        world.recorder.set_clock(ahead - timedelta(seconds=1))
+    assert world.recorder.clock_ahead() == ahead
+
+
+async def test_a_desk_is_answered_with_the_slots_and_people_that_it_changed(world: World) -> None:
+    monday, tuesday = await confirmed(world, 1, [1, 2]), await confirmed(world, 2, [3], slot=TUESDAY)
+    stays, elsewhere = await confirmed(world, 3, [4], slot=TUESDAY), await confirmed(world, 4, [5], office_id=BOGOR)
+    await world.ask(Cancel(elsewhere.booking_id), BOGOR)
+    afternoon = replace(MONDAY, session=Session.AFTERNOON)
+    closing = CloseDate(uuid.uuid4(), "desk", "rina", "banjir", MONDAY.service_date)
+    asked: list[tuple[Cancel | CloseDate, set[Slot], JoinRequest]] = [
+        (Cancel(tuesday.booking_id), {TUESDAY}, tuesday),
+        (closing, {MONDAY, afternoon}, monday),
+    ]
+    for entry, slots, freed in asked:
+        await world.front.ask_desk(PUSAT, entry)
+        lease = world.take()
+        batch = world.line.decide(lease, 256)
+        assert isinstance(batch, DeskBatch)
+        said = world.recorder.record_desk(PUSAT, lease.token, batch)
+        assert sorted(row.slot for row in said.slots) == sorted(slots)
+        assert sorted(said.freed) == sorted((freed.booking_id.bytes, a.key) for a in freed.applicants)
+        world.redis.delete(f"lease:{{{PUSAT}}}")
+        world.turn()
+    assert (await world.recorded(stays)).state is State.CONFIRMED
+
+
+async def confirmed(
+    world: World,
+    name: int,
+    people: list[int],
+    *,
+    slot: Slot = MONDAY,
+    office_id: str = PUSAT,
+    booking_id: uuid.UUID | None = None,
+) -> JoinRequest:
+    """A booking in the ledger."""
+    request = world.request(name, people, slot=slot, office_id=office_id)
+    request = replace(request, booking_id=booking_id or request.booking_id)
+    await world.ticket(request)
+    world.turn(office_id)
+    return request

@@ -1,0 +1,145 @@
+"""What small faults in the statements for days showed to be untested; see tests/mutants. One test a claim."""
+
+import asyncio
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import psycopg
+import pytest
+
+from antrian.booking import State
+from antrian.errors import AntrianError
+from antrian.identity import booking_code, code_range
+from tests.integration.test_mutants_killed import confirmed
+from tests.support.waiting import until
+from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
+
+WAITING = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+
+
+async def test_a_code_names_todays_booking_before_others(world: World) -> None:
+    world.recorder.upsert_offices([replace(world.offices[BOGOR], time_zone=ZoneInfo("Asia/Jayapura"))], [])
+    monday = await confirmed(world, 1, [1])
+    low, high = code_range(booking_code(monday.booking_id))
+    tuesday = await confirmed(world, 2, [2], slot=TUESDAY, booking_id=uuid.UUID(int=low.int + 5))
+    neighbour = await confirmed(world, 3, [3], booking_id=uuid.UUID(int=low.int + 6), office_id=BOGOR)
+    for day, request in [(3, monday), (4, tuesday)]:
+        world.set_clock(OPENS.replace(hour=23) + timedelta(days=day))  # at the other office it is tomorrow
+        party = await world.staff.check_in(PUSAT, (low, high), [], "desk", "rina")
+        assert {row.booking_id for row in party} == {request.booking_id}
+        assert [row.number for row in party] == [1]
+    assert (await world.recorded(neighbour)).state is State.CONFIRMED
+    world.set_clock(OPENS + timedelta(days=5))
+    with pytest.raises(AntrianError, match="NOT_TODAY") as refused:
+        await world.staff.check_in(PUSAT, (low, high), [], "desk", "rina")
+    assert refused.value.metadata["service_date"] == TUESDAY.service_date.isoformat(), "the latest"
+    actions = world.sql(
+        "select kind, office_id, service_date, before->>'booking_id' from staff_action order by done_at"
+    )
+    assert actions == [
+        ("CHECK_IN", PUSAT, MONDAY.service_date, str(monday.booking_id)),
+        ("CHECK_IN", PUSAT, TUESDAY.service_date, str(tuesday.booking_id)),
+    ]
+
+
+async def test_the_end_of_a_day_is_that_of_that_office_and_day(world: World) -> None:
+    missed = await confirmed(world, 1, [1])
+    others = [await confirmed(world, 2, [2], slot=TUESDAY), await confirmed(world, 3, [3], office_id=BOGOR)]
+    world.set_clock(OPENS + timedelta(days=4))
+    ends = OPENS + timedelta(days=34)
+    for _ in range(2):
+        world.recorder.days.finish(PUSAT, MONDAY.service_date, MONDAY.service_date, ends)
+    assert [(await world.recorded(r)).state for r in (missed, *others)] == [State.NO_SHOW, *[State.CONFIRMED] * 2]
+    assert world.sql("select booking_id from bar") == [(missed.booking_id,)]
+    assert world.sql("select office_id, service_date, no_shows, told from day_done") == [
+        (PUSAT, MONDAY.service_date, 1, False)
+    ]
+    assert world.recorder.days.over() == [
+        (BOGOR, OPENS.date(), OPENS.tzinfo),
+        (BOGOR, MONDAY.service_date, OPENS.tzinfo),
+    ]
+    world.recorder.days.finish(BOGOR, MONDAY.service_date, MONDAY.service_date, ends)
+    assert [p.booking_id for p in world.recorder.days.people(PUSAT, MONDAY.service_date)] == [missed.booking_id.bytes]
+    untold = []
+    for office_id, day in [(PUSAT, TUESDAY.service_date), (PUSAT, MONDAY.service_date), (BOGOR, TUESDAY.service_date)]:
+        untold.append([office_id for office_id, *_ in world.recorder.days.untold()])
+        world.recorder.days.told(office_id, day)
+    untold.append([office_id for office_id, *_ in world.recorder.days.untold()])
+    assert untold == [[BOGOR, PUSAT], [BOGOR, PUSAT], [BOGOR], [BOGOR]]
+
+
+async def test_a_party_is_in_the_order_of_its_numbers(world: World) -> None:
+    request = await confirmed(world, 1, [1, 2, 3])
+    world.set_clock(OPENS + timedelta(days=3))
+    party = await world.staff.check_in(PUSAT, code_range(booking_code(request.booking_id)), [2], "desk", "rina")
+    assert [(row.number, row.present_at is not None) for row in party] == [(1, False), (2, True), (3, False)]
+
+
+async def test_a_day_tells_the_bars_of_its_own_bookings(world: World) -> None:
+    first, second = await confirmed(world, 1, [1]), await confirmed(world, 2, [2], slot=TUESDAY)
+    world.sql(
+        f"insert into bar select applicant_key, '{second.booking_id}', now(), now() from applicant "
+        f"where booking_id = '{first.booking_id}'"
+    )
+    [person] = world.recorder.days.people(PUSAT, MONDAY.service_date)
+    assert (person.booking_id, person.ends_at) == (first.booking_id.bytes, None)
+
+
+async def test_who_comes_later_is_added_and_the_end_stays(world: World) -> None:
+    request = await confirmed(world, 1, [1, 2, 3])
+    world.set_clock(OPENS + timedelta(days=3))
+    codes = code_range(booking_code(request.booking_id))
+    await world.staff.check_in(PUSAT, codes, [3, 1], "desk", "rina")
+    ended = (await world.recorded(request)).ended_at
+    await world.staff.check_in(PUSAT, codes, [], "desk", "rina")
+    assert (await world.recorded(request)).ended_at == ended
+    assert world.sql("select after->'present' from staff_action order by done_at") == [([1, 3],), ([2],)]
+
+
+async def test_a_check_in_waits_for_who_changes_the_booking_and_judges_it_then(world: World) -> None:
+    request = await confirmed(world, 1, [1])
+    world.set_clock(OPENS + timedelta(days=3))
+    with psycopg.connect(world.settings.database_url) as other:
+        other.execute("update booking set state = 'NO_SHOW', ended_at = now()")
+        other.execute("update applicant set live = false")
+        codes = code_range(booking_code(request.booking_id))
+        check_in = asyncio.create_task(world.staff.check_in(PUSAT, codes, [], "desk", "rina"))
+        await until(lambda: world.sql(WAITING))
+    with pytest.raises(AntrianError, match="NOT_CONFIRMED"):
+        await check_in
+
+
+async def test_days_that_are_over_are_the_offices_own_and_come_some_at_a_time(world: World) -> None:
+    world.sql(f"delete from slot where office_id = '{BOGOR}' or service_date <> '{MONDAY.service_date}'")
+    world.set_clock(OPENS + timedelta(days=4))
+    assert world.recorder.days.over() == [(PUSAT, MONDAY.service_date, OPENS.tzinfo)]
+    many = "from generate_series(1, 60) as n"
+    world.sql(
+        f"insert into slot (office_id, service_date, session, quota) select '{BOGOR}', date '2026-01-01' + n, 'MORNING', 1 {many}"
+    )
+    assert len(world.recorder.days.over()) == 50
+    world.sql(f"insert into day_done select '{BOGOR}', date '2026-01-01' + n, now(), 0 {many}")
+    assert len(world.recorder.days.untold()) == 50
+
+
+async def test_the_last_day_that_redis_was_told_of_is_the_latest(world: World) -> None:
+    world.sql(
+        f"insert into day_done select '{PUSAT}', date '2026-11-01' + n, timestamptz '2026-11-01Z' + n * interval '1 day', 0, "
+        "n < 3 from generate_series(1, 3) as n"
+    )
+    assert world.recorder.days.last_told() == datetime(2026, 11, 3, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("held", "waits"), [(PUSAT, True), (BOGOR, False)])
+async def test_a_day_ends_under_the_lock_of_its_lane(world: World, held: str, *, waits: bool) -> None:
+    ends = OPENS + timedelta(days=34)
+    with psycopg.connect(world.settings.database_url) as other:
+        other.execute("select from lane where office_id = %s for update", [held])
+        finish = asyncio.create_task(
+            asyncio.to_thread(world.recorder.days.finish, PUSAT, MONDAY.service_date, MONDAY.service_date, ends)
+        )
+        await until(lambda: finish.done() or world.sql(WAITING))
+        assert finish.done() != waits
+    await finish

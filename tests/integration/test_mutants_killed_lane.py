@@ -1,0 +1,242 @@
+"""What small faults in the scripts of the lane showed to be untested; see tests/mutants. One test a claim."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from antrian.booking import Cancel
+from antrian.errors import Reason
+from antrian.lane.drainer import Fenced, LaneBroken
+from antrian.lane.entry import milliseconds
+from antrian.lane.front import Joined, Waiting
+from antrian.lane.rebuilder import Bar, LaneRebuilder, Restored
+from tests.support.waiting import until
+from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World, nik
+from workers.drain import Drain
+
+LANE, LEASE = f"lane:{{{PUSAT}}}", f"lease:{{{PUSAT}}}"
+
+
+async def test_a_lane_keeps_its_place_however_often_it_is_marked(world: World) -> None:
+    await world.ticket(world.request(1))
+    await world.ticket(world.request(2, office_id=BOGOR))
+    await world.ticket(world.request(3))
+    world.line.sweep([PUSAT, BOGOR], "")
+    lease = world.line.take()
+    assert lease
+    assert lease.office_id == PUSAT
+
+
+async def test_a_lane_that_is_given_back_with_work_left_is_ready(world: World) -> None:
+    await world.ticket(world.request(1))
+    lease = world.take()
+    decisions = world.decide(lease)
+    await world.ticket(world.request(2))
+    assert world.line.take() is None, "its drainer marks it"
+    world.line.settle(lease, world.recorder.record(PUSAT, lease.token, decisions))
+    lease = world.line.take() or pytest.fail("tickets are left")
+    decisions = world.decide(lease)
+    await world.front.ask_desk(PUSAT, Cancel(uuid.uuid4()))
+    world.line.settle(lease, world.recorder.record(PUSAT, lease.token, decisions))
+    world.drain.turn(world.line.take() or pytest.fail("the desk is left"), world.offices[PUSAT])
+    assert world.line.take() is None
+
+
+async def test_the_clock_of_the_scripts_is_that_of_redis_to_the_microsecond(world: World) -> None:
+    def half_past() -> bool:
+        return 400_000 < int(world.redis.time()[1]) < 800_000
+
+    await until(half_past)
+    assert abs(world.take().now - world.line.now()) < timedelta(milliseconds=300)
+
+
+async def test_an_account_counts_those_of_a_party_who_still_hold_it(world: World) -> None:
+    request = world.request(1, [1, 2], account="family")
+    await world.ticket(request)
+    world.turn()
+    for _ in range(2):
+        await world.front.release(request.booking_id, [request.applicants[0].key])
+    assert await world.front.owned(request.owner) == [request.booking_id]
+    refused = await world.refusal(world.request(2, [3, 4, 5, 6, 7], account="family"))
+    assert (refused.reason, refused.detail) == (Reason.ACCOUNT_LIMIT, b"1")
+    again = world.request(3, [1, 3, 4, 5], account="family")
+    await world.ticket(again)
+    await world.front.release(request.booking_id, [a.key for a in request.applicants])
+    assert await world.front.owned(request.owner) == [again.booking_id], "people are freed of that booking alone"
+    assert (await world.refusal(world.request(4, [1]))).reason == Reason.ALREADY_BOOKED
+
+
+async def test_a_stock_leaves_counters_as_they_are_and_forgets_old_ones(world: World) -> None:
+    await world.ticket(world.request(1))
+    world.decide(world.take())
+    world.redis.delete(LEASE)
+    other = replace(world.policy, holidays=dict(world.policy.holidays) | {OPENS.date(): "Libur"})
+    assert Drain(world.line, world.recorder, other).turn(world.take(), world.offices[PUSAT]) == 1
+    assert world.left() == 5, "what was decided and not recorded yet is not forgotten"
+    world.set_clock(OPENS + timedelta(days=21))
+    world.turn()
+    slots = sorted(slot.decode()[:10] for slot in world.redis.hkeys(f"places:{{{PUSAT}}}"))  # type: ignore[union-attr]
+    assert "2026-12-04" <= slots[0] <= "2026-12-08"
+
+
+async def test_bars_are_forgotten_when_they_end_and_holders_never(world: World) -> None:
+    holder, barred = world.request(1), world.keys.applicant_key(nik(2))
+    await world.ticket(holder)
+    ends = OPENS + timedelta(hours=1)
+    world.line.release([(b"b" * 16, barred)], ends, "2026-12-31")
+    buckets = [int(key.hex()[:3], 16) for key in (holder.applicants[0].key, barred)]
+    for moment, gone in [(ends - timedelta(seconds=2), [0, 0]), (ends + timedelta(seconds=1), [0, 1])]:
+        world.set_clock(moment)
+        assert [world.line.forget(bucket) for bucket in buckets] == gone
+
+
+async def test_a_bar_neither_shortens_a_longer_one_nor_takes_a_booking_away(world: World) -> None:
+    await world.ticket(world.request(1))
+    booked, barred = world.keys.applicant_key(nik(1)), world.keys.applicant_key(nik(2))
+    for days in (10, 20, 15):
+        people = [(b"b" * 16, booked + barred)]
+        world.line.release(people, OPENS + timedelta(days=days), f"2026-12-{days}")
+    LaneRebuilder(world.redis).restore([], [Bar(booked, OPENS + timedelta(days=30), "2026-12-30")])
+    assert (await world.refusal(world.request(3, [1]))).reason == Reason.ALREADY_BOOKED
+    assert (await world.refusal(world.request(4, [2]))).detail == b"2026-12-20"
+
+
+async def test_what_is_put_back_twice_counts_once(world: World) -> None:
+    request = world.request(1, [1, 2], account="family")
+    people = b"".join(a.key for a in request.applicants)
+    keep = OPENS + timedelta(days=7)
+    one = Restored(request.booking_id.bytes, "", PUSAT, 1, keep, request.owner, people)
+    for _ in range(2):
+        LaneRebuilder(world.redis).restore([one], [])
+    refused = await world.refusal(world.request(2, [3, 4, 5, 6], account="family"))
+    assert (refused.reason, refused.detail) == (Reason.ACCOUNT_LIMIT, b"2")
+
+
+async def test_a_look_says_what_it_knows(world: World) -> None:
+    request = world.request(1)
+    await world.ticket(request)
+    world.redis.hdel(f"places:{{{PUSAT}}}", str(MONDAY))
+    _, found = await world.front.look(request.booking_id)
+    assert isinstance(found, Waiting)
+    assert (found.ahead, found.left) == (0, None)
+    await world.ticket(world.request(2, slot=TUESDAY))
+    lease = world.take()
+    world.redis.lpush(f"outbox:{{{PUSAT}}}", "SLOT_FULL")
+    world.line.settle(lease, "K")
+    _, found = await world.front.look(world.request(2).booking_id)
+    assert isinstance(found, Waiting)
+    assert found.ahead == 0, "of two, one is settled"
+    world.redis.delete(f"line:{{{PUSAT}}}")
+    assert (await world.front.look(world.request(2).booking_id))[1] is None
+    world.redis.delete(LANE)
+    assert (await world.front.look(world.request(2).booking_id))[1] is None
+
+
+async def test_a_late_drainer_changes_nothing_whatever_it_calls(world: World) -> None:
+    zombie = world.take()
+    world.redis.delete(LEASE)
+    world.take()
+    before = world.dump()
+    calls: list[Callable[[], object]] = [
+        lambda: world.line.shut(zombie),
+        lambda: world.line.leave(zombie),
+        lambda: world.line.stock(zombie, [], "mark"),
+        lambda: world.line.open(zombie, 7, 1, 1, 1),
+    ]
+    for call in calls:
+        with pytest.raises(Fenced):
+            call()
+    after = world.dump()
+    assert {key: after[key] for key in after if key != LEASE.encode()} == {
+        key: before[key] for key in before if key != LEASE.encode()
+    }
+
+
+async def test_a_rebuild_takes_the_lease_along(world: World) -> None:
+    world.take()
+    world.rebuild()
+    assert world.turn() == 0
+
+
+async def test_a_desk_that_is_served_is_empty_and_told(world: World) -> None:
+    await until(lambda: world.redis.pubsub_numsub("settled")[0][1])
+    number = await world.front.ask_desk(PUSAT, Cancel(uuid.uuid4()))
+    told = world.front.desk_settled(PUSAT, number)
+    world.turn()
+    async with asyncio.timeout(10):
+        await told
+    assert world.redis.xlen(f"desk:{{{PUSAT}}}") == 0
+
+
+async def test_a_desk_that_lacks_an_entry_stops_its_lane(world: World) -> None:
+    for _ in range(2):
+        await world.front.ask_desk(PUSAT, Cancel(uuid.uuid4()))
+    world.redis.xdel(f"desk:{{{PUSAT}}}", "1-0")
+    with pytest.raises(LaneBroken, match="GAP 1"):
+        world.line.decide(world.take(), 256)
+
+
+async def test_a_settle_without_its_counters_stops_the_lane(world: World) -> None:
+    await world.ticket(world.request(1))
+    lease = world.take()
+    world.decide(lease)
+    world.redis.hdel(f"places:{{{PUSAT}}}", str(MONDAY))
+    with pytest.raises(LaneBroken, match="MISSING"):
+        world.line.settle(lease, "R")
+
+
+async def test_a_bar_ends_to_the_millisecond_of_its_words(world: World) -> None:
+    key = world.keys.applicant_key(nik(1))
+    ends = milliseconds(OPENS + timedelta(hours=2))
+    world.redis.hset(f"applicants:{key.hex()[:3]}", key, f"X{ends} 2026-12-31".encode())
+    assert (await world.refusal(world.request(1, [2, 1], slot=TUESDAY))).applicant == 1
+    assert isinstance(await world.join(world.request(2, [2], slot=TUESDAY)), Joined)
+
+
+async def test_a_desk_is_bound_by_what_waits_there_and_makes_its_lane_ready(world: World) -> None:
+    world.redis.hset(LANE, mapping={"desk": 2000, "desked": 2000, "handed": 2000})
+    assert await world.front.ask_desk(PUSAT, Cancel(uuid.uuid4())) == 2001
+    lease = world.line.take()
+    assert lease
+    assert lease.office_id == PUSAT
+
+
+@pytest.mark.parametrize("gone", [2, 3])
+async def test_a_gap_in_the_line_is_named(world: World, gone: int) -> None:
+    for n in (1, 2, 3):
+        await world.ticket(world.request(n))
+    world.redis.xdel(f"line:{{{PUSAT}}}", f"{gone}-0")
+    with pytest.raises(LaneBroken, match=f"GAP {gone}"):
+        world.line.decide(world.take(), 256)
+
+
+async def test_verdicts_of_another_turn_change_nothing(world: World) -> None:
+    for n in (1, 2):
+        await world.ticket(world.request(n))
+    lease = world.take()
+    world.decide(lease)
+    before = world.dump()
+    world.line.settle(lease, "K")
+    assert world.dump() == before
+
+
+async def test_a_rebuild_empties_the_line_the_desk_and_the_counters(world: World) -> None:
+    for n in (1, 2):
+        await world.ticket(world.request(n))
+    await world.front.ask_desk(PUSAT, Cancel(uuid.uuid4()))
+    lanes = LaneRebuilder(world.redis)
+    first, second = lanes.seize(PUSAT), lanes.seize(PUSAT)
+    with pytest.raises(Fenced):
+        lanes.clear(first)
+    assert lanes.clear(second) == 3
+    assert {key for key in world.dump() if b"{" + PUSAT.encode() in key} == {b"lane:{%s}" % PUSAT.encode()}
+    assert set(world.redis.hgetall(f"lane:{{{PUSAT}}}")) == {b"open", b"token", b"epoch"}
+
+
+async def test_a_redis_whose_people_are_forgotten_is_not_whole(world: World) -> None:
+    LaneRebuilder(world.redis).forget_people()
+    assert not world.line.is_whole()
