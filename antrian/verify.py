@@ -149,7 +149,7 @@ def _wrong_counters(ledger: psycopg.Connection, office: str, lane: LaneState, ou
     out, numbers = Counter[Slot](), Counter[Slot]()
     for decision in confirmed:
         state = recorded.get((decision.booking_id, decision.ticket))
-        out[decision.slot] += 0 if state == State.CONFIRMED else decision.party_size
+        out[decision.slot] += decision.party_size if state in {None, State.REJECTED} else 0
         numbers[decision.slot] += decision.party_size if state is None else 0
     wrong = 0
     for day, session, quota, taken, last_number, closed in ledger.execute(

@@ -13,7 +13,7 @@ from psycopg_pool import ConnectionPool
 from antrian.booking import Decision, Office, OutcomeReason, Province, Session, Slot, State
 from antrian.lane.drainer import DeskBatch
 from antrian.ledger import sql
-from antrian.ledger.connection import CONNECT, POOL, LimitedConnection
+from antrian.ledger.connection import CONNECT, IDLE, POOL, LimitedConnection
 from antrian.ledger.days import LedgerDays
 from antrian.ledger.desk import DeskRecord, SlotRow, record_batch
 from antrian.ledger.fence import LedgerFenced, LedgerGap
@@ -40,7 +40,7 @@ class LedgerRecorder:
     def __init__(self, database_url: str) -> None:
         # The same few statements again and again: planned once, from the first time on.
         limit = TURN_LIMIT // timedelta(milliseconds=1)
-        options = f"-c statement_timeout={limit} -c plan_cache_mode=force_generic_plan"
+        options = f"-c statement_timeout={limit} -c plan_cache_mode=force_generic_plan {IDLE}"
         self._pool = ConnectionPool(
             database_url,
             min_size=1,

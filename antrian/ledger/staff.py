@@ -11,7 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 from antrian.booking import Session, State
 from antrian.errors import AntrianError, Reason, invalid
 from antrian.ledger import sql
-from antrian.ledger.connection import CONNECT, POOL, LimitedAsyncConnection
+from antrian.ledger.connection import CONNECT, IDLE, POOL, LimitedAsyncConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class LedgerStaff:
             max_size=4,
             open=False,
             connection_class=LimitedAsyncConnection,
-            kwargs=CONNECT | {"options": "-c statement_timeout=2500"},
+            kwargs=CONNECT | {"options": f"-c statement_timeout=2500 {IDLE}"},
             **POOL,
         )
 

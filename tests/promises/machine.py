@@ -1,0 +1,325 @@
+"""The promises as a state machine: whatever comes in whatever order, and whatever dies, they hold after every step."""
+
+import asyncio
+import sys
+import uuid
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+
+from antrian.booking import Cancel, CloseDate, DeskEntry, SetQuota, Slot
+from antrian.errors import AntrianError, Reason
+from antrian.lane.drainer import Fenced, Lease
+from antrian.lane.front import JoinRequest
+from antrian.ledger.fence import LedgerFenced
+from tests.promises.model import Broken, Model, hold
+from tests.promises.sight import Sight, look
+from tests.promises.slow_turn import SlowTurn
+from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World, nik
+
+WEEK = timedelta(days=7)
+NEXT_MONDAY = replace(MONDAY, service_date=MONDAY.service_date + WEEK)
+CLOSES = OPENS + timedelta(days=2, hours=2)
+MOMENTS = [
+    OPENS - timedelta(minutes=5),
+    OPENS + timedelta(minutes=1),
+    CLOSES - timedelta(minutes=5),
+    CLOSES + timedelta(minutes=5),
+    OPENS.replace(hour=9) + timedelta(days=3),  # Monday
+    OPENS.replace(hour=9) + timedelta(days=4),  # Tuesday
+    OPENS + WEEK + timedelta(minutes=1),
+]
+MONDAY_MORNING = 4
+BY = ("desk", "rina", "banjir")
+
+OFFICES = st.sampled_from([PUSAT, PUSAT, BOGOR])
+SLOTS = st.sampled_from([MONDAY, MONDAY, TUESDAY, NEXT_MONDAY])
+PARTIES = st.lists(st.integers(1, 8), min_size=1, max_size=3, unique=True)
+ASKED = st.tuples(PARTIES, OFFICES, SLOTS, st.sampled_from(["ani", "budi"]))
+
+
+class PromiseMachine(RuleBasedStateMachine):
+    """Plays servers, workers, staff, time and misfortune on one world, which each example begins anew."""
+
+    requests = Bundle[JoinRequest]("requests")
+    turns = Bundle[SlowTurn]("turns")
+
+    def __init__(self, world: World, runner: asyncio.Runner, ledger: "psycopg.Connection[Any]") -> None:
+        super().__init__()
+        self.world, self.runner, self.ledger = world, runner, ledger
+        self.moment = 0
+        self.slow: list[SlowTurn] = []
+        self.names = 0
+        self.model: Model | None = None
+
+    # What can be seen.
+
+    @property
+    def told(self) -> Model:
+        """The model, once the example has begun."""
+        assert self.model is not None
+        return self.model
+
+    def sight(self) -> Sight:
+        """Both stores now."""
+        days = [slot.service_date for slot in (MONDAY, TUESDAY, NEXT_MONDAY)]
+        return look(self.world, self.ledger, days, [self.world.keys.applicant_key(nik(n)) for n in range(1, 9)])
+
+    @invariant()
+    def promises_hold(self) -> None:
+        """After every step."""
+        if self.model:
+            self.model.compare(self.sight(), MOMENTS[self.moment])
+
+    @initialize(target=requests, moment=st.sampled_from([1, 1, 1, 0, 2]), asked=st.lists(ASKED, min_size=2, max_size=6))
+    def begin(self, moment: int, asked: list[tuple[list[int], str, Slot, str]]) -> Any:
+        """Both stores empty, lanes open, at some moment; and the first have come."""
+        self.moment = moment
+        self.world.begin_anew(MOMENTS[moment])
+        self.model = Model(self.sight(), self.world.policy.lane_bound, self.world.policy.account_people)
+        return self._join(asked)
+
+    # Servers.
+
+    @rule(target=requests, asked=st.lists(ASKED, min_size=1, max_size=3))
+    def come(self, asked: list[tuple[list[int], str, Slot, str]]) -> Any:
+        """Some ask in the same moment."""
+        return self._join(asked)
+
+    def _join(self, asked: list[tuple[list[int], str, Slot, str]]) -> Any:
+        made = []
+        for people, office_id, slot, account in asked:
+            self.names += 1
+            made.append(self.world.request(self.names, people, office_id=office_id, slot=slot, account=account))
+        self._ask(made)
+        return multiple(*made)
+
+    @rule(request=requests)
+    def ask_again(self, request: JoinRequest) -> None:
+        """A client heard no answer, or tries again after a refusal; twice at once."""
+        self._ask([request, request])
+
+    @rule(request=requests, office_id=OFFICES, slot=SLOTS)
+    def reuse_its_name(self, request: JoinRequest, office_id: str, slot: Slot) -> None:
+        """The same request_id with other content."""
+        other = replace(self.world.request(0, [8], office_id=office_id, slot=slot), booking_id=request.booking_id)
+        if other.fingerprint != request.fingerprint and request.booking_id in self.told.accepted:
+            self._ask([other])
+
+    def _ask(self, requests: list[JoinRequest]) -> None:
+        async def together() -> list[Any]:
+            return await asyncio.gather(*(self.world.join(request) for request in requests))
+
+        for request, answer in zip(requests, self.runner.run(together()), strict=True):
+            self.told.answered(request, answer, self.world.line.now())
+
+    @rule(request=requests, times=st.integers(1, 2))
+    def cancel(self, request: JoinRequest, times: int) -> None:
+        """Somebody gives places back, and tries again."""
+        self.told.asked_to_cancel.add(request.booking_id)
+        for _ in range(times):
+            self._ask_desk(request.office_id, Cancel(request.booking_id))
+
+    @rule(office_id=OFFICES, slot=SLOTS, quota=st.integers(0, 5))
+    def set_quota(self, office_id: str, slot: Slot, quota: int) -> None:
+        """Staff want another quota."""
+        self._ask_desk(office_id, SetQuota(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.names}"), *BY, slot, quota, None))
+
+    @rule(office_id=OFFICES, slot=SLOTS, really=st.sampled_from([False, False, True]))
+    def close_date(self, office_id: str, slot: Slot, really: bool) -> None:
+        """Staff close a day, now and then."""
+        if really:
+            self.told.asked_to_close.add((office_id, slot))
+            self._ask_desk(
+                office_id, CloseDate(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.names}"), *BY, slot.service_date)
+            )
+
+    def _ask_desk(self, office_id: str, entry: DeskEntry) -> None:
+        self.names += 1
+        try:
+            self.runner.run(self.world.front.ask_desk(office_id, entry))
+        except AntrianError as refusal:
+            hold("P9", refusal.reason is Reason.LANE_CLOSED and self.told.emptied, refusal.reason)
+
+    # Workers.
+
+    def _take(self, office_id: str = "") -> Lease | None:
+        lease = self.world.line.take(office_id)
+        if lease:
+            self.told.taken(lease.office_id)
+        return lease
+
+    @rule()
+    def serve_the_longest_ready(self) -> None:
+        """A worker's usual way."""
+        right, lease = self.told.longest_waiting(), self._take()
+        hold("P13", (lease.office_id in right) if lease else not right, f"{lease} was taken before {right}")
+        if lease:
+            self.world.drain.turn(lease, self.world.offices[lease.office_id])
+
+    @rule(office_id=OFFICES)
+    def serve(self, office_id: str) -> None:
+        """A whole turn of a lane."""
+        if lease := self._take(office_id):
+            self.world.drain.turn(lease, self.world.offices[office_id])
+
+    @rule(target=turns, office_id=OFFICES, steps=st.integers(0, 3))
+    def begin_a_turn(self, office_id: str, steps: int) -> Any:
+        """A worker dies or falls asleep after so many steps."""
+        turn = self._begin(office_id, steps)
+        return turn if turn and turn.next_step else multiple()
+
+    def _begin(self, office_id: str, steps: int) -> SlowTurn | None:
+        lease = self._take(office_id)
+        if lease is None:
+            return None
+        turn = SlowTurn(self.world, lease)
+        self.slow.append(turn)
+        for _ in range(steps):
+            self._let_on(turn)
+            self.promises_hold()
+        return turn
+
+    @rule(office_id=OFFICES, steps=st.integers(1, 2))
+    def two_in_one_lane(self, office_id: str, steps: int) -> None:
+        """A drainer falls asleep, its lease runs out, another serves the lane, and then the first wakes."""
+        if turn := self._begin(office_id, steps):
+            self.lease_runs_out(office_id)
+            self.promises_hold()
+            self.serve(office_id)
+            self.promises_hold()
+            self.wake(turn)
+
+    @rule(request=requests, quota=st.integers(3, 5))
+    def cancel_while_the_desk_is_served(self, request: JoinRequest, quota: int) -> None:
+        """Between the record and the settle of something else."""
+        self.serve(request.office_id)
+        self.promises_hold()
+        self.set_quota(request.office_id, request.slot, quota)
+        if turn := self._begin(request.office_id, 2):
+            self.cancel(request, 1)
+            self.wake(turn)
+
+    @rule(office_id=OFFICES, really=st.sampled_from([False, True]))
+    def sleep_into_the_day(self, office_id: str, really: bool) -> None:
+        """What was decided before a day began is recorded only after: the ledger refuses what the lane had confirmed."""
+        if really and self.moment < MONDAY_MORNING and (turn := self._begin(office_id, 1)):
+            self.time_passes(MONDAY_MORNING - self.moment)
+            self.wake(turn)
+
+    @rule(turn=turns, times=st.integers(1, 2))
+    def wake_for_a_step(self, turn: SlowTurn, times: int) -> None:
+        """It goes on, whatever has happened meanwhile; twice if a reply was lost."""
+        self._let_on(turn, times)
+
+    @rule(turn=consumes(turns))
+    def wake(self, turn: SlowTurn) -> None:
+        """It goes on to its end."""
+        while turn.next_step:
+            self._let_on(turn)
+            self.promises_hold()
+
+    def _let_on(self, turn: SlowTurn, times: int = 1) -> None:
+        """Its next step; who has an old token must be shut out by Redis, and by the ledger behind it."""
+        if not turn.next_step:
+            return
+        sight, office_id, token = self.told.sight, turn.lease.office_id, turn.lease.token
+        newest = sight.lanes[office_id].token if turn.next_step in {"decide", "settle", "settle_desk"} else 0
+        newest = max(newest, sight.ledger_lanes[office_id].token) if turn.next_step.startswith("record") else newest
+        with suppress(Fenced, LedgerFenced):
+            if turn.go_on(times=times) in {"settle", "settle_desk"}:
+                self.told.given_back(office_id)
+            hold("P3", newest <= token, f"{office_id}: a late drainer did a step with token {token}, {newest} is out")
+
+    @rule(office_id=OFFICES)
+    def lease_runs_out(self, office_id: str) -> None:
+        """Its holder has been silent for too long."""
+        self.world.redis.delete(f"lease:{{{office_id}}}")
+
+    @rule()
+    def sweep(self) -> None:
+        """A worker looks for lanes that nobody serves."""
+        self._sweep()
+
+    def _sweep(self) -> None:
+        line = self.world.line
+        line.sweep(list(self.world.offices), self.world.drain.stock_mark(line.now()))
+        self.promises_hold()
+        for office_id, lane in self.told.sight.lanes.items():
+            waits = lane.opened and (lane.ticket, lane.desk) != (lane.settled, lane.desked) and not lane.leased
+            hold("P15", not waits or office_id in self.told.sight.ready, f"{office_id} waits for ever")
+
+    @rule()
+    def end_days(self) -> None:
+        """The nightly work."""
+        self.world.nightly()
+
+    # Time and misfortune.
+
+    @rule(moments=st.sampled_from([0, 0, 1, 1, 3]))
+    def time_passes(self, moments: int) -> None:
+        """To the end of the window, to the day itself, past it, to the next window."""
+        before, self.moment = self.moment, min(self.moment + moments, len(MOMENTS) - 1)
+        if self.moment > before:
+            self.world.set_clock(MOMENTS[self.moment])
+
+    @rule(really=st.sampled_from([False, False, True]), empty=st.booleans())
+    def rebuild(self, really: bool, empty: bool) -> None:
+        """An operator restores Redis from the ledger; it may have lost everything before."""
+        if really:
+            if empty:
+                self._empty_redis()
+            self._rebuild()
+
+    @rule(really=st.sampled_from([False, False, True]))
+    def empty_redis(self, really: bool) -> None:
+        """Redis loses its disk. With nothing recorded yet it would be the very first start again."""
+        if really and self.told.sight.rows:
+            self._empty_redis()
+
+    def _empty_redis(self) -> None:
+        self.world.redis.flushdb()
+        self.told.emptied_redis()
+        self.world.line.set_clock(self.world.recorder.clock_ahead())
+
+    def _rebuild(self) -> None:
+        done = self.world.rebuild()
+        hold("P2", done.lost == 0, f"{done.lost} entries of lanes that were whole are gone")
+        self.told.rebuilt(self.sight(), MOMENTS[self.moment])
+
+    # The end.
+
+    @rule()
+    def all_is_served(self) -> None:
+        """Leases of the dead run out, a sweep, turns until nothing is ready: then every ticket has its outcome (P15)."""
+        if self.told.emptied:
+            self._rebuild()
+        for office_id in self.world.offices:
+            self.lease_runs_out(office_id)
+        self.promises_hold()
+        self._sweep()
+        for _ in range(20):
+            if not self.told.sight.ready:
+                break
+            self.serve_the_longest_ready()
+            self.promises_hold()
+        sight = self.told.sight
+        for booking_id, accepted in self.told.accepted.items():
+            hold("P15", booking_id in sight.rows, f"ticket {accepted.ticket} was never decided")
+        for office_id, lane in sight.lanes.items():
+            hold("P15", (lane.ticket, lane.desk) == (lane.settled, lane.desked), f"{office_id} still waits")
+
+    def teardown(self) -> None:
+        """The end of an example: all is served, and `antrian verify` is silent."""
+        for turn in self.slow:
+            turn.die()
+        if self.model and sys.exc_info()[0] is None:
+            self.all_is_served()
+            self.world.nightly()
+            for check in self.world.verify():
+                raise Broken(check.promise, f"{check.what}: {check.breaches} of {check.examined}")

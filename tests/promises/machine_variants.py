@@ -1,0 +1,171 @@
+"""Ten faults that people really make in such a service, each built in on purpose. The machine must name each."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from antrian import lane, ledger
+from antrian.booking import Cancel, Decision, DeskEntry, State
+from antrian.lane.front import JoinRequest, LaneFront
+from antrian.ledger.recorder import LedgerRecorder
+
+Build = Callable[[pytest.MonkeyPatch, str], None]
+"""Builds the fault in; the text is the URL of the ledger."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A fault, and the promises of which the machine must name one."""
+
+    promises: str
+    name: str
+    build: Build
+
+
+def _changed(where: str, old: str, new: str) -> Build:
+    """In a script or a statement ("x.sql"; "*": all scripts) what the pattern finds is replaced."""
+
+    def build(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
+        def script(name: str) -> str:
+            return change(lane.script(name)) if where in {name, "*"} else lane.script(name)
+
+        def sql(name: str) -> str:
+            return change(ledger.sql(name)) if where == f"{name}.sql" else ledger.sql(name)
+
+        def change(text: str) -> str:
+            changed, times = re.subn(old, new, text)
+            assert times or where == "*", "the variant no longer fits"
+            return changed
+
+        for module in ("drainer", "front", "rebuilder"):
+            monkeypatch.setattr(f"antrian.lane.{module}.script", script)
+        for module in ("recorder", "desk", "days", "staff"):
+            monkeypatch.setattr(f"antrian.ledger.{module}.sql", sql)
+
+    return build
+
+
+_POPPED = r"""
+for i, entry in ipairs(entries) do
+  local request = fields(entry)
+  if outbox[i]:sub(1, 9) ~= 'CONFIRMED' then free(request.b, request.k) end
+end
+redis.call('DEL', key('outbox', office))
+redis.call('XTRIM', key('line', office), 'MINID', string.format('%d-0', settled + #entries + 1))
+redis.call('HSET', key('lane', office), 'settled', settled + #entries)
+return answer
+"""
+_TO_THE_TAIL = r"""\g<0>
+if again then
+  for i, entry in ipairs(redis.call('XRANGE', key('line', office), '-', '+', 'COUNT', #outbox)) do
+    local request = fields(entry)
+    local counters = places_of(office, request.s)
+    if outbox[i]:sub(1, 9) == 'CONFIRMED' then counters.left = counters.left + #request.k / 16 end
+    write_places(office, request.s, counters)
+    redis.call('XDEL', key('line', office), entry[1])
+    lane[5] = redis.call('HINCRBY', key('lane', office), 'ticket', 1)
+    redis.call('XADD', key('line', office), lane[5] .. '-0', unpack(entry[2]))
+  end
+  settled = settled + #outbox
+  redis.call('HSET', key('lane', office), 'settled', settled)
+  redis.call('DEL', key('outbox', office))
+  again, outbox = false, {}
+end
+"""
+
+
+def _settle_believes_the_outbox(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
+    record = LedgerRecorder.record
+
+    def believed(self: LedgerRecorder, office_id: str, token: int, decisions: Sequence[Decision]) -> str:
+        record(self, office_id, token, decisions)
+        return "".join("K" if decision.state is State.CONFIRMED else "R" for decision in decisions)
+
+    monkeypatch.setattr(LedgerRecorder, "record", believed)
+
+
+def _cancel_outside_the_desk(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
+    """The server cancels in the ledger and gives the places back itself, at once; no desk, no lease."""
+    ask_desk = LaneFront.ask_desk
+    size = "select party_size from booking where booking_id = %s and state = 'CONFIRMED'"
+    people = """
+        select s.service_date || left(s.session, 1), a.applicant_key
+        from applicant as a join slot as s using (slot_id) where a.booking_id = %s
+    """
+
+    async def ask(self: LaneFront, office_id: str, entry: DeskEntry) -> int:
+        if not isinstance(entry, Cancel):
+            return await ask_desk(self, office_id, entry)
+        values = {"office": office_id, "booking_id": entry.booking_id}
+        with psycopg.connect(database_url) as connection:
+            confirmed = connection.execute(size, [entry.booking_id]).fetchone()
+            connection.execute(ledger.sql("cancel"), values)
+            cancelled = confirmed and not connection.execute(size, [entry.booking_id]).fetchone()
+            rows = connection.execute(people, [entry.booking_id]).fetchall() if cancelled else []
+        if rows:
+            places, slot = f"places:{{{office_id}}}", rows[0][0]
+            counters: Any = await self._redis.hget(places, slot)
+            quota, left, rest = counters.decode().split(maxsplit=2)
+            await self._redis.hset(places, slot, f"{quota} {int(left) + len(rows)} {rest}")
+            await self.release(entry.booking_id, [key for _, key in rows])
+        return 0
+
+    monkeypatch.setattr(LaneFront, "ask_desk", ask)
+
+
+def _ready_is_a_list(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
+    pushed = r"redis.call\('ZADD', 'ready', ('NX', )?real_us\(\), (?P<office>\w+)\)"
+    other = r"|redis.call\('ZRANGE', 'ready', 0, 0\)|redis.call\('ZREM', 'ready', (?P<gone>[^()]+(\[\d\])?)\)"
+
+    def plain(match: "re.Match[str]") -> str:
+        if match["office"]:
+            return f"redis.call('RPUSH', 'ready', {match['office']})"
+        return (
+            f"redis.call('LREM', 'ready', 1, {match['gone']})" if match["gone"] else "redis.call('LINDEX', 'ready', 0)"
+        )
+
+    def script(name: str) -> str:
+        return re.sub(pushed + other, plain, lane.script(name)).replace(
+            "LINDEX', 'ready', 0)[1]", "LINDEX', 'ready', 0)"
+        )
+
+    for module in ("drainer", "front", "rebuilder"):
+        monkeypatch.setattr(f"antrian.lane.{module}.script", script)
+
+
+def _the_servers_clock_judges(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
+    """The server, ten minutes ahead, says whether the window is open."""
+    arguments, send = LaneFront._arguments, LaneFront._send_joins
+    fast = timedelta(minutes=10)
+
+    async def send_with_its_clock(self: LaneFront, requests: Sequence[JoinRequest]) -> Any:
+        nonlocal fast
+        fast = await self.clock_ahead() + timedelta(minutes=10)
+        return await send(self, requests)
+
+    def judged(self: LaneFront, request: JoinRequest) -> list[bytes | str | int]:
+        values = arguments(self, request)
+        is_open = any(window.contains(datetime.now(UTC) + fast) for window in request.windows)
+        values[5] = "0-9999999999999" if is_open else ""
+        return values
+
+    monkeypatch.setattr(LaneFront, "_send_joins", send_with_its_clock)
+    monkeypatch.setattr(LaneFront, "_arguments", judged)
+
+
+VARIANTS = [
+    Variant("P2", "pop before record", _changed("decide", r"\nreturn answer\s*$", _POPPED)),
+    Variant("P2 P3", "requeue to the tail", _changed("decide", r"local again = #outbox > 0", _TO_THE_TAIL)),
+    Variant("P3", "no fencing in Redis", _changed("*", r"(local function fenced\(office, token\) return ).*", r"\1false end")),
+    Variant("P3", "no fencing in the ledger", _changed("fence.sql", r"and token <= %\(token\)s", "")),
+    Variant("P1 P10", "settle believes the outbox", _settle_believes_the_outbox),
+    Variant("P1 P10", "cancel outside the desk", _cancel_outside_the_desk),
+    Variant("P13", "ready as a plain list", _ready_is_a_list),
+    Variant("P10", "give-back not idempotent", _changed("cancel.sql", r"and booking.state = 'CONFIRMED'", "")),
+    Variant("P11", "the window by the server's clock", _the_servers_clock_judges),
+]  # fmt: skip

@@ -1,0 +1,168 @@
+"""Both stores at one moment, as the state machine sees them between two steps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import psycopg
+
+from antrian.booking import Session, Slot
+from antrian.lane import READY
+from tests.support.world import World
+
+OfficeSlot = tuple[str, Slot]
+
+_BOOKINGS = """
+select b.booking_id, b.office_id, b.ticket, s.service_date, s.session, b.party_size, b.state, b.reason, b.first_number
+from booking as b join slot as s using (slot_id) order by b.office_id, b.ticket
+"""
+_SLOTS = (
+    "select office_id, service_date, session, quota, taken, last_number, closed from slot where service_date = any(%s)"
+)
+_LANES = "select office_id, token, last_ticket, last_desk from lane"
+_LIVE = "select applicant_key, booking_id from applicant where live"
+_NUMBERS = "select booking_id, number from applicant order by number"
+_BARS = "select applicant_key, booking_id, ends_at from bar"
+
+
+class Row(NamedTuple):
+    """A recorded booking."""
+
+    booking_id: UUID
+    office_id: str
+    ticket: int
+    slot: Slot
+    party: int
+    state: str
+    reason: str | None
+    first_number: int | None
+
+    @property
+    def takes(self) -> int:
+        """The places that it takes."""
+        return 0 if self.state in {"REJECTED", "CANCELLED"} else self.party
+
+    @property
+    def decision(self) -> str:
+        """What decide.lua made of it: the ledger may have refused since what the lane had confirmed."""
+        return f"CONFIRMED {self.first_number}" if self.first_number else str(self.reason)
+
+
+class SlotCount(NamedTuple):
+    """A slot as the ledger counts it."""
+
+    quota: int
+    taken: int
+    last_number: int
+    closed: bool
+
+
+class LedgerLane(NamedTuple):
+    """A lane as the ledger has it."""
+
+    token: int
+    last_ticket: int
+    last_desk: int
+
+
+class Counters(NamedTuple):
+    """A slot as the lane counts it."""
+
+    quota: int
+    left: int
+    next_number: int
+    closed: bool
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A lane as Redis has it. line: the booking at each ticket; outbox: the decision on each ticket."""
+
+    known: bool
+    opened: bool
+    token: int
+    leased: bool
+    ticket: int
+    settled: int
+    desk: int
+    desked: int
+    line: dict[int, UUID]
+    outbox: dict[int, str]
+    counters: dict[Slot, Counters]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What both stores hold. claims: what Redis says of each person; live, bars: people and bookings in the ledger."""
+
+    rows: dict[UUID, Row]
+    slots: dict[OfficeSlot, SlotCount]
+    ledger_lanes: dict[str, LedgerLane]
+    lanes: dict[str, Lane]
+    live: list[tuple[bytes, UUID]]
+    numbers: dict[UUID, list[int]]
+    bars: dict[tuple[bytes, UUID], datetime]
+    claims: dict[bytes, bytes]
+    ready: list[str]
+
+
+def look(world: World, ledger: "psycopg.Connection[Any]", days: Sequence[date], people: Sequence[bytes]) -> Sight:
+    """Both stores now. Nothing else may run meanwhile."""
+    with ledger.pipeline():
+        bookings, slots, lanes, live, numbers, bars = (
+            ledger.execute(statement.encode(), [list(days)] if "%s" in statement else None)
+            for statement in (_BOOKINGS, _SLOTS, _LANES, _LIVE, _NUMBERS, _BARS)
+        )
+    by_booking: dict[UUID, list[int]] = {}
+    for booking_id, number in numbers.fetchall():
+        by_booking.setdefault(booking_id, []).append(number)
+    in_redis, claims, ready = _redis(world, people)
+    return Sight(
+        rows={row[0]: _row(*row) for row in bookings.fetchall()},
+        slots={(row[0], Slot(row[1], Session(row[2]))): SlotCount(*row[3:]) for row in slots.fetchall()},
+        ledger_lanes={row[0]: LedgerLane(*row[1:]) for row in lanes.fetchall()},
+        lanes=in_redis,
+        live=live.fetchall(),
+        numbers=by_booking,
+        bars={(key, booking_id): ends for key, booking_id, ends in bars.fetchall()},
+        claims=claims,
+        ready=ready,
+    )
+
+
+def _row(booking_id: UUID, office_id: str, ticket: int, day: date, session: str, party: int, *rest: Any) -> Row:
+    return Row(booking_id, office_id, ticket, Slot(day, Session(session)), party, *rest)
+
+
+def _redis(world: World, people: Sequence[bytes]) -> tuple[dict[str, Lane], dict[bytes, bytes], list[str]]:
+    pipeline = world.redis.pipeline(transaction=False)
+    for office_id in world.offices:
+        tag = f"{{{office_id}}}"
+        pipeline.hmget(f"lane:{tag}", "open", "token", "ticket", "settled", "desk", "desked")
+        pipeline.exists(f"lease:{tag}")
+        pipeline.xrange(f"line:{tag}")
+        pipeline.lrange(f"outbox:{tag}", 0, -1)
+        pipeline.hgetall(f"places:{tag}")
+    for key in people:
+        pipeline.hget(f"applicants:{key.hex()[:3]}", key)
+    pipeline.zrange(READY, 0, -1)
+    pipeline.lrange(READY, 0, -1)  # so does a variant keep it; one of the two is an error
+    answers: list[Any] = pipeline.execute(raise_on_error=False)
+    lanes = {office_id: _lane(*answers[5 * n : 5 * n + 5]) for n, office_id in enumerate(world.offices)}
+    claims = {key: claim for key, claim in zip(people, answers[5 * len(lanes) :], strict=False) if claim}
+    ready = next(answer for answer in answers[-2:] if isinstance(answer, list))
+    return lanes, claims, [name.decode() for name in ready]
+
+
+def _lane(values: list[bytes | None], leased: int, line: Any, outbox: list[bytes], places: dict[bytes, bytes]) -> Lane:
+    opened, token, ticket, settled, desk, desked = (None if value is None else int(value) for value in values)
+    entries = {int(name.split(b"-")[0]): UUID(bytes=fields[b"b"]) for name, fields in line}
+    decisions = {(settled or 0) + n: text.decode() for n, text in enumerate(outbox, 1)}
+    counters = {}
+    for slot, text in places.items():
+        quota, left, number, _, closed = map(int, text.split())
+        counters[Slot.parse(slot.decode())] = Counters(quota, left, number, closed == 1)
+    numbers = token or 0, leased == 1, ticket or 0, settled or 0, desk or 0, desked or 0
+    return Lane(opened is not None, opened == 1, *numbers, entries, decisions, counters)

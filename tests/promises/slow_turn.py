@@ -1,0 +1,89 @@
+"""A turn of the real drain that stops before each of its steps until it is let on: to die there, or to wake late."""
+
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, cast
+
+from antrian.lane.drainer import LaneDrainer, Lease
+from antrian.ledger.recorder import LedgerRecorder
+from tests.support.world import World
+from workers.drain import Drain
+
+_STEPS = {"decide", "record", "record_desk", "settle", "settle_desk"}
+
+
+class _Died(BaseException):
+    """What ends a turn that is never let on."""
+
+
+class SlowTurn:
+    """Runs in a thread of its own. next_step is the one that it stands before; "" when the turn is over."""
+
+    def __init__(self, world: World, lease: Lease) -> None:
+        self.lease = lease
+        self.next_step = ""
+        self._drain = Drain(
+            cast(LaneDrainer, _Gate(world.line, self)), cast(LedgerRecorder, _Gate(world.recorder, self)), world.policy
+        )
+        self._office = world.offices[lease.office_id]
+        self._orders = SimpleQueue[int]()
+        self._reached = SimpleQueue[str | BaseException]()
+        self._thread = Thread(target=self._run, daemon=True)
+        self._thread.start()
+        self._wait()
+
+    def go_on(self, *, times: int = 1) -> str:
+        """Lets it do its next step, so many times as if replies were lost; the step. Raises what ended the turn."""
+        step = self.next_step
+        self._orders.put(times)
+        self._wait()
+        return step
+
+    def die(self) -> None:
+        """Ends it where it stands."""
+        if self.next_step:
+            self._orders.put(0)
+            self._thread.join()
+
+    def pass_gate(self, step: str) -> int:
+        """Waits for leave to do the step, in the turn's thread; how often it is to be done."""
+        self._reached.put(step)
+        times = self._orders.get()
+        if times == 0:
+            raise _Died
+        return times
+
+    def _run(self) -> None:
+        try:
+            self._drain.turn(self.lease, self._office)
+        except BaseException as end:  # handed to whoever let it on
+            self._reached.put(end)
+        else:
+            self._reached.put("")
+
+    def _wait(self) -> None:
+        reached = self._reached.get(timeout=30)
+        self.next_step = reached if isinstance(reached, str) else ""
+        if not self.next_step:
+            self._thread.join()
+        if isinstance(reached, BaseException):
+            raise reached
+
+
+class _Gate:
+    """A store, before whose steps the turn waits."""
+
+    def __init__(self, store: LaneDrainer | LedgerRecorder, turn: SlowTurn) -> None:
+        self._store = store
+        self._turn = turn
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        if name not in _STEPS:
+            return method
+
+        def step(*args: Any, **named: Any) -> Any:
+            answers = [method(*args, **named) for _ in range(self._turn.pass_gate(name))]
+            return answers[-1]
+
+        return step

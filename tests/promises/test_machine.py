@@ -1,0 +1,113 @@
+"""The state machine holds on the code as it is, and names the promise that each of the classic faults breaks.
+
+ANTRIAN_ROUNDS=200 plays so many rounds of nine examples instead of five.
+"""
+
+import asyncio
+import os
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import cast
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import get_state_machine_test
+
+from antrian import ledger
+from tests.promises.machine import PromiseMachine
+from tests.promises.machine_variants import VARIANTS, Variant
+from tests.promises.model import Broken
+from tests.support.waiting import until
+from tests.support.world import BOGOR, PUSAT, World
+
+ROUNDS = int(os.environ.get("ANTRIAN_ROUNDS", "5"))
+# Of ten examples and more Hypothesis makes many by repeating parts of earlier ones, which is of no use here.
+ROUND = settings(
+    max_examples=9,
+    stateful_step_count=40,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    report_multiple_bugs=False,
+)
+UNTIL_BROKEN = settings(ROUND, phases=[Phase.generate])
+
+
+def play(machine: type[PromiseMachine], how: settings, rounds: int) -> None:
+    """So many rounds, the same ones each time."""
+    for number in range(rounds):
+        seed(number)(get_state_machine_test(machine, settings=how))()
+
+
+@contextmanager
+def one_world(redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[PromiseMachine]]:
+    """What makes machines: all of a test on one world, with leases that do not run out by themselves."""
+    monkeypatch.setattr("antrian.lane.drainer.LEASE", timedelta(minutes=5))
+    with asyncio.Runner() as runner, psycopg.connect(database_url, autocommit=True) as connection:
+        world = World(redis_url, database_url, places=4, lane_bound=6)
+        runner.run(world.__aenter__())
+        try:
+            yield cast(type[PromiseMachine], partial(PromiseMachine, world, runner, connection))
+        finally:
+            runner.run(world.__aexit__())
+
+
+@pytest.mark.timeout(60 * (ROUNDS + 5))
+def test_the_promises_hold_whatever_comes_and_whatever_dies(
+    redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with one_world(redis_url, database_url, monkeypatch) as machine:
+        play(machine, ROUND, ROUNDS)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: f"{v.promises}: {v.name}")
+def test_a_classic_fault_is_caught_by_name(
+    redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch, variant: Variant
+) -> None:
+    variant.build(monkeypatch, database_url)
+    with one_world(redis_url, database_url, monkeypatch) as machine, pytest.raises(Broken) as caught:
+        play(machine, UNTIL_BROKEN, 30)
+    assert caught.value.promise in variant.promises.split(), caught.value
+
+
+@pytest.mark.parametrize("order", ["order by a.applicant_key", ""], ids=["sorted", "P15: applicants inserted unsorted"])
+async def test_two_lanes_that_name_the_same_people_never_wait_for_each_other(
+    world: World, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    """The only fault that takes two lanes at once: a third party lets both insert half of their people first."""
+    monkeypatch.setattr(
+        "antrian.ledger.recorder.sql", lambda name: ledger.sql(name).replace("order by a.applicant_key", order)
+    )
+    await world.ticket(world.request(1, range(1, 6)))
+    leases = [world.take(PUSAT), world.take(BOGOR)]
+    [first] = world.decide(leases[0])
+    first = replace(first, applicants=tuple(sorted(first.applicants, key=lambda person: person.key)))
+    second = replace(first, booking_id=uuid.uuid4(), applicants=first.applicants[::-1])
+
+    def waiting() -> bool:
+        who = "datname = current_database() and wait_event_type = 'Lock'"
+        return world.sql(f"select count(*) from pg_stat_activity where {who}") == [(2,)]
+
+    with psycopg.connect(world.settings.database_url) as third, ThreadPoolExecutor() as threads:
+        third.execute("set session_replication_role = replica")  # needs no booking
+        third.execute(
+            "insert into applicant (slot_id, number, booking_id, applicant_key, sealed) values (0, 1, %s, %s, '')",
+            [uuid.uuid4(), first.applicants[2].key],
+        )
+        records = [
+            threads.submit(world.recorder.record, lease.office_id, lease.token, [decision])
+            for lease, decision in zip(leases, [first, second], strict=True)
+        ]
+        await until(waiting)
+        third.rollback()
+    deadlocks = [record for record in records if isinstance(record.exception(), psycopg.errors.DeadlockDetected)]
+    if order:
+        assert sorted(record.result() for record in records) == ["K", "R"]
+    else:
+        assert len(deadlocks) == 1
