@@ -43,11 +43,11 @@ def record_batch(connection: psycopg.Connection, office_id: str, token: int, bat
     try:
         with connection.pipeline() as pipeline, connection.transaction():
             fence = connection.execute(sql("fence_desk"), _lane(office_id, token, batch))
+            pipeline.sync()
+            _check_fence(connection, fence.rowcount, office_id, token, batch)
             for entry in batch.entries:
                 connection.execute(*_statement(office_id, entry))
             said = _look(connection, office_id, batch)
-            pipeline.sync()  # so that we see what the fence says before all is committed
-            _check_fence(connection, fence.rowcount, office_id, token, batch)
     except psycopg.OperationalError:  # of the store, not of what we write
         raise
     except psycopg.Error:

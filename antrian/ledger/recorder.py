@@ -188,8 +188,9 @@ def _named_zone(values: dict[str, Any], zone: ZoneInfo) -> dict[str, Any]:
 def _record_turn(connection: psycopg.Connection, office_id: str, token: int, decisions: Sequence[Decision]) -> str:
     ids = [d.booking_id for d in decisions]
     lane = {"office": office_id, "token": token, "first": decisions[0].ticket, "last": decisions[-1].ticket}
-    with connection.pipeline(), connection.transaction():
+    with connection.pipeline() as pipeline, connection.transaction():
         connection.execute(sql("fence"), lane)
+        pipeline.sync()  # see IDLE: Postgres only ends who is idle, and in a pipeline nobody is before a sync
         connection.execute(sql("record"), lane | _columns(decisions))
         outcomes = connection.execute(sql("outcomes"), {"booking_ids": ids})
         state = connection.execute(sql("lane"), lane)

@@ -65,6 +65,7 @@ async def terminate_a_server(site: Site, load: Load) -> float:
 
 
 async def _terminate(site: Site, names: tuple[str, ...]) -> None:
+    await site.until_open()  # one that has only begun to start is not asked, but ended
     processes = [site.programs[name].child.process for name in names]
     for process in processes:
         process.terminate()
