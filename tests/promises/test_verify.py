@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -90,7 +91,8 @@ async def test_what_is_decided_and_not_recorded_or_recorded_and_not_settled_rais
     world.recorder.record(PUSAT, lease.token, decided)
     world.line.leave(lease)
     assert world.verify() == []
-    world.redis.hset(PLACES, str(MONDAY), world.redis.hget(PLACES, str(MONDAY)).replace(b"6 ", b"7 ", 1))
+    counters: Any = world.redis.hget(PLACES, str(MONDAY))
+    world.redis.hset(PLACES, str(MONDAY), counters.replace(b"6 ", b"7 ", 1))
     assert [check.promise for check in world.verify()] == ["P1"]
 
 
