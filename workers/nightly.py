@@ -28,7 +28,8 @@ def finish_days(line: LaneDrainer, ledger: LedgerRecorder, policy: Policy) -> in
     for office_id, day, time_zone in over:
         last_day, ends_at = rules.bar_ends(policy, time_zone, day)
         ledger.days.finish(office_id, day, last_day, ends_at)
-    for office_id, day, done_at in ledger.days.untold():
+    untold = ledger.days.untold()
+    for office_id, day, done_at in untold:
         people = ledger.days.people(office_id, day)
         line.release([(p.booking_id, p.applicant_key) for p in people if p.ends_at is None])
         for (ends_at, last_day), barred in groupby(people, key=lambda p: (p.ends_at, p.last_day)):
@@ -37,4 +38,4 @@ def finish_days(line: LaneDrainer, ledger: LedgerRecorder, policy: Policy) -> in
         line.note_told(done_at)
         ledger.days.told(office_id, day)
         _log.info("%s is done for %s", office_id, day)
-    return len(over)
+    return len(untold)

@@ -66,8 +66,8 @@ def work() -> int:
         try:
             # Jitter: many workers, not all at once.
             if time.monotonic() - learned > _LEARN_EVERY:
-                learn(_bench)
-                learned = time.monotonic() - random.uniform(0, 1)  # noqa: S311
+                more = learn(_bench)
+                learned = 0.0 if more else time.monotonic() - random.uniform(0, 1)  # noqa: S311
             if time.monotonic() - swept > _SWEEP_EVERY:
                 sweep(_bench)
                 swept = time.monotonic() - random.uniform(0, 0.2)  # noqa: S311
@@ -96,10 +96,10 @@ def _rest(pause: float) -> float:
     return min(pause * 2, 2.0)
 
 
-def learn(bench: Bench) -> None:
-    """Learns of new offices from the ledger, and ends the days that are over."""
+def learn(bench: Bench) -> int:
+    """Learns of new offices from the ledger, and ends some of the days that are over; answers how many these were."""
     bench.offices = {office.office_id: office for office in bench.drain.ledger.offices()}
-    finish_days(bench.drain.line, bench.drain.ledger, bench.drain.policy)
+    return finish_days(bench.drain.line, bench.drain.ledger, bench.drain.policy)
 
 
 def sweep(bench: Bench) -> None:

@@ -25,7 +25,7 @@ from tests.acceptance.person import Crowd
 from tests.support.waiting import until
 
 _EXPECTED = {"ALREADY_BOOKED"}  # of who tries with a second phone
-_KEPT = 250  # confirmed bookings, before the oldest is cancelled
+_KEPT = 60  # confirmed bookings, before the oldest is cancelled
 _ATTEMPT, _PATIENCE = timedelta(seconds=2), timedelta(seconds=3)  # then by another server
 
 

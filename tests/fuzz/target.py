@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
@@ -59,6 +59,14 @@ class Broken(AssertionError):
     """A promise that an input broke."""
 
 
+class _Aborted(NamedTuple):
+    """How a call was ended."""
+
+    code: grpc.StatusCode
+    details: str
+    trailing_metadata: Metadata
+
+
 class _Call:
     """What a handler needs of gRPC's ServicerContext."""
 
@@ -69,14 +77,9 @@ class _Call:
     def invocation_metadata(self) -> Metadata:
         return self._metadata
 
-    async def abort_with_status(self, status: object) -> None:
-        self.status = status
+    async def abort(self, code: grpc.StatusCode, details: str, trailers: Metadata) -> None:
+        self.status = _Aborted(code, details, trailers)
         raise grpc.aio.AbortError
-
-    def set_trailing_metadata(self, metadata: Metadata) -> None:
-        _check(
-            all(isinstance(text, str) for pair in metadata for text in pair), f"the trailers {metadata} are no texts"
-        )
 
     def time_remaining(self) -> float:
         return _LONGEST
