@@ -25,6 +25,8 @@ UNKNOWN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.
 """Codes with which a call is attempted again: for now, or nobody knows what became of it."""
 
 _LONGEST = 60.0  # seconds after which no call is under way any more: closing a channel would cancel them
+CERTAIN = {"LANE_FULL", "LANE_CLOSED", "STORE_FULL", "SERVER_BUSY"}
+"""Reasons that say for certain that nothing was taken, though their code is one of UNKNOWN."""
 _SILENT = 2  # calls in a row without any answer, after which another connection is tried
 _T = TypeVar("_T")
 
@@ -34,7 +36,7 @@ class RefusedError(Exception):
 
     reason is a name of ErrorReason ("WINDOW_CLOSED"), or the gRPC code's where the error is not Antrian's own. message
     is for people, in Indonesian unless the client asked for English; metadata as ErrorReason says; retry_after is when
-    asking again makes sense, if ever.
+    asking again makes sense, if ever. uncertain: nobody knows what became of the call, or of an attempt of it before.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class RefusedError(Exception):
         self.metadata = metadata
         self.code = code
         self.retry_after = retry_after
+        self.uncertain = reason == "INTERNAL" or (code in UNKNOWN and reason not in CERTAIN)
 
     @classmethod
     def of_status(cls, status: Status) -> "RefusedError":
@@ -132,7 +135,7 @@ class Client:
 
     async def _call(self, method: Callable[[], Callable[..., Awaitable[_T]]], request: Any, *, extra: float = 0) -> _T:
         """Calls what method gives, again and again while that may help."""
-        ends, silent = time.monotonic() + self._patience, 0
+        ends, silent, uncertain = time.monotonic() + self._patience, 0, False
         waits = pauses()
         while True:
             channel = self.channel
@@ -140,6 +143,7 @@ class Client:
                 return await method()(request, timeout=self._deadline + extra, metadata=self._metadata)
             except grpc.aio.AioRpcError as error:
                 refusal = RefusedError.of_error(error)
+                refusal.uncertain = uncertain = uncertain or refusal.uncertain
                 silent = silent + 1 if refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED else 0
                 if silent >= _SILENT:
                     self._leave(channel)

@@ -19,9 +19,7 @@ from typing import Any, Self
 from antrian.v1.booking_service_pb2 import RequestBookingRequest
 from antrian.v1.messages_pb2 import BookingState, Session
 from clients.booking_client import Booking, BookingClient
-from clients.calls import PATIENCE, UNKNOWN, RefusedError
-
-_CERTAIN = {"LANE_FULL", "LANE_CLOSED", "STORE_FULL", "SERVER_BUSY"}
+from clients.calls import PATIENCE, RefusedError
 
 _Told = Callable[[Booking], Booking]
 
@@ -131,8 +129,7 @@ class RecordingClient(BookingClient):
         if isinstance(answer, Booking):
             self._history.end(op, "ok", **booking_facts(answer))
         else:
-            certain = answer.reason in _CERTAIN or (answer.code not in UNKNOWN and answer.reason != "INTERNAL")
-            self._history.end(op, "refused" if certain else "unknown", reason=answer.reason)
+            self._history.end(op, "unknown" if answer.uncertain else "refused", reason=answer.reason)
 
 
 def request_facts(request: RequestBookingRequest) -> dict[str, Any]:

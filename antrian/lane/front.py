@@ -12,6 +12,7 @@ from uuid import UUID
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from antrian.booking import DeskEntry, SealedApplicant, Slot, Window
@@ -106,7 +107,8 @@ class LaneFront:
     def __init__(
         self, redis_url: str, *, lane_bound: int, account_people: int, remembered: timedelta, gather_for: timedelta
     ) -> None:
-        retry = Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.01), 3)
+        # Not after a silence: what is sent again then would be joined for callers who have left.
+        retry = Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.01), 3, supported_errors=(RedisConnectionError,))
         self._redis = Redis.from_pool(
             connection_pool(redis_url, max_connections=_CONNECTIONS, timeout=3, socket_timeout=3, retry=retry)
         )
