@@ -112,6 +112,9 @@ class Load:
             for task in late:
                 task.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
+        # The next load on this site needs places, too.
+        await asyncio.gather(*(self._cancel(*kept) for kept in self._kept))
+        self._kept.clear()
 
     def begin(self, office_id: str = "", people: int = 1, **changes: object) -> Asked:
         """A new request at this office or any, which is under way from now; follow() sends it."""
