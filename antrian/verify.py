@@ -128,7 +128,7 @@ def _audit_lane(line: LaneDrainer, ledger: psycopg.Connection, office: str) -> t
             outbox = [] if isinstance(decided, DeskBatch) else decided
             wrong = _wrong_counters(ledger, office, lane, outbox)
         line.leave(lease)
-    except (Fenced, LaneBroken):  # a line that lacks what its outbox decided shows in lane.waiting of the next audit
+    except (Fenced, LaneBroken):  # a line that lacks what was decided: the next drainer closes it, which is seen
         return None
     return lane, row, wrong
 

@@ -17,7 +17,7 @@ from workers import metrics, worker
 from workers.audit import Audit
 
 _RESTART_AFTER, _RESTART_AT_MOST = 0.5, 5.0
-# Longer than any one thing that a worker does: its stores give up after five seconds, RQ's job after thirty.
+# Longer than any one thing that a worker does: its stores give up after three seconds, RQ's job after thirty.
 _SILENT = 45.0
 _STOP_WITHIN = 9.0
 _log = logging.getLogger("workers")
