@@ -21,8 +21,11 @@ setup: .venv/done ## install everything into .venv, from the lock
 up: setup ## run Antrian on this machine, Redis and Postgres included, until Ctrl-C
 	@$(PY) -m clients.cli up
 
-demo: setup ## play a Friday rush on a fresh store, verify the promises, write a report (DEMO_REQUESTS=N)
-	@$(PY) -m clients.cli demo $(if $(DEMO_REQUESTS),--requests $(DEMO_REQUESTS))
+demo: setup ## play a Friday rush on a fresh store, verify the promises, write a report (RUSH="--requests N …")
+	@mkdir -p .antrian
+	@$(PY) -m clients.cli rush --embedded --scenario opening --folder .antrian/demo --json .antrian/demo.json \
+	    --report .antrian/demo.html $(RUSH)
+	@echo "The report: .antrian/demo.html"
 
 test: setup lint types ## check the code and run all tests on real Redis and Postgres
 	$(PY) -m pytest

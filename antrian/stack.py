@@ -19,6 +19,7 @@ from antrian.ledger.migrate import migrate
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.offices import load_offices
 from antrian.provinces import load_provinces
+from antrian.settings import Settings
 
 FIRST_PORT = 7700
 _MOST_DEATHS, _DEATHS_WITHIN = 5, 60.0
@@ -134,8 +135,24 @@ class Stack:
             self._programs[name] = self._start_program(name)
             self._write_run()
 
-    def _write_run(self) -> None:
+    @property
+    def settings(self) -> Settings:
+        """For who looks at the stores."""
+        prefix = "ANTRIAN_"
+        return Settings.model_validate(
+            {
+                name.removeprefix(prefix).lower(): value
+                for name, value in self.environment.items()
+                if name.startswith(prefix)
+            }
+        )
+
+    def pids(self) -> dict[str, int]:
+        """The programs that run now: this process ("antrian"), "server", "workers", and the stores that are our own."""
         children = [*self._stores_children, *self._programs.values()]
+        return {"antrian": os.getpid()} | {child.name: child.process.pid for child in children}
+
+    def _write_run(self) -> None:
         facts = {
             "grpc": self.address,
             "http": None,
@@ -143,7 +160,7 @@ class Stack:
             "redis": self.environment["ANTRIAN_REDIS_URL"],
             "rq_redis": self.environment["ANTRIAN_RQ_REDIS_URL"],
             "database": self.environment["ANTRIAN_DATABASE_URL"],
-            "pids": {"antrian": os.getpid()} | {child.name: child.process.pid for child in children},
+            "pids": self.pids(),
         }
         _write(self.folder / "run.json", facts)
 

@@ -107,6 +107,15 @@ class BookingClient(Client):
         request = wire.GetBookingRequest(booking_id=booking_id, account=account)
         return (await self._call(lambda: self.stub.GetBooking, request)).booking
 
+    async def get_bookings(self, names: Sequence[tuple[str, str]]) -> list[Booking | RefusedError]:
+        """Up to 200 bookings, by id and account, as they are now: each, or why it is not shown, in their order."""
+        requests = [wire.GetBookingRequest(booking_id=booking_id, account=account) for booking_id, account in names]
+        answer = await self._call(lambda: self.stub.BatchGetBookings, wire.BatchGetBookingsRequest(requests=requests))
+        return [
+            result.booking if result.HasField("booking") else RefusedError.of_status(result.error)
+            for result in answer.results
+        ]
+
     async def outcome(self, booking_id: str, account: str, *, within: timedelta = PATIENCE) -> Booking:
         """The booking once it is decided. Raises TimeoutError when it is still PENDING after so long."""
         ends = time.monotonic() + within.total_seconds()

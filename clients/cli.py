@@ -26,6 +26,7 @@ from clients.options import (
     service_options,
     whereabouts_options,
 )
+from clients.rush.command import rush
 
 _STATES = {
     name.removeprefix("BOOKING_STATE_").lower().replace("_", "-"): state
@@ -258,10 +259,10 @@ for _command in (
     operate.verify,
     operate.rebuild,
     operate.reset,
-    operate.demo,
 ):
     main.add_command(_command)
 main.add_command(office)
+main.add_command(rush)
 offices.add_command(operate.import_offices)
 
 

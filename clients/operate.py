@@ -1,4 +1,4 @@
-"""The commands of who runs Antrian: up, serve, work, migrate, offices import, health, verify, rebuild, reset, demo."""
+"""The commands of who runs Antrian: up, serve, work, migrate, offices import, health, verify, rebuild, reset."""
 
 import json
 import os
@@ -21,7 +21,6 @@ from antrian.ledger.migrate import migrate as apply_migrations
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.offices import OfficeFileError, load_offices
 from antrian.provinces import load_provinces
-from antrian.settings import Settings, SettingsError, given_database_url, load_settings
 from antrian.stack import Stack
 from antrian.v1 import booking_service_pb2
 from clients import verify as counting
@@ -37,9 +36,11 @@ from clients.options import (
     example,
     failing_on,
     folder_option,
+    given_database,
     json_option,
     running,
     service_options,
+    stores_settings,
 )
 
 _LEDGER_ERRORS = (psycopg.Error, PoolTimeout)
@@ -123,7 +124,7 @@ def migrate(offices: bool) -> None:
     That of ANTRIAN_DATABASE_URL, or of the file antrian_database_url among the secrets. Prints the names of the
     migrations that were applied. Safe to repeat, and to run twice at the same time.
     """
-    url = _database_url()
+    url = given_database()
     if not url:
         raise click.UsageError("ANTRIAN_DATABASE_URL is not set: a URL like postgresql://user@host/antrian")
     with failing_on(*_LEDGER_ERRORS):
@@ -145,7 +146,7 @@ def import_offices(file: Path, folder: Path | None) -> None:
     Offices that the file lacks stay. A changed quota holds for days whose slots are not created yet; slots that exist
     keep theirs.
     """
-    url = _database_url() or running(folder)["database"]
+    url = given_database() or running(folder)["database"]
     try:
         offices = load_offices(file)
     except OfficeFileError as error:
@@ -210,7 +211,7 @@ def verify(folder: Path | None, histories: tuple[Path, ...], as_json: bool) -> N
 
     Reads only; the service may be running. Exits 0 when all hold, 1 on any breach, 2 when a store cannot be reached.
     """
-    settings = _settings(folder)
+    settings = stores_settings(folder)
     with failing_on(RedisError, HistoryError, *_LEDGER_ERRORS, by=WrongSettings):
         found = counting.count(settings, histories)
     counting.end(found, as_json=as_json, of_history=bool(histories))
@@ -224,7 +225,7 @@ def rebuild(folder: Path | None, as_json: bool) -> None:
 
     For offices that Redis has lost; the service may be running.
     """
-    _settings(folder)
+    stores_settings(folder)
     _become("workers.rebuild", *["--json"] * as_json)
 
 
@@ -245,51 +246,3 @@ def reset(folder: Path | None, yes: bool) -> None:
             confirm(f"Remove all bookings, stores and logs below {folder}? There is no way back.")
         removed = empty(folder)
     click.echo(f"removed from {folder}: {', '.join(removed)}" if removed else "nothing to remove")
-
-
-@click.command(epilog=example("antrian demo", "antrian demo --requests 50000 --seed 7"))
-@click.option("--requests", type=click.IntRange(min=1), default=20_000, show_default=True, help="How many to send.")
-@click.option("--seed", type=int, default=1, show_default=True, help="The same seed plays the same rush.")
-@click.option(
-    "--folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=FOLDER / "demo",
-    show_default=True,
-    help="Stores, logs and the report; what an earlier demo left there goes.",
-)
-@json_option
-def demo(requests: int, seed: int, folder: Path, as_json: bool) -> None:
-    """Play a Friday rush and verify the promises.
-
-    On the real offices and fresh stores, with the clock at Friday 13:59:50. Writes report.html into the folder. Exits 0
-    only if every request has its outcome and all promises hold.
-    """
-    try:
-        from clients.demo import run_demo  # noqa: PLC0415 - it needs the extra `rush`, which nothing else does
-    except ModuleNotFoundError as error:
-        raise WrongSettings(f"{error.name} is not installed: `pip install antrian[rush]`") from None
-    with failing_on(EmbeddedError, OSError):
-        sys.exit(run_demo(requests, folder, seed, as_json))
-
-
-def _database_url() -> str | None:
-    with failing_on(SettingsError, by=WrongSettings):
-        return given_database_url()
-
-
-def _settings(folder: Path | None) -> Settings:
-    """Those of the environment; for the stores of a running Antrian where it names none, or a folder is given."""
-    if folder is not None or _database_url() is None:
-        facts = running(folder)
-        with failing_on(OSError, ValueError, KeyError, by=WrongSettings):
-            keys = json.loads(((folder or FOLDER) / "secrets.json").read_text())
-            os.environ |= {
-                "ANTRIAN_REDIS_URL": facts["redis"],
-                "ANTRIAN_RQ_REDIS_URL": facts["rq_redis"],
-                "ANTRIAN_DATABASE_URL": facts["database"],
-                "ANTRIAN_HASH_KEY": keys["hash_key"],
-                "ANTRIAN_SEAL_KEY": keys["seal_key"],
-                "ANTRIAN_EMBEDDED": "1",
-            }
-    with failing_on(SettingsError, by=WrongSettings):
-        return load_settings()

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import click
 import grpc
 
+from antrian.settings import Settings, SettingsError, given_database_url, load_settings
 from clients.booking_client import (
     SESSION_AFTERNOON,
     SESSION_MORNING,
@@ -114,14 +115,44 @@ def running(folder: Path | None) -> dict[str, Any]:
     return facts
 
 
+def given_database() -> str | None:
+    """The ledger that the environment names, if any."""
+    with failing_on(SettingsError, by=WrongSettings):
+        return given_database_url()
+
+
+def stores_settings(folder: Path | None) -> Settings:
+    """Those of the environment; for the stores of a running Antrian where it names none, or a folder is given."""
+    if folder is not None or given_database() is None:
+        facts = running(folder)
+        with failing_on(OSError, ValueError, KeyError, by=WrongSettings):
+            keys = json.loads(((folder or FOLDER) / "secrets.json").read_text())
+            os.environ |= {
+                "ANTRIAN_REDIS_URL": facts["redis"],
+                "ANTRIAN_RQ_REDIS_URL": facts["rq_redis"],
+                "ANTRIAN_DATABASE_URL": facts["database"],
+                "ANTRIAN_HASH_KEY": keys["hash_key"],
+                "ANTRIAN_SEAL_KEY": keys["seal_key"],
+                "ANTRIAN_EMBEDDED": "1",
+            }
+    with failing_on(SettingsError, by=WrongSettings):
+        return load_settings()
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The Antrian that a command calls."""
+    """The Antrian that a command calls. ca: speak TLS; folder: where the one that runs on it was found."""
 
     target: str
-    token: str
-    english: bool
-    credentials: grpc.ChannelCredentials | None
+    token: str = ""
+    english: bool = False
+    ca: bytes | None = None
+    folder: Path | None = None
+
+    @property
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """For a channel."""
+        return grpc.ssl_channel_credentials(self.ca) if self.ca else None
 
     def call(self, work: Callable[[BookingClient], Coroutine[Any, Any, _T]]) -> _T:
         """Runs work with a client; a refusal becomes a Failure."""
@@ -167,38 +198,59 @@ folder_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
-def service_options(command: _Command) -> _Command:
-    """Gives a command the options that say which Antrian to call; it gets them as `service`."""
+def service_params(command: _Command) -> _Command:
+    """Gives a command the options that say which Antrian to call: what make_service takes."""
+    for option in (
+        click.option(
+            "--lang",
+            type=click.Choice(["id", "en"]),
+            default="id",
+            show_default=True,
+            help="Language of the service's words.",
+        ),
+        click.option(
+            "--ca",
+            type=click.Path(path_type=Path, exists=True, dir_okay=False),
+            envvar="ANTRIAN_CA",
+            show_envvar=True,
+            help="Speak TLS with a server that this CA (PEM) vouches for.",
+        ),
+        click.option(
+            "--token", envvar="ANTRIAN_TOKEN", show_envvar=True, default="", help="The caller's bearer token."
+        ),
+        click.option(
+            "--target",
+            metavar="HOST:PORT",
+            help=f"Whom to call.  [default: who runs on --folder, else {_DEFAULT_TARGET}]",
+        ),
+        folder_option,
+    ):
+        command = option(command)
+    return command
 
-    @folder_option
-    @click.option(
-        "--target", metavar="HOST:PORT", help=f"Whom to call.  [default: who runs on --folder, else {_DEFAULT_TARGET}]"
-    )
-    @click.option("--token", envvar="ANTRIAN_TOKEN", show_envvar=True, default="", help="The caller's bearer token.")
-    @click.option(
-        "--ca",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        envvar="ANTRIAN_CA",
-        show_envvar=True,
-        help="Speak TLS with a server that this CA (PEM) vouches for.",
-    )
-    @click.option(
-        "--lang",
-        type=click.Choice(["id", "en"]),
-        default="id",
-        show_default=True,
-        help="Language of the service's words.",
-    )
+
+def make_service(*, folder: Path | None, target: str | None, token: str, ca: Path | None, lang: str) -> Service:
+    """The service that the options of service_params name."""
+    found = None
+    if target is None:
+        facts = running(folder) if folder else run_facts(FOLDER)
+        found = (folder or FOLDER) if facts else None
+        target = facts["grpc"] if facts else _DEFAULT_TARGET
+    with failing_on(OSError, by=WrongSettings):
+        certificate = ca.read_bytes() if ca else None
+    return Service(target, token, lang == "en", certificate, found)
+
+
+def service_options(command: _Command) -> _Command:
+    """Gives a command the options that say which Antrian to call; it gets that as `service`."""
+
+    @service_params
     @functools.wraps(command)
     def with_service(
         *, folder: Path | None, target: str | None, token: str, ca: Path | None, lang: str, **values: Any
     ) -> Any:
-        if target is None:
-            facts = running(folder) if folder else run_facts(FOLDER)
-            target = facts["grpc"] if facts else _DEFAULT_TARGET
-        with failing_on(OSError, by=WrongSettings):
-            credentials = grpc.ssl_channel_credentials(ca.read_bytes()) if ca else None
-        return command(service=Service(target, token, lang == "en", credentials), **values)
+        service = make_service(folder=folder, target=target, token=token, ca=ca, lang=lang)
+        return command(service=service, **values)
 
     return with_service  # type: ignore[return-value] # click looks at the decorations, not at the type
 

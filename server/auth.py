@@ -60,6 +60,7 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/antrian.v1.BookingService/RequestBooking": _CITIZENS,
     "/antrian.v1.BookingService/BatchRequestBooking": _CITIZENS,
     "/antrian.v1.BookingService/GetBooking": _CITIZENS,
+    "/antrian.v1.BookingService/BatchGetBookings": _CITIZENS,
     "/antrian.v1.BookingService/WatchBooking": _CITIZENS,
     "/antrian.v1.BookingService/ListBookings": _CITIZENS,
     "/antrian.v1.BookingService/CancelBooking": _CITIZENS,

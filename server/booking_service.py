@@ -1,7 +1,7 @@
 """antrian.v1.BookingService: what each rpc does."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sized
 from datetime import UTC, date, timedelta
 from functools import lru_cache
 from typing import cast
@@ -102,10 +102,7 @@ class BookingService:
         self, request: wire.BatchRequestBookingRequest, context: Context
     ) -> wire.BatchRequestBookingResponse:
         """Takes places for many requests; each has its own answer."""
-        if not request.requests:
-            raise invalid("requests", "sertakan sedikitnya satu permintaan", "must have at least one request")
-        if len(request.requests) > _BATCH:
-            raise AntrianError(Reason.TOO_LARGE, field="requests", limit=str(_BATCH))
+        _check_batch(request.requests)
         english, leaves = wants_english(context), _leaves(context)
 
         async def one(item: wire.RequestBookingRequest) -> wire.BatchRequestBookingResult:
@@ -132,6 +129,25 @@ class BookingService:
         ):
             response = wire.GetBookingResponse(booking=booking)
         return response
+
+    async def BatchGetBookings(  # noqa: N802
+        self, request: wire.BatchGetBookingsRequest, context: Context
+    ) -> wire.BatchGetBookingsResponse:
+        """Many bookings as they are now; each has its own answer."""
+        _check_batch(request.requests)
+        english, caller = wants_english(context), CALLER.get().name
+
+        async def one(item: wire.GetBookingRequest) -> wire.BatchGetBookingsResult:
+            try:
+                booking_id, account = self._whose(item.booking_id, item.account)
+                _check_no_wait(item)
+                booking = await self._bookings.find(booking_id, caller, account)
+                return wire.BatchGetBookingsResult(booking=booking)
+            except Exception as error:  # one bad item harms no other
+                _, status = explain(error, "BatchGetBookings", english=english)
+                return wire.BatchGetBookingsResult(error=status)
+
+        return wire.BatchGetBookingsResponse(results=await asyncio.gather(*map(one, request.requests)))
 
     async def WatchBooking(  # noqa: N802
         self, request: wire.WatchBookingRequest, context: Context
@@ -208,6 +224,18 @@ class BookingService:
                 return AntrianError(reason, retry_after=_LANE_FULL_RETRY, waiting=detail.decode())
             case _:
                 return AntrianError(reason, retry_after=FULL_RETRY if reason is Reason.STORE_FULL else _RETRY)
+
+
+def _check_batch(requests: Sized) -> None:
+    if not requests:
+        raise invalid("requests", "sertakan sedikitnya satu permintaan", "must have at least one request")
+    if len(requests) > _BATCH:
+        raise AntrianError(Reason.TOO_LARGE, field="requests", limit=str(_BATCH))
+
+
+def _check_no_wait(item: wire.GetBookingRequest) -> None:
+    if item.HasField("wait"):
+        raise invalid("wait", "tidak berlaku bila bertanya sekaligus", "does not apply in a batch")
 
 
 def _leaves(context: Context) -> float:

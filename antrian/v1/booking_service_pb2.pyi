@@ -435,6 +435,86 @@ class GetBookingResponse(_message.Message):
 Global___GetBookingResponse: _TypeAlias = GetBookingResponse  # noqa: Y015
 
 @_typing.final
+class BatchGetBookingsRequest(_message.Message):
+    """Many questions in one message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetBookingRequest]:
+        """1 to 200 questions. One with a wait is refused: a batch waits for nobody."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___GetBookingRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetBookingsRequest: _TypeAlias = BatchGetBookingsRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetBookingsResult(_message.Message):
+    """One question's answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOKING_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def booking(self) -> _messages_pb2.Booking:
+        """The booking."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """The error, with the same details as the RPC's own."""
+
+    def __init__(
+        self,
+        *,
+        booking: _messages_pb2.Booking | None = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["booking", b"booking", "error", b"error", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["booking", b"booking", "error", b"error", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["booking", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___BatchGetBookingsResult: _TypeAlias = BatchGetBookingsResult  # noqa: Y015
+
+@_typing.final
+class BatchGetBookingsResponse(_message.Message):
+    """One answer a question, in the order of the questions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchGetBookingsResult]:
+        """As many as there were questions."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___BatchGetBookingsResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetBookingsResponse: _TypeAlias = BatchGetBookingsResponse  # noqa: Y015
+
+@_typing.final
 class WatchBookingRequest(_message.Message):
     """Asks to be told of a booking."""
 

@@ -62,6 +62,11 @@ class BookingServiceStub:
                 request_serializer=antrian_dot_v1_dot_booking__service__pb2.GetBookingRequest.SerializeToString,
                 response_deserializer=antrian_dot_v1_dot_booking__service__pb2.GetBookingResponse.FromString,
                 _registered_method=True)
+        self.BatchGetBookings = channel.unary_unary(
+                '/antrian.v1.BookingService/BatchGetBookings',
+                request_serializer=antrian_dot_v1_dot_booking__service__pb2.BatchGetBookingsRequest.SerializeToString,
+                response_deserializer=antrian_dot_v1_dot_booking__service__pb2.BatchGetBookingsResponse.FromString,
+                _registered_method=True)
         self.WatchBooking = channel.unary_stream(
                 '/antrian.v1.BookingService/WatchBooking',
                 request_serializer=antrian_dot_v1_dot_booking__service__pb2.WatchBookingRequest.SerializeToString,
@@ -126,6 +131,14 @@ class BookingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetBookings(self, request, context):
+        """GetBooking, at once, for up to 200 bookings of a gateway in one message. One answer each, in their order; one that is
+        not found harms no other.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchBooking(self, request, context):
         """A booking whenever something about it changes: its place in line, the places left, the outcome. Every message is
         the full state. Ends after the message in which it is no longer PENDING. Errors: BOOKING_NOT_FOUND.
@@ -177,6 +190,11 @@ def add_BookingServiceServicer_to_server(servicer, server):
                     servicer.GetBooking,
                     request_deserializer=antrian_dot_v1_dot_booking__service__pb2.GetBookingRequest.FromString,
                     response_serializer=antrian_dot_v1_dot_booking__service__pb2.GetBookingResponse.SerializeToString,
+            ),
+            'BatchGetBookings': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetBookings,
+                    request_deserializer=antrian_dot_v1_dot_booking__service__pb2.BatchGetBookingsRequest.FromString,
+                    response_serializer=antrian_dot_v1_dot_booking__service__pb2.BatchGetBookingsResponse.SerializeToString,
             ),
             'WatchBooking': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchBooking,
@@ -332,6 +350,33 @@ class BookingService:
             '/antrian.v1.BookingService/GetBooking',
             antrian_dot_v1_dot_booking__service__pb2.GetBookingRequest.SerializeToString,
             antrian_dot_v1_dot_booking__service__pb2.GetBookingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetBookings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/antrian.v1.BookingService/BatchGetBookings',
+            antrian_dot_v1_dot_booking__service__pb2.BatchGetBookingsRequest.SerializeToString,
+            antrian_dot_v1_dot_booking__service__pb2.BatchGetBookingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -56,6 +56,10 @@ class BookingServiceStub:
     """
     GetBooking: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.GetBookingRequest, _booking_service_pb2.GetBookingResponse]
     """A booking as it is now; with wait, as soon as it is decided. Errors: BOOKING_NOT_FOUND."""
+    BatchGetBookings: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.BatchGetBookingsRequest, _booking_service_pb2.BatchGetBookingsResponse]
+    """GetBooking, at once, for up to 200 bookings of a gateway in one message. One answer each, in their order; one that is
+    not found harms no other.
+    """
     WatchBooking: _grpc.UnaryStreamMultiCallable[_booking_service_pb2.WatchBookingRequest, _booking_service_pb2.WatchBookingResponse]
     """A booking whenever something about it changes: its place in line, the places left, the outcome. Every message is
     the full state. Ends after the message in which it is no longer PENDING. Errors: BOOKING_NOT_FOUND.
@@ -96,6 +100,10 @@ class BookingServiceAsyncStub(BookingServiceStub):
     """
     GetBooking: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.GetBookingRequest, _booking_service_pb2.GetBookingResponse]  # type: ignore[assignment]
     """A booking as it is now; with wait, as soon as it is decided. Errors: BOOKING_NOT_FOUND."""
+    BatchGetBookings: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.BatchGetBookingsRequest, _booking_service_pb2.BatchGetBookingsResponse]  # type: ignore[assignment]
+    """GetBooking, at once, for up to 200 bookings of a gateway in one message. One answer each, in their order; one that is
+    not found harms no other.
+    """
     WatchBooking: _aio.UnaryStreamMultiCallable[_booking_service_pb2.WatchBookingRequest, _booking_service_pb2.WatchBookingResponse]  # type: ignore[assignment]
     """A booking whenever something about it changes: its place in line, the places left, the outcome. Every message is
     the full state. Ends after the message in which it is no longer PENDING. Errors: BOOKING_NOT_FOUND.
@@ -163,6 +171,16 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_booking_service_pb2.GetBookingResponse, _abc.Awaitable[_booking_service_pb2.GetBookingResponse]]:
         """A booking as it is now; with wait, as soon as it is decided. Errors: BOOKING_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def BatchGetBookings(
+        self,
+        request: _booking_service_pb2.BatchGetBookingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_booking_service_pb2.BatchGetBookingsResponse, _abc.Awaitable[_booking_service_pb2.BatchGetBookingsResponse]]:
+        """GetBooking, at once, for up to 200 bookings of a gateway in one message. One answer each, in their order; one that is
+        not found harms no other.
+        """
 
     @_abc_1.abstractmethod
     def WatchBooking(

@@ -1,26 +1,26 @@
-"""Who asks for what, where and when: the whole rush as a plan, the same for the same seed."""
+"""Who asks for what, where and when: the whole rush as a plan, the same for the same scenario and seed.
 
+Every request is made from its number alone, so that each process of the generator makes its own share.
+"""
+
+import math
+import tomllib
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import accumulate
+from pathlib import Path
 from random import Random
 
 from antrian.booking import Office, Session, Slot
 from antrian.v1.booking_service_pb2 import RequestBookingRequest
 from antrian.v1.messages_pb2 import SESSION_AFTERNOON, SESSION_MORNING, Location
 from clients.rush.people import People
+from clients.rush.scenario import Scenario
 
-_POPULAR = {
-    **dict.fromkeys(("Jakarta Selatan", "Jakarta Pusat", "Jakarta Barat", "Jakarta Timur", "Jakarta Utara"), 9.0),
-    **dict.fromkeys(("Bogor", "Bekasi", "Depok", "Tangerang", "Tangerang Selatan", "Cibinong"), 7.0),
-    **dict.fromkeys(("Surabaya", "Sidoarjo", "Bandung"), 6.0),
-    **dict.fromkeys(("Medan", "Semarang", "Makassar", "Denpasar", "Sleman", "Batam"), 2.5),
-}
-_DAY_WEIGHTS = (40, 22, 15, 11, 12)
-_MORNING = 0.72
-_PARTY_WEIGHTS = {1: 60, 2: 24, 3: 8, 4: 5, 5: 3}
+_POPULATION = Path(__file__).with_name("population.toml")
 _WRONGS = {
     "bad NIK": "INVALID_FIELD",
     "malformed request_id": "INVALID_FIELD",
@@ -33,146 +33,210 @@ _WRONGS = {
     "Singapore": "OUTSIDE_INDONESIA",
 }
 _SINGAPORE = (1.3000, 103.8500)
+_NEIGHBOURS = 3
+_MOST_PEOPLE = 8  # numbers of people that each request has for its own
+_POLLS, _POLL_EVERY = 4, 3.0
 
+EARLIEST = -8.0
+"""Nobody does anything before that: seconds after the opening."""
 
-@dataclass(frozen=True)
-class Scenario:
-    """How many there are and how they behave; shares are of the requests, times in seconds."""
-
-    requests: int = 20_000
-    seed: int = 1
-    span: float = 45
-    """From the opening to the last request."""
-    burst: float = 0.04
-    """The share that presses at the very opening."""
-    early: float = 0.03
-    """Those who press before it, are told that it is closed, and press again at it."""
-    decay: float = 20
-    """After so long, the rest of the crowd comes at 1/e of its first pace."""
-    impatient: float = 0.06
-    second_phone: float = 0.02
-    wrong: float = 0.015
-    watching: float = 0.04
-    looking: float = 0.04
-    """Those who look at the places left before they press."""
-    gateway: float = 0.7
-    """The share that comes through a gateway, in batches: most phones do."""
+# Companions are requests of the person before them, made from another place or phone.
+_COMPANIONS = frozenset({"second phone", "neighbour"})
 
 
 @dataclass(frozen=True)
 class Ask:
     """One request: when it is pressed (seconds after the opening), what is sent, and how its person behaves.
 
-    again is when one who pressed early presses again, repeats when an impatient one presses the same once more, wrong
-    what is the matter with it. rival tells that another request is for the same people.
+    habit says what is special about it, wrong what is the matter with it. again is when one who pressed early presses
+    again, repeats when an impatient one presses the same once more. rival tells that another request is for the same
+    people; looks when the places left are looked at; look_later how long after the answer the outcome is; cancels how
+    long after the outcome the places are given back.
     """
 
     number: int
     at: float
     slot: Slot
     message: RequestBookingRequest
+    habit: str = ""
+    wrong: str = ""
     again: float = 0
     repeats: tuple[float, ...] = ()
     rival: bool = False
-    wrong: str = ""
-    watching: bool = False
-    looks_at: float | None = None
     gateway: bool = False
+    watching: bool = False
+    looks: tuple[float, ...] = ()
+    look_later: float = 0
+    cancels: float | None = None
+
+    @property
+    def bot(self) -> bool:
+        """Whether a broker's machine asks."""
+        return self.habit == "bot"
 
     @property
     def expected(self) -> frozenset[str]:
         """The reasons with which it may be refused; one that is wrong must be."""
         if self.wrong:
             return frozenset({_WRONGS[self.wrong]})
+        if self.bot:
+            return frozenset({"ALREADY_BOOKED", "ACCOUNT_LIMIT"})
         return frozenset({"ALREADY_BOOKED"} if self.rival else ())
 
 
-class Crowd:
-    """Makes the asks of a scenario for the offices and the dates of a window.
+@dataclass(frozen=True)
+class Town:
+    """Where the rush happens: the offices, the window's dates, a later service day, and what lies around.
 
-    later is a service day that the window is not for; spots has points inside the province of each office; nik_codes
-    each province's two digits.
+    nik_codes has each province's two digits; spots, for each office, points that are in its province and no other.
     """
 
-    def __init__(
-        self,
-        scenario: Scenario,
-        offices: Sequence[Office],
-        dates: Sequence[date],
-        later: date,
-        nik_codes: Mapping[str, str],
-        spots: Mapping[str, Sequence[tuple[float, float]]],
-    ) -> None:
-        self.scenario = scenario
-        self.offices, self._dates, self._later = offices, dates, later
-        self._nik_codes, self._spots = nik_codes, spots
-        self._office_weights = list(accumulate(o.daily_quota * popularity(o) for o in offices))
-        self._rng = Random(scenario.seed)  # noqa: S311 - a plan is to be the same again
-        self._people = People(self._rng)
+    offices: Sequence[Office]
+    dates: Sequence[date]
+    later: date
+    nik_codes: Mapping[str, str]
+    spots: Mapping[str, Sequence[tuple[float, float]]]
 
-    def asks(self) -> list[Ask]:
-        """All asks, in order of their numbers."""
-        made: list[Ask] = []
-        while len(made) < self.scenario.requests:
-            made.extend(self._citizen(len(made)))
-        return made[: self.scenario.requests]
 
-    def _citizen(self, number: int) -> Iterator[Ask]:
-        rng, scenario = self._rng, self.scenario
-        office = rng.choices(self.offices, cum_weights=self._office_weights)[0]
-        ask = self._plain(number, office)
-        draw = rng.random()
-        if draw < scenario.wrong:
-            yield self._go_wrong(replace(ask, at=abs(ask.at)), office)
-        elif draw < scenario.wrong + scenario.second_phone and number + 1 < scenario.requests:
-            yield replace(ask, rival=True)
-            again = RequestBookingRequest()
-            again.CopyFrom(ask.message)
-            again.request_id = self._uuid()
-            yield replace(ask, number=number + 1, at=max(ask.at, 0) + rng.uniform(0.2, 4), message=again, rival=True)
-        elif draw < scenario.wrong + scenario.second_phone + scenario.impatient and ask.at >= 0:
-            yield replace(ask, repeats=tuple(sorted(rng.uniform(0.05, 5) for _ in range(rng.randint(1, 3)))))
-        else:
-            yield ask
+class Crowd:
+    """Makes the asks of a scenario in a town."""
 
-    def _plain(self, number: int, office: Office) -> Ask:
-        rng, scenario = self._rng, self.scenario
-        day = rng.choices(self._dates, _DAY_WEIGHTS[: len(self._dates)])[0]
-        slot = Slot(day, Session.MORNING if rng.random() < _MORNING else Session.AFTERNOON)
-        size = rng.choices(list(_PARTY_WEIGHTS), list(_PARTY_WEIGHTS.values()))[0]
-        latitude, longitude = rng.choice(self._spots[office.office_id])
-        message = RequestBookingRequest(
-            request_id=self._uuid(),
-            account=f"warga-{scenario.seed}-{number}",
-            office_id=office.office_id,
-            service_date=slot.service_date.isoformat(),
-            session=SESSION_MORNING if slot.session is Session.MORNING else SESSION_AFTERNOON,
-            applicants=self._people.party(size, self._nik_codes[office.province_code]),
-            location=Location(latitude=latitude, longitude=longitude, accuracy_m=rng.choice((5, 12, 30, 80))),
-        )
-        at = self._moment()
+    def __init__(self, scenario: Scenario, town: Town, seed: int) -> None:
+        self.scenario, self.town, self.seed = scenario, town, seed
+        self._people = People(seed)
+        self._weights = list(accumulate(_demand(scenario, town.offices)))
+        self._neighbours = _neighbours(town.offices)
+        self.bots = round(scenario.requests * scenario.bots.share)
+        self._citizens = scenario.requests - self.bots
+        self._accounts = _accounts(scenario, self.bots)
+
+    def asks(self, share: int = 0, of: int = 1) -> Iterator[Ask]:
+        """The asks of one share of so many, in order of their numbers."""
+        for number in range(share, self.scenario.requests, of):
+            yield self._citizen(number) if number < self._citizens else self._bot(number)
+
+    def _citizen(self, number: int) -> Ask:
+        habit = self._habit(number)
+        if habit in _COMPANIONS:
+            return self._companion(number, habit)
+        ask = self._plain(number)
+        rng = self._random(number, "habit")
+        rival = number + 1 < self._citizens and self._habit(number + 1) == "second phone"
+        ask = replace(ask, habit=habit, rival=rival)
+        if habit == "wrong":
+            return self._go_wrong(replace(ask, at=abs(ask.at)), rng)
+        if habit == "impatient":
+            ask = replace(ask, repeats=tuple(sorted(rng.uniform(0.05, 5) for _ in range(rng.randint(1, 3)))))
+        elif habit == "slow":
+            ask = replace(ask, at=abs(ask.at), gateway=False)
+        return ask
+
+    def _habit(self, number: int) -> str:
+        habit = self._drawn_habit(number)
+        alone = number == 0 or self._drawn_habit(number - 1) in {*_COMPANIONS, "wrong"}
+        return "" if habit in _COMPANIONS and alone else habit
+
+    def _drawn_habit(self, number: int) -> str:
+        draw, habits = self._random(number, "kind").random(), self.scenario.habits
+        for habit, share in (
+            ("wrong", habits.wrong),
+            ("second phone", habits.second_phone),
+            ("neighbour", habits.neighbour),
+            ("slow", habits.slow),
+            ("impatient", habits.impatient),
+        ):
+            if draw < share:
+                return habit
+            draw -= share
+        return ""
+
+    def _companion(self, number: int, habit: str) -> Ask:
+        rng, base = self._random(number, "habit"), self._plain(number - 1)
+        ask = replace(base, number=number, habit=habit, looks=(), cancels=None)
+        ask.message.request_id = _uuid(rng)
+        if habit == "second phone":
+            return replace(ask, at=max(base.at, 0) + rng.uniform(0.2, 4), rival=True)
+        ask.message.office_id = rng.choice(self._neighbours[ask.message.office_id])
+        return replace(ask, at=max(base.at - rng.uniform(1, 6), EARLIEST), wrong="another province")
+
+    def _plain(self, number: int) -> Ask:
+        rng, habits = self._random(number, "plain"), self.scenario.habits
+        at, size = self._moment(rng), 1 + _pick(rng, self.scenario.demand.parties)
+        office = self._office(rng)
+        code = self.town.nik_codes[office.province_code]
+        people = [self._people.person(number * _MOST_PEOPLE + n, code) for n in range(size)]
+        slot, message = self._message(rng, f"warga-{self.seed}-{number}", office)
+        message.applicants.extend(people)
+        watching = rng.random() < habits.watching
+        staring = watching or rng.random() < habits.staring
+        polls = _POLLS if rng.random() < habits.polling else 0
         return Ask(
             number,
             at,
             slot,
             message,
             again=min(rng.expovariate(1 / 0.3), 2.0),
-            watching=rng.random() < scenario.watching,
-            looks_at=at - rng.uniform(0.5, 5) if rng.random() < scenario.looking else None,
-            gateway=rng.random() < scenario.gateway,
+            watching=watching,
+            gateway=rng.random() < habits.gateway,
+            looks=tuple(sorted(max(at - (n + rng.random()) * _POLL_EVERY, EARLIEST) for n in range(polls))),
+            look_later=0 if staring else rng.uniform(0, habits.look_later_s),
+            cancels=rng.uniform(1, 10) if rng.random() < habits.cancel else None,
         )
 
-    def _moment(self) -> float:
-        rng, scenario = self._rng, self.scenario
-        draw = rng.random()
-        if draw < scenario.early:
-            return -rng.uniform(0.3, 8)
-        if draw < scenario.early + scenario.burst:
-            return rng.expovariate(1 / 0.8) % scenario.span
-        return rng.expovariate(1 / scenario.decay) % scenario.span
+    def _bot(self, number: int) -> Ask:
+        nth = number - self._citizens
+        account = self._accounts[nth]
+        rng, bots = self._random(number, "bot"), self.scenario.bots
+        office = self._office(rng)
+        one_nik = self._random(account, "account").random() < bots.one_nik
+        person = (self.scenario.requests + account if one_nik else number) * _MOST_PEOPLE
+        slot, message = self._message(rng, f"calo-{self.seed}-{account}", office)
+        message.applicants.append(self._people.person(person, self.town.nik_codes[office.province_code]))
+        if one_nik:  # wherever it asks
+            message.applicants[0].CopyFrom(self._people.person(person, min(self.town.nik_codes.values())))
+        return Ask(number, rng.uniform(0, bots.seconds), slot, message, habit="bot", gateway=True)
 
-    def _go_wrong(self, ask: Ask, office: Office) -> Ask:
-        wrong = self._rng.choice(list(_WRONGS))
+    def _message(self, rng: Random, account: str, office: Office) -> tuple[Slot, RequestBookingRequest]:
+        demand = self.scenario.demand
+        dates = self.town.dates[: len(demand.days)]
+        day = dates[_pick(rng, demand.days[: len(dates)])]
+        slot = Slot(day, Session.MORNING if rng.random() < demand.morning else Session.AFTERNOON)
+        latitude, longitude = rng.choice(self.town.spots[office.office_id])
+        return slot, RequestBookingRequest(
+            request_id=_uuid(rng),
+            account=account,
+            office_id=office.office_id,
+            service_date=day.isoformat(),
+            session=SESSION_MORNING if slot.session is Session.MORNING else SESSION_AFTERNOON,
+            location=Location(latitude=latitude, longitude=longitude, accuracy_m=rng.choice((5, 12, 30, 80))),
+        )
+
+    def _office(self, rng: Random) -> Office:
+        return rng.choices(self.town.offices, cum_weights=self._weights)[0]
+
+    def _moment(self, rng: Random) -> float:
+        arrivals = self.scenario.arrivals
+        if rng.random() < arrivals.waiting:
+            if rng.random() < arrivals.early:
+                return rng.uniform(EARLIEST, -0.3)
+            hour = rng.expovariate(1 / arrivals.reaction_s) / 3600
+        else:
+            hour = self._hour_of_wave(rng)
+        return self.scenario.second_of(hour % arrivals.hours)
+
+    def _hour_of_wave(self, rng: Random) -> float:
+        arrivals = self.scenario.arrivals
+        draw = rng.uniform(0, 1 - arrivals.waiting)
+        for wave in arrivals.waves:
+            if draw < wave.share:
+                return abs(rng.gauss(wave.hour, wave.hours_wide))
+            draw -= wave.share
+        within = arrivals.hours / (arrivals.tail_minutes / 60 + arrivals.hours)
+        share = rng.random() * within
+        return arrivals.tail_minutes / 60 * share / (1 - share)
+
+    def _go_wrong(self, ask: Ask, rng: Random) -> Ask:
+        wrong = rng.choice(list(_WRONGS))
         message = ask.message
         match wrong:
             case "bad NIK":
@@ -180,18 +244,17 @@ class Crowd:
             case "malformed request_id":
                 message.request_id = "bukan-uuid"
             case "six people":
+                one = message.applicants[0]
                 del message.applicants[:]
-                message.applicants.extend(self._people.party(6, self._nik_codes[office.province_code]))
+                message.applicants.extend([one] * 6)
             case "unknown office":
                 message.office_id = "kanim-atlantis"
             case "weekend":
                 message.service_date = self._weekend().isoformat()
             case "later week":
-                message.service_date = self._later.isoformat()
+                message.service_date = self.town.later.isoformat()
             case "another province":
-                elsewhere = self._rng.choice([o for o in self.offices if o.province_code != office.province_code])
-                place = self._spots[elsewhere.office_id][0]
-                message.location.latitude, message.location.longitude = place
+                message.office_id = rng.choice(self._neighbours[message.office_id])
             case "coarse location":
                 message.location.accuracy_m = 5000
             case _:
@@ -199,22 +262,61 @@ class Crowd:
         return replace(ask, wrong=wrong, watching=False)
 
     def _weekend(self) -> date:
-        day = self._dates[0]
+        day = self.town.dates[0]
         return day + timedelta(days=5 - day.weekday())
 
-    def _uuid(self) -> str:
-        return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
+    def _random(self, number: int, what: str) -> Random:
+        return Random(f"{self.seed}/{number}/{what}")  # noqa: S311 - a plan is to be the same again
 
 
-def popularity(office: Office) -> float:
-    """How many times more people than its quota would say want that office."""
-    return _POPULAR.get(office.city, 1.0)
+def popularity(scenario: Scenario, office: Office) -> float:
+    """How many times more people than elsewhere want that office."""
+    wanted = scenario.demand.popularity
+    return wanted.get(office.city, wanted.get("*", 1.0))
 
 
 def presses(ask: Ask) -> Iterator[float]:
     """When the ask is pressed, the early press and the repeats included."""
     yield ask.at
-    if ask.at < 0:
+    if ask.at < 0 and not ask.wrong:
         yield ask.again
     for delay in ask.repeats:
         yield ask.at + delay
+
+
+def _demand(scenario: Scenario, offices: Sequence[Office]) -> Iterator[float]:
+    """How much each office is wanted: its part of its province's people (or its places) times its popularity."""
+    people = tomllib.loads(_POPULATION.read_text("utf-8"))
+    places: defaultdict[str, int] = defaultdict(int)
+    for office in offices:
+        places[office.province_code] += office.daily_quota
+    for office in offices:
+        code = office.province_code
+        inhabitants = people[code] / places[code] if scenario.demand.by_population else 1
+        yield office.daily_quota * inhabitants * popularity(scenario, office)
+
+
+def _neighbours(offices: Sequence[Office]) -> dict[str, list[str]]:
+    """The nearest offices of other provinces, for each office."""
+
+    def nearest(office: Office) -> list[str]:
+        others = [o for o in offices if o.province_code != office.province_code]
+        others.sort(key=lambda o: math.dist((o.latitude, o.longitude), (office.latitude, office.longitude)))
+        return [other.office_id for other in others[:_NEIGHBOURS]]
+
+    return {office.office_id: nearest(office) for office in offices}
+
+
+def _accounts(scenario: Scenario, requests: int) -> list[int]:
+    """The account of each of the bots' requests: the first has the largest share, the others the same each."""
+    accounts = max(1, round(requests / scenario.bots.per_account))
+    largest = requests if accounts == 1 else round(requests * scenario.bots.largest)
+    return [0 if n < largest else 1 + n % (accounts - 1) for n in range(requests)]
+
+
+def _pick(rng: Random, weights: Sequence[float]) -> int:
+    return rng.choices(range(len(weights)), weights)[0]
+
+
+def _uuid(rng: Random) -> str:
+    return str(uuid.UUID(int=rng.getrandbits(128), version=4))

@@ -1,65 +1,120 @@
-"""What a client can hold against the service when it has seen everything: its records as a history and its facts."""
+"""The promises, held against what the clients were told: with the stores' facts where they can be seen, else without."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import inf
 
 from antrian.booking import Slot
-from antrian.history import Answer, Booked, ClientHistory, Facts, Findings, Op, Places
-from antrian.history import check_history as hold
+from antrian.history import Booked, ClientHistory, Facts, Findings, Op, Places, check_history, read_facts
+from antrian.settings import Settings
+from antrian.verify import Check, verify
 from clients.rush.record import Record
 
 SlotOfOffice = tuple[str, Slot]
+Quotas = Mapping[SlotOfOffice, tuple[int, int]]
+"""Places in all and places left, by office and slot."""
 
+OVERTAKING = "who was answered before another asked is before him"
+"""The check of P3 whose breaches are overtakings."""
 _NOT_BEGUN = datetime.max.replace(tzinfo=UTC)
+# These need every booking of a lane; others than ours may have made some.
+_OF_WHOLE_LANES = {
+    "at every ticket the places taken are within the quota",
+    "tickets in order through the rules give the recorded outcomes",
+    "queue numbers are 1, 2, 3 … in ticket order",
+}
 
 
-def check_history(records: Sequence[Record], quotas: Mapping[SlotOfOffice, tuple[int, int]]) -> Findings:
-    """All checks, for a store in which only these requests have been made. quotas: quota and places left in the end.
+def check_with_stores(records: Sequence[Record], settings: Settings) -> Findings:
+    """All checks of a history and all of `antrian verify`. Raises the stores' errors."""
+    found = check_history(_history(records), read_facts(settings))
+    return replace(found, checks=_examined(found.checks) + verify(settings))
 
-    Nobody may have changed a quota or cancelled meanwhile, and all must have ended before the first day began.
+
+def check_from_outside(records: Sequence[Record], before: Quotas, after: Quotas) -> Findings:
+    """The checks that need no more than what the clients were told, before the first service day begins.
+
+    On stores that had bookings before, what needs a lane's whole line is left out.
     """
-    history, facts = ClientHistory(), Facts()
-    for slot, (quota, left) in quotas.items():
+    facts = Facts()
+    for slot, (quota, left) in after.items():
         facts.slots[slot] = Places(quota, quota - left, None, _NOT_BEGUN)
     for record in records:
-        if record.accepted:
-            history.ops += _ops(record)
-            if record.state not in {"", "PENDING"}:
-                booked = _booked(record)
-                facts.bookings[booked.booking_id] = booked
-    found = hold(history, facts)
-    # Records do not keep what the other checks look at.
-    return replace(found, checks=[check for check in found.checks if check.examined])
+        if record.decided:
+            facts.bookings[record.booking_id] = _booked(record)
+        elif record.accepted:
+            facts.waiting[record.booking_id] = record.office_id, record.ticket
+    found = check_history(_history(records), facts)
+    checks, breaches = [*_examined(found.checks), _within_quota(records, after)], found.breaches
+    if any(quota != left for quota, left in before.values()):
+        checks = [check for check in checks if check.what not in _OF_WHOLE_LANES]
+        kept = {(check.promise, check.what) for check in checks}
+        breaches = [breach for breach in breaches if (breach.promise, breach.what) in kept]
+    return Findings(checks, breaches, found.lost_undecided)
 
 
-def _ops(record: Record) -> list[Op]:
-    """The request, once for every answer that it got."""
-    name = str(record.number)
+def _examined(checks: Sequence[Check]) -> list[Check]:
+    return [check for check in checks if check.examined]
+
+
+def _within_quota(records: Sequence[Record], after: Quotas) -> Check:
+    """P1, as far as it can be seen from outside."""
+    held: Counter[SlotOfOffice] = Counter()
+    for record in records:
+        if record.state == "CONFIRMED":
+            held[record.office_id, record.slot] += record.party
+    over = sum(places > after[slot][0] for slot, places in held.items())
+    return Check("P1", "our people with a place are within the quota", len(held), over)
+
+
+def _history(records: Sequence[Record]) -> ClientHistory:
+    history = ClientHistory()
+    for record in records:
+        history.ops += _ops(record)
+    return history
+
+
+def _ops(record: Record) -> Iterator[Op]:
     day, session = record.slot.service_date.isoformat(), record.slot.session.value
-    return [
-        Op(
-            name, "request", record.sent, name, name, record.office_id, day, session,
-            ended=record.answered, event="ok", answer=Answer(booking_id, record.office_id, ticket, "PENDING", ()),
+    for n, told in enumerate(record.told):
+        # Nobody heard its end, so nobody may be told to have been overtaken by it.
+        ended = inf if told.reason == "UNHEARD" else told.ended
+        event = "ok" if told.answer else "unknown" if told.uncertain else "refused"
+        op = Op(
+            f"{record.number}-{n}",
+            told.call,
+            told.started,
+            record.account,
+            record.request_id,
+            record.office_id,
+            day,
+            session,
+            record.people,
+            ended=ended,
+            event=event,
+            reason=told.reason,
+            answer=told.answer,
         )
-        for booking_id, ticket in sorted(record.answers, key=lambda answer: answer[1])
-    ]  # fmt: skip
+        if told.call != "request":
+            op.booking_id = record.booking_id
+        yield op
 
 
 def _booked(record: Record) -> Booked:
-    booking_id, ticket = min(record.answers, key=lambda answer: answer[1])
     return Booked(
-        booking_id,
+        record.booking_id,
         record.office_id,
-        ticket,
+        record.ticket,
         record.slot,
         record.party,
         record.state,
         record.reason,
         record.numbers[0] if record.numbers else None,
-        "",
+        record.account,
         datetime.fromtimestamp(record.accepted_at, UTC),
         datetime.fromtimestamp(record.decided_at, UTC),
-        None,
+        datetime.fromtimestamp(record.ended_at, UTC) if record.ended_at else None,
         record.numbers,
     )

@@ -3,27 +3,24 @@
 import gc
 import multiprocessing
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from ctypes import c_longlong
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Connection
-from typing import Any
 
 import uvloop
 
-from clients.booking_client import BookingClient
+from clients.options import Service
 from clients.rush.crowd import Ask, Crowd
-from clients.rush.player import Player
+from clients.rush.player import CrowdClient, Player
 from clients.rush.record import Share
-
-COUNTS = ("sent", "accepted", "refused", "decided")
-"""What progress tells."""
+from clients.rush.tally import Counts, Tally, TallyWriter
 
 # Longer than an app's: an answer that is late is to be seen as late, not as two requests.
 _DEADLINE = timedelta(seconds=20)
-Progress = Callable[[dict[str, int]], None]
+_TOLD_EVERY = 0.5
+Progress = Callable[[Counts], None]
 
 
 class RushError(Exception):
@@ -34,65 +31,67 @@ class RushError(Exception):
 class Job:
     """What one process of the generator does: its share of so many."""
 
-    target: str
-    token: str
+    service: Service
     share: int
     of: int
 
 
 def play(
-    crowd: Crowd, target: str, start: Callable[[], float], progress: Progress, *, token: str = "", processes: int = 2
+    crowd: Crowd, service: Service, start: Callable[[list[int]], float], progress: Progress, processes: int
 ) -> list[Share]:
-    """Plays the crowd against the service at target, and returns when every request has its end.
+    """Plays the crowd against the service, and returns when every request has its end.
 
-    When all processes are ready, start says at which time.monotonic() booking opens; it should be ten seconds ahead.
-    progress is called twice a second. Raises RushError when a process of the generator died.
+    When all processes are ready, start, which is told their pids, says at which time.monotonic() booking opens; it
+    should be ten seconds ahead. progress is called twice a second. Raises RushError when a process died.
     """
     context = multiprocessing.get_context("spawn")  # a process with grpc in it must not fork
-    counts = context.Array(c_longlong, len(COUNTS) * processes, lock=False)
+    tally = Tally(context, [office.office_id for office in crowd.town.offices], processes)
     shares: list[Share] = []
     with ExitStack() as undo:
         lines: list[Connection] = []
+        pids: list[int] = []
         for share in range(processes):
             ours, theirs = context.Pipe()
-            job = Job(target, token, share, processes)
-            process = context.Process(target=_process, args=(crowd, job, counts, theirs), daemon=True)
+            job = Job(service, share, processes)
+            process = context.Process(target=_process, args=(crowd, job, tally.writer(share), theirs), daemon=True)
             process.start()
             undo.callback(process.join)
             undo.callback(process.terminate)
             theirs.close()
             lines.append(ours)
+            pids.append(process.pid or 0)
         try:
             for line in lines:
                 line.recv()
-            opening = start()
+            opening = start(pids)
             for line in lines:
                 line.send(opening)
             while lines:
-                for line in [line for line in lines if line.poll(0.5 / len(lines))]:
+                for line in [line for line in lines if line.poll(_TOLD_EVERY / len(lines))]:
                     shares.append(line.recv())
                     lines.remove(line)
-                progress({name: sum(counts[index :: len(COUNTS)]) for index, name in enumerate(COUNTS)})
+                progress(tally.read())
         except (EOFError, OSError):
             raise RushError("a process of the load generator died; its last words are above") from None
     return shares
 
 
-def _process(crowd: Crowd, job: Job, counts: Any, line: Connection) -> None:
-    asks = [ask for ask in crowd.asks() if ask.number % job.of == job.share]
+def _process(crowd: Crowd, job: Job, tally: TallyWriter, line: Connection) -> None:
+    asks = list(crowd.asks(job.share, job.of))
+    # A collection in the middle would make presses late, and what a rush makes is kept to its end anyway.
+    gc.collect()
     gc.freeze()
+    gc.disable()
     line.send("ready")
-    line.send(uvloop.run(_play(asks, job, line.recv(), counts)))
+    line.send(uvloop.run(_play(asks, job, line.recv(), tally)))
 
 
-async def _play(asks: Sequence[Ask], job: Job, opening: float, counts: Any) -> Share:
-    places = {name: job.share * len(COUNTS) + index for index, name in enumerate(COUNTS)}
-
-    def count(what: str) -> None:
-        counts[places[what]] += 1
-
+async def _play(asks: Iterable[Ask], job: Job, opening: float, tally: TallyWriter) -> Share:
     cpu = time.process_time()
-    async with BookingClient(job.target, token=job.token, deadline=_DEADLINE) as client:
-        player = Player(client, opening, count)
+    service = job.service
+    async with CrowdClient(
+        service.target, token=service.token, deadline=_DEADLINE, credentials=service.credentials
+    ) as client:
+        player = Player(client, opening, tally)
         records = await player.play(asks)
-    return Share(records, player.lags, player.looks, player.held, time.process_time() - cpu)
+    return Share(records, player.lags, player.looks, time.process_time() - cpu)

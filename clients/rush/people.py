@@ -1,6 +1,5 @@
 """Synthetic citizens: made-up names, and NIKs that are valid in form and nobody's."""
 
-from collections.abc import Sequence
 from random import Random
 
 from antrian.v1.messages_pb2 import Applicant
@@ -14,27 +13,30 @@ Lubis Mahendra Manurung Maulana Nasution Nugroho Pangestu Permana Pertiwi Pratam
 Ramadhan Saputra Saragih Setiawan Sihombing Simanjuntak Siregar Situmorang Suharto Sulistyo Susanti Susilo Sutrisno
 Syahputra Utami Wibowo Wicaksono Widodo Wijaya Wulandari Yulianti""".split()  # noqa: SIM905
 
+_DISTRICTS, _SUBDISTRICTS, _DAYS, _MONTHS, _YEARS, _SERIALS = 30, 20, 28, 12, 40, 1000
+_NIKS = _DISTRICTS * _SUBDISTRICTS * 2 * _DAYS * _MONTHS * _YEARS * _SERIALS
+# It has no divisor in common with _NIKS (whose primes are 2, 3, 5 and 7), so that all numbers up to that have NIKs of
+# their own.
+_STRIDE = 9_999_999_967
+
 
 class People:
-    """Makes people, no NIK twice."""
+    """The people of a seed, each with a number and a NIK of its own."""
 
-    def __init__(self, rng: Random) -> None:
-        self._rng = rng
-        self._niks: set[str] = set()
+    def __init__(self, seed: int) -> None:
+        self._first = Random(seed).randrange(_NIKS)  # noqa: S311 - the same people again
 
-    def party(self, size: int, nik_code: str) -> Sequence[Applicant]:
-        """So many people whose NIKs were issued in the province of that code."""
-        return [Applicant(nik=self._nik(nik_code), full_name=self._name()) for _ in range(size)]
-
-    def _name(self) -> str:
-        return f"{self._rng.choice(_FIRST)} {self._rng.choice(_LAST)}"
-
-    def _nik(self, code: str) -> str:
-        pick = self._rng.randint
-        while True:
-            day = pick(1, 28) + pick(0, 1) * 40
-            # Serial numbers count one district's births of one day, so no real NIK comes near 9000.
-            nik = f"{code}{pick(1, 30):02}{pick(1, 20):02}{day:02}{pick(1, 12):02}{pick(60, 99):02}{pick(9000, 9999)}"
-            if nik not in self._niks:
-                self._niks.add(nik)
-                return nik
+    def person(self, number: int, nik_code: str) -> Applicant:
+        """The person of that number, whose NIK was issued in the province of that code."""
+        rest, serial = divmod((number * _STRIDE + self._first) % _NIKS, _SERIALS)
+        rest, year = divmod(rest, _YEARS)
+        rest, month = divmod(rest, _MONTHS)
+        rest, day = divmod(rest, _DAYS)
+        rest, woman = divmod(rest, 2)
+        district, subdistrict = divmod(rest, _SUBDISTRICTS)
+        # Serial numbers count one district's births of one day, so no real NIK comes near 9000.
+        nik = (
+            f"{nik_code}{district + 1:02}{subdistrict + 1:02}"
+            f"{day + 1 + woman * 40:02}{month + 1:02}{year + 60:02}{serial + 9000}"
+        )
+        return Applicant(nik=nik, full_name=f"{_FIRST[serial % len(_FIRST)]} {_LAST[(day + month) % len(_LAST)]}")

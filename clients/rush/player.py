@@ -2,181 +2,347 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from hashlib import blake2b
+from typing import TypeVar
 
 import grpc
 
 from antrian.gather import Gather
-from antrian.v1.booking_service_pb2 import RequestBookingRequest
+from antrian.history import Answer
+from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, Booking, BookingState, OutcomeReason
 from clients.booking_client import BookingClient, RefusedError
 from clients.rush.crowd import Ask
-from clients.rush.record import Record
+from clients.rush.record import Record, Told
+from clients.rush.tally import TallyWriter
 
 OUTCOME_WITHIN = timedelta(seconds=120)
 """After so long without an outcome an accepted request counts as undecided."""
-
 PERSISTENCE = 120.0
 """For so many seconds a person goes on asking while the service does not answer for certain."""
 
-_GATHER = timedelta(milliseconds=25)
+_BATCH_METHOD = "/antrian.v1.BookingService/BatchRequestBooking"
+_GATHER = 0.02
 _BATCH = 100
-_IN_FLIGHT = 5000
-_FOLLOWED = 10_000
+_READS = 200
+_POLL = (0.1, 1.6)  # seconds until a gateway asks for an outcome, and the most that its pauses grow to
+_TURN = 0.002  # seconds of presses after which answers have their turn
 # A press so soon after the opening may be before it on the service's clock.
 _ABOUT_OPENING = 0.25
-# What these say is "unknown", or "not now": the person presses again, with the same request_id.
-_PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
+# A slow phone hears nothing before that; then it presses again.
+_DEAF = (0.01, 0.3)
+_SLOW_AGAIN = (2.0, 6.0)
+_SLOW_READ = 1.0
+_T = TypeVar("_T")
 
-Send = Callable[[RequestBookingRequest], Awaitable[Booking]]
-Count = Callable[[str], None]
+
+class CrowdClient(BookingClient):
+    """A client for many, which sends requests that are bytes already: a load generator has no time to make them."""
+
+    async def send_encoded(self, items: Sequence[bytes]) -> Sequence[wire.BatchRequestBookingResult]:
+        """The results of a batch whose items encoded() has made."""
+        decode = wire.BatchRequestBookingResponse.FromString
+
+        def method() -> Callable[..., Awaitable[wire.BatchRequestBookingResponse]]:
+            return self.channel.unary_unary(_BATCH_METHOD, response_deserializer=decode)
+
+        return (await self._call(method, b"".join(items))).results
+
+    async def send_unheard(self, message: wire.RequestBookingRequest, seconds: float) -> None:
+        """Sends a request and hears no answer that takes longer."""
+        with suppress(grpc.aio.AioRpcError):
+            await self.stub.RequestBooking(message, timeout=seconds, metadata=self._metadata)
 
 
-class Gateway:
-    """Sends the requests of many people in batches, as a gateway would."""
+def encoded(message: wire.RequestBookingRequest) -> bytes:
+    """The request as an item of a batch: a batch is its items' bytes, one after the other."""
+    return wire.BatchRequestBookingRequest(requests=[message]).SerializeToString()
 
-    def __init__(self, client: BookingClient) -> None:
-        self._ask: Gather[RequestBookingRequest, Booking | RefusedError] = Gather(client.send_batch, _GATHER, _BATCH)
 
-    async def send(self, request: RequestBookingRequest) -> Booking:
-        """The answer to the request, which goes with the next batch. Raises RefusedError."""
-        answer = await self._ask(request)
-        if isinstance(answer, RefusedError):
-            raise answer
-        return answer
+@dataclass(slots=True)
+class _Live:
+    """An ask that is being played. ends: until when its person persists, from its first press on."""
+
+    ask: Ask
+    record: Record
+    item: bytes
+    ends: float = field(default=float("inf"))
+
+
+@dataclass(slots=True)
+class _Press:
+    """One press of it, and when it was due."""
+
+    live: _Live
+    due: float
+    repeat: bool = False
 
 
 class Player:
-    """Plays asks; opening is the moment of the opening on time.monotonic(). count is told of each thing that happens."""
+    """Plays asks; opening is the moment of the opening on time.monotonic().
 
-    def __init__(self, client: BookingClient, opening: float, count: Count) -> None:
+    lags has the seconds by which each press left late; looks, for each look at the places left, when it was due and how
+    many seconds it took.
+    """
+
+    def __init__(self, client: CrowdClient, opening: float, tally: TallyWriter) -> None:
         self.lags: list[float] = []
-        self.looks = 0
-        self.held = 0
-        self._client, self._opening, self._count = client, opening, count
-        self._gateway = Gateway(client)
-        self._in_flight = asyncio.Semaphore(_IN_FLIGHT)
-        self._followed = asyncio.Semaphore(_FOLLOWED)
+        self.looks: list[tuple[float, float]] = []
+        self._client, self._opening, self._tally = client, opening, tally
+        self._batch: list[_Press] = []
+        self._reads = Gather(client.get_bookings, timedelta(seconds=_GATHER), _READS)
+        self._tasks = asyncio.TaskGroup()
 
-    async def play(self, asks: Sequence[Ask]) -> list[Record]:
-        """Returns when each ask has its outcome, its refusal, or waited for OUTCOME_WITHIN."""
-        plan: list[tuple[float, Callable[[], Coroutine[None, None, None]]]] = []
-        records = []
-        for ask in asks:
-            record = Record(ask.number, ask.message.office_id, ask.slot, len(ask.message.applicants))
-            records.append(record)
-            plan.append((ask.at, partial(self._live, ask, record)))
-            for delay in ask.repeats:
-                due = ask.at + delay
-                plan.append((due, partial(self._repeat, ask, record, due)))
-            if ask.looks_at is not None:
-                plan.append((ask.looks_at, partial(self._look, ask.message.office_id)))
-        plan.sort(key=lambda step: step[0])
-        async with asyncio.TaskGroup() as crowd:
+    async def play(self, asks: Iterable[Ask]) -> list[Record]:
+        """Returns when each ask has its outcome or its refusal, or was given up."""
+        lives = [_Live(ask, _record(ask), encoded(ask.message)) for ask in asks]
+        plan = sorted(self._plan(lives), key=lambda step: step[0])
+        turn_ends = 0.0
+        async with self._tasks:
             for due, step in plan:
-                if due > self._now():
-                    await asyncio.sleep(due - self._now())
-                crowd.create_task(step())
-        return records
+                now = self._now()
+                if due > now:
+                    await asyncio.sleep(due - now)
+                    turn_ends = self._now() + _TURN
+                elif now > turn_ends:
+                    await asyncio.sleep(0)
+                    turn_ends = self._now() + _TURN
+                step()
+        return [live.record for live in lives]
+
+    def _plan(self, lives: Sequence[_Live]) -> Iterable[tuple[float, Callable[[], None]]]:
+        for live in lives:
+            ask = live.ask
+            yield ask.at, partial(self._press, _Press(live, ask.at))
+            for delay in ask.repeats:
+                yield ask.at + delay, partial(self._press, _Press(live, ask.at + delay, repeat=True))
+            for due in ask.looks:
+                yield due, partial(self._start, self._look(live.record.office_id, due))
 
     def _now(self) -> float:
         return time.monotonic() - self._opening
 
-    async def _live(self, ask: Ask, record: Record) -> None:
-        send = self._gateway.send if ask.gateway else self._client.send
-        booking = await self._press(ask, record, send, ask.at)
-        if record.early:
-            again = max(ask.again, ask.at)
-            await asyncio.sleep(again - self._now())
-            booking = await self._press(ask, record, send, again)
-        if booking is None:
-            self._check_refusal(ask, record)
-            self._count("refused")
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        self._tasks.create_task(work)
+
+    async def _later(self, seconds: float, step: Callable[[], None]) -> None:
+        await asyncio.sleep(seconds)
+        step()
+
+    # -- pressing
+
+    def _press(self, press: _Press) -> None:
+        now, live = self._now(), press.live
+        live.record.presses.append(press.due)
+        live.ends = min(live.ends, now + PERSISTENCE)
+        self.lags.append(now - press.due)
+        self._tally.count("pressed")
+        if live.ask.habit == "slow" and not press.repeat:
+            self._start(self._press_unheard(press))
+        else:
+            self._send(press)
+
+    def _send(self, press: _Press) -> None:
+        if not press.live.ask.gateway:
+            self._start(self._send_alone(press))
             return
-        self._count("accepted")
-        if ask.wrong:
-            record.surprise = f"accepted in spite of {ask.wrong}"
+        if not self._batch:
+            self._start(self._send_together(self._batch))
+        self._batch.append(press)
+        if len(self._batch) >= _BATCH:
+            self._batch = []
+
+    async def _send_together(self, batch: list[_Press]) -> None:
+        """Sends what came in a short time, as a gateway does for its phones."""
+        await asyncio.sleep(_GATHER)
+        if self._batch is batch:
+            self._batch = []
+        started = self._now()
         try:
-            async with self._followed:
-                booking = await _persist(partial(self._follow, ask, booking))
+            results = await self._client.send_encoded([press.live.item for press in batch])
+        except RefusedError as error:
+            for press in batch:
+                self._refused(press, started, error)
+            return
+        for press, result in zip(batch, results, strict=True):
+            if result.HasField("booking"):
+                self._accepted(press, started, result.booking)
+            else:
+                self._refused(press, started, RefusedError.of_status(result.error))
+
+    async def _send_alone(self, press: _Press) -> None:
+        started = self._now()
+        try:
+            booking = await self._client.send(press.live.ask.message)
+        except RefusedError as error:
+            self._refused(press, started, error)
+        else:
+            self._accepted(press, started, booking)
+
+    async def _press_unheard(self, press: _Press) -> None:
+        """The request arrives, the answer does not: the phone has lost its connection by then."""
+        live, started = press.live, self._now()
+        seconds = _between(_DEAF, live.ask)
+        await self._client.send_unheard(live.ask.message, seconds)
+        live.record.told.append(Told("request", started, self._now(), None, "UNHEARD", uncertain=True))
+        await asyncio.sleep(_between(_SLOW_AGAIN, live.ask))
+        again = self._now()
+        live.record.presses.append(again)
+        self._tally.count("pressed")
+        await self._send_alone(_Press(live, again))
+
+    def _accepted(self, press: _Press, started: float, booking: Booking) -> None:
+        live, record, now = press.live, press.live.record, self._now()
+        record.told.append(Told("request", started, now, _answer(booking)))
+        if record.accepted:
+            return
+        record.due, record.answered = live.ask.at if press.repeat else press.due, now
+        record.refusal = ""
+        record.booking_id, record.ticket, record.ahead = booking.booking_id, booking.ticket, booking.ahead
+        record.accepted_at = booking.accept_time.ToNanoseconds() / 1e9
+        record.state = "PENDING"
+        self._tally.accepted(record.office_id, booking.ahead, now - record.due)
+        if live.ask.wrong:
+            self._surprise(record, f"accepted in spite of {live.ask.wrong}")
+        self._start(self._follow(live, booking))
+
+    def _refused(self, press: _Press, started: float, error: RefusedError) -> None:
+        live, record, now = press.live, press.live.record, self._now()
+        record.told.append(Told("request", started, now, None, error.reason, error.uncertain))
+        if _is_passing(error):
+            record.passing += 1
+            self._tally.count("again")
+            pause = error.retry_after.total_seconds() if error.retry_after else 0.5
+            if now + pause < live.ends:
+                self._start(self._later(pause, partial(self._send, press)))
+                return
+            if error.uncertain:
+                return  # it stays without an answer
+        if record.accepted:
+            self._surprise(record, f"repeated, it was refused: {error.reason}")
+            return
+        if error.reason == "WINDOW_CLOSED" and press.due < _ABOUT_OPENING and not live.ask.wrong:
+            record.early = True
+            again = max(live.ask.again, now)
+            self._start(self._later(again - now, partial(self._press, _Press(live, again))))
+            return
+        if not record.refusal:
+            self._tally.count("refused")
+        record.due, record.answered, record.refusal = press.due, now, error.reason
+        if error.reason not in live.ask.expected and not _is_passing(error):
+            self._surprise(record, f"refused with {error.reason} ({live.ask.wrong or 'nothing wrong'})")
+
+    # -- afterwards
+
+    async def _follow(self, live: _Live, booking: Booking) -> None:
+        ask, record = live.ask, live.record
+        if ask.look_later:
+            await asyncio.sleep(ask.look_later)
+        record.watched = ask.look_later == 0
+        started = self._now()
+        try:
+            booking = await _persist(partial(self._outcome, ask, booking.booking_id))
         except (RefusedError, TimeoutError) as error:
-            record.state, record.surprise = "PENDING", f"no outcome: {error}"
+            self._surprise(record, f"no outcome: {error}")
             return
         record.seen = self._now()
+        record.told.append(Told("read", started, record.seen, _answer(booking)))
         record.state = BookingState.Name(booking.state).removeprefix("BOOKING_STATE_")
         record.reason = OutcomeReason.Name(booking.outcome_reason).removeprefix("OUTCOME_REASON_")
         record.numbers = tuple(booking.queue_numbers)
         record.accepted_at = booking.accept_time.ToNanoseconds() / 1e9
         record.decided_at = booking.decide_time.ToNanoseconds() / 1e9
-        record.answers.add((booking.booking_id, booking.ticket))
-        self._count("decided")
+        self._tally.count("decided")
+        if record.state == "CONFIRMED" and ask.cancels is not None:
+            await asyncio.sleep(ask.cancels)
+            await self._cancel(live)
+        elif record.state == "REJECTED" and ask.looks:
+            due = record.seen + ask.again
+            await asyncio.sleep(ask.again)
+            await self._look(record.office_id, due)
 
-    async def _press(self, ask: Ask, record: Record, send: Send, due: float) -> Booking | None:
-        record.presses.append(due)
-        record.intended = due
-        async with self._slot(due):
-            record.sent = self._now()
-            try:
-                booking = await _persist(partial(send, ask.message))
-            except RefusedError as error:
-                record.answered, record.refusal = self._now(), error.reason
-                if error.reason == "WINDOW_CLOSED" and due < _ABOUT_OPENING:
-                    record.early = True
-                return None
-        record.refusal = ""
-        self._told(record, booking)
-        return booking
-
-    async def _repeat(self, ask: Ask, record: Record, due: float) -> None:
-        record.presses.append(due)
-        async with self._slot(due):
-            try:
-                booking = await _persist(partial(self._client.send, ask.message))
-            except RefusedError as error:
-                record.surprise = f"repeated, it was refused: {error.reason}"
-                return
-        record.repeats += 1
-        self._told(record, booking)
-
-    @asynccontextmanager
-    async def _slot(self, due: float) -> AsyncIterator[None]:
-        """The right to have a press in flight; those that have to wait for it are counted."""
-        self.lags.append(self._now() - due)
-        self.held += self._in_flight.locked()
-        async with self._in_flight:
-            self._count("sent")
-            yield
-
-    def _told(self, record: Record, booking: Booking) -> None:
-        if not record.answers:
-            record.answered = self._now()
-        record.answers.add((booking.booking_id, booking.ticket))
-
-    async def _follow(self, ask: Ask, booking: Booking) -> Booking:
+    async def _outcome(self, ask: Ask, booking_id: str) -> Booking:
         account = ask.message.account
+        if ask.gateway and not ask.watching:
+            return await self._polled(booking_id, account)
         if not ask.watching:
-            return await self._client.outcome(booking.booking_id, account, within=OUTCOME_WITHIN)
+            return await self._client.outcome(booking_id, account, within=OUTCOME_WITHIN)
+        booking = Booking()
         async with asyncio.timeout(OUTCOME_WITHIN.total_seconds()):
-            async for news in self._client.watch(booking.booking_id, account):
+            async for news in self._client.watch(booking_id, account):
                 booking = news
-        if booking.state == BOOKING_STATE_PENDING:
-            raise TimeoutError("the stream ended before the outcome")
+                if ask.habit == "slow":
+                    await asyncio.sleep(_SLOW_READ)
         return booking
 
-    async def _look(self, office_id: str) -> None:
+    async def _polled(self, booking_id: str, account: str) -> Booking:
+        """The outcome, which the gateway asks for again and again, together with those of its other phones."""
+        ends, pause = self._now() + OUTCOME_WITHIN.total_seconds(), _POLL[0]
+        while self._now() < ends:
+            await asyncio.sleep(pause)
+            booking = await self._reads((booking_id, account))
+            if isinstance(booking, RefusedError):
+                raise booking
+            if booking.state != BOOKING_STATE_PENDING:
+                return booking
+            pause = min(2 * pause, _POLL[1])
+        raise TimeoutError(f"booking {booking_id} is still pending")
+
+    async def _cancel(self, live: _Live) -> None:
+        record, started = live.record, self._now()
+        try:
+            booking = await _persist(partial(self._client.cancel_booking, record.booking_id, live.ask.message.account))
+        except RefusedError as error:
+            record.told.append(Told("cancel", started, self._now(), None, error.reason, error.uncertain))
+            self._surprise(record, f"not cancelled: {error.reason}")
+            return
+        record.told.append(Told("cancel", started, self._now(), _answer(booking)))
+        record.state = BookingState.Name(booking.state).removeprefix("BOOKING_STATE_")
+        record.ended_at = booking.end_time.ToNanoseconds() / 1e9
+
+    async def _look(self, office_id: str, due: float) -> None:
         with suppress(RefusedError):
             await self._client.get_quota(office_id)
-            self.looks += 1
+            self.looks.append((due, self._now() - due))
 
-    def _check_refusal(self, ask: Ask, record: Record) -> None:
-        if record.refusal not in ask.expected:
-            record.surprise = f"refused with {record.refusal} ({ask.wrong or 'nothing wrong'})"
+    def _surprise(self, record: Record, words: str) -> None:
+        record.surprise = record.surprise or words
+        self._tally.count("surprises")
 
 
-async def _persist(call: Callable[[], Awaitable[Booking]]) -> Booking:
+def _record(ask: Ask) -> Record:
+    message = ask.message
+    people = tuple(blake2b(person.nik.encode(), digest_size=8).hexdigest() for person in message.applicants)
+    return Record(ask.number, message.office_id, ask.slot, message.account, message.request_id, people, ask.habit)
+
+
+def _answer(booking: Booking) -> Answer:
+    return Answer(
+        booking.booking_id,
+        booking.office_id,
+        booking.ticket,
+        BookingState.Name(booking.state).removeprefix("BOOKING_STATE_"),
+        tuple(booking.queue_numbers),
+    )
+
+
+def _between(limits: tuple[float, float], ask: Ask) -> float:
+    """A number between these, the same for the same ask."""
+    low, high = limits
+    return low + (high - low) * (ask.number * 0.618034 % 1)
+
+
+def _is_passing(error: RefusedError) -> bool:
+    """Whether it says "unknown" or "not now": the person presses again, with the same request_id."""
+    return error.uncertain or error.code is grpc.StatusCode.UNAVAILABLE or error.reason == "RATE_LIMITED"
+
+
+async def _persist(call: Callable[[], Awaitable[_T]]) -> _T:
     """Calls until the service says yes or no for certain, or PERSISTENCE is over. Raises the last RefusedError."""
     ends = time.monotonic() + PERSISTENCE
     while True:
@@ -184,6 +350,6 @@ async def _persist(call: Callable[[], Awaitable[Booking]]) -> Booking:
             return await call()
         except RefusedError as error:
             pause = error.retry_after.total_seconds() if error.retry_after else 0.5
-            if error.code not in _PASSING or time.monotonic() + pause > ends:
+            if not _is_passing(error) or time.monotonic() + pause > ends:
                 raise
         await asyncio.sleep(pause)

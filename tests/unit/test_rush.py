@@ -1,40 +1,60 @@
-"""The rush: its crowd is valid, uneven and the same again; its checks see what is wrong."""
+"""The rush's plan and numbers: the crowd is valid, uneven and the same again; the summary and the verdict say what was."""
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
+import math
+from collections import Counter, defaultdict
 from datetime import UTC, datetime
+from itertools import chain
+from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 
 from antrian.booking import Session, Slot
+from antrian.history import Answer
 from antrian.identity import check_full_name, check_nik
 from antrian.offices import load_offices
 from antrian.policy import load_policy
 from antrian.provinces import ProvinceMap, load_provinces
 from antrian.rules import next_window
-from clients.rush.crowd import Ask, Scenario, popularity, presses
-from clients.rush.fairness import SlotOfOffice, check_history
-from clients.rush.record import Record, Share
-from clients.rush.result import summarise
-from clients.rush.rush import make_crowd
+from antrian.verify import Check
+from clients.rush.crowd import EARLIEST, Ask, Crowd, popularity, presses
+from clients.rush.fairness import Quotas, check_from_outside
+from clients.rush.pace import real_of, second_of
+from clients.rush.record import Record, Share, Told
+from clients.rush.result import Generator, ResultError, RushResult, read_result, write_result
+from clients.rush.scenario import Scenario, ScenarioError, load_scenario, shipped
+from clients.rush.summary import Played, summarise
+from clients.rush.survey import make_town
+from clients.rush.tally import Tally
+from clients.rush.verdict import LATE_MS, judge
 
 POLICY = load_policy()
 WINDOW = next_window(POLICY, datetime(2026, 11, 23, tzinfo=UTC))
+TOWN = make_town(load_offices(), WINDOW)
 NIK_CODES = {province.nik_code for province in load_provinces().values()}
+MONDAY = Slot(WINDOW.dates[0], Session.MORNING)
+BOGOR = "kanim-bogor"
 
 
-def _asks(requests: int = 3000, seed: int = 1) -> list[Ask]:
-    return make_crowd(Scenario(requests, seed), WINDOW, POLICY).asks()
+def crowd(requests: int = 3000, seed: int = 1, scenario: str = "friday") -> Crowd:
+    return Crowd(load_scenario(scenario, requests=requests), TOWN, seed)
 
 
 @pytest.fixture(scope="module")
 def asks() -> list[Ask]:
-    return _asks()
+    return list(crowd().asks())
+
+
+# -- the plan
 
 
 def test_the_same_seed_makes_the_same_crowd_and_another_seed_another() -> None:
-    assert _asks(200) == _asks(200) != _asks(200, seed=2)
+    assert list(crowd(200).asks()) == list(crowd(200).asks()) != list(crowd(200, seed=2).asks())
+
+
+def test_shares_of_the_crowd_are_the_whole_crowd(asks: list[Ask]) -> None:
+    shares = chain.from_iterable(crowd().asks(share, 3) for share in range(3))
+    assert sorted(shares, key=lambda ask: ask.number) == asks
 
 
 def test_there_are_as_many_requests_as_asked_for_each_with_its_own_id(asks: list[Ask]) -> None:
@@ -43,145 +63,335 @@ def test_there_are_as_many_requests_as_asked_for_each_with_its_own_id(asks: list
     assert max(ids.values()) == 1
 
 
-def test_people_are_valid_and_nobody_comes_twice_but_with_a_second_phone(asks: list[Ask]) -> None:
-    niks = Counter[str]()
+def test_people_are_valid_and_come_twice_only_where_their_habit_says_so(asks: list[Ask]) -> None:
+    niks = defaultdict[str, list[Ask]](list)
     for ask in asks:
         for person in ask.message.applicants:
             check_full_name(person.full_name, "full_name")
-            if ask.wrong == "bad NIK":
-                continue
-            check_nik(person.nik, "nik", NIK_CODES)
-            if not ask.rival:
-                niks[person.nik] += 1
-    assert max(niks.values()) == 1
-    accounts = Counter(ask.message.account for ask in asks if ask.rival)
-    assert set(accounts.values()) == {2}
+            if ask.wrong != "bad NIK":
+                check_nik(person.nik, "nik", NIK_CODES)
+                niks[person.nik].append(ask)
+    for twice in (asks for asks in niks.values() if len(asks) > 1):
+        assert all(ask.bot for ask in twice) or len({ask.message.account for ask in twice}) == 1
+        assert twice[0].bot or {ask.habit for ask in twice} & {"second phone", "neighbour", "wrong"}
+
+
+def test_who_has_a_second_phone_expects_that_either_may_be_refused(asks: list[Ask]) -> None:
+    phones = [ask for ask in asks if ask.habit == "second phone"]
+    assert phones
+    for phone in phones:
+        first = asks[phone.number - 1]
+        assert first.message.applicants == phone.message.applicants
+        assert first.rival
+        assert phone.rival
+        assert first.expected == {"ALREADY_BOOKED"}
+        assert phone.at > first.at
 
 
 def test_everyone_is_in_the_province_of_the_office_unless_that_is_what_is_wrong(asks: list[Ask]) -> None:
     province_of = {office.office_id: office.province_code for office in load_offices()}
     borders = ProvinceMap()
-    for ask in asks[:500]:
-        if not ask.wrong:
-            where = ask.message.location
+    for ask in asks[:600]:
+        where = ask.message.location
+        if ask.wrong in {"", "another province"}:
             found = borders.whereabouts(where.latitude, where.longitude, where.accuracy_m, POLICY)
-            assert province_of[ask.message.office_id] in found
+            assert (province_of[ask.message.office_id] in found) == (not ask.wrong)
 
 
-def test_popular_offices_and_monday_mornings_are_wanted_most(asks: list[Ask]) -> None:
-    mornings = Counter(ask.slot for ask in asks)
-    assert mornings.most_common(1)[0][0] == Slot(WINDOW.dates[0], Session.MORNING)
-    popular = {o.office_id for o in load_offices() if popularity(o) > 5}
-    assert sum(ask.message.office_id in popular for ask in asks) > len(asks) / 3
-    assert len({ask.message.office_id for ask in asks}) > 150
+def test_jakarta_bogor_bekasi_and_monday_mornings_are_wanted_most(asks: list[Ask]) -> None:
+    assert Counter(ask.slot for ask in asks).most_common(1)[0][0] == MONDAY
+    cities = {office.office_id: office.city for office in load_offices()}
+    wanted = Counter(cities.get(ask.message.office_id, "") for ask in asks)
+    assert {"Bogor", "Bekasi", "Jakarta Selatan"} <= {city for city, _ in wanted.most_common(5)}
+    assert len({ask.message.office_id for ask in asks}) > 120
 
 
-def test_some_press_early_and_most_at_the_opening(asks: list[Ask]) -> None:
-    moments = [moment for ask in asks for moment in presses(ask)]
-    assert 0 < sum(moment < 0 for moment in moments) < 0.1 * len(moments)
-    per_second = Counter(int(moment) for moment in moments if moment >= 0)
+def test_a_province_with_more_people_is_wanted_more() -> None:
+    asks = list(crowd(4000).asks())
+    province_of = {office.office_id: office.province_code for office in load_offices()}
+    wanted = Counter(province_of.get(ask.message.office_id) for ask in asks)
+    assert wanted["ID-JT"] > wanted["ID-RI"] > wanted["ID-KU"]
+
+
+def test_the_crowd_waits_for_the_opening_comes_in_a_tail_and_in_the_weekends_waves() -> None:
+    friday = crowd(20_000)
+    moments = [ask.at for ask in friday.asks() if not ask.bot]
+    assert min(moments) >= EARLIEST
+    assert max(moments) <= friday.scenario.span + 5
+    per_second = Counter(math.floor(moment) for moment in moments)
     assert per_second[0] == max(per_second.values())
-    assert per_second[0] > 3 * per_second[15]
+    for wave in friday.scenario.arrivals.waves[:4]:
+        at = round(friday.scenario.second_of(wave.hour))
+        calm = round(friday.scenario.second_of(wave.hour + 4 * wave.hours_wide))
+        assert sum(per_second[at + n] for n in range(-2, 3)) > 2 * sum(per_second[calm + n] for n in range(-2, 3))
 
 
-def test_what_is_wrong_has_the_reason_with_which_it_must_be_refused(asks: list[Ask]) -> None:
-    wrong = [ask for ask in asks if ask.wrong]
+@pytest.mark.parametrize("second", [-3.0, 0.0, 2.0, 40.0, 150.0])
+def test_the_pace_of_time_goes_both_ways_and_never_jumps(second: float) -> None:
+    assert second_of(real_of(second, 15, 1500), 15, 1500) == pytest.approx(second)
+    assert real_of(second + 0.01, 15, 1500) - real_of(second, 15, 1500) <= 0.01 * 1500 * 1.01
+
+
+def test_brokers_make_72_000_of_100_000_requests_with_200_accounts_one_of_them_4_000() -> None:
+    brokers = Crowd(load_scenario("brokers"), TOWN, 1)
+    accounts = Counter(brokers._accounts)
+    assert (brokers.bots, len(accounts), accounts[0]) == (72_000, 200, 4_000)
+
+
+def test_some_brokers_ask_for_one_nik_again_and_again_and_some_for_many() -> None:
+    niks = defaultdict[str, set[str]](set)
+    for ask in crowd(12_000, scenario="brokers").asks():
+        if ask.bot:
+            niks[ask.message.account] |= {person.nik for person in ask.message.applicants}
+            assert ask.expected == {"ALREADY_BOOKED", "ACCOUNT_LIMIT"}
+    one = [account for account, of in niks.items() if len(of) == 1]
+    assert 0 < len(one) < len(niks)
+    assert max(len(of) for of in niks.values()) > 100
+
+
+def test_what_is_wrong_has_the_reason_with_which_it_must_be_refused() -> None:
+    wrong = [ask for ask in crowd(6000).asks() if ask.wrong]
     assert {len(ask.expected) for ask in wrong} == {1}
     assert len({ask.wrong for ask in wrong}) == 9
-    assert all(ask.expected == {"ALREADY_BOOKED"} for ask in asks if ask.rival)
 
 
-SLOT = Slot(WINDOW.dates[0], Session.MORNING)
+def test_an_early_press_is_pressed_again_after_the_opening(asks: list[Ask]) -> None:
+    early = [list(presses(ask)) for ask in asks if ask.at < 0 and not ask.wrong]
+    assert early
+    assert all(moments[1] >= 0 for moments in early)
 
 
-def _record(ticket: int, *numbers: int, party: int = 1, sent: float = 0, answered: float = 0) -> Record:
-    return Record(
-        ticket,
-        "kanim-a",
-        SLOT,
-        party,
-        sent=sent or ticket,
-        answered=answered or ticket + 0.5,
-        presses=[ticket],
-        answers={(f"booking-{ticket}", ticket)},
-        state="CONFIRMED" if numbers else "REJECTED",
-        reason="" if numbers else "SLOT_FULL",
-        numbers=numbers,
-        seen=ticket + 1,
-        accepted_at=ticket,
-        decided_at=ticket + 0.5,
-    )
+# -- scenarios
 
 
-def _history() -> list[Record]:
-    return [_record(1, 1, 2, party=2), _record(2, 3), _record(3, party=3), _record(4, 4), _record(5)]
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_scenario_can_be_played(name: str) -> None:
+    scenario = load_scenario(name, requests=50)
+    assert scenario.name == name
+    assert len(list(Crowd(scenario, TOWN, 1).asks())) == 50
+    assert 20 < scenario.span < 600
 
 
-QUOTAS: dict[SlotOfOffice, tuple[int, int]] = {("kanim-a", SLOT): (4, 0)}
-
-
-def _breaches(records: list[Record], quotas: dict[SlotOfOffice, tuple[int, int]] = QUOTAS) -> dict[str, int]:
-    return {check.what: check.breaches for check in check_history(records, quotas).checks if check.breaches}
-
-
-def test_a_fair_history_has_no_breaches() -> None:
-    assert _breaches(_history()) == {}
-
-
-def _overtake(records: list[Record]) -> None:
-    records[0].sent = 3.0
-
-
-def _pass_over(records: list[Record]) -> None:
-    records[1].numbers, records[1].state, records[1].reason = (), "REJECTED", "SLOT_FULL"
-    records[3].numbers = (3,)
-
-
-def _skip_a_number(records: list[Record]) -> None:
-    records[3].numbers = (5,)
-
-
-def _give_a_number_twice(records: list[Record]) -> None:
-    records[3].numbers = (3,)
-
-
-def _lose(records: list[Record]) -> None:
-    records[4].state = "PENDING"
-
-
-def _rename(records: list[Record]) -> None:
-    records[1].answers.add(("another-booking", 9))
+def test_numbers_given_go_before_those_of_the_file() -> None:
+    scenario = load_scenario("friday", requests=7, compression=9000)
+    assert (scenario.requests, scenario.arrivals.compression) == (7, 9000)
 
 
 @pytest.mark.parametrize(
-    ("tamper", "what"),
+    ("old", "new", "says"),
     [
-        (_overtake, "who was answered before another asked is before him"),
-        (_pass_over, "tickets in order through the rules give the recorded outcomes"),
-        (_skip_a_number, "queue numbers are 1, 2, 3 … in ticket order"),
-        (_give_a_number_twice, "queue numbers are 1, 2, 3 … in ticket order"),
-        (_lose, "every accepted request has its outcome or waits"),
-        (_rename, "all answers to a request name one booking and ticket"),
+        ("requests = 20_000", "requests = 0", "requests: Input should be greater than or equal to 1"),
+        ("requests = 20_000", "", "requests: Field required"),
+        ("early = 0.10", "early = 1.5", "arrivals.early"),
+        ("early = 0.10", "eagerly = 0.10", "arrivals.eagerly: Extra inputs are not permitted"),
+        ("waiting = 0.12", "waiting = 0.95", "make 1.24, more than 1"),
+        ("days = [40, 22, 15, 11, 12]", "days = [0, 0]", "demand.days: one to five weights, not all 0"),
+        ("[habits]", "[habits", "cannot be read"),
     ],
 )
-def test_a_tampered_history_is_seen(tamper: Callable[[list[Record]], None], what: str) -> None:
-    records = _history()
-    tamper(records)
-    assert _breaches(records)[what] == 1
+def test_a_wrong_scenario_is_refused_by_name(tmp_path: Path, old: str, new: str, says: str) -> None:
+    text = Path("clients/rush/scenarios/friday.toml").read_text()
+    assert text.count(old) == 1
+    file = tmp_path / "mine.toml"
+    file.write_text(text.replace(old, new))
+    with pytest.raises(ScenarioError, match=r"mine\.toml") as caught:
+        load_scenario(str(file))
+    assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("quota", [(3, 0), (4, 1), (5, 0)])
-def test_places_that_do_not_add_up_are_seen(quota: tuple[int, int]) -> None:
-    assert "at every ticket the places taken are within the quota" in _breaches(_history(), {("kanim-a", SLOT): quota})
+def test_an_unknown_scenario_is_told_which_there_are() -> None:
+    with pytest.raises(ScenarioError, match="brokers, friday, opening, stampede"):
+        load_scenario("fridey")
 
 
-def test_the_result_accounts_for_every_request() -> None:
-    office = replace(load_offices()[0], office_id="kanim-a")
-    refused = Record(6, "kanim-a", SLOT, 1, refusal="ALREADY_BOOKED", presses=[6.0], answered=6.1)
-    share = Share([*_history(), refused], [0.001], 0, 0, 1.0)
-    result = summarise([share], QUOTAS, [office], load_provinces(), 0)
-    assert (result.requests, result.accepted, result.confirmed, result.people_confirmed) == (6, 5, 3, 4)
-    assert (result.rejected, result.refused, result.undecided) == ({"SLOT_FULL": 2}, {"ALREADY_BOOKED": 1}, 0)
-    assert [slot.office_id for slot in result.sold_out] == ["kanim-a"]
-    assert result.accept is not None
-    assert result.accept.count == 5
+def test_popularity_has_a_default_for_all_other_cities() -> None:
+    scenario = load_scenario("stampede")
+    offices = {office.office_id: office for office in load_offices()}
+    assert popularity(scenario, offices["kanim-jakarta-selatan"]) > popularity(scenario, offices[BOGOR]) > 0
+    assert popularity(scenario, offices["kanim-ternate"]) == 0
+
+
+# -- what is told meanwhile
+
+
+def test_the_tally_adds_up_what_the_processes_count() -> None:
+    tally = Tally(get_context("spawn"), [BOGOR, "kanim-depok"], 2)
+    before = tally.read()
+    for process, seconds in ((0, 0.010), (0, 0.010), (1, 1.5)):
+        tally.writer(process).accepted(BOGOR, 4, seconds)
+    tally.writer(1).count("pressed")
+    tally.writer(1).accepted("kanim-of-nowhere", 9, 0.001)
+    now = tally.read()
+    assert (now.counts["accepted"], now.counts["pressed"]) == (4, 1)
+    assert now.waiting == {BOGOR: 5, "kanim-depok": 0}
+    assert now.latency_since(now, 0.5) is None
+    half, most = now.latency_since(before, 0.5), now.latency_since(before, 0.99)
+    assert half == pytest.approx(10, rel=0.25)
+    assert most == pytest.approx(1500, rel=0.25)
+
+
+# -- the summary
+
+
+def record(ticket: int, answered: float, state: str = "CONFIRMED", *, number: int = 1, **more: object) -> Record:
+    name = f"b{ticket}"
+    made = Record(ticket, BOGOR, MONDAY, f"a{ticket}", f"r{ticket}", (f"p{ticket}",), due=answered - 0.1)
+    made.presses, made.answered, made.seen, made.watched = [answered - 0.1], answered, answered + 1, True
+    made.booking_id, made.ticket, made.state, made.ahead = name, ticket, state, ticket - 1
+    made.reason = "SLOT_FULL" if state == "REJECTED" else "UNSPECIFIED"
+    made.numbers = (number,) if state == "CONFIRMED" else ()
+    made.accepted_at, made.decided_at = answered, answered + 0.5
+    made.told = [
+        Told("request", answered - 0.1, answered, Answer(name, BOGOR, ticket, "PENDING", ())),
+        Told("read", answered + 0.9, answered + 1, Answer(name, BOGOR, ticket, state, made.numbers)),
+    ]
+    for key, value in more.items():
+        setattr(made, key, value)
+    return made
+
+
+QUOTAS: Quotas = {(BOGOR, MONDAY): (2, 0)}
+FRESH: Quotas = {(BOGOR, MONDAY): (2, 2)}
+
+
+def story() -> list[Record]:
+    refused = Record(4, BOGOR, MONDAY, "a4", "r4", ("p4",), "wrong", due=0.2, answered=0.3, refusal="INVALID_FIELD")
+    refused.presses = [0.2]
+    return [record(1, 0.1), record(2, 0.2, number=2), record(3, 1.4, "REJECTED"), refused]
+
+
+def summary(records: list[Record], scenario: Scenario | None = None) -> RushResult:
+    offices = [office for office in load_offices() if office.office_id == BOGOR]
+    share = Share(records, [0.001, 0.002, 0.003], [(0.0, 0.01)], 1.0)
+    readings = [
+        (-10.0, {"server": 0.0}),
+        (0.0, {"server": 1.0, "generator": 2.0}),
+        (5.0, {"server": 6.0, "generator": 2.5}),
+    ]
+    scenario = scenario or load_scenario("friday")
+    return summarise(Played(scenario, [share], offices, load_provinces(), QUOTAS, 0.0, readings))
+
+
+def test_every_request_has_its_place_in_the_summary() -> None:
+    result = summary(story())
+    assert (result.requests, result.presses, result.accepted, result.confirmed) == (4, 4, 3, 2)
+    assert (result.rejected, result.refused) == ({"SLOT_FULL": 1}, {"INVALID_FIELD": 1})
+    assert (result.unanswered, result.undecided, result.people_confirmed) == (0, 0, 2)
+    assert [(slot.office_id, slot.seconds) for slot in result.sold_out] == [(BOGOR, 0.7)]
+    province = next(province for province in result.provinces if province.code == "ID-JB")
+    assert (province.places, province.sold, province.asked, province.all_sold_out) == (2, 2, 4, 0.7)
+
+
+def test_ticks_have_rates_the_line_and_latencies() -> None:
+    ticks = {tick.second: tick for tick in summary(story()).ticks}
+    assert (ticks[0].offered, ticks[0].accepted, ticks[0].refused, ticks[0].decided) == (3, 2, 1, 2)
+    assert (ticks[1].offered, ticks[1].accepted, ticks[1].in_line) == (1, 1, 0 if ticks[1].decided else 1)
+    assert ticks[0].accept_p50 == pytest.approx(100)
+
+
+def test_processors_are_told_by_program_and_second() -> None:
+    cpu = summary(story()).cpu
+    assert cpu.seconds == {"server": 6.0, "generator": 2.5}
+    assert cpu.cores["server"][0] == pytest.approx(1.0)
+    assert cpu.cores["generator"][0] == pytest.approx(0.1)
+
+
+def test_people_and_bots_are_counted_apart() -> None:
+    bots = [record(1, 0.1, habit="bot", account="calo-1"), record(2, 0.2, number=2, habit="bot", account="calo-1")]
+    result = summary([*bots, record(3, 0.4, "REJECTED")])
+    people, brokers = result.groups
+    assert (people.requests, people.places, brokers.requests, brokers.places) == (1, 0, 2, 2)
+    assert [(account.name, account.requests, account.places) for account in result.bot_accounts] == [("calo-1", 2, 2)]
+
+
+def test_a_rush_of_nobody_is_summarised_too() -> None:
+    result = summary([])
+    assert (result.requests, result.ticks, set(result.latencies)) == (0, [], {"look"})
+
+
+def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
+    result = summary(story())
+    write_result(result, tmp_path / "r.json")
+    assert read_result(tmp_path / "r.json") == result
+    (tmp_path / "r.json").write_text("{}[")
+    with pytest.raises(ResultError, match=r"r\.json is not a result"):
+        read_result(tmp_path / "r.json")
+
+
+# -- promises, as far as clients can see them
+
+
+def broken(records: list[Record], before: Quotas = FRESH) -> set[str]:
+    found = check_from_outside(records, before, QUOTAS)
+    return {check.promise for check in found.checks if check.breaches}
+
+
+def test_what_went_well_breaks_nothing() -> None:
+    assert broken(story()) == set()
+
+
+def test_one_place_too_many_is_seen() -> None:
+    assert "P1" in broken([record(1, 0.1), record(2, 0.2, number=2), record(3, 0.3, number=3)])
+
+
+def test_who_overtakes_is_seen() -> None:
+    late = record(1, 5.0)
+    assert "P3" in broken([record(2, 0.2, number=2), late])
+
+
+def test_an_outcome_that_never_came_is_no_breach_but_undecided() -> None:
+    waiting = record(3, 0.3, "PENDING")
+    waiting.told.pop()
+    assert broken([*story()[:2], waiting]) == set()
+    assert summary([*story()[:2], waiting]).undecided == 1
+
+
+def test_two_bookings_under_one_request_are_seen() -> None:
+    twice = record(1, 0.1)
+    twice.told.append(Told("request", 0.2, 0.3, Answer("b9", BOGOR, 9, "PENDING", ())))
+    assert "P5" in broken([twice, record(2, 0.2, number=2)])
+
+
+def test_on_a_store_with_bookings_from_before_only_what_can_be_known_is_checked() -> None:
+    later = [record(11, 0.1, number=7), record(12, 0.2, number=8)]
+    assert broken(later, {(BOGOR, MONDAY): (10, 4)}) == set()
+    assert "P6" in broken(later)
+
+
+# -- the verdict
+
+
+def judged(**facts: object) -> RushResult:
+    result = summary(story())
+    for name, value in facts.items():
+        setattr(result, name, value)
+    judge(result)
+    return result
+
+
+def test_a_rush_in_which_all_held_passes() -> None:
+    assert judged().verdict == "PASS"
+
+
+@pytest.mark.parametrize("facts", [{"undecided": 1}, {"unanswered": 1}, {"surprises": 1}])
+def test_a_request_that_is_not_accounted_for_fails_it(facts: dict[str, int]) -> None:
+    assert judged(**facts).verdict == "FAIL"
+
+
+def test_a_broken_promise_fails_it_and_is_named() -> None:
+    result = judged(promises=[Check("P1", "places sold are within the quota", 10, 2)])
+    assert (result.verdict, result.failures) == ("FAIL", ["P1: places sold are within the quota: 2 of 10"])
+
+
+def test_a_generator_that_fell_behind_makes_it_invalid() -> None:
+    result = judged(generator=Generator(2, 1.0, LATE_MS + 1, 900))
+    assert result.verdict == "INVALID"
+    assert "fell behind" in result.doubts[0]
+
+
+def test_a_broken_promise_counts_also_when_the_generator_fell_behind() -> None:
+    assert judged(generator=Generator(2, 1.0, LATE_MS + 1, 900), undecided=1).verdict == "FAIL"
+
+
+def test_a_rush_of_which_nothing_was_accepted_says_nothing() -> None:
+    assert judged(accepted=0).verdict == "INVALID"

@@ -1,0 +1,183 @@
+"""`antrian rush` and `antrian rush compare`. What only a rush needs is imported when one is played."""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import psycopg
+from psycopg_pool import PoolTimeout
+from redis.exceptions import RedisError
+from rich.console import Console
+
+from antrian.child import EmbeddedError, hold
+from antrian.stack import Stack
+from clients.booking_client import RefusedError
+from clients.folder import empty, is_antrians
+from clients.options import (
+    FOLDER,
+    Service,
+    WrongSettings,
+    example,
+    failing_on,
+    given_database,
+    json_option,
+    make_service,
+    run_facts,
+    service_params,
+    stores_settings,
+)
+
+if TYPE_CHECKING:
+    from clients.rush.rush import Site
+
+_FOLDER = FOLDER / "rush"
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_GIVEN = click.Path(path_type=Path, dir_okay=False, exists=True)
+_STORES = (RedisError, psycopg.Error, PoolTimeout)
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog=example(
+        "antrian rush --embedded --scenario friday --requests 100000 --report friday.html --json friday.json",
+        "antrian rush --target 127.0.0.1:7700 --scenario stampede --seed 7",
+    ),
+)
+@click.option(
+    "--scenario", default="friday", show_default=True, metavar="NAME|FILE", help="A shipped scenario, or a TOML file."
+)
+@click.option("--requests", type=click.IntRange(min=1), help="How many.  [default: the scenario's]")
+@click.option("--compression", type=click.FloatRange(min=1), help="How fast the hours pass.  [default: the scenario's]")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="The same seed, the same rush.")
+@click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True, help="Of the load generator.")
+@click.option("--embedded", is_flag=True, help="Start a fresh Antrian for it, below --folder, and stop it in the end.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Worker processes of the embedded one.  [default: 2]")
+@click.option(
+    "--json", "json_file", type=_FILE, metavar="FILE", help="Write the numbers, for programs and `rush compare`."
+)
+@click.option("--report", type=_FILE, metavar="FILE", help="Write the report: one HTML file.")
+@service_params
+@click.pass_context
+def rush(
+    context: click.Context,
+    /,
+    *,
+    scenario: str,
+    requests: int | None,
+    compression: float | None,
+    seed: int,
+    processes: int,
+    embedded: bool,
+    workers: int | None,
+    json_file: Path | None,
+    report: Path | None,
+    folder: Path | None,
+    **which: Any,
+) -> None:
+    """Play the weekend's rush against an Antrian, and judge it.
+
+    Without --embedded it loads the one that runs on --folder, or --target: when its booking opens within 15 minutes the
+    crowd waits for that, else booking must be open. The people are made up, and their bookings stay there.
+
+    Exit codes: 0 PASS, 1 FAIL (a promise broke, or a request is not accounted for) or it could not be played, 2 wrong
+    usage or settings, 3 INVALID (the load was not the planned one).
+    """
+    if context.invoked_subcommand:
+        return
+    if workers and not embedded:
+        raise click.UsageError("--workers goes with --embedded")
+    if embedded and which["target"]:
+        raise click.UsageError("give either --embedded or --target")
+    for file in (json_file, report):
+        if file and not os.access(file.parent, os.W_OK):
+            raise WrongSettings(f"{file} cannot be written: there is no folder {file.parent}, or it is not yours")
+    with _extra():
+        from clients.rush.generator import RushError  # noqa: PLC0415
+        from clients.rush.live import Live  # noqa: PLC0415
+        from clients.rush.report import write_report  # noqa: PLC0415
+        from clients.rush.result import write_result  # noqa: PLC0415
+        from clients.rush.rush import Orders, rush_embedded, rush_running  # noqa: PLC0415
+        from clients.rush.scenario import ScenarioError, load_scenario  # noqa: PLC0415
+        from clients.rush.table import print_table  # noqa: PLC0415
+        from clients.rush.verdict import EXIT_CODES  # noqa: PLC0415
+
+    with failing_on(ScenarioError, by=WrongSettings):
+        played = load_scenario(scenario, requests=requests, compression=compression)
+    orders = Orders(played, seed, processes, shlex.join(["antrian", *sys.argv[1:]]))
+    with (
+        failing_on(RushError, EmbeddedError, RefusedError, OSError, ValueError, *_STORES),
+        Live(Console(stderr=True), played.requests, played.title_en) as live,
+    ):
+        if embedded:
+            result = rush_embedded(Stack(_fresh(folder or _FOLDER), workers=workers or 2), orders, live)
+        else:
+            result = rush_running(_site(make_service(folder=folder, **which)), orders, live)
+    print_table(result, Console())
+    if json_file:
+        write_result(result, json_file)
+    if report:
+        write_report(result, report)
+    sys.exit(EXIT_CODES[result.verdict])
+
+
+@rush.command(epilog=example("antrian rush compare before.json after.json --report comparison.html"))
+@click.argument("one", metavar="A.json", type=_GIVEN)
+@click.argument("other", metavar="B.json", type=_GIVEN)
+@click.option("--report", type=_FILE, metavar="FILE", help="Draw them, too: one HTML file.")
+@json_option
+def compare(one: Path, other: Path, report: Path | None, as_json: bool) -> None:
+    """Put two runs side by side, with ratios of the second to the first.
+
+    The files are what `antrian rush --json` wrote.
+    """
+    with _extra():
+        from clients.rush.compare import comparison, print_comparison, write_comparison  # noqa: PLC0415
+        from clients.rush.result import ResultError, read_result  # noqa: PLC0415
+
+    with failing_on(ResultError, by=WrongSettings):
+        a, b = read_result(one), read_result(other)
+    names = one.stem, other.stem
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in comparison(a, b)], indent=2, ensure_ascii=False))
+    else:
+        print_comparison(a, b, Console(), names)
+    if report:
+        with failing_on(OSError):
+            write_comparison(a, b, report, names)
+
+
+@contextmanager
+def _extra() -> Iterator[None]:
+    """What a rush needs and nothing else does is an extra of the package."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise WrongSettings(f"{error.name} is not installed: `pip install antrian[rush]`") from None
+
+
+def _fresh(folder: Path) -> Path:
+    """The folder, emptied of what an earlier rush left there. Raises EmbeddedError."""
+    if folder.is_dir() and any(folder.iterdir()) and not is_antrians(folder):
+        raise EmbeddedError(f"{folder} holds what is not Antrian's, and its folder is emptied; choose another --folder")
+    with hold(folder):
+        empty(folder, "secrets.json")
+    return folder
+
+
+def _site(service: Service) -> "Site":
+    """What can be seen of a running Antrian: all, when it runs on a folder here; its stores, when ANTRIAN_* names them."""
+    from clients.rush.rush import Site  # noqa: PLC0415
+
+    def pids() -> dict[str, int]:
+        facts = run_facts(service.folder) if service.folder else None
+        return facts["pids"] if facts else {}
+
+    visible = service.folder or given_database()
+    return Site(service, stores_settings(service.folder) if visible else None, pids)

@@ -1,0 +1,258 @@
+"""From what the generator's processes brought home to the numbers of a result."""
+
+import math
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from hdrh.histogram import HdrHistogram
+
+from antrian.booking import Office, Province
+from clients.rush.fairness import Quotas
+from clients.rush.record import Record, Share
+from clients.rush.result import Account, Cpu, Generator, Group, Lane, Latency, Mark, RushResult, Tick
+from clients.rush.sales import office_sales, province_sales, sold_out
+from clients.rush.scenario import Scenario
+
+_PERCENTILES = (0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.9, 99.95, 99.99, 99.999, 100.0)
+_SAMPLES, _LANES, _ACCOUNTS = 10, 12, 10
+_MOST_TICKS = 600
+_LONGEST = 3_600_000_000  # microseconds that a histogram can hold
+
+
+@dataclass(frozen=True)
+class Played:
+    """All that came of a play. quotas are those in the end; opens_epoch is the opening by the service's clock.
+
+    readings: the meter's, by seconds after the opening.
+    """
+
+    scenario: Scenario
+    shares: Sequence[Share]
+    offices: Sequence[Office]
+    provinces: Mapping[str, Province]
+    quotas: Quotas
+    opens_epoch: float
+    readings: Sequence[tuple[float, Mapping[str, float]]]
+
+    @property
+    def records(self) -> list[Record]:
+        """Of all shares."""
+        return [record for share in self.shares for record in share.records]
+
+
+def summarise(played: Played) -> RushResult:
+    """The result, but for the promises, the verdict's reasons, and what is said about the run."""
+    records, scenario = played.records, played.scenario
+    accepted = [record for record in records if record.accepted]
+    decided = [record for record in accepted if record.decided]
+    answered = [record for record in records if not record.accepted and record.refusal]
+    surprises = [f"request {r.number} ({r.office_id}): {r.surprise}" for r in records if r.surprise]
+    seconds = _seconds(records, accepted, decided, played.opens_epoch)
+    ticks = _ticks(seconds, accepted, decided, played.opens_epoch)
+    edges = [tick.second + _width(ticks) for tick in ticks]
+    return RushResult(
+        scenario=scenario.name,
+        title_id=scenario.title_id,
+        title_en=scenario.title_en,
+        compression=scenario.arrivals.compression,
+        real_seconds=scenario.arrivals.real_seconds,
+        requests=len(records),
+        presses=sum(len(record.presses) for record in records),
+        accepted=len(accepted),
+        confirmed=sum(record.state == "CONFIRMED" for record in decided),
+        cancelled=sum(record.state == "CANCELLED" for record in decided),
+        people_confirmed=sum(record.party for record in decided if record.state == "CONFIRMED"),
+        rejected=_count(record.reason for record in decided if record.state == "REJECTED"),
+        refused=_count(record.refusal for record in answered),
+        unanswered=len(records) - len(accepted) - len(answered),
+        undecided=len(accepted) - len(decided),
+        surprises=len(surprises),
+        surprise_samples=surprises[:_SAMPLES],
+        habits=_habits(played, records),
+        tick=_width(ticks),
+        ticks=ticks,
+        marks=[Mark(scenario.second_of(w.hour), w.name_id, w.name_en) for w in scenario.arrivals.waves],
+        peaks={name: float(max(seconds[name].values(), default=0)) for name in ("offered", "accepted", "decided")}
+        | {"in_line": float(max((tick.in_line for tick in ticks), default=0))},
+        latencies=_latencies(played, accepted, decided),
+        lanes=_lanes(accepted, played, edges),
+        sold_out=sold_out(decided, played.quotas, played.offices, played.opens_epoch),
+        provinces=province_sales(records, decided, played.quotas, played.offices, played.provinces, played.opens_epoch),
+        offices=office_sales(played.offices, played.quotas),
+        groups=[_group("people", [r for r in records if not r.bot]), _group("bots", [r for r in records if r.bot])],
+        bot_accounts=_bot_accounts(records),
+        generator=_generator(played.shares),
+        cpu=_cpu(played, edges),
+    )
+
+
+def latency(values: Iterable[float]) -> Latency | None:
+    """The percentiles of seconds; None of nothing."""
+    histogram = HdrHistogram(1, _LONGEST, 3)
+    for value in values:
+        histogram.record_value(min(max(1, round(value * 1e6)), _LONGEST))
+    if not histogram.get_total_count():
+        return None
+    at = {percent: histogram.get_value_at_percentile(percent) / 1000 for percent in _PERCENTILES}
+    return Latency(
+        histogram.get_total_count(), at[50.0], at[90.0], at[99.0], at[99.9], at[100.0], list(at.items())
+    )  # fmt: skip
+
+
+def _latencies(played: Played, accepted: Sequence[Record], decided: Sequence[Record]) -> dict[str, Latency]:
+    opens = played.opens_epoch
+    kinds = {
+        "accept": (record.answered - record.due for record in accepted),
+        "outcome": (record.decided_at - opens - record.due for record in decided),
+        "screen": (record.seen - record.due for record in decided if record.watched and record.habit != "slow"),
+        "service": (record.decided_at - record.accepted_at for record in decided),
+        "look": (seconds for share in played.shares for _, seconds in share.looks),
+    }
+    found = {name: latency(values) for name, values in kinds.items()}
+    return {name: one for name, one in found.items() if one}
+
+
+def _seconds(
+    records: Sequence[Record], accepted: Sequence[Record], decided: Sequence[Record], opens: float
+) -> dict[str, Counter[int]]:
+    """What happened in each second after the opening."""
+    return {
+        "offered": Counter(math.floor(press) for record in records for press in record.presses),
+        "accepted": Counter(math.floor(record.answered) for record in accepted),
+        "refused": Counter(math.floor(record.answered) for record in records if record.refusal),
+        "decided": Counter(math.floor(record.decided_at - opens) for record in decided),
+        "again": Counter(
+            math.floor(told.ended)
+            for record in records
+            if record.passing
+            for told in record.told
+            if told.call == "request" and not told.answer and told.reason != record.refusal
+        ),
+    }
+
+
+def _ticks(
+    seconds: Mapping[str, Counter[int]], accepted: Sequence[Record], decided: Sequence[Record], opens: float
+) -> list[Tick]:
+    every = set[int]().union(*seconds.values())
+    if not every:
+        return []
+    first, last = min(every), max(every) + 1
+    width = math.ceil((last - first) / _MOST_TICKS)
+    accepts, outcomes = defaultdict[int, list[float]](list), defaultdict[int, list[float]](list)
+    for record in accepted:
+        accepts[math.floor(record.due - first) // width].append((record.answered - record.due) * 1000)
+    for record in decided:
+        outcomes[math.floor(record.due - first) // width].append((record.decided_at - opens - record.due) * 1000)
+    joins = sorted(record.accepted_at - opens for record in accepted)
+    leaves = sorted(record.decided_at - opens for record in decided)
+
+    def rate(what: str, at: int) -> float:
+        return sum(seconds[what][second] for second in range(at, at + width)) / width
+
+    return [
+        Tick(
+            at, rate("offered", at), rate("accepted", at), rate("refused", at), rate("decided", at), rate("again", at),
+            bisect_right(joins, at + width) - bisect_right(leaves, at + width),
+            *_quantiles(accepts[n]), *_quantiles(outcomes[n]),
+        )
+        for n, at in enumerate(range(first, last, width))
+    ]  # fmt: skip
+
+
+def _width(ticks: Sequence[Tick]) -> float:
+    return ticks[1].second - ticks[0].second if len(ticks) > 1 else 1
+
+
+def _quantiles(values: list[float]) -> tuple[float, float]:
+    values.sort()
+    return (values[len(values) // 2], values[len(values) * 99 // 100]) if values else (0.0, 0.0)
+
+
+def _lanes(accepted: Sequence[Record], played: Played, edges: Sequence[float]) -> list[Lane]:
+    by_office = defaultdict[str, list[Record]](list)
+    for record in accepted:
+        by_office[record.office_id].append(record)
+    names = {office.office_id: office.name for office in played.offices}
+    lanes = []
+    for office_id, records in by_office.items():
+        joins = sorted(record.accepted_at - played.opens_epoch for record in records)
+        leaves = sorted(record.decided_at - played.opens_epoch for record in records if record.decided)
+        depths = [bisect_right(joins, edge) - bisect_right(leaves, edge) for edge in edges]
+        most = max(record.ahead + 1 for record in records)
+        lanes.append(Lane(office_id, names[office_id], len(records), most, depths))
+    return sorted(lanes, key=lambda lane: (-lane.most, -lane.accepted))[:_LANES]
+
+
+def _habits(played: Played, records: Sequence[Record]) -> dict[str, int]:
+    return {
+        "pressed early": sum(record.early for record in records),
+        "pressed again": sum(len(record.presses) - 1 for record in records if record.habit == "impatient"),
+        "second phone": sum(record.habit == "second phone" for record in records),
+        "neighbouring province": sum(record.habit == "neighbour" for record in records),
+        "wrong input": sum(record.habit == "wrong" for record in records),
+        "slow phone": sum(record.habit == "slow" for record in records),
+        "looks at the places left": sum(len(share.looks) for share in played.shares),
+        "asked again by the service": sum(record.passing for record in records),
+        "given back": sum(record.state == "CANCELLED" for record in records),
+    }
+
+
+def _group(name: str, records: Sequence[Record]) -> Group:
+    got = [record for record in records if record.got_places]
+    return Group(
+        name,
+        len({record.account for record in records}),
+        len(records),
+        sum(len(record.presses) for record in records),
+        sum(record.accepted for record in records),
+        len(got),
+        sum(record.party for record in got),
+        _count(record.refusal for record in records if record.refusal and not record.accepted),
+    )
+
+
+def _bot_accounts(records: Iterable[Record]) -> list[Account]:
+    accounts = defaultdict[str, list[Record]](list)
+    for record in records:
+        if record.bot:
+            accounts[record.account].append(record)
+    found = [
+        Account(name, len(own), sum(r.accepted for r in own), sum(r.party for r in own if r.got_places))
+        for name, own in accounts.items()
+    ]
+    return sorted(found, key=lambda account: -account.requests)[:_ACCOUNTS]
+
+
+def _generator(shares: Sequence[Share]) -> Generator:
+    late = latency(max(lag, 0) for share in shares for lag in share.lags)
+    return Generator(len(shares), late.p50, late.p99, late.most) if late else Generator(len(shares))
+
+
+def _cpu(played: Played, edges: Sequence[float]) -> Cpu:
+    readings = played.readings
+    if len(readings) < 2:
+        return Cpu()
+    (begins, first), (ends, last) = readings[0], readings[-1]
+    moments = [moment for moment, _ in readings]
+
+    def until(name: str, moment: float) -> float:
+        """CPU seconds by then, on the line between the readings around it."""
+        if not begins < moment < ends:
+            return last[name] if moment >= ends else first.get(name, 0.0)
+        after = bisect_right(moments, moment)
+        (t0, one), (t1, other) = readings[after - 1], readings[after]
+        low, high = one.get(name, 0.0), other.get(name, 0.0)
+        return low + (high - low) * (moment - t0) / (t1 - t0)
+
+    width = edges[1] - edges[0] if len(edges) > 1 else 1.0
+    cores = {
+        name: [round((until(name, edge) - until(name, edge - width)) / width, 3) for edge in edges] for name in last
+    }
+    return Cpu(cores, {name: round(last[name] - first.get(name, 0.0), 2) for name in last})
+
+
+def _count(names: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(names).most_common())

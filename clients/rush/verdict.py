@@ -1,0 +1,30 @@
+"""PASS, FAIL or INVALID: what speaks against a run."""
+
+from clients.rush.result import RushResult
+
+LATE_MS = 100.0
+"""Presses that leave so much later than people would (p99) are another load than the planned one."""
+EXIT_CODES = {"PASS": 0, "FAIL": 1, "INVALID": 3}
+_SAMPLES = 10
+
+
+def judge(result: RushResult) -> None:
+    """Writes its failures and doubts, of which its verdict is made."""
+    broken = [check for check in result.promises if check.breaches]
+    failures = [f"{check.promise}: {check.what}: {check.breaches:,} of {check.examined:,}" for check in broken]
+    failures += [f"{breach.promise}: {breach.office}: {breach.words}" for breach in result.breaches[:_SAMPLES]]
+    if result.undecided:
+        failures.append(f"{result.undecided:,} accepted requests have no outcome")
+    if result.unanswered:
+        failures.append(f"{result.unanswered:,} requests were never answered for certain")
+    if result.surprises:
+        failures.append(f"{result.surprises:,} requests were answered otherwise than expected")
+    doubts = []
+    if result.generator.late_p99 > LATE_MS:
+        doubts.append(
+            f"the load generator fell behind: 1 % of the presses left over {result.generator.late_p99:,.0f} ms late; "
+            f"more than {LATE_MS:.0f} ms is another load than the planned one"
+        )
+    if not result.accepted:
+        doubts.append("nothing was accepted, so nothing can be said")
+    result.failures, result.doubts = failures, doubts
