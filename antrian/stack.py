@@ -219,7 +219,7 @@ class Stack:
     def _start_program(self, name: str) -> Child:
         return Child(
             name,
-            [sys.executable, "-P", "-m", name],  # -P: a folder `server` where we are called is not ours
+            self._command(name),
             log=self.folder / f"log/{name}.log",
             lock=self._lock,
             environment=os.environ
@@ -231,6 +231,9 @@ class Stack:
             # The workers' own processes do not have our lock, so their parent is asked to end rather than killed.
             dies_by="TERM" if name == "workers" else "KILL",
         )
+
+    def _command(self, name: str) -> list[str]:
+        return [sys.executable, "-P", "-m", name]  # -P: a folder `server` where we are called is not ours
 
 
 def _reserve_port(wanted: int | None) -> tuple[int, socket.socket]:

@@ -37,9 +37,6 @@ _NEIGHBOURS = 3
 _MOST_PEOPLE = 8  # numbers of people that each request has for its own
 _POLLS, _POLL_EVERY = 4, 3.0
 
-EARLIEST = -8.0
-"""Nobody does anything before that: seconds after the opening."""
-
 # Companions are requests of the person before them, made from another place or phone.
 _COMPANIONS = frozenset({"second phone", "neighbour"})
 
@@ -157,7 +154,9 @@ class Crowd:
         if habit == "second phone":
             return replace(ask, at=max(base.at, 0) + rng.uniform(0.2, 4), rival=True)
         ask.message.office_id = rng.choice(self._neighbours[ask.message.office_id])
-        return replace(ask, at=max(base.at - rng.uniform(1, 6), EARLIEST), wrong="another province")
+        return replace(
+            ask, at=max(base.at - rng.uniform(1, 6), -self.scenario.arrivals.early_s), wrong="another province"
+        )
 
     def _plain(self, number: int) -> Ask:
         rng, habits = self._random(number, "plain"), self.scenario.habits
@@ -178,7 +177,11 @@ class Crowd:
             again=min(rng.expovariate(1 / 0.3), 2.0),
             watching=watching,
             gateway=rng.random() < habits.gateway,
-            looks=tuple(sorted(max(at - (n + rng.random()) * _POLL_EVERY, EARLIEST) for n in range(polls))),
+            looks=tuple(
+                sorted(
+                    max(at - (n + rng.random()) * _POLL_EVERY, -self.scenario.arrivals.early_s) for n in range(polls)
+                )
+            ),
             look_later=0 if staring else rng.uniform(0, habits.look_later_s),
             cancels=rng.uniform(1, 10) if rng.random() < habits.cancel else None,
         )
@@ -218,7 +221,7 @@ class Crowd:
         arrivals = self.scenario.arrivals
         if rng.random() < arrivals.waiting:
             if rng.random() < arrivals.early:
-                return rng.uniform(EARLIEST, -0.3)
+                return -rng.uniform(0.3, arrivals.early_s)
             hour = rng.expovariate(1 / arrivals.reaction_s) / 3600
         else:
             hour = self._hour_of_wave(rng)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf
 
-from antrian.booking import Slot
+from antrian.booking import Slot, Window
 from antrian.history import Booked, ClientHistory, Facts, Findings, Op, Places, check_history, read_facts
 from antrian.settings import Settings
 from antrian.verify import Check, verify
@@ -53,6 +53,14 @@ def check_from_outside(records: Sequence[Record], before: Quotas, after: Quotas)
         kept = {(check.promise, check.what) for check in checks}
         breaches = [breach for breach in breaches if (breach.promise, breach.what) in kept]
     return Findings(checks, breaches, found.lost_undecided)
+
+
+def within_window(records: Sequence[Record], window: Window) -> Check:
+    """P11, by the moments at which the service says that it accepted."""
+    opens, closes = window.opens_at.timestamp(), window.closes_at.timestamp()
+    accepted = [record.accepted_at for record in records if record.accepted]
+    outside = sum(not opens <= moment < closes for moment in accepted)
+    return Check("P11", "everybody was accepted while booking was open", len(accepted), outside)
 
 
 def _examined(checks: Sequence[Check]) -> list[Check]:

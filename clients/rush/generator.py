@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 
 import uvloop
 
+from clients.calls import PATIENCE
 from clients.options import Service
 from clients.rush.crowd import Ask, Crowd
 from clients.rush.player import CrowdClient, Player
@@ -29,11 +30,12 @@ class RushError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """What one process of the generator does: its share of so many."""
+    """What one process of the generator does: its share of so many, with people of such patience (seconds)."""
 
     service: Service
     share: int
     of: int
+    patience: float
 
 
 def play(
@@ -41,8 +43,8 @@ def play(
 ) -> list[Share]:
     """Plays the crowd against the service, and returns when every request has its end.
 
-    When all processes are ready, start, which is told their pids, says at which time.monotonic() booking opens; it
-    should be ten seconds ahead. progress is called twice a second. Raises RushError when a process died.
+    When all processes are ready, start, which is told their pids, says at which time.monotonic() booking opens; what
+    should happen before that has to be ahead. progress is called twice a second. Raises RushError when a process died.
     """
     context = multiprocessing.get_context("spawn")  # a process with grpc in it must not fork
     tally = Tally(context, [office.office_id for office in crowd.town.offices], processes)
@@ -52,7 +54,7 @@ def play(
         pids: list[int] = []
         for share in range(processes):
             ours, theirs = context.Pipe()
-            job = Job(service, share, processes)
+            job = Job(service, share, processes, crowd.scenario.habits.patience_s)
             process = context.Process(target=_process, args=(crowd, job, tally.writer(share), theirs), daemon=True)
             process.start()
             undo.callback(process.join)
@@ -90,8 +92,12 @@ async def _play(asks: Iterable[Ask], job: Job, opening: float, tally: TallyWrite
     cpu = time.process_time()
     service = job.service
     async with CrowdClient(
-        service.target, token=service.token, deadline=_DEADLINE, credentials=service.credentials
+        service.target,
+        token=service.token,
+        deadline=_DEADLINE,
+        patience=min(PATIENCE, timedelta(seconds=job.patience)),
+        credentials=service.credentials,
     ) as client:
-        player = Player(client, opening, tally)
+        player = Player(client, opening, tally, job.patience)
         records = await player.play(asks)
     return Share(records, player.lags, player.looks, time.process_time() - cpu)

@@ -21,11 +21,6 @@ from clients.rush.crowd import Ask
 from clients.rush.record import Record, Told
 from clients.rush.tally import TallyWriter
 
-OUTCOME_WITHIN = timedelta(seconds=120)
-"""After so long without an outcome an accepted request counts as undecided."""
-PERSISTENCE = 120.0
-"""For so many seconds a person goes on asking while the service does not answer for certain."""
-
 _BATCH_METHOD = "/antrian.v1.BookingService/BatchRequestBooking"
 _GATHER = 0.02
 _BATCH = 100
@@ -84,16 +79,16 @@ class _Press:
 
 
 class Player:
-    """Plays asks; opening is the moment of the opening on time.monotonic().
+    """Plays asks; opening is the moment of the opening on time.monotonic(), patience how long people go on (seconds).
 
     lags has the seconds by which each press left late; looks, for each look at the places left, when it was due and how
     many seconds it took.
     """
 
-    def __init__(self, client: CrowdClient, opening: float, tally: TallyWriter) -> None:
+    def __init__(self, client: CrowdClient, opening: float, tally: TallyWriter, patience: float) -> None:
         self.lags: list[float] = []
         self.looks: list[tuple[float, float]] = []
-        self._client, self._opening, self._tally = client, opening, tally
+        self._client, self._opening, self._tally, self._patience = client, opening, tally, patience
         self._batch: list[_Press] = []
         self._reads = Gather(client.get_bookings, timedelta(seconds=_GATHER), _READS)
         self._tasks = asyncio.TaskGroup()
@@ -139,7 +134,7 @@ class Player:
     def _press(self, press: _Press) -> None:
         now, live = self._now(), press.live
         live.record.presses.append(press.due)
-        live.ends = min(live.ends, now + PERSISTENCE)
+        live.ends = min(live.ends, now + self._patience)
         self.lags.append(now - press.due)
         self._tally.count("pressed")
         if live.ask.habit == "slow" and not press.repeat:
@@ -246,7 +241,7 @@ class Player:
         record.watched = ask.look_later == 0
         started = self._now()
         try:
-            booking = await _persist(partial(self._outcome, ask, booking.booking_id))
+            booking = await self._persist(partial(self._outcome, ask, booking.booking_id))
         except (RefusedError, TimeoutError) as error:
             self._surprise(record, f"no outcome: {error}")
             return
@@ -271,9 +266,9 @@ class Player:
         if ask.gateway and not ask.watching:
             return await self._polled(booking_id, account)
         if not ask.watching:
-            return await self._client.outcome(booking_id, account, within=OUTCOME_WITHIN)
+            return await self._client.outcome(booking_id, account, within=timedelta(seconds=self._patience))
         booking = Booking()
-        async with asyncio.timeout(OUTCOME_WITHIN.total_seconds()):
+        async with asyncio.timeout(self._patience):
             async for news in self._client.watch(booking_id, account):
                 booking = news
                 if ask.habit == "slow":
@@ -282,7 +277,7 @@ class Player:
 
     async def _polled(self, booking_id: str, account: str) -> Booking:
         """The outcome, which the gateway asks for again and again, together with those of its other phones."""
-        ends, pause = self._now() + OUTCOME_WITHIN.total_seconds(), _POLL[0]
+        ends, pause = self._now() + self._patience, _POLL[0]
         while self._now() < ends:
             await asyncio.sleep(pause)
             booking = await self._reads((booking_id, account))
@@ -296,7 +291,9 @@ class Player:
     async def _cancel(self, live: _Live) -> None:
         record, started = live.record, self._now()
         try:
-            booking = await _persist(partial(self._client.cancel_booking, record.booking_id, live.ask.message.account))
+            booking = await self._persist(
+                partial(self._client.cancel_booking, record.booking_id, live.ask.message.account)
+            )
         except RefusedError as error:
             record.told.append(Told("cancel", started, self._now(), None, error.reason, error.uncertain))
             self._surprise(record, f"not cancelled: {error.reason}")
@@ -309,6 +306,18 @@ class Player:
         with suppress(RefusedError):
             await self._client.get_quota(office_id)
             self.looks.append((due, self._now() - due))
+
+    async def _persist(self, call: Callable[[], Awaitable[_T]]) -> _T:
+        """Calls until the service says yes or no for certain, or patience is over. Raises the last RefusedError."""
+        ends = time.monotonic() + self._patience
+        while True:
+            try:
+                return await call()
+            except RefusedError as error:
+                pause = error.retry_after.total_seconds() if error.retry_after else 0.5
+                if not _is_passing(error) or time.monotonic() + pause > ends:
+                    raise
+            await asyncio.sleep(pause)
 
     def _surprise(self, record: Record, words: str) -> None:
         record.surprise = record.surprise or words
@@ -340,16 +349,3 @@ def _between(limits: tuple[float, float], ask: Ask) -> float:
 def _is_passing(error: RefusedError) -> bool:
     """Whether it says "unknown" or "not now": the person presses again, with the same request_id."""
     return error.uncertain or error.code is grpc.StatusCode.UNAVAILABLE or error.reason == "RATE_LIMITED"
-
-
-async def _persist(call: Callable[[], Awaitable[_T]]) -> _T:
-    """Calls until the service says yes or no for certain, or PERSISTENCE is over. Raises the last RefusedError."""
-    ends = time.monotonic() + PERSISTENCE
-    while True:
-        try:
-            return await call()
-        except RefusedError as error:
-            pause = error.retry_after.total_seconds() if error.retry_after else 0.5
-            if not _is_passing(error) or time.monotonic() + pause > ends:
-                raise
-        await asyncio.sleep(pause)

@@ -18,7 +18,7 @@ from antrian.stack import Stack
 from clients.booking_client import BookingClient
 from clients.options import Service
 from clients.rush.crowd import Crowd
-from clients.rush.fairness import OVERTAKING, Quotas, check_from_outside, check_with_stores
+from clients.rush.fairness import OVERTAKING, check_from_outside, check_with_stores, within_window
 from clients.rush.generator import RushError, play
 from clients.rush.live import Live
 from clients.rush.meter import Meter
@@ -29,7 +29,7 @@ from clients.rush.survey import Survey, make_town, read_clock, survey
 from clients.rush.tally import Counts
 from clients.rush.verdict import judge
 
-_LEAD = timedelta(seconds=10)
+_LEAD = timedelta(seconds=2)
 _SET_UP = timedelta(minutes=5)
 _LONGEST_WAIT = timedelta(minutes=15)
 _AFTERWARDS = timedelta(minutes=5)
@@ -62,7 +62,7 @@ class Site:
 
 
 def rush_embedded(stack: Stack, orders: Orders, live: Live) -> RushResult:
-    """The rush on a stack that was not started yet and has no bookings, with its clock at ten seconds to an opening.
+    """The rush on a stack that was not started yet and has no bookings, with its clock at some seconds to an opening.
 
     Raises RushError and what the stack and its stores raise.
     """
@@ -70,13 +70,14 @@ def rush_embedded(stack: Stack, orders: Orders, live: Live) -> RushResult:
     window = next_window(policy, now)
     if window.opens_at - _SET_UP < now:  # the clock only moves forward
         window = next_window(policy, window.closes_at)
+    lead = _lead(orders.scenario)
     with stack:
         stack.set_clock(window.opens_at - _SET_UP)
         site = Site(
             Service(stack.address),
             stack.settings,
             stack.pids,
-            prepare=lambda: stack.set_clock(window.opens_at - _LEAD),
+            prepare=lambda: stack.set_clock(window.opens_at - lead),
             tend=stack.tend,
         )
         return rush_running(site, orders, live)
@@ -100,7 +101,7 @@ def rush_running(site: Site, orders: Orders, live: Live) -> RushResult:
         generator.extend(pids)
         site.prepare()
         ahead = read_clock(site.service, before.offices[0].office_id)
-        opening = _opening(survey(site.service), ahead, orders.scenario.span)
+        opening = _opening(survey(site.service), ahead, orders.scenario)
         live.opens(opening)
         meter.start()
         return opening
@@ -121,16 +122,21 @@ def rush_running(site: Site, orders: Orders, live: Live) -> RushResult:
         orders.scenario, shares, before.offices, load_provinces(), after.quotas, opening + ahead, readings
     )  # fmt: skip
     result = summarise(played)
-    _check(result, played, site.settings, before.quotas)
-    opens = datetime.fromtimestamp(opening + ahead, before.window.opens_at.tzinfo)
+    _check(result, played, site.settings, before)
+    opens = datetime.fromtimestamp(opening + ahead, load_policy().window_zone)
     result.about = _about(site, orders, opens) | {"seconds": f"{time.monotonic() - began:.1f}"}
     judge(result)
     return result
 
 
-def _opening(now: Survey, ahead: float, span: float) -> float:
+def _lead(scenario: Scenario) -> timedelta:
+    """How long before the opening the crowd begins to be played."""
+    return timedelta(seconds=scenario.arrivals.early_s) + _LEAD
+
+
+def _opening(now: Survey, ahead: float, scenario: Scenario) -> float:
     """When the crowd takes booking to open, on time.monotonic()."""
-    soon = time.monotonic() + _LEAD.total_seconds()
+    soon, zone = time.monotonic() + _lead(scenario).total_seconds(), load_policy().window_zone
     opens, closes = now.window.opens_at.timestamp() - ahead, now.window.closes_at.timestamp() - ahead
     if now.open:
         opens = soon
@@ -140,9 +146,9 @@ def _opening(now: Survey, ahead: float, span: float) -> float:
             f"booking opens at {now.window.opens_at.astimezone():%A %Y-%m-%d %H:%M %Z} only, in {wait}; on embedded "
             "stores, `antrian up --clock` moves the clock, and `antrian rush --embedded` does all by itself"
         )
-    if opens + span + _AFTERWARDS.total_seconds() > closes:
+    if opens + scenario.span + _AFTERWARDS.total_seconds() > closes:
         raise RushError(
-            f"booking closes at {now.window.closes_at.astimezone():%H:%M %Z}, before the rush would be over"
+            f"booking closes at {now.window.closes_at.astimezone(zone):%A %H:%M %Z}, before the rush would be over"
         )
     return opens
 
@@ -157,10 +163,14 @@ def _played_before(service: Service, crowd: Crowd) -> bool:
     return service.call(ask)
 
 
-def _check(result: RushResult, played: Played, settings: Settings | None, before: Quotas) -> None:
+def _check(result: RushResult, played: Played, settings: Settings | None, before: Survey) -> None:
     records = played.records
-    found = check_with_stores(records, settings) if settings else check_from_outside(records, before, played.quotas)
+    if settings:
+        found = check_with_stores(records, settings)
+    else:
+        found = check_from_outside(records, before.quotas, played.quotas)
     result.promises, result.breaches, result.stores_seen = found.checks, found.breaches, settings is not None
+    result.promises.append(within_window(records, before.window))
     result.overtakings = sum(check.breaches for check in found.checks if check.what == OVERTAKING)
 
 

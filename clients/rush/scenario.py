@@ -53,7 +53,9 @@ class Arrivals(_Part):
     reaction_s: Annotated[float, Field(gt=0)]
     """How late these press, on average (exponential)."""
     early: Share
-    """Those of the waiting who press up to eight seconds before it, are told so, and press again."""
+    """Those of the waiting who press before it, are told so, and press again."""
+    early_s: Annotated[float, Field(gt=0, le=60)] = 8
+    """So long before it they begin; nobody does anything earlier."""
     tail_minutes: Annotated[float, Field(gt=0)]
     """Half of the tail comes within so many minutes, nine tenths within nine times as many (Lomax, shape 1)."""
     waves: tuple[Wave, ...] = ()
@@ -98,6 +100,8 @@ class Habits(_Part):
     """Of those who do not watch: wait for the outcome at once. The others look later."""
     look_later_s: Annotated[float, Field(gt=0)]
     """How much later these look, at the most."""
+    patience_s: Annotated[float, Field(gt=0)] = 120
+    """So long people go on while the service does not answer for certain, and wait for an outcome. Then they give up."""
     cancel: Share
     """Give the places back a while after they got them."""
 

@@ -132,6 +132,7 @@ async def test_bytes_that_are_no_message_get_a_clear_error(
             ),
             "wait",
         ),
+        (wire.BatchGetBookingsRequest(), "requests"),
         (wire.ListOfficesRequest(), "location"),
         (wire.ListOfficesRequest(location=JAKARTA, page_size=201), "page_size"),
         (wire.ListOfficesRequest(location=JAKARTA, page_token="?"), "page_token"),

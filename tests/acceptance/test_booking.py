@@ -5,8 +5,10 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from antrian.stack import Stack
+from antrian.v1.booking_service_pb2 import BatchGetBookingsRequest, GetBookingRequest
 from antrian.v1.messages_pb2 import (
     BOOKING_STATE_CONFIRMED,
     BOOKING_STATE_PENDING,
@@ -31,6 +33,31 @@ async def test_a_request_is_accepted_at_once_and_confirmed_soon(client: BookingC
     assert list(booking.queue_numbers) == [first, first + 1, first + 2]
     assert len(booking.code) == 10
     assert booking.accept_time.ToDatetime() <= booking.decide_time.ToDatetime() <= booking.as_of.ToDatetime()
+
+
+async def test_many_bookings_are_read_at_once_and_a_bad_question_harms_no_other(
+    client: BookingClient, crowd: Crowd
+) -> None:
+    mine, other = crowd.request(), crowd.request()
+    booking_id = (await client.send(mine)).booking_id
+    others_id = (await client.send(other)).booking_id
+    decided = await client.outcome(booking_id, mine.account)
+    found, theirs, unknown, bad = await client.get_bookings(
+        [(booking_id, mine.account), (others_id, mine.account), (str(uuid.uuid4()), mine.account), ("x", mine.account)]
+    )
+    assert isinstance(found, Booking)
+    assert (found.booking_id, found.queue_numbers) == (booking_id, decided.queue_numbers)
+    assert [refusal.reason for refusal in (theirs, unknown, bad) if isinstance(refusal, RefusedError)] == [
+        "BOOKING_NOT_FOUND",
+        "BOOKING_NOT_FOUND",
+        "INVALID_FIELD",
+    ]
+
+
+async def test_a_batch_waits_for_nobody(client: BookingClient) -> None:
+    question = GetBookingRequest(booking_id=str(uuid.uuid4()), account="ani", wait=Duration(seconds=1))
+    answer = await client.stub.BatchGetBookings(BatchGetBookingsRequest(requests=[question]))
+    assert RefusedError.of_status(answer.results[0].error).metadata["field"] == "wait"
 
 
 async def test_the_same_request_is_the_same_booking_however_often(client: BookingClient, crowd: Crowd) -> None:

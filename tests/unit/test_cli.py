@@ -71,7 +71,7 @@ def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> Non
 def test_there_are_the_commands_that_were_asked_for() -> None:
     assert set(main.commands) == {
         *("offices", "quota", "book", "status", "watch", "bookings", "cancel", "office"),
-        *("up", "serve", "work", "migrate", "health", "verify", "rebuild", "reset", "demo"),
+        *("up", "serve", "work", "migrate", "health", "verify", "rebuild", "reset", "rush"),
     }
 
 
@@ -157,7 +157,7 @@ def test_rebuild_becomes_its_worker_with_the_settings_of_the_folder(
     assert os.environ["ANTRIAN_DATABASE_URL"] == "postgresql:///d"
 
 
-@pytest.mark.parametrize("command", [["reset", "--yes"], ["demo"]], ids=" ".join)
+@pytest.mark.parametrize("command", [["reset", "--yes"], ["rush", "--embedded"]], ids=" ".join)
 def test_a_folder_of_somebody_else_is_never_emptied(tmp_path: Path, command: list[str]) -> None:
     theirs = tmp_path / "project/log/precious"
     theirs.mkdir(parents=True)

@@ -17,7 +17,7 @@ from antrian.policy import load_policy
 from antrian.provinces import ProvinceMap, load_provinces
 from antrian.rules import next_window
 from antrian.verify import Check
-from clients.rush.crowd import EARLIEST, Ask, Crowd, popularity, presses
+from clients.rush.crowd import Ask, Crowd, popularity, presses
 from clients.rush.fairness import Quotas, check_from_outside
 from clients.rush.pace import real_of, second_of
 from clients.rush.record import Record, Share, Told
@@ -116,7 +116,7 @@ def test_a_province_with_more_people_is_wanted_more() -> None:
 def test_the_crowd_waits_for_the_opening_comes_in_a_tail_and_in_the_weekends_waves() -> None:
     friday = crowd(20_000)
     moments = [ask.at for ask in friday.asks() if not ask.bot]
-    assert min(moments) >= EARLIEST
+    assert min(moments) >= -friday.scenario.arrivals.early_s
     assert max(moments) <= friday.scenario.span + 5
     per_second = Counter(math.floor(moment) for moment in moments)
     assert per_second[0] == max(per_second.values())
@@ -184,7 +184,7 @@ def test_numbers_given_go_before_those_of_the_file() -> None:
         ("requests = 20_000", "", "requests: Field required"),
         ("early = 0.10", "early = 1.5", "arrivals.early"),
         ("early = 0.10", "eagerly = 0.10", "arrivals.eagerly: Extra inputs are not permitted"),
-        ("waiting = 0.12", "waiting = 0.95", "make 1.24, more than 1"),
+        ("waiting = 0.20", "waiting = 0.95", "make 1.24, more than 1"),
         ("days = [40, 22, 15, 11, 12]", "days = [0, 0]", "demand.days: one to five weights, not all 0"),
         ("[habits]", "[habits", "cannot be read"),
     ],

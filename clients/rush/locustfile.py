@@ -1,0 +1,133 @@
+"""The people of the rush for who lives in Locust: each of its users plays one citizen after another, over gRPC.
+
+    locust -f clients/rush/locustfile.py --host 127.0.0.1:7700 --users 200 --spawn-rate 50
+
+Rows are named by their rpcs, with the reason where the answer is one of the rules ("GetBooking SLOT_FULL"). A failure is
+whatever else kept somebody from an answer, and WINDOW_CLOSED, since then nobody can book at all. Every run has other
+people; --seed N plays those of that seed, worker n those of N + n. ANTRIAN_TOKEN is the caller's bearer token; with
+ANTRIAN_CA (PEM) it speaks TLS, as the command line does.
+"""
+
+import os
+import random
+import secrets
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from grpc.experimental.gevent import init_gevent
+from locust import User, between, events, task
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+
+from antrian.offices import load_offices
+from antrian.policy import load_policy
+from antrian.rules import next_window
+from antrian.v1.booking_service_pb2 import GetBookingRequest, GetQuotaRequest, RequestBookingRequest
+from antrian.v1.booking_service_pb2_grpc import BookingServiceStub
+from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, OutcomeReason
+from clients.calls import RefusedError
+from clients.rush.crowd import Crowd
+from clients.rush.scenario import load_scenario
+from clients.rush.survey import make_town
+
+_ANSWERS = {"SLOT_FULL", "TOO_LATE", "ALREADY_BOOKED", "ACCOUNT_LIMIT", "BARRED", "DAY_CLOSED"}
+_HINTS = {
+    "WINDOW_CLOSED": "open it with: antrian up --clock $(date -d 'next friday 14:00' +%FT%T)+07:00",
+    "UNAVAILABLE": "if no Antrian runs there, antrian up starts one, and --host names another",
+}
+_AGAIN = 0.1
+_WAIT, _DEADLINE = Duration(seconds=20), 30.0
+_MOST = 10_000_000
+_TOWN = make_town(load_offices(), next_window(load_policy(), datetime.now(UTC)))
+
+init_gevent()
+time.sleep(0.001)  # gevent looks at the clock: else --run-time would count from before all imports
+
+
+def citizens(seed: int) -> Iterator[tuple[RequestBookingRequest, int]]:
+    """Requests that no rule forbids, each with which of the offered days it is for; the same for the same seed."""
+    asks = Crowd(load_scenario("friday", requests=_MOST), _TOWN, seed).asks()
+    return ((ask.message, _TOWN.dates.index(ask.slot.service_date)) for ask in asks if not ask.expected)
+
+
+class Citizen(User):
+    """Looks at the places left, books, sometimes presses again, and waits for the outcome."""
+
+    host = "127.0.0.1:7700"
+    wait_time = between(0, 1)
+    people: ClassVar[Iterator[tuple[RequestBookingRequest, int]]]
+
+    @task
+    def book(self) -> None:
+        """One citizen from the look to the outcome, or to the first call that is refused."""
+        request, day = next(self.people)
+        quota = self._call("GetQuota", GetQuotaRequest(office_id=request.office_id))
+        if quota is None:
+            return
+        # The crowd's window is that of the real clock, the service's may be another.
+        days = sorted({slot.service_date for slot in quota.slots})
+        request.service_date = days[day % len(days)]
+        answer = self._call("RequestBooking", request)
+        if answer and random.random() < _AGAIN:  # noqa: S311 - impatience
+            answer = self._call("RequestBooking", request)
+        while answer and answer.booking.state == BOOKING_STATE_PENDING:
+            look = GetBookingRequest(booking_id=answer.booking.booking_id, account=request.account, wait=_WAIT)
+            answer = self._call("GetBooking", look)
+
+    def _call(self, rpc: str, request: Message) -> Any:
+        """The answer, or None when the call was refused; Locust is told of either."""
+        answer, reason, words = None, "", ""
+        began = time.perf_counter()
+        try:
+            answer = getattr(_stub(self.host), rpc)(request, timeout=_DEADLINE, metadata=_metadata())
+            if rpc == "GetBooking" and answer.booking.outcome_reason:
+                words = reason = OutcomeReason.Name(answer.booking.outcome_reason).removeprefix("OUTCOME_REASON_")
+        except grpc.RpcError as error:
+            refusal = RefusedError.of_error(cast("grpc.aio.AioRpcError", error))  # it has the same methods
+            reason, words = refusal.reason, str(refusal)
+            if hint := _HINTS.get(reason):
+                words += f" ({hint})"
+        answered = not reason or reason in _ANSWERS
+        self.environment.events.request.fire(
+            request_type="grpc",
+            name=f"{rpc} {reason}" if reason in _ANSWERS else rpc,
+            response_time=(time.perf_counter() - began) * 1000,
+            response_length=answer.ByteSize() if answer else 0,
+            exception=None if answered else RuntimeError(words),
+            context=self.context(),
+        )
+        return answer
+
+
+@cache
+def _stub(host: str) -> BookingServiceStub:
+    options = [("grpc.max_reconnect_backoff_ms", 1000)]
+    if ca := os.environ.get("ANTRIAN_CA"):
+        credentials = grpc.ssl_channel_credentials(Path(ca).read_bytes())
+        return BookingServiceStub(grpc.secure_channel(host, credentials, options))
+    return BookingServiceStub(grpc.insecure_channel(host, options))
+
+
+@cache
+def _metadata() -> list[tuple[str, str]]:
+    token = os.environ.get("ANTRIAN_TOKEN")
+    return [("accept-language", "en"), *([("authorization", f"Bearer {token}")] if token else [])]
+
+
+@events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
+def _add_seed(parser: LocustArgumentParser) -> None:
+    parser.add_argument("--seed", type=int, default=0, help="Play the people of this seed; 0: of another in each run.")
+
+
+@events.test_start.add_listener  # type: ignore[untyped-decorator]
+def _gather(environment: Environment, **_: object) -> None:
+    assert environment.parsed_options
+    seed = environment.parsed_options.seed or secrets.randbelow(10**9)
+    Citizen.people = citizens(seed + getattr(environment.runner, "worker_index", 0))

@@ -1,0 +1,59 @@
+"""The rush's people in Locust, as a person types it, against the real programs."""
+
+import json
+import socket
+import subprocess
+import sys
+from collections import Counter
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from antrian.stack import Stack
+
+ROOT = Path(__file__).parents[2]
+
+
+def locust(host: str, seconds: int) -> tuple[subprocess.CompletedProcess[str], Counter[str], Counter[str]]:
+    """A run of so many seconds with five users; how many calls each row has, and how many of them failed."""
+    words = ["-f", "clients/rush/locustfile.py", "--headless", "--users=5", "--spawn-rate=5", f"--run-time={seconds}s"]
+    done = subprocess.run(
+        [sys.executable, "-m", "locust", *words, f"--host={host}", "--json", "--only-summary"],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=seconds + 20,
+        check=False,
+    )
+    rows = json.loads(done.stdout)
+    calls = Counter({row["name"]: row["num_requests"] for row in rows})
+    return done, calls, Counter({row["name"]: row["num_failures"] for row in rows})
+
+
+def test_every_run_books_for_people_of_its_own(stack: Stack) -> None:
+    for seconds in (4, 2):
+        done, calls, failures = locust(stack.address, seconds)
+        assert done.returncode == 0, done.stderr
+        assert failures.total() == 0
+        assert min(calls["GetQuota"], calls["RequestBooking"], calls["GetBooking"]) > 0
+        assert calls.keys() <= {"GetQuota", "RequestBooking", "GetBooking", "GetBooking SLOT_FULL"}
+
+
+def test_while_booking_is_closed_the_run_fails_and_says_how_to_open_it(stack: Stack, opens: datetime) -> None:
+    """The last with the stack: its clock moves past the closing."""
+    stack.set_clock(opens + timedelta(days=3))
+    done, calls, failures = locust(stack.address, 2)
+    assert done.returncode == 1
+    assert "WINDOW_CLOSED: Booking is closed; it opens" in done.stderr
+    assert "antrian up --clock" in done.stderr
+    assert +failures == Counter({"RequestBooking": calls["RequestBooking"]})
+
+
+def test_where_nobody_listens_the_run_fails_and_says_so() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        done, calls, failures = locust(f"127.0.0.1:{nobody.getsockname()[1]}", 2)
+    assert done.returncode == 1
+    assert "UNAVAILABLE" in done.stderr
+    assert "if no Antrian runs there, antrian up starts one" in done.stderr
+    assert failures == calls == Counter({"GetQuota": calls["GetQuota"]})

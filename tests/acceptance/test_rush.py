@@ -1,0 +1,123 @@
+"""`antrian rush` as a person types it: against an Antrian of its own, one that runs, and one that is closed."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from antrian.stack import Stack
+from tests.acceptance.conftest import StartStack
+
+ROOT = Path(__file__).parents[2]
+
+
+class Rush:
+    """The command as it runs; told is what it has said of its progress."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.told = ""
+
+    async def opening(self) -> list[psutil.Process]:
+        """Returns when it says that booking has opened: the processes that it has started."""
+        assert self._process.stderr
+        while "after the opening" not in self.told:
+            line = await self._process.stderr.readline()
+            assert line, self.told
+            self.told += line.decode()
+        return psutil.Process(self._process.pid).children(recursive=True)
+
+    async def end(self) -> tuple[int, str]:
+        """Its exit code, and all that it printed, on one line."""
+        out, err = await self._process.communicate()
+        return self._process.returncode or 0, " ".join((out.decode() + self.told + err.decode()).split())
+
+
+@asynccontextmanager
+async def rush(*words: object) -> AsyncIterator[Rush]:
+    """The command; it has a minute and a half."""
+    command = [sys.executable, "-m", "clients.cli", "rush", "--scenario", "tests/rush/short.toml"]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        *map(str, words),
+        cwd=ROOT,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(90):
+            yield Rush(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+
+
+def accounted(file: Path) -> Any:
+    """The result in that file, of which every request has its end."""
+    result = json.loads(file.read_text())
+    decided = result["confirmed"] + result["cancelled"] + sum(result["rejected"].values())
+    assert (result["unanswered"], result["undecided"]) == (0, 0)
+    assert result["requests"] == decided + sum(result["refused"].values())
+    return result
+
+
+async def test_it_passes_on_an_antrian_of_its_own_though_its_workers_are_killed(tmp_path: Path) -> None:
+    folder, numbers, report = tmp_path / "own", tmp_path / "r.json", tmp_path / "r.html"
+    async with rush("--embedded", "--folder", folder, "--json", numbers, "--report", report) as command:
+        await command.opening()
+        workers = psutil.Process(json.loads((folder / "run.json").read_text())["pids"]["workers"])
+        for worker in workers.children():
+            worker.kill()
+        code, words = await command.end()
+    assert code == 0, words
+    assert "PASS" in words
+    result = accounted(numbers)
+    examined = {check["promise"] for check in result["promises"] if check["examined"]}
+    assert {"P1", "P2", "P3", "P4", "P5", "P6", "P7", "P14", "P15"} <= examined
+    assert result["stores_seen"]
+    assert result["sold_out"]
+    assert {"server", "workers", "redis", "postgres", "generator"} <= result["cpu"]["seconds"].keys()
+    assert "Beberapa detik" in report.read_text()
+    assert not (folder / "run.json").exists()
+
+
+async def test_it_passes_on_one_that_runs_and_does_not_play_the_same_people_twice(stack: Stack, tmp_path: Path) -> None:
+    async with rush("--target", stack.address, "--requests", 300, "--json", tmp_path / "r.json") as command:
+        code, words = await command.end()
+    assert code == 0, words
+    result = accounted(tmp_path / "r.json")
+    assert not result["stores_seen"]
+    assert result["cpu"]["seconds"].keys() == {"generator"}
+
+    async with rush("--target", stack.address, "--requests", 300) as command:
+        code, words = await command.end()
+    assert code == 1
+    assert "knows the people of seed 1 already; choose another with --seed" in words
+
+
+async def test_a_generator_that_was_frozen_makes_it_invalid(stack: Stack) -> None:
+    async with rush("--folder", stack.folder, "--seed", 2, "--requests", 600) as command:
+        players = await command.opening()
+        for player in players:
+            player.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(1.5)  # what it is about: so long it does nothing
+        for player in players:
+            player.send_signal(signal.SIGCONT)
+        code, words = await command.end()
+    assert (code, "INVALID" in words) == (3, True), words
+    assert "the load generator fell behind" in words
+
+
+async def test_while_booking_is_closed_it_says_when_it_opens(start_stack: StartStack, opens: datetime) -> None:
+    async with rush("--target", start_stack(opens - timedelta(hours=3)).address) as command:
+        code, words = await command.end()
+    assert code == 1
+    assert "booking opens at" in words
