@@ -1,169 +1,184 @@
-"""The report's charts. Their colours read on light and on dark; the page sets those of text and grid."""
+"""The report's charts of what happened when."""
 
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Iterable, Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from clients.rush.result import Latency, OfficeSales, RushResult
+from clients.rush.clock import PlayClock, play_clock
+from clients.rush.drawing import (
+    ACCEPTED,
+    AXIS,
+    DECIDED,
+    INK,
+    OFFERED,
+    QUEUE,
+    REFUSED,
+    SOFT,
+    Chart,
+    faint,
+    frame,
+    label,
+    span_of,
+    time_axis,
+)
+from clients.rush.result import Mark, RushResult, Tick
+from clients.rush.words import ENGLISH, INDONESIAN, PROGRAMS
 
-_OFFERED, _ACCEPTED, _DECIDED, _REFUSED = "#8b98a9", "#0d9488", "#e2711d", "#b4455a"
-_TOP_OFFICES, _TOP_SOLD_OUT, _TOP_PROVINCES = 18, 20, 19
-_DAYS = ("Sen", "Sel", "Rab", "Kam", "Jum", "Sab", "Min")
+_BEFORE, _AFTER = 10.0, 60.0
+_PROGRAMS = {"postgres": QUEUE, "redis": REFUSED, "workers": DECIDED, "server": ACCEPTED}
 
 
-def per_second(result: RushResult) -> go.Figure:
-    """Requests pressed, accepted and decided in each second around the opening."""
-    at = [second.second for second in result.seconds]
-    figure = _figure(340, "detik sejak 14:00:00 · seconds since the opening", "per detik · per second")
-    lines = (
-        ("ditekan · pressed", [s.offered for s in result.seconds], _OFFERED, "tozeroy"),
-        ("diterima · accepted", [s.accepted for s in result.seconds], _ACCEPTED, None),
-        ("diputuskan · decided", [s.decided for s in result.seconds], _DECIDED, None),
+def opening(result: RushResult) -> Chart | None:
+    """The first seconds, when there is much after them; the whole of a short play."""
+    if not result.ticks:
+        return None
+    clock = play_clock(result)
+    span = span_of(result)
+    until = clock.second(_AFTER)
+    if span[1] > 2 * until:
+        span = max(span[0], -_BEFORE), until
+    return Chart(
+        "opening",
+        (f"Saat pendaftaran dibuka, {clock.time(0)}", f"When booking opened, {clock.time(0)}"),
+        (
+            (
+                f"Abu-abu: yang menekan; hijau: yang masuk antrean; jingga: yang sudah mendapat hasil, setiap detik. "
+                f"Paling banyak {INDONESIAN.number(result.peaks.get('offered', 0))} tekanan dalam satu detik; antrean "
+                f"terpanjang {INDONESIAN.number(result.peaks.get('in_line', 0))} permohonan."
+            ),
+            (
+                f"Each second: who pressed (grey), who was accepted into a line (green), who had the outcome (orange). At the "
+                f"most {ENGLISH.number(result.peaks.get('offered', 0))} presses in a second and "
+                f"{ENGLISH.number(result.peaks.get('in_line', 0))} requests in line."
+            ),
+        ),
+        _flow(result, clock, span),
+        wide=True,
     )
-    for name, values, colour, fill in lines:
-        line = {"color": colour, "width": 2.5, "shape": "hvh" if fill else "linear"}
-        figure.add_scatter(x=at, y=values, name=name, mode="lines", line=line, fill=fill)
-    figure.add_vline(
-        x=0,
-        line={"color": _REFUSED, "dash": "dot", "width": 1.5},
-        annotation_text="14:00:00",
-        annotation_position="top left",
-    )
-    return figure
 
 
-def latencies(result: RushResult) -> go.Figure:
-    """How long the fastest half, 90 %, 99 % … of the requests took."""
-    figure = _figure(340, "sebagian ini selesai dalam … · this share was done within …", "detik · seconds")
-    for name, latency, colour in (
-        ("tekan → diterima · press to accepted", result.accept, _ACCEPTED),
-        ("tekan → hasil · press to outcome", result.outcome, _DECIDED),
-        ("di layanan: diterima → diputuskan · in the service", result.outcome_in_service, _OFFERED),
-    ):
-        if latency:
-            x, y = _percentiles(latency)
-            line = {"color": colour, "width": 2.5}
-            figure.add_scatter(x=x, y=y, name=name, mode="lines+markers", line=line)
-    figure.update_xaxes(type="category")
-    figure.update_yaxes(type="log", dtick="D2")
-    return figure
-
-
-def waits(result: RushResult) -> go.Figure:
-    """How long those waited to be accepted who pressed in each second."""
-    seconds = [second for second in result.seconds if second.accept_p99]
-    at = [second.second for second in seconds]
-    figure = _figure(300, "ditekan pada detik · pressed in second", "detik · seconds")
-    for name, values, colour in (
-        ("paling lambat 1 % · slowest 1 %", [s.accept_p99 / 1000 for s in seconds], _DECIDED),
-        ("separuhnya · half", [s.accept_p50 / 1000 for s in seconds], _ACCEPTED),
-    ):
-        figure.add_scatter(x=at, y=values, name=name, mode="lines", line={"color": colour, "width": 2.5})
-    return figure
-
-
-def outcomes(result: RushResult) -> go.Figure:
-    """What became of the requests."""
-    rows = [("mendapat tempat · confirmed", result.confirmed, _ACCEPTED)]
-    rows += [(f"ditolak · rejected: {reason}", count, _DECIDED) for reason, count in result.rejected.items()]
-    rows += [(f"tidak diterima · refused: {reason}", count, _REFUSED) for reason, count in result.refused.items()]
-    if result.undecided:
-        rows.append(("tanpa hasil · undecided", result.undecided, "#d00000"))
-    return _bars(rows, log=True)
-
-
-def provinces(result: RushResult) -> go.Figure:
-    """Places sold by province."""
-    sold = [province for province in result.provinces if province.sold]
-    first, rest = sold[:_TOP_PROVINCES], sold[_TOP_PROVINCES:]
-    rows = [(province.name, province.sold, _ACCEPTED) for province in first]
-    if rest:
-        rows.append((f"{len(rest)} provinsi lain · others", sum(province.sold for province in rest), _OFFERED))
-    return _bars(rows)
-
-
-def sold_out(result: RushResult) -> go.Figure:
-    """When the slots that sold out first did."""
-    first = [slot for slot in result.sold_out if slot.seconds is not None][:_TOP_SOLD_OUT]
-    rows = [
-        (f"{short_name(s.office_id)} · {_slot(f'{s.service_date} {s.session}')} ({s.quota})", s.seconds or 0, _DECIDED)
-        for s in first
-    ]
-    return _bars(rows, unit=" s")
-
-
-def fullness(result: RushResult) -> go.Figure:
-    """How full the most wanted offices are, by day and session."""
-    wanted = sorted(result.offices, key=_sold, reverse=True)[:_TOP_OFFICES][::-1]
-    slots = list(wanted[0].slots) if wanted else []
-    share = [[100 * office.slots[slot][0] / max(office.slots[slot][1], 1) for slot in slots] for office in wanted]
-    words = [["{} / {}".format(*office.slots[slot]) for slot in slots] for office in wanted]
-    figure = _figure(90 + 24 * len(wanted))
-    figure.add_heatmap(
-        x=[_slot(slot) for slot in slots],
-        y=[short_name(office.office_id) for office in wanted],
-        z=share,
-        customdata=words,
-        hovertemplate="%{y}<br>%{x}: %{customdata} (%{z:.0f} %)<extra></extra>",
-        colorscale=[[0, "rgba(128,140,155,.10)"], [0.5, "#f2b880"], [0.999, "#e2711d"], [1, "#9d2f1b"]],
-        zmin=0,
-        zmax=100,
-        xgap=2,
-        ygap=2,
-        showscale=False,
-    )
-    figure.update_xaxes(side="top", showgrid=False, tickangle=-45)
-    figure.update_yaxes(showgrid=False)
-    return figure
-
-
-def short_name(office_id: str) -> str:
-    """An office's id as people would say it."""
-    first, *rest = office_id.split("-")
-    return " ".join([first.capitalize() if first == "kanim" else first.upper(), *(word.capitalize() for word in rest)])
-
-
-def _sold(office: OfficeSales) -> float:
-    return sum(sold for sold, _ in office.slots.values())
-
-
-def _slot(slot: str) -> str:
-    day, session = slot.split()
-    return f"{_DAYS[date.fromisoformat(day).weekday()]} {'pagi' if session == 'MORNING' else 'siang'}"
-
-
-def _percentiles(latency: Latency) -> tuple[list[str], list[float]]:
-    names = ["maks" if percent == 100 else f"{percent:g} %" for percent, _ in latency.percentiles]
-    return names, [milliseconds / 1000 for _, milliseconds in latency.percentiles]
-
-
-def _bars(rows: Sequence[tuple[str, float, str]], *, log: bool = False, unit: str = "") -> go.Figure:
-    names, values, colours = zip(*rows[::-1], strict=True) if rows else ((), (), ())
-    figure = _figure(70 + 25 * len(names))
-    text = [(f"{value:.1f}" if unit else f"{value:,}".replace(",", ".")) + unit for value in values]
-    figure.add_bar(
-        x=values, y=names, orientation="h", marker={"color": colours, "cornerradius": 3}, text=text, cliponaxis=False,
-        textposition="outside", hovertemplate="%{y}: %{text}<extra></extra>",
+def weekend(result: RushResult) -> Chart | None:
+    """All of a play that is much longer than its opening."""
+    shown = opening(result)
+    span = span_of(result)
+    if not shown or shown.figure.layout.xaxis.range[1] >= span[1]:
+        return None
+    clock = play_clock(result)
+    real = clock.real(span[1])
+    faster = clock.compression > 1
+    return Chart(
+        "weekend",
+        ("Dari awal sampai akhir", "From the start to the end"),
+        (
+            f"Seluruhnya {INDONESIAN.duration(real)}"
+            + (f"; di bagian yang diarsir waktu berjalan makin cepat, sampai {INDONESIAN.number(clock.compression)} kali, jadi "
+               "lebih padat daripada aslinya." if faster else "."),
+            f"All {ENGLISH.duration(real)}"
+            + (f"; where it is shaded, time passes ever faster, up to {ENGLISH.number(clock.compression)} times, so the load is denser "
+               "than in life." if faster else "."),
+        ),
+        _flow(result, clock, span),
+        wide=True,
     )  # fmt: skip
-    figure.update_xaxes(type="log" if log else "linear", showticklabels=not log)
-    figure.update_yaxes(showgrid=False)
+
+
+def over_time(
+    lines: Sequence[tuple[str, str, Sequence[Tick], float]], value: str, clock: PlayClock, marks: Iterable[Mark]
+) -> go.Figure:
+    """That field of the ticks of several runs, each with its name, colour and width of a tick."""
+    figure = frame(300)
+    for name, colour, ticks, width in lines:
+        at = [tick.second for tick in ticks]
+        figure.add_scatter(
+            **_steps(at, [getattr(tick, value) for tick in ticks], width), customdata=_moments(clock, at, width), name=name,
+            mode="lines", line={"color": colour, "width": 2, "shape": "hv"},
+            hovertemplate=f"%{{customdata}}<br>{name}: %{{y:,.0f}}<extra></extra>",
+        )  # fmt: skip
+    ends = [second for _, _, ticks, width in lines for tick in ticks for second in (tick.second, tick.second + width)]
+    time_axis(figure, clock, (min(ends), max(ends)), marks)
+    figure.update_yaxes(rangemode="tozero")
     return figure
 
 
-def _figure(height: int, x: str = "", y: str = "") -> go.Figure:
-    axis = {"zeroline": False, "automargin": True, "fixedrange": True}
-    return go.Figure(
-        layout={
-            "height": height,
-            "margin": {"l": 8, "r": 44, "t": 24, "b": 8},
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
-            "font": {"family": "system-ui, sans-serif", "size": 12},
-            "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
-            "xaxis": axis | {"title": {"text": x}},
-            "yaxis": axis | {"title": {"text": y}},
-            "separators": ",.",
-            "hovermode": "closest",
-        }
+def cpu(result: RushResult) -> Chart | None:
+    """Cores used by the service's programs, stacked, and by the generator."""
+    if not result.cpu.cores or not result.ticks:
+        return None
+    clock = play_clock(result)
+    figure = frame(300)
+    at = [tick.second + result.tick for tick in result.ticks]
+    common = {"x": at, "mode": "lines", "customdata": [clock.say(second) for second in at]}
+    for name, colour in _PROGRAMS.items():
+        if name in result.cpu.cores:
+            _add_cores(
+                figure, name, result.cpu.cores[name], {"color": colour, "width": 1.5}, common | {"stackgroup": "x"}
+            )
+    if "generator" in result.cpu.cores:
+        line = {"color": INK, "width": 1.5, "dash": "dot"}
+        _add_cores(figure, "generator", result.cpu.cores["generator"], line, common)
+    time_axis(figure, clock, span_of(result), result.marks)
+    figure.update_yaxes(rangemode="tozero")
+    return Chart(
+        "cpu",
+        ("Kerja mesin: inti prosesor per program", "Processor cores by program"),
+        (
+            "Bertumpuk: program layanan. Garis putus-putus: pembangkit beban, yang memainkan orang-orangnya.",
+            "Stacked: the service's programs. Dotted: the load generator, which plays the people.",
+        ),
+        figure,
     )
+
+
+def _add_cores(
+    figure: go.Figure, name: str, cores: Sequence[float], line: object, common: Mapping[str, object]
+) -> None:
+    words = " · ".join(dict.fromkeys(PROGRAMS[name]))
+    hover = f"%{{customdata}}<br>{words}: %{{y:.2f}}<extra></extra>"
+    figure.add_scatter(y=list(cores), name=words, line=line, hovertemplate=hover, **common)
+
+
+def _flow(result: RushResult, clock: PlayClock, span: tuple[float, float]) -> go.Figure:
+    """Rates above, and how many are in line below."""
+    ticks = [tick for tick in result.ticks if span[0] <= tick.second < span[1]]
+    figure = frame(460)
+    lines = [
+        ("menekan · pressed", [tick.offered for tick in ticks], OFFERED, "solid", "tozeroy"),
+        ("diterima · accepted", [tick.accepted for tick in ticks], ACCEPTED, "solid", None),
+        ("diputuskan · decided", [tick.decided for tick in ticks], DECIDED, "solid", None),
+        ("tidak diterima · refused", [tick.refused for tick in ticks], REFUSED, "dash", None),
+    ]
+    if any(tick.again for tick in ticks):
+        lines.append(("diminta mencoba lagi · asked to come again", [tick.again for tick in ticks], SOFT, "dot", None))
+    at = [tick.second for tick in ticks]
+    for name, values, colour, dash, fill in lines:
+        line = {"color": colour, "width": 1.5 if fill or dash != "solid" else 2.5, "shape": "hv", "dash": dash}
+        figure.add_scatter(
+            **_steps(at, values, result.tick), customdata=_moments(clock, at, result.tick), name=name, mode="lines",
+            line=line, fill=fill, fillcolor=faint(colour), hovertemplate=f"%{{customdata}}<br>{name}: %{{y:,.0f}}<extra></extra>",
+        )  # fmt: skip
+    figure.add_scatter(
+        x=[second + result.tick for second in at], y=[tick.in_line for tick in ticks], yaxis="y2", name="dalam antrean · in line",
+        customdata=[clock.say(second + result.tick) for second in at], mode="lines", line={"color": QUEUE, "width": 1.5},
+        fill="tozeroy", fillcolor=faint(QUEUE), hovertemplate="%{customdata}<br>dalam antrean: %{y:,}<extra></extra>",
+    )  # fmt: skip
+    time_axis(figure, clock, span, result.marks, ("y", "y2"), named=True)
+    figure.update_layout(
+        yaxis={"domain": [0.38, 1], "rangemode": "tozero"},
+        yaxis2=AXIS | {"domain": [0, 0.25], "rangemode": "tozero", "nticks": 4},
+        margin={"t": 36},
+    )
+    for words, y in (("per detik · per second", 1), ("dalam antrean · in line", 0.25)):
+        shift = 18 if y == 1 else 0
+        figure.add_annotation(
+            label(words, x=0, xref="paper", xanchor="left", y=y, yref="paper", yanchor="bottom", yshift=shift)
+        )
+    return figure
+
+
+def _steps(at: Sequence[float], values: Sequence[float], width: float) -> dict[str, list[float]]:
+    """Up to the end of the last tick, too."""
+    return {"x": [*at, at[-1] + width], "y": [*values, values[-1]]} if at else {"x": [], "y": []}
+
+
+def _moments(clock: PlayClock, at: Sequence[float], width: float) -> list[str]:
+    return [clock.say(second) for second in at] + ([clock.say(at[-1] + width)] if at else [])

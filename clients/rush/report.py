@@ -1,152 +1,188 @@
-"""The report: one HTML file for people, with everything in it. Indonesian first, English below it."""
+"""The report of a run: one HTML file for people, with everything in it."""
 
-import json
-from datetime import datetime
+from collections.abc import Callable
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
-from plotly.offline import get_plotlyjs
+from clients.rush import charts, outcomes, places, story, waiting
+from clients.rush.clock import play_clock
+from clients.rush.drawing import Chart
+from clients.rush.fairness import OVERTAKING
+from clients.rush.page import both, card, chart_card, columns, facts, page, section, table
+from clients.rush.result import RushResult
+from clients.rush.words import ENGLISH, HABITS, INDONESIAN, PROGRAMS, PROMISES
 
-from clients.rush import charts
-from clients.rush.result import Latency, RushResult
-
-_CHARTS = (
-    ("per_second", "wide", "Antrean sekitar pukul 14:00", "What was pressed, accepted and decided in each second"),
-    ("waits", "", "Berapa lama sampai diterima", "Wait until accepted, by the second of pressing"),
-    ("latencies", "", "Berapa lama, dari yang tercepat ke yang terlambat", "Latency by percentile"),
-    (
-        "fullness",
-        "wide",
-        "Kantor yang paling dicari: seberapa penuh",
-        "The most wanted offices by day and session; dark red is sold out",
-    ),
-    (
-        "sold_out",
-        "",
-        "Sesi yang paling cepat habis",
-        "The slots that sold out first (places): seconds after the opening",
-    ),
-    ("provinces", "", "Tempat yang diberikan per provinsi", "Places given, by province"),
-    ("outcomes", "wide", "Nasib setiap permohonan", "What became of each request (logarithmic)"),
+_CHARTS: tuple[Callable[[RushResult], Chart | None], ...] = (
+    charts.opening,
+    charts.weekend,
+    outcomes.outcomes,
+    outcomes.people_and_bots,
+    places.sales_map,
+    places.provinces,
+    places.sold_out,
+    places.fullness,
+    waiting.arrivals,
+    waiting.waits,
+    waiting.percentiles,
+    waiting.lanes,
+    charts.cpu,
 )
-_PROMISES = {
-    "P1": "Kuota tidak pernah terlampaui",
-    "P2": "Yang sudah diterima tidak pernah hilang",
-    "P3": "Yang datang dulu dilayani dulu",
-    "P4": "Satu orang, satu tempat",
-    "P5": "Menekan lagi tidak membuat antrean baru",
-    "P6": "Nomor antrean urut, tanpa lompatan",
-    "P7": "Status tidak pernah mundur",
-    "P14": "NIK tidak pernah tersimpan terbuka",
-}
 _ABOUT = {
-    "command": "perintah · command",
-    "seed": "benih · seed",
-    "opens": "pendaftaran dibuka · booking opened (service's clock)",
-    "ran": "dijalankan · ran at",
-    "machine": "mesin · machine",
-    "versions": "versi · versions",
+    "seed": ("benih", "seed"),
+    "target": ("sasaran", "target"),
+    "opens": ("pendaftaran dibuka, menurut jam layanan", "booking opened, by the service's clock"),
+    "ran": ("dijalankan", "ran at"),
+    "seconds": ("lamanya, detik", "seconds that it took"),
+    "machine": ("mesin", "machine"),
+    "versions": ("versi", "versions"),
 }
 
 
 def write_report(result: RushResult, file: Path) -> None:
     """Writes the report as one file that needs no network."""
-    template = Template(files("clients.rush").joinpath("report.html").read_text("utf-8"))
-    figures = {name: json.loads(getattr(charts, name)(result).to_json()) for name, *_ in _CHARTS}
-    page = template.substitute(
-        headline=escape(_headline(result)),
-        verdict="Semua janji dipegang. Every promise held." if result.passed else "Ada yang tidak beres. It failed.",
-        verdict_class="" if result.passed else "bad",
-        story=_story(result),
-        tiles="".join(f'<div class="card tile"><b>{b}</b><span>{i}</span><span class="en">{e}</span></div>'
-                      for b, i, e in _tiles(result)),
-        charts="".join(
-            f'<div class="card {width}"><h2>{title}</h2><p class="en">{english}</p><div id="{name}"></div></div>'
-            for name, width, title, english in _CHARTS
-        ),
-        promises=_promises(result),
-        about="".join(f"<dt>{_ABOUT.get(k, k)}</dt><dd>{escape(v)}</dd>" for k, v in _about(result).items()),
-        plotly=get_plotlyjs(),
-        figures=json.dumps(figures).replace("</", "<\\/"),
-    )  # fmt: skip
-    file.write_text(page, "utf-8")
+    drawn = {chart.name: chart for make in _CHARTS if (chart := make(result))}
 
+    def cards(*names: str) -> str:
+        return "".join(chart_card(drawn.get(name)) for name in names)
 
-def _headline(result: RushResult) -> str:
-    opens = result.about.get("opens")
-    day = f"{datetime.fromisoformat(opens):%A %d %B %Y}" if opens else "Friday"
-    return f"The Friday rush on {len(result.offices)} immigration offices: booking opens on {day}, 14:00 WIB"
-
-
-def _story(result: RushResult) -> str:
-    full, refused = result.rejected.get("SLOT_FULL", 0), sum(result.refused.values())
-    indonesian = (
-        f"{_n(result.requests)} permohonan datang ke {len(result.offices)} kantor. {_n(result.confirmed)} mendapat tempat, "
-        f"untuk {_n(result.people_confirmed)} orang. {_n(full)} mendengar bahwa sesinya sudah penuh, {_n(refused)} tidak "
-        f"diterima dan tahu sebabnya, dan {_n(result.undecided)} tidak mendapat jawaban. {len(result.sold_out)} sesi habis."
-    )
-    english = (
-        f"{result.requests:,} requests for {len(result.offices)} offices: {result.confirmed:,} got places, for "
-        f"{result.people_confirmed:,} people; {full:,} found their session full; {refused:,} were refused with a reason; "
-        f"{result.undecided:,} had no answer. {len(result.sold_out)} sessions sold out."
-    )
-    failures = "".join(f'<p class="broken">{escape(text)}</p>' for text in result.failures)
-    failures += "".join(f'<p class="en">{escape(text)}</p>' for text in result.surprise_samples)
-    late = ""
-    if result.generator_behind or result.generator_held:
-        late = (
-            f'<p class="en">Pembangkit beban terlambat hingga {_n(round(result.generator_late_ms))} ms (p99); '
-            "waktu tunggu tetap dihitung dari saat orang menekan. The load generator was late; waits count from the "
-            "moment that a person meant to press.</p>"
+    body = "".join(
+        (
+            story.context(result),
+            story.verdict(result),
+            f'<section class="card story">{story.story(result)}</section>',
+            story.tiles(result),
+            section(("Apa yang terjadi", "What happened"), cards("opening", "weekend")),
+            section(
+                ("Siapa mendapat apa", "Who got what"),
+                columns(cards("outcomes", "people_and_bots"), _bot_accounts(result), _habits(result)),
+            ),
+            section(
+                ("Ke mana tempat-tempatnya", "Where the places went"),
+                columns(cards("sales_map", "fullness", "provinces", "sold_out")),
+            ),
+            section(("Adilkah urutannya", "Was the order fair"), columns(_fairness(result), cards("arrivals"))),
+            section(
+                ("Berapa lama orang menunggu", "How long people waited"),
+                columns(cards("waits", "percentiles")),
+                cards("lanes"),
+            ),
+            section(("Janji yang diperiksa", "Promises checked"), _promises(result)),
+            section(("Beban dan mesin", "Load and machine"), columns(cards("cpu"), _load(result)), _about(result)),
         )
-    return f'<p>{indonesian}</p><p class="en">{english}</p>{failures}{late}'
+    )
+    title = result.title_id or "Antrian", result.title_en or "A rush"
+    file.write_text(page(title, body, drawn.values()), "utf-8")
 
 
-def _tiles(result: RushResult) -> list[tuple[str, str, str]]:
-    return [
-        (_n(result.requests), "permohonan", f"requests; pressed {result.presses:,} times"),
-        (_n(result.confirmed), "mendapat tempat", f"confirmed, {result.people_confirmed:,} people"),
-        (_n(len(result.sold_out)), "sesi habis", "slots sold out"),
-        (_n(result.peak_offered), "ditekan pada detik tersibuk", "pressed in the busiest second"),
-        (_time(result.accept), "sampai diterima, separuhnya", _slowest(result.accept, "until accepted")),
-        (_time(result.outcome), "sampai ada hasil, separuhnya", _slowest(result.outcome, "until the outcome")),
-        (_n(result.early), "menekan sebelum 14:00", "pressed early, told to come back"),
-        (_n(result.repeated), "menekan lagi", f"pressed again; {result.mismatches} got another booking"),
+def _bot_accounts(result: RushResult) -> str:
+    if not result.bot_accounts:
+        return ""
+    number = INDONESIAN.number
+    head = (
+        ("akun", "account"),
+        ("permohonan", "requests"),
+        ("diterima ke antrean", "accepted"),
+        ("tempat", "places"),
+    )
+    lines = [
+        (escape(account.name), number(account.requests), number(account.accepted), number(account.places))
+        for account in result.bot_accounts
     ]
+    words = both(
+        (
+            "Satu akun hanya dapat memegang tempat untuk lima orang, berapa kali pun mesinnya menekan.",
+            "An account holds places for at most five people, however often its machine presses.",
+        )
+    )
+    return card(
+        ("Akun bot yang paling rajin", "The busiest accounts of bots"),
+        words + table(head, lines, (1, 2, 3)),
+        wide=False,
+    )
+
+
+def _fairness(result: RushResult) -> str:
+    compared = sum(check.examined for check in result.promises if check.what == OVERTAKING)
+    if not compared:
+        return ""
+    verdict = "bad" if result.overtakings else "good"
+    number = f'<p class="big {verdict}">{INDONESIAN.number(result.overtakings)}</p>'
+    words = both(
+        (
+            (
+                f"kali ada yang didahului, di antara {INDONESIAN.number(compared)} permohonan yang diterima: siapa pun yang sudah "
+                "dijawab sebelum orang lain menekan, nomor kedatangannya di kantor itu lebih kecil."
+            ),
+            (
+                f"times somebody was overtaken, among {ENGLISH.number(compared)} accepted requests: whoever was answered before "
+                "another pressed has the smaller arrival number at that office."
+            ),
+        )
+    )
+    order = [
+        f"<li><b>{check.promise}</b> {PROMISES[check.promise][0]}: {INDONESIAN.number(check.examined)} diperiksa, "
+        f'{INDONESIAN.number(check.breaches)} dilanggar<br><span class="en" lang="en">{escape(check.what)}</span></li>'
+        for check in sorted(result.promises, key=lambda check: check.promise)
+        if check.promise in {"P3", "P6"}
+    ]
+    return card(
+        ("Nomor antrean dan urutan datang", "Queue numbers and arrival"),
+        f'<div class="fair">{number}<div>{words}<ul>{"".join(order)}</ul></div></div>',
+    )
 
 
 def _promises(result: RushResult) -> str:
-    head = '<tr><th></th><th>janji <span class="en">promise</span></th>'
-    rows = [f'{head}<th class="number">diperiksa</th><th class="number">dilanggar</th></tr>']
-    before = ""
+    lines, before = [], ""
     for check in sorted(result.promises, key=lambda check: int(check.promise[1:])):
-        name = "" if check.promise == before else f"<b>{_PROMISES.get(check.promise, '')}</b><br>"
-        verdict = "broken" if check.breaches else "good"
-        rows.append(
-            f"<tr><td>{'' if check.promise == before else check.promise}</td>"
-            f'<td>{name}<span class="en">{escape(check.what)}</span></td>'
-            f'<td class="number">{_n(check.examined)}</td><td class="number {verdict}">{_n(check.breaches)}</td></tr>'
+        name = f"<b>{PROMISES.get(check.promise, ('', ''))[0]}</b><br>" if check.promise != before else ""
+        verdict = "bad" if check.breaches else "good" if check.examined else ""
+        lines.append(
+            (
+                check.promise if name else "",
+                f'{name}<span class="en" lang="en">{escape(check.what)}</span>',
+                INDONESIAN.number(check.examined),
+                f'<span class="{verdict}">{INDONESIAN.number(check.breaches)}</span>',
+            )
         )
         before = check.promise
-    return "".join(rows)
+    head = ("", ("janji", "promise"), ("diperiksa", "checked"), ("dilanggar", "broken"))
+    return f'<article class="card wide">{table(head, lines, (2, 3))}</article>' if lines else ""
 
 
-def _about(result: RushResult) -> dict[str, str]:
-    return {name: result.about[name] for name in _ABOUT if name in result.about} | {
-        "pembangkit beban · load generator": f"{result.generator_cpu_seconds:.0f} CPU seconds, on the same machine; "
-        f"99 % of the presses left within {result.generator_late_ms:.0f} ms of their moment",
-    }
+def _load(result: RushResult) -> str:
+    played, number = result.generator, INDONESIAN.number
+    late = f"{number(played.late_p50, 1)} · {number(played.late_p99, 1)} · {number(played.late_most)} ms"
+    items = [
+        ("proses pembangkit beban", "processes of the load generator", str(played.processes)),
+        ("tekanan terlambat: separuh · 99 dari 100 · paling lama", "presses left late: p50 · p99 · most", late),
+        *(
+            (f"prosesor: {PROGRAMS.get(name, (name, name))[0]}", f"CPU: {PROGRAMS.get(name, (name, name))[1]}",
+             f"{number(seconds, 1)} detik")
+            for name, seconds in result.cpu.seconds.items()
+        ),
+    ]  # fmt: skip
+    words = both(
+        (
+            "Waktu tunggu dihitung dari saat orang seharusnya menekan, bukan dari saat pembangkit beban sempat menekan.",
+            "Waits count from the moment when a person meant to press, not from when the load generator got to it.",
+        )
+    )
+    return card(
+        ("Bebannya, dan bagaimana dimainkan", "The load, and how it was played"), words + facts(items), wide=False
+    )
 
 
-def _n(number: int) -> str:
-    return f"{number:,}".replace(",", ".")
+def _habits(result: RushResult) -> str:
+    items = [(HABITS.get(name, name), name, INDONESIAN.number(count)) for name, count in result.habits.items() if count]
+    title = ("Apa lagi yang dilakukan orang-orangnya", "What else the crowd did")
+    return card(title, facts(items), wide=False) if items else ""
 
 
-def _time(latency: Latency | None) -> str:
-    return f"{latency.p50 / 1000:.2f} s".replace(".", ",") if latency else "-"
-
-
-def _slowest(latency: Latency | None, words: str) -> str:
-    return f"{words}: half; 99 % within {latency.p99 / 1000:.2f} s" if latency else words
+def _about(result: RushResult) -> str:
+    told = result.about | (
+        {"opens": f"{play_clock(result).opens:%Y-%m-%d %H:%M} WIB"} if "opens" in result.about else {}
+    )
+    items = [(*words, told[name]) for name, words in _ABOUT.items() if name in told]
+    words = "".join(f"<span>{escape(word)}</span> " for word in result.about.get("command", "").split(" "))
+    command = f"<pre>{words}</pre>" if words else ""
+    return card(("Tentang uji ini", "About this run"), command + facts(items)) if items else ""

@@ -118,6 +118,16 @@ class Account:
 
 
 @dataclass(frozen=True)
+class Arrivals:
+    """The slot that most people got places in: its queue numbers (a party's first) by second of acceptance."""
+
+    office_id: str
+    service_date: str
+    session: str
+    points: list[tuple[float, int]]
+
+
+@dataclass(frozen=True)
 class Mark:
     """A moment worth a line in a chart: seconds after the opening, and its name."""
 
@@ -191,6 +201,7 @@ class RushResult:
     bot_accounts: list[Account] = field(default_factory=list)
     overtakings: int = 0
     """Pairs of requests of an office where who was answered before the other was sent got the larger ticket."""
+    arrivals: Arrivals | None = None
     promises: list[Check] = field(default_factory=list)
     breaches: list[Breach] = field(default_factory=list)
     stores_seen: bool = False

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from hdrh.histogram import HdrHistogram
 
 from antrian.booking import Office, Province
-from clients.rush.fairness import Quotas
+from clients.rush.fairness import Quotas, SlotOfOffice
 from clients.rush.record import Record, Share
-from clients.rush.result import Account, Cpu, Generator, Group, Lane, Latency, Mark, RushResult, Tick
+from clients.rush.result import Account, Arrivals, Cpu, Generator, Group, Lane, Latency, Mark, RushResult, Tick
 from clients.rush.sales import office_sales, province_sales, sold_out
 from clients.rush.scenario import Scenario
 
 _PERCENTILES = (0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.9, 99.95, 99.99, 99.999, 100.0)
-_SAMPLES, _LANES, _ACCOUNTS = 10, 12, 10
+_SAMPLES, _LANES, _ACCOUNTS, _POINTS = 10, 12, 10, 1000
 _MOST_TICKS = 600
 _LONGEST = 3_600_000_000  # microseconds that a histogram can hold
 
@@ -83,6 +83,7 @@ def summarise(played: Played) -> RushResult:
         offices=office_sales(played.offices, played.quotas),
         groups=[_group("people", [r for r in records if not r.bot]), _group("bots", [r for r in records if r.bot])],
         bot_accounts=_bot_accounts(records),
+        arrivals=_arrivals(decided, played.opens_epoch),
         generator=_generator(played.shares),
         cpu=_cpu(played, edges),
     )
@@ -105,7 +106,7 @@ def _latencies(played: Played, accepted: Sequence[Record], decided: Sequence[Rec
     opens = played.opens_epoch
     kinds = {
         "accept": (record.answered - record.due for record in accepted),
-        "outcome": (record.decided_at - opens - record.due for record in decided),
+        "outcome": (record.decided_at - opens - record.due for record in decided if record.habit != "slow"),
         "screen": (record.seen - record.due for record in decided if record.watched and record.habit != "slow"),
         "service": (record.decided_at - record.accepted_at for record in decided),
         "look": (seconds for share in played.shares for _, seconds in share.looks),
@@ -145,6 +146,8 @@ def _ticks(
     for record in accepted:
         accepts[math.floor(record.due - first) // width].append((record.answered - record.due) * 1000)
     for record in decided:
+        if record.habit == "slow":
+            continue  # it was decided before its phone heard that it was accepted
         outcomes[math.floor(record.due - first) // width].append((record.decided_at - opens - record.due) * 1000)
     joins = sorted(record.accepted_at - opens for record in accepted)
     leaves = sorted(record.decided_at - opens for record in decided)
@@ -184,6 +187,20 @@ def _lanes(accepted: Sequence[Record], played: Played, edges: Sequence[float]) -
         most = max(record.ahead + 1 for record in records)
         lanes.append(Lane(office_id, names[office_id], len(records), most, depths))
     return sorted(lanes, key=lambda lane: (-lane.most, -lane.accepted))[:_LANES]
+
+
+def _arrivals(decided: Iterable[Record], opens: float) -> Arrivals | None:
+    slots = defaultdict[SlotOfOffice, list[tuple[float, int]]](list)
+    for record in decided:
+        if record.numbers:
+            moment = round(record.accepted_at - opens, 3)
+            slots[record.office_id, record.slot].append((moment, record.numbers[0]))
+    if not slots:
+        return None
+    (office_id, slot), points = max(slots.items(), key=lambda item: len(item[1]))
+    return Arrivals(
+        office_id, slot.service_date.isoformat(), slot.session, sorted(points)[:: 1 + len(points) // _POINTS]
+    )
 
 
 def _habits(played: Played, records: Sequence[Record]) -> dict[str, int]:

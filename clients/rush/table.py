@@ -1,66 +1,100 @@
 """The result as a table for the terminal."""
 
+from collections.abc import Iterator
+
 from rich.console import Console
 from rich.table import Table
 
 from clients.rush.result import Latency, RushResult
+from clients.rush.words import LATENCIES
+
+_COLOURS = {"PASS": "green", "FAIL": "red", "INVALID": "yellow"}
+_ACCOUNTS = 3
 
 
 def print_table(result: RushResult, console: Console) -> None:
-    """Prints what happened, then each promise with its count, then the verdict."""
-    facts = Table(title="The rush", title_justify="left", show_header=False)
+    """Prints what happened, who got places, each promise with its count, then the verdict and its reasons."""
+    facts = Table(title=result.title_en or "The rush", title_justify="left", show_header=False)
     facts.add_column()
     facts.add_column(justify="right")
     for name, value in _facts(result):
         facts.add_row(name, value)
     console.print(facts)
+    if any(group.requests for group in result.groups):
+        console.print(_groups(result))
+    if result.promises:
+        console.print(_promises(result))
+    _print_verdict(result, console)
 
-    promises = Table("", "promise", title="Promises", title_justify="left")
-    promises.add_column("checked", justify="right")
-    promises.add_column("broken", justify="right")
-    for check in sorted(result.promises, key=lambda check: int(check.promise[1:])):
-        promises.add_row(
-            check.promise,
-            check.what,
-            f"{check.examined:,}",
-            f"{check.breaches:,}",
-            style="red" if check.breaches else "",
-        )
-    console.print(promises)
+
+def _print_verdict(result: RushResult, console: Console) -> None:
+    colour = _COLOURS[result.verdict]
+    if not result.stores_seen:
+        console.print("Only what the clients were told was checked: the stores could not be seen.", style="dim")
     for sample in result.surprise_samples:
-        console.print(f"  surprise: {sample}", style="yellow", highlight=False)
+        console.print(f"  surprise: {sample}", style="yellow", highlight=False, markup=False)
     for failure in result.failures:
-        console.print(f"  {failure}", style="red", highlight=False)
-    console.print("[bold green]PASS[/]: every promise held." if result.passed else "[bold red]FAIL[/]")
+        console.print(f"  {failure}", style="red", highlight=False, markup=False)
+    for doubt in result.doubts:
+        console.print(f"  {doubt}", style="yellow", highlight=False, markup=False)
+    words = {"PASS": ": every promise held", "INVALID": ": these numbers prove nothing"}.get(result.verdict, "")
+    console.print(f"[bold {colour}]{result.verdict}[/]{words}")
 
 
-def _facts(result: RushResult) -> list[tuple[str, str]]:
-    facts = [
-        ("requests", f"{result.requests:,}"),
-        ("pressed, early presses and repeats included", f"{result.presses:,}"),
-        ("accepted into a line", f"{result.accepted:,}"),
-        ("confirmed", f"{result.confirmed:,}"),
-        ("  people with a place", f"{result.people_confirmed:,}"),
-        *((f"rejected: {reason}", f"{count:,}") for reason, count in result.rejected.items()),
-        *((f"refused: {reason}", f"{count:,}") for reason, count in result.refused.items()),
-        ("undecided", f"{result.undecided:,}"),
-        ("pressed before 14:00, told to come back", f"{result.early:,}"),
-        ("pressed again: same booking / another", f"{result.repeated:,} / {result.mismatches:,}"),
-        ("surprises", f"{result.surprises:,}"),
-        ("slots sold out", f"{len(result.sold_out):,}"),
-        (
-            "peak per second: offered / accepted / decided",
-            f"{result.peak_offered:,} / {result.peak_accepted:,} / {result.peak_decided:,}",
-        ),
-        ("press to accepted, p50 / p99 / max", _words(result.accept)),
-        ("press to outcome, p50 / p99 / max", _words(result.outcome)),
-        ("in the service: accepted to decided", _words(result.outcome_in_service)),
-        ("generator: presses left late by, p99", f"{result.generator_late_ms:,.0f} ms"),
-    ]
-    if result.generator_behind:
-        facts.append(("the generator fell behind", "latencies count from the intended moment"))
-    return facts
+def _facts(result: RushResult) -> Iterator[tuple[str, str]]:
+    yield "requests", f"{result.requests:,}"
+    yield "presses, early ones and repeats included", f"{result.presses:,}"
+    yield "accepted into a line", f"{result.accepted:,}"
+    yield "confirmed; people with a place", f"{result.confirmed:,}; {result.people_confirmed:,}"
+    if result.cancelled:
+        yield "confirmed, then given back", f"{result.cancelled:,}"
+    for told, counts in (("rejected", result.rejected), ("refused", result.refused)):
+        for reason, count in counts.items():
+            yield f"{told}: {reason}", f"{count:,}"
+    for name, count in (
+        ("unanswered", result.unanswered),
+        ("undecided", result.undecided),
+        ("surprises", result.surprises),
+    ):
+        if count:
+            yield name, f"[red]{count:,}[/]"
+    yield "slots sold out", f"{len(result.sold_out):,}"
+    peaks = (f"{result.peaks.get(name, 0):,.0f}" for name in ("offered", "accepted", "decided"))
+    yield "most in one second: offered / accepted / decided", " / ".join(peaks)
+    yield "most in line", f"{result.peaks.get('in_line', 0):,.0f}"
+    for kind, (_, name) in LATENCIES.items():
+        if kind in result.latencies:
+            yield f"{name}: p50 / p99 / p99.9", _words(result.latencies[kind])
+    yield "overtaken", f"{result.overtakings:,}"
+    yield "load generator: presses left late by, p99", f"{result.generator.late_p99:,.1f} ms"
 
 
-def _words(latency: Latency | None) -> str:
-    return f"{latency.p50:,.0f} / {latency.p99:,.0f} / {latency.most:,.0f} ms" if latency else "-"
+def _groups(result: RushResult) -> Table:
+    table = Table("", title="Who got places", title_justify="left")
+    for name in ("accounts", "requests", "accepted", "places"):
+        table.add_column(name, justify="right")
+    for group in result.groups:
+        table.add_row(group.name, *_counts(group.accounts, group.requests, group.accepted, group.places))
+    for account in result.bot_accounts[:_ACCOUNTS]:
+        table.add_row(
+            f"  {account.name}", "", *_counts(account.requests, account.accepted, account.places), style="dim"
+        )
+    return table
+
+
+def _promises(result: RushResult) -> Table:
+    table = Table("", "promise", title="Promises", title_justify="left")
+    table.add_column("checked", justify="right")
+    table.add_column("broken", justify="right")
+    for check in sorted(result.promises, key=lambda check: int(check.promise[1:])):
+        style = "red" if check.breaches else ""
+        table.add_row(check.promise, check.what, *_counts(check.examined, check.breaches), style=style)
+    return table
+
+
+def _counts(*numbers: int) -> list[str]:
+    return [f"{number:,}" for number in numbers]
+
+
+def _words(latency: Latency) -> str:
+    return f"{latency.p50:,.0f} / {latency.p99:,.0f} / {latency.p999:,.0f} ms"

@@ -14,11 +14,11 @@ def judge(result: RushResult) -> None:
     failures = [f"{check.promise}: {check.what}: {check.breaches:,} of {check.examined:,}" for check in broken]
     failures += [f"{breach.promise}: {breach.office}: {breach.words}" for breach in result.breaches[:_SAMPLES]]
     if result.undecided:
-        failures.append(f"{result.undecided:,} accepted requests have no outcome")
+        failures.append(f"accepted requests without an outcome: {result.undecided:,}")
     if result.unanswered:
-        failures.append(f"{result.unanswered:,} requests were never answered for certain")
+        failures.append(f"requests never answered for certain: {result.unanswered:,}")
     if result.surprises:
-        failures.append(f"{result.surprises:,} requests were answered otherwise than expected")
+        failures.append(f"requests answered otherwise than expected: {result.surprises:,}")
     doubts = []
     if result.generator.late_p99 > LATE_MS:
         doubts.append(

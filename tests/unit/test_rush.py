@@ -296,6 +296,12 @@ def test_processors_are_told_by_program_and_second() -> None:
     assert cpu.cores["generator"][0] == pytest.approx(0.1)
 
 
+def test_queue_numbers_are_told_by_arrival() -> None:
+    arrivals = summary(story()).arrivals
+    assert arrivals
+    assert (arrivals.office_id, arrivals.points) == (BOGOR, [(0.1, 1), (0.2, 2)])
+
+
 def test_people_and_bots_are_counted_apart() -> None:
     bots = [record(1, 0.1, habit="bot", account="calo-1"), record(2, 0.2, number=2, habit="bot", account="calo-1")]
     result = summary([*bots, record(3, 0.4, "REJECTED")])

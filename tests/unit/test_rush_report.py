@@ -21,6 +21,7 @@ from clients.rush.fairness import OVERTAKING
 from clients.rush.report import write_report
 from clients.rush.result import (
     Account,
+    Arrivals,
     Cpu,
     Group,
     Lane,
@@ -312,3 +313,12 @@ def test_the_terminal_ends_with_the_verdict_and_its_reasons(changes: dict[str, o
     assert words in text
     assert "12,345" in text
     assert "calo-1" in text
+
+
+def test_queue_numbers_are_drawn_by_arrival() -> None:
+    points = [(0.2, 1), (0.3, 3), (1.5, 4)]
+    chart = waiting.arrivals(replace(_result(), arrivals=Arrivals("kanim-bogor", "2026-11-30", "MORNING", points)))
+    assert chart
+    assert list(zip(chart.figure.data[0].x, chart.figure.data[0].y, strict=True)) == points
+    assert "Bogor, Senin pagi" in chart.words[0]
+    assert waiting.arrivals(RushResult()) is None

@@ -1,0 +1,140 @@
+"""How the reports say numbers, times and names: in Indonesian, and in English."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from clients.rush.result import SoldOut
+
+
+@dataclass(frozen=True)
+class Tongue:
+    """A language's way with numbers. units: millisecond, second, minute, hour, day."""
+
+    point: str
+    thousands: str
+    units: tuple[str, str, str, str, str]
+    days: tuple[str, ...]
+    sessions: tuple[str, str]
+
+    def number(self, value: float, decimals: int = 0) -> str:
+        """12.345,6 or 12,345.6."""
+        return f"{value:,.{decimals}f}".translate({ord(","): self.thousands, ord("."): self.point})
+
+    def share(self, part: float, whole: float) -> str:
+        """In percent, with a decimal where it would else be nothing, or all."""
+        percent = 100 * part / whole if whole else 0.0
+        if 0 < percent < 0.1 or 99.9 < percent < 100:
+            return f"{'<' if percent < 1 else '>'}\u00a0{self.number(0.1 if percent < 1 else 99.9, 1)}\u00a0%"
+        return f"{self.number(percent, 1 if 0 < percent < 10 or 99 < percent < 100 else 0)}\u00a0%"
+
+    def duration(self, seconds: float) -> str:
+        """In the unit that people would take, with two digits that count."""
+        sizes = (0.001, 1.0, 60.0, 3600.0, 86_400.0)
+        n = 0 if seconds < 0.01 else 1 if seconds < 120 else 2 if seconds < 7200 else 3 if seconds < 172_800 else 4
+        value = seconds / sizes[n]
+        decimals = 2 if value < 0.995 and n else 1 if value < 9.95 and value != round(value) else 0
+        return f"{self.number(value, decimals)}\u00a0{self.units[n]}"
+
+    def slot(self, service_date: str, session: str) -> str:
+        """A day of the week and half of it."""
+        return f"{self.days[date.fromisoformat(service_date).weekday()]} {self.sessions[session != 'MORNING']}"
+
+    def place(self, slot: SoldOut) -> str:
+        """Where and when."""
+        return f"{short_name(slot.office_id)} ({self.slot(slot.service_date, slot.session)})"
+
+
+INDONESIAN = Tongue(
+    ",",
+    ".",
+    ("milidetik", "detik", "menit", "jam", "hari"),
+    ("Senin", "Selasa", "Rabu", "Kamis", "Jumat", "Sabtu", "Minggu"),
+    ("pagi", "siang"),
+)
+ENGLISH = Tongue(
+    ".",
+    ",",
+    ("ms", "s", "min", "hours", "days"),
+    ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
+    ("morning", "afternoon"),
+)
+
+VERDICTS = {
+    "PASS": ("Lulus: semua janji ditepati.", "PASS: every promise held."),
+    "FAIL": ("Gagal: ada yang tidak beres.", "FAIL: something went wrong."),
+    "INVALID": (
+        "Tidak sah: bebannya bukan yang direncanakan.",
+        "INVALID: the load was not the planned one, so these numbers prove nothing.",
+    ),
+}
+REASONS = {
+    "SLOT_FULL": ("sesi sudah penuh", "session full"),
+    "TOO_LATE": ("harinya sudah mulai", "the day has begun"),
+    "ALREADY_BOOKED": ("sudah punya tempat", "has a place already"),
+    "ACCOUNT_LIMIT": ("lebih dari lima orang per akun", "over five people an account"),
+    "WINDOW_CLOSED": ("pendaftaran tidak dibuka", "booking was not open"),
+    "INVALID_FIELD": ("isian salah", "wrong input"),
+    "OFFICE_NOT_FOUND": ("kantor tidak dikenal", "unknown office"),
+    "OFFICE_OUTSIDE_PROVINCE": ("kantor di provinsi lain", "office of another province"),
+    "OUTSIDE_INDONESIA": ("lokasi di luar Indonesia", "outside Indonesia"),
+    "LOCATION_TOO_COARSE": ("lokasi tidak cukup tepat", "location too coarse"),
+    "LOCATION_REQUIRED": ("tanpa lokasi", "no location"),
+    "NOT_A_SERVICE_DAY": ("bukan hari layanan", "no service day"),
+    "DATE_NOT_OFFERED": ("tanggal tidak ditawarkan", "date not offered"),
+    "DAY_CLOSED": ("hari ditutup kantor", "day closed by the office"),
+    "BARRED": ("masih dilarang mendaftar", "barred after a no-show"),
+    "REQUEST_ID_REUSED": ("nomor permohonan dipakai lagi", "request_id used again"),
+    "LANE_FULL": ("antrean terlalu panjang", "line too long"),
+    "RATE_LIMITED": ("terlalu banyak sekaligus", "too many at once"),
+    "SERVER_BUSY": ("server sedang sibuk", "server busy"),
+}
+PROMISES = {
+    "P1": ("Kuota tidak pernah terlampaui", "Never over quota"),
+    "P2": ("Yang sudah diterima tidak pernah hilang", "Accepted is never lost"),
+    "P3": ("Yang datang dulu dilayani dulu", "Arrival order"),
+    "P4": ("Satu orang, satu tempat", "One live booking per person"),
+    "P5": ("Menekan lagi tidak membuat permohonan baru", "Asking again changes nothing"),
+    "P6": ("Nomor antrean urut, tanpa lompatan", "Queue numbers without gaps"),
+    "P7": ("Status tidak pernah mundur", "States only move forward"),
+    "P8": ("Jawaban tidak bohong", "Answers do not lie"),
+    "P9": ("Redis dapat dibangun lagi dari buku besar", "Redis can be rebuilt"),
+    "P10": ("Tempat yang dikembalikan kembali tepat satu kali", "A cancel gives back once"),
+    "P11": ("Satu jam menentukan saat buka dan tutup", "One clock judges the window"),
+    "P12": ("Semuanya ada batasnya", "Everything has a bound"),
+    "P13": ("Kantor yang satu tidak mengganggu yang lain", "Offices do not hurt each other"),
+    "P14": ("NIK tidak pernah tersimpan terbuka", "No NIK in clear"),
+    "P15": ("Antrean selalu bergerak", "Every line moves"),
+    "P16": ("Kalau ada yang rusak, sistem mengatakannya", "It says so when it breaks"),
+}
+LATENCIES = {
+    "accept": ("tekan sampai diterima", "press to accepted"),
+    "outcome": ("tekan sampai diputuskan", "press to decided"),
+    "screen": ("tekan sampai hasil di layar", "press to the outcome on the screen"),
+    "service": ("dalam layanan: diterima sampai diputuskan", "in the service: accepted to decided"),
+    "look": ("melihat sisa tempat", "looking at the places left"),
+}
+PROGRAMS = {
+    "server": ("server", "server"),
+    "workers": ("pekerja", "workers"),
+    "redis": ("Redis", "Redis"),
+    "postgres": ("Postgres", "Postgres"),
+    "generator": ("pembangkit beban", "load generator"),
+}
+HABITS = {
+    "pressed early": "menekan sebelum dibuka",
+    "pressed again": "menekan lagi karena tidak sabar",
+    "second phone": "mencoba juga dari HP kedua",
+    "neighbouring province": "mencoba kantor di provinsi tetangga",
+    "wrong input": "salah isi",
+    "slow phone": "HP lambat, jawaban pertama tidak sampai",
+    "looks at the places left": "melihat sisa tempat",
+    "asked again by the service": "diminta mencoba lagi oleh layanan",
+    "given back": "mengembalikan tempat",
+}
+
+
+def short_name(office_id: str) -> str:
+    """An office's id as people would say it: "Jakarta Selatan", "ULP Bintaro"."""
+    first, *rest = office_id.split("-")
+    kind = [] if first == "kanim" and rest else [first.upper()]
+    return " ".join([*kind, *(word.capitalize() for word in rest if word != "kanim")])
