@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -37,10 +37,17 @@ class RefusedError(Exception):
     reason is a name of ErrorReason ("WINDOW_CLOSED"), or the gRPC code's where the error is not Antrian's own. message
     is for people, in Indonesian unless the client asked for English; metadata as ErrorReason says; retry_after is when
     asking again makes sense, if ever. uncertain: nobody knows what became of the call, or of an attempt of it before.
+    status is the whole error, where it is Antrian's own.
     """
 
     def __init__(
-        self, reason: str, message: str, metadata: dict[str, str], code: grpc.StatusCode, retry_after: timedelta | None
+        self,
+        reason: str,
+        message: str,
+        metadata: dict[str, str],
+        code: grpc.StatusCode,
+        retry_after: timedelta | None,
+        status: Status | None = None,
     ) -> None:
         super().__init__(f"{reason}: {message}")
         self.reason = reason
@@ -48,6 +55,7 @@ class RefusedError(Exception):
         self.metadata = metadata
         self.code = code
         self.retry_after = retry_after
+        self.status = status
         self.uncertain = reason == "INTERNAL" or (code in UNKNOWN and reason not in CERTAIN)
 
     @classmethod
@@ -61,7 +69,8 @@ class RefusedError(Exception):
                 retry_after = retry.retry_delay.ToTimedelta()
             elif not detail.Unpack(words):
                 detail.Unpack(info)
-        return cls(info.reason or code.name, words.message or status.message, dict(info.metadata), code, retry_after)
+        message = words.message or status.message
+        return cls(info.reason or code.name, message, dict(info.metadata), code, retry_after, status)
 
     @classmethod
     def of_error(cls, error: grpc.aio.AioRpcError) -> "RefusedError":
@@ -133,14 +142,21 @@ class Client:
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
 
-    async def _call(self, method: Callable[[], Callable[..., Awaitable[_T]]], request: Any, *, extra: float = 0) -> _T:
-        """Calls what method gives, again and again while that may help."""
+    async def _call(
+        self,
+        method: Callable[[], Callable[..., Awaitable[_T]]],
+        request: Any,
+        *,
+        extra: float = 0,
+        metadata: Sequence[tuple[str, str]] = (),
+    ) -> _T:
+        """Calls what method gives, again and again while that may help; metadata goes with this call only."""
         ends, silent, uncertain = time.monotonic() + self._patience, 0, False
         waits = pauses()
         while True:
             channel = self.channel
             try:
-                return await method()(request, timeout=self._deadline + extra, metadata=self._metadata)
+                return await method()(request, timeout=self._deadline + extra, metadata=[*self._metadata, *metadata])
             except grpc.aio.AioRpcError as error:
                 refusal = RefusedError.of_error(error)
                 refusal.uncertain = uncertain = uncertain or refusal.uncertain

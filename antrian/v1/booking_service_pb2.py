@@ -23,60 +23,79 @@ _sym_db = _symbol_database.Default()
 
 
 from antrian.v1 import messages_pb2 as antrian_dot_v1_dot_messages__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n antrian/v1/booking_service.proto\x12\nantrian.v1\x1a\x19\x61ntrian/v1/messages.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x8d\x01\n\x12ListOfficesRequest\x12(\n\x08location\x18\x01 \x01(\x0b\x32\x14.antrian.v1.LocationH\x00\x12\x17\n\rprovince_code\x18\x02 \x01(\tH\x00\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\tB\r\n\x0bwhereabouts\"[\n\x0fOfficeElsewhere\x12\"\n\x06office\x18\x01 \x01(\x0b\x32\x12.antrian.v1.Office\x12\x11\n\treason_id\x18\x02 \x01(\t\x12\x11\n\treason_en\x18\x03 \x01(\t\"\xfd\x01\n\x13ListOfficesResponse\x12#\n\x07offices\x18\x01 \x03(\x0b\x32\x12.antrian.v1.Office\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\tprovinces\x18\x03 \x03(\x0b\x32\x14.antrian.v1.Province\x12\x11\n\treason_id\x18\x04 \x01(\t\x12\x11\n\treason_en\x18\x05 \x01(\t\x12.\n\telsewhere\x18\x06 \x03(\x0b\x32\x1b.antrian.v1.OfficeElsewhere\x12)\n\x05\x61s_of\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"$\n\x0fGetQuotaRequest\x12\x11\n\toffice_id\x18\x01 \x01(\t\"\xc1\x01\n\x10GetQuotaResponse\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x1f\n\x05slots\x18\x02 \x03(\x0b\x32\x10.antrian.v1.Slot\x12\"\n\x06window\x18\x03 \x01(\x0b\x32\x12.antrian.v1.Window\x12*\n\x0b\x63losed_days\x18\x04 \x03(\x0b\x32\x15.antrian.v1.ClosedDay\x12)\n\x05\x61s_of\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x88\x02\n\x15RequestBookingRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x11\n\toffice_id\x18\x03 \x01(\t\x12\x14\n\x0cservice_date\x18\x04 \x01(\t\x12$\n\x07session\x18\x05 \x01(\x0e\x32\x13.antrian.v1.Session\x12)\n\napplicants\x18\x06 \x03(\x0b\x32\x15.antrian.v1.Applicant\x12(\n\x08location\x18\x07 \x01(\x0b\x32\x14.antrian.v1.LocationH\x00\x12\x17\n\rprovince_code\x18\x08 \x01(\tH\x00\x42\r\n\x0bwhereabouts\">\n\x16RequestBookingResponse\x12$\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.Booking\"Q\n\x1a\x42\x61tchRequestBookingRequest\x12\x33\n\x08requests\x18\x01 \x03(\x0b\x32!.antrian.v1.RequestBookingRequest\"r\n\x19\x42\x61tchRequestBookingResult\x12&\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.BookingH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"U\n\x1b\x42\x61tchRequestBookingResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.antrian.v1.BatchRequestBookingResult\"a\n\x11GetBookingRequest\x12\x12\n\nbooking_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\'\n\x04wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\":\n\x12GetBookingResponse\x12$\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.Booking\"J\n\x17\x42\x61tchGetBookingsRequest\x12/\n\x08requests\x18\x01 \x03(\x0b\x32\x1d.antrian.v1.GetBookingRequest\"o\n\x16\x42\x61tchGetBookingsResult\x12&\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.BookingH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"O\n\x18\x42\x61tchGetBookingsResponse\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\".antrian.v1.BatchGetBookingsResult\":\n\x13WatchBookingRequest\x12\x12\n\nbooking_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\"<\n\x14WatchBookingResponse\x12$\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.Booking\"\x8c\x01\n\x13ListBookingsRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.antrian.v1.BookingState\x12\x14\n\x0cservice_date\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"V\n\x14ListBookingsResponse\x12%\n\x08\x62ookings\x18\x01 \x03(\x0b\x32\x13.antrian.v1.Booking\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x14\x43\x61ncelBookingRequest\x12\x12\n\nbooking_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\"=\n\x15\x43\x61ncelBookingResponse\x12$\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.Booking2\x92\x06\n\x0e\x42ookingService\x12N\n\x0bListOffices\x12\x1e.antrian.v1.ListOfficesRequest\x1a\x1f.antrian.v1.ListOfficesResponse\x12\x45\n\x08GetQuota\x12\x1b.antrian.v1.GetQuotaRequest\x1a\x1c.antrian.v1.GetQuotaResponse\x12W\n\x0eRequestBooking\x12!.antrian.v1.RequestBookingRequest\x1a\".antrian.v1.RequestBookingResponse\x12\x66\n\x13\x42\x61tchRequestBooking\x12&.antrian.v1.BatchRequestBookingRequest\x1a\'.antrian.v1.BatchRequestBookingResponse\x12K\n\nGetBooking\x12\x1d.antrian.v1.GetBookingRequest\x1a\x1e.antrian.v1.GetBookingResponse\x12]\n\x10\x42\x61tchGetBookings\x12#.antrian.v1.BatchGetBookingsRequest\x1a$.antrian.v1.BatchGetBookingsResponse\x12S\n\x0cWatchBooking\x12\x1f.antrian.v1.WatchBookingRequest\x1a .antrian.v1.WatchBookingResponse0\x01\x12Q\n\x0cListBookings\x12\x1f.antrian.v1.ListBookingsRequest\x1a .antrian.v1.ListBookingsResponse\x12T\n\rCancelBooking\x12 .antrian.v1.CancelBookingRequest\x1a!.antrian.v1.CancelBookingResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n antrian/v1/booking_service.proto\x12\nantrian.v1\x1a\x19\x61ntrian/v1/messages.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x8d\x01\n\x12ListOfficesRequest\x12(\n\x08location\x18\x01 \x01(\x0b\x32\x14.antrian.v1.LocationH\x00\x12\x17\n\rprovince_code\x18\x02 \x01(\tH\x00\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\tB\r\n\x0bwhereabouts\"[\n\x0fOfficeElsewhere\x12\"\n\x06office\x18\x01 \x01(\x0b\x32\x12.antrian.v1.Office\x12\x11\n\treason_id\x18\x02 \x01(\t\x12\x11\n\treason_en\x18\x03 \x01(\t\"\xfd\x01\n\x13ListOfficesResponse\x12#\n\x07offices\x18\x01 \x03(\x0b\x32\x12.antrian.v1.Office\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\tprovinces\x18\x03 \x03(\x0b\x32\x14.antrian.v1.Province\x12\x11\n\treason_id\x18\x04 \x01(\t\x12\x11\n\treason_en\x18\x05 \x01(\t\x12.\n\telsewhere\x18\x06 \x03(\x0b\x32\x1b.antrian.v1.OfficeElsewhere\x12)\n\x05\x61s_of\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"$\n\x0fGetQuotaRequest\x12\x11\n\toffice_id\x18\x01 \x01(\t\"\xc1\x01\n\x10GetQuotaResponse\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x1f\n\x05slots\x18\x02 \x03(\x0b\x32\x10.antrian.v1.Slot\x12\"\n\x06window\x18\x03 \x01(\x0b\x32\x12.antrian.v1.Window\x12*\n\x0b\x63losed_days\x18\x04 \x03(\x0b\x32\x15.antrian.v1.ClosedDay\x12)\n\x05\x61s_of\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x88\x02\n\x15RequestBookingRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x11\n\toffice_id\x18\x03 \x01(\t\x12\x14\n\x0cservice_date\x18\x04 \x01(\t\x12$\n\x07session\x18\x05 \x01(\x0e\x32\x13.antrian.v1.Session\x12)\n\napplicants\x18\x06 \x03(\x0b\x32\x15.antrian.v1.Applicant\x12(\n\x08location\x18\x07 \x01(\x0b\x32\x14.antrian.v1.LocationH\x00\x12\x17\n\rprovince_code\x18\x08 \x01(\tH\x00\x42\r\n\x0bwhereabouts\">\n\x16RequestBookingResponse\x12$\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.Booking\"Q\n\x1a\x42\x61tchRequestBookingRequest\x12\x33\n\x08requests\x18\x01 \x03(\x0b\x32!.antrian.v1.RequestBookingRequest\"r\n\x19\x42\x61tchRequestBookingResult\x12&\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.BookingH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"U\n\x1b\x42\x61tchRequestBookingResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.antrian.v1.BatchRequestBookingResult\"a\n\x11GetBookingRequest\x12\x12\n\nbooking_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\'\n\x04wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\":\n\x12GetBookingResponse\x12$\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.Booking\"J\n\x17\x42\x61tchGetBookingsRequest\x12/\n\x08requests\x18\x01 \x03(\x0b\x32\x1d.antrian.v1.GetBookingRequest\"o\n\x16\x42\x61tchGetBookingsResult\x12&\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.BookingH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"O\n\x18\x42\x61tchGetBookingsResponse\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\".antrian.v1.BatchGetBookingsResult\":\n\x13WatchBookingRequest\x12\x12\n\nbooking_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\"<\n\x14WatchBookingResponse\x12$\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.Booking\"\x8c\x01\n\x13ListBookingsRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.antrian.v1.BookingState\x12\x14\n\x0cservice_date\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"V\n\x14ListBookingsResponse\x12%\n\x08\x62ookings\x18\x01 \x03(\x0b\x32\x13.antrian.v1.Booking\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x14\x43\x61ncelBookingRequest\x12\x12\n\nbooking_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\"=\n\x15\x43\x61ncelBookingResponse\x12$\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.Booking2\xc0\x08\n\x0e\x42ookingService\x12\x63\n\x0bListOffices\x12\x1e.antrian.v1.ListOfficesRequest\x1a\x1f.antrian.v1.ListOfficesResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/offices\x12l\n\x08GetQuota\x12\x1b.antrian.v1.GetQuotaRequest\x1a\x1c.antrian.v1.GetQuotaResponse\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/offices/{office_id}/quota\x12p\n\x0eRequestBooking\x12!.antrian.v1.RequestBookingRequest\x1a\".antrian.v1.RequestBookingResponse\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/bookings:\x01*\x12\x8c\x01\n\x13\x42\x61tchRequestBooking\x12&.antrian.v1.BatchRequestBookingRequest\x1a\'.antrian.v1.BatchRequestBookingResponse\"$\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/bookings:batchRequest:\x01*\x12n\n\nGetBooking\x12\x1d.antrian.v1.GetBookingRequest\x1a\x1e.antrian.v1.GetBookingResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/bookings/{booking_id}\x12\x7f\n\x10\x42\x61tchGetBookings\x12#.antrian.v1.BatchGetBookingsRequest\x1a$.antrian.v1.BatchGetBookingsResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/bookings:batchGet:\x01*\x12|\n\x0cWatchBooking\x12\x1f.antrian.v1.WatchBookingRequest\x1a .antrian.v1.WatchBookingResponse\"\'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/bookings/{booking_id}:watch0\x01\x12g\n\x0cListBookings\x12\x1f.antrian.v1.ListBookingsRequest\x1a .antrian.v1.ListBookingsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/bookings\x12\x81\x01\n\rCancelBooking\x12 .antrian.v1.CancelBookingRequest\x1a!.antrian.v1.CancelBookingResponse\"+\x82\xd3\xe4\x93\x02%\" /v1/bookings/{booking_id}:cancel:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'antrian.v1.booking_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTOFFICESREQUEST']._serialized_start=166
-  _globals['_LISTOFFICESREQUEST']._serialized_end=307
-  _globals['_OFFICEELSEWHERE']._serialized_start=309
-  _globals['_OFFICEELSEWHERE']._serialized_end=400
-  _globals['_LISTOFFICESRESPONSE']._serialized_start=403
-  _globals['_LISTOFFICESRESPONSE']._serialized_end=656
-  _globals['_GETQUOTAREQUEST']._serialized_start=658
-  _globals['_GETQUOTAREQUEST']._serialized_end=694
-  _globals['_GETQUOTARESPONSE']._serialized_start=697
-  _globals['_GETQUOTARESPONSE']._serialized_end=890
-  _globals['_REQUESTBOOKINGREQUEST']._serialized_start=893
-  _globals['_REQUESTBOOKINGREQUEST']._serialized_end=1157
-  _globals['_REQUESTBOOKINGRESPONSE']._serialized_start=1159
-  _globals['_REQUESTBOOKINGRESPONSE']._serialized_end=1221
-  _globals['_BATCHREQUESTBOOKINGREQUEST']._serialized_start=1223
-  _globals['_BATCHREQUESTBOOKINGREQUEST']._serialized_end=1304
-  _globals['_BATCHREQUESTBOOKINGRESULT']._serialized_start=1306
-  _globals['_BATCHREQUESTBOOKINGRESULT']._serialized_end=1420
-  _globals['_BATCHREQUESTBOOKINGRESPONSE']._serialized_start=1422
-  _globals['_BATCHREQUESTBOOKINGRESPONSE']._serialized_end=1507
-  _globals['_GETBOOKINGREQUEST']._serialized_start=1509
-  _globals['_GETBOOKINGREQUEST']._serialized_end=1606
-  _globals['_GETBOOKINGRESPONSE']._serialized_start=1608
-  _globals['_GETBOOKINGRESPONSE']._serialized_end=1666
-  _globals['_BATCHGETBOOKINGSREQUEST']._serialized_start=1668
-  _globals['_BATCHGETBOOKINGSREQUEST']._serialized_end=1742
-  _globals['_BATCHGETBOOKINGSRESULT']._serialized_start=1744
-  _globals['_BATCHGETBOOKINGSRESULT']._serialized_end=1855
-  _globals['_BATCHGETBOOKINGSRESPONSE']._serialized_start=1857
-  _globals['_BATCHGETBOOKINGSRESPONSE']._serialized_end=1936
-  _globals['_WATCHBOOKINGREQUEST']._serialized_start=1938
-  _globals['_WATCHBOOKINGREQUEST']._serialized_end=1996
-  _globals['_WATCHBOOKINGRESPONSE']._serialized_start=1998
-  _globals['_WATCHBOOKINGRESPONSE']._serialized_end=2058
-  _globals['_LISTBOOKINGSREQUEST']._serialized_start=2061
-  _globals['_LISTBOOKINGSREQUEST']._serialized_end=2201
-  _globals['_LISTBOOKINGSRESPONSE']._serialized_start=2203
-  _globals['_LISTBOOKINGSRESPONSE']._serialized_end=2289
-  _globals['_CANCELBOOKINGREQUEST']._serialized_start=2291
-  _globals['_CANCELBOOKINGREQUEST']._serialized_end=2350
-  _globals['_CANCELBOOKINGRESPONSE']._serialized_start=2352
-  _globals['_CANCELBOOKINGRESPONSE']._serialized_end=2413
-  _globals['_BOOKINGSERVICE']._serialized_start=2416
-  _globals['_BOOKINGSERVICE']._serialized_end=3202
+  _globals['_BOOKINGSERVICE'].methods_by_name['ListOffices']._loaded_options = None
+  _globals['_BOOKINGSERVICE'].methods_by_name['ListOffices']._serialized_options = b'\202\323\344\223\002\r\022\013/v1/offices'
+  _globals['_BOOKINGSERVICE'].methods_by_name['GetQuota']._loaded_options = None
+  _globals['_BOOKINGSERVICE'].methods_by_name['GetQuota']._serialized_options = b'\202\323\344\223\002\037\022\035/v1/offices/{office_id}/quota'
+  _globals['_BOOKINGSERVICE'].methods_by_name['RequestBooking']._loaded_options = None
+  _globals['_BOOKINGSERVICE'].methods_by_name['RequestBooking']._serialized_options = b'\202\323\344\223\002\021\"\014/v1/bookings:\001*'
+  _globals['_BOOKINGSERVICE'].methods_by_name['BatchRequestBooking']._loaded_options = None
+  _globals['_BOOKINGSERVICE'].methods_by_name['BatchRequestBooking']._serialized_options = b'\202\323\344\223\002\036\"\031/v1/bookings:batchRequest:\001*'
+  _globals['_BOOKINGSERVICE'].methods_by_name['GetBooking']._loaded_options = None
+  _globals['_BOOKINGSERVICE'].methods_by_name['GetBooking']._serialized_options = b'\202\323\344\223\002\033\022\031/v1/bookings/{booking_id}'
+  _globals['_BOOKINGSERVICE'].methods_by_name['BatchGetBookings']._loaded_options = None
+  _globals['_BOOKINGSERVICE'].methods_by_name['BatchGetBookings']._serialized_options = b'\202\323\344\223\002\032\"\025/v1/bookings:batchGet:\001*'
+  _globals['_BOOKINGSERVICE'].methods_by_name['WatchBooking']._loaded_options = None
+  _globals['_BOOKINGSERVICE'].methods_by_name['WatchBooking']._serialized_options = b'\202\323\344\223\002!\022\037/v1/bookings/{booking_id}:watch'
+  _globals['_BOOKINGSERVICE'].methods_by_name['ListBookings']._loaded_options = None
+  _globals['_BOOKINGSERVICE'].methods_by_name['ListBookings']._serialized_options = b'\202\323\344\223\002\016\022\014/v1/bookings'
+  _globals['_BOOKINGSERVICE'].methods_by_name['CancelBooking']._loaded_options = None
+  _globals['_BOOKINGSERVICE'].methods_by_name['CancelBooking']._serialized_options = b'\202\323\344\223\002%\" /v1/bookings/{booking_id}:cancel:\001*'
+  _globals['_LISTOFFICESREQUEST']._serialized_start=196
+  _globals['_LISTOFFICESREQUEST']._serialized_end=337
+  _globals['_OFFICEELSEWHERE']._serialized_start=339
+  _globals['_OFFICEELSEWHERE']._serialized_end=430
+  _globals['_LISTOFFICESRESPONSE']._serialized_start=433
+  _globals['_LISTOFFICESRESPONSE']._serialized_end=686
+  _globals['_GETQUOTAREQUEST']._serialized_start=688
+  _globals['_GETQUOTAREQUEST']._serialized_end=724
+  _globals['_GETQUOTARESPONSE']._serialized_start=727
+  _globals['_GETQUOTARESPONSE']._serialized_end=920
+  _globals['_REQUESTBOOKINGREQUEST']._serialized_start=923
+  _globals['_REQUESTBOOKINGREQUEST']._serialized_end=1187
+  _globals['_REQUESTBOOKINGRESPONSE']._serialized_start=1189
+  _globals['_REQUESTBOOKINGRESPONSE']._serialized_end=1251
+  _globals['_BATCHREQUESTBOOKINGREQUEST']._serialized_start=1253
+  _globals['_BATCHREQUESTBOOKINGREQUEST']._serialized_end=1334
+  _globals['_BATCHREQUESTBOOKINGRESULT']._serialized_start=1336
+  _globals['_BATCHREQUESTBOOKINGRESULT']._serialized_end=1450
+  _globals['_BATCHREQUESTBOOKINGRESPONSE']._serialized_start=1452
+  _globals['_BATCHREQUESTBOOKINGRESPONSE']._serialized_end=1537
+  _globals['_GETBOOKINGREQUEST']._serialized_start=1539
+  _globals['_GETBOOKINGREQUEST']._serialized_end=1636
+  _globals['_GETBOOKINGRESPONSE']._serialized_start=1638
+  _globals['_GETBOOKINGRESPONSE']._serialized_end=1696
+  _globals['_BATCHGETBOOKINGSREQUEST']._serialized_start=1698
+  _globals['_BATCHGETBOOKINGSREQUEST']._serialized_end=1772
+  _globals['_BATCHGETBOOKINGSRESULT']._serialized_start=1774
+  _globals['_BATCHGETBOOKINGSRESULT']._serialized_end=1885
+  _globals['_BATCHGETBOOKINGSRESPONSE']._serialized_start=1887
+  _globals['_BATCHGETBOOKINGSRESPONSE']._serialized_end=1966
+  _globals['_WATCHBOOKINGREQUEST']._serialized_start=1968
+  _globals['_WATCHBOOKINGREQUEST']._serialized_end=2026
+  _globals['_WATCHBOOKINGRESPONSE']._serialized_start=2028
+  _globals['_WATCHBOOKINGRESPONSE']._serialized_end=2088
+  _globals['_LISTBOOKINGSREQUEST']._serialized_start=2091
+  _globals['_LISTBOOKINGSREQUEST']._serialized_end=2231
+  _globals['_LISTBOOKINGSRESPONSE']._serialized_start=2233
+  _globals['_LISTBOOKINGSRESPONSE']._serialized_end=2319
+  _globals['_CANCELBOOKINGREQUEST']._serialized_start=2321
+  _globals['_CANCELBOOKINGREQUEST']._serialized_end=2380
+  _globals['_CANCELBOOKINGRESPONSE']._serialized_start=2382
+  _globals['_CANCELBOOKINGRESPONSE']._serialized_end=2443
+  _globals['_BOOKINGSERVICE']._serialized_start=2446
+  _globals['_BOOKINGSERVICE']._serialized_end=3534
 # @@protoc_insertion_point(module_scope)

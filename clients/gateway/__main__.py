@@ -1,0 +1,101 @@
+"""`python -m clients.gateway`: answers HTTP until SIGTERM or SIGINT, then drains within ten seconds."""
+
+import argparse
+import asyncio
+import signal
+import sys
+
+import uvloop
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+from prometheus_client import REGISTRY, disable_created_metrics
+from starlette.middleware.cors import CORSMiddleware
+
+from antrian.process import log_to_stderr, metrics_served
+from antrian.settings import SettingsError
+from clients.gateway.app import Gateway
+from clients.gateway.settings import GatewaySettings, load_gateway_settings
+from clients.gateway.upstream import Upstream
+
+disable_created_metrics()
+
+_HEADERS_WITHIN_MS, _HEADERS_LIMIT = 10_000, 32 * 1024
+_STREAMS_END_WITHIN = 1.0
+_GRACE = 8.0
+_SENT = [
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "Last-Event-ID",
+    "X-Request-Id",
+    "Accept-Language",
+    "If-None-Match",
+]
+_SHOWN = ["ETag", "Retry-After", "X-Request-Id"]
+
+
+async def serve(settings: GatewaySettings) -> None:
+    """Serves until a signal comes."""
+    upstream = Upstream(
+        settings.target, settings.gather_for, settings.ca_file.read_bytes() if settings.ca_file else None
+    )
+    gateway = Gateway(settings, upstream)
+    app = CORSMiddleware(
+        gateway,  # type: ignore[arg-type]  # starlette's Scope is a MutableMapping
+        allow_origins=settings.cors_origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=_SENT,
+        expose_headers=_SHOWN,
+        max_age=600,
+    )
+    host, _, port = settings.listen.rpartition(":")
+    server = Server(
+        app if settings.cors_origins else gateway,
+        host.strip("[]"),
+        int(port),
+        interface=Interfaces.ASGINL,
+        backlog=2048,
+        # Its own bound waits without an answer; ours refuses with one.
+        backpressure=2 * settings.most_requests,
+        websockets=False,
+        http1_settings=HTTP1Settings(header_read_timeout=_HEADERS_WITHIN_MS, max_buffer_size=_HEADERS_LIMIT),
+        log_enabled=False,
+    )
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    serving = loop.create_task(server.serve())
+    stopping = loop.create_task(stop.wait())
+    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+    gateway.draining.set()
+    await asyncio.wait([serving], timeout=_STREAMS_END_WITHIN)  # balancers see /readyz, event streams end
+    if not serving.done():
+        server.stop()  # type: ignore[no-untyped-call]
+        await asyncio.wait([serving], timeout=_GRACE)
+    await upstream.close()
+    if serving.done():
+        serving.result()
+
+
+def main() -> int:
+    """Runs until a signal comes; exits 2 when the settings are wrong, 1 when a port cannot be had."""
+    argparse.ArgumentParser(
+        "python -m clients.gateway", description="Answer HTTP. Settings come from ANTRIAN_GATEWAY_* in the environment."
+    ).parse_args()
+    try:
+        settings = load_gateway_settings()
+        log_to_stderr(settings.log_level)
+        with metrics_served(settings.metrics_listen, REGISTRY):
+            uvloop.run(serve(settings))
+    except SettingsError as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        return 2
+    except (OSError, RuntimeError) as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

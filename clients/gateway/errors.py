@@ -1,0 +1,95 @@
+"""Errors as JSON for phones: one body for what the service refuses and for what the gateway does."""
+
+import json
+from collections.abc import Mapping
+from math import ceil
+from typing import Any
+
+import grpc
+from google.rpc.code_pb2 import Code
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, LocalizedMessage, RetryInfo
+from google.rpc.status_pb2 import Status
+
+_HTTP = {
+    Code.INVALID_ARGUMENT: 400,
+    Code.FAILED_PRECONDITION: 400,
+    Code.OUT_OF_RANGE: 400,
+    Code.UNAUTHENTICATED: 401,
+    Code.PERMISSION_DENIED: 403,
+    Code.NOT_FOUND: 404,
+    Code.ALREADY_EXISTS: 409,
+    Code.ABORTED: 409,
+    Code.RESOURCE_EXHAUSTED: 429,
+    Code.CANCELLED: 499,
+    Code.UNIMPLEMENTED: 501,
+    Code.UNAVAILABLE: 503,
+    Code.DEADLINE_EXCEEDED: 504,
+}
+"""The HTTP status of a google.rpc.Code, as google/rpc/code.proto says; all others are 500."""
+
+_UNKNOWN = {
+    "id": "Layanan tidak menjawab. Belum pasti apakah permintaan ini diterima: kirim lagi dengan kunci yang sama.",
+    "en": "The service does not answer. Whether this was taken is unknown: send it again with the same key.",
+}
+
+
+class HttpError(Exception):
+    """An answer that is an error: its HTTP status, the body, and headers that go with it."""
+
+    def __init__(self, status: int, error: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(error.get("reason"))
+        self.status = status
+        self.body = json.dumps({"error": {"code": status, **error}}, ensure_ascii=False).encode()
+        self.headers = dict(headers or {})
+
+
+def own_error(
+    status: int,
+    code: str,
+    reason: str,
+    words: tuple[str, str],
+    *,
+    english: bool,
+    field: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> HttpError:
+    """An error of the gateway's own; words are in Indonesian and English."""
+    message = words[english]
+    error: dict[str, Any] = {"status": code, "reason": reason, "message": message}
+    if field:
+        error["message"] = f"{field}: {message}"
+        error["fieldViolations"] = [{"field": field, "description": words[1]}]
+    return HttpError(status, error, headers)
+
+
+def of_status(status: Status) -> HttpError:
+    """The error that the service's status is."""
+    info, words, bad, retry = ErrorInfo(), LocalizedMessage(), BadRequest(), RetryInfo()
+    retry_after = None
+    for detail in status.details:
+        if detail.Unpack(retry):
+            retry_after = retry.retry_delay.ToTimedelta().total_seconds()
+        else:
+            _ = detail.Unpack(info) or detail.Unpack(words) or detail.Unpack(bad)
+    http = _HTTP.get(status.code, 500)
+    code = Code.Name(status.code) if status.code in Code.values() else "UNKNOWN"
+    error: dict[str, Any] = {"status": code, "reason": info.reason or code, "message": words.message or status.message}
+    if bad.field_violations:
+        error["fieldViolations"] = [{"field": v.field, "description": v.description} for v in bad.field_violations]
+    if info.metadata:
+        error["metadata"] = dict(info.metadata)
+    headers = {}
+    if http in {429, 503}:
+        retry_after = retry_after or 1.0
+        headers["retry-after"] = str(max(1, ceil(retry_after)))
+    if http == 401:
+        headers["www-authenticate"] = "Bearer"
+    if retry_after is not None:
+        error["retryAfter"] = retry_after
+    return HttpError(http, error, headers)
+
+
+def unanswered(code: grpc.StatusCode, *, english: bool) -> HttpError:
+    """The error of a call that the service has not answered: nobody knows what became of it."""
+    number: int = code.value[0]
+    return of_status(Status(code=number, message=_UNKNOWN["en" if english else "id"]))

@@ -1,0 +1,159 @@
+"""The service behind the gateway: calls of one phone each, and those of many in one."""
+
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc.status_pb2 import Status
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from antrian.gather import Gather
+from antrian.v1 import booking_service_pb2 as wire
+from antrian.v1.booking_service_pb2_grpc import BookingServiceStub
+from antrian.v1.messages_pb2 import Booking
+from clients.calls import DESK_EXTRA, Client, RefusedError
+from clients.gateway.errors import HttpError, of_status, unanswered
+from clients.gateway.routes import Route
+
+if TYPE_CHECKING:
+    from antrian.v1.booking_service_pb2_grpc import BookingServiceAsyncStub
+
+_SERVICE = wire.DESCRIPTOR.services_by_name["BookingService"].full_name
+_BATCH = 200
+_DEADLINE = timedelta(seconds=5)
+# A server that is started again is back within that, and phones need not know.
+_PATIENCE = timedelta(seconds=8)
+_HEALTH_WITHIN = 1.0
+_MOST_GATHERED = 1000  # callers whose requests are gathered at once; the longest idle make room
+
+
+@dataclass(frozen=True)
+class Caller:
+    """What a phone sends along: its caller's token ("Bearer …"), its language, its ids for tracing."""
+
+    authorization: str
+    language: str
+    request_id: str
+    traceparent: str
+
+    @property
+    def english(self) -> bool:
+        """Whether errors are to be told in English."""
+        return self.language.lower().startswith("en")
+
+    @property
+    def who(self) -> tuple[tuple[str, str], ...]:
+        """The metadata that all requests in one message must have in common."""
+        language = ("accept-language", "en" if self.english else "id")
+        return (language, ("authorization", self.authorization)) if self.authorization else (language,)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """All of its metadata, for a call of its own."""
+        trace = (("x-request-id", self.request_id), ("traceparent", self.traceparent))
+        return (*self.who, *((name, value) for name, value in trace if value))
+
+
+class Upstream(Client):
+    """Calls the service; while that does not answer, again for some seconds. Raises HttpError."""
+
+    def __init__(self, target: str, gather_for: timedelta, ca: bytes | None) -> None:
+        credentials = grpc.ssl_channel_credentials(ca) if ca else None
+        super().__init__(target, deadline=_DEADLINE, patience=_PATIENCE, credentials=credentials)
+        self._metadata = []  # each call has its caller's
+        self._gather_for = gather_for
+        self._requests: OrderedDict[Any, Gather[wire.RequestBookingRequest, Booking | Status]] = OrderedDict()
+        self._reads: OrderedDict[Any, Gather[wire.GetBookingRequest, Booking | Status]] = OrderedDict()
+
+    @cached_property
+    def stub(self) -> "BookingServiceAsyncStub":
+        """The generated stub."""
+        return BookingServiceStub(self.channel)
+
+    async def ready(self) -> bool:
+        """Whether the service says that it serves."""
+        check = HealthStub(self.channel).Check
+        try:
+            answer = await check(HealthCheckRequest(service=_SERVICE), timeout=_HEALTH_WITHIN)
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(answer.status == HealthCheckResponse.SERVING)
+
+    async def call(self, route: Route, message: Message, caller: Caller) -> Message:
+        """The answer to one request, which goes alone or with those of others."""
+        if isinstance(message, wire.RequestBookingRequest):
+            booking = await self._gathered(self._requests, self._send_requests, message, caller)
+            return wire.RequestBookingResponse(booking=booking)
+        if isinstance(message, wire.GetBookingRequest) and not message.HasField("wait"):
+            booking = await self._gathered(self._reads, self._send_reads, message, caller)
+            return wire.GetBookingResponse(booking=booking)
+        extra = DESK_EXTRA if route.rpc == "CancelBooking" else 0.0
+        if isinstance(message, wire.GetBookingRequest):
+            extra = min(max(float(message.wait.seconds + 1), 0.0), 61.0)
+        try:
+            answer: Message = await self._call(
+                lambda: getattr(self.stub, route.rpc), message, extra=extra, metadata=caller.metadata
+            )
+        except RefusedError as refusal:
+            raise _http(refusal, caller) from None
+        return answer
+
+    async def watch(
+        self, message: wire.WatchBookingRequest, caller: Caller
+    ) -> AsyncGenerator[wire.WatchBookingResponse, None]:
+        """The booking now and after each change, as long as the service's stream lasts."""
+        stream = self.stub.WatchBooking(message, metadata=caller.metadata)
+        try:
+            async for answer in stream:
+                yield answer
+        except grpc.aio.AioRpcError as error:
+            raise _http(RefusedError.of_error(error), caller) from None
+        finally:
+            stream.cancel()
+
+    async def _gathered(
+        self, gathers: OrderedDict[Any, Gather[Any, Any]], send: Any, message: Message, caller: Caller
+    ) -> Booking:
+        gather = gathers.get(caller.who)
+        if gather is None:
+
+            async def together(messages: Sequence[Any]) -> Sequence[Booking | Status]:
+                answers: Sequence[Booking | Status] = await send(messages, caller.who)
+                return answers
+
+            gather = gathers[caller.who] = Gather(together, self._gather_for, _BATCH)
+            if len(gathers) > _MOST_GATHERED:
+                gathers.popitem(last=False)
+        gathers.move_to_end(caller.who)
+        try:
+            answer = await gather(message)
+        except RefusedError as refusal:
+            raise _http(refusal, caller) from None
+        if isinstance(answer, Status):
+            raise of_status(answer)
+        booking: Booking = answer
+        return booking
+
+    async def _send_requests(
+        self, requests: Sequence[wire.RequestBookingRequest], who: Sequence[tuple[str, str]]
+    ) -> list[Booking | Status]:
+        batch = wire.BatchRequestBookingRequest(requests=requests)
+        answer = await self._call(lambda: self.stub.BatchRequestBooking, batch, metadata=who)
+        return [result.booking if result.HasField("booking") else result.error for result in answer.results]
+
+    async def _send_reads(
+        self, reads: Sequence[wire.GetBookingRequest], who: Sequence[tuple[str, str]]
+    ) -> list[Booking | Status]:
+        batch = wire.BatchGetBookingsRequest(requests=reads)
+        answer = await self._call(lambda: self.stub.BatchGetBookings, batch, metadata=who)
+        return [result.booking if result.HasField("booking") else result.error for result in answer.results]
+
+
+def _http(refusal: RefusedError, caller: Caller) -> HttpError:
+    return of_status(refusal.status) if refusal.status else unanswered(refusal.code, english=caller.english)
