@@ -21,9 +21,10 @@ from antrian.offices import load_offices
 from antrian.provinces import load_provinces
 from antrian.settings import Settings
 
-FIRST_PORT = 7700
+FIRST_PORT, FIRST_HTTP_PORT = 7700, 7780
+_OPEN = ("ANTRIAN_GATEWAY_", "ANTRIAN_LOG_")
 _MOST_DEATHS, _DEATHS_WITHIN = 5, 60.0
-_PORTS = range(FIRST_PORT, 32768)  # above lie the ephemeral ports: any client may have one at any moment
+_END_OF_PORTS = 32768  # from there on lie the ephemeral ports: any client may have one at any moment
 
 
 class Stack:
@@ -31,11 +32,12 @@ class Stack:
 
     As a context manager it gives everything ready, and drains and stops it in the end. It uses the servers of redis_url
     and database_url (both or neither), else its own. `clock` moves the service's time there, forward only. `port` is for
-    gRPC; when not given, 7700 or the next free one. With `metrics` server and workers show theirs on ports of their own.
-    Raises EmbeddedError, and what the ledger raises.
+    gRPC; when not given, 7700 or the next free one. With `gateway` HTTP is served, too, on http_port, or 7780 or the next
+    free one. With `metrics` all programs show theirs on ports of their own. Raises EmbeddedError, and what the ledger raises.
 
-    address is where gRPC is served; metrics where each program shows its metrics; environment what a program needs to take part (ANTRIAN_*); folder/run.json has the
-    addresses and pids for other tools while it runs. A server or workers that die are started again by wait() or tend().
+    address is where gRPC is served, http_address where HTTP is; metrics where each program shows its metrics; environment
+    what a program needs to take part (ANTRIAN_*); folder/run.json has the addresses and pids for other tools while it runs.
+    Programs that die are started again by wait() or tend().
     """
 
     def __init__(
@@ -46,16 +48,19 @@ class Stack:
         port: int | None = None,
         workers: int = 2,
         metrics: bool = False,
+        gateway: bool = False,
+        http_port: int | None = None,
         redis_url: str | None = None,
         database_url: str | None = None,
     ) -> None:
         if (redis_url is None) != (database_url is None):
             raise ValueError("give redis_url and database_url, or neither")
         self.folder = folder.absolute()
-        self.address = ""
+        self.address = self.http_address = ""
         self.environment: dict[str, str] = {}
         self.metrics: dict[str, str] = {}
-        self._clock, self._port, self._count, self._with_metrics = clock, port, workers, metrics
+        self._clock, self._port, self._http_port, self._count = clock, port, http_port, workers
+        self._with_metrics, self._names = metrics, ("workers", "server", *["gateway"] * gateway)
         self._redis_url, self._database_url = redis_url, database_url
         self._stores_children: list[Child] = []
         self._programs: dict[str, Child] = {}
@@ -82,7 +87,11 @@ class Stack:
             port, claim = _reserve_port(self._port)
             undo.enter_context(claim)
             self.address = f"127.0.0.1:{port}"
-            for name in ("server", "workers") if self._with_metrics else ():
+            if "gateway" in self._names:
+                port, claim = _reserve_port(self._http_port, FIRST_HTTP_PORT)
+                undo.enter_context(claim)
+                self.http_address = f"127.0.0.1:{port}"
+            for name in self._names if self._with_metrics else ():
                 port, claim = _reserve_port(None)
                 undo.enter_context(claim)
                 self.metrics[name] = f"127.0.0.1:{port}"
@@ -96,6 +105,8 @@ class Stack:
                 "ANTRIAN_LISTEN": self.address,
                 "ANTRIAN_EMBEDDED": "1",
                 "ANTRIAN_WORKER_PROCESSES": str(self._count),
+                "ANTRIAN_GATEWAY_LISTEN": self.http_address,
+                "ANTRIAN_GATEWAY_TARGET": self.address,
             }
             self._prepare_stores(redis_url, database_url)
             self._start_programs(undo)
@@ -155,7 +166,7 @@ class Stack:
     def _write_run(self) -> None:
         facts = {
             "grpc": self.address,
-            "http": None,
+            "http": self.http_address or None,
             "metrics": self.metrics or None,
             "redis": self.environment["ANTRIAN_REDIS_URL"],
             "rq_redis": self.environment["ANTRIAN_RQ_REDIS_URL"],
@@ -199,8 +210,8 @@ class Stack:
         ready = self.folder / "server.ready"
         ready.unlink(missing_ok=True)
         undo.callback(ready.unlink, missing_ok=True)
-        # Callbacks run backwards, so the server is stopped before the workers.
-        for name in ("workers", "server"):
+        # Callbacks run backwards, so the gateway is stopped first, then the server, then the workers.
+        for name in self._names:
             undo.callback(self._stop_program, name)
             self._programs[name] = self._start_program(name)
         self._programs["server"].wait_until(ready.exists)
@@ -211,19 +222,23 @@ class Stack:
             offices = [office.office_id for office in ledger.offices()]
             workers = self._programs["workers"]
             workers.wait_until(lambda: all(line.audit(office_id).known for office_id in offices))
+        if gateway := self._programs.get("gateway"):
+            gateway.wait_until(lambda: _answers(self.http_address))
 
     def _stop_program(self, name: str) -> None:
         if program := self._programs.pop(name, None):
             program.stop()
 
     def _start_program(self, name: str) -> Child:
+        environment = os.environ | self.environment
+        if name == "gateway":  # it has no need of our secrets
+            environment = {n: v for n, v in environment.items() if not n.startswith("ANTRIAN_") or n.startswith(_OPEN)}
         return Child(
             name,
             self._command(name),
             log=self.folder / f"log/{name}.log",
             lock=self._lock,
-            environment=os.environ
-            | self.environment
+            environment=environment
             | {
                 "ANTRIAN_READY_FILE": str(self.folder / "server.ready"),
                 "ANTRIAN_METRICS_LISTEN": self.metrics.get(name, ""),
@@ -233,12 +248,19 @@ class Stack:
         )
 
     def _command(self, name: str) -> list[str]:
-        return [sys.executable, "-P", "-m", name]  # -P: a folder `server` where we are called is not ours
+        module = "clients.gateway" if name == "gateway" else name
+        return [sys.executable, "-P", "-m", module]  # -P: a folder `server` where we are called is not ours
 
 
-def _reserve_port(wanted: int | None) -> tuple[int, socket.socket]:
+def _answers(address: str) -> bool:
+    host, _, port = address.partition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def _reserve_port(wanted: int | None, first: int = FIRST_PORT) -> tuple[int, socket.socket]:
     """A free TCP port on loopback, and what keeps other stacks from it as long as it is open."""
-    for port in _PORTS if wanted is None else (wanted,):
+    for port in range(first, _END_OF_PORTS) if wanted is None else (wanted,):
         if claim := _claim(port):
             return port, claim
     raise EmbeddedError(f"port {wanted} is taken" if wanted else "no port is free")

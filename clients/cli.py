@@ -254,6 +254,7 @@ for _command in (
     operate.up,
     operate.serve,
     operate.work,
+    operate.gateway,
     operate.migrate,
     operate.health,
     operate.verify,

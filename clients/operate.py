@@ -1,4 +1,4 @@
-"""The commands of who runs Antrian: up, serve, work, migrate, offices import, health, verify, rebuild, reset."""
+"""The commands of who runs Antrian: up, serve, work, gateway, migrate, offices import, health, verify, rebuild, reset."""
 
 import json
 import os
@@ -51,12 +51,21 @@ _HEALTH_WITHIN = 3.0
 @click.command(epilog=example("antrian up", "antrian up --clock 2026-11-27T13:59:50+07:00 --folder /tmp/friday --json"))
 @click.option("--clock", type=Moment(), help="Move the service's time there, forward only; booking opens on Fridays.")
 @click.option("--port", type=click.IntRange(1, 65535), help="For gRPC, on loopback.  [default: 7700, or the next free]")
+@click.option(
+    "--http-port", type=click.IntRange(1, 65535), help="For HTTP, on loopback.  [default: 7780, or the next free]"
+)
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Worker processes.")
 @click.option("--metrics", is_flag=True, help="Serve metrics to Prometheus; run.json says where.")
 @folder_option
 @json_option
 def up(
-    clock: datetime | None, port: int | None, workers: int, metrics: bool, folder: Path | None, as_json: bool
+    clock: datetime | None,
+    port: int | None,
+    http_port: int | None,
+    workers: int,
+    metrics: bool,
+    folder: Path | None,
+    as_json: bool,
 ) -> None:
     """Run Antrian on this machine.
 
@@ -77,6 +86,8 @@ def up(
             port=port,
             workers=workers,
             metrics=metrics,
+            gateway=True,
+            http_port=http_port,
             redis_url=redis_url or None,
             database_url=database_url or None,
         )
@@ -87,7 +98,8 @@ def up(
                 with LedgerRecorder(stack.environment["ANTRIAN_DATABASE_URL"]) as ledger:
                     count = ledger.count_offices()
                 click.echo(
-                    f"Antrian serves {count} offices on {stack.address}; more in {folder / 'run.json'}; Ctrl-C stops it"
+                    f"Antrian serves {count} offices on {stack.address} (gRPC) and http://{stack.http_address} (see /docs); "
+                    f"more in {folder / 'run.json'}; Ctrl-C stops it"
                 )
             stack.wait()
 
@@ -109,6 +121,16 @@ def work() -> None:
     Settings come from the environment, as for `antrian serve`. Any number may run, anywhere.
     """
     _become("workers")
+
+
+@click.command(epilog=example("ANTRIAN_GATEWAY_LISTEN=0.0.0.0:7780 ANTRIAN_GATEWAY_TARGET=server:7700 antrian gateway"))
+def gateway() -> None:
+    """Run a gateway, like `python -m clients.gateway`.
+
+    HTTP and JSON in, gRPC out. Settings come from the environment: ANTRIAN_GATEWAY_LISTEN, ANTRIAN_GATEWAY_TARGET and
+    more. Any number may run, anywhere.
+    """
+    _become("clients.gateway")
 
 
 def _become(module: str, *words: str) -> NoReturn:
