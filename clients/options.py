@@ -141,13 +141,17 @@ def stores_settings(folder: Path | None) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The Antrian that a command calls. ca: speak TLS; folder: where the one that runs on it was found."""
+    """The Antrian that a command calls. ca: speak TLS; folder: where the one that runs on it was found.
+
+    http is its gateway's address, for what goes through that.
+    """
 
     target: str
     token: str = ""
     english: bool = False
     ca: bytes | None = None
     folder: Path | None = None
+    http: str = ""
 
     @property
     def credentials(self) -> grpc.ChannelCredentials | None:

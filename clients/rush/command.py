@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from rich.console import Console
 
 from antrian.child import EmbeddedError, hold
-from antrian.stack import Stack
+from antrian.stack import FIRST_HTTP_PORT, Stack
 from clients.booking_client import RefusedError
 from clients.folder import empty, is_antrians
 from clients.options import (
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from clients.rush.rush import Site
 
 _FOLDER = FOLDER / "rush"
+_HTTP = f"127.0.0.1:{FIRST_HTTP_PORT}"
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _GIVEN = click.Path(path_type=Path, dir_okay=False, exists=True)
 _STORES = (RedisError, psycopg.Error, PoolTimeout)
@@ -60,6 +61,12 @@ _STORES = (RedisError, psycopg.Error, PoolTimeout)
 @click.option("--embedded", is_flag=True, help="Start a fresh Antrian for it, below --folder, and stop it in the end.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Worker processes of the embedded one.  [default: 2]")
 @click.option(
+    "--via", type=click.Choice(["grpc", "http"]), default="grpc", show_default=True, help="How the crowd comes."
+)
+@click.option(
+    "--http", metavar="HOST:PORT", help=f"The gateway, for --via http.  [default: who runs on --folder, else {_HTTP}]"
+)
+@click.option(
     "--json", "json_file", type=_FILE, metavar="FILE", help="Write the numbers, for programs and `rush compare`."
 )
 @click.option("--report", type=_FILE, metavar="FILE", help="Write the report: one HTML file.")
@@ -76,6 +83,8 @@ def rush(
     processes: int,
     embedded: bool,
     workers: int | None,
+    via: str,
+    http: str | None,
     json_file: Path | None,
     report: Path | None,
     folder: Path | None,
@@ -93,8 +102,10 @@ def rush(
         return
     if workers and not embedded:
         raise click.UsageError("--workers goes with --embedded")
-    if embedded and which["target"]:
-        raise click.UsageError("give either --embedded or --target")
+    if embedded and (which["target"] or http):
+        raise click.UsageError("--embedded starts an Antrian of its own; it goes without --target and --http")
+    if http and via != "http":
+        raise click.UsageError("--http goes with --via http")
     for file in (json_file, report):
         if file and not os.access(file.parent, os.W_OK):
             raise WrongSettings(f"{file} cannot be written: there is no folder {file.parent}, or it is not yours")
@@ -116,9 +127,13 @@ def rush(
         Live(Console(stderr=True), played.requests, played.title_en) as live,
     ):
         if embedded:
-            result = rush_embedded(Stack(_fresh(folder or _FOLDER), workers=workers or 2), orders, live)
+            stack = Stack(_fresh(folder or _FOLDER), workers=workers or 2, gateway=via == "http")
+            result = rush_embedded(stack, orders, live)
         else:
-            result = rush_running(_site(make_service(folder=folder, **which)), orders, live)
+            service = make_service(folder=folder, **which)
+            if via == "http":
+                service = replace(service, http=http or _gateway_of(service) or _HTTP)
+            result = rush_running(_site(service), orders, live)
     print_table(result, Console())
     if json_file:
         write_result(result, json_file)
@@ -151,6 +166,11 @@ def compare(one: Path, other: Path, report: Path | None, as_json: bool) -> None:
     if report:
         with failing_on(OSError):
             write_comparison(a, b, report, names)
+
+
+def _gateway_of(service: Service) -> str | None:
+    facts = run_facts(service.folder) if service.folder else None
+    return facts["http"] if facts else None
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from multiprocessing.connection import Connection
 
@@ -14,6 +14,7 @@ import uvloop
 from clients.calls import PATIENCE
 from clients.options import Service
 from clients.rush.crowd import Ask, Crowd
+from clients.rush.phones import HttpPhones
 from clients.rush.player import CrowdClient, Player
 from clients.rush.record import Share
 from clients.rush.tally import Counts, Tally, TallyWriter
@@ -80,6 +81,8 @@ def play(
 
 def _process(crowd: Crowd, job: Job, tally: TallyWriter, line: Connection) -> None:
     asks = list(crowd.asks(job.share, job.of))
+    if job.service.http:  # the gateway gathers them
+        asks = [replace(ask, gateway=False) for ask in asks]
     # A collection in the middle would make presses late, and what a rush makes is kept to its end anyway.
     gc.collect()
     gc.freeze()
@@ -90,14 +93,20 @@ def _process(crowd: Crowd, job: Job, tally: TallyWriter, line: Connection) -> No
 
 async def _play(asks: Iterable[Ask], job: Job, opening: float, tally: TallyWriter) -> Share:
     cpu = time.process_time()
+    async with _client(job) as client:
+        player = Player(client, opening, tally, job.patience)
+        records = await player.play(asks)
+    return Share(records, player.lags, player.looks, time.process_time() - cpu)
+
+
+def _client(job: Job) -> CrowdClient | HttpPhones:
     service = job.service
-    async with CrowdClient(
+    if service.http:
+        return HttpPhones(service.http, token=service.token, deadline=_DEADLINE)
+    return CrowdClient(
         service.target,
         token=service.token,
         deadline=_DEADLINE,
         patience=min(PATIENCE, timedelta(seconds=job.patience)),
         credentials=service.credentials,
-    ) as client:
-        player = Player(client, opening, tally, job.patience)
-        records = await player.play(asks)
-    return Share(records, player.lags, player.looks, time.process_time() - cpu)
+    )

@@ -18,6 +18,7 @@ from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, Booking, BookingState, OutcomeReason
 from clients.booking_client import BookingClient, RefusedError
 from clients.rush.crowd import Ask
+from clients.rush.phones import HttpPhones
 from clients.rush.record import Record, Told
 from clients.rush.tally import TallyWriter
 
@@ -85,7 +86,7 @@ class Player:
     many seconds it took.
     """
 
-    def __init__(self, client: CrowdClient, opening: float, tally: TallyWriter, patience: float) -> None:
+    def __init__(self, client: CrowdClient | HttpPhones, opening: float, tally: TallyWriter, patience: float) -> None:
         self.lags: list[float] = []
         self.looks: list[tuple[float, float]] = []
         self._client, self._opening, self._tally, self._patience = client, opening, tally, patience

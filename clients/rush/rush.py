@@ -74,7 +74,7 @@ def rush_embedded(stack: Stack, orders: Orders, live: Live) -> RushResult:
     with stack:
         stack.set_clock(window.opens_at - _SET_UP)
         site = Site(
-            Service(stack.address),
+            Service(stack.address, http=stack.http_address),
             stack.settings,
             stack.pids,
             prepare=lambda: stack.set_clock(window.opens_at - lead),
@@ -180,7 +180,7 @@ def _about(site: Site, orders: Orders, opens: datetime) -> dict[str, str]:
     return {
         "command": orders.command,
         "seed": str(orders.seed),
-        "target": site.service.target,
+        "target": f"http://{site.service.http}" if site.service.http else site.service.target,
         "opens": opens.isoformat(timespec="seconds"),
         "ran": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.platform()}",

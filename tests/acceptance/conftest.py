@@ -20,8 +20,8 @@ from tests.conftest import given_servers, new_database
 class StartStack(Protocol):
     """Starts an Antrian with its clock there."""
 
-    def __call__(self, clock: datetime, *, metrics: bool = False) -> Stack:
-        """Its metrics are served where asked for."""
+    def __call__(self, clock: datetime, *, metrics: bool = False, gateway: bool = False) -> Stack:
+        """Its metrics and HTTP are served where asked for."""
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,7 @@ def start_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartStack
     """Starts an Antrian on empty stores with its clock there; one at a time, since given servers are emptied for it."""
     with ExitStack() as undo:
 
-        def start(clock: datetime, *, metrics: bool = False) -> Stack:
+        def start(clock: datetime, *, metrics: bool = False, gateway: bool = False) -> Stack:
             redis_url = database_url = None
             if given := given_servers():
                 redis_url = given.redis_url
@@ -48,7 +48,14 @@ def start_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartStack
                 database_url = undo.enter_context(new_database(given.database_url))
             folder = tmp_path_factory.mktemp("an Antrian")
             return undo.enter_context(
-                Stack(folder, clock=clock, metrics=metrics, redis_url=redis_url, database_url=database_url)
+                Stack(
+                    folder,
+                    clock=clock,
+                    metrics=metrics,
+                    gateway=gateway,
+                    redis_url=redis_url,
+                    database_url=database_url,
+                )
             )
 
         yield start

@@ -1,0 +1,150 @@
+"""A crowd's phones over HTTP: what they ask of a gateway, one request each."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import grpc
+from google.protobuf.json_format import MessageToJson, ParseDict
+
+from antrian.v1 import booking_service_pb2 as wire
+from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, Booking
+from clients.booking_client import RefusedError
+
+_LONGEST_WAIT = 20.0
+
+
+class HttpPhones:
+    """What CrowdClient does, over HTTP, at a gateway ("127.0.0.1:7780"). Each call is made once; raises RefusedError."""
+
+    def __init__(self, address: str, *, token: str, deadline: timedelta) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        # As many connections as there are phones at a time: a phone does not wait for another.
+        self._session = aiohttp.ClientSession(
+            f"http://{address}",
+            headers=headers,
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=aiohttp.ClientTimeout(total=deadline.total_seconds()),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def send(self, message: wire.RequestBookingRequest) -> Booking:
+        """Takes a place; the request_id goes as Idempotency-Key."""
+        body = MessageToJson(message, indent=None).encode()
+        return _booking(await self._ask("POST", "/v1/bookings", body, key=message.request_id))
+
+    async def send_unheard(self, message: wire.RequestBookingRequest, seconds: float) -> None:
+        """Sends a request and hears no answer that takes longer."""
+        with suppress(TimeoutError, RefusedError):
+            async with asyncio.timeout(seconds):
+                await self.send(message)
+
+    async def get_quota(self, office_id: str) -> object:
+        """What is left at the office."""
+        return await self._ask("GET", f"/v1/offices/{office_id}/quota")
+
+    async def outcome(self, booking_id: str, account: str, *, within: timedelta) -> Booking:
+        """The booking once it is decided. Raises TimeoutError when it is still PENDING after so long."""
+        ends = time.monotonic() + within.total_seconds()
+        while (left := ends - time.monotonic()) > 0:
+            wait = min(left, _LONGEST_WAIT)
+            params = {"account": account, "wait": f"{wait:.3f}s"}
+            booking = _booking(await self._ask("GET", f"/v1/bookings/{booking_id}", params=params, extra=wait))
+            if booking.state != BOOKING_STATE_PENDING:
+                return booking
+        raise TimeoutError(f"booking {booking_id} is still pending")
+
+    async def watch(self, booking_id: str, account: str) -> AsyncIterator[Booking]:
+        """The booking now and after each change, until it is decided; a stream that ends before is taken up again."""
+        last_seen = ""
+        while True:
+            try:
+                async with self._session.get(
+                    f"/v1/bookings/{booking_id}:watch",
+                    params={"account": account},
+                    headers={"Last-Event-ID": last_seen},
+                    timeout=aiohttp.ClientTimeout(sock_read=60),
+                ) as answer:
+                    if answer.status != 200:
+                        raise _refusal(answer.status, await answer.read())
+                    async for line in answer.content:
+                        if line.startswith(b"id: "):
+                            last_seen = line[4:].strip().decode()
+                        elif line.startswith(b"data: "):
+                            booking = _booking(json.loads(line[6:]))
+                            yield booking
+                            if booking.state != BOOKING_STATE_PENDING:
+                                return
+            except (aiohttp.ClientError, OSError) as error:
+                raise _lost(error) from None
+
+    async def cancel_booking(self, booking_id: str, account: str) -> Booking:
+        """Gives the places back."""
+        return _booking(
+            await self._ask("POST", f"/v1/bookings/{booking_id}:cancel", json.dumps({"account": account}).encode())
+        )
+
+    async def send_encoded(self, items: Sequence[bytes]) -> Sequence[wire.BatchRequestBookingResult]:
+        """Phones send one request each."""
+        raise NotImplementedError
+
+    async def get_bookings(self, names: Sequence[tuple[str, str]]) -> list[Booking | RefusedError]:
+        """Phones ask for one booking each."""
+        raise NotImplementedError
+
+    async def _ask(
+        self, verb: str, path: str, body: bytes | None = None, *, key: str = "", extra: float = 0, params: Any = None
+    ) -> Any:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if key:
+            headers["Idempotency-Key"] = key
+        total = (self._session.timeout.total or 0) + extra
+        try:
+            async with self._session.request(
+                verb, path, data=body, headers=headers, params=params, timeout=aiohttp.ClientTimeout(total=total)
+            ) as answer:
+                content = await answer.read()
+        except TimeoutError:
+            code = grpc.StatusCode.DEADLINE_EXCEEDED
+            raise RefusedError(code.name, "no answer in time", {}, code, None) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise _lost(error) from None
+        if answer.status != 200:
+            raise _refusal(answer.status, content)
+        return json.loads(content)
+
+
+def _booking(answer: Any) -> Booking:
+    return ParseDict(answer["booking"], Booking())
+
+
+def _lost(error: Exception) -> RefusedError:
+    code = grpc.StatusCode.UNAVAILABLE
+    return RefusedError(code.name, str(error) or type(error).__name__, {}, code, None)
+
+
+def _refusal(status: int, content: bytes) -> RefusedError:
+    try:
+        error = json.loads(content)["error"]
+        code = grpc.StatusCode[error["status"]]
+    except (ValueError, KeyError, TypeError):
+        code = grpc.StatusCode.UNKNOWN
+        return RefusedError(f"HTTP_{status}", "an answer that is not the gateway's", {}, code, None)
+    retry = error.get("retryAfter")
+    return RefusedError(
+        error["reason"], error["message"], error.get("metadata", {}), code,
+        None if retry is None else timedelta(seconds=retry),
+    )  # fmt: skip

@@ -1,0 +1,351 @@
+"""HTTP and JSON in, gRPC out: what phones ask of the gateway, through the real programs."""
+
+import asyncio
+import json
+import signal
+import socket
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+import aiohttp
+import pytest
+from google.protobuf.json_format import MessageToDict
+
+from antrian.stack import Stack
+from clients.gateway.app import BODY_LIMIT
+from tests.acceptance.conftest import StartStack
+from tests.acceptance.person import PUSAT, Crowd
+from tests.acceptance.test_metrics import scrape
+from tests.support.waiting import until
+
+ORIGIN = "https://paspor.example"
+WAHID_HASYIM = {"location.latitude": "-6.1862", "location.longitude": "106.8296"}
+
+
+@pytest.fixture(scope="module")
+def stack(start_stack: StartStack, opens: datetime, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Everything, with a gateway, two callers, and a page that may call; a body may take a second."""
+    callers = tmp_path_factory.mktemp("callers") / "callers.toml"
+    callers.write_text(
+        "".join(
+            f'[[caller]]\nname = "{name}"\nrole = "gateway"\ntoken_sha256 = "{sha256(name.encode()).hexdigest()}"\n'
+            for name in ("mobile", "web")
+        )
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANTRIAN_CALLERS_FILE", str(callers))
+        patch.setenv("ANTRIAN_GATEWAY_CORS_ORIGINS", ORIGIN)
+        patch.setenv("ANTRIAN_GATEWAY_BODY_SECONDS", "1")
+        yield start_stack(opens + timedelta(minutes=1), metrics=True, gateway=True)
+
+
+@pytest.fixture
+async def http(stack: Stack) -> AsyncIterator[aiohttp.ClientSession]:
+    """A phone of the caller "mobile", in English."""
+    headers = {"Authorization": "Bearer mobile", "Accept-Language": "en"}
+    async with aiohttp.ClientSession(f"http://{stack.http_address}", headers=headers) as session:
+        yield session
+
+
+def body_of(crowd: Crowd, **changes: Any) -> tuple[dict[str, str], dict[str, Any]]:
+    """The headers and the body of a good request of somebody new."""
+    body = MessageToDict(crowd.request(**changes))
+    return {"Idempotency-Key": body.pop("requestId")}, body
+
+
+async def book(http: aiohttp.ClientSession, crowd: Crowd, **changes: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """An accepted booking, and where to ask for it."""
+    headers, body = body_of(crowd, **changes)
+    async with http.post("/v1/bookings", json=body, headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
+        return (await answer.json())["booking"], {"account": body["account"]}
+
+
+async def refused(answer: aiohttp.ClientResponse) -> tuple[int, str]:
+    """The HTTP status and the reason of an error."""
+    error = (await answer.json())["error"]
+    assert error["code"] == answer.status
+    assert error["message"]
+    return answer.status, error["reason"]
+
+
+async def test_a_person_at_wahid_hasyim_finds_an_office_books_and_gives_the_place_back(
+    http: aiohttp.ClientSession, crowd: Crowd
+) -> None:
+    async with http.get("/v1/offices", params={**WAHID_HASYIM, "pageSize": "3"}) as answer:
+        offices = (await answer.json())["offices"]
+    assert offices[0]["officeId"] == PUSAT
+    booking, whose = await book(http, crowd)
+    assert (booking["state"], booking["officeId"]) == ("BOOKING_STATE_PENDING", PUSAT)
+
+    name = f"/v1/bookings/{booking['bookingId']}"
+    async with http.get(name, params={**whose, "wait": "10s"}) as answer:
+        decided = (await answer.json())["booking"]
+    assert decided["state"] == "BOOKING_STATE_CONFIRMED"
+    assert decided["queueNumbers"]
+    async with http.get("/v1/bookings", params=whose) as answer:
+        assert [b["bookingId"] for b in (await answer.json())["bookings"]] == [booking["bookingId"]]
+    async with http.post(f"{name}:cancel", json=whose) as answer:
+        assert (await answer.json())["booking"]["state"] == "BOOKING_STATE_CANCELLED"
+    async with http.get(name, params=whose) as answer:
+        assert (await answer.json())["booking"]["state"] == "BOOKING_STATE_CANCELLED"
+
+
+async def test_the_same_key_is_the_same_booking(http: aiohttp.ClientSession, crowd: Crowd) -> None:
+    headers, body = body_of(crowd)
+
+    async def send() -> str:
+        async with http.post("/v1/bookings", json=body, headers=headers) as answer:
+            return str((await answer.json())["booking"]["bookingId"])
+
+    assert len(set(await asyncio.gather(*(send() for _ in range(20))))) == 1
+
+
+async def test_many_phones_requests_go_in_few_messages(stack: Stack, http: aiohttp.ClientSession, crowd: Crowd) -> None:
+    def calls(rpc: str) -> float:
+        return scrape(stack, "server")[0].get(f"antrian_rpc_calls_total{{code=OK,rpc={rpc}}}", 0)
+
+    batches, singles = calls("BatchRequestBooking"), calls("RequestBooking")
+    bookings = await asyncio.gather(*(book(http, crowd, office_id="kanim-jakarta-barat") for _ in range(60)))
+    assert len({booking["ticket"] for booking, _ in bookings}) == 60
+    assert calls("BatchRequestBooking") - batches < 30
+    assert calls("RequestBooking") == singles
+
+
+async def test_bookings_are_seen_by_their_caller_and_account_only(
+    stack: Stack, http: aiohttp.ClientSession, crowd: Crowd
+) -> None:
+    booking, whose = await book(http, crowd)
+    name = f"/v1/bookings/{booking['bookingId']}"
+    async with http.get(name, params={"account": "somebody-else"}) as answer:
+        assert await refused(answer) == (404, "BOOKING_NOT_FOUND")
+    async with http.get(name, params=whose, headers={"Authorization": "Bearer web"}) as answer:
+        assert await refused(answer) == (404, "BOOKING_NOT_FOUND")
+    async with http.get(name, params=whose, headers={"Authorization": "Bearer nobody"}) as answer:
+        assert await refused(answer) == (401, "UNAUTHENTICATED")
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_a_refusal_says_why_in_the_phones_language(http: aiohttp.ClientSession, crowd: Crowd) -> None:
+    headers, body = body_of(crowd, office_id="kanim-bogor")
+    for language, words in (("id", "provinsi"), ("en", "province")):
+        async with http.post("/v1/bookings", json=body, headers=headers | {"Accept-Language": language}) as answer:
+            error = (await answer.json())["error"]
+        assert (error["code"], error["status"]) == (400, "FAILED_PRECONDITION")
+        assert error["reason"] == "OFFICE_OUTSIDE_PROVINCE"
+        assert words in error["message"]
+        assert error["fieldViolations"][0]["field"]
+
+
+NIK = "3171014107900001"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"{", "INVALID_MESSAGE"),
+        (b"[]", "INVALID_MESSAGE"),
+        (b"\xff\xfe", "INVALID_MESSAGE"),
+        (b'{"account": NaN}', "INVALID_MESSAGE"),
+        (b'{"account": "a", "account": "b"}', "INVALID_MESSAGE"),
+        (b'{"a":' * 10_000, "INVALID_MESSAGE"),
+        (b'{"location":' * 50 + b"1" + b"}" * 50, "INVALID_FIELD"),
+        (b'{"nickname": "x"}', "INVALID_FIELD"),
+        (b'{"applicants": [{"nik": 3171014107900001}]}', "INVALID_FIELD"),
+        (b'{"applicants": {"nik": "3171014107900001"}}', "INVALID_FIELD"),
+        (b'{"3171014107900001": true}', "INVALID_MESSAGE"),
+        (b'{"session": "LUNCH"}', "INVALID_FIELD"),
+        (b'{"session": [1]}', "INVALID_FIELD"),
+        (b'{"location": {"latitude": "north"}}', "INVALID_FIELD"),
+        (b'{"location": {}, "provinceCode": "ID-JK"}', "INVALID_MESSAGE"),
+        (b"{}", "INVALID_FIELD"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, bytes) else "",
+)
+async def test_a_body_that_does_not_fit_is_refused_without_being_quoted(
+    http: aiohttp.ClientSession, data: bytes, reason: str
+) -> None:
+    headers = {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": "application/json"}
+    async with http.post("/v1/bookings", data=data, headers=headers) as answer:
+        assert await refused(answer) == (400, reason)
+        assert NIK not in await answer.text()
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "status", "reason"),
+    [
+        ("GET", "/v2/offices", 404, "ROUTE_NOT_FOUND"),
+        ("DELETE", "/v1/bookings", 405, "METHOD_NOT_ALLOWED"),
+        ("GET", "/v1/bookings/x:cancel", 405, "METHOD_NOT_ALLOWED"),
+        ("POST", "/openapi.json", 405, "METHOD_NOT_ALLOWED"),
+        ("GET", "/v1/offices", 400, "INVALID_FIELD"),
+        ("GET", "/v1/offices?provinceCode=ID-JK&nope=1", 400, "INVALID_FIELD"),
+        ("GET", "/v1/offices?provinceCode=ID-JK&provinceCode=ID-JB", 400, "INVALID_FIELD"),
+        ("GET", "/v1/offices?provinceCode=ID-JK&pageSize=many", 400, "INVALID_FIELD"),
+        ("GET", "/v1/offices?provinceCode=%ff", 400, "INVALID_MESSAGE"),
+        ("GET", "/v1/offices/kanim-atlantis/quota", 404, "OFFICE_NOT_FOUND"),
+        ("GET", "/v1/bookings/x?account=a", 400, "INVALID_FIELD"),
+        ("GET", "/v1/bookings/x:watch?account=a", 400, "INVALID_FIELD"),
+        ("POST", "/v1/bookings", 415, "UNSUPPORTED_MEDIA_TYPE"),
+    ],
+)
+async def test_what_is_no_request_gets_a_clear_error(
+    http: aiohttp.ClientSession, verb: str, path: str, status: int, reason: str
+) -> None:
+    async with http.request(verb, path) as answer:
+        assert await refused(answer) == (status, reason)
+        assert ("Allow" in answer.headers) == (status == 405)
+
+
+@pytest.mark.parametrize("key", ["", "x", "6f1c2d34"])
+async def test_booking_needs_an_idempotency_key(http: aiohttp.ClientSession, crowd: Crowd, key: str) -> None:
+    _, body = body_of(crowd)
+    async with http.post("/v1/bookings", json=body, headers={"Idempotency-Key": key} if key else {}) as answer:
+        error = (await answer.json())["error"]
+    assert error["fieldViolations"][0]["field"] == "Idempotency-Key"
+    async with http.post(
+        "/v1/bookings", json=body | {"requestId": str(uuid.uuid4())}, headers={"Idempotency-Key": str(uuid.uuid4())}
+    ) as answer:
+        assert (await answer.json())["error"]["fieldViolations"][0]["field"] == "requestId"
+
+
+async def test_a_body_that_is_too_large_or_too_slow_is_not_waited_for(
+    http: aiohttp.ClientSession, stack: Stack
+) -> None:
+    headers = {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": "application/json"}
+    async with http.post("/v1/bookings", data=b" " * (BODY_LIMIT + 1), headers=headers) as answer:
+        assert await refused(answer) == (413, "TOO_LARGE")
+    host, _, port = stack.http_address.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = "POST /v1/bookings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    writer.write(head.encode())
+    async with asyncio.timeout(10):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 408")
+    writer.close()
+    with socket.create_connection((host, int(port))) as cut:
+        cut.sendall(head.encode())
+    async with http.get("/healthz") as answer:
+        assert answer.status == 200
+
+
+async def test_news_come_as_events_and_what_was_seen_is_not_told_again(
+    http: aiohttp.ClientSession, crowd: Crowd
+) -> None:
+    booking, whose = await book(http, crowd)
+    watch = f"/v1/bookings/{booking['bookingId']}:watch"
+    async with http.get(watch, params=whose) as answer:
+        assert answer.content_type == "text/event-stream"
+        events = [event.split("\n") for event in (await answer.text()).split("\n\n") if "data: " in event]
+    last = json.loads(events[-1][2].removeprefix("data: "))
+    assert last["booking"]["state"] == "BOOKING_STATE_CONFIRMED"
+    assert events[-1][1] == "event: booking"
+    name = events[-1][0].removeprefix("id: ")
+    async with http.get(watch, params=whose, headers={"Last-Event-ID": name}) as answer:
+        assert (answer.status, await answer.text()) == (204, "")
+    async with http.get(watch, params=whose, headers={"Last-Event-ID": "older"}) as answer:
+        assert f"id: {name}" in await answer.text()
+    async with http.get(watch, params={"account": "budi"}) as answer:
+        assert await refused(answer) == (404, "BOOKING_NOT_FOUND")
+
+
+async def test_what_has_not_changed_need_not_be_sent_again(http: aiohttp.ClientSession) -> None:
+    for path, longest in (("/v1/offices?provinceCode=ID-BA", 60), ("/v1/offices/kanim-ternate/quota", 1)):
+        async with http.get(path) as answer:
+            tag, control = answer.headers["ETag"], answer.headers["Cache-Control"]
+        assert control.startswith("private, max-age=")
+        assert 0 <= int(control.rpartition("=")[2]) <= longest
+        async with http.get(path, headers={"If-None-Match": f'"other", {tag}'}) as answer:
+            assert (answer.status, await answer.read()) == (304, b"")
+
+
+async def test_ids_for_tracing_come_back(http: aiohttp.ClientSession) -> None:
+    async with http.get("/healthz", headers={"X-Request-Id": "abc-1"}) as answer:
+        assert answer.headers["X-Request-Id"] == "abc-1"
+    async with http.get("/healthz", headers={"X-Request-Id": NIK}) as answer:
+        assert answer.headers["X-Request-Id"] not in {"", NIK}
+
+
+async def test_a_page_of_a_known_origin_may_call_and_no_other(http: aiohttp.ClientSession) -> None:
+    ask = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "idempotency-key"}
+    for origin, status, allowed in ((ORIGIN, 200, ORIGIN), ("https://calo.example", 400, None)):
+        async with http.options("/v1/bookings", headers={"Origin": origin, **ask}) as answer:
+            assert (answer.status, answer.headers.get("Access-Control-Allow-Origin")) == (status, allowed)
+
+
+async def test_a_server_that_dies_behind_it_costs_phones_patience_and_books_nobody_twice(
+    stack: Stack, http: aiohttp.ClientSession, crowd: Crowd
+) -> None:
+    requests = [body_of(crowd, office_id="kanim-jakarta-timur") for _ in range(200)]
+    retries = 0
+
+    async def press(headers: dict[str, str], body: dict[str, Any], delay: float) -> str:
+        nonlocal retries
+        await asyncio.sleep(delay)
+        while True:
+            async with http.post("/v1/bookings", json=body, headers=headers) as answer:
+                if answer.status == 200:
+                    return str((await answer.json())["booking"]["bookingId"])
+                assert answer.status in {503, 504}, await answer.text()
+            retries += 1
+            await asyncio.sleep(1)
+
+    async def kill() -> None:
+        await asyncio.sleep(0.3)
+        stack._programs["server"].process.send_signal(signal.SIGKILL)
+        stack._programs["server"].process.wait()
+        stack.tend()
+
+    pressed = [press(headers, body, n * 0.005) for n, (headers, body) in enumerate(requests)]
+    ids, _ = await asyncio.gather(asyncio.gather(*pressed), kill())
+    again = await asyncio.gather(*(press(headers, body, 0) for headers, body in requests))
+    assert ids == again
+    assert len(set(ids)) == 200
+    assert retries <= 200, "a phone sees one retry"
+
+
+async def test_it_says_that_it_is_not_ready_while_nobody_answers_behind_it(
+    stack: Stack, http: aiohttp.ClientSession
+) -> None:
+    async def ready() -> int:
+        async with http.get("/readyz") as answer:
+            return answer.status
+
+    assert await ready() == 200
+    server = stack._programs["server"].process
+    server.send_signal(signal.SIGSTOP)
+    try:
+        assert await ready() == 503
+    finally:
+        server.send_signal(signal.SIGCONT)
+    async with asyncio.timeout(20):
+        while await ready() != 200:  # noqa: ASYNC110 - it is another program's
+            await asyncio.sleep(0.1)
+
+
+async def test_asked_to_stop_it_ends_streams_answers_who_waits_and_goes(
+    stack: Stack, http: aiohttp.ClientSession, crowd: Crowd
+) -> None:
+    """The last: the gateway is another one afterwards."""
+    worker = stack._programs["workers"].process
+    booking, whose = await book(http, crowd)
+    name, gateway = f"/v1/bookings/{booking['bookingId']}", stack._programs["gateway"].process
+    worker.send_signal(signal.SIGSTOP)
+    try:
+        async with http.get(name, params={**whose, "wait": "1s"}) as waiting:
+            gateway.send_signal(signal.SIGTERM)
+            assert waiting.status == 200
+        await until(lambda: gateway.poll() is not None, 12)
+        assert gateway.returncode == 0
+    finally:
+        worker.send_signal(signal.SIGCONT)
+        stack.tend()
+    await until(lambda: _listens(stack.http_address), 20)
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.partition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
