@@ -1,4 +1,4 @@
-# One image for all programs: `serve` (the default), `work`, `migrate` and every other command of `antrian`.
+# One image for all programs: `serve` (the default), `work`, `gateway`, `migrate` and every other command of `antrian`.
 FROM python:3.11-slim AS wheel
 WORKDIR /src
 COPY requirements-build.lock ./
@@ -25,6 +25,6 @@ ENV PATH=/opt/antrian/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 COPY --from=environment /opt/antrian /opt/antrian
 # A number, so that Kubernetes can see that it is not root. It owns nothing and needs to write in /tmp only.
 USER 10001:10001
-EXPOSE 7700 9464
+EXPOSE 7700 7780 9464
 ENTRYPOINT ["antrian"]
 CMD ["serve"]

@@ -126,6 +126,8 @@ class Client:
         options = [
             ("grpc.max_reconnect_backoff_ms", 1000),
             ("grpc.initial_reconnect_backoff_ms", 100),
+            # A name may have many servers.
+            ("grpc.lb_policy_name", "round_robin"),
             # Else a new channel would go on with the old one's connection.
             ("grpc.use_local_subchannel_pool", 1),
         ]

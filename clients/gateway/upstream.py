@@ -1,5 +1,7 @@
 """The service behind the gateway: calls of one phone each, and those of many in one."""
 
+import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from antrian.gather import Gather
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.booking_service_pb2_grpc import BookingServiceStub
-from antrian.v1.messages_pb2 import Booking
+from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, Booking
 from clients.calls import DESK_EXTRA, Client, RefusedError
 from clients.gateway.errors import HttpError, of_status, unanswered
 from clients.gateway.routes import Route
@@ -30,6 +32,8 @@ _DEADLINE = timedelta(seconds=5)
 # A server that is started again is back within that, and phones need not know.
 _PATIENCE = timedelta(seconds=8)
 _HEALTH_WITHIN = 1.0
+_LONGEST_WAIT = 60
+_LOOK_AGAIN = (0.05, 0.4)  # seconds until a booking is looked at again that somebody waits for, at first and later
 _MOST_GATHERED = 1000  # callers whose requests are gathered at once; the longest idle make room
 
 
@@ -90,12 +94,9 @@ class Upstream(Client):
         if isinstance(message, wire.RequestBookingRequest):
             booking = await self._gathered(self._requests, self._send_requests, message, caller)
             return wire.RequestBookingResponse(booking=booking)
-        if isinstance(message, wire.GetBookingRequest) and not message.HasField("wait"):
-            booking = await self._gathered(self._reads, self._send_reads, message, caller)
-            return wire.GetBookingResponse(booking=booking)
+        if isinstance(message, wire.GetBookingRequest) and 0 <= message.wait.seconds <= _LONGEST_WAIT:
+            return wire.GetBookingResponse(booking=await self._read(message, caller))
         extra = DESK_EXTRA if route.rpc == "CancelBooking" else 0.0
-        if isinstance(message, wire.GetBookingRequest):
-            extra = min(max(float(message.wait.seconds + 1), 0.0), 61.0)
         try:
             answer: Message = await self._call(
                 lambda: getattr(self.stub, route.rpc), message, extra=extra, metadata=caller.metadata
@@ -116,6 +117,22 @@ class Upstream(Client):
             raise _http(RefusedError.of_error(error), caller) from None
         finally:
             stream.cancel()
+
+    async def _read(self, message: wire.GetBookingRequest, caller: Caller) -> Booking:
+        """The booking, at the end of its wait or once it is decided: asked for again and again, together with others.
+
+        A call that waits at the service is one of its own for each phone: many times the cost.
+        """
+        question = wire.GetBookingRequest(booking_id=message.booking_id, account=message.account)
+        ends = time.monotonic() + message.wait.ToTimedelta().total_seconds()
+        pause, longest = _LOOK_AGAIN
+        while True:
+            booking = await self._gathered(self._reads, self._send_reads, question, caller)
+            left = ends - time.monotonic()
+            if booking.state != BOOKING_STATE_PENDING or left <= 0:
+                return booking
+            await asyncio.sleep(min(pause, left))
+            pause = min(2 * pause, longest)
 
     async def _gathered(
         self, gathers: OrderedDict[Any, Gather[Any, Any]], send: Any, message: Message, caller: Caller

@@ -27,6 +27,8 @@ from packaging.utils import canonicalize_name
 from antrian.embedded import _REDIS
 from antrian.settings import Settings, SettingsError, given_database_url, load_settings
 from clients.cli import main
+from clients.gateway.__main__ import _GRACE as _HTTP_GRACE
+from clients.gateway.settings import GatewaySettings
 from server.__main__ import _GRACE
 from server.auth import Callers
 from workers.__main__ import _STOP_WITHIN
@@ -35,9 +37,10 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 DEPLOY = (ROOT / "docs/deploy.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-OURS = ("migrate", "server", "worker")
+OURS = ("migrate", "server", "worker", "gateway")
 STORES = ("redis", "postgres")
 FIELDS = {f"ANTRIAN_{name.upper()}" for name in Settings.model_fields}
+FIELDS |= {f"ANTRIAN_GATEWAY_{name.upper()}" for name in GatewaySettings.model_fields}
 
 
 def pairs(words: list[str]) -> dict[str, str]:
@@ -83,6 +86,7 @@ def faults(compose: dict[str, Any]) -> Iterator[str]:
     if not compose["networks"]["stores"].get("internal"):
         yield "stores: the network is not internal"
     yield from _server(services["server"])
+    yield from _gateway(services["gateway"], services["server"])
     worker = services["worker"]
     processes = int(worker["environment"]["ANTRIAN_WORKER_PROCESSES"])
     if seconds(worker["stop_grace_period"]) <= _STOP_WITHIN * processes + 5:
@@ -168,6 +172,8 @@ def needs(name: str) -> set[str]:
     """The settings that a program does not start without."""
     if name == "migrate":
         return {"ANTRIAN_DATABASE_URL"}
+    if name == "gateway":
+        return {"ANTRIAN_GATEWAY_LISTEN", "ANTRIAN_GATEWAY_TARGET"}
     required = {f"ANTRIAN_{field.upper()}" for field, info in Settings.model_fields.items() if info.is_required()}
     return required | {"ANTRIAN_CALLERS_FILE"}
 
@@ -188,6 +194,21 @@ def _server(server: dict[str, Any]) -> Iterator[str]:
         yield "server: published wrongly"
     if last - first + 1 < server["deploy"]["replicas"]:
         yield "server: more replicas than ports"
+
+
+def _gateway(gateway: dict[str, Any], server: dict[str, Any]) -> Iterator[str]:
+    if seconds(gateway["stop_grace_period"]) <= _HTTP_GRACE + 5:
+        yield "gateway: stop_grace_period is too short"
+    if gateway.get("secrets") or gateway["networks"] != ["front"]:
+        yield "gateway: has what it does not need"
+    host, port = gateway["environment"]["ANTRIAN_GATEWAY_LISTEN"].split(":")
+    if host != "0.0.0.0" or f"127.0.0.1:{port}/readyz" not in gateway["healthcheck"]["test"][-1]:
+        yield "gateway: the health check does not ask it"
+    if (
+        gateway["environment"]["ANTRIAN_GATEWAY_TARGET"]
+        != f"server:{server['environment']['ANTRIAN_LISTEN'].split(':')[1]}"
+    ):
+        yield "gateway: does not call the servers"
 
 
 def test_compose_has_no_fault() -> None:
@@ -243,6 +264,9 @@ def _set(name: str, *path: str, to: object) -> Callable[[dict[str, Any]], None]:
         (_set("worker", "stop_grace_period", to="20s"), "worker: stop_grace_period is too short"),
         (_set("worker", "environment", "ANTRIAN_WORKER_PROCESSES", to=4), "worker: stop_grace_period is too short"),
         (_set("worker", "environment", "ANTRIAN_METRICS_LISTEN", to="0.0.0.0:9999"), "worker: the health check asks another port"),
+        (_set("gateway", "environment", "ANTRIAN_GATEWAY_TARGET", to="server:7701"), "gateway: does not call the servers"),
+        (_set("gateway", "networks", to=["front", "stores"]), "gateway: has what it does not need"),
+        (_set("gateway", "stop_grace_period", to="10s"), "gateway: stop_grace_period is too short"),
         (_set("migrate", "secrets", to=[]), "migrate: lacks ANTRIAN_DATABASE_URL"),
         (_set("migrate", "image", to="antrian:0.0.9"), "migrate: the image is not of this version"),
     ],
@@ -317,7 +341,7 @@ def test_the_documents_name_settings_that_there_are() -> None:
     assert set(re.findall(r"ANTRIAN_[A-Z_]*[A-Z]", DEPLOY)) <= FIELDS
     (override,) = re.findall(r"```yaml\n(.*?)```", DEPLOY, re.DOTALL)
     given = yaml.safe_load(override.replace("!override", "").replace("!reset", ""))["services"]
-    for name in OURS:
+    for name in set(OURS) & given.keys():
         merged = copy.deepcopy(COMPOSE["services"][name]) | {"secrets": given[name]["secrets"]}
         merged["environment"] = {**merged.get("environment", {}), **given[name]["environment"]}
         assert list(_ours(name, merged)) == []
@@ -363,6 +387,7 @@ def image_faults(dockerfile: list[tuple[str, str]]) -> Iterator[str]:
     if json.loads(said.get("ENTRYPOINT", "[]")) != ["antrian"] or not is_command(json.loads(said.get("CMD", "[]"))):
         yield "no command"
     ports = {COMPOSE["services"]["server"]["environment"][f"ANTRIAN_{n}"].split(":")[1] for n in ("LISTEN", "METRICS_LISTEN")}  # fmt: skip
+    ports.add(COMPOSE["services"]["gateway"]["environment"]["ANTRIAN_GATEWAY_LISTEN"].split(":")[1])
     if set(said.get("EXPOSE", "").split()) != ports:
         yield "other ports than compose uses"
     for word, rest in dockerfile:
@@ -397,7 +422,7 @@ def test_the_dockerfile_has_no_fault() -> None:
         ("USER 10001:10001\n", "", "runs as root"),
         ("COPY antrian ./antrian", "COPY . .", "copies ."),
         ("COPY antrian ./antrian", "COPY secrets ./secrets", "copies secrets"),
-        ("EXPOSE 7700 9464", "EXPOSE 7701", "other ports than compose uses"),
+        ("EXPOSE 7700 7780 9464", "EXPOSE 7701", "other ports than compose uses"),
         ('CMD ["serve"]', 'CMD ["server"]', "no command"),
         ("WORKDIR /src", "ARG ANTRIAN_HASH_KEY", "a secret: ARG"),
         ("--require-hashes --only-binary :all: --requirement requirements-build", "--requirement requirements-build", "installs what no hash names"),

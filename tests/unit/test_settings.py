@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from antrian.settings import Settings, SettingsError, load_settings
+from clients.gateway.settings import GatewaySettings, load_gateway_settings
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 KEY = base64.b64encode(bytes(32)).decode()
@@ -111,3 +112,18 @@ def test_a_certificate_needs_its_key_and_both_must_be_readable(good: pytest.Monk
 def test_the_readme_lists_it(name: str) -> None:
     description = Settings.model_fields[name].description
     assert any(f"`ANTRIAN_{name.upper()}`" in line and str(description) in line for line in README.splitlines())
+
+
+@pytest.mark.parametrize("name", GatewaySettings.model_fields)
+def test_the_readme_lists_those_of_the_gateway(name: str) -> None:
+    field = GatewaySettings.model_fields[name]
+    variable = field.validation_alias or f"ANTRIAN_GATEWAY_{name.upper()}"
+    words = "" if field.validation_alias else str(field.description)
+    assert any(f"`{variable}`" in line and words in line for line in README.splitlines())
+
+
+def test_a_wrong_setting_of_the_gateway_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTRIAN_GATEWAY_TARGET", "nowhere")
+    monkeypatch.setenv("ANTRIAN_GATEWAY_GATHER_MS", "many")
+    with pytest.raises(SettingsError, match=r"ANTRIAN_GATEWAY_TARGET: .*host:port.*ANTRIAN_GATEWAY_GATHER_MS"):
+        load_gateway_settings()
