@@ -36,6 +36,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _VISIBLE = re.compile(r"[\x21-\x7e]+( [\x21-\x7e]+)*")
 _JSON = {"content-type": "application/json; charset=utf-8"}
 _EVENTS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store", "x-accel-buffering": "no"}
+_CLOSE = {"connection": "close"}
 _FILES = files("clients.gateway")
 _log = logging.getLogger(__name__)
 
@@ -126,30 +127,25 @@ class Gateway:
         if kind != "application/json":
             words = "Kirim isi sebagai application/json.", "Send the body as application/json."
             raise own_error(415, "INVALID_ARGUMENT", "UNSUPPORTED_MEDIA_TYPE", words, english=caller.english)
-        length = headers.get("content-length", "0")
-        body = bytearray()
+        length = headers.get("content-length", "")
+        if length.isdigit() and int(length) > BODY_LIMIT:
+            raise _too_large(caller)
+        body, more = bytearray(), True
         try:
             async with asyncio.timeout(self._settings.body_seconds):
-                more = not length.isdigit() or int(length) <= BODY_LIMIT
-                while more and len(body) <= BODY_LIMIT:
+                while more:
                     part = await receive()
                     if part["type"] == "http.disconnect":
                         raise HttpError(499, {"status": "CANCELLED", "reason": "CANCELLED", "message": ""})
                     body += part.get("body", b"")
+                    if len(body) > BODY_LIMIT:
+                        raise _too_large(caller)
                     more = part.get("more_body", False)
         except TimeoutError:
             words = "Isi permintaan datang terlalu lambat.", "The body came too slowly."
             raise own_error(
-                408, "DEADLINE_EXCEEDED", "BODY_TIMEOUT", words, english=caller.english, headers={"connection": "close"}
+                408, "DEADLINE_EXCEEDED", "BODY_TIMEOUT", words, english=caller.english, headers=_CLOSE
             ) from None  # fmt: skip
-        if len(body) > BODY_LIMIT or not (not length.isdigit() or int(length) <= BODY_LIMIT):
-            words = (
-                f"Isi permintaan lebih dari {BODY_LIMIT // 1024} KiB.",
-                f"The body is larger than {BODY_LIMIT // 1024} KiB.",
-            )
-            raise own_error(
-                413, "INVALID_ARGUMENT", "TOO_LARGE", words, english=caller.english, headers={"connection": "close"}
-            )  # fmt: skip
         return bytes(body)
 
     async def _watch(
@@ -257,6 +253,12 @@ def _set_key(message: wire.RequestBookingRequest, headers: Mapping[str, str], ca
         words = "berbeda dengan Idempotency-Key", "is another than the Idempotency-Key"
         raise own_error(400, "INVALID_ARGUMENT", "INVALID_FIELD", words, english=caller.english, field="requestId")
     message.request_id = key
+
+
+def _too_large(caller: Caller) -> HttpError:
+    most = f"{BODY_LIMIT // 1024} KiB"
+    words = f"Isi permintaan lebih dari {most}.", f"The body is larger than {most}."
+    return own_error(413, "INVALID_ARGUMENT", "TOO_LARGE", words, english=caller.english, headers=_CLOSE)
 
 
 def _busy(caller: Caller) -> HttpError:

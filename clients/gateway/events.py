@@ -18,21 +18,21 @@ _AGAIN = 0.5
 
 
 class Watch:
-    """One phone's stream. open() gives the first state; events() all, from that on."""
+    """One phone's stream: first open() it, then tell its events()."""
 
     def __init__(self, upstream: Upstream, message: wire.WatchBookingRequest, caller: Caller) -> None:
         self._upstream, self._message, self._caller = upstream, message, caller
-        self._news: asyncio.Queue[wire.WatchBookingResponse | HttpError | None] = asyncio.Queue()
+        self._news: asyncio.Queue[wire.WatchBookingResponse | HttpError] = asyncio.Queue()
+        self._first = wire.WatchBookingResponse()
         self._reader = asyncio.create_task(self._read())
 
     async def open(self) -> wire.WatchBookingResponse:
-        """The first state. Raises HttpError when there is none."""
+        """The state now. Raises HttpError when there is none."""
         first = await self._news.get()
-        if isinstance(first, wire.WatchBookingResponse):
-            self._news.put_nowait(first)
-            return first
-        assert first
-        raise first
+        if isinstance(first, HttpError):
+            raise first
+        self._first = first
+        return first
 
     async def close(self) -> None:
         """Leaves the service's stream."""
@@ -43,21 +43,24 @@ class Watch:
     async def events(self, last_seen: str) -> AsyncIterator[bytes]:
         """The events, and heartbeats; one that was seen last time is not told again."""
         yield f"retry: {_RETRY_MS}\n\n".encode()
-        while True:
-            try:
-                async with asyncio.timeout(HEARTBEAT):
-                    news = await self._news.get()
-            except TimeoutError:
+        news: wire.WatchBookingResponse | HttpError | None = self._first
+        while not isinstance(news, HttpError):  # of which the phone hears when it comes again
+            if news is None:
                 yield b": hb\n\n"
-                continue
-            if not isinstance(news, wire.WatchBookingResponse):
-                return  # the phone comes again and hears what is the matter
-            name = name_of(news)
-            if name != last_seen:
+            elif (name := name_of(news)) != last_seen:
                 last_seen = name
                 yield f"id: {name}\nevent: booking\ndata: ".encode() + write(news) + b"\n\n"
-            if is_last(news):
+            if news and is_last(news):
                 return
+            news = await self._next()
+
+    async def _next(self) -> wire.WatchBookingResponse | HttpError | None:
+        """What comes next; None when that takes so long that it is time for a heartbeat."""
+        try:
+            async with asyncio.timeout(HEARTBEAT):
+                return await self._news.get()
+        except TimeoutError:
+            return None
 
     async def _read(self) -> None:
         """Reads the service's stream; one that breaks is taken up again once."""

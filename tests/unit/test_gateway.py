@@ -1,0 +1,244 @@
+"""The gateway's parts: routes of the contract, JSON and messages, errors, freshness, events."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.code_pb2 import Code
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from antrian.v1 import booking_service_pb2 as wire
+from antrian.v1.messages_pb2 import BOOKING_STATE_CONFIRMED, BOOKING_STATE_PENDING, Booking, Slot
+from clients.gateway import events
+from clients.gateway.errors import HttpError, of_status, unanswered
+from clients.gateway.events import Watch, name_of
+from clients.gateway.freshness import Freshness
+from clients.gateway.routes import ROUTES, MethodNotAllowedError, RouteNotFoundError, find
+from clients.gateway.transcode import MalformedError, read, write
+from clients.gateway.upstream import Caller, Upstream
+
+SERVICE = wire.DESCRIPTOR.services_by_name["BookingService"]
+CALLER = Caller("", "id", "1", "")
+NIK = "3171014107900001"
+
+
+def test_every_rpc_for_citizens_has_a_path() -> None:
+    assert {route.rpc for route in ROUTES} == {method.name for method in SERVICE.methods}
+    assert len({(route.verb, route.path.pattern) for route in ROUTES}) == len(ROUTES)
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "rpc", "variables"),
+    [
+        ("GET", "/v1/offices", "ListOffices", {}),
+        ("GET", "/v1/offices/kanim-bogor/quota", "GetQuota", {"office_id": "kanim-bogor"}),
+        ("POST", "/v1/bookings", "RequestBooking", {}),
+        ("POST", "/v1/bookings:batchRequest", "BatchRequestBooking", {}),
+        ("GET", "/v1/bookings/b-1", "GetBooking", {"booking_id": "b-1"}),
+        ("GET", "/v1/bookings/b-1:watch", "WatchBooking", {"booking_id": "b-1"}),
+        ("POST", "/v1/bookings/b-1:cancel", "CancelBooking", {"booking_id": "b-1"}),
+        ("GET", "/v1/bookings", "ListBookings", {}),
+    ],
+)
+def test_a_path_leads_to_its_rpc(verb: str, path: str, rpc: str, variables: Mapping[str, str]) -> None:
+    route, found = find(verb, path)
+    assert (route.rpc, found) == (rpc, variables)
+
+
+def test_what_leads_nowhere_is_told_apart_from_another_verb() -> None:
+    for path in ("/", "/v1/offices/", "/v1/offices//quota", "/v1/bookings/a/b", "/v1/bookings/x:y:watch"):
+        with pytest.raises(RouteNotFoundError):
+            find("GET", path)
+    with pytest.raises(MethodNotAllowedError) as caught:
+        find("PATCH", "/v1/bookings")
+    assert sorted(caught.value.allowed.split(", ")) == ["GET", "POST"]
+
+
+def request(verb: str, path: str, query: bytes = b"", body: Any = None) -> Message:
+    route, variables = find(verb, path)
+    return read(route, variables, query, json.dumps(body).encode())
+
+
+def test_a_query_is_read_by_field_path_in_either_spelling() -> None:
+    asked = request("GET", "/v1/offices", b"location.latitude=-6.5&location.longitude=1e2&page_size=3&pageToken=x%20y")
+    assert isinstance(asked, wire.ListOfficesRequest)
+    assert (asked.location.latitude, asked.location.longitude, asked.page_size) == (-6.5, 100, 3)
+    assert asked.page_token == "x y"
+    waiting = request("GET", "/v1/bookings/b-1", b"account=ani&wait=1.5s")
+    assert waiting == wire.GetBookingRequest(
+        booking_id="b-1", account="ani", wait=Duration(seconds=1, nanos=500_000_000)
+    )
+
+
+def test_a_path_goes_before_a_body_that_says_the_same_and_another_is_refused() -> None:
+    told = request("POST", "/v1/bookings/b-1:cancel", body={"account": "a", "booking_id": "b-1"})
+    assert told == wire.CancelBookingRequest(account="a", booking_id="b-1")
+    with pytest.raises(MalformedError, match="is another than in the path"):
+        request("POST", "/v1/bookings/b-1:cancel", body={"account": "a", "booking_id": "b-2"})
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"x": 1}, "x"),
+        ({"applicants": [{"nik": 3}]}, "applicants.nik"),
+        ({"applicants": [{"nick": "x"}]}, "applicants.nick"),
+        ({"applicants": [None]}, "applicants"),
+        ({"location": {"latitude": "north"}}, "latitude"),
+        ({"session": NIK}, "session"),
+        ({NIK: 1}, ""),
+        ({f"a{NIK}": 1}, ""),
+        ({"applicants": [{NIK: 1}]}, ""),
+        ([], ""),
+    ],
+)
+def test_what_does_not_fit_names_the_field_and_nothing_that_was_sent(body: Any, field: str) -> None:
+    with pytest.raises(MalformedError) as caught:
+        request("POST", "/v1/bookings", body=body)
+    assert caught.value.field == field
+    assert NIK not in str(caught.value) + "".join(caught.value.words)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        b"pageSize=1&page_size=2",
+        b"nope=1",
+        b"location=1",
+        b"location.nope=1",
+        b"provinceCode=%ff",
+        b"=",
+        b"a" * 9 + b"=&" * 60,
+    ],
+)
+def test_a_query_that_does_not_fit_is_refused(query: bytes) -> None:
+    with pytest.raises(MalformedError):
+        request("GET", "/v1/offices", query)
+
+
+def test_no_places_left_is_a_number_too() -> None:
+    answer = json.loads(write(wire.GetQuotaResponse(slots=[Slot(service_date="2026-11-30")])))
+    assert (answer["slots"][0]["left"], answer["closedDays"]) == (0, [])
+    assert "places_left" not in answer
+
+
+def test_an_error_says_all_that_the_service_said() -> None:
+    details = [AnyMessage(), AnyMessage()]
+    details[0].Pack(ErrorInfo(reason="LANE_FULL", metadata={"waiting": "20000"}))
+    retry = RetryInfo()
+    retry.retry_delay.FromTimedelta(timedelta(seconds=2.5))
+    details[1].Pack(retry)
+    error = of_status(Status(code=Code.UNAVAILABLE, message="full", details=details))
+    assert (error.status, error.headers["retry-after"]) == (503, "3")
+    assert json.loads(error.body)["error"] == {
+        "code": 503,
+        "status": "UNAVAILABLE",
+        "reason": "LANE_FULL",
+        "message": "full",
+        "metadata": {"waiting": "20000"},
+        "retryAfter": 2.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [(3, 400), (5, 404), (6, 409), (7, 403), (8, 429), (13, 500), (16, 401), (99, 500)]
+)
+def test_http_statuses_are_those_of_the_codes(code: int, status: int) -> None:
+    assert of_status(Status(code=code)).status == status
+
+
+def test_a_call_without_an_answer_says_that_it_may_be_repeated() -> None:
+    from grpc import StatusCode  # noqa: PLC0415 - its name is Status's, too
+
+    error = json.loads(unanswered(StatusCode.DEADLINE_EXCEEDED, english=True).body)["error"]
+    assert (error["code"], "same key" in error["message"]) == (504, True)
+
+
+async def test_an_answer_is_used_again_while_it_is_fresh_and_its_tag_does_not_depend_on_the_moment() -> None:
+    fresh, asked = Freshness(), 0
+
+    async def ask() -> Message:
+        nonlocal asked
+        asked += 1
+        answer = wire.GetQuotaResponse(office_id="kanim-bogor")
+        answer.as_of.FromSeconds(asked)
+        return answer
+
+    first, again = await fresh.get("k", 60, ask), await fresh.get("k", 60, ask)
+    assert (asked, first is again) == (1, True)
+    stale = await fresh.get("gone", 0, ask)
+    newer = await fresh.get("gone", 0, ask)
+    assert (asked, stale.tag == newer.tag, stale.body != newer.body) == (3, True, True)
+    assert newer.headers["cache-control"] == "private, max-age=0"
+
+
+class Service:
+    """A service whose streams tell these states, or break."""
+
+    def __init__(self, *streams: list[Any]) -> None:
+        self._streams = list(streams)
+
+    async def watch(self, message: Message, caller: Caller) -> AsyncGenerator[wire.WatchBookingResponse, None]:
+        """The next of the streams."""
+        for news in self._streams.pop(0):
+            if isinstance(news, Exception):
+                raise news
+            if isinstance(news, float):
+                await asyncio.sleep(news)
+            else:
+                yield news
+
+
+def state(state: int, ahead: int = 0) -> wire.WatchBookingResponse:
+    return wire.WatchBookingResponse(booking=Booking(state=cast(Any, state), ahead=ahead))
+
+
+LOST = HttpError(503, {"status": "UNAVAILABLE", "reason": "UNAVAILABLE", "message": ""})
+PENDING, CONFIRMED = state(BOOKING_STATE_PENDING, 3), state(BOOKING_STATE_CONFIRMED)
+
+
+async def all_events(service: Service, last_seen: str = "") -> bytes:
+    watch = Watch(cast(Upstream, service), wire.WatchBookingRequest(), CALLER)
+    await watch.open()
+    async with aclosing(cast(AsyncGenerator[bytes, None], watch.events(last_seen))) as stream:
+        return b"".join([event async for event in stream])
+
+
+async def test_the_stream_ends_after_the_outcome() -> None:
+    words = await all_events(Service([PENDING, CONFIRMED]))
+    assert words.count(b"event: booking") == 2
+    assert words.startswith(b"retry: ")
+    assert words.endswith(b"\n\n")
+
+
+async def test_what_was_seen_is_not_told_again() -> None:
+    words = await all_events(Service([PENDING, CONFIRMED]), last_seen=name_of(PENDING))
+    assert words.count(b"event: booking") == 1
+
+
+async def test_a_stream_that_breaks_is_taken_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "_AGAIN", 0)
+    words = await all_events(Service([PENDING, LOST], [PENDING, CONFIRMED]))
+    assert words.count(b"event: booking") == 2, "the same state once"
+    words = await all_events(Service([PENDING, LOST], [LOST]))
+    assert words.count(b"event: booking") == 1, "then the phone comes again"
+
+
+async def test_between_news_the_stream_shows_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT", 0.02)
+    assert b": hb\n\n" in await all_events(Service([PENDING, 0.1, CONFIRMED]))
+
+
+async def test_a_booking_that_is_not_there_is_an_error_before_the_stream_begins() -> None:
+    missing = HttpError(404, {"status": "NOT_FOUND", "reason": "BOOKING_NOT_FOUND", "message": ""})
+    with pytest.raises(HttpError) as caught:
+        await all_events(Service([missing]))
+    assert caught.value is missing
