@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from importlib.resources import files
 from mimetypes import guess_type
 from typing import Any
@@ -201,11 +202,16 @@ class Gateway:
             ready = not self.draining.is_set() and await self._upstream.ready()
             return Answer(200 if ready else 503, json.dumps({"ready": ready}).encode(), _NO_STORE)
         if name := _PAGES.get(path):
-            content = _FILES.joinpath(name).read_bytes()
+            content = _file(name)
             kind = guess_type(name)[0] or "application/octet-stream"
             return Answer(200, content, {"content-type": f"{kind}; charset=utf-8", "cache-control": "max-age=3600"})
         words = "Alamat ini tidak ada; lihat /docs.", "There is no such address; see /docs."
         raise own_error(404, "NOT_FOUND", "ROUTE_NOT_FOUND", words, english=caller.english)
+
+
+@cache
+def _file(name: str) -> bytes:
+    return _FILES.joinpath(name).read_bytes()
 
 
 def _pages() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Errors as JSON for phones: one body for what the service refuses and for what the gateway does."""
 
 import json
+import re
 from collections.abc import Mapping
 from math import ceil
 from typing import Any
@@ -57,8 +58,8 @@ def own_error(
     message = words[english]
     error: dict[str, Any] = {"status": code, "reason": reason, "message": message}
     if field:
-        error["message"] = f"{field}: {message}"
-        error["fieldViolations"] = [{"field": field, "description": words[1]}]
+        error["message"] = f"{_json_path(field)}: {message}"
+        error["fieldViolations"] = [{"field": _json_path(field), "description": words[1]}]
     return HttpError(status, error, headers)
 
 
@@ -75,7 +76,9 @@ def of_status(status: Status) -> HttpError:
     code = Code.Name(status.code) if status.code in Code.values() else "UNKNOWN"
     error: dict[str, Any] = {"status": code, "reason": info.reason or code, "message": words.message or status.message}
     if bad.field_violations:
-        error["fieldViolations"] = [{"field": v.field, "description": v.description} for v in bad.field_violations]
+        error["fieldViolations"] = [
+            {"field": _json_path(v.field), "description": v.description} for v in bad.field_violations
+        ]
     if info.metadata:
         error["metadata"] = dict(info.metadata)
     headers = {}
@@ -93,3 +96,8 @@ def unanswered(code: grpc.StatusCode, *, english: bool) -> HttpError:
     """The error of a call that the service has not answered: nobody knows what became of it."""
     number: int = code.value[0]
     return of_status(Status(code=number, message=_UNKNOWN["en" if english else "id"]))
+
+
+def _json_path(field: str) -> str:
+    """A field as JSON has it: service_date is serviceDate."""
+    return re.sub("_([a-z])", lambda match: match[1].upper(), field)

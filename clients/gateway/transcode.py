@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,8 +15,19 @@ from clients.gateway.routes import Route
 _DEEPEST = 20
 _FIELD = re.compile(r"Failed to parse (\w+) field")
 _NO_FIELD = re.compile(r'no field named "([^"]*)"')
+_ONE_OF = re.compile(r'should not have multiple "(\w+)" oneof fields')
+# Python reads more as a number than JSON does.
+_NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
+_DURATION = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?s", re.ASCII)
 _SAYABLE = re.compile(r"(?!.*[0-9]{6})[A-Za-z_][A-Za-z0-9_.]{0,63}")
 _MOST_PARAMETERS = 50
+_UNFIT = "isinya tidak sesuai", "does not fit"
+_NO_PARAMETER = "parameter ini tidak dikenal", "there is no such parameter"
+_WAIT = "google.protobuf.Duration"
+_NUMERIC = {
+    FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT32,
+    FieldDescriptor.CPPTYPE_UINT64, FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT,
+}  # fmt: skip
 
 
 class MalformedError(ValueError):
@@ -32,20 +43,20 @@ class MalformedError(ValueError):
 def read(route: Route, variables: Mapping[str, str], query: bytes, body: bytes) -> Message:
     """The request of a route. Raises MalformedError."""
     values = _of_body(body) if route.in_body else {}
-    for name, value in _parameters(query):
+    parameters = _parameters(query)
+    for name, value in parameters:
         if route.in_body:
-            raise MalformedError(name, "parameter ini tidak dikenal", "there is no such parameter")
+            raise MalformedError(name, *_NO_PARAMETER)
         _put(route.request, values, name, value)
     for name, value in variables.items():
-        values.pop(_camel(name), None)
-        if values.get(name, value) != value:
+        if {values.pop(name, value), values.pop(_camel(name), value)} != {value}:
             raise MalformedError(name, "berbeda dengan yang ada pada alamat", "is another than in the path")
         values[name] = value
     message = route.request()
     try:
         ParseDict(values, message, max_recursion_depth=_DEEPEST)
     except ParseError as error:
-        raise _malformed(error) from None
+        raise _malformed(error, [name for name, _ in parameters]) from None
     except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
         # What json_format lets through where JSON has another kind of value than it expects.
         raise MalformedError("", "isinya tidak sesuai", "it does not fit") from None
@@ -62,6 +73,8 @@ def write(message: Message) -> bytes:
 def _of_body(body: bytes) -> dict[str, Any]:
     try:
         values = json.loads(body, object_pairs_hook=_once, parse_constant=_no_constant)
+    except MalformedError:
+        raise
     except (ValueError, RecursionError):
         raise MalformedError(
             "", "isinya bukan JSON yang benar", "the body is no JSON, or names a field twice"
@@ -75,6 +88,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
         raise ValueError("twice")
+    for name, value in pairs:
+        if isinstance(value, bool):  # no field is one, and json_format takes it for a number
+            raise MalformedError(name, *_UNFIT)
     return values
 
 
@@ -98,15 +114,17 @@ def _put(kind: type[Message], values: dict[str, Any], path: str, value: str) -> 
     for name in outer:
         field = _field(descriptor.fields, name)
         if field is None or field.message_type is None:
-            raise MalformedError(path, "parameter ini tidak dikenal", "there is no such parameter")
+            raise MalformedError(path, *_NO_PARAMETER)
         descriptor = field.message_type
         values = values.setdefault(field.name, {})
     field = _field(descriptor.fields, last)
-    scalar = field is not None and (field.message_type is None or field.message_type.file.package == "google.protobuf")
-    if field is None or not scalar:
-        raise MalformedError(path, "parameter ini tidak dikenal", "there is no such parameter")
+    if field is None or field.is_repeated or (field.message_type and field.message_type.full_name != _WAIT):
+        raise MalformedError(path, *_NO_PARAMETER)
     if field.name in values:
         raise MalformedError(path, "hanya boleh sekali", "may be given once only")
+    spelling = _DURATION if field.message_type else _NUMBER if field.cpp_type in _NUMERIC else None
+    if spelling and not spelling.fullmatch(value):
+        raise MalformedError(path, *_UNFIT)
     values[field.name] = value
 
 
@@ -119,10 +137,14 @@ def _camel(name: str) -> str:
     return first + "".join(part.capitalize() for part in rest)
 
 
-def _malformed(error: ParseError) -> MalformedError:
+def _malformed(error: ParseError, parameters: Sequence[str]) -> MalformedError:
     # Its words may quote a NIK; only the fields' names are taken over.
     text = str(error)
-    path = _FIELD.findall(text)
+    path = ".".join(_FIELD.findall(text))
+    if choice := _ONE_OF.search(text):
+        return MalformedError(choice[1], "pilih satu saja", "only one of them may be given")
     if unknown := _NO_FIELD.search(text):
-        return MalformedError(".".join([*path, unknown[1]]), "kolom ini tidak dikenal", "there is no such field")
-    return MalformedError(".".join(path), "isinya tidak sesuai", "does not fit")
+        return MalformedError(".".join([path, unknown[1]] if path else [unknown[1]]), "tidak dikenal", "is not known")
+    return MalformedError(
+        next((name for name in parameters if name.split(".")[-1] in {path, _camel(path)}), path), *_UNFIT
+    )

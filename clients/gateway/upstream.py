@@ -32,7 +32,7 @@ _DEADLINE = timedelta(seconds=5)
 # A server that is started again is back within that, and phones need not know.
 _PATIENCE = timedelta(seconds=8)
 _HEALTH_WITHIN = 1.0
-_LONGEST_WAIT = 60
+_LONGEST_WAIT = timedelta(seconds=60)
 _LOOK_AGAIN = (0.05, 0.4)  # seconds until a booking is looked at again that somebody waits for, at first and later
 _MOST_GATHERED = 1000  # callers whose requests are gathered at once; the longest idle make room
 
@@ -94,7 +94,7 @@ class Upstream(Client):
         if isinstance(message, wire.RequestBookingRequest):
             booking = await self._gathered(self._requests, self._send_requests, message, caller)
             return wire.RequestBookingResponse(booking=booking)
-        if isinstance(message, wire.GetBookingRequest) and 0 <= message.wait.seconds <= _LONGEST_WAIT:
+        if isinstance(message, wire.GetBookingRequest) and timedelta(0) <= message.wait.ToTimedelta() <= _LONGEST_WAIT:
             return wire.GetBookingResponse(booking=await self._read(message, caller))
         extra = DESK_EXTRA if route.rpc == "CancelBooking" else 0.0
         try:

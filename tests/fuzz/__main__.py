@@ -1,6 +1,7 @@
 """`python -m tests.fuzz`: atheris mutates the bytes of requests, led by what they reach in our code, until the time is over.
 
-An input's first byte chooses the rpc and its second the headers; the rest is the request.
+An input's first byte chooses the rpc and its second the headers; the rest is the request. The last third of the time is
+schemathesis': it holds the gateway against its document.
 """
 
 import argparse
@@ -25,8 +26,10 @@ with atheris.instrument_imports(include=["server", "antrian"], exclude=["antrian
     from antrian.policy import load_policy
     from antrian.settings import load_settings
     from antrian.stack import Stack
+    from tests.acceptance.person import Crowd
     from tests.fuzz.strategies import Known, known_values, messages
     from tests.fuzz.target import RPCS, TOKENS, Broken, Target
+    from tests.gateway.test_schema import examine
 
 _NAMES = list(RPCS)
 _HEADERS = [
@@ -137,13 +140,23 @@ def _texts(message: Message) -> Iterator[tuple[Message, str]]:
             yield message, field.name
 
 
-def _in_a_stack(arguments: list[str]) -> int:
-    """Starts an Antrian a minute into its window, and this program again on it; libFuzzer would leave no time to stop it."""
+def _in_a_stack(arguments: list[str], over_http: int) -> int:
+    """Starts an Antrian a minute into its window, and this program again on it; libFuzzer would leave no time to stop it.
+
+    Then schemathesis has its seconds.
+    """
     opens = rules.next_window(load_policy(), datetime.now(UTC)).opens_at
-    with tempfile.TemporaryDirectory() as folder, Stack(Path(folder), clock=opens + timedelta(minutes=1)) as stack:
+    crowd = Crowd(random.getrandbits(64), rules.next_window(load_policy(), opens).dates)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Stack(Path(folder), clock=opens + timedelta(minutes=1), gateway=True) as stack,
+    ):
         # A --corpus of the arguments comes after ours, so it is the one that counts.
         command = [sys.executable, "-m", "tests.fuzz", "--here", "--corpus", f"{folder}/corpus", *arguments]
-        return subprocess.run(command, env=os.environ | stack.environment, check=False).returncode
+        failed = subprocess.run(command, env=os.environ | stack.environment, check=False).returncode
+        if not failed and over_http:
+            failed = int(examine(stack.http_address, crowd, "--max-time", str(over_http))["exit_code"])
+        return failed
 
 
 def main() -> int:
@@ -156,7 +169,8 @@ def main() -> int:
     parser.add_argument("--here", action="store_true", help="on the running Antrian that ANTRIAN_* names")
     chosen: Any = parser.parse_args()
     if not chosen.here:
-        return _in_a_stack(sys.argv[1:])
+        over_http = 0 if chosen.only or chosen.input is not None else chosen.seconds // 3
+        return _in_a_stack([*sys.argv[1:], "--seconds", str(chosen.seconds - over_http)], over_http)
     with Target(load_settings().model_copy(update={"gather_ms": 0})) as target:
         if chosen.input is not None:
             print(run(target, chosen.input))

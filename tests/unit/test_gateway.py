@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Any, cast
+from urllib.parse import quote
 
 import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -81,8 +82,9 @@ def test_a_query_is_read_by_field_path_in_either_spelling() -> None:
 def test_a_path_goes_before_a_body_that_says_the_same_and_another_is_refused() -> None:
     told = request("POST", "/v1/bookings/b-1:cancel", body={"account": "a", "booking_id": "b-1"})
     assert told == wire.CancelBookingRequest(account="a", booking_id="b-1")
-    with pytest.raises(MalformedError, match="is another than in the path"):
-        request("POST", "/v1/bookings/b-1:cancel", body={"account": "a", "booking_id": "b-2"})
+    for name in ("booking_id", "bookingId"):
+        with pytest.raises(MalformedError, match="is another than in the path"):
+            request("POST", "/v1/bookings/b-1:cancel", body={"account": "a", name: "b-2"})
 
 
 @pytest.mark.parametrize(
@@ -93,6 +95,8 @@ def test_a_path_goes_before_a_body_that_says_the_same_and_another_is_refused() -
         ({"applicants": [{"nick": "x"}]}, "applicants.nick"),
         ({"applicants": [None]}, "applicants"),
         ({"location": {"latitude": "north"}}, "latitude"),
+        ({"location": {"latitude": False}}, "latitude"),
+        ({"location": {}, "provinceCode": "ID-JK"}, "whereabouts"),
         ({"session": NIK}, "session"),
         ({NIK: 1}, ""),
         ({f"a{NIK}": 1}, ""),
@@ -122,6 +126,21 @@ def test_what_does_not_fit_names_the_field_and_nothing_that_was_sent(body: Any, 
 def test_a_query_that_does_not_fit_is_refused(query: bytes) -> None:
     with pytest.raises(MalformedError):
         request("GET", "/v1/offices", query)
+
+
+@pytest.mark.parametrize("number", ["1_0", "+5", "\uff15", "5%0A", "nan", "0x1", "", "1e9999"])
+def test_only_json_has_a_say_in_what_a_number_is(number: str) -> None:
+    for name in ("location.latitude", "pageSize"):
+        with pytest.raises(MalformedError) as caught:
+            request("GET", "/v1/offices", f"{name}={quote(number, safe='%')}".encode())
+        assert caught.value.field == name
+
+
+@pytest.mark.parametrize("wait", ["1", "1_0s", " 1s", "1.s", "s", "1.0000000001s"])
+def test_a_wait_is_seconds_as_json_says(wait: str) -> None:
+    with pytest.raises(MalformedError) as caught:
+        request("GET", "/v1/bookings/b-1", f"account=a&wait={quote(wait)}".encode())
+    assert caught.value.field == "wait"
 
 
 def test_no_places_left_is_a_number_too() -> None:
