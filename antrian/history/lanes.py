@@ -72,8 +72,9 @@ def misjudged(case: Case) -> Iterator[Found]:
                 booked, right
             ):
                 words = " or ".join(sorted(str(reason or "places") for reason in right))
+                given = "places from its lane, which the ledger refused" if booked.retired else "places"
                 yield Found(
-                    slot[0], f"ticket {booked.ticket} for {slot[1]} got {said or 'places'}, not {words}: {left} were left",
+                    slot[0], f"ticket {booked.ticket} for {slot[1]} got {said or given}, not {words}: {left} were left",
                     [booked],
                 )  # fmt: skip
             if said is None:

@@ -1,18 +1,24 @@
 """PASS, FAIL or INVALID: what speaks against a run."""
 
+from collections import Counter
+
 from clients.rush.result import RushResult
 
 LATE_MS = 100.0
 """Presses that leave so much later than people would (p99) are another load than the planned one."""
 EXIT_CODES = {"PASS": 0, "FAIL": 1, "INVALID": 3}
-_SAMPLES = 10
+_SAMPLES = 5  # of each promise
 
 
 def judge(result: RushResult) -> None:
     """Writes its failures and doubts, of which its verdict is made."""
     broken = [check for check in result.promises if check.breaches]
     failures = [f"{check.promise}: {check.what}: {check.breaches:,} of {check.examined:,}" for check in broken]
-    failures += [f"{breach.promise}: {breach.office}: {breach.words}" for breach in result.breaches[:_SAMPLES]]
+    shown = Counter[str]()
+    for breach in result.breaches:
+        shown[breach.promise] += 1
+        if shown[breach.promise] <= _SAMPLES:
+            failures.append(f"{breach.promise}: {breach.office}: {breach.words}")
     if result.undecided:
         failures.append(f"accepted requests without an outcome: {result.undecided:,}")
     if result.unanswered:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,9 +13,13 @@ from typing import Any
 import psutil
 
 from antrian.stack import Stack
+from clients.rush.verdict import EXIT_CODES
 from tests.acceptance.conftest import StartStack
 
 ROOT = Path(__file__).parents[2]
+INVALID = EXIT_CODES["INVALID"]
+TRIES = 3
+"""Whoever shares this machine may make presses late, and then a rush says nothing."""
 
 
 class Rush:
@@ -69,19 +73,34 @@ def accounted(file: Path) -> Any:
     return result
 
 
+async def valid(play: Callable[[int], Awaitable[tuple[int, str]]]) -> tuple[int, str]:
+    """The end of the first rush whose load was as planned; play gets a seed."""
+    ended = await play(1)
+    for seed in range(2, TRIES + 1):
+        if ended[0] != INVALID:
+            break
+        ended = await play(seed)
+    return ended
+
+
 async def test_it_passes_on_an_antrian_of_its_own_though_its_workers_are_killed(tmp_path: Path) -> None:
     folder, numbers, report = tmp_path / "own", tmp_path / "r.json", tmp_path / "r.html"
-    async with rush("--embedded", "--folder", folder, "--json", numbers, "--report", report) as command:
-        await command.opening()
-        workers = psutil.Process(json.loads((folder / "run.json").read_text())["pids"]["workers"])
-        for worker in workers.children():
-            worker.kill()
-        code, words = await command.end()
+
+    async def play(seed: int) -> tuple[int, str]:
+        own = "--embedded", "--folder", folder, "--seed", seed, "--json", numbers, "--report", report
+        async with rush(*own) as command:
+            await command.opening()
+            workers = psutil.Process(json.loads((folder / "run.json").read_text())["pids"]["workers"])
+            for worker in workers.children():
+                worker.kill()
+            return await command.end()
+
+    code, words = await valid(play)
     assert code == 0, words
     assert "PASS" in words
     result = accounted(numbers)
     examined = {check["promise"] for check in result["promises"] if check["examined"]}
-    assert {"P1", "P2", "P3", "P4", "P5", "P6", "P7", "P14", "P15"} <= examined
+    assert {"P1", "P2", "P3", "P4", "P5", "P6", "P7", "P11", "P14", "P15"} <= examined
     assert result["stores_seen"]
     assert result["sold_out"]
     assert {"server", "workers", "redis", "postgres", "generator"} <= result["cpu"]["seconds"].keys()
@@ -90,21 +109,24 @@ async def test_it_passes_on_an_antrian_of_its_own_though_its_workers_are_killed(
 
 
 async def test_it_passes_on_one_that_runs_and_does_not_play_the_same_people_twice(stack: Stack, tmp_path: Path) -> None:
-    async with rush("--target", stack.address, "--requests", 300, "--json", tmp_path / "r.json") as command:
-        code, words = await command.end()
+    async def play(seed: int) -> tuple[int, str]:
+        running = "--target", stack.address, "--requests", 300, "--seed", seed
+        async with rush(*running, "--json", tmp_path / "r.json") as command:
+            return await command.end()
+
+    code, words = await valid(play)
     assert code == 0, words
     result = accounted(tmp_path / "r.json")
     assert not result["stores_seen"]
     assert result["cpu"]["seconds"].keys() == {"generator"}
 
-    async with rush("--target", stack.address, "--requests", 300) as command:
-        code, words = await command.end()
+    code, words = await play(1)
     assert code == 1
     assert "knows the people of seed 1 already; choose another with --seed" in words
 
 
 async def test_a_generator_that_was_frozen_makes_it_invalid(stack: Stack) -> None:
-    async with rush("--folder", stack.folder, "--seed", 2, "--requests", 600) as command:
+    async with rush("--folder", stack.folder, "--seed", 99, "--requests", 600) as command:
         players = await command.opening()
         for player in players:
             player.send_signal(signal.SIGSTOP)
@@ -112,7 +134,7 @@ async def test_a_generator_that_was_frozen_makes_it_invalid(stack: Stack) -> Non
         for player in players:
             player.send_signal(signal.SIGCONT)
         code, words = await command.end()
-    assert (code, "INVALID" in words) == (3, True), words
+    assert (code, "INVALID" in words) == (INVALID, True), words
     assert "the load generator fell behind" in words
 
 

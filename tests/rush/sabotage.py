@@ -1,87 +1,121 @@
-"""Ways to switch a promise off, in a copy of the scripts, in the ledger, or in a worker."""
+"""Ways to switch a promise off, in a copy of the scripts and statements, in the ledger, or in a worker."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from antrian import lane
+from antrian import lane, ledger
 from antrian.booking import Decision
-from antrian.lane import drainer, front
+from antrian.lane import drainer, front, rebuilder
+from antrian.ledger import days, desk, reader, recorder, staff
 from antrian.ledger.recorder import LedgerRecorder
 
-_JUDGE_LAST = "alter table slot drop constraint slot_taken_within_quota"
+Swaps = Mapping[str, Sequence[tuple[str, str]]]
+"""By the name of a file, texts in it and what comes in their places."""
 
 
 @dataclass(frozen=True)
 class Sabotage:
-    """What is broken, and the promise that the verdict must name.
+    """What is broken, and the promises that the verdict must name.
 
-    scripts: by the name of a Lua script, texts in it and what comes in their places; ledger: what is taken from the
-    ledger, which would else hold the promise a second time; forgetful: workers settle what they never recorded.
+    scripts (Lua) and statements (SQL): what is swapped in them; ledger: what is taken from the ledger, which would else
+    hold the promise a second time; forgetful: workers settle what they never recorded.
     """
 
-    promise: str
+    promises: tuple[str, ...]
     what: str
-    scripts: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    scripts: Swaps = field(default_factory=dict)
+    statements: Swaps = field(default_factory=dict)
     ledger: str = ""
     forgetful: bool = False
 
     def apply(self) -> None:
-        """Breaks the scripts and the worker of this process; to be called before they are used."""
-        whole = lane.script
-
-        def script(name: str) -> str:
-            text = whole(name)
-            for old, new in self.scripts.get(name, ()):
-                if text.count(old) != 1:
-                    raise ValueError(f"the sabotage no longer fits {name}.lua: {old}")
-                text = text.replace(old, new)
-            return text
-
-        for module in (drainer, front):
+        """Breaks this process; to be called before anything is used. Raises ValueError when a swap no longer fits."""
+        script, sql = _swapped(lane.script, self.scripts), _swapped(ledger.sql, self.statements)
+        for module in (drainer, front, rebuilder):
             setattr(module, "script", script)  # noqa: B010 - which is theirs, not ours to name
+        for module in (days, desk, reader, recorder, staff):
+            setattr(module, "sql", sql)  # noqa: B010
         if self.forgetful:
             LedgerRecorder.record = _forget  # type: ignore[method-assign]
+
+
+def _swapped(whole: Callable[[str], str], swaps: Swaps) -> Callable[[str], str]:
+    texts = {}
+    for name, pairs in swaps.items():
+        text = whole(name)
+        for old, new in pairs:
+            if text.count(old) != 1:
+                raise ValueError(f"the sabotage no longer fits {name}: {old}")
+            text = text.replace(old, new)
+        texts[name] = text
+    return lambda name: texts.get(name) or whole(name)
 
 
 def _forget(self: LedgerRecorder, office_id: str, token: int, decisions: Sequence[Decision]) -> str:
     return "K" * len(decisions)
 
 
-# A lane whose counter is below 0 stops: that alone would be seen, but late.
-_NO_QUOTA = {
-    "decide": [("counters.left < party", "false"), ("counters.left - party,", "math.max(0, counters.left - party),")]
-}
+_NO_QUOTA = {"decide": [("counters.left < party", "false")]}
 _NO_APPLICANTS = ("if refusal then return refusal end", "")
 
 MODES = {
-    "none": Sabotage("", "nothing: the control of the controls"),
-    "no-quota": Sabotage("P3", "decide.lua sells on; the ledger's constraint refuses what is too much", _NO_QUOTA),
-    "no-quota-anywhere": Sabotage("P1", "decide.lua sells on, and the ledger lets it", _NO_QUOTA, _JUDGE_LAST),
+    "none": Sabotage((), "nothing: the control of the controls"),
+    "no-quota": Sabotage(("P3",), "decide.lua does not ask whether there are places", _NO_QUOTA),
+    "no-quota-anywhere": Sabotage(
+        ("P1",), "nor does the ledger", _NO_QUOTA, ledger="alter table slot drop constraint slot_taken_within_quota"
+    ),
     "passed-over": Sabotage(
-        "P3",
+        ("P3",),
         "every twentieth ticket is told that the slot is full",
         {"decide": [("counters.left < party", "counters.left < party or (settled + i) % 20 == 0")]},
     ),
-    "forgetful-worker": Sabotage("P2", "workers settle what they never recorded", forgetful=True),
+    "last-first": Sabotage(
+        ("P3", "P6"),
+        "of a turn's tickets the last is decided first",
+        {"decide": [("for i, entry in ipairs(entries) do\n", "for i = #entries, 1, -1 do local entry = entries[i]\n")]},
+    ),
+    "overtaking": Sabotage(
+        ("P3",),
+        "of every two who come, the second gets the smaller ticket",
+        {
+            "join": [("'JOINED', ticket,", "'JOINED', ticket + ticket % 2 * 2 - 1,")],
+            "look": [("office, tonumber(ticket),", "office, ticket + ticket % 2 * 2 - 1,")],
+        },
+        {
+            "record": [("r.booking_id, r.ticket,", "r.booking_id, r.ticket + r.ticket %% 2 * 2 - 1 as ticket,")],
+            "outcomes": [("office_id, ticket, state, reason\nfrom", "office_id, ticket + ticket %% 2 * 2 - 1, state, reason\nfrom")],
+        },
+    ),
+    "forgetful-worker": Sabotage(("P2",), "workers settle what they never recorded", forgetful=True),
     "two-bookings": Sabotage(
-        "P4",
+        ("P4",),
         "nobody looks whether an applicant holds a booking",
         {"join": [_NO_APPLICANTS]},
-        "drop index applicant_one_live_booking",
+        ledger="drop index applicant_one_live_booking",
     ),
     "forgotten-requests": Sabotage(
-        "P5", "a request that comes again is taken for a new one", {"join": [("if known then", "if false then"), _NO_APPLICANTS]}
+        ("P5",),
+        "a request that comes again is taken for a new one",
+        {"join": [("if known then", "if false then"), _NO_APPLICANTS]},
     ),
     "one-number": Sabotage(
-        "P6",
+        ("P6",),
         "a party gets one queue number",
         {"decide": [("counters.next + party", "counters.next + 1")]},
-        "alter table applicant drop constraint applicant_number_once",
+        ledger="alter table applicant drop constraint applicant_number_once",
     ),
-    "no-window": Sabotage("P11", "booking is open before it opens", {"join": [("if not in_window(windows)", "if false")]}),
+    "no-window": Sabotage(
+        ("P11",), "booking is open before it opens", {"join": [("if not in_window(windows)", "if false")]}
+    ),
+    # P10 has no count of its own for cancels: places that are not given back once are missing, or sold once more.
     "kept-places": Sabotage(
-        "P1",
+        ("P1", "P3"),
         "a cancel gives no places back in Redis",
         {"settle_desk": [("tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])", "tonumber(ARGV[i + 1]), counters.left")]},
+    ),
+    "places-back-twice": Sabotage(
+        ("P1",),
+        "a cancel gives its places back twice",
+        statements={"cancel": [("taken - cancelled.party_size", "greatest(0, taken - 2 * cancelled.party_size)")]},
     ),
 }  # fmt: skip

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from clients.rush.result import RushResult, read_result
-from tests.rush.sabotage import MODES
+from clients.rush.verdict import EXIT_CODES
+from tests.rush.sabotage import MODES, Sabotage
 
-pytestmark = pytest.mark.timeout(300)  # the first test waits for all rushes
+pytestmark = pytest.mark.timeout(450)  # the first test waits for all rushes
 
 _ROOT = Path(__file__).parents[2]
-_AT_ONCE = 4
+_AT_ONCE, _TRIES = 4, 3
+_BROKEN = [mode for mode in MODES if mode != "none"]
 _BY_COUNT_ONLY = {"no-window"}
 """Modes whose breaches are counted over all offices."""
 
@@ -36,7 +38,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, Ru
         return process.returncode or 0, read_result(file)
 
     async def play_all() -> dict[str, tuple[int, RushResult]]:
-        return dict(zip(MODES, await asyncio.gather(*map(play, MODES)), strict=True))
+        # It has to PASS: others beside it would make its presses late, and so may whoever shares this machine.
+        alone, tries = await play("none"), 1
+        while alone[0] == EXIT_CODES["INVALID"] and tries < _TRIES:
+            alone, tries = await play("none"), tries + 1
+        return {"none": alone} | dict(zip(_BROKEN, await asyncio.gather(*map(play, _BROKEN)), strict=True))
 
     return asyncio.run(play_all())
 
@@ -44,17 +50,28 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, Ru
 def test_without_sabotage_it_passes(results: dict[str, tuple[int, RushResult]]) -> None:
     code, result = results["none"]
     assert (code, result.verdict, result.failures) == (0, "PASS", [])
+    assert result.overtakings == 0
     assert result.sold_out, "a rush in which nothing sells out tests no quota"
 
 
-@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "none"])
+@pytest.mark.parametrize("mode", _BROKEN)
 def test_a_promise_that_is_switched_off_fails_it_by_name(results: dict[str, tuple[int, RushResult]], mode: str) -> None:
     code, result = results[mode]
-    promise = MODES[mode].promise
     assert (code, result.verdict) == (1, "FAIL")
-    named = [failure for failure in result.failures if failure.startswith(f"{promise}: ")]
-    assert named, result.failures
-    if mode not in _BY_COUNT_ONLY:
-        assert any("kanim-" in failure or "mpp-" in failure or "ulp-" in failure for failure in result.failures), (
-            result.failures
-        )
+    assert {failure.partition(":")[0] for failure in result.failures} >= {*MODES[mode].promises}, result.failures
+
+
+@pytest.mark.parametrize("mode", [mode for mode in _BROKEN if mode not in _BY_COUNT_ONLY])
+def test_and_says_where(results: dict[str, tuple[int, RushResult]], mode: str) -> None:
+    _, result = results[mode]
+    offices = {breach.office for breach in result.breaches if breach.promise in MODES[mode].promises}
+    assert any(f": {office}: " in failure for office in offices for failure in result.failures), result.failures
+
+
+def test_who_was_overtaken_is_counted(results: dict[str, tuple[int, RushResult]]) -> None:
+    assert results["overtaking"][1].overtakings > 0
+
+
+def test_a_sabotage_that_no_longer_fits_is_refused() -> None:
+    with pytest.raises(ValueError, match="no longer fits decide"):
+        Sabotage(("P1",), "", {"decide": [("this was in it once", "")]}).apply()
