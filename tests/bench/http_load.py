@@ -116,12 +116,11 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 class Load:
     """What came of a load after it was warm.
 
-    rate: bookings answered a second; refused: how many were not booked, in all; latencies: seconds from due to answered of
-    each request, least first; spent: what look() said at the end less what it said at the start, a second.
+    rate: bookings a second; latencies: seconds from due to answered of each request, least first, infinite where not all of
+    it was booked; spent: what look() said at the end less what it said at the start, a second.
     """
 
     rate: float
-    refused: int
     latencies: Sequence[float]
     spent: Sequence[float]
 
@@ -134,12 +133,12 @@ class Load:
 class _Player:
     """Sends requests: with a step one each so many seconds, else whenever a line is free."""
 
-    def __init__(self, lines: Sequence[Line], requests: Iterator[bytes], step: float) -> None:
+    def __init__(self, lines: Sequence[Line], requests: Iterator[bytes], size: int, step: float) -> None:
         self.latencies: list[tuple[float, float]] = []
         self.bookings = self._sent = 0
         self.ends, self.due = float("inf"), time.perf_counter()
         self._free = deque(line for line in lines for _ in range(line.most))
-        self._requests, self._step = requests, step
+        self._requests, self._size, self._step = requests, size, step
 
     def play(self) -> None:
         """Sends what is due, now and later on."""
@@ -165,7 +164,7 @@ class _Player:
             line.send(next(self._requests), partial(self._answered, line, due))
 
     def _answered(self, line: Line, due: float, bookings: int) -> None:
-        self.latencies.append((due, time.perf_counter() - due))
+        self.latencies.append((due, time.perf_counter() - due if bookings == self._size else float("inf")))
         self.bookings += bookings
         self._free.append(line)
         self._send()
@@ -181,7 +180,7 @@ async def play(
     look: Callable[[], Sequence[float]],
 ) -> Load:
     """Sends requests of so many bookings each for so long: at a rate of bookings a second; 0: as fast as answered."""
-    player = _Player(lines, requests, size / rate if rate else 0.0)
+    player = _Player(lines, requests, size, size / rate if rate else 0.0)
     player.play()
     await asyncio.sleep(WARM)
     begins, before, bookings = time.perf_counter(), look(), player.bookings
@@ -193,4 +192,4 @@ async def play(
             await asyncio.sleep(0.01)
     latencies = sorted(latency for due, latency in player.latencies if due >= begins) + [float("inf")] * player.left
     spent = [(then - now) / took for now, then in zip(before, after, strict=True)]
-    return Load(bookings / took, len(player.latencies) * size - player.bookings, latencies, spent)
+    return Load(bookings / took, latencies, spent)
