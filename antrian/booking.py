@@ -1,9 +1,10 @@
 """The nouns: what a slot, a request, a decision and an outcome are. Standard library only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -73,15 +74,20 @@ class Slot:
 
     service_date: date
     session: Session
+    _name: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_name", f"{self.service_date.isoformat()}{self.session[0]}")
 
     def __str__(self) -> str:
         """The slot's name in Redis: "2026-11-30M"."""
-        return f"{self.service_date.isoformat()}{self.session[0]}"
+        return self._name
 
-    @classmethod
-    def parse(cls, text: str) -> "Slot":
+    @staticmethod
+    @lru_cache(maxsize=1024)
+    def parse(text: str) -> "Slot":
         """The slot of that name."""
-        return cls(date.fromisoformat(text[:10]), Session.MORNING if text[10] == "M" else Session.AFTERNOON)
+        return Slot(date.fromisoformat(text[:10]), Session.MORNING if text[10] == "M" else Session.AFTERNOON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +142,7 @@ class Policy:
         return timedelta(days=self.remembered_days)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would double what it takes to make one, and each request does
 class Person:
     """An applicant in clear; lives only in the server's memory, never in Redis, logs or errors."""
 
@@ -144,7 +150,7 @@ class Person:
     full_name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SealedApplicant:
     """An applicant as it is kept: the keyed hash of the NIK, and the sealed personal data."""
 

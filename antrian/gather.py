@@ -29,8 +29,8 @@ class Gather(Generic[Question, Answer]):
         self._timer: asyncio.TimerHandle | None = None
         self._sends: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, question: Question, ends: float = float("inf")) -> Answer:
-        """The answer. At ends, a time of the event loop, the caller will have left."""
+    def __call__(self, question: Question, ends: float = float("inf")) -> "asyncio.Future[Answer]":
+        """The answer, to be awaited. At ends, a time of the event loop, the caller will have left."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((question, answer, ends))
@@ -38,7 +38,7 @@ class Gather(Generic[Question, Answer]):
             self._flush()
         elif self._timer is None:
             self._timer = loop.call_later(self._window, self._flush)
-        return await answer
+        return answer
 
     async def close(self) -> None:
         """Sends what waits and returns when all is answered."""

@@ -8,8 +8,9 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import blake2b
+from typing import Any
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -17,9 +18,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from antrian.booking import Person, Policy, Slot
 from antrian.errors import invalid
 
-_NIK = re.compile("[0-9]{16}")
-_DAYS = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _WOMAN = 40
+_DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_BIRTHDAYS = frozenset(
+    f"{day + woman:02}{month:02}"
+    for month, days in enumerate(_DAYS, 1)
+    for day in range(1, days + 1)
+    for woman in (0, _WOMAN)
+)
+_LEAP_DAYS = frozenset({"2902", "6902"})
 _PLAIN_NAME = re.compile("(?=.*[A-Za-z])[A-Za-z .,'’`/()-]{1,100}")
 _NAME_MARKS = frozenset(" .,'’ʼ`/()-")
 
@@ -41,17 +48,14 @@ def check_nik(nik: str, field: str, nik_codes: Collection[str]) -> None:
     37; Ditjen Dukcapil repeats it. It is for life (PP 40/2019 article 30), so a code of the past stays a code. YY does
     not say the century: a day that exists in 19YY or 20YY will do.
     """
-    if not _NIK.fullmatch(nik):
+    if not (len(nik) == 16 and nik.isascii() and nik.isdigit()):
         raise invalid(field, "NIK harus 16 angka", "a NIK must be 16 digits")
     if nik[:2] not in nik_codes:
         raise invalid(
             field, "NIK tidak diawali kode provinsi yang dikenal", "the NIK does not begin with a known province's code"
         )
-    day, month, year = int(nik[6:8]), int(nik[8:10]), int(nik[10:12])
-    if day > _WOMAN:
-        day -= _WOMAN
-    leap = year % 4 == 0  # true of 19YY or 20YY, for 00 because of 2000
-    if not (1 <= month <= 12 and 1 <= day <= _DAYS[month]) or (day == 29 and month == 2 and not leap):
+    # 29 February: 00 is the leap year 2000
+    if nik[6:10] not in _BIRTHDAYS or (nik[6:10] in _LEAP_DAYS and int(nik[10:12]) % 4):
         raise invalid(
             field,
             "tanggal lahir di dalam NIK (angka ke-7 sampai ke-12) tidak ada",
@@ -88,16 +92,21 @@ def check_party(policy: Policy, people: Sequence[Person], nik_codes: Collection[
         )
     seen = set[str]()
     for index, person in enumerate(people):
-        where = f"applicants[{index}]"
-        check_nik(person.nik, f"{where}.nik", nik_codes)
+        nik_field, name_field = _fields(index)
+        check_nik(person.nik, nik_field, nik_codes)
         if person.nik in seen:
             raise invalid(
-                f"{where}.nik",
+                nik_field,
                 "NIK ini sudah ada pada pemohon sebelumnya dalam permohonan ini",
                 "this NIK is that of an earlier applicant of this request",
             )
         seen.add(person.nik)
-        check_full_name(person.full_name, f"{where}.full_name")
+        check_full_name(person.full_name, name_field)
+
+
+@lru_cache
+def _fields(index: int) -> tuple[str, str]:
+    return f"applicants[{index}].nik", f"applicants[{index}].full_name"
 
 
 def mask_nik(nik: str) -> str:
@@ -124,26 +133,46 @@ class Keys:
     def _aes(self) -> AESGCM:
         return AESGCM(self.seal_key)
 
+    @cached_property
+    def _applicant(self) -> Any:
+        return self._kind(b"applicant", 16)
+
+    @cached_property
+    def _booking(self) -> Any:
+        return self._kind(b"booking", 16)
+
+    @cached_property
+    def _fingerprint(self) -> Any:
+        return self._kind(b"fingerprint", 8)
+
+    @cached_property
+    def _owner(self) -> Any:
+        return self._kind(b"owner", 8)
+
+    def _kind(self, kind: bytes, size: int) -> Any:
+        return blake2b(digest_size=size, key=self.hash_key, person=kind)
+
     def applicant_key(self, nik: str) -> bytes:
         """What stands for a NIK in Redis, Postgres and logs: 16 bytes."""
-        return self._hash(nik.encode(), b"applicant", 16)
+        return _hash(self._applicant, nik.encode())
 
     def booking_id(self, caller: str, request_id: UUID) -> UUID:
         """The booking that this caller's request names: the same however often and wherever asked (UUID version 8)."""
-        number = int.from_bytes(self._hash(request_id.bytes + caller.encode(), b"booking", 16), "big")
+        name = bytearray(_hash(self._booking, request_id.bytes + caller.encode()))
         # RFC 9562, 5.8: 122 bits are ours; bits 48 to 51 say the version, 64 and 65 the variant.
-        return UUID(int=number & ~(0xF << 76 | 0x3 << 62) | (0x8 << 76 | 0x2 << 62))
+        name[6], name[8] = name[6] & 0x0F | 0x80, name[8] & 0x3F | 0x80
+        return UUID(bytes=bytes(name))
 
     def fingerprint(self, office_id: str, slot: Slot, applicant_keys: Iterable[bytes]) -> str:
         """What a request asks for, whatever the order of its people: 15 hexadecimal digits (P14: no run of 16)."""
         keys = sorted(applicant_keys)
-        content = bytes([len(keys)]) + b"".join(keys) + str(slot).encode() + office_id.encode()
-        return self._hash(content, b"fingerprint", 8).hex()[:15]
+        content = b"%c%b%b%b" % (len(keys), b"".join(keys), str(slot).encode(), office_id.encode())
+        return _hash(self._fingerprint, content).hex()[:15]
 
     def owner(self, caller: str, account: str) -> bytes:
         """What stands for a caller's account: 8 bytes."""
         who = caller.encode()
-        return self._hash(len(who).to_bytes(4, "big") + who + account.encode(), b"owner", 8)
+        return _hash(self._owner, len(who).to_bytes(4, "big") + who + account.encode())
 
     def seal(self, booking_id: UUID, key: bytes, person: Person) -> bytes:
         """The applicant's personal data, to be opened only with the same booking and applicant key."""
@@ -160,8 +189,12 @@ class Keys:
         text = self._aes.decrypt(sealed[:12], sealed[12:], booking_id.bytes + key).decode()
         return Person(text[:16], text[16:])
 
-    def _hash(self, content: bytes, kind: bytes, size: int) -> bytes:
-        return blake2b(content, digest_size=size, key=self.hash_key, person=kind).digest()
+
+def _hash(kind: Any, content: bytes) -> bytes:
+    keyed = kind.copy()  # half of what keying it anew takes
+    keyed.update(content)
+    digest: bytes = keyed.digest()
+    return digest
 
 
 def booking_code(booking_id: UUID) -> str:

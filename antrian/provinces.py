@@ -3,8 +3,10 @@
 import csv
 import json
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -46,6 +48,7 @@ class ProvinceMap:
         self._tree = shapely.STRtree(parts)
         # Most people are far from every border: one lookup answers for all of their square kilometre.
         self._interior = lru_cache(maxsize=65_536)(self._find_interior)
+        self._around = lru_cache(maxsize=8_192)(self._cut_around)
 
     def whereabouts(
         self, latitude: float, longitude: float, accuracy_m: float | None, policy: Policy
@@ -61,12 +64,15 @@ class ProvinceMap:
         if radius_m > policy.coarsest_accuracy_m:
             limit = f"{policy.coarsest_accuracy_m:g}"
             raise AntrianError(Reason.LOCATION_TOO_COARSE, field="location.accuracy_m", limit=limit)
+        metres: dict[str, float] = {}
         if radius_m <= _MARGIN_M:
-            interior = self._interior(math.floor(latitude / _CELL), math.floor(longitude / _CELL))
+            cell = math.floor(latitude / _CELL), math.floor(longitude / _CELL)
+            interior = self._interior(*cell)
             if interior:
                 return (interior,)
+            metres = self._measure(latitude, longitude, radius_m, *self._around(*cell))
         coast_m = policy.coast_km * 1000  # for a pier, or an islet too small for the map
-        metres = self._within(latitude, longitude, radius_m) or self._within(latitude, longitude, coast_m)
+        metres = metres or self._within(latitude, longitude, radius_m) or self._within(latitude, longitude, coast_m)
         codes = sorted(metres, key=metres.__getitem__)
         if not codes or metres[codes[0]] > coast_m:
             raise AntrianError(Reason.OUTSIDE_INDONESIA, field="location")
@@ -81,33 +87,50 @@ class ProvinceMap:
 
     def _find_interior(self, south: int, west: int) -> str | None:
         """The province that all points of a cell are in, when no other is within _MARGIN_M of the cell."""
-        margin = _MARGIN_M / _METRES_NORTH / max(math.cos(math.radians(south * _CELL)), 0.01)
-        low, left, high, right = south * _CELL, west * _CELL, (south + 1) * _CELL, (west + 1) * _CELL
-        around = shapely.box(left - margin, low - margin, right + margin, high + margin)
-        near = self._tree.query(around, "intersects")
-        codes = {self._codes[index] for index in near}
-        inside = shapely.covers(self._parts[near], shapely.box(left, low, right, high)).any()
-        return codes.pop() if len(codes) == 1 and inside else None
+        codes, parts = self._around(south, west)
+        inside = shapely.covers(parts, _box(south, west, 0)).any()
+        return codes[0] if len(set(codes)) == 1 and inside else None
+
+    def _cut_around(self, south: int, west: int) -> tuple[list[str], Any]:
+        """What of the provinces is within _MARGIN_M of a cell: the codes and the polygons, in the map's order.
+
+        Cut so, a province is as far from a point of the cell as it is, when that is within the margin; and quick to measure.
+        """
+        around = _box(south, west, _MARGIN_M)
+        near = np.sort(self._tree.query(around, "intersects"))
+        return [self._codes[index] for index in near], shapely.intersection(self._parts[near], around)
 
     def _within(self, latitude: float, longitude: float, radius_m: float) -> dict[str, float]:
         """The provinces within so many metres, with how many; one that contains the point has 0, the map's first first."""
-        point = shapely.Point(longitude, latitude)
         # The tree knows degrees only: a circle of the shorter kind of degrees holds all that is within the metres.
-        stretch = 1 / max(math.cos(math.radians(latitude)), 0.01)
-        found = np.sort(self._tree.query(point, "dwithin", radius_m / _METRES_NORTH * stretch))
-        nearest: dict[str, float] = {}
-        for index in found:
-            metres = self._metres(point, index, stretch)
+        degrees = radius_m / _METRES_NORTH * _stretch(latitude)
+        found = np.sort(self._tree.query(shapely.Point(longitude, latitude), "dwithin", degrees))
+        return self._measure(latitude, longitude, radius_m, [self._codes[n] for n in found], self._parts[found])
+
+    def _measure(
+        self, latitude: float, longitude: float, radius_m: float, codes: Sequence[str], parts: Any
+    ) -> dict[str, float]:
+        """How far polygons are, by code, without those beyond the radius; on a plane that is right around the point."""
+        stretch, nearest = _stretch(latitude), dict[str, float]()
+        ends = shapely.get_coordinates(shapely.shortest_line(shapely.Point(longitude, latitude), parts)).tolist()
+        for code, (x1, y1), (x2, y2) in zip(codes, ends[::2], ends[1::2], strict=True):
+            metres = math.hypot((x2 - x1) / stretch * _METRES_EAST, (y2 - y1) * _METRES_NORTH)
             if metres <= radius_m:
-                code = self._codes[index]
                 nearest[code] = min(metres, nearest.get(code, math.inf))
         return nearest
 
-    def _metres(self, point: shapely.Point, index: int, stretch: float) -> float:
-        """From the point to the polygon, on a plane that is right around the point."""
-        line = shapely.shortest_line(point, self._parts[index])
-        (x1, y1), (x2, y2) = shapely.get_coordinates(line)
-        return math.hypot((x2 - x1) / stretch * _METRES_EAST, (y2 - y1) * _METRES_NORTH)
+
+def _stretch(latitude: float) -> float:
+    """How many degrees of longitude are as long as one of latitude."""
+    return 1 / max(math.cos(math.radians(latitude)), 0.01)
+
+
+def _box(south: int, west: int, margin_m: float) -> shapely.Polygon:
+    """A cell, and so many metres around it."""
+    margin = margin_m / _METRES_NORTH * _stretch((south + (south < 0)) * _CELL)
+    return shapely.box(
+        west * _CELL - margin, south * _CELL - margin, (west + 1) * _CELL + margin, (south + 1) * _CELL + margin
+    )
 
 
 def distance_km(latitude: float, longitude: float, other_latitude: float, other_longitude: float) -> float:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from uuid import UUID
 
 from antrian import rules
@@ -30,6 +31,7 @@ class Admission:
         self._catalog = catalog
         self._keys = keys
         self._nik_codes = frozenset(province.nik_code for province in catalog.provinces.values())
+        self._slot = lru_cache(maxsize=1024)(_slot)
 
     def admit(self, request: RequestBookingRequest, caller: Caller) -> JoinRequest:
         """The request as the line takes it.
@@ -37,35 +39,30 @@ class Admission:
         Raises what is wrong whenever it is asked (a malformed field, an unknown office). What depends on the day or on
         where the person is becomes the verdict, which a request that is known already does not meet.
         """
+        keys, account = self._keys, request.account
         request_id = check_uuid(request.request_id, "request_id")
-        check_account(request.account)
+        check_account(account)
         office = self._catalog.office(request.office_id)
-        day = parse_day(request.service_date)
-        if day is None:
-            raise invalid("service_date", "tanggal harus berbentuk TTTT-BB-HH", "must be a date, YYYY-MM-DD")
-        session = SESSIONS.get(request.session)
-        if session is None:
-            raise invalid("session", "pilih sesi pagi atau siang", "must be SESSION_MORNING or SESSION_AFTERNOON")
+        slot = self._slot(request.service_date, request.session)
         people = [Person(applicant.nik, applicant.full_name) for applicant in request.applicants]
         check_party(self._catalog.policy, people, self._nik_codes)
-        verdict = self._catalog.refuse_day(day) or self._judge_place(request, office, caller)
+        verdict = self._catalog.refuse_day(slot.service_date) or self._judge_place(request, office, caller)
 
-        slot = Slot(day, session)
-        booking_id = self._keys.booking_id(caller.name, request_id)
-        applicant_keys = [self._keys.applicant_key(person.nik) for person in people]
+        booking_id = keys.booking_id(caller.name, request_id)
+        sealed = []
+        for person in people:
+            key = keys.applicant_key(person.nik)
+            sealed.append(SealedApplicant(key, keys.seal(booking_id, key, person)))
         return JoinRequest(
             booking_id=booking_id,
-            fingerprint=self._keys.fingerprint(office.office_id, slot, applicant_keys),
-            owner=self._keys.owner(caller.name, request.account),
+            fingerprint=keys.fingerprint(office.office_id, slot, [one.key for one in sealed]),
+            owner=keys.owner(caller.name, account),
             caller=caller.name,
-            account=request.account,
+            account=account,
             office_id=office.office_id,
             slot=slot,
-            windows=self._catalog.windows_of(day),
-            applicants=tuple(
-                SealedApplicant(key, self._keys.seal(booking_id, key, person))
-                for key, person in zip(applicant_keys, people, strict=True)
-            ),
+            windows=self._catalog.windows_of(slot.service_date),
+            applicants=tuple(sealed),
             verdict=verdict,
         )
 
@@ -85,6 +82,15 @@ class Admission:
             if not caller.vouches:
                 return AntrianError(Reason.LOCATION_REQUIRED, field="location")
         return rules.judge_province(self._catalog.policy, office.province_code, provinces)
+
+
+def _slot(service_date: str, session: WireSession.ValueType) -> Slot:
+    day = parse_day(service_date)
+    if day is None:
+        raise invalid("service_date", "tanggal harus berbentuk TTTT-BB-HH", "must be a date, YYYY-MM-DD")
+    if session not in SESSIONS:
+        raise invalid("session", "pilih sesi pagi atau siang", "must be SESSION_MORNING or SESSION_AFTERNOON")
+    return Slot(day, SESSIONS[session])
 
 
 def locate(catalog: Catalog, location: Location) -> Sequence[str]:

@@ -1,17 +1,17 @@
 """antrian.v1.BookingService: what each rpc does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sized
-from datetime import UTC, date, timedelta
+from collections.abc import AsyncIterator, Sequence, Sized
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from antrian import rules
 from antrian.booking import Cancel, Slot, Window
 from antrian.errors import AntrianError, Reason, invalid
-from antrian.lane.front import Joined, Known, LaneFront
+from antrian.lane.front import Counters, Joined, JoinRequest, Known, LaneFront, Refused
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1 import messages_pb2
 from server import resources
@@ -46,6 +46,7 @@ class BookingService:
         self._bookings = bookings
         self._desk = desk
         self._week = lru_cache(maxsize=16)(self._find_week)
+        self._quota = lru_cache(maxsize=4096)(self._find_quota)  # most is asked for again before anything changes
 
     async def ListOffices(  # noqa: N802 - the rpc's name
         self, request: wire.ListOfficesRequest, context: Context
@@ -53,23 +54,25 @@ class BookingService:
         """The offices that a person may use."""
         return list_offices(request, self._catalog)
 
-    async def GetQuota(self, request: wire.GetQuotaRequest, context: Context) -> wire.GetQuotaResponse:  # noqa: N802
+    async def GetQuota(self, request: wire.GetQuotaRequest, context: Context) -> bytes:  # noqa: N802
         """What is left at an office in the current or next window."""
         office = self._catalog.office(request.office_id)
         window, now = self._catalog.window()
-        slots, prototype = self._week(window, office.time_zone)
+        slots, _ = self._week(window, office.time_zone)
         as_of, counters = await self._front.quota((office.office_id, slots))
-        response = wire.GetQuotaResponse()
-        response.CopyFrom(prototype)
-        response.office_id = office.office_id
-        response.window.open = window.contains(now)
-        response.as_of.FromDatetime(as_of)
+        # Messages one after the other are one message of all their fields.
+        return self._quota(office.office_id, office.time_zone, window, counters) + _moment(as_of, window.contains(now))
+
+    def _find_quota(self, office_id: str, zone: ZoneInfo, window: Window, counters: Sequence[Counters | None]) -> bytes:
+        """GetQuota's answer without its moment."""
+        response = wire.GetQuotaResponse(office_id=office_id)
+        response.MergeFrom(self._week(window, zone)[1])
         for slot, places in zip(response.slots, counters, strict=True):
             if places is None:
                 raise AntrianError(Reason.LANE_CLOSED, retry_after=_RETRY)
             slot.quota, slot.left = places.quota, 0 if places.closed else places.left
             slot.closed = places.closed
-        return response
+        return response.SerializeToString()
 
     def _find_week(self, window: Window, zone: ZoneInfo) -> tuple[tuple[Slot, ...], wire.GetQuotaResponse]:
         """The window's slots at offices of a time zone, and all of GetQuota's answer that is the same for these."""
@@ -96,23 +99,49 @@ class BookingService:
         self, request: wire.RequestBookingRequest, context: Context
     ) -> wire.RequestBookingResponse:
         """Takes a place in the office's line."""
-        return wire.RequestBookingResponse(booking=await self._request(request, _leaves(context)))
+        response = wire.RequestBookingResponse()
+        ask = self._admission.admit(request, CALLER.get())
+        answer = await self._front.join(ask, _leaves(context))
+        await self._tell(response.booking, request, ask, answer)
+        return response
 
     async def BatchRequestBooking(  # noqa: N802
         self, request: wire.BatchRequestBookingRequest, context: Context
     ) -> wire.BatchRequestBookingResponse:
         """Takes places for many requests; each has its own answer."""
         _check_batch(request.requests)
-        english, leaves = wants_english(context), _leaves(context)
+        response = wire.BatchRequestBookingResponse()
+        english, caller, leaves = wants_english(context), CALLER.get(), _leaves(context)
 
-        async def one(item: wire.RequestBookingRequest) -> wire.BatchRequestBookingResult:
+        def refuse(result: wire.BatchRequestBookingResult, error: Exception) -> None:  # one bad item harms no other
+            result.error.CopyFrom(explain(error, "BatchRequestBooking", english=english)[1])
+
+        async def tell(
+            result: wire.BatchRequestBookingResult, item: wire.RequestBookingRequest, ask: JoinRequest, answer: Any
+        ) -> None:
             try:
-                return wire.BatchRequestBookingResult(booking=await self._request(item, leaves))
-            except Exception as error:  # one bad item harms no other
-                _, status = explain(error, "BatchRequestBooking", english=english)
-                return wire.BatchRequestBookingResult(error=status)
+                await self._tell(result.booking, item, ask, answer)
+            except Exception as error:
+                refuse(result, error)
 
-        return wire.BatchRequestBookingResponse(results=await asyncio.gather(*map(one, request.requests)))
+        asked = []
+        for item in request.requests:
+            result = response.results.add()
+            try:
+                ask = self._admission.admit(item, caller)
+            except Exception as error:
+                refuse(result, error)
+            else:
+                asked.append((result, item, ask, self._front.join(ask, leaves)))
+        answers = await asyncio.gather(*(answer for *_, answer in asked), return_exceptions=True)
+        others = []
+        for (result, item, ask, _), answer in zip(asked, answers, strict=True):
+            if isinstance(answer, Joined):  # nearly all, and at once: a task each would cost more than all else
+                resources.tell_joined(result.booking, item, ask.booking_id, answer)
+            else:
+                others.append(tell(result, item, ask, answer))
+        await asyncio.gather(*others)
+        return response
 
     async def GetBooking(self, request: wire.GetBookingRequest, context: Context) -> wire.GetBookingResponse:  # noqa: N802
         """A booking, at once or as soon as it is decided."""
@@ -192,13 +221,22 @@ class BookingService:
         check_account(account)
         return check_uuid(booking_id, "booking_id"), account
 
-    async def _request(self, request: wire.RequestBookingRequest, leaves: float) -> messages_pb2.Booking:
-        ask = self._admission.admit(request, CALLER.get())
-        answer = await self._front.join(ask, leaves)
+    async def _tell(
+        self,
+        booking: messages_pb2.Booking,
+        request: wire.RequestBookingRequest,
+        ask: JoinRequest,
+        answer: Joined | Known | Refused | BaseException,
+    ) -> None:
+        """Fills in the booking that the line's answer means; raises what was refused, or went wrong."""
+        if isinstance(answer, BaseException):
+            raise answer
         if isinstance(answer, Joined):
-            return resources.joined_booking(ask, answer)
+            resources.tell_joined(booking, request, ask.booking_id, answer)
+            return
         if isinstance(answer, Known):
-            return await self._bookings.repeated(ask.booking_id, ask.caller, ask.account)
+            booking.CopyFrom(await self._bookings.repeated(ask.booking_id, ask.caller, ask.account))
+            return
         if ask.verdict and answer.reason == ask.verdict.reason:
             raise ask.verdict
         if answer.reason == "WINDOW":
@@ -236,6 +274,12 @@ def _check_batch(requests: Sized) -> None:
 def _check_no_wait(item: wire.GetBookingRequest) -> None:
     if item.HasField("wait"):
         raise invalid("wait", "tidak berlaku bila bertanya sekaligus", "does not apply in a batch")
+
+
+@lru_cache(maxsize=64)
+def _moment(as_of: datetime, is_open: bool) -> bytes:
+    answer = wire.GetQuotaResponse(window=messages_pb2.Window(open=is_open), as_of=resources.timestamp(as_of))
+    return answer.SerializeToString()
 
 
 def _leaves(context: Context) -> float:

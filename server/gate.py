@@ -50,30 +50,32 @@ class Gate:
         self._pace = Pace()
 
     def handlers(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
-        """The handlers of all rpcs of the service, which the servicer has as methods of the same names."""
+        """The handlers of all rpcs of the service, which the servicer has as methods of the same names.
+
+        A method answers with a message, or with the bytes of one that it has already.
+        """
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         for method in service.methods:
             path = f"/{service.full_name}/{method.name}"
             request_type: type[Message] = GetMessageClass(method.input_type)
-            serialize = GetMessageClass(method.output_type).SerializeToString
             behaviour = getattr(servicer, method.name)
             # request_deserializer None: the bytes come through, and bytes that are no message get a clear answer.
             if method.server_streaming:
                 handlers[method.name] = grpc.unary_stream_rpc_method_handler(
-                    self._stream(path, request_type, behaviour), None, serialize
+                    self._stream(path, request_type, behaviour), None, _serialize
                 )
             else:
                 handlers[method.name] = grpc.unary_unary_rpc_method_handler(
-                    self._unary(path, request_type, behaviour), None, serialize
+                    self._unary(path, request_type, behaviour), None, _serialize
                 )
         return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
     def _unary(
-        self, path: str, request_type: type[M], behaviour: Callable[[M, Context], Awaitable[Message]]
-    ) -> Callable[[bytes, Context], Awaitable[Message]]:
+        self, path: str, request_type: type[M], behaviour: Callable[[M, Context], Awaitable[Message | bytes]]
+    ) -> Callable[[bytes, Context], Awaitable[Message | bytes]]:
         calls = Calls(_rpc(path))
 
-        async def serve(data: bytes, context: Context) -> Message:
+        async def serve(data: bytes, context: Context) -> Message | bytes:
             began, code = calls.begin(), grpc.StatusCode.CANCELLED
             REQUEST_ID.set(_request_id(context.invocation_metadata() or ()))
             try:
@@ -167,6 +169,10 @@ def _request_id(metadata: Iterable[tuple[str, str | bytes]]) -> str:
         if name == "x-request-id" and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
             return value
     return secrets.token_hex(6)  # too short for the 16 digits that would read like a NIK
+
+
+def _serialize(answer: Message | bytes) -> bytes:
+    return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
 
 def _rpc(path: str) -> str:

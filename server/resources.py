@@ -2,20 +2,24 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
+from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from antrian import booking as nouns
 from antrian.identity import booking_code
 from antrian.lane.entry import Entry
-from antrian.lane.front import Joined, JoinRequest, Waiting
+from antrian.lane.front import Joined, Waiting
 from antrian.ledger.reader import RecordedBooking
 from antrian.rules import Choice
 from antrian.v1 import messages_pb2 as wire
+from antrian.v1.booking_service_pb2 import RequestBookingRequest
 
 
+@lru_cache(maxsize=1024)  # what is asked together has one moment
 def timestamp(moment: datetime) -> Timestamp:
-    """A moment on the wire."""
+    """A moment on the wire; not to be changed."""
     stamp = Timestamp()
     stamp.FromDatetime(moment)
     return stamp
@@ -59,21 +63,20 @@ def window(value: nouns.Window, now: datetime) -> wire.Window:
     )
 
 
-def joined_booking(request: JoinRequest, joined: Joined) -> wire.Booking:
-    """A request that just got its ticket."""
-    return wire.Booking(
-        booking_id=str(request.booking_id),
-        state=wire.BOOKING_STATE_PENDING,
-        office_id=request.office_id,
-        service_date=request.slot.service_date.isoformat(),
-        session=session(request.slot.session),
-        party_size=len(request.applicants),
-        ticket=joined.ticket,
-        ahead=joined.ahead,
-        places_left=joined.left,
-        accept_time=(at := timestamp(joined.at)),
-        as_of=at,
-    )
+def tell_joined(booking: wire.Booking, request: RequestBookingRequest, booking_id: UUID, joined: Joined) -> None:
+    """Fills in the booking of a request that just got its ticket."""
+    booking.booking_id = str(booking_id)
+    booking.state = wire.BOOKING_STATE_PENDING
+    booking.office_id = request.office_id
+    booking.service_date = request.service_date
+    booking.session = request.session
+    booking.party_size = len(request.applicants)
+    booking.ticket = joined.ticket
+    booking.ahead = joined.ahead
+    booking.places_left = joined.left
+    at = timestamp(joined.at)
+    booking.accept_time.CopyFrom(at)
+    booking.as_of.CopyFrom(at)
 
 
 def waiting_booking(waiting: Waiting, as_of: datetime) -> wire.Booking:

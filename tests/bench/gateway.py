@@ -43,7 +43,8 @@ from clients.rush.crowd import Crowd
 from clients.rush.people import People
 from clients.rush.scenario import load_scenario
 from clients.rush.survey import make_town
-from tests.bench.http_load import WARM, Grpc, Http, Load, play
+from tests.bench.http_load import WARM, Grpc, Http, Load, load
+from tests.bench.folk import Townsfolk
 from tests.bench.row import Row, row
 
 COMMAND = "python -m tests.bench.gateway"
@@ -52,8 +53,6 @@ _PARTS = 0.4, 0.6, 0.8, 1.0  # the rates, as parts of what is answered as fast a
 _COMPARED = ("gateway", "envoy"), ("gateway", "unary"), ("envoy", "unary"), ("batch", "unary")
 _BATCH = 50
 _HTTP_LINES, _GRPC_LINES, _CALLS, _BATCHES = 256, 4, 64, 5
-_TEMPLATES = 2000
-_FASTEST = 4000  # bookings a second for which requests are made beforehand
 _SERVICE = "/antrian.v1.BookingService"
 _BY = {
     "gateway": "through the gateway",
@@ -80,33 +79,6 @@ class Way:
     encode: Callable[[Iterator[wire.RequestBookingRequest]], Iterator[bytes]]
     size: int
     process: psutil.Process | None
-
-
-class Townsfolk:
-    """Requests of people who have not asked before, for all offices alike."""
-
-    def __init__(self) -> None:
-        scenario = load_scenario("opening", requests=_TEMPLATES)
-        plain = dict.fromkeys(("wrong", "second_phone", "neighbour"), 0)
-        scenario = scenario.model_copy(
-            update={
-                "demand": scenario.demand.model_copy(update={"by_population": False, "popularity": {"*": 1}}),
-                "habits": scenario.habits.model_copy(update=plain),
-                "bots": scenario.bots.model_copy(update={"share": 0}),
-            }
-        )
-        town = make_town(load_offices(), next_window(load_policy(), datetime.now(UTC)))
-        self._asks, self._people = [ask.message for ask in Crowd(scenario, town, 1).asks()], People(1)
-
-    def __iter__(self) -> Iterator[wire.RequestBookingRequest]:
-        """Endless; each is good until the next."""
-        for number in count(1):
-            message = self._asks[number % _TEMPLATES]
-            message.request_id, message.account = str(UUID(int=number, version=4)), f"warga-{number}"
-            for nth, applicant in enumerate(message.applicants):
-                person = self._people.person(5 * number + nth, applicant.nik[:2])
-                applicant.CopyFrom(person)
-            yield message
 
 
 def _http(messages: Iterator[wire.RequestBookingRequest]) -> Iterator[bytes]:
@@ -175,34 +147,13 @@ class Bench:
         with closing(LaneDrainer(self._redis_url)) as line:
             while any(waiting for waiting, _ in line.depth(self._offices).values()):
                 time.sleep(0.05)
-        return uvloop.run(self._load(way, rate, seconds))
-
-    async def _load(self, way: Way, rate: float, seconds: float) -> Load:
-        host, _, port = way.address.partition(":")
-        requests = way.encode(self._folk)
-        made = list(islice(requests, round((rate or _FASTEST) * (seconds + WARM) / way.size)))
-        loop = asyncio.get_running_loop()
-        opened = [await loop.create_connection(way.line, host, int(port)) for _ in range(way.lines)]
-        await asyncio.sleep(0.1)
+        requests, size = way.encode(self._folk), way.size
 
         def look() -> list[float]:
             processes = [process for process in (way.process, self._server) if process]
             return [time.process_time(), *(sum(process.cpu_times()[:2]) for process in processes)]
 
-        gc.disable()
-        try:
-            return await play(
-                [protocol for _, protocol in opened],
-                chain(made, requests),
-                size=way.size,
-                rate=rate,
-                seconds=seconds,
-                look=look,
-            )
-        finally:
-            gc.enable()
-            for transport, _ in opened:
-                transport.close()
+        return load(way.address, way.line, way.lines, requests, size=size, rate=rate, seconds=seconds, look=look)
 
 
 class Found:
@@ -257,7 +208,7 @@ def _per_core(load: Load) -> float:
 def _rows(found: dict[str, Found]) -> Iterator[Row]:
     for way, reference in _COMPARED:
         if {way, reference} <= found.keys():
-            one, other, by, target = found[way], found[reference], _BY[reference], float(reference == "envoy")
+            one, other, by, target = found[way], found[reference], _BY[reference], 1.0 if reference == "envoy" else None
             name = f"bookings {_BY[way]}, as fast as they are answered"
             rates = [[load.rate for load in of.fastest] for of in (one, other)]
             yield row(name, rates[0], by, rates[1], "a second", target, COMMAND)

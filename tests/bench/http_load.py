@@ -4,17 +4,22 @@ A gRPC channel or an HTTP library would cost more a request than what is measure
 """
 
 import asyncio
+import gc
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from typing import cast
+
+import uvloop
 
 Answered = Callable[[int], None]
 """Called with how many bookings the answer has."""
 WARM = 0.3
 """Seconds at the start of which nothing is told."""
+_FASTEST = 4000  # bookings a second for which requests are made beforehand
 _TICK = 0.001
 _PATIENCE = 200  # hundredths of a second after the end for which answers are waited for
 _WINDOW = 2**31 - 1
@@ -170,7 +175,41 @@ class _Player:
         self._send()
 
 
-async def play(
+def load(
+    address: str,
+    line: Callable[[], Line],
+    lines: int,
+    requests: Iterator[bytes],
+    *,
+    size: int = 1,
+    rate: float = 0,
+    seconds: float = 1,
+    look: Callable[[], Sequence[float]],
+) -> Load:
+    """Sends requests of so many bookings each over so many lines: at a rate of bookings a second; 0: as fast as answered.
+
+    The requests that it will take are made before it begins.
+    """
+
+    async def run() -> Load:
+        host, _, port = address.partition(":")
+        made = list(islice(requests, round((rate or _FASTEST) * (seconds + WARM) / size)))
+        loop = asyncio.get_running_loop()
+        opened = [await loop.create_connection(line, host, int(port)) for _ in range(lines)]
+        await asyncio.sleep(0.1)
+        gc.disable()
+        try:
+            sent = chain(made, requests)
+            return await _play([one for _, one in opened], sent, size=size, rate=rate, seconds=seconds, look=look)
+        finally:
+            gc.enable()
+            for transport, _ in opened:
+                transport.close()
+
+    return uvloop.run(run())
+
+
+async def _play(
     lines: Sequence[Line],
     requests: Iterator[bytes],
     *,
@@ -179,7 +218,6 @@ async def play(
     seconds: float,
     look: Callable[[], Sequence[float]],
 ) -> Load:
-    """Sends requests of so many bookings each for so long: at a rate of bookings a second; 0: as fast as answered."""
     player = _Player(lines, requests, size, size / rate if rate else 0.0)
     player.play()
     await asyncio.sleep(WARM)

@@ -3,17 +3,28 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
 Measure = Callable[[int], float]
-"""Measures once, given the number of the round; the higher the better."""
+"""Measures once, given the number of the round."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much to measure. quick: only what has a target, so that all of it takes less than ten minutes."""
+
+    rounds: int = 5
+    quick: bool = False
 
 
 @dataclass(frozen=True)
 class Row:
     """A value and what it stands beside.
 
-    ratio is the median of the rounds' ratios, spread from the least of them to the most; target is what the ratio
-    should reach, 0 where there is none. command measures it again.
+    ratio is the median of the rounds' ratios, spread from the least of them to the most; target is what the ratio should
+    reach: at least that where higher is better, at most where lower is; None where there is none. generator is how many
+    cores the load's process was busy on (None where there was no such process), valid whether it had some of them left.
+    command measures it again.
     """
 
     name: str
@@ -23,14 +34,16 @@ class Row:
     reference_value: float
     ratio: float
     spread: tuple[float, float]
-    target: float
-    better: str
+    target: float | None
+    better: Literal["higher", "lower"]
     command: str
+    generator: float | None = None
+    valid: bool = True
 
     @property
     def reached(self) -> bool:
-        """Whether the ratio is at least its target."""
-        return self.ratio >= self.target
+        """Whether the ratio is as good as its target."""
+        return self.target is None or (self.ratio >= self.target if self.better == "higher" else self.ratio <= self.target)
 
 
 def side_by_side(measures: Mapping[str, Measure], rounds: int) -> dict[str, list[float]]:
@@ -43,11 +56,30 @@ def side_by_side(measures: Mapping[str, Measure], rounds: int) -> dict[str, list
 
 
 def row(
-    name: str, values: Sequence[float], reference: str, beside: Sequence[float], unit: str, target: float, command: str
+    name: str,
+    values: Sequence[float],
+    reference: str,
+    beside: Sequence[float],
+    unit: str,
+    target: float | None,
+    command: str,
+    *,
+    better: Literal["higher", "lower"] = "higher",
+    generator: Sequence[float] = (),
 ) -> Row:
-    """The row of values that were measured beside others."""
+    """The row of values that were measured beside others, round by round; generator: the load's cores in each."""
     ratios = sorted(value / other for value, other in zip(values, beside, strict=True))
+    busy = round(median(generator), 2) if generator else None
     return Row(
-        name, round(median(values), 1), unit, reference, round(median(beside), 1), round(median(ratios), 2),
-        (round(ratios[0], 2), round(ratios[-1], 2)), target, "higher", command,
+        name, _short(median(values)), unit, reference, _short(median(beside)), _short(median(ratios)),
+        (_short(ratios[0]), _short(ratios[-1])), target, better, command, busy, busy is None or busy < _BUSY,
     )  # fmt: skip
+
+
+_BUSY = 0.95
+"""A load of one process that is busier than this may be what was measured."""
+
+
+def _short(number: float) -> float:
+    """Three digits that mean something, or all before the point."""
+    return float(f"{number:.3g}") if abs(number) < 100 else float(round(number))

@@ -176,7 +176,7 @@ async def test_a_full_redis_refuses_joins_whole_and_still_drains(world: World) -
 
 async def test_nothing_is_joined_for_who_has_left_before(world: World) -> None:
     gone = asyncio.create_task(world.join(world.request(1)))
-    too_late = asyncio.create_task(world.front.join(world.request(2), asyncio.get_running_loop().time()))
+    too_late = world.front.join(world.request(2), asyncio.get_running_loop().time())
     stays = asyncio.create_task(world.join(world.request(3)))
     await asyncio.sleep(0)
     gone.cancel()

@@ -49,9 +49,9 @@ async def test_quota_counts_slots_of_many_offices_at_one_moment(world: World) ->
     slots = MONDAY, TUESDAY
     answers = await asyncio.gather(*(world.front.quota((office, slots)) for office in (PUSAT, BOGOR, "kanim-unknown")))
     assert [counters for _, counters in answers] == [
-        [Counters(6, 4, closed=False), Counters(6, 6, closed=False)],
-        [Counters(6, 6, closed=False), Counters(6, 6, closed=False)],
-        [None, None],
+        (Counters(6, 4, closed=False), Counters(6, 6, closed=False)),
+        (Counters(6, 6, closed=False), Counters(6, 6, closed=False)),
+        (None, None),
     ]
     [as_of] = {moment for moment, _ in answers}
     assert OPENS < as_of < OPENS + timedelta(minutes=5)

@@ -1,0 +1,70 @@
+"""An Antrian to measure: fresh, its window open, on stores of its own; and the check that it kept its promises."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+
+from antrian.lane.drainer import LaneDrainer
+from antrian.offices import load_offices
+from antrian.policy import load_policy
+from antrian.rules import next_window
+from antrian.settings import Settings
+from antrian.stack import Stack
+from antrian.verify import verify
+
+
+class BrokenPromise(Exception):
+    """What was measured is worth nothing: the message says which promises it broke."""
+
+
+@contextmanager
+def site(*, workers: int = 2, gateway: bool = False) -> Iterator[Stack]:
+    """A running Antrian a minute after its window opened; `antrian verify` runs on it when it is left."""
+    opens = next_window(load_policy(), datetime.now(UTC)).opens_at
+    with (
+        tempfile.TemporaryDirectory(prefix="antrian-bench") as folder,
+        Stack(Path(folder), clock=opens + timedelta(minutes=1), workers=workers, gateway=gateway) as stack,
+    ):
+        yield stack
+        drained(stack)
+        check(stack)
+
+
+def drained(stack: Stack, within: float = 120) -> None:
+    """Returns when nobody waits in any line."""
+    offices, ends = [office.office_id for office in load_offices()], time.monotonic() + within
+    with closing(LaneDrainer(stack.settings.redis_url)) as line:
+        while any(waiting for waiting, _ in line.depth(offices).values()):
+            if time.monotonic() > ends:
+                raise TimeoutError(f"lines were not empty within {within:g} s")
+            time.sleep(0.05)
+
+
+def check(stack: Stack) -> None:
+    """`antrian verify`. Raises BrokenPromise."""
+    check_stores(stack.settings)
+
+
+def check_stores(settings: Settings) -> None:
+    """`antrian verify` where there are only the stores. Raises BrokenPromise."""
+    if broken := [f"{one.promise} {one.what}: {one.breaches}" for one in verify(settings) if one.breaches]:
+        raise BrokenPromise("; ".join(broken))
+
+
+def step_aside(stack: Stack, *names: str) -> None:
+    """Gives these programs, and all that they started, what the others leave of the processors."""
+    for name in names:
+        process = psutil.Process(stack.pids()[name])
+        for one in (process, *process.children(recursive=True)):
+            one.nice(19)
+
+
+def cpu_seconds(pid: int) -> float:
+    """The processor time that a process has used, without that of what it started."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
