@@ -1,6 +1,6 @@
 # Antrian: everything a person types. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test faults mutants fuzz lint types protos lock fmt clean
+.PHONY: help setup up demo test faults mutants fuzz bench lint types protos lock fmt clean
 
 PYTHON ?= python3
 PY     := .venv/bin/python
@@ -39,6 +39,13 @@ mutants: setup ## break every script and statement on purpose and show which tes
 fuzz: setup ## wild bytes and messages into every rpc, for ten minutes (FUZZ="--seconds N")
 	$(PY) -m tests.fuzz $(FUZZ)
 
+bench: setup .venv/bench ## measure what Antrian costs over its bare parts: a table, bench.json, bench.html (QUICK=1: ten minutes; BENCH="--only NAME …")
+	$(PY) -m tests.bench $(if $(QUICK),--quick) $(BENCH)
+
+.venv/bench: .venv/done requirements-bench.lock
+	$(PY) -m pip install --quiet --require-hashes --requirement requirements-bench.lock
+	@touch $@
+
 lint: setup ## format, style, house rules, protos
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
@@ -62,9 +69,11 @@ COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --n
   --custom-compile-command "make lock" --quiet
 
 lock: ## resolve pyproject.toml into requirements*.lock (needs uv)
-	$(COMPILE) --all-extras pyproject.toml -o requirements.lock
+	$(COMPILE) --extra embedded --extra rush --extra locust --extra dev pyproject.toml -o requirements.lock
 	$(COMPILE) --constraint requirements.lock pyproject.toml -o requirements-image.lock
 	echo hatchling | $(COMPILE) --constraint requirements.lock - -o requirements-build.lock
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")' \
+	  | $(COMPILE) --constraint requirements.lock - -o requirements-bench.lock
 
 clean: ## remove what was built and the stores under .antrian
 	rm -rf .venv .antrian *.egg-info .pytest_cache .mypy_cache .ruff_cache

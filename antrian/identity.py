@@ -36,6 +36,7 @@ _CROCKFORD_VALUES = (
     | {symbol.lower(): value for value, symbol in enumerate(_CROCKFORD)}
     | {"O": 0, "o": 0, "I": 1, "i": 1, "L": 1, "l": 1}
 )
+_CROCKFORD_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
 _CODE_LENGTH = 10
 _BELOW_CODE = 128 - 5 * _CODE_LENGTH
 
@@ -203,7 +204,7 @@ def booking_code(booking_id: UUID) -> str:
     Two of these bits are the UUID's version, so codes differ in 48: within an office's day they do not meet.
     """
     bits = booking_id.int >> _BELOW_CODE
-    return "".join([_CROCKFORD[bits >> shift & 31] for shift in range(45, -1, -5)])
+    return "".join([_CROCKFORD_PAIRS[bits >> shift & 1023] for shift in (40, 30, 20, 10, 0)])
 
 
 def code_range(code: str) -> tuple[UUID, UUID]:

@@ -181,9 +181,9 @@ class LaneFront:
         keys, sealed = pack_people(r.applicants)
         spans, keep = self._open(r.windows)
         verdict = r.verdict.reason.value if r.verdict else ""
-        by = f"{r.caller} {r.account}"
         return [
-            r.booking_id.bytes, r.fingerprint, r.owner, r.office_id, str(r.slot), spans, keep, verdict, keys, by, sealed,
+            r.booking_id.bytes, r.fingerprint, r.owner, r.office_id, str(r.slot), spans, keep, verdict, keys, r.caller,
+            r.account, sealed,
         ]  # fmt: skip
 
     async def _send_looks(self, booking_ids: Sequence[UUID]) -> list[tuple[datetime, Waiting | None]]:

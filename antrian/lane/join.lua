@@ -1,20 +1,41 @@
 #!lua
 -- Accepts requests into their offices' lines, one after the other, each wholly or not at all.
--- ARGV: lane bound, most people an account, then 11 a request: booking id (16 bytes), fingerprint, owner (8 bytes),
+-- ARGV: lane bound, most people an account, then 12 a request: booking id (16 bytes), fingerprint, owner (8 bytes),
 --   office, slot, windows of the slot's date ("from-to,from-to", ms), keep until (s), verdict on place and day ("" or a
---   reason), applicant keys (16 bytes each), "caller account", sealed people.
+--   reason), applicant keys (16 bytes each), caller, account, sealed people.
 -- Answers: now (ms), then one array a request, the first refusal that holds:
 --   KNOWN office ticket | REQUEST_ID_REUSED | LANE_CLOSED | the verdict | WINDOW | DAY_CLOSED | BARRED n last-day |
 --   ALREADY_BOOKED n booking-id ("" when another's) | ACCOUNT_LIMIT live | LANE_FULL waiting | JOINED ticket ahead left
 -- Holds: P2-P5, P11, P12. Only refused, never half done, when Redis is full.
-local BOUND, MOST, STRIDE = tonumber(ARGV[1]), tonumber(ARGV[2]), 11
+local BOUND, MOST, STRIDE = tonumber(ARGV[1]), tonumber(ARGV[2]), 12
 local now = now_ms()
+local at = string.format('%d', now)
+local lanes, opened = {}, {} -- what this call has read already
+
+local function lane_of(office)
+  local lane = lanes[office]
+  if not lane then
+    local read = redis.call('HMGET', key('lane', office), 'open', 'ticket', 'settled')
+    lane = { open = read[1] == '1', ticket = tonumber(read[2]), settled = tonumber(read[3]), places = {} }
+    lanes[office] = lane
+  end
+  return lane
+end
+
+local function counters_of(lane, office, slot)
+  local counters = lane.places[slot] or places_of(office, slot)
+  lane.places[slot] = counters
+  return counters
+end
 
 local function in_window(windows)
-  for from, to in windows:gmatch('(%d+)-(%d+)') do
-    if now >= tonumber(from) and now < tonumber(to) then return true end
+  if opened[windows] == nil then
+    opened[windows] = false
+    for from, to in windows:gmatch('(%d+)-(%d+)') do
+      if now >= tonumber(from) and now < tonumber(to) then opened[windows] = true end
+    end
   end
-  return false
+  return opened[windows]
 end
 
 local function refused_applicant(people, owner)
@@ -30,38 +51,40 @@ local function refused_applicant(people, owner)
   end
 end
 
-local function join(id, fingerprint, owner, office, slot, windows, keep, verdict, people, by, sealed)
-  local known = redis.call('HGET', bucket('requests', id), id)
+local function join(id, fingerprint, owner, office, slot, windows, keep, verdict, people, caller, account, sealed)
+  local requests = bucket('requests', id)
+  local known = redis.call('HGET', requests, id)
   if known then
-    local print, at, ticket = known:match('^(%S+) (%S+) (%d+)')
+    local print, at_office, ticket = known:match('^(%S+) (%S+) (%d+)')
     if print ~= fingerprint then return { 'REQUEST_ID_REUSED' } end
-    return { 'KNOWN', at, tonumber(ticket) }
+    return { 'KNOWN', at_office, tonumber(ticket) }
   end
-  local lane = redis.call('HMGET', key('lane', office), 'open', 'ticket', 'settled')
-  if lane[1] ~= '1' then return { 'LANE_CLOSED' } end
+  local lane = lane_of(office)
+  if not lane.open then return { 'LANE_CLOSED' } end
   if verdict ~= '' then return { verdict } end
   if not in_window(windows) then return { 'WINDOW' } end
-  local counters = places_of(office, slot)
+  local counters = counters_of(lane, office, slot)
   if not counters then return { 'LANE_CLOSED' } end
   if counters.closed then return { 'DAY_CLOSED' } end
   local refusal = refused_applicant(people, owner)
   if refusal then return refusal end
-  local party, live = #people / 16, count_live(owner, id, 0)
+  local party, held = #people / 16, held_by(owner)
+  local live = live_of(held)
   if live + party > MOST then return { 'ACCOUNT_LIMIT', live } end
-  local ticket, waiting = lane[2] + 1, lane[2] - lane[3]
+  local ticket, waiting = lane.ticket + 1, lane.ticket - lane.settled
   if waiting >= BOUND then return { 'LANE_FULL', waiting } end
 
-  local caller, account = by:match('^(%S+) (%S+)$')
-  redis.call('XADD', key('line', office), string.format('%d-0', ticket),
-    'b', id, 's', slot, 'f', fingerprint, 'k', people, 'c', caller, 'o', account, 't', string.format('%d', now), 'x', sealed)
+  redis.call('XADD', key('line', office), ticket .. '-0',
+    'b', id, 's', slot, 'f', fingerprint, 'k', people, 'c', caller, 'o', account, 't', at, 'x', sealed)
   redis.call('HSET', key('lane', office), 'ticket', ticket)
-  redis.call('HSET', bucket('requests', id), id, string.format('%s %s %d %s', fingerprint, office, ticket, keep))
+  redis.call('HSET', requests, id, fingerprint .. ' ' .. office .. ' ' .. ticket .. ' ' .. keep)
   for n = 1, #people, 16 do
     local person = people:sub(n, n + 15)
     redis.call('HSET', bucket('applicants', person), person, 'B' .. id .. owner)
   end
-  count_live(owner, id, party)
-  mark_ready(office)
+  count_live(owner, held, id, party)
+  lane.ticket = ticket
+  if waiting == 0 then mark_ready(office) end -- else it is marked, or leased, or the sweep heals it
   return { 'JOINED', ticket, waiting, counters.left }
 end
 

@@ -22,9 +22,11 @@
 --   clock            string  ms that the service's time is ahead of real time (embedded stores only)
 local function key(kind, office) return kind .. ':{' .. office .. '}' end
 
+local format = string.format
+
 local function bucket(kind, id)
   local high, low = id:byte(1, 2)
-  return string.format('%s:%03x', kind, high * 16 + math.floor(low / 16))
+  return format('%s:%03x', kind, high * 16 + (low - low % 16) / 16)
 end
 
 local function real_us()
@@ -79,18 +81,30 @@ local function give_back(office)
   if lane[1] ~= lane[2] or lane[3] ~= lane[4] then redis.call('ZADD', 'ready', real_us(), office) end
 end
 
--- Changes how many people hold a booking of an account (by 0: only looks); answers how many hold any of it.
-local function count_live(owner, id, change)
-  local name = bucket('accounts', owner)
-  local before, after, live = redis.call('HGET', name, owner) or '', '', 0
-  for n = 1, #before, 17 do
-    local booking, people = before:sub(n, n + 15), before:byte(n + 16)
-    if booking == id then people, change = people + change, 0 end
-    if people > 0 then after, live = after .. booking .. string.char(people), live + people end
-  end
-  if change > 0 then after, live = after .. id .. string.char(change), live + change end
-  if after == '' then redis.call('HDEL', name, owner) elseif after ~= before then redis.call('HSET', name, owner, after) end
+-- What an account holds, or ''; see accounts:xxx.
+local function held_by(owner) return redis.call('HGET', bucket('accounts', owner), owner) or '' end
+
+-- How many people hold any of that.
+local function live_of(held)
+  local live = 0
+  for n = 17, #held, 17 do live = live + held:byte(n) end
   return live
+end
+
+-- Changes how many people hold a booking of an account that holds all this.
+local function count_live(owner, held, id, change)
+  local after = ''
+  for n = 1, #held, 17 do
+    local booking, people = held:sub(n, n + 15), held:byte(n + 16)
+    if booking == id then people, change = people + change, 0 end
+    if people > 0 then after = after .. booking .. string.char(people) end
+  end
+  if change > 0 then after = after .. id .. string.char(change) end
+  if after == '' then
+    redis.call('HDEL', bucket('accounts', owner), owner)
+  elseif after ~= held then
+    redis.call('HSET', bucket('accounts', owner), owner, after)
+  end
 end
 
 -- Frees the people whom this booking still holds. Safe to repeat.
@@ -100,7 +114,8 @@ local function free(id, people)
     local held = redis.call('HGET', bucket('applicants', person), person)
     if held and held:sub(1, 17) == 'B' .. id then
       redis.call('HDEL', bucket('applicants', person), person)
-      count_live(held:sub(18), id, -1)
+      local owner = held:sub(18)
+      count_live(owner, held_by(owner), id, -1)
     end
   end
 end

@@ -13,7 +13,7 @@ for i = 3, 2 + bookings * 5, 5 do
     local entry = 'B' .. id .. owner
     if redis.call('HGET', bucket('applicants', person), person) ~= entry then
       redis.call('HSET', bucket('applicants', person), person, entry)
-      count_live(owner, id, 1)
+      count_live(owner, held_by(owner), id, 1)
     end
   end
 end

@@ -18,14 +18,13 @@ from functools import partial
 from itertools import cycle, islice
 
 import grpc
-import psutil
 
 from antrian.offices import load_offices
 from antrian.v1 import booking_service_pb2 as wire
 from tests.bench.folk import Townsfolk
 from tests.bench.http_load import Grpc, Load, load
 from tests.bench.row import Plan, Row, row
-from tests.bench.site import cpu_seconds, drained, site, step_aside
+from tests.bench.site import cpu_seconds, drained, frozen, site, step_aside
 from tests.bench.told import line
 
 COMMAND = "python -m tests.bench.accept"
@@ -134,15 +133,8 @@ class Bench:
     def waiting(self) -> Iterator[Calls]:
         """Reads of bookings that wait in their lines."""
         drained(self.stack)
-        workers = psutil.Process(self.stack.pids()["workers"])
-        everyone = [workers, *workers.children(recursive=True)]
-        for one in everyone:
-            one.suspend()
-        try:
+        with frozen(self.stack, "workers"):
             yield Known(self.stack.address, self.folk).calls
-        finally:
-            for one in reversed(everyone):
-                one.resume()
 
 
 def rows(plan: Plan) -> Iterator[Row]:

@@ -42,10 +42,14 @@ def answers() -> dict[str, Message]:
         service_date=waiting.service_date, session=waiting.session, party_size=1, ticket=1234, queue_numbers=[17],
         code="DWE2T6JTCC", accept_time=now, decide_time=now, as_of=now,
     )  # fmt: skip
-    quota = wire.GetQuotaResponse(office_id=waiting.office_id, window=resources.window(window, now.ToDatetime(UTC)), as_of=now)
+    quota = wire.GetQuotaResponse(
+        office_id=waiting.office_id, window=resources.window(window, now.ToDatetime(UTC)), as_of=now
+    )
     for day in window.dates:
         for session in (messages_pb2.SESSION_MORNING, messages_pb2.SESSION_AFTERNOON):
-            quota.slots.add(service_date=day.isoformat(), session=session, starts_at=now, ends_at=now, quota=60, left=30)
+            quota.slots.add(
+                service_date=day.isoformat(), session=session, starts_at=now, ends_at=now, quota=60, left=30
+            )
     province = load_provinces()["ID-JK"]
     offices = [resources.office(one, 1.5) for one in load_offices() if one.province_code == province.code]
     return {
@@ -53,7 +57,9 @@ def answers() -> dict[str, Message]:
         "GetBooking": wire.GetBookingResponse(booking=decided),
         "GetQuota": quota,
         "ListOffices": wire.ListOfficesResponse(offices=offices, provinces=[resources.province(province)]),
-        "BatchRequestBooking": wire.BatchRequestBookingResponse(results=[wire.BatchRequestBookingResult(booking=waiting)]),
+        "BatchRequestBooking": wire.BatchRequestBookingResponse(
+            results=[wire.BatchRequestBookingResult(booking=waiting)]
+        ),
     }
 
 

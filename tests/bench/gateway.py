@@ -7,8 +7,6 @@ ways are compared: bookings a second for each core that the server and the gatew
 """
 
 import argparse
-import asyncio
-import gc
 import json
 import os
 import shutil
@@ -22,14 +20,12 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import chain, count, islice
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from urllib.request import urlopen
-from uuid import UUID
 
 import psutil
-import uvloop
 
 from antrian.lane.drainer import LaneDrainer
 from antrian.offices import load_offices
@@ -39,12 +35,8 @@ from antrian.stack import Stack
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.messages_pb2 import Session
 from clients.gateway.envoy.descriptors import descriptors
-from clients.rush.crowd import Crowd
-from clients.rush.people import People
-from clients.rush.scenario import load_scenario
-from clients.rush.survey import make_town
-from tests.bench.http_load import WARM, Grpc, Http, Load, load
 from tests.bench.folk import Townsfolk
+from tests.bench.http_load import Grpc, Http, Load, load
 from tests.bench.row import Row, row
 
 COMMAND = "python -m tests.bench.gateway"

@@ -43,7 +43,9 @@ class Row:
     @property
     def reached(self) -> bool:
         """Whether the ratio is as good as its target."""
-        return self.target is None or (self.ratio >= self.target if self.better == "higher" else self.ratio <= self.target)
+        return self.target is None or (
+            self.ratio >= self.target if self.better == "higher" else self.ratio <= self.target
+        )
 
 
 def side_by_side(measures: Mapping[str, Measure], rounds: int) -> dict[str, list[float]]:

@@ -64,6 +64,20 @@ def step_aside(stack: Stack, *names: str) -> None:
             one.nice(19)
 
 
+@contextmanager
+def frozen(stack: Stack, name: str) -> Iterator[None]:
+    """A program, and all that it started, stands still meanwhile; for longer than 40 s its supervisor would not bear it."""
+    program = psutil.Process(stack.pids()[name])
+    everyone = [program, *program.children(recursive=True)]
+    for one in everyone:
+        one.suspend()
+    try:
+        yield
+    finally:
+        for one in reversed(everyone):
+            one.resume()
+
+
 def cpu_seconds(pid: int) -> float:
     """The processor time that a process has used, without that of what it started."""
     times = psutil.Process(pid).cpu_times()

@@ -109,9 +109,9 @@ def _cancel_outside_the_desk(monkeypatch: pytest.MonkeyPatch, database_url: str)
             rows = connection.execute(people, [entry.booking_id]).fetchall() if cancelled else []
         if rows:
             places, slot = f"places:{{{office_id}}}", rows[0][0]
-            counters: Any = await self._redis.hget(places, slot)
+            counters: Any = await self._pipe.call("HGET", places, slot)
             quota, left, rest = counters.decode().split(maxsplit=2)
-            await self._redis.hset(places, slot, f"{quota} {int(left) + len(rows)} {rest}")
+            await self._pipe.call("HSET", places, slot, f"{quota} {int(left) + len(rows)} {rest}")
             await self.release(entry.booking_id, [key for _, key in rows])
         return 0
 

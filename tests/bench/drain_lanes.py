@@ -1,0 +1,210 @@
+"""Lanes with a backlog, and real workers who drain it: what tests/bench/drain.py measures of Antrian."""
+
+import asyncio
+import base64
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import psycopg
+from redis import Redis
+
+from antrian.booking import Person, SealedApplicant, Session, Slot
+from antrian.child import Child
+from antrian.embedded import EmbeddedStores
+from antrian.identity import Keys
+from antrian.lane.drainer import LaneDrainer
+from antrian.lane.front import Joined, JoinRequest, LaneFront
+from antrian.ledger.migrate import migrate
+from antrian.ledger.recorder import LedgerRecorder
+from antrian.offices import load_offices
+from antrian.policy import load_policy
+from antrian.provinces import load_provinces
+from antrian.rules import next_window, windows_of
+from antrian.settings import Settings
+from clients.rush.people import People
+from tests.bench.site import BrokenPromise, check_stores
+
+WORKERS = 2
+_PLENTY = 1_000_000  # places of an office and day: everybody gets one
+_RQ = 1  # the database of the workers' RQ: what empties the lanes leaves it alone
+_PACK, _PACKS = 256, 4  # requests of a join, joins under way
+_LOOK_EVERY = 0.02
+_WITHIN = 120.0
+
+
+class Lanes:
+    """All offices' lanes on these stores, with places for everybody, and two worker processes; a context manager.
+
+    offices are their ids; settings say where the stores are.
+    """
+
+    def __init__(self, stores: EmbeddedStores) -> None:
+        self._policy = load_policy()
+        self._clock = next_window(self._policy, datetime.now(UTC)).opens_at + timedelta(minutes=1)
+        self._offices = [replace(office, daily_quota=_PLENTY) for office in load_offices()]
+        self.offices = [office.office_id for office in self._offices]
+        keys = [base64.b64encode(secrets.token_bytes(32)).decode() for _ in range(2)]
+        self._environment = {
+            "ANTRIAN_REDIS_URL": stores.redis_url,
+            "ANTRIAN_RQ_REDIS_URL": f"{stores.redis_url}?db={_RQ}",
+            "ANTRIAN_DATABASE_URL": stores.database_url,
+            "ANTRIAN_HASH_KEY": keys[0],
+            "ANTRIAN_SEAL_KEY": keys[1],
+            "ANTRIAN_EMBEDDED": "1",
+            "ANTRIAN_WORKER_PROCESSES": "1",
+            "ANTRIAN_AUDIT_SECONDS": "0",
+            "ANTRIAN_LOG_LEVEL": "WARNING",
+        }
+        plain = {name.removeprefix("ANTRIAN_").lower(): value for name, value in self._environment.items()}
+        self.settings = Settings.model_validate(plain)
+        self._keys = Keys(self.settings.hash_key, self.settings.seal_key)
+        self._people, self._asked, self._recorded = People(1), 0, 0
+        self._stores = stores
+        self._workers: list[Child] = []
+        self._undo = ExitStack()
+
+    def __enter__(self) -> "Lanes":
+        migrate(self._stores.database_url)
+        with ExitStack() as undo:
+            self._ledger = undo.enter_context(LedgerRecorder(self._stores.database_url))
+            self._line = undo.enter_context(closing(LaneDrainer(self._stores.redis_url)))
+            self._redis = undo.enter_context(closing(Redis.from_url(self._stores.redis_url)))
+            self._ledger.upsert_offices(self._offices, load_provinces().values())
+            self._ledger.set_clock(self._clock - datetime.now(UTC))
+            for n in range(WORKERS):  # a supervisor each, so that each can be told to stand still
+                self._workers.append(self._worker(n))
+                undo.callback(self._workers[-1].stop)
+                undo.callback(_go_on, self._workers[-1])  # who stands still cannot stop
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._undo.close()
+
+    def empty(self) -> None:
+        """Both stores as they were before anybody asked; returns when all lanes are open."""
+        self._tell(self._workers, signal.SIGSTOP)
+        with psycopg.connect(self._stores.database_url, autocommit=True) as ledger:
+            # Not delete: a vacuum would note that the tables have no rows, and the workers plan by that.
+            ledger.execute("truncate lane, slot, bar, day_done restart identity cascade")
+        self._redis.flushdb()
+        self._line.set_clock(self._ledger.clock_ahead())
+        self._ledger.upsert_offices(self._offices, load_provinces().values())
+        self._recorded = 0
+        self._tell(self._workers, signal.SIGCONT)
+        ends = time.monotonic() + _WITHIN
+        while not all(self._line.audit(office).opened for office in self.offices):
+            if time.monotonic() > ends:
+                raise TimeoutError(f"lanes were not open within {_WITHIN:g} s")
+            time.sleep(_LOOK_EVERY)
+
+    def drain(self, lanes: int, workers: int, tickets: int) -> float:
+        """Bookings a second that so many workers decide and commit of a backlog in so many lanes."""
+        offices = self.offices[:lanes]
+        time.sleep(0.1)  # who has opened a lane gives it back
+        self._tell(self._workers, signal.SIGSTOP)
+        time.sleep(0.3)  # longer than they wait at Redis for a lane: nobody is handed one while he stands still
+        asyncio.run(self._fill(offices, tickets))
+        self._tell(self._workers[:workers], signal.SIGCONT)
+        rate = paced(lambda: tickets - sum(waiting for waiting, _ in self._line.depth(offices).values()), tickets)
+        self._tell(self._workers, signal.SIGCONT)
+        self._recorded += tickets
+        return rate
+
+    def check(self) -> None:
+        """That all since it was empty are CONFIRMED, and `antrian verify`. Raises BrokenPromise."""
+        with psycopg.connect(self._stores.database_url) as ledger:
+            query = "select count(*) from booking join applicant using (booking_id) where state = 'CONFIRMED' and live"
+            recorded = ledger.execute(query).fetchone()
+        if recorded != (self._recorded,):
+            raise BrokenPromise(f"{self._recorded} were to be confirmed, of the ledger's are {recorded}")
+        check_stores(self.settings)
+
+    def _worker(self, n: int) -> Child:
+        command = [sys.executable, "-P", "-m", "workers"]
+        log = self._stores.folder / f"log/worker-{n}.log"
+        environment = os.environ | self._environment
+        return Child(f"worker {n}", command, log=log, lock=self._stores.lock, environment=environment, dies_by="TERM")
+
+    @staticmethod
+    def _tell(workers: Sequence[Child], what: signal.Signals) -> None:
+        for worker in workers:
+            worker.check()
+            os.killpg(worker.process.pid, what)
+
+    async def _fill(self, offices: Sequence[str], tickets: int) -> None:
+        """Joins so many requests of one person each, as a server does whose gathered joins are full."""
+        front = LaneFront(
+            self._stores.redis_url,
+            lane_bound=self._policy.lane_bound,
+            account_people=self._policy.account_people,
+            remembered=self._policy.remembered,
+            gather_for=timedelta(milliseconds=2),
+        )
+        requests = self._requests(offices, tickets)
+
+        async def join() -> None:
+            while pack := [request for _, request in zip(range(_PACK), requests, strict=False)]:
+                for answer in await asyncio.gather(*map(front.join, pack)):
+                    if not isinstance(answer, Joined):
+                        raise TypeError(f"not joined: {answer}")
+
+        await asyncio.gather(*(join() for _ in range(_PACKS)))
+        await front.close()
+
+    def _requests(self, offices: Sequence[str], tickets: int) -> Iterator[JoinRequest]:
+        """Of people who have not asked before, for all slots of the offices alike."""
+        dates = next_window(self._policy, self._clock).dates
+        slots = [Slot(day, session) for day in dates for session in Session]
+        windows = {slot: windows_of(self._policy, slot.service_date) for slot in slots}
+        for n in range(tickets):
+            self._asked += 1
+            office, slot = offices[n % len(offices)], slots[n // len(offices) % len(slots)]
+            booking_id = self._keys.booking_id("local", UUID(int=self._asked, version=4))
+            wire = self._people.person(self._asked, "31")
+            key = self._keys.applicant_key(wire.nik)
+            sealed = self._keys.seal(booking_id, key, Person(wire.nik, wire.full_name))
+            account = f"warga-{self._asked}"
+            yield JoinRequest(
+                booking_id=booking_id,
+                fingerprint=self._keys.fingerprint(office, slot, [key]),
+                owner=self._keys.owner("local", account),
+                caller="local",
+                account=account,
+                office_id=office,
+                slot=slot,
+                windows=windows[slot],
+                applicants=(SealedApplicant(key, sealed),),
+                verdict=None,
+            )
+
+
+def _go_on(worker: Child) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(worker.process.pid, signal.SIGCONT)
+
+
+def paced(done: Callable[[], int], of: int, still: Callable[[], object] = lambda: None) -> float:
+    """How many are done a second between the first twentieth of them and the last: neither start nor end counts.
+
+    done says how many there are by now, still raises when there will be no more.
+    """
+    looks, ends = [(0.0, 0)], time.monotonic() + _WITHIN
+    while looks[-1][1] < of:
+        if time.monotonic() > ends:
+            raise TimeoutError(f"{looks[-1][1]} of {of} were done within {_WITHIN:g} s")
+        time.sleep(_LOOK_EVERY)
+        still()
+        count = done()
+        looks.append((time.monotonic(), count))
+    middle = [look for look in looks if 0.05 * of <= look[1] <= 0.95 * of]
+    (begins, first), (ended, last) = middle[0], middle[-1]
+    return (last - first) / (ended - begins)

@@ -1,0 +1,240 @@
+"""Lanes that this process joins and drains itself, on stores of their own: what tests/bench/growth.py measures."""
+
+import asyncio
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from statistics import mean
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import psycopg
+from redis import Redis
+
+from antrian.booking import Office, Person, SealedApplicant, Session, Slot
+from antrian.embedded import EmbeddedStores
+from antrian.identity import Keys
+from antrian.lane.drainer import LaneDrainer
+from antrian.lane.front import Joined, JoinRequest, LaneFront
+from antrian.ledger.migrate import migrate
+from antrian.ledger.recorder import LedgerRecorder
+from antrian.offices import load_offices
+from antrian.policy import load_policy
+from antrian.provinces import load_provinces
+from antrian.rules import next_window, windows_of
+from antrian.settings import Settings
+from antrian.verify import verify
+from clients.rush.people import People
+from tests.bench.site import BrokenPromise
+from workers.drain import TURN, Drain
+from workers.rebuild import Rebuild, Rebuilt
+
+_PLENTY = 1_000_000  # places of an office and day: everybody gets one
+_JOIN, _FILL, _FILLS = 50, 256, 4  # requests of a join, and of one that only fills, of which so many are under way
+_GATHER = timedelta(milliseconds=2)
+_BUSY_LANES = 8  # that a measured part joins and drains, a full turn each
+
+
+class Cost(NamedTuple):
+    """Microseconds of processor time a booking: of Redis, of the Postgres backend, of this process."""
+
+    redis: float
+    postgres: float
+    here: float
+
+    @property
+    def all(self) -> float:
+        """All of it."""
+        return self.redis + self.postgres + self.here
+
+
+class Lanes:
+    """Stores with so many offices, the made-up ones beside those there are, and places for everybody; a context manager.
+
+    The lanes are closed until open or rebuild. waiting says how many tickets fill has left in line, used how many bytes of
+    Redis they have taken.
+    """
+
+    def __init__(self, offices: int) -> None:
+        real, self._policy = load_offices(), load_policy()
+        self._offices = [_office(real[n % len(real)], n // len(real)) for n in range(offices)]
+        self._by_id = {office.office_id: office for office in self._offices}
+        self._window = next_window(self._policy, datetime.now(UTC))
+        self._slots = [Slot(day, session) for day in self._window.dates for session in Session]
+        self._windows = {day: windows_of(self._policy, day) for day in self._window.dates}
+        self._people, self._asked, self._turn = People(1), 0, 0
+        self.waiting = self.used = 0
+        self._undo = ExitStack()
+
+    def __enter__(self) -> "Lanes":
+        with ExitStack() as undo:
+            folder = undo.enter_context(tempfile.TemporaryDirectory(prefix="antrian-bench"))
+            self._stores = undo.enter_context(EmbeddedStores(Path(folder)))
+            migrate(self._stores.database_url)
+            where = {"redis_url": self._stores.redis_url, "database_url": self._stores.database_url, "embedded": True}
+            secret = {name: secrets.token_bytes(32) for name in ("hash_key", "seal_key")}
+            self.settings = Settings.model_validate(where | secret)
+            self._keys = Keys(self.settings.hash_key, self.settings.seal_key)
+            self.recorder = undo.enter_context(LedgerRecorder(self._stores.database_url))
+            self.ledger = undo.enter_context(psycopg.connect(self._stores.database_url, autocommit=True))
+            self._line = undo.enter_context(closing(LaneDrainer(self._stores.redis_url)))
+            self._redis = undo.enter_context(Redis.from_url(self._stores.redis_url))
+            self._drain = Drain(self._line, self.recorder, self._policy)
+            # A rewrite of the log comes when it has doubled, so it costs every booking the same; here it would meet one round.
+            self._redis.config_set("auto-aof-rewrite-percentage", 0)
+            self.recorder.upsert_offices(self._offices, load_provinces().values())
+            self.recorder.set_clock(self._window.opens_at + timedelta(minutes=1) - datetime.now(UTC))
+            self._line.set_clock(self.recorder.clock_ahead())
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._undo.close()
+
+    @property
+    def offices(self) -> list[str]:
+        """Their ids."""
+        return [office.office_id for office in self._offices]
+
+    @property
+    def sealed(self) -> int:
+        """How many bytes a person's sealed data has on average."""
+        return round(mean(len(one.applicants[0].sealed) for one in self._requests(self.offices, 1000)))
+
+    @property
+    def dates(self) -> list[date]:
+        """The days that can be booked now."""
+        return list(self._window.dates)
+
+    def open(self) -> None:
+        """Opens all lanes of an empty ledger."""
+        for office in self._offices:
+            self._serve(office.office_id)
+
+    def rebuild(self) -> Rebuilt:
+        """Closes all lanes, empties Redis and fills it again from the ledger, and opens them."""
+        return Rebuild(self.settings, self._line, self.recorder, self._redis).run()
+
+    def fill(self, tickets: int) -> None:
+        """Puts requests of one person each into all lanes alike until so many wait."""
+        before = self._used_memory()
+        self._redis.config_set("appendfsync", "no")
+        requests = self._requests(self.offices, tickets - self.waiting)
+        asyncio.run(self._join(requests, _FILL, _FILLS))
+        self._redis.config_set("appendfsync", "always")
+        self.waiting, self.used = tickets, self.used + self._used_memory() - before
+
+    def cost_of_full_turns(self) -> Cost:
+        """What a booking costs when a few lanes get a full turn's tickets each, behind those that wait, and serve one."""
+        offices = self.offices
+        some = [offices[(self._turn + n) % len(offices)] for n in range(_BUSY_LANES)]
+        self._turn += _BUSY_LANES
+        return self._cost(some, _BUSY_LANES * TURN, some)
+
+    def cost_of_all_lanes(self) -> Cost:
+        """What a booking costs when all lanes get tickets alike, and those serve theirs that have been ready longest."""
+        tickets = _BUSY_LANES * TURN
+        return self._cost(self.offices, tickets, [""] * tickets)
+
+    def check(self) -> None:
+        """That everybody got a place, and `antrian verify`, but for how long tickets wait. Raises BrokenPromise."""
+        rejected = self.ledger.execute("select count(*) from booking where state = 'REJECTED'").fetchone()
+        if rejected != (0,):
+            raise BrokenPromise(f"there were places for all, rejected are {rejected}")
+        found = [one for one in verify(self.settings) if one.breaches and "minute" not in one.what]
+        if found:
+            raise BrokenPromise("; ".join(f"{one.promise} {one.what}: {one.breaches}" for one in found))
+
+    def _cost(self, offices: Sequence[str], tickets: int, turns: Sequence[str]) -> Cost:
+        """Joins so many for these offices, then serves these lanes, as far as it takes to decide as many tickets."""
+        clocks = [
+            [_clock(self._stores.pids["redis"])],
+            [*map(_clock, self._backends())],
+            [time.CLOCK_PROCESS_CPUTIME_ID],
+        ]
+
+        def spent() -> list[float]:
+            return [sum(map(time.clock_gettime, of)) for of in clocks]
+
+        # What a server does before, checks, hashes and seals, asks no store.
+        requests = list(self._requests(offices, tickets))
+        before = spent()
+        asyncio.run(self._join(iter(requests), _JOIN, 1))
+        decided, lanes = 0, iter(turns)
+        while decided < tickets:
+            decided += self._serve(next(lanes))
+        costs = [1e6 * (after - at) / tickets for after, at in zip(spent(), before, strict=True)]
+        self.waiting += tickets - decided
+        return Cost(*costs)
+
+    def _serve(self, office_id: str) -> int:
+        """A turn of that office's lane, or of the one that has been ready for longest; how many it decided."""
+        lease = self._line.take(office_id)
+        assert lease, "nobody else has it"
+        return self._drain.turn(lease, self._by_id[lease.office_id])
+
+    async def _join(self, requests: Iterator[JoinRequest], size: int, at_once: int) -> None:
+        """Joins them as a server does that gathers so many, with so many of these joins under way."""
+        front = LaneFront(
+            self._stores.redis_url,
+            lane_bound=self._policy.lane_bound,
+            account_people=self._policy.account_people,
+            remembered=self._policy.remembered,
+            gather_for=_GATHER,
+        )
+
+        async def join() -> None:
+            while pack := list(islice(requests, size)):
+                for answer in await asyncio.gather(*map(front.join, pack)):
+                    if not isinstance(answer, Joined):
+                        raise TypeError(f"not joined: {answer}")
+
+        await asyncio.gather(*(join() for _ in range(at_once)))
+        await front.close()
+
+    def _requests(self, offices: Sequence[str], tickets: int) -> Iterator[JoinRequest]:
+        """Of people who have not asked before, for all slots of the offices alike."""
+        for n in range(tickets):
+            self._asked += 1
+            office, slot = offices[n % len(offices)], self._slots[n // len(offices) % len(self._slots)]
+            booking_id = self._keys.booking_id("local", UUID(int=self._asked, version=4))
+            wire = self._people.person(self._asked, "31")
+            key = self._keys.applicant_key(wire.nik)
+            sealed = self._keys.seal(booking_id, key, Person(wire.nik, wire.full_name))
+            account = f"warga-{self._asked}"
+            yield JoinRequest(
+                booking_id=booking_id,
+                fingerprint=self._keys.fingerprint(office, slot, [key]),
+                owner=self._keys.owner("local", account),
+                caller="local",
+                account=account,
+                office_id=office,
+                slot=slot,
+                windows=self._windows[slot.service_date],
+                applicants=(SealedApplicant(key, sealed),),
+                verdict=None,
+            )
+
+    def _backends(self) -> list[int]:
+        """The Postgres processes that record."""
+        query = "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
+        return [pid for (pid,) in self.ledger.execute(query)]
+
+    def _used_memory(self) -> int:
+        memory: Any = self._redis.info("memory")
+        return int(memory["used_memory"])
+
+
+def _office(real: Office, copy: int) -> Office:
+    return replace(real, daily_quota=_PLENTY, office_id=f"{real.office_id}-{copy}" if copy else real.office_id)
+
+
+def _clock(pid: int) -> int:
+    """The clock of the processor time of a process, as clock_getcpuclockid makes it: to the nanosecond, unlike /proc."""
+    return (~pid << 3) | 2
