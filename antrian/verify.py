@@ -18,7 +18,7 @@ import psycopg
 from redis import Redis
 
 from antrian.booking import Decision, Policy, Session, Slot, State
-from antrian.lane.drainer import LEASE, DeskBatch, Fenced, LaneBroken, LaneDrainer, LaneState, Lease
+from antrian.lane.drainer import LEASE, DeskBatch, Fenced, LaneBroken, LaneDrainer, LaneState, Lease, sole
 from antrian.lane.front import DESK_BOUND
 from antrian.ledger import sql
 from antrian.policy import load_policy
@@ -120,12 +120,12 @@ def _audit_lane(line: LaneDrainer, ledger: psycopg.Connection, office: str) -> t
     if lease is None:
         return None
     try:
-        decided = line.decide(lease, 0)  # only what is in the outbox
+        decided = sole(line.decide([lease], 0))  # only what is in the outbox
         lane = line.audit(office)
         row = LaneRow(*ledger.execute(sql("lane"), {"office": office}).fetchone() or (0, 0, 0, 0, 0))
         wrong = 0
         if row.last_desk == lane.desked:  # else the lane follows with the next settle
-            outbox = [] if isinstance(decided, DeskBatch) else decided
+            outbox = [] if isinstance(decided, DeskBatch) else decided.decisions
             wrong = _wrong_counters(ledger, office, lane, outbox)
         line.leave(lease)
     except (Fenced, LaneBroken):  # a line that lacks what was decided: the next drainer closes it, which is seen

@@ -1,7 +1,7 @@
 """antrian.v1.BookingService: what each rpc does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence, Sized
+from collections.abc import AsyncIterator, Awaitable, Sequence, Sized
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any, cast
@@ -146,13 +146,13 @@ class BookingService:
     async def GetBooking(self, request: wire.GetBookingRequest, context: Context) -> wire.GetBookingResponse:  # noqa: N802
         """A booking, at once or as soon as it is decided."""
         booking_id, account = self._whose(request.booking_id, request.account)
+        response = wire.GetBookingResponse()
         if not request.HasField("wait"):
-            booking = await self._bookings.find(booking_id, CALLER.get().name, account)
-            return wire.GetBookingResponse(booking=booking)
+            await self._bookings.find(booking_id, CALLER.get().name, account, response.booking)
+            return response
         wait = timedelta(seconds=min(max(request.wait.seconds, -1), 61), microseconds=request.wait.nanos // 1000)
         if not timedelta(0) <= wait <= _LONGEST_WAIT:
             raise invalid("wait", "harus 0 sampai 60 detik", "must be 0 to 60 s")
-        response = wire.GetBookingResponse()
         async for booking in self._bookings.watch(
             booking_id, CALLER.get().name, account, look_again=_NET, at_most=wait
         ):
@@ -164,19 +164,38 @@ class BookingService:
     ) -> wire.BatchGetBookingsResponse:
         """Many bookings as they are now; each has its own answer."""
         _check_batch(request.requests)
+        response = wire.BatchGetBookingsResponse()
         english, caller = wants_english(context), CALLER.get().name
 
-        async def one(item: wire.GetBookingRequest) -> wire.BatchGetBookingsResult:
+        def refuse(result: wire.BatchGetBookingsResult, error: Exception) -> None:  # one bad item harms no other
+            result.error.CopyFrom(explain(error, "BatchGetBookings", english=english)[1])
+
+        async def finish(result: wire.BatchGetBookingsResult, rest: Awaitable[None]) -> None:
+            try:
+                await rest
+            except Exception as error:
+                refuse(result, error)
+
+        asked = []
+        for item in request.requests:
+            result = response.results.add()
             try:
                 booking_id, account = self._whose(item.booking_id, item.account)
                 _check_no_wait(item)
-                booking = await self._bookings.find(booking_id, caller, account)
-                return wire.BatchGetBookingsResult(booking=booking)
-            except Exception as error:  # one bad item harms no other
-                _, status = explain(error, "BatchGetBookings", english=english)
-                return wire.BatchGetBookingsResult(error=status)
-
-        return wire.BatchGetBookingsResponse(results=await asyncio.gather(*map(one, request.requests)))
+            except Exception as error:
+                refuse(result, error)
+            else:
+                asked.append((result, booking_id, account))
+        others = []
+        found = await self._bookings.find_all([booking_id for _, booking_id, _ in asked])
+        for (result, _, account), one in zip(asked, found, strict=True):
+            try:
+                if rest := self._bookings.tell(result.booking, one, caller, account):
+                    others.append(finish(result, rest))
+            except Exception as error:
+                refuse(result, error)
+        await asyncio.gather(*others)
+        return response
 
     async def WatchBooking(  # noqa: N802
         self, request: wire.WatchBookingRequest, context: Context

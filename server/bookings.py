@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from uuid import UUID
@@ -10,6 +10,7 @@ from uuid import UUID
 from antrian import rules
 from antrian.booking import OutcomeReason, Slot, State
 from antrian.errors import AntrianError, Reason
+from antrian.gather import Gather
 from antrian.identity import Keys
 from antrian.lane.front import LaneFront, Waiting
 from antrian.ledger.reader import LedgerReader, RecordedBooking
@@ -18,9 +19,19 @@ from server import resources
 from server.catalog import Catalog
 from server.room import Room
 
+Found = Waiting | RecordedBooking
+Full = tuple[str, Slot, int]
+"""An office, one of its slots, and a party that it has no room for."""
+
+_ALTERNATIVES_FOR = 1.0
+_MOST_ALTERNATIVES = 10_000
+
 
 class Bookings:
-    """Bookings as their owners may see them."""
+    """Bookings as their owners may see them.
+
+    Where else there is room is at most a second old: many who found the same slot full look again and again.
+    """
 
     def __init__(
         self, catalog: Catalog, front: LaneFront, ledger: LedgerReader, keys: Keys, *, most_watching: int
@@ -30,12 +41,53 @@ class Bookings:
         self._keys = keys
         self._front = front
         self._ledger = ledger
+        self._kept: dict[Full, tuple[float, Sequence[wire.Alternative]]] = {}
+        # No window: those who come together were found together.
+        self._alternatives: Gather[Full, Sequence[wire.Alternative]] = Gather(self._find_alternatives, timedelta(0))
 
-    async def find(self, booking_id: UUID, caller: str, account: str, *, told: bool = False) -> wire.Booking:
-        """The booking as it is now. Raises BOOKING_NOT_FOUND, also when it is another caller's or account's."""
-        if shown := await self._show(await self._find(booking_id, told=told), caller, account):
-            return shown
-        raise AntrianError(Reason.BOOKING_NOT_FOUND, field="booking_id")
+    async def find(
+        self, booking_id: UUID, caller: str, account: str, into: wire.Booking | None = None, *, told: bool = False
+    ) -> wire.Booking:
+        """The booking as it is now, in a message of its own or in the one given.
+
+        told: it was heard to be settled, so the ledger should have it. Raises BOOKING_NOT_FOUND, also when it is another
+        caller's or account's.
+        """
+        booking = wire.Booking() if into is None else into
+        if rest := self.tell(booking, await self._find(booking_id, told=told), caller, account):
+            await rest
+        return booking
+
+    async def find_all(self, booking_ids: Sequence[UUID]) -> list[Found | BaseException | None]:
+        """Where each of them is, for tell; or what went wrong with it."""
+        found: list[Found | BaseException | None] = [None] * len(booking_ids)
+        for source in (self._front.look, self._ledger.booking) * 2:  # as in _find
+            missing = [n for n, one in enumerate(found) if one is None]
+            answers = await asyncio.gather(*[source(booking_ids[n]) for n in missing], return_exceptions=True)
+            for n, answer in zip(missing, answers, strict=True):
+                found[n] = answer
+        return found
+
+    def tell(
+        self, booking: wire.Booking, found: Found | BaseException | None, caller: str, account: str
+    ) -> Coroutine[None, None, None] | None:
+        """Fills in what was found; returns what is still to be awaited, if anything.
+
+        Raises BOOKING_NOT_FOUND, and what went wrong.
+        """
+        if isinstance(found, BaseException):
+            raise found
+        if found is None or not _theirs(found, caller, account):
+            raise AntrianError(Reason.BOOKING_NOT_FOUND, field="booking_id")
+        resources.tell(booking, found)
+        if isinstance(found, Waiting) or found.reason is not OutcomeReason.SLOT_FULL:
+            return None
+        full = found.office_id, found.slot, found.party_size
+        until, kept = self._kept.get(full, (0.0, ()))
+        if until < asyncio.get_running_loop().time():
+            return self._add_alternatives(booking, full)
+        booking.alternatives.extend(kept)
+        return None
 
     async def repeated(self, booking_id: UUID, caller: str, account: str) -> wire.Booking:
         """The booking of a request that is known. Raises REQUEST_ID_REUSED when it is another account's.
@@ -43,29 +95,25 @@ class Bookings:
         Raises STORE_UNAVAILABLE when Redis has lost it since it said so.
         """
         found = await self._find(booking_id, told=False)
-        if shown := await self._show(found, caller, account):
-            return shown
         if found is None:
             raise AntrianError(Reason.STORE_UNAVAILABLE, retry_after=timedelta(seconds=1))
-        raise AntrianError(Reason.REQUEST_ID_REUSED, field="request_id")
-
-    async def _show(
-        self, found: tuple[datetime, Waiting] | RecordedBooking | None, caller: str, account: str
-    ) -> wire.Booking | None:
-        """It as a message; None when it is another caller's or account's."""
-        if isinstance(found, tuple):
-            as_of, waiting = found
-            if (waiting.entry.caller, waiting.entry.account) == (caller, account):
-                return resources.waiting_booking(waiting, as_of)
-        elif found and (found.caller, found.account) == (caller, account):
-            return resources.recorded_booking(found, await self._alternatives(found))
-        return None
+        if not _theirs(found, caller, account):
+            raise AntrianError(Reason.REQUEST_ID_REUSED, field="request_id")
+        booking = wire.Booking()
+        if rest := self.tell(booking, found, caller, account):
+            await rest
+        return booking
 
     async def waiting(self, caller: str, account: str) -> list[wire.Booking]:
         """The account's bookings that are still in line."""
         owned = await self._front.owned(self._keys.owner(caller, account))
-        looks = await asyncio.gather(*(self._front.look(booking_id) for booking_id in owned))
-        return [resources.waiting_booking(waiting, as_of) for as_of, waiting in looks if waiting]
+        looks = await asyncio.gather(*map(self._front.look, owned))
+        bookings = []
+        for waiting in looks:
+            if waiting:
+                bookings.append(wire.Booking())
+                resources.tell(bookings[-1], waiting)
+        return bookings
 
     async def recorded(
         self,
@@ -117,36 +165,48 @@ class Bookings:
                 return True
         return False
 
-    async def _find(self, booking_id: UUID, *, told: bool) -> tuple[datetime, Waiting] | RecordedBooking | None:
-        """Where it is: in its lane or in the ledger. told: it was heard to be settled, so the ledger should have it."""
+    async def _find(self, booking_id: UUID, *, told: bool) -> Found | None:
+        """It where it is: in its lane or in the ledger."""
         if told and (recorded := await self._ledger.booking(booking_id)):
             return recorded
         for _ in range(2):  # it may move from the lane to the ledger between the two looks
-            as_of, waiting = await self._front.look(booking_id)
-            if waiting:
-                return as_of, waiting
-            if recorded := await self._ledger.booking(booking_id):
-                return recorded
+            if found := await self._front.look(booking_id) or await self._ledger.booking(booking_id):
+                return found
         return None
 
-    async def _alternatives(self, booking: RecordedBooking) -> list[rules.Choice]:
+    async def _add_alternatives(self, booking: wire.Booking, full: Full) -> None:
+        booking.alternatives.extend(await self._alternatives(full))
+
+    async def _find_alternatives(self, asked: Sequence[Full]) -> list[Sequence[wire.Alternative]]:
+        distinct = list(dict.fromkeys(asked))
+        found = dict(zip(distinct, await asyncio.gather(*map(self._room_for, distinct)), strict=True))
+        until = asyncio.get_running_loop().time() + _ALTERNATIVES_FOR
+        if len(self._kept) > _MOST_ALTERNATIVES:
+            self._kept.clear()
+        self._kept |= {full: (until, choices) for full, choices in found.items()}
+        return [found[full] for full in asked]
+
+    async def _room_for(self, full: Full) -> list[wire.Alternative]:
         """Where there is room for a party that found its slot full, while its window is open."""
+        office_id, slot, party_size = full
         window, now = self._catalog.window()
-        office = self._catalog.offices.get(booking.office_id)
-        if booking.reason is not OutcomeReason.SLOT_FULL or office is None or not window.contains(now):
-            return []
-        if booking.slot.service_date not in window.dates:
+        office = self._catalog.offices.get(office_id)
+        if office is None or not window.contains(now) or slot.service_date not in window.dates:
             return []
         slots = tuple(Slot(day, session) for day in window.dates for session in self._catalog.policy.sessions)
-        offices = [office.office_id, *self._catalog.neighbours(office, 4)]
-        counters = await asyncio.gather(*(self._front.quota((office_id, slots)) for office_id in offices))
+        offices = [office_id, *self._catalog.neighbours(office, 4)]
+        counters = await asyncio.gather(*(self._front.quota((one, slots)) for one in offices))
         choices = [
-            rules.Choice(office_id, slot, places.left)
-            for office_id, (_, of_office) in zip(offices, counters, strict=True)
-            for slot, places in zip(slots, of_office, strict=True)
+            rules.Choice(one, other, places.left)
+            for one, (_, of_office) in zip(offices, counters, strict=True)
+            for other, places in zip(slots, of_office, strict=True)
             if places and not places.closed
         ]
-        return rules.alternatives(booking.office_id, booking.slot, booking.party_size, choices)
+        return [resources.alternative(choice) for choice in rules.alternatives(office_id, slot, party_size, choices)]
+
+
+def _theirs(found: Found, caller: str, account: str) -> bool:
+    return found.account == account and found.caller == caller
 
 
 def _news(before: wire.Booking, now: wire.Booking) -> bool:

@@ -1,6 +1,5 @@
 """Our nouns as messages of antrian.v1."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from uuid import UUID
@@ -81,54 +80,42 @@ def tell_joined(booking: wire.Booking, request: RequestBookingRequest, booking_i
     booking.as_of.CopyFrom(at)
 
 
-def waiting_booking(waiting: Waiting, as_of: datetime) -> wire.Booking:
-    """A booking that waits in its lane."""
-    entry = waiting.entry
-    booking = _booking(entry.booking_id, waiting.office_id, entry.slot, len(entry.applicants), waiting.ticket)
-    booking.state = wire.BOOKING_STATE_PENDING
-    booking.ahead = waiting.ahead
-    if waiting.left is not None:
-        booking.places_left = waiting.left
-    _set(booking.accept_time, entry.accepted_at)
-    booking.as_of.CopyFrom(timestamp(as_of))
-    return booking
-
-
-def recorded_booking(recorded: RecordedBooking, alternatives: Sequence[Choice]) -> wire.Booking:
-    """A booking as the ledger has it."""
-    slot, people, first = recorded.slot, recorded.party_size, recorded.first_number
-    booking = _booking(recorded.booking_id, recorded.office_id, slot, people, recorded.ticket)
-    booking.state = _STATES[recorded.state]
-    if recorded.state is not nouns.State.REJECTED and first is not None:
-        booking.queue_numbers.extend(range(first, first + people))
-        booking.code = booking_code(recorded.booking_id)
-    if recorded.reason:
-        booking.outcome_reason = _REASONS[recorded.reason]
-    for choice in alternatives:
-        booking.alternatives.add(
-            office_id=choice.office_id,
-            service_date=choice.slot.service_date.isoformat(),
-            session=session(choice.slot.session),
-            left=choice.left,
-        )
-    _set(booking.accept_time, recorded.accepted_at)
-    _set(booking.decide_time, recorded.decided_at)
-    if recorded.ended_at:
-        _set(booking.end_time, recorded.ended_at)
-    booking.as_of.CopyFrom(timestamp(recorded.as_of))
-    return booking
-
-
-def _booking(booking_id: UUID, office_id: str, slot: nouns.Slot, people: int, ticket: int) -> wire.Booking:
+def tell(booking: wire.Booking, found: Waiting | RecordedBooking) -> None:
+    """Fills in a booking as its lane or the ledger has it; alternatives are for the caller to add."""
     # Field by field: what the constructor's keywords take is half of what such a read costs.
-    booking = wire.Booking()
-    booking.booking_id = str(booking_id)
-    booking.office_id = office_id
-    booking.service_date = str(slot)[:10]
-    booking.session = session(slot.session)
-    booking.party_size = people
-    booking.ticket = ticket
-    return booking
+    booking.booking_id = str(found.booking_id)
+    booking.office_id = found.office_id
+    booking.service_date = str(found.slot)[:10]
+    booking.session = session(found.slot.session)
+    booking.party_size = found.party_size
+    booking.ticket = found.ticket
+    _set(booking.accept_time, found.accepted_at)
+    booking.as_of.CopyFrom(timestamp(found.as_of))
+    if isinstance(found, Waiting):
+        booking.state = wire.BOOKING_STATE_PENDING
+        booking.ahead = found.ahead
+        if found.left is not None:
+            booking.places_left = found.left
+        return
+    booking.state, first = _STATES[found.state], found.first_number
+    if found.state is not nouns.State.REJECTED and first is not None:
+        booking.queue_numbers.extend(range(first, first + found.party_size))
+        booking.code = booking_code(found.booking_id)
+    if found.reason:
+        booking.outcome_reason = _REASONS[found.reason]
+    _set(booking.decide_time, found.decided_at)
+    if found.ended_at:
+        _set(booking.end_time, found.ended_at)
+
+
+def alternative(choice: Choice) -> wire.Alternative:
+    """A slot that would have room, on the wire."""
+    return wire.Alternative(
+        office_id=choice.office_id,
+        service_date=choice.slot.service_date.isoformat(),
+        session=session(choice.slot.session),
+        left=choice.left,
+    )
 
 
 def _set(stamp: Timestamp, moment: datetime) -> None:

@@ -1,25 +1,26 @@
-"""One turn of one lane: decide, record, settle. The heart; read it with the scripts and statements of these names."""
+"""Turns of lanes: decide, record, settle. The heart; read it with the scripts and statements of these names."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 from antrian import rules
 from antrian.booking import Office, Policy
-from antrian.lane.drainer import DeskBatch, LaneBroken, LaneDrainer, Lease, Stock
+from antrian.lane.drainer import DeskBatch, Fenced, LaneBroken, LaneDrainer, Lease, Stock, Turn
 from antrian.ledger.desk import SlotRow, days_of
 from antrian.ledger.fence import LedgerFenced, LedgerGap
 from antrian.ledger.recorder import LedgerRecorder
-from workers.metrics import count_decided, count_desk
+from workers.metrics import LEASES_LOST, count_decided, count_desk
 
 TURN = 256
 """The most tickets of a turn."""
 
+_NOT_OURS = (Fenced, LaneBroken, LedgerGap, LedgerFenced)
 _log = logging.getLogger(__name__)
 
 
 class Drain:
-    """Drains lanes, a turn at a time."""
+    """Drains lanes, a turn of each at a time: those of many in one go, since a commit costs as much for one as for many."""
 
     def __init__(self, line: LaneDrainer, ledger: LedgerRecorder, policy: Policy) -> None:
         self.line = line
@@ -31,30 +32,62 @@ class Drain:
         """What a lane says of its stock when it has counters for all slots that can be booked, now and next week."""
         return f"{rules.stock_until(self.policy, moment)} {self._calendar}"
 
-    def turn(self, lease: Lease, office: Office) -> int:
-        """Serves the leased lane once, its desk or its line, and gives it back; answers how many tickets were decided.
+    def serve(self, leases: Sequence[Lease], offices: Mapping[str, Office]) -> int:
+        """Serves leased lanes once each, its desk or its line, and gives them back; answers how many tickets were decided.
 
         Whatever dies between two steps, the next drainer's decide hands out the same decisions again, and record and
-        settle may be repeated. A lease that is not given back runs out, and the sweep marks its lane ready.
-        Raises Fenced when a newer drainer has the lane, and the stores' errors.
+        settle may be repeated. A lease that is not given back runs out, and the sweep marks its lane ready. A lane that a
+        newer drainer has is left to that one. Raises the stores' errors.
         """
+        ready = (self.ready(lease, offices[lease.office_id]) for lease in leases)
+        lanes = {lease.office_id: lease for lease in ready if lease}
+        turns, settled = [], []
+        answers = self.line.decide(list(lanes.values()), TURN) if lanes else []
+        for lease, decided in zip(lanes.values(), answers, strict=True):
+            match decided:
+                case Turn():
+                    turns.append(decided)
+                case DeskBatch():
+                    try:
+                        self.serve_desk(lease, offices[lease.office_id], decided)
+                    except _NOT_OURS as problem:
+                        self.give_up(lease, problem)
+                case why_not:
+                    self.give_up(lease, why_not)
+        for turn, said in zip(turns, self.ledger.record(turns) if turns else [], strict=True):
+            if isinstance(said, str):
+                settled.append((lanes[turn.office_id], said))
+                count_decided(turn.decisions, said)
+            else:
+                self.give_up(lanes[turn.office_id], said)
+        for (lease, _), unsettled in zip(settled, self.line.settle(settled) if settled else [], strict=True):
+            if unsettled:
+                self.give_up(lease, unsettled)
+        return sum(len(verdicts) for _, verdicts in settled)
+
+    def ready(self, lease: Lease, office: Office) -> Lease | None:
+        """The lease of a lane that is open and has its stock, or None: it is given up."""
         try:
             if not lease.known:
-                lease = self.open(lease, office)
-            elif lease.stocked != self.stock_mark(lease.now):
+                return self.open(lease, office)
+            if lease.stocked != self.stock_mark(lease.now):
                 self.stock(lease, office)
-            decided = self.line.decide(lease, TURN)
-            if isinstance(decided, DeskBatch):
-                self.serve_desk(lease, office, decided)
-                return 0
-            verdicts = self.ledger.record(lease.office_id, lease.token, decided) if decided else ""
-            self.line.settle(lease, verdicts)
-            count_decided(decided, verdicts)
-        except (LaneBroken, LedgerGap, LedgerFenced) as problem:
+        except _NOT_OURS as problem:
+            self.give_up(lease, problem)
+            return None
+        return lease
+
+    def give_up(self, lease: Lease, problem: Exception) -> None:
+        """Leaves the lane to a newer drainer; or, where Redis and the ledger do not agree, closes it until it is rebuilt."""
+        try:
+            if isinstance(problem, Fenced):
+                raise problem
             self.line.shut(lease)  # raises Fenced when Redis knows of a newer drainer: then all is well
+        except Fenced:
+            LEASES_LOST.inc()
+            _log.warning("a newer drainer has the lane %s", lease.office_id)
+        else:
             _log.critical("lane closed, Redis and the ledger do not agree: %s: %s", type(problem).__name__, problem)
-            return 0
-        return len(decided)
 
     def serve_desk(self, lease: Lease, office: Office, batch: DeskBatch) -> None:
         """Has the ledger judge what the desk asks, and makes the lane follow it."""

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from antrian import rules
 from antrian.booking import Office
 from antrian.identity import Keys
-from antrian.lane.drainer import DeskBatch, Fenced, LaneBroken, LaneDrainer, Lease
+from antrian.lane.drainer import DeskBatch, Fenced, LaneBroken, LaneDrainer, Lease, Turn, sole
 from antrian.lane.rebuilder import Bar, LaneRebuilder, Restored
 from antrian.ledger.fence import LedgerFenced, LedgerGap
 from antrian.ledger.recorder import LedgerRecorder
@@ -92,12 +92,12 @@ class Rebuild:
         finished = 0
         try:
             while lease.known:
-                decided = self._line.decide(lease, TURN)
+                decided: Turn | DeskBatch = sole(self._line.decide([lease], TURN))
                 if isinstance(decided, DeskBatch):
                     self._drain.serve_desk(lease, office, decided)
-                elif decided:
-                    self._line.settle(lease, self._ledger.record(office.office_id, lease.token, decided))
-                    finished += len(decided)
+                elif decided.decisions:
+                    sole(self._line.settle([(lease, sole(self._ledger.record([decided])))]))
+                    finished += len(decided.decisions)
                 else:
                     break
         except (LaneBroken, LedgerGap, LedgerFenced) as problem:

@@ -11,12 +11,12 @@ import psycopg
 from redis.exceptions import RedisError
 
 from antrian.booking import Office
-from antrian.lane.drainer import Fenced, LaneDrainer
+from antrian.lane.drainer import LaneDrainer
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.policy import load_policy
 from antrian.settings import Settings
 from workers.drain import Drain
-from workers.metrics import LEASES_LOST, STORE_FAILURES, TURN_SECONDS, TURN_TICKETS
+from workers.metrics import STORE_FAILURES, TURN_SECONDS, TURN_TICKETS
 from workers.nightly import finish_days
 
 QUEUE = "shifts"
@@ -28,6 +28,7 @@ JOB = "workers.shift.work"
 LENGTH = timedelta(seconds=10)
 """How long a shift is."""
 
+_LANES, _TICKETS = 32, 256  # served in one go: few where much waits, so that other workers have some, too
 _SWEEP_EVERY, _LEARN_EVERY = 1.0, 5.0
 _BUCKETS = 4096
 _log = logging.getLogger(__name__)
@@ -71,16 +72,13 @@ def work() -> int:
             if time.monotonic() - swept > _SWEEP_EVERY:
                 sweep(_bench)
                 swept = time.monotonic() - random.uniform(0, 0.2)  # noqa: S311
-            lease = _bench.drain.line.take() or _bench.drain.line.wait(0.2)
-            if lease and lease.office_id in _bench.offices:
+            leases = _bench.drain.line.take_ready(_LANES, _TICKETS) or _bench.drain.line.wait(0.2)
+            if known := [lease for lease in leases if lease.office_id in _bench.offices]:
                 with TURN_SECONDS.time():
-                    tickets = _bench.drain.turn(lease, _bench.offices[lease.office_id])
+                    tickets = _bench.drain.serve(known, _bench.offices)
                 TURN_TICKETS.observe(tickets)
                 decided += tickets
             pause = 0.1
-        except Fenced as problem:
-            LEASES_LOST.inc()
-            _log.warning("a newer drainer has the lane: %s", problem)
         except (RedisError, psycopg.Error, OSError) as problem:
             STORE_FAILURES.inc()
             _log.warning("store failed, waiting %.1f s: %s", pause, problem)

@@ -43,6 +43,15 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """What was decided for the next tickets of a lane, in order, under that token."""
+
+    office_id: str
+    token: int
+    decisions: Sequence[Decision]
+
+
+@dataclass(frozen=True, slots=True)
 class DeskBatch:
     """What a drainer was handed of a desk: the entries from number first to last, without those that cannot be read."""
 
@@ -116,36 +125,44 @@ class LaneDrainer:
 
     def _run(self, step: str, *args: bytes | str | int) -> Any:
         answer = self._steps[step](args=list(args))
-        if isinstance(answer, list) and answer and answer[0] == b"FENCED":
-            raise Fenced(str(args[0]))
-        if isinstance(answer, list) and answer and answer[0] in {b"GAP", b"MISSING"}:
-            raise LaneBroken(f"{args[0]!s}: {answer[0].decode()} {answer[1]!r}")
+        if problem := _problem(str(args[0]), answer):
+            raise problem
         return answer
 
     def take(self, office_id: str = "") -> Lease | None:
-        """Leases the lane that has been ready for longest, or that office's; None when there is none to be had."""
-        answer = self._run("take", int(LEASE.total_seconds() * 1000), office_id)
-        if answer is None:
-            return None
-        office, token, known, stocked, now = answer
-        return Lease(office.decode(), token, known == 1, stocked.decode(), moment(now))
+        """Leases that office's lane, or the one that has been ready for longest; None when it is not to be had."""
+        return next(iter(self._take(office_id, 1, 1)), None)
 
-    def wait(self, seconds: float) -> Lease | None:
-        """The same as take, waiting so long for a lane to become ready."""
+    def take_ready(self, most_lanes: int, most_tickets: int) -> list[Lease]:
+        """Leases the lanes that have been ready for longest: so many, or fewer once so many tickets wait in them."""
+        return self._take("", most_lanes, most_tickets)
+
+    def wait(self, seconds: float) -> list[Lease]:
+        """The same for one lane, waiting so long for it to become ready."""
         popped: Any = self._redis.bzpopmin(READY, seconds)
-        return self.take(popped[1].decode()) if popped else None
+        return self._take(popped[1].decode(), 1, 1) if popped else []
 
-    def decide(self, lease: Lease, most: int) -> list[Decision] | DeskBatch:
-        """Decides up to so many tickets in order, or answers the outbox that is not settled yet, or what the desk has."""
-        kind, *answer = self._run("decide", lease.office_id, lease.token, most, _DESK_BATCH)
-        if kind == b"DESK":
-            first, *texts = answer
-            return DeskBatch(first, first + len(texts) - 1, list(_readable(lease.office_id, texts)))
-        return [_decision(lease.office_id, *ticket) for ticket in answer]
+    def _take(self, office_id: str, most_lanes: int, most_tickets: int) -> list[Lease]:
+        leased = self._steps["take"](args=[int(LEASE.total_seconds() * 1000), office_id, most_lanes, most_tickets])
+        return [
+            Lease(office.decode(), token, known == 1, stocked.decode(), moment(now))
+            for office, token, known, stocked, now in leased
+        ]
 
-    def settle(self, lease: Lease, verdicts: str) -> None:
-        """Makes the lane follow what the ledger says of the turn (see settle.lua), and gives it back."""
-        self._run("settle", lease.office_id, lease.token, verdicts)
+    def decide(self, leases: Sequence[Lease], most: int) -> list[Turn | DeskBatch | Fenced | LaneBroken]:
+        """Decides the next tickets of each lane in order, at most so many a lane.
+
+        A lane answers its outbox again while that is not settled; else what its desk has; or why it was left as it is.
+        """
+        lanes = [text for lease in leases for text in (lease.office_id, lease.token)]
+        answers = self._steps["decide"](args=[most, _DESK_BATCH, *lanes])
+        return [_decided(lease, answer) for lease, answer in zip(leases, answers, strict=True)]
+
+    def settle(self, turns: Sequence[tuple[Lease, str]]) -> list[Fenced | LaneBroken | None]:
+        """Makes each lane follow what the ledger says of its turn (see settle.lua), and gives it back; or why not."""
+        args = [text for lease, verdicts in turns for text in (lease.office_id, lease.token, verdicts)]
+        answers = self._steps["settle"](args=args)
+        return [_problem(lease.office_id, answer) for (lease, _), answer in zip(turns, answers, strict=True)]
 
     def settle_desk(
         self, lease: Lease, batch: DeskBatch, slots: Iterable[Stock], freed: Iterable[tuple[bytes, bytes]]
@@ -261,6 +278,36 @@ def _readable(office_id: str, texts: Iterable[bytes]) -> Iterator[DeskEntry]:
             yield read_desk_entry(text)
         except ValueError:
             _log.error("%s: an entry at the desk cannot be read and is left out", office_id)
+
+
+def _problem(office_id: str, answer: Any) -> Fenced | LaneBroken | None:
+    """What a script says when it did nothing."""
+    if isinstance(answer, list) and answer and answer[0] == b"FENCED":
+        return Fenced(office_id)
+    if isinstance(answer, list) and answer and answer[0] in {b"GAP", b"MISSING"}:
+        return LaneBroken(f"{office_id}: {answer[0].decode()} {answer[1]!r}")
+    return None
+
+
+def _decided(lease: Lease, answer: list[Any]) -> Turn | DeskBatch | Fenced | LaneBroken:
+    if problem := _problem(lease.office_id, answer):
+        return problem
+    kind, *rest = answer
+    if kind == b"DESK":
+        first, *texts = rest
+        return DeskBatch(first, first + len(texts) - 1, list(_readable(lease.office_id, texts)))
+    try:
+        return Turn(lease.office_id, lease.token, [_decision(lease.office_id, *ticket) for ticket in rest])
+    except LaneBroken as problem:
+        return problem
+
+
+def sole(answers: Sequence[Any]) -> Any:
+    """The answer for one lane; raises it where it is why not."""
+    [answer] = answers
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _decision(office_id: str, ticket: int, decided: bytes, fields: list[bytes]) -> Decision:

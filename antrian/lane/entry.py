@@ -45,7 +45,7 @@ def read_entry(fields: list[bytes]) -> Entry:
 
 def milliseconds(moment: datetime) -> int:
     """A moment as Redis keeps it."""
-    return int(moment.timestamp() * 1000)
+    return round(moment.timestamp() * 1000)
 
 
 def moment(milliseconds: int) -> datetime:

@@ -17,7 +17,7 @@ from antrian.booking import DeskEntry, SealedApplicant, Slot, Window
 from antrian.errors import AntrianError, Reason
 from antrian.gather import Gather
 from antrian.lane import SETTLED, script
-from antrian.lane.entry import Entry, milliseconds, moment, pack_people, read_entry, write_desk_entry
+from antrian.lane.entry import milliseconds, moment, pack_people, write_desk_entry
 from antrian.lane.fitness import check_fitness
 from antrian.lane.pipe import Pipe, Script
 
@@ -76,15 +76,20 @@ class Refused:
     detail: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A booking that is still in its lane. left is None when the slot has no counters."""
+class Waiting(NamedTuple):
+    """A booking that was still in its lane at as_of. left is None when the slot has no counters."""
 
+    booking_id: UUID
     office_id: str
     ticket: int
     ahead: int
     left: int | None
-    entry: Entry
+    slot: Slot
+    party_size: int
+    caller: str
+    account: str
+    accepted_at: datetime
+    as_of: datetime
 
 
 class Counters(NamedTuple):
@@ -119,8 +124,8 @@ class LaneFront:
         self._open = lru_cache(maxsize=256)(spans)
         self.join: Gather[JoinRequest, Joined | Known | Refused] = Gather(self._send_joins, gather_for)
         """Asks for a ticket: `await front.join(request)`."""
-        self.look: Gather[UUID, tuple[datetime, Waiting | None]] = Gather(self._send_looks, gather_for)
-        """The time, and the booking if it still waits in its lane; None: the ledger has it, or nobody."""
+        self.look: Gather[UUID, Waiting | None] = Gather(self._send_looks, gather_for)
+        """The booking if it still waits in its lane; None: the ledger has it, or nobody."""
         self.quota: Gather[tuple[str, tuple[Slot, ...]], tuple[datetime, tuple[Counters | None, ...]]] = Gather(
             self._send_quotas, gather_for
         )
@@ -186,10 +191,13 @@ class LaneFront:
             r.account, sealed,
         ]  # fmt: skip
 
-    async def _send_looks(self, booking_ids: Sequence[UUID]) -> list[tuple[datetime, Waiting | None]]:
-        now, *found = await self._look(*(booking_id.bytes for booking_id in booking_ids))
-        at = moment(now)
-        return [(at, _waiting(*values) if values else None) for values in found]
+    async def _send_looks(self, booking_ids: Sequence[UUID]) -> list[Waiting | None]:
+        now, *found = await self._look(*[booking_id.bytes for booking_id in booking_ids])
+        as_of = moment(now)
+        return [
+            _waiting(booking_id, as_of, *values) if values else None
+            for booking_id, values in zip(booking_ids, found, strict=True)
+        ]
 
     async def _send_quotas(
         self, questions: Sequence[tuple[str, tuple[Slot, ...]]]
@@ -263,8 +271,14 @@ def is_full(error: Exception) -> bool:
     return isinstance(error, OutOfMemoryError) or str(error).startswith("MISCONF")
 
 
-def _waiting(office: bytes, ticket: int, ahead: int, left: int, fields: list[bytes]) -> Waiting:
-    return Waiting(office.decode(), ticket, ahead, None if left < 0 else left, read_entry(fields))
+def _waiting(
+    booking_id: UUID, as_of: datetime, office: bytes, ticket: int, ahead: int, left: int, slot: bytes, people: int,
+    caller: bytes, account: bytes, accepted_ms: bytes,
+) -> Waiting:  # fmt: skip
+    return Waiting(
+        booking_id, office.decode(), ticket, ahead, None if left < 0 else left, Slot.parse(slot.decode()), people,
+        caller.decode(), account.decode(), moment(int(accepted_ms)), as_of,
+    )  # fmt: skip
 
 
 def _join_answer(answer: list[Any], at: datetime) -> Joined | Known | Refused:

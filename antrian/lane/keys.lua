@@ -61,6 +61,10 @@ local function fields(entry)
   return named
 end
 
+-- Of an entry of a line, as join.lua wrote it.
+local function id_of(entry) return entry[2][2] end
+local function slot_of(entry) return entry[2][4] end
+local function people_of(entry) return entry[2][8] end
 local function ticket_of(entry) return tonumber(entry[1]:match('^%d+')) end
 
 -- Whether the token is the newest that was issued for the lane (P1, P3: a late drainer is shut out).

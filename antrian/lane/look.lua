@@ -1,7 +1,8 @@
 #!lua flags=no-writes
 -- Bookings while they are in their lanes. ARGV: booking ids (16 bytes each).
 -- Answers: now (ms), then an array a booking. While its ticket is above settled: office, ticket, requests ahead, places
--- left in the slot (-1 when not known), the line entry's fields. Empty: ask the ledger. Holds: P8.
+-- left in the slot (-1 when not known), slot, how many people, caller, account, accepted at (ms). Empty: ask the ledger.
+-- Holds: P8.
 local function look(id)
   local known = redis.call('HGET', bucket('requests', id), id)
   if not known then return {} end
@@ -10,8 +11,10 @@ local function look(id)
   if settled < 0 or tonumber(ticket) <= settled then return {} end
   local entry = redis.call('XRANGE', key('line', office), ticket .. '-0', ticket .. '-0')[1]
   if not entry then return {} end
-  local counters = places_of(office, fields(entry).s)
-  return { office, tonumber(ticket), ticket - settled - 1, counters and counters.left or -1, entry[2] }
+  local asked = fields(entry)
+  local places = redis.call('HGET', key('places', office), asked.s)
+  local left = places and tonumber(places:match('^%d+ (%d+)')) or -1
+  return { office, tonumber(ticket), ticket - settled - 1, left, asked.s, #asked.k / 16, asked.c, asked.o, asked.t }
 end
 
 local answer = { now_ms() }

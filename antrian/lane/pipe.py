@@ -8,14 +8,14 @@ import asyncio
 import hashlib
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import hiredis
 from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 from redis.connection import DefaultParser
-from redis.exceptions import AuthenticationError, InvalidResponse, NoScriptError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import InvalidResponse, MasterDownError, NoScriptError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 _PATIENCE = 3.0
@@ -25,20 +25,20 @@ _TRIES = 4
 class Pipe:
     """Commands to Redis over one connection, made when it is needed: sent at once, answered in their order.
 
-    A command that is not answered within three seconds breaks the connection. heard is called with each message of the
-    channels that it subscribes to. Raises redis.RedisError.
+    A command that is not answered within three seconds breaks the connection, also when its caller has left. heard is
+    called with each message of the channels that it subscribes to, one a call. Raises redis.RedisError.
     """
 
     def __init__(self, redis_url: str, heard: Callable[[bytes], object] | None = None) -> None:
-        self._url, self._heard = redis_url, heard
+        self._options, self._heard = dict(parse_url(redis_url)), heard
         self._line: _Line | None = None
-        self._connecting = asyncio.Lock()
+        self._closed = False
 
     async def call(self, *command: bytes | str | int | float) -> Any:
         """Its answer. Raises redis.TimeoutError after a silence; redis.ConnectionError when the connection was lost."""
         line = self._line
-        if line is None or line.lost.done():
-            line = await self._connect()
+        if line is None or not line.is_open:
+            line = await self._open()
         return await line.call(command)
 
     async def lost(self, within: float) -> bool:
@@ -49,21 +49,20 @@ class Pipe:
         return bool(done)
 
     def close(self) -> None:
-        """Closes the connection; what is not answered raises."""
+        """Closes the connection for good; what is not answered raises, as does what is asked later."""
+        self._closed = True
         if self._line:
             self._line.end(RedisConnectionError("closed"))
 
-    async def _connect(self) -> "_Line":
-        async with self._connecting:
-            if self._line is None or self._line.lost.done():
-                try:
-                    async with asyncio.timeout(_PATIENCE):
-                        self._line = await _connect(self._url, self._heard)
-                except TimeoutError:
-                    raise RedisTimeoutError("Redis cannot be reached: silence") from None
-                except OSError as error:
-                    raise RedisConnectionError(f"Redis cannot be reached: {error}") from error
-            return self._line
+    async def _open(self) -> "_Line":
+        """A connection; all who ask while it is made wait for the same one. It is lost if it could not be made."""
+        if self._closed:
+            raise RedisConnectionError("closed")
+        if self._line is None or self._line.lost.done():
+            self._line = _Line(self._options, self._heard)
+        line = self._line
+        await asyncio.wait([line.opening])  # who is cancelled does not cancel it
+        return line
 
 
 class Script:
@@ -99,27 +98,70 @@ class Script:
 
 
 class _Line(asyncio.Protocol):
-    """One connection. lost is done when it is."""
+    """One connection. It is open once opening is done, unless it was lost meanwhile; lost says why."""
 
-    def __init__(self, heard: Callable[[bytes], object] | None) -> None:
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def __init__(self, options: Mapping[str, Any], heard: Callable[[bytes], object] | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[Exception] = self._loop.create_future()
+        self.is_open = False
         self._heard = heard
         self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=DefaultParser.parse_error)
-        self._asked: deque[asyncio.Future[Any]] = deque()
+        self._asked: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._transport: asyncio.WriteTransport | None = None
+        self.opening = self._loop.create_task(self._open(options))
+
+    async def _open(self, options: Mapping[str, Any]) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._connect(options)
+            self.is_open = True
+        except TimeoutError:
+            self.end(RedisTimeoutError("Redis cannot be reached: silence"))
+        except RedisConnectionError as error:
+            self.end(error)
+        except (Exception, asyncio.CancelledError) as error:  # whatever it is, who waits must hear of it
+            self.end(RedisConnectionError(f"Redis cannot be reached: {error}"))
+
+    async def _connect(self, options: Mapping[str, Any]) -> None:
+        """Connects as redis-py does: by TCP, TLS or a unix socket, with its user and database."""
+        kind = options.get("connection_class")
+        if kind is UnixDomainSocketConnection:
+            await self._loop.create_unix_connection(lambda: self, options["path"])
+        else:
+            address = options.get("host", "localhost"), options.get("port", 6379)
+            secure = {name: value for name, value in options.items() if name.startswith("ssl_")}
+            context = SSLConnection(**secure).ssl_context.get() if kind is SSLConnection else None
+            await self._loop.create_connection(lambda: self, *address, ssl=context)
+        user = [options["username"]] if "username" in options else []
+        if user or "password" in options:
+            await self.call(("AUTH", *user, options.get("password", "")))
+        if options.get("db"):
+            await self.call(("SELECT", options["db"]))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is none by inheritance
 
     async def call(self, command: tuple[bytes | str | int | float, ...]) -> Any:
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Any] = loop.create_future()
-        self._asked.append(answer)
-        self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]  # the stub has tuples of one
-        timer = loop.call_later(_PATIENCE, self.end, RedisTimeoutError(f"Redis was silent for {_PATIENCE:g} s"))
-        try:
-            return await answer
-        finally:
-            timer.cancel()
+        packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # the stub has tuples of one
+        if self.lost.done() or self._transport is None:
+            raise self.lost.result().with_traceback(None)
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        self._asked.append((answer, self._loop.time() + _PATIENCE))
+        if self._timer is None:
+            self._timer = self._loop.call_later(_PATIENCE, self._look)
+        self._transport.write(packed)
+        return await answer
+
+    def _look(self) -> None:
+        """Ends a line whose oldest question was not answered in time, else looks again when that time comes."""
+        self._timer = None
+        if self._asked:
+            _, ends = self._asked[0]
+            if ends <= self._loop.time():
+                self.end(RedisTimeoutError(f"Redis was silent for {_PATIENCE:g} s"))
+            else:
+                self._timer = self._loop.call_at(ends, self._look)
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
@@ -133,7 +175,12 @@ class _Line(asyncio.Protocol):
         if self._heard and isinstance(reply, list) and reply[0] == b"message":
             self._heard(reply[2])
             return
-        answer = self._asked.popleft()
+        if isinstance(reply, ReadOnlyError | MasterDownError):  # it is no primary any more: look for the one that is
+            self.end(RedisConnectionError(str(reply)))
+        if not self._asked:  # lost, or told without a question, such as one client too many
+            self.end(RedisConnectionError(f"Redis said: {reply}"))
+            return
+        answer, _ = self._asked.popleft()
         if answer.done():
             return
         if isinstance(reply, Exception):
@@ -148,34 +195,14 @@ class _Line(asyncio.Protocol):
         """Breaks the connection: all that is not answered raises why."""
         if self.lost.done():
             return
-        self.lost.set_result(None)
-        self._transport.abort()
-        for answer in self._asked:
+        self.lost.set_result(why)
+        self.is_open = False
+        self.opening.cancel()
+        if self._timer:
+            self._timer.cancel()
+        if self._transport:
+            self._transport.abort()
+        for answer, _ in self._asked:
             if not answer.done():
                 answer.set_exception(why)
         self._asked.clear()
-
-
-async def _connect(redis_url: str, heard: Callable[[bytes], object] | None) -> _Line:
-    """A connection as redis-py makes it from that URL: TCP, TLS or a unix socket, with its user and database."""
-    options: dict[str, Any] = dict(parse_url(redis_url))
-    kind, loop = options.pop("connection_class", None), asyncio.get_running_loop()
-    line = _Line(heard)
-    if kind is UnixDomainSocketConnection:
-        await loop.create_unix_connection(lambda: line, options["path"])
-    else:
-        address = options.get("host", "localhost"), options.get("port", 6379)
-        secured = SSLConnection(**options).ssl_context.get() if kind is SSLConnection else None
-        await loop.create_connection(lambda: line, *address, ssl=secured)
-    try:
-        if "password" in options:
-            user = [options["username"]] if "username" in options else []
-            await line.call(("AUTH", *user, options["password"]))
-        if options.get("db"):
-            await line.call(("SELECT", options["db"]))
-    except RedisError as error:
-        line.end(error)
-        if isinstance(error, AuthenticationError | RedisConnectionError):
-            raise
-        raise RedisConnectionError(str(error)) from error
-    return line

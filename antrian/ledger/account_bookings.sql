@@ -3,7 +3,7 @@
 -- null), most.
 select
     b.booking_id, b.office_id, b.ticket, s.service_date, s.session, b.party_size, b.state, b.reason, b.first_number,
-    b.caller, b.account, b.accepted_at, b.decided_at, b.ended_at, service_now()
+    b.caller, b.account, b.accepted_at, b.decided_at, b.ended_at, (select service_now())
 from booking as b
 join slot as s using (slot_id)
 where b.caller = %(caller)s

@@ -1,9 +1,9 @@
--- Bookings as they are now. in: booking_ids.
+-- Bookings as they are now. in: $1, their ids.
 -- out: booking_id, office_id, ticket, service_date, session, party_size, state, reason, first_number, caller, account,
 -- accepted_at, decided_at, ended_at, now (the service's time).
 select
     b.booking_id, b.office_id, b.ticket, s.service_date, s.session, b.party_size, b.state, b.reason, b.first_number,
-    b.caller, b.account, b.accepted_at, b.decided_at, b.ended_at, service_now()
+    b.caller, b.account, b.accepted_at, b.decided_at, b.ended_at, (select service_now())
 from booking as b
 join slot as s using (slot_id)
-where b.booking_id = any(%(booking_ids)b::uuid[])
+where b.booking_id = any($1::uuid[])

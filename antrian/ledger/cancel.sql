@@ -10,11 +10,15 @@ with cancelled as (
         and booking.state = 'CONFIRMED'
         and slot.slot_id = booking.slot_id
         and service_now() < day_begins(slot.service_date, office.time_zone)
-    returning booking.booking_id, booking.slot_id, booking.party_size
+    returning booking.slot_id, booking.first_number, booking.party_size
 ),
 
 freed as (
-    update applicant set live = false from cancelled where applicant.booking_id = cancelled.booking_id
+    update applicant
+    set live = false
+    from cancelled
+    where applicant.slot_id = cancelled.slot_id
+        and applicant.number between first_number and first_number + party_size - 1
 )
 
 update slot

@@ -3,8 +3,13 @@
 with arrived as (
     update applicant
     set present_at = service_now(), live = false
-    where booking_id = %(booking_id)s and number = any(%(numbers)s::int[]) and present_at is null
-    returning number, slot_id
+    from booking
+    where booking.booking_id = %(booking_id)s
+        and applicant.booking_id = booking.booking_id
+        and applicant.slot_id = booking.slot_id
+        and number = any(%(numbers)s::int[])
+        and present_at is null
+    returning number
 ),
 
 attended as (

@@ -26,8 +26,8 @@ day as (
 cancelled as (
     update booking
     set state = 'CANCELLED', reason = 'DAY_CLOSED', ended_at = service_now()
-    from day
-    where booking.slot_id = day.slot_id and booking.state = 'CONFIRMED'
+    where booking.state = 'CONFIRMED'
+        and booking.booking_id in (select booking_id from applicant join day using (slot_id))
     returning booking.slot_id, booking.party_size
 ),
 

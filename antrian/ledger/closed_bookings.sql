@@ -1,5 +1,6 @@
 -- How many bookings of a day its closing cancelled. in: office, service_date.
-select count(*)
-from booking as b
-join slot as s using (slot_id)
+select count(distinct b.booking_id)
+from slot as s
+join applicant as a using (slot_id)
+join booking as b using (booking_id)
 where s.office_id = %(office)s and s.service_date = %(service_date)s and b.state = 'CANCELLED' and b.reason = 'DAY_CLOSED'

@@ -12,8 +12,8 @@ with day as (
 missed as (
     update booking
     set state = 'NO_SHOW', ended_at = service_now()
-    from day
-    where booking.slot_id = day.slot_id and booking.state = 'CONFIRMED'
+    where booking.state = 'CONFIRMED'
+        and booking.booking_id in (select booking_id from applicant join day using (slot_id))
 ),
 
 absent as (

@@ -1,9 +1,9 @@
 """The server's side of the ledger: it reads."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg_pool import AsyncConnectionPool
@@ -13,10 +13,15 @@ from antrian.gather import Gather
 from antrian.ledger import sql
 from antrian.ledger.connection import CONNECT, POOL, LimitedAsyncConnection
 from antrian.ledger.recorder import office_of
+from antrian.ledger.statement import Statement
+
+_OPTIONS = "-c statement_timeout=2500 -c default_transaction_read_only=on"
+_STATES = {state.value: state for state in State}
+_REASONS: dict[str | None, OutcomeReason | None] = {reason.value: reason for reason in OutcomeReason} | {None: None}
+_slot = lru_cache(maxsize=1024)(lambda day, session: Slot(day, Session(session)))
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedBooking:
+class RecordedBooking(NamedTuple):
     """A booking as the ledger has it, and the moment for which that is so."""
 
     booking_id: UUID
@@ -48,12 +53,11 @@ class LedgerReader:
             max_size=8,
             open=False,
             connection_class=LimitedAsyncConnection,
-            kwargs=CONNECT
-            | {"options": "-c statement_timeout=2500 -c default_transaction_read_only=on", "autocommit": True},
+            kwargs=CONNECT | {"options": _OPTIONS, "autocommit": True},
             **POOL,
         )
-        self._bookings_sql = sql("bookings")
-        self.booking: Gather[UUID, RecordedBooking | None] = Gather(self._bookings, gather_for)
+        self._bookings = Statement(database_url, sql("bookings"), _OPTIONS)
+        self.booking: Gather[UUID, RecordedBooking | None] = Gather(self._ask_bookings, gather_for)
         """The booking, if it was recorded: `await reader.booking(booking_id)`."""
 
     async def start(self) -> None:
@@ -63,12 +67,12 @@ class LedgerReader:
     async def close(self) -> None:
         """Closes the connections."""
         await self.booking.close()
+        await self._bookings.close()
         await self._pool.close()
 
-    async def _bookings(self, booking_ids: Sequence[UUID]) -> list[RecordedBooking | None]:
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute(self._bookings_sql, {"booking_ids": list(booking_ids)}, binary=True)
-            rows = await cursor.fetchall()
+    async def _ask_bookings(self, booking_ids: Sequence[UUID]) -> list[RecordedBooking | None]:
+        ids = ",".join([booking_id.hex for booking_id in booking_ids])
+        rows = await self._bookings(f"{{{ids}}}")
         found = {row[0]: _recorded(*row) for row in rows}
         return [found.get(booking_id) for booking_id in booking_ids]
 
@@ -113,6 +117,6 @@ def _recorded(
     reason: str | None,
     *rest: Any,
 ) -> RecordedBooking:
-    slot = Slot(day, Session(session))
-    why = OutcomeReason(reason) if reason else None
-    return RecordedBooking(booking_id, office_id, ticket, slot, party_size, State(state), why, *rest)
+    return RecordedBooking(
+        booking_id, office_id, ticket, _slot(day, session), party_size, _STATES[state], _REASONS[reason], *rest
+    )

@@ -2,15 +2,13 @@
 -- known. in: since (service_date). out: booking_id, fingerprint, office_id, ticket, service_date, caller, account, keys
 -- of the people who hold it, joined.
 select
-    b.booking_id, b.fingerprint, b.office_id, b.ticket, s.service_date, b.caller, b.account,
-    coalesce(
-        (
-            select string_agg(a.applicant_key, ''::bytea order by a.number)
-            from applicant as a
-            where a.booking_id = b.booking_id and a.live
-        ), ''::bytea
-    )
+    b.booking_id, b.fingerprint, b.office_id, b.ticket, s.service_date, b.caller, b.account, coalesce(a.keys, ''::bytea)
 from booking as b
 join slot as s using (slot_id)
-where s.service_date >= %(since)s or b.state in ('CONFIRMED', 'ATTENDED')
-    and exists (select from applicant as a where a.booking_id = b.booking_id and a.live)
+left join (
+    select booking_id, string_agg(applicant_key, ''::bytea order by number) as keys
+    from applicant
+    where live
+    group by booking_id
+) as a using (booking_id)
+where s.service_date >= %(since)s or b.state in ('CONFIRMED', 'ATTENDED') and a.keys is not null

@@ -1,30 +1,56 @@
--- Writes the decisions of a turn: slots taken, bookings, applicants. Safe to repeat: what is there stays as it is.
--- in: office, token, last; one array a column of the decisions; one array a column of their applicants (CONFIRMED only).
--- Does nothing unless fence.sql has moved the lane to this token and last ticket, in the same transaction.
+-- Writes turns of lanes, each wholly or not at all: moves the lane forward if this drainer may, then slots taken, bookings,
+-- applicants. One statement, so that nobody can stop in the middle and hold a lane. Safe to repeat: what is there stays.
+-- in, one array a column: of the turns office, token, first, last (tickets); of their slots s_turn (its number), s_date,
+-- s_session; of the decisions slot (its number), booking_id, ticket, party_size, reason (null: CONFIRMED), first_number,
+-- fingerprint, caller, account, accepted (ms); of the applicants of CONFIRMED ones a_booking_id, a_number, a_key, a_sealed.
+-- out: of each lane that was moved its office, how many bookings were new, and the tickets of those that are TOO_LATE.
+-- Not moved: a newer token has written (fenced); or, a gap, the turn neither follows the last ticket nor repeats the last
+-- turn, or a slot is not there.
 -- A decision that comes here only after its day has begun is TOO_LATE: nobody is to miss a day before he is told of it.
 -- Applicants go in by key order: unsorted, two lanes deadlocked.
--- Holds: P1 (slot_taken_within_quota), P2, P4 (applicant_one_live_booking), P6 (applicant_number_once), P14.
+-- Holds: P1 (slot_taken_within_quota), P2, P3, P4 (applicant_one_live_booking), P6 (applicant_number_once), P14.
 with moment as materialized (select service_now() as now), -- one for all, and once
+
+moved as (
+    update lane
+    set token = turn.token, last_ticket = turn.last
+    from unnest(%(office)b::text[], %(token)b::bigint[], %(first)b::bigint[], %(last)b::bigint[])
+        with ordinality as turn (office_id, token, first, last, number)
+    where lane.office_id = turn.office_id
+        and lane.token <= turn.token
+        and lane.last_ticket in (turn.first - 1, turn.last)
+        and not exists (
+            select from unnest(%(s_turn)b::int[], %(s_date)b::date[], %(s_session)b::text[]) as s (turn, service_date, session)
+            where s.turn = turn.number and not exists (
+                select from slot
+                where slot.office_id = turn.office_id and slot.service_date = s.service_date and slot.session = s.session
+            )
+        )
+    returning lane.office_id, turn.number
+),
+
+wanted as materialized (
+    select s.number, slot.slot_id, moved.office_id, moment.now >= day_begins(s.service_date, office.time_zone) as begun
+    from moved
+    cross join moment
+    join unnest(%(s_turn)b::int[], %(s_date)b::date[], %(s_session)b::text[])
+        with ordinality as s (turn, service_date, session, number) on s.turn = moved.number
+    join office using (office_id)
+    join slot on slot.office_id = moved.office_id and slot.service_date = s.service_date and slot.session = s.session
+),
 
 decided as (
     select
-        r.booking_id, r.ticket, slot.slot_id, r.party_size, r.first_number, r.fingerprint, r.caller, r.account,
-        r.accepted_at, moment.now,
-        r.state = 'CONFIRMED' and moment.now >= day_begins(r.service_date, office.time_zone) as late, r.state, r.reason
+        r.booking_id, wanted.office_id, r.ticket, wanted.slot_id, r.party_size,
+        case when r.reason is null and wanted.begun then 'TOO_LATE' else r.reason end as reason,
+        r.first_number, r.fingerprint, r.caller, r.account, to_timestamp(r.accepted / 1000.0) as accepted_at
     from unnest(
-        %(booking_id)b::uuid[], %(ticket)b::bigint[], %(service_date)b::date[], %(session)b::text[],
-        %(party_size)b::int[], %(state)b::text[], %(reason)b::text[], %(first_number)b::int[], %(fingerprint)b::text[],
-        %(caller)b::text[], %(account)b::text[], %(accepted_at)b::timestamptz[]
+        %(slot)b::int[], %(booking_id)b::uuid[], %(ticket)b::bigint[], %(party_size)b::int[], %(reason)b::text[],
+        %(first_number)b::int[], %(fingerprint)b::text[], %(caller)b::text[], %(account)b::text[], %(accepted)b::bigint[]
     ) as r (
-        booking_id, ticket, service_date, session, party_size, state, reason, first_number, fingerprint, caller, account,
-        accepted_at
+        slot, booking_id, ticket, party_size, reason, first_number, fingerprint, caller, account, accepted
     )
-    cross join moment
-    join office on office.office_id = %(office)s
-    join slot on slot.office_id = %(office)s and slot.service_date = r.service_date and slot.session = r.session
-    where exists (
-        select from lane where office_id = %(office)s and token = %(token)s and last_ticket = %(last)s
-    )
+    join wanted on wanted.number = r.slot
 ),
 
 fresh as (
@@ -33,11 +59,12 @@ fresh as (
         accepted_at, decided_at
     )
     select
-        booking_id, %(office)s, ticket, slot_id, party_size, case when late then 'REJECTED' else state end,
-        case when late then 'TOO_LATE' else reason end, first_number, fingerprint, caller, account, accepted_at, now
+        booking_id, office_id, ticket, slot_id, party_size, case when reason is null then 'CONFIRMED' else 'REJECTED' end,
+        reason, first_number, fingerprint, caller, account, accepted_at, moment.now
     from decided
+    cross join moment
     on conflict (booking_id) do nothing
-    returning booking_id, slot_id, party_size, state, first_number
+    returning booking_id, office_id, ticket, slot_id, party_size, state, reason, first_number
 ),
 
 taken as (
@@ -53,13 +80,20 @@ taken as (
         group by slot_id
     ) as sums
     where slot.slot_id = sums.slot_id
+),
+
+seated as (
+    insert into applicant (slot_id, number, booking_id, applicant_key, sealed)
+    select fresh.slot_id, a.number, a.booking_id, a.applicant_key, a.sealed
+    from unnest(
+        %(a_booking_id)b::uuid[], %(a_number)b::int[], %(a_key)b::bytea[], %(a_sealed)b::bytea[]
+    ) as a (booking_id, number, applicant_key, sealed)
+    join fresh using (booking_id)
+    where fresh.state = 'CONFIRMED'
+    order by a.applicant_key
 )
 
-insert into applicant (slot_id, number, booking_id, applicant_key, sealed)
-select fresh.slot_id, a.number, a.booking_id, a.applicant_key, a.sealed
-from unnest(
-    %(a_booking_id)b::uuid[], %(a_number)b::int[], %(a_key)b::bytea[], %(a_sealed)b::bytea[]
-) as a (booking_id, number, applicant_key, sealed)
-join fresh using (booking_id)
-where fresh.state = 'CONFIRMED'
-order by a.applicant_key
+select moved.office_id, count(fresh.ticket), array_agg(fresh.ticket) filter (where fresh.reason = 'TOO_LATE')
+from moved
+left join fresh using (office_id)
+group by moved.office_id

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,13 +10,14 @@ from zoneinfo import ZoneInfo
 import psycopg
 from psycopg_pool import ConnectionPool
 
-from antrian.booking import Decision, Office, OutcomeReason, Province, Session, Slot, State
-from antrian.lane.drainer import DeskBatch
-from antrian.ledger import sql
+from antrian.booking import Office, Province, Session, Slot
+from antrian.lane.drainer import DeskBatch, Turn
+from antrian.ledger import arrays, sql
 from antrian.ledger.connection import CONNECT, IDLE, POOL, LimitedConnection
 from antrian.ledger.days import LedgerDays
 from antrian.ledger.desk import DeskRecord, SlotRow, record_batch
-from antrian.ledger.fence import LedgerFenced, LedgerGap
+from antrian.ledger.fence import LedgerFenced
+from antrian.ledger.turns import Recorded, constraint, record_by_halves, record_turns
 
 TURN_LIMIT = timedelta(seconds=2)
 """After this long Postgres gives up a statement. Shorter than the lane's lease."""
@@ -47,6 +48,7 @@ class LedgerRecorder:
             max_size=2,
             connection_class=LimitedConnection,
             kwargs=CONNECT | {"options": options, "prepare_threshold": 0, "autocommit": True},
+            configure=lambda connection: arrays.register(connection.adapters),
             open=True,
             **POOL,
         )
@@ -64,22 +66,26 @@ class LedgerRecorder:
         """Closes the connections."""
         self._pool.close()
 
-    def record(self, office_id: str, token: int, decisions: Sequence[Decision]) -> str:
-        """Writes a turn in one transaction and answers what the ledger now says, one letter a decision.
+    def record(self, turns: Sequence[Turn]) -> list[Recorded]:
+        """Writes turns of different lanes and answers what the ledger now says of each, one letter a decision.
 
         K: its places are taken. R: it is rejected. D: the booking stands at another ticket. A decision that meets a
         constraint, or that Postgres cannot take, is recorded as rejected, alone, and the others go on. Safe to repeat.
-        Raises LedgerFenced, LedgerGap.
+        LedgerFenced, LedgerGap: nothing of that turn was written.
         """
+        written = [turn for turn in turns if turn.decisions]
+        said = iter(self._record(written) if written else [])
+        return [next(said) if turn.decisions else "" for turn in turns]
+
+    def _record(self, turns: Sequence[Turn]) -> list[Recorded]:
         with self._pool.connection() as connection:
             try:
-                return _record_turn(connection, office_id, token, decisions)
+                return record_turns(connection, turns)
             except psycopg.OperationalError:  # of the store, not of what we write
                 raise
             except psycopg.Error as error:
-                _log.warning("turn of %s met %s: halving it", office_id, _constraint(error))
-                connection.rollback()
-            return _record_by_halves(connection, office_id, token, decisions)
+                _log.warning("turns of %d lanes met %s: halving them", len(turns), constraint(error))
+            return [record_by_halves(connection, turn) for turn in turns]
 
     def record_desk(self, office_id: str, token: int, batch: DeskBatch) -> DeskRecord:
         """Writes a batch of a desk in one transaction and answers what the ledger now says. Safe to repeat.
@@ -183,112 +189,3 @@ def office_of(row: Sequence[Any]) -> Office:
 
 def _named_zone(values: dict[str, Any], zone: ZoneInfo) -> dict[str, Any]:
     return values | {"time_zone": zone.key}
-
-
-def _record_turn(connection: psycopg.Connection, office_id: str, token: int, decisions: Sequence[Decision]) -> str:
-    ids = [d.booking_id for d in decisions]
-    lane = {"office": office_id, "token": token, "first": decisions[0].ticket, "last": decisions[-1].ticket}
-    with connection.pipeline() as pipeline, connection.transaction():
-        connection.execute(sql("fence"), lane)
-        pipeline.sync()  # see IDLE: Postgres only ends who is idle, and in a pipeline nobody is before a sync
-        connection.execute(sql("record"), lane | _columns(decisions))
-        outcomes = connection.execute(sql("outcomes"), {"booking_ids": ids})
-        state = connection.execute(sql("lane"), lane)
-    _check_fence(office_id, lane, state.fetchone())
-    return _verdicts(office_id, decisions, outcomes.fetchall())
-
-
-def _record_by_halves(connection: psycopg.Connection, office_id: str, token: int, decisions: Sequence[Decision]) -> str:
-    ids = [d.booking_id for d in decisions]
-    lane = {"office": office_id, "token": token, "first": decisions[0].ticket, "last": decisions[-1].ticket}
-
-    def write(piece: Sequence[Decision]) -> None:
-        try:
-            with connection.transaction():
-                connection.execute(sql("record"), lane | _columns(piece))
-        except psycopg.OperationalError:
-            raise
-        except psycopg.Error as error:
-            if len(piece) == 1:
-                _log.error("%s ticket %d refused by %s", office_id, piece[0].ticket, _constraint(error))
-                refuse(piece[0], error)
-            else:
-                write(piece[: len(piece) // 2])
-                write(piece[len(piece) // 2 :])
-
-    def refuse(decision: Decision, why: psycopg.Error) -> None:
-        try:
-            with connection.transaction():
-                connection.execute(sql("record"), lane | _columns([_refused(decision, why)]))
-        except psycopg.OperationalError:
-            raise
-        except psycopg.Error as error:
-            raise LedgerGap(
-                f"{office_id}: ticket {decision.ticket} cannot be recorded: {_constraint(error)}"
-            ) from error
-
-    with connection.transaction():
-        connection.execute(sql("fence"), lane)
-        write(decisions)
-        outcomes = connection.execute(sql("outcomes"), {"booking_ids": ids}).fetchall()
-        state = connection.execute(sql("lane"), lane).fetchone()
-    _check_fence(office_id, lane, state)
-    return _verdicts(office_id, decisions, outcomes)
-
-
-def _check_fence(office_id: str, lane: dict[str, Any], row: tuple[Any, ...] | None) -> None:
-    if row is None or row[0] > lane["token"]:
-        raise LedgerFenced(office_id)
-    if row[:2] != (lane["token"], lane["last"]):
-        raise LedgerGap(f"{office_id}: tickets {lane['first']} to {lane['last']} after {row[1]}")
-
-
-def _verdicts(office_id: str, decisions: Sequence[Decision], outcomes: Sequence[tuple[Any, ...]]) -> str:
-    said = {row[0]: row[1:] for row in outcomes}
-    verdicts = ""
-    for decision in decisions:
-        if decision.booking_id not in said:
-            raise LedgerGap(f"{office_id}: the ledger lacks ticket {decision.ticket} or its slot {decision.slot}")
-        office, ticket, state = said[decision.booking_id][:3]
-        if (office, ticket) != (office_id, decision.ticket):
-            verdicts += "D"
-        else:
-            verdicts += "R" if state == State.REJECTED else "K"
-    return verdicts
-
-
-def _columns(decisions: Sequence[Decision]) -> dict[str, list[Any]]:
-    """The arrays of record.sql."""
-    people = [(d, n, p) for d in decisions if d.state is State.CONFIRMED for n, p in enumerate(d.applicants)]
-    return {
-        "booking_id": [d.booking_id for d in decisions],
-        "ticket": [d.ticket for d in decisions],
-        "service_date": [d.slot.service_date for d in decisions],
-        "session": [d.slot.session.value for d in decisions],
-        "party_size": [d.party_size for d in decisions],
-        "state": [d.state.value for d in decisions],
-        "reason": [d.reason.value if d.reason else None for d in decisions],
-        "first_number": [d.first_number for d in decisions],
-        "fingerprint": [d.fingerprint for d in decisions],
-        "caller": [d.caller for d in decisions],
-        "account": [d.account for d in decisions],
-        "accepted_at": [d.accepted_at for d in decisions],
-        "a_booking_id": [d.booking_id for d, _, _ in people],
-        "a_number": [(d.first_number or 0) + n for d, n, _ in people],
-        "a_key": [p.key for _, _, p in people],
-        "a_sealed": [p.sealed for _, _, p in people],
-    }
-
-
-def _constraint(error: psycopg.Error) -> str:
-    return error.diag.constraint_name or type(error).__name__
-
-
-def _refused(decision: Decision, error: psycopg.Error) -> Decision:
-    """The decision as it can be recorded: rejected, its numbers retired."""
-    reason = decision.reason or {
-        "slot_taken_within_quota": OutcomeReason.SLOT_FULL,
-        "applicant_one_live_booking": OutcomeReason.ALREADY_BOOKED,
-    }.get(_constraint(error), OutcomeReason.INTERNAL)
-    caller, account = (text.replace("\0", "?") for text in (decision.caller, decision.account))
-    return replace(decision, state=State.REJECTED, reason=reason, caller=caller, account=account)

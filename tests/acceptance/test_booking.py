@@ -154,6 +154,10 @@ async def test_an_overbooked_slot_sells_exactly_its_places_in_arrival_order(
     assert 1 <= len(refused.alternatives) <= 5
     assert all(choice.left >= refused.party_size for choice in refused.alternatives)
     assert refused.alternatives[0].office_id == "mpp-kota-bogor"
+    accounts = {b.booking_id: r.account for b, r in zip(pending, requests, strict=True)}
+    for told in await client.get_bookings([(b.booking_id, accounts[b.booking_id]) for b in outcomes]):
+        assert isinstance(told, Booking)
+        assert bool(told.alternatives) == (told.state == BOOKING_STATE_REJECTED)
 
 
 async def test_a_watcher_sees_the_outcome_and_then_the_end(client: BookingClient, crowd: Crowd) -> None:

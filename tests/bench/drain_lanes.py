@@ -94,7 +94,7 @@ class Lanes:
         self._tell(self._workers, signal.SIGSTOP)
         with psycopg.connect(self._stores.database_url, autocommit=True) as ledger:
             # Not delete: a vacuum would note that the tables have no rows, and the workers plan by that.
-            ledger.execute("truncate lane, slot, bar, day_done restart identity cascade")
+            ledger.execute("truncate lane, slot, booking, applicant, bar, day_done restart identity cascade")
         self._redis.flushdb()
         self._line.set_clock(self._ledger.clock_ahead())
         self._ledger.upsert_offices(self._offices, load_provinces().values())

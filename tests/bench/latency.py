@@ -87,10 +87,10 @@ class _Bare:
             "key": [secrets.token_bytes(16) for _ in numbers], "sealed": [bytes(60) for _ in numbers],
         }  # fmt: skip
         began = time.perf_counter()
-        self._decide(args=[office, lease.token, TURN, 0])
+        self._decide(args=[TURN, 0, office, lease.token])
         self._ledger.execute(_INSERT, values, prepare=True)
         took = time.perf_counter() - began
-        self._drain.turn(lease, self._office)
+        self._drain.serve([lease], {office: self._office})
         return took
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from antrian.lane.drainer import DeskBatch, LaneDrainer
+from antrian.lane.drainer import LaneDrainer, Turn
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.process import log_to_stderr
 from antrian.settings import load_settings
@@ -23,15 +23,23 @@ def _answered(_: Sequence[Any], answer: Any) -> bool:
     return bool(answer)
 
 
-def _given(args: Sequence[Any], _: Any) -> bool:
-    return bool(args[-1])
+def _decided(_: Sequence[Any], answers: Any) -> bool:
+    return any(isinstance(answer, Turn) and answer.decisions for answer in answers)
+
+
+def _recorded(_: Sequence[Any], answers: Any) -> bool:
+    return any(answers)
+
+
+def _settled(args: Sequence[Any], _: Any) -> bool:
+    return any(verdicts for _, verdicts in args[-1])
 
 
 _WHERE: dict[str, list[tuple[type, str, Callable[[Sequence[Any], Any], bool]]]] = {
-    "take": [(LaneDrainer, "wait", _answered), (LaneDrainer, "take", _answered)],
-    "decide": [(LaneDrainer, "decide", lambda _, decided: bool(decided) and not isinstance(decided, DeskBatch))],
-    "record": [(LedgerRecorder, "record", _given)],
-    "settle": [(LaneDrainer, "settle", _given)],
+    "take": [(LaneDrainer, "wait", _answered), (LaneDrainer, "take_ready", _answered)],
+    "decide": [(LaneDrainer, "decide", _decided)],
+    "record": [(LedgerRecorder, "record", _recorded)],
+    "settle": [(LaneDrainer, "settle", _settled)],
     "desk": [(LedgerRecorder, "record_desk", _answered)],
 }
 

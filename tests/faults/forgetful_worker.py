@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 
-from antrian.booking import Decision
+from antrian.lane.drainer import Turn
 from antrian.ledger.recorder import LedgerRecorder
+from antrian.ledger.turns import Recorded
 from antrian.process import log_to_stderr
 from antrian.settings import load_settings
 from workers import worker
 
 
-def _forget(self: LedgerRecorder, office_id: str, token: int, decisions: Sequence[Decision]) -> str:
-    return "K" * len(decisions)
+def _forget(self: LedgerRecorder, turns: Sequence[Turn]) -> list[Recorded]:
+    return ["K" * len(turn.decisions) for turn in turns]
 
 
 if __name__ == "__main__":

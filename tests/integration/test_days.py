@@ -167,7 +167,7 @@ async def test_a_decision_recorded_after_its_day_began_is_too_late(world: World)
     lease = world.take()
     decisions = world.decide(lease)
     world.set_clock(MONDAY_NOON)
-    world.line.settle(lease, world.recorder.record(PUSAT, lease.token, decisions))
+    world.settle(lease, world.record(lease, decisions))
     booking = await world.recorded(request)
     assert (booking.state, booking.reason, world.left()) == (State.REJECTED, "TOO_LATE", 6)
     assert world.verify() == []

@@ -8,7 +8,7 @@ import pytest
 
 from antrian.booking import OutcomeReason, Session, Slot, State
 from antrian.errors import Reason
-from antrian.lane.drainer import Fenced, LaneBroken
+from antrian.lane.drainer import Fenced, LaneBroken, Turn, sole
 from antrian.lane.front import Joined, Known
 from antrian.ledger.fence import LedgerFenced, LedgerGap
 from tests.support.world import MONDAY, OPENS, PUSAT, TUESDAY, World
@@ -116,7 +116,7 @@ async def test_a_drainer_that_dies_after_record_is_repeated_without_effect(world
         await world.join(world.request(n))
     lease = world.take()
     decisions = world.decide(lease, 256)
-    world.recorder.record(PUSAT, lease.token, decisions)
+    world.record(lease, decisions)
     before = world.sql("select * from booking order by ticket") + world.sql("select * from slot order by 1")
     world.redis.delete(f"lease:{{{PUSAT}}}")
     assert world.turn() == 3
@@ -129,10 +129,10 @@ async def test_settle_may_be_repeated(world: World) -> None:
     await world.join(world.request(1, [1, 2, 3, 4, 5]))
     await world.join(world.request(2, [6, 7]))
     lease = world.take()
-    verdicts = world.recorder.record(PUSAT, lease.token, world.decide(lease, 256))
-    world.line.settle(lease, verdicts)
+    verdicts = world.record(lease, world.decide(lease, 256))
+    world.settle(lease, verdicts)
     before = world.dump()
-    world.line.settle(lease, verdicts)
+    world.settle(lease, verdicts)
     assert world.dump() == before
 
 
@@ -147,9 +147,9 @@ async def test_a_late_drainer_is_fenced_off_by_redis_and_by_the_ledger(world: Wo
     with pytest.raises(Fenced):
         world.decide(zombie, 256)
     with pytest.raises(Fenced):
-        world.line.settle(zombie, "K")
+        world.settle(zombie, "K")
     with pytest.raises(LedgerFenced):
-        world.recorder.record(PUSAT, zombie.token, decisions)
+        world.record(zombie, decisions)
     assert world.dump() == before
 
 
@@ -157,7 +157,7 @@ async def test_a_token_stays_good_after_its_lease_ran_out_until_a_newer_is_issue
     await world.join(world.request(1))
     lease = world.take()
     world.redis.delete(f"lease:{{{PUSAT}}}")
-    assert world.drain.turn(lease, world.offices[PUSAT]) == 1
+    assert world.drain.serve([lease], world.offices) == 1
 
 
 async def test_a_turn_that_leaves_a_gap_closes_the_lane(world: World) -> None:
@@ -240,18 +240,18 @@ async def test_record_repeats_as_it_is_and_answers_the_ledgers_outcome(world: Wo
         await world.join(world.request(n))
     lease = world.take()
     decisions = world.decide(lease, 256)
-    assert world.recorder.record(PUSAT, lease.token, decisions) == "KKK"
+    assert world.record(lease, decisions) == "KKK"
     changed = [replace(d, state=State.REJECTED, reason=OutcomeReason.SLOT_FULL, first_number=None) for d in decisions]
-    assert world.recorder.record(PUSAT, lease.token, changed) == "KKK"
+    assert world.record(lease, changed) == "KKK"
 
 
 async def test_a_booking_that_stands_at_another_ticket_takes_no_second_place(world: World) -> None:
     await world.join(world.request(1))
     lease = world.take()
     [decision] = world.decide(lease, 256)
-    world.recorder.record(PUSAT, lease.token, [decision])
+    world.record(lease, [decision])
     again = replace(decision, ticket=2, first_number=2)
-    assert world.recorder.record(PUSAT, lease.token, [again]) == "D"
+    assert world.record(lease, [again]) == "D"
     assert world.sql("select taken from slot where taken > 0") == [(1,)]
 
 
@@ -259,7 +259,7 @@ async def test_record_refuses_a_gap(world: World) -> None:
     await world.join(world.request(1))
     [decision] = world.decide(world.take(), 256)
     with pytest.raises(LedgerGap):
-        world.recorder.record(PUSAT, 2**40, [replace(decision, ticket=7)])
+        sole(world.recorder.record([Turn(PUSAT, 2**40, [replace(decision, ticket=7)])]))
     assert world.sql("select count(*) from booking") == [(0,)]
 
 
@@ -302,7 +302,7 @@ async def test_a_lane_is_stocked_for_new_weeks_and_keeps_its_counters(world: Wor
     world.turn()
     world.set_clock(OPENS + timedelta(days=7))
     lease = world.take()
-    assert world.drain.turn(lease, world.offices[PUSAT]) == 0
+    assert world.drain.serve([lease], world.offices) == 0
     assert world.left() == 5
     assert world.sql("select max(service_date)::text, max(taken) from slot") == [("2026-12-18", 1)]
     world.nightly()

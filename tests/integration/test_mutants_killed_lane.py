@@ -37,12 +37,12 @@ async def test_a_lane_that_is_given_back_with_work_left_is_ready(world: World) -
     decisions = world.decide(lease)
     await world.ticket(world.request(2))
     assert world.line.take() is None, "its drainer marks it"
-    world.line.settle(lease, world.recorder.record(PUSAT, lease.token, decisions))
+    world.settle(lease, world.record(lease, decisions))
     lease = world.line.take() or pytest.fail("tickets are left")
     decisions = world.decide(lease)
     await world.front.ask_desk(PUSAT, Cancel(uuid.uuid4()))
-    world.line.settle(lease, world.recorder.record(PUSAT, lease.token, decisions))
-    world.drain.turn(world.line.take() or pytest.fail("the desk is left"), world.offices[PUSAT])
+    world.settle(lease, world.record(lease, decisions))
+    world.drain.serve([world.line.take() or pytest.fail("the desk is left")], world.offices)
     assert world.line.take() is None
 
 
@@ -75,7 +75,7 @@ async def test_a_stock_leaves_counters_as_they_are_and_forgets_old_ones(world: W
     world.decide(world.take())
     world.redis.delete(LEASE)
     other = replace(world.policy, holidays=dict(world.policy.holidays) | {OPENS.date(): "Libur"})
-    assert Drain(world.line, world.recorder, other).turn(world.take(), world.offices[PUSAT]) == 1
+    assert Drain(world.line, world.recorder, other).serve([world.take()], world.offices) == 1
     assert world.left() == 5, "what was decided and not recorded yet is not forgotten"
     world.set_clock(OPENS + timedelta(days=21))
     world.turn()
@@ -120,20 +120,20 @@ async def test_a_look_says_what_it_knows(world: World) -> None:
     request = world.request(1)
     await world.ticket(request)
     world.redis.hdel(f"places:{{{PUSAT}}}", str(MONDAY))
-    _, found = await world.front.look(request.booking_id)
+    found = await world.front.look(request.booking_id)
     assert isinstance(found, Waiting)
     assert (found.ahead, found.left) == (0, None)
     await world.ticket(world.request(2, slot=TUESDAY))
     lease = world.take()
     world.redis.lpush(f"outbox:{{{PUSAT}}}", "SLOT_FULL")
-    world.line.settle(lease, "K")
-    _, found = await world.front.look(world.request(2).booking_id)
+    world.settle(lease, "K")
+    found = await world.front.look(world.request(2).booking_id)
     assert isinstance(found, Waiting)
     assert found.ahead == 0, "of two, one is settled"
     world.redis.delete(f"line:{{{PUSAT}}}")
-    assert (await world.front.look(world.request(2).booking_id))[1] is None
+    assert await world.front.look(world.request(2).booking_id) is None
     world.redis.delete(LANE)
-    assert (await world.front.look(world.request(2).booking_id))[1] is None
+    assert await world.front.look(world.request(2).booking_id) is None
 
 
 async def test_a_late_drainer_changes_nothing_whatever_it_calls(world: World) -> None:
@@ -177,7 +177,7 @@ async def test_a_desk_that_lacks_an_entry_stops_its_lane(world: World) -> None:
         await world.front.ask_desk(PUSAT, Cancel(uuid.uuid4()))
     world.redis.xdel(f"desk:{{{PUSAT}}}", "1-0")
     with pytest.raises(LaneBroken, match="GAP 1"):
-        world.line.decide(world.take(), 256)
+        world.decide_any(world.take(), 256)
 
 
 async def test_a_settle_without_its_counters_stops_the_lane(world: World) -> None:
@@ -186,7 +186,7 @@ async def test_a_settle_without_its_counters_stops_the_lane(world: World) -> Non
     world.decide(lease)
     world.redis.hdel(f"places:{{{PUSAT}}}", str(MONDAY))
     with pytest.raises(LaneBroken, match="MISSING"):
-        world.line.settle(lease, "R")
+        world.settle(lease, "R")
 
 
 async def test_a_bar_ends_to_the_millisecond_of_its_words(world: World) -> None:
@@ -211,7 +211,7 @@ async def test_a_gap_in_the_line_is_named(world: World, gone: int) -> None:
         await world.ticket(world.request(n))
     world.redis.xdel(f"line:{{{PUSAT}}}", f"{gone}-0")
     with pytest.raises(LaneBroken, match=f"GAP {gone}"):
-        world.line.decide(world.take(), 256)
+        world.decide_any(world.take(), 256)
 
 
 async def test_verdicts_of_another_turn_change_nothing(world: World) -> None:
@@ -220,7 +220,7 @@ async def test_verdicts_of_another_turn_change_nothing(world: World) -> None:
     lease = world.take()
     world.decide(lease)
     before = world.dump()
-    world.line.settle(lease, "K")
+    world.settle(lease, "K")
     assert world.dump() == before
 
 

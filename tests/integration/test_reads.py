@@ -13,21 +13,22 @@ async def test_a_booking_waits_in_its_lane_until_it_is_settled(world: World) -> 
     first, second = world.request(1), world.request(2, [2, 3])
     await world.join(first)
     await world.join(second)
-    _, found = await world.front.look(second.booking_id)
+    found = await world.front.look(second.booking_id)
     assert isinstance(found, Waiting)
     assert (found.office_id, found.ticket, found.ahead, found.left) == (PUSAT, 2, 1, 6)
-    assert (found.entry.booking_id, found.entry.slot, found.entry.account) == (second.booking_id, MONDAY, "account-2")
-    assert [a.key for a in found.entry.applicants] == [a.key for a in second.applicants]
+    assert (found.booking_id, found.slot, found.party_size) == (second.booking_id, MONDAY, 2)
+    assert (found.caller, found.account) == ("gateway", "account-2")
+    assert OPENS < found.accepted_at <= found.as_of < OPENS + timedelta(minutes=5)
     lease = world.take()
-    verdicts = world.recorder.record(PUSAT, lease.token, world.decide(lease, 256))
-    assert (await world.front.look(second.booking_id))[1] is not None, "recorded, but not settled"
-    world.line.settle(lease, verdicts)
-    assert (await world.front.look(second.booking_id))[1] is None
+    verdicts = world.record(lease, world.decide(lease, 256))
+    assert await world.front.look(second.booking_id) is not None, "recorded, but not settled"
+    world.settle(lease, verdicts)
+    assert await world.front.look(second.booking_id) is None
     assert (await world.recorded(second)).first_number == 2
 
 
 async def test_a_booking_nobody_made_is_in_neither_place(world: World) -> None:
-    assert (await world.front.look(world.request(9).booking_id))[1] is None
+    assert await world.front.look(world.request(9).booking_id) is None
     assert await world.reader.booking(world.request(9).booking_id) is None
 
 

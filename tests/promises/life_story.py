@@ -55,7 +55,7 @@ async def _desk(world: World, broken: Broken) -> None:
 
     await world.front.ask_desk(PUSAT, Cancel(world.request(2, account="family").booking_id))
     zombie = world.take()
-    batch = world.line.decide(zombie, 256)
+    batch = world.decide_any(zombie, 256)
     world.redis.delete(f"lease:{{{PUSAT}}}", "ready")
     broken.hold("P15", held=world.line.sweep([PUSAT], world.drain.stock_mark(OPENS)) == 1)
     world.take()
@@ -109,7 +109,7 @@ async def _rebuild(world: World, broken: Broken) -> None:
     request = world.request(43, slot=slot)
     await world.join(request)
     try:
-        world.recorder.record(PUSAT, zombie.token, world.decide(zombie))
+        world.record(zombie, world.decide(zombie))
         broken.add("P9")
     except (Fenced, LedgerFenced):
         world.turn()

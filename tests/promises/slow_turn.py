@@ -4,7 +4,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, cast
 
-from antrian.lane.drainer import LaneDrainer, Lease
+from antrian.lane.drainer import Fenced, LaneDrainer, Lease
+from antrian.ledger.fence import LedgerFenced
 from antrian.ledger.recorder import LedgerRecorder
 from tests.support.world import World
 from workers.drain import Drain
@@ -17,15 +18,18 @@ class _Died(BaseException):
 
 
 class SlowTurn:
-    """Runs in a thread of its own. next_step is the one that it stands before; "" when the turn is over."""
+    """Runs in a thread of its own. next_step is the one that it stands before; "" when the turn is over.
+
+    shut_out tells whether a store refused a step since a newer drainer has the lane.
+    """
 
     def __init__(self, world: World, lease: Lease) -> None:
         self.lease = lease
-        self.next_step = ""
+        self.next_step, self.shut_out = "", False
         self._drain = Drain(
             cast(LaneDrainer, _Gate(world.line, self)), cast(LedgerRecorder, _Gate(world.recorder, self)), world.policy
         )
-        self._office = world.offices[lease.office_id]
+        self._offices = world.offices
         self._orders = SimpleQueue[int]()
         self._reached = SimpleQueue[str | BaseException]()
         self._thread = Thread(target=self._run, daemon=True)
@@ -55,7 +59,7 @@ class SlowTurn:
 
     def _run(self) -> None:
         try:
-            self._drain.turn(self.lease, self._office)
+            self._drain.serve([self.lease], self._offices)
         except BaseException as end:  # handed to whoever let it on
             self._reached.put(end)
         else:
@@ -83,7 +87,15 @@ class _Gate:
             return method
 
         def step(*args: Any, **named: Any) -> Any:
-            answers = [method(*args, **named) for _ in range(self._turn.pass_gate(name))]
+            answers: list[Any] = []
+            for _ in range(self._turn.pass_gate(name)):
+                try:
+                    answers.append(method(*args, **named))
+                except (Fenced, LedgerFenced):
+                    self._turn.shut_out = True
+                    raise
+            last = answers[-1] if isinstance(answers[-1], list) else []
+            self._turn.shut_out |= any(isinstance(one, Fenced | LedgerFenced) for one in last)
             return answers[-1]
 
         return step

@@ -53,9 +53,9 @@ async def broken_promises(world: World) -> set[str]:
         hold("P2", held=False)
     if broken:
         return broken
-    world.line.settle(second, world.recorder.record(PUSAT, second.token, first))
+    world.settle(second, world.record(second, first))
     before = world.left()
-    world.line.settle(second, "K" * len(first))
+    world.settle(second, "K" * len(first))
     hold("P10", held=world.left() == before)
 
     replay, numbers, sold = (PLACES, 1), set[int](), 0
@@ -81,10 +81,10 @@ async def broken_promises(world: World) -> set[str]:
     world.sql(f"update slot set quota = taken where {tuesday}")
     left = world.left(TUESDAY)
     lease = world.take()
-    verdicts = world.recorder.record(PUSAT, lease.token, world.decide(lease, 256))
-    world.line.settle(lease, verdicts)
+    verdicts = world.record(lease, world.decide(lease, 256))
+    world.settle(lease, verdicts)
     with suppress(Fenced):
-        world.line.settle(lease, verdicts)
+        world.settle(lease, verdicts)
     hold("P10", held=(verdicts, world.left(TUESDAY)) == ("RR", left))
     hold("P4", held=isinstance(await world.join(world.request(8, [10], slot=MONDAY)), Joined))
 
@@ -107,11 +107,11 @@ def late_drainer_is_shut_out(world: World, zombie: Lease) -> bool:
     before = world.dump()
     try:
         decisions = world.decide(zombie, 256)
-        world.recorder.record(PUSAT, zombie.token, decisions)
+        world.record(zombie, decisions)
     except (Fenced, LedgerFenced, LedgerGap) as refusal:
         shut_out += isinstance(refusal, Fenced)
     try:
-        world.line.settle(zombie, "KK")
+        world.settle(zombie, "KK")
     except Fenced:
         shut_out += 1
     return shut_out == 2 and world.dump() == before

@@ -68,7 +68,7 @@ class Witness:
         self.history.end(op, "ok", **await self._look(request))
 
     async def _look(self, request: JoinRequest) -> dict[str, Any]:
-        _, waiting = await self.world.front.look(request.booking_id)
+        waiting = await self.world.front.look(request.booking_id)
         name = {"booking_id": str(request.booking_id), "office": request.office_id}
         if waiting:
             return name | {"ticket": waiting.ticket, "state": "PENDING", "numbers": []}
@@ -125,7 +125,7 @@ async def play(world: World, witness: Witness) -> None:
     lease = world.take()
     decided = world.decide(lease)
     world.set_clock(DAY_BEGINS + timedelta(seconds=1))
-    world.line.settle(lease, world.recorder.record(PUSAT, lease.token, decided))
+    world.settle(lease, world.record(lease, decided))
 
 
 @pytest.fixture

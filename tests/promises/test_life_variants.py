@@ -45,7 +45,7 @@ async def test_a_broken_variant_of_a_life_is_caught_by_name(
 
     for module in ("drainer", "front", "rebuilder"):
         monkeypatch.setattr(f"antrian.lane.{module}.script", script)
-    for module in ("recorder", "desk", "days", "staff"):
+    for module in ("recorder", "turns", "desk", "days", "staff"):
         monkeypatch.setattr(f"antrian.ledger.{module}.sql", sql)
     async with World(redis_url, database_url) as world:
         assert variant.promise in await broken_promises_of_a_life(world)

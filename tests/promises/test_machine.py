@@ -82,7 +82,7 @@ async def test_two_lanes_that_name_the_same_people_never_wait_for_each_other(
 ) -> None:
     """The only fault that takes two lanes at once: a third party lets both insert half of their people first."""
     monkeypatch.setattr(
-        "antrian.ledger.recorder.sql", lambda name: ledger.sql(name).replace("order by a.applicant_key", order)
+        "antrian.ledger.turns.sql", lambda name: ledger.sql(name).replace("order by a.applicant_key", order)
     )
     await world.ticket(world.request(1, range(1, 6)))
     leases = [world.take(PUSAT), world.take(BOGOR)]
@@ -101,7 +101,7 @@ async def test_two_lanes_that_name_the_same_people_never_wait_for_each_other(
             [uuid.uuid4(), first.applicants[2].key],
         )
         records = [
-            threads.submit(world.recorder.record, lease.office_id, lease.token, [decision])
+            threads.submit(world.record, lease, [decision])
             for lease, decision in zip(leases, [first, second], strict=True)
         ]
         await until(waiting)

@@ -88,7 +88,7 @@ async def test_what_is_decided_and_not_recorded_or_recorded_and_not_settled_rais
     world.line.leave(lease)
     assert world.verify() == []
     lease = world.take()
-    world.recorder.record(PUSAT, lease.token, decided)
+    world.record(lease, decided)
     world.line.leave(lease)
     assert world.verify() == []
     counters: Any = world.redis.hget(PLACES, str(MONDAY))

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from antrian import lane, ledger
-from antrian.booking import Decision
 from antrian.lane import drainer, front, rebuilder
-from antrian.ledger import days, desk, reader, recorder, staff
+from antrian.lane.drainer import Turn
+from antrian.ledger import days, desk, reader, recorder, staff, turns
 from antrian.ledger.recorder import LedgerRecorder
+from antrian.ledger.turns import Recorded
 
 Swaps = Mapping[str, Sequence[tuple[str, str]]]
 """By the name of a file, texts in it and what comes in their places."""
@@ -33,7 +34,7 @@ class Sabotage:
         script, sql = _swapped(lane.script, self.scripts), _swapped(ledger.sql, self.statements)
         for module in (drainer, front, rebuilder):
             setattr(module, "script", script)  # noqa: B010 - which is theirs, not ours to name
-        for module in (days, desk, reader, recorder, staff):
+        for module in (days, desk, reader, recorder, staff, turns):
             setattr(module, "sql", sql)  # noqa: B010
         if self.forgetful:
             LedgerRecorder.record = _forget  # type: ignore[method-assign]
@@ -51,8 +52,8 @@ def _swapped(whole: Callable[[str], str], swaps: Swaps) -> Callable[[str], str]:
     return lambda name: texts.get(name) or whole(name)
 
 
-def _forget(self: LedgerRecorder, office_id: str, token: int, decisions: Sequence[Decision]) -> str:
-    return "K" * len(decisions)
+def _forget(self: LedgerRecorder, turns: Sequence[Turn]) -> list[Recorded]:
+    return ["K" * len(turn.decisions) for turn in turns]
 
 
 _NO_QUOTA = {"decide": [("counters.left < party", "false")]}
@@ -82,7 +83,7 @@ MODES = {
             "look": [("office, tonumber(ticket),", "office, ticket + ticket % 2 * 2 - 1,")],
         },
         {
-            "record": [("r.booking_id, r.ticket,", "r.booking_id, r.ticket + r.ticket %% 2 * 2 - 1 as ticket,")],
+            "record": [("wanted.office_id, r.ticket,", "wanted.office_id, r.ticket + r.ticket %% 2 * 2 - 1 as ticket,")],
             "outcomes": [("office_id, ticket, state, reason\nfrom", "office_id, ticket + ticket %% 2 * 2 - 1, state, reason\nfrom")],
         },
     ),

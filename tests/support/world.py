@@ -13,7 +13,7 @@ from redis import Redis
 from antrian import rules
 from antrian.booking import Decision, DeskEntry, Office, Person, Province, SealedApplicant, Session, Slot
 from antrian.identity import Keys
-from antrian.lane.drainer import LaneDrainer, Lease
+from antrian.lane.drainer import DeskBatch, LaneDrainer, Lease, Turn, sole
 from antrian.lane.front import Joined, JoinRequest, Known, LaneFront, Refused
 from antrian.ledger.reader import LedgerReader, RecordedBooking
 from antrian.ledger.recorder import LedgerRecorder
@@ -130,9 +130,23 @@ class World:
 
     def decide(self, lease: Lease, most: int = 256) -> list[Decision]:
         """The decisions on the lane's next tickets; its desk must be empty."""
-        decided = self.line.decide(lease, most)
-        assert isinstance(decided, list), decided
+        decided = self.decide_any(lease, most)
+        assert isinstance(decided, Turn), decided
+        return list(decided.decisions)
+
+    def decide_any(self, lease: Lease, most: int = 256) -> Turn | DeskBatch:
+        """What the lane's drainer has to do next."""
+        decided: Turn | DeskBatch = sole(self.line.decide([lease], most))
         return decided
+
+    def record(self, lease: Lease, decisions: Sequence[Decision]) -> str:
+        """The ledger's verdicts on them."""
+        verdicts: str = sole(self.recorder.record([Turn(lease.office_id, lease.token, decisions)]))
+        return verdicts
+
+    def settle(self, lease: Lease, verdicts: str) -> None:
+        """Settles the lane's turn."""
+        sole(self.line.settle([(lease, verdicts)]))
 
     async def ask(self, entry: DeskEntry, office_id: str = PUSAT) -> int:
         """Puts it on the office's desk and serves that; its number."""
@@ -150,7 +164,7 @@ class World:
 
     def turn(self, office_id: str = PUSAT) -> int:
         """Serves the lane once; how many tickets were decided."""
-        return self.drain.turn(self.take(office_id), self.offices[office_id])
+        return self.drain.serve([self.take(office_id)], self.offices)
 
     def request(
         self,

@@ -6,11 +6,13 @@ select
     + (
         select count(*)
         from booking as b
-        cross join lateral (
-            select count(*) filter (where live) as live, count(*) as people
-            from applicant where booking_id = b.booking_id
-        ) as a
-        where (a.people <> case when b.state = 'REJECTED' then 0 else b.party_size end
+        full join (
+            select booking_id, count(*) filter (where live) as live, count(*) as people
+            from applicant
+            group by booking_id
+        ) as a using (booking_id)
+        where b.booking_id is null
+            or coalesce(a.people, 0) <> case when b.state = 'REJECTED' then 0 else b.party_size end
             or b.state = 'CONFIRMED' and a.live <> b.party_size
-            or b.state not in ('CONFIRMED', 'ATTENDED') and a.live > 0)
+            or b.state not in ('CONFIRMED', 'ATTENDED') and a.live > 0
     )

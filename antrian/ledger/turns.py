@@ -1,0 +1,158 @@
+"""Recording turns: all in one statement; when it meets a constraint, each lane alone, by halves down to the one at fault."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+
+from antrian.booking import Decision, OutcomeReason, State
+from antrian.lane.drainer import Turn
+from antrian.lane.entry import milliseconds
+from antrian.ledger import sql
+from antrian.ledger.arrays import bigints, blobs, ints, texts, uuids
+from antrian.ledger.fence import LedgerFenced, LedgerGap
+
+Recorded = str | LedgerFenced | LedgerGap
+"""What the ledger says of a turn: one letter a decision, or why it refused all of it."""
+
+_log = logging.getLogger(__name__)
+
+
+def record_turns(connection: psycopg.Connection, turns: Sequence[Turn]) -> list[Recorded]:
+    """Writes turns of different lanes; see LedgerRecorder.record. Raises psycopg.Error, and then nothing was written."""
+    moved = {office: (fresh, late) for office, fresh, late in _execute(connection, turns)}
+    said: list[Recorded] = []
+    for turn in turns:
+        fresh, late = moved.get(turn.office_id, (None, None))
+        if fresh is None:
+            said.append(_refusal(connection, turn))
+        elif fresh == len(turn.decisions):
+            said.append("".join([_letter(decision, late) for decision in turn.decisions]))
+        else:
+            said.append(_look(connection, turn))
+    return said
+
+
+def record_by_halves(connection: psycopg.Connection, turn: Turn) -> Recorded:
+    """The same for a lane of which something cannot be written: that is recorded as rejected, alone."""
+
+    def write(decisions: Sequence[Decision]) -> None:
+        try:
+            with connection.transaction():
+                _write_piece(connection, turn, decisions)
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
+            if len(decisions) == 1:
+                _log.error("%s ticket %d refused by %s", turn.office_id, decisions[0].ticket, constraint(error))
+                refuse(decisions[0], error)
+            else:
+                write(decisions[: len(decisions) // 2])
+                write(decisions[len(decisions) // 2 :])
+
+    def refuse(decision: Decision, why: psycopg.Error) -> None:
+        try:
+            with connection.transaction():
+                _write_piece(connection, turn, [_refused(decision, why)])
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
+            raise LedgerGap(
+                f"{turn.office_id}: ticket {decision.ticket} cannot be recorded: {constraint(error)}"
+            ) from error
+
+    try:
+        with connection.transaction():
+            _write_piece(connection, turn, [])
+            write(turn.decisions)
+    except (LedgerFenced, LedgerGap) as refusal:
+        return refusal
+    return _look(connection, turn)
+
+
+def constraint(error: psycopg.Error) -> str:
+    """What refused: a constraint's name, else the error's."""
+    return error.diag.constraint_name or type(error).__name__
+
+
+def _write_piece(connection: psycopg.Connection, turn: Turn, decisions: Sequence[Decision]) -> None:
+    if not _execute(connection, [replace(turn, decisions=decisions)], turn.decisions):
+        raise _refusal(connection, turn)
+
+
+def _execute(
+    connection: psycopg.Connection, turns: Sequence[Turn], whole: Sequence[Decision] = ()
+) -> list[tuple[Any, ...]]:
+    """Runs record.sql; whole is all of the turn when these are pieces of one."""
+    return connection.execute(sql("record"), _columns(turns, whole), binary=True).fetchall()
+
+
+def _columns(turns: Sequence[Turn], whole: Sequence[Decision]) -> dict[str, Any]:
+    """The arrays of record.sql."""
+    slots = {(n, d.slot): None for n, turn in enumerate(turns, 1) for d in turn.decisions}
+    numbers = {slot: number for number, slot in enumerate(slots, 1)}
+    decisions = [d for turn in turns for d in turn.decisions]
+    people = [(d, n, p) for d in decisions if d.reason is None for n, p in enumerate(d.applicants)]
+    return {
+        "office": texts([turn.office_id for turn in turns]),
+        "token": bigints([turn.token for turn in turns]),
+        "first": bigints([(whole or turn.decisions)[0].ticket for turn in turns]),
+        "last": bigints([(whole or turn.decisions)[-1].ticket for turn in turns]),
+        "s_turn": ints([turn for turn, _ in slots]),
+        "s_date": [slot.service_date for _, slot in slots],
+        "s_session": texts([slot.session.value for _, slot in slots]),
+        "slot": ints([numbers[n, d.slot] for n, turn in enumerate(turns, 1) for d in turn.decisions]),
+        "booking_id": uuids([d.booking_id.bytes for d in decisions]),
+        "ticket": bigints([d.ticket for d in decisions]),
+        "party_size": ints([len(d.applicants) for d in decisions]),
+        "reason": texts([d.reason for d in decisions]),
+        "first_number": ints([d.first_number for d in decisions]),
+        "fingerprint": texts([d.fingerprint for d in decisions]),
+        "caller": texts([d.caller for d in decisions]),
+        "account": texts([d.account for d in decisions]),
+        "accepted": bigints([milliseconds(d.accepted_at) for d in decisions]),
+        "a_booking_id": uuids([d.booking_id.bytes for d, _, _ in people]),
+        "a_number": ints([(d.first_number or 0) + n for d, n, _ in people]),
+        "a_key": blobs([p.key for _, _, p in people]),
+        "a_sealed": blobs([p.sealed for _, _, p in people]),
+    }
+
+
+def _letter(decision: Decision, late: Sequence[int] | None) -> str:
+    return "K" if decision.reason is None and not (late and decision.ticket in late) else "R"
+
+
+def _refusal(connection: psycopg.Connection, turn: Turn) -> LedgerFenced | LedgerGap:
+    row = connection.execute(sql("lane"), {"office": turn.office_id}).fetchone()
+    if row is None or row[0] > turn.token:
+        return LedgerFenced(turn.office_id)
+    first, last = turn.decisions[0].ticket, turn.decisions[-1].ticket
+    return LedgerGap(f"{turn.office_id}: tickets {first} to {last} after {row[1]}, or a slot that is not there")
+
+
+def _look(connection: psycopg.Connection, turn: Turn) -> Recorded:
+    """What the ledger has of a turn that was recorded before, or by halves."""
+    rows = connection.execute(sql("outcomes"), {"booking_ids": [d.booking_id for d in turn.decisions]})
+    said = {row[0]: row[1:] for row in rows}
+    verdicts = ""
+    for decision in turn.decisions:
+        if decision.booking_id not in said:
+            return LedgerGap(f"{turn.office_id}: the ledger lacks ticket {decision.ticket}")
+        office, ticket, state = said[decision.booking_id][:3]
+        if (office, ticket) != (turn.office_id, decision.ticket):
+            verdicts += "D"
+        else:
+            verdicts += "R" if state == State.REJECTED else "K"
+    return verdicts
+
+
+def _refused(decision: Decision, error: psycopg.Error) -> Decision:
+    """The decision as it can be recorded: rejected, its numbers retired."""
+    reason = decision.reason or {
+        "slot_taken_within_quota": OutcomeReason.SLOT_FULL,
+        "applicant_one_live_booking": OutcomeReason.ALREADY_BOOKED,
+    }.get(constraint(error), OutcomeReason.INTERNAL)
+    caller, account = (text.replace("\0", "?") for text in (decision.caller, decision.account))
+    return replace(decision, state=State.REJECTED, reason=reason, caller=caller, account=account)

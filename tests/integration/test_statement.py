@@ -1,0 +1,90 @@
+"""A statement's own connection: an error is one question's, a silence or a loss is everybody's, and then it is made anew."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import psycopg
+import pytest
+
+from antrian.ledger import statement
+from antrian.ledger.statement import Statement
+from tests.support.waiting import until
+
+Make = Callable[[str], Statement]
+
+
+@pytest.fixture
+async def make(database_url: str) -> AsyncIterator[Make]:
+    """Statements of the test's database, closed in the end."""
+    made: list[Statement] = []
+
+    def one(text: str) -> Statement:
+        made.append(Statement(database_url, text, "-c statement_timeout=2500"))
+        return made[-1]
+
+    yield one
+    for asked in made:
+        await asked.close()
+
+
+async def test_questions_of_one_moment_have_their_own_answers(make: Make) -> None:
+    tenth = make("select 10 / $1::int from generate_series(1, 2)")
+    one, none, five = await asyncio.gather(*map(tenth, ("1", "0", "5")), return_exceptions=True)
+    assert (one, five) == ([(10,)] * 2, [(2,)] * 2)
+    assert isinstance(none, psycopg.errors.DivisionByZero)
+    assert await tenth("10") == [(1,)] * 2
+
+
+async def test_a_silence_breaks_the_connection_for_all_who_wait(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    sleeps = make("select pg_sleep($1::float8) is null")
+    assert await sleeps("0") == [(False,)]
+    monkeypatch.setattr(statement, "ANSWERS_WITHIN", 0.3)
+    answers = await asyncio.gather(*map(sleeps, ("2", "0", "0")), return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["Postgres did not answer within 0.3 s"] * 3
+    assert await sleeps("0") == [(False,)], "over a new connection"
+
+
+async def test_a_lost_connection_is_made_anew(make: Make, database_url: str) -> None:
+    who = make("select pg_backend_pid(), $1::text")
+    [(first, _)] = await who("")
+    with psycopg.connect(database_url, autocommit=True) as other:
+        other.execute("select pg_terminate_backend(%s)", [first])
+    async with asyncio.timeout(10):
+        await until(lambda: who._line is not None and who._line.lost)
+    answers = await asyncio.gather(*[who("") for _ in range(5)])
+    [second] = {pid for [(pid, _)] in answers}
+    assert second != first, "one new connection for all"
+
+
+async def test_who_waits_when_it_is_lost_hears_of_it(make: Make, database_url: str) -> None:
+    sleeps = make("select pg_sleep($1::float8) is null")
+    await sleeps("0")
+    asked = asyncio.gather(sleeps("2"), sleeps("0"), return_exceptions=True)
+    with psycopg.connect(database_url, autocommit=True) as other:
+        await asyncio.sleep(0.1)
+        other.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where query ~ '_sleep' and pid <> pg_backend_pid()"
+        )
+    assert all(isinstance(answer, psycopg.OperationalError) for answer in await asked)
+    assert await sleeps("0") == [(False,)]
+
+
+async def test_what_cannot_be_prepared_is_tried_again(make: Make, database_url: str) -> None:
+    reads = make("select $1::text from not_yet")
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        await reads("")
+    with psycopg.connect(database_url) as other:
+        other.execute("create table not_yet ()")
+    try:
+        assert await reads("") == []
+    finally:
+        await reads.close()
+        with psycopg.connect(database_url) as other:
+            other.execute("drop table not_yet")
+
+
+async def test_nothing_to_reach_is_told_to_all() -> None:
+    nowhere = Statement("postgresql://127.0.0.1:1/none", "select $1::text", "")
+    answers = await asyncio.gather(*[nowhere("") for _ in range(3)], return_exceptions=True)
+    assert all(isinstance(answer, psycopg.OperationalError) for answer in answers)
+    await nowhere.close()
