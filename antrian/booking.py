@@ -158,7 +158,7 @@ class SealedApplicant:
     sealed: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
     """What a turn decided for one ticket; first_number is set when CONFIRMED."""
 

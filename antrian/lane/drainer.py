@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from redis import Redis
 from redis.backoff import ExponentialWithJitterBackoff
@@ -12,7 +13,7 @@ from redis.retry import Retry
 
 from antrian.booking import Decision, DeskEntry, OutcomeReason, Slot, State
 from antrian.lane import READY, script
-from antrian.lane.entry import milliseconds, moment, read_desk_entry, read_entry
+from antrian.lane.entry import milliseconds, moment, read_desk_entry, unpack_people
 
 LEASE = timedelta(seconds=3)
 """How long a drainer may be silent before another may take its lane. Longer than the ledger's time limit of a turn."""
@@ -312,24 +313,18 @@ def sole(answers: Sequence[Any]) -> Any:
 
 def _decision(office_id: str, ticket: int, decided: bytes, fields: list[bytes]) -> Decision:
     try:
-        entry = read_entry(fields)
-    except (KeyError, ValueError) as error:
+        # Names and values, as join.lua wrote them.
+        _, booking_id, _, slot, _, fingerprint, _, keys, _, caller, _, account, _, accepted, _, sealed = fields
+        applicants, sound = unpack_people(keys, sealed)
+        confirmed, _, number = decided.partition(b" ")
+        reason = None if confirmed == b"CONFIRMED" else OutcomeReason(confirmed.decode())
+        if reason is None and not sound:
+            _log.error("%s ticket %d refused: its people cannot be read", office_id, ticket)
+            reason = OutcomeReason.INTERNAL
+        return Decision(
+            ticket, UUID(bytes=booking_id), Slot.parse(slot.decode()), fingerprint.decode(), applicants,
+            caller.decode(), account.decode(), moment(int(accepted)),
+            State.REJECTED if reason else State.CONFIRMED, reason, int(number) if number else None,
+        )  # fmt: skip
+    except ValueError as error:
         raise LaneBroken(f"{office_id}: ticket {ticket} cannot be read") from error
-    outcome, _, number = decided.decode().partition(" ")
-    confirmed = outcome == State.CONFIRMED and entry.sound
-    reason = None if confirmed else OutcomeReason.INTERNAL if outcome == State.CONFIRMED else OutcomeReason(outcome)
-    if reason is OutcomeReason.INTERNAL:
-        _log.error("%s ticket %d refused: its people cannot be read", office_id, ticket)
-    return Decision(
-        ticket=ticket,
-        booking_id=entry.booking_id,
-        slot=entry.slot,
-        fingerprint=entry.fingerprint,
-        applicants=entry.applicants,
-        caller=entry.caller,
-        account=entry.account,
-        accepted_at=entry.accepted_at,
-        state=State.CONFIRMED if confirmed else State.REJECTED,
-        reason=reason,
-        first_number=int(number) if number else None,
-    )

@@ -1,46 +1,14 @@
-"""What is in Redis as join.lua and desk.lua write it: the fields of a line entry, the text of a desk entry."""
+"""What is in Redis as join.lua and desk.lua write it: moments, the people of a line entry, the text of a desk entry."""
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from antrian.booking import DeskEntry, SealedApplicant, Slot
+from antrian.booking import DeskEntry, SealedApplicant
 
 _DESK_ENTRY: TypeAdapter[DeskEntry] = TypeAdapter(DeskEntry)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An accepted request that waits in its lane. sound is False when what is sealed of its people cannot be read."""
-
-    booking_id: UUID
-    slot: Slot
-    fingerprint: str
-    applicants: tuple[SealedApplicant, ...]
-    caller: str
-    account: str
-    accepted_at: datetime
-    sound: bool
-
-
-def read_entry(fields: list[bytes]) -> Entry:
-    """The entry of those fields (name, value, name, value ...)."""
-    named = dict(zip(fields[::2], fields[1::2], strict=True))
-    applicants, sound = unpack_people(named[b"k"], named[b"x"])
-    return Entry(
-        booking_id=UUID(bytes=named[b"b"]),
-        slot=Slot.parse(named[b"s"].decode()),
-        fingerprint=named[b"f"].decode(),
-        applicants=applicants,
-        caller=named[b"c"].decode(),
-        account=named[b"o"].decode(),
-        accepted_at=moment(int(named[b"t"])),
-        sound=sound,
-    )
 
 
 def milliseconds(moment: datetime) -> int:

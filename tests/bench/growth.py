@@ -1,9 +1,9 @@
 """`python -m tests.bench.growth`: what a booking costs, and takes, as there are more of them, of offices and of old ones.
 
 Counted is the processor time of Redis, of the Postgres backend and of the process that joins and drains, for the server's
-side of a join (gathered by 50), decide, record and settle. Each size has stores of its own and is measured a few times a
-round in turn with what it is compared with, which stays as it is. Bytes of Redis are those of all that a request leaves
-there while it waits; bytes of Postgres are those of all tables and indexes of bookings.
+side of a join (gathered by 50), decide, record and settle. What grows and what it is compared with have stores of their
+own and are measured in turn, a few times a round. Bytes of Redis are those of all that a request leaves there while it
+waits; bytes of Postgres are those of all tables and indexes of bookings.
 """
 
 import argparse
@@ -99,7 +99,7 @@ def _offices(plan: Plan) -> Iterator[Row]:
         for lanes in all_lanes:
             lanes.open()
             lanes.fill(_AMONG)
-            _progress(f"{_told(len(lanes.offices))} offices are open")
+            _progress(f"lanes open: {len(lanes.offices):,}")
         beside, *costs = _costs([lanes.cost_of_all_lanes for lanes in all_lanes], plan.rounds)
         for lanes in all_lanes:
             lanes.check()

@@ -20,7 +20,7 @@ from redis import Redis
 from antrian.booking import Office, Person, SealedApplicant, Session, Slot
 from antrian.embedded import EmbeddedStores
 from antrian.identity import Keys
-from antrian.lane.drainer import LaneDrainer
+from antrian.lane.drainer import LaneDrainer, Lease
 from antrian.lane.front import Joined, JoinRequest, LaneFront
 from antrian.ledger.migrate import migrate
 from antrian.ledger.recorder import LedgerRecorder
@@ -39,6 +39,8 @@ _PLENTY = 1_000_000  # places of an office and day: everybody gets one
 _JOIN, _FILL, _FILLS = 50, 256, 4  # requests of a join, and of one that only fills, of which so many are under way
 _GATHER = timedelta(milliseconds=2)
 _BUSY_LANES = 8  # that a measured part joins and drains, a full turn each
+_MEASURED = _BUSY_LANES * TURN
+_LANES = 32  # that are served in one go, as by workers/shift.py
 
 
 class Cost(NamedTuple):
@@ -114,8 +116,8 @@ class Lanes:
 
     def open(self) -> None:
         """Opens all lanes of an empty ledger."""
-        for office in self._offices:
-            self._serve(office.office_id)
+        for office in self.offices:
+            self._serve(self._lease(office))
 
     def rebuild(self) -> Rebuilt:
         """Closes all lanes, empties Redis and fills it again from the ledger, and opens them."""
@@ -135,12 +137,11 @@ class Lanes:
         offices = self.offices
         some = [offices[(self._turn + n) % len(offices)] for n in range(_BUSY_LANES)]
         self._turn += _BUSY_LANES
-        return self._cost(some, _BUSY_LANES * TURN, some)
+        return self._cost(some, map(self._lease, some))
 
     def cost_of_all_lanes(self) -> Cost:
         """What a booking costs when all lanes get tickets alike, and those serve theirs that have been ready longest."""
-        tickets = _BUSY_LANES * TURN
-        return self._cost(self.offices, tickets, [""] * tickets)
+        return self._cost(self.offices, iter(lambda: self._line.take_ready(_LANES, TURN), []))
 
     def check(self) -> None:
         """That everybody got a place, and `antrian verify`, but for how long tickets wait. Raises BrokenPromise."""
@@ -151,33 +152,35 @@ class Lanes:
         if found:
             raise BrokenPromise("; ".join(f"{one.promise} {one.what}: {one.breaches}" for one in found))
 
-    def _cost(self, offices: Sequence[str], tickets: int, turns: Sequence[str]) -> Cost:
-        """Joins so many for these offices, then serves these lanes, as far as it takes to decide as many tickets."""
-        clocks = [
-            [_clock(self._stores.pids["redis"])],
-            [*map(_clock, self._backends())],
-            [time.CLOCK_PROCESS_CPUTIME_ID],
-        ]
+    def _cost(self, offices: Sequence[str], leases: Iterator[list[Lease]]) -> Cost:
+        """Joins tickets for these offices, then serves those lanes, as far as it takes to decide as many."""
+        redis, backends = _clock(self._stores.pids["redis"]), [_clock(pid) for pid in self._backends()]
 
-        def spent() -> list[float]:
-            return [sum(map(time.clock_gettime, of)) for of in clocks]
+        def spent() -> tuple[float, ...]:
+            return tuple(
+                sum(map(time.clock_gettime, of)) for of in ([redis], backends, [time.CLOCK_PROCESS_CPUTIME_ID])
+            )
 
         # What a server does before, checks, hashes and seals, asks no store.
-        requests = list(self._requests(offices, tickets))
-        before = spent()
+        requests, decided = list(self._requests(offices, _MEASURED)), 0
+        began = spent()
         asyncio.run(self._join(iter(requests), _JOIN, 1))
-        decided, lanes = 0, iter(turns)
-        while decided < tickets:
-            decided += self._serve(next(lanes))
-        costs = [1e6 * (after - at) / tickets for after, at in zip(spent(), before, strict=True)]
-        self.waiting += tickets - decided
-        return Cost(*costs)
+        joined = spent()
+        while decided < _MEASURED:
+            decided += self._serve(next(leases))
+        drained = spent()
+        self.waiting += _MEASURED - decided
+        parts = zip(began, joined, drained, strict=True)
+        return Cost(*(1e6 * ((join - begin) / _MEASURED + (drain - join) / decided) for begin, join, drain in parts))
 
-    def _serve(self, office_id: str) -> int:
-        """A turn of that office's lane, or of the one that has been ready for longest; how many it decided."""
+    def _lease(self, office_id: str) -> list[Lease]:
         lease = self._line.take(office_id)
-        assert lease, "nobody else has it"
-        return self._drain.turn(lease, self._by_id[lease.office_id])
+        assert lease, "nobody else takes any"
+        return [lease]
+
+    def _serve(self, leases: list[Lease]) -> int:
+        """A turn of these lanes; how many tickets it decided."""
+        return self._drain.serve(leases, self._by_id)
 
     async def _join(self, requests: Iterator[JoinRequest], size: int, at_once: int) -> None:
         """Joins them as a server does that gathers so many, with so many of these joins under way."""
