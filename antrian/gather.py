@@ -12,7 +12,9 @@ _MOST = 256
 
 
 class Gather(Generic[Question, Answer]):
-    """Gathers questions for a window of time and sends them together; `await gather(question)` gives its answer.
+    """Sends questions together, once in a window of time; `await gather(question)` gives its answer.
+
+    Who asks after a while of silence is sent for at once, with all who ask in that turn of the loop.
 
     send answers as many as it was given, in their order; what it raises is raised to all of them. Several sends may be
     under way. A question is not sent for who has left: a caller that was cancelled, or whose time was over, before.
@@ -27,6 +29,7 @@ class Gather(Generic[Question, Answer]):
         self._most = most
         self._waiting: list[tuple[Question, asyncio.Future[Answer], float]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._sent = 0.0
         self._sends: set[asyncio.Task[None]] = set()
 
     def __call__(self, question: Question, ends: float = float("inf")) -> "asyncio.Future[Answer]":
@@ -37,7 +40,7 @@ class Gather(Generic[Question, Answer]):
         if len(self._waiting) >= self._most:
             self._flush()
         elif self._timer is None:
-            self._timer = loop.call_later(self._window, self._flush)
+            self._timer = loop.call_at(max(loop.time(), self._sent + self._window), self._flush)
         return answer
 
     async def close(self) -> None:
@@ -50,6 +53,7 @@ class Gather(Generic[Question, Answer]):
             self._timer.cancel()
             self._timer = None
         now, still = asyncio.get_running_loop().time(), []
+        self._sent = now
         waiting, self._waiting = self._waiting, []
         for question, answer, ends in waiting:
             if now < ends and not answer.done():

@@ -6,6 +6,7 @@ No error and no repr of this module has a NIK, a name or a key in it.
 import os
 import re
 import unicodedata
+from base64 import urlsafe_b64encode
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -144,7 +145,7 @@ class Keys:
 
     @cached_property
     def _fingerprint(self) -> Any:
-        return self._kind(b"fingerprint", 8)
+        return self._kind(b"fingerprint", 6)
 
     @cached_property
     def _owner(self) -> Any:
@@ -165,10 +166,10 @@ class Keys:
         return UUID(bytes=bytes(name))
 
     def fingerprint(self, office_id: str, slot: Slot, applicant_keys: Iterable[bytes]) -> str:
-        """What a request asks for, whatever the order of its people: 15 hexadecimal digits (P14: no run of 16)."""
+        """What a request asks for, whatever the order of its people: eight letters, 48 bits."""
         keys = sorted(applicant_keys)
         content = b"%c%b%b%b" % (len(keys), b"".join(keys), str(slot).encode(), office_id.encode())
-        return _hash(self._fingerprint, content).hex()[:15]
+        return urlsafe_b64encode(_hash(self._fingerprint, content)).decode()
 
     def owner(self, caller: str, account: str) -> bytes:
         """What stands for a caller's account: 8 bytes."""

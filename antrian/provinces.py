@@ -19,7 +19,7 @@ _DATA = files("antrian.data")
 # A degree at the equator, WGS 84; with the cosine of the latitude for east, within 0.05 % all over Indonesia.
 _METRES_NORTH, _METRES_EAST = 110_574.0, 111_320.0
 _CELL = 0.01  # degrees: about a kilometre
-_MARGIN_M = 2000.0
+_MARGIN_M, _CUT_M = 2000.0, 6000.0
 _EARTH_KM = 6371.0088  # mean radius, IUGG
 
 
@@ -64,15 +64,13 @@ class ProvinceMap:
         if radius_m > policy.coarsest_accuracy_m:
             limit = f"{policy.coarsest_accuracy_m:g}"
             raise AntrianError(Reason.LOCATION_TOO_COARSE, field="location.accuracy_m", limit=limit)
-        metres: dict[str, float] = {}
-        if radius_m <= _MARGIN_M:
-            cell = math.floor(latitude / _CELL), math.floor(longitude / _CELL)
-            interior = self._interior(*cell)
-            if interior:
-                return (interior,)
-            metres = self._measure(latitude, longitude, radius_m, *self._around(*cell))
+        cell = math.floor(latitude / _CELL), math.floor(longitude / _CELL)
+        if radius_m <= _MARGIN_M and (interior := self._interior(*cell)):
+            return (interior,)
         coast_m = policy.coast_km * 1000  # for a pier, or an islet too small for the map
-        metres = metres or self._within(latitude, longitude, radius_m) or self._within(latitude, longitude, coast_m)
+        farthest_m = max(radius_m, coast_m)
+        near = self._around(*cell) if farthest_m <= _CUT_M else self._found(latitude, longitude, farthest_m)
+        metres = self._measure(latitude, longitude, farthest_m, *near)
         codes = sorted(metres, key=metres.__getitem__)
         if not codes or metres[codes[0]] > coast_m:
             raise AntrianError(Reason.OUTSIDE_INDONESIA, field="location")
@@ -87,25 +85,26 @@ class ProvinceMap:
 
     def _find_interior(self, south: int, west: int) -> str | None:
         """The province that all points of a cell are in, when no other is within _MARGIN_M of the cell."""
-        codes, parts = self._around(south, west)
-        inside = shapely.covers(parts, _box(south, west, 0)).any()
-        return codes[0] if len(set(codes)) == 1 and inside else None
+        near = self._tree.query(_box(south, west, _MARGIN_M), "intersects")
+        codes = {self._codes[index] for index in near}
+        inside = shapely.covers(self._parts[near], _box(south, west, 0)).any()
+        return codes.pop() if len(codes) == 1 and inside else None
 
     def _cut_around(self, south: int, west: int) -> tuple[list[str], Any]:
-        """What of the provinces is within _MARGIN_M of a cell: the codes and the polygons, in the map's order.
+        """What of the provinces is within _CUT_M of a cell: the codes and the polygons, in the map's order.
 
-        Cut so, a province is as far from a point of the cell as it is, when that is within the margin; and quick to measure.
+        Cut so, a province is as far from a point of the cell as it is, when that is within _CUT_M; and quick to measure.
         """
-        around = _box(south, west, _MARGIN_M)
+        around = _box(south, west, _CUT_M)
         near = np.sort(self._tree.query(around, "intersects"))
         return [self._codes[index] for index in near], shapely.intersection(self._parts[near], around)
 
-    def _within(self, latitude: float, longitude: float, radius_m: float) -> dict[str, float]:
-        """The provinces within so many metres, with how many; one that contains the point has 0, the map's first first."""
+    def _found(self, latitude: float, longitude: float, radius_m: float) -> tuple[list[str], Any]:
+        """The codes and polygons of provinces that may be within so many metres of a point, in the map's order."""
         # The tree knows degrees only: a circle of the shorter kind of degrees holds all that is within the metres.
         degrees = radius_m / _METRES_NORTH * _stretch(latitude)
         found = np.sort(self._tree.query(shapely.Point(longitude, latitude), "dwithin", degrees))
-        return self._measure(latitude, longitude, radius_m, [self._codes[n] for n in found], self._parts[found])
+        return [self._codes[index] for index in found], self._parts[found]
 
     def _measure(
         self, latitude: float, longitude: float, radius_m: float, codes: Sequence[str], parts: Any

@@ -1,5 +1,6 @@
 """What is in Redis as join.lua and desk.lua write it: moments, the people of a line entry, the text of a desk entry."""
 
+import math
 import struct
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -14,6 +15,11 @@ _DESK_ENTRY: TypeAdapter[DeskEntry] = TypeAdapter(DeskEntry)
 def milliseconds(moment: datetime) -> int:
     """A moment as Redis keeps it."""
     return round(moment.timestamp() * 1000)
+
+
+def whole_hours(moment: datetime) -> int:
+    """A moment as Redis keeps it where nothing depends on the minute: hours, rounded up."""
+    return math.ceil(moment.timestamp() / 3600)
 
 
 def moment(milliseconds: int) -> datetime:

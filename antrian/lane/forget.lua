@@ -8,7 +8,7 @@ local function drop(kind, over)
     if over(entries[i + 1]) then gone = gone + redis.call('HDEL', kind .. name, entries[i]) end
   end
 end
-drop('requests', function(known) return now >= 1000 * tonumber(known:match('(%d+)$')) end)
+drop('requests', function(known) return now >= 3600000 * tonumber(known:match('(%d+)$')) end)
 drop('applicants', function(entry)
   local ends = entry:match('^X(%d+) ')
   return ends and now >= tonumber(ends)

@@ -17,7 +17,7 @@ from antrian.booking import DeskEntry, SealedApplicant, Slot, Window
 from antrian.errors import AntrianError, Reason
 from antrian.gather import Gather
 from antrian.lane import SETTLED, script
-from antrian.lane.entry import milliseconds, moment, pack_people, write_desk_entry
+from antrian.lane.entry import milliseconds, moment, pack_people, whole_hours, write_desk_entry
 from antrian.lane.fitness import check_fitness
 from antrian.lane.pipe import Pipe, Script
 
@@ -117,9 +117,9 @@ class LaneFront:
         self._bounds = (lane_bound, account_people)
 
         def spans(windows: Sequence[Window]) -> tuple[str, int]:
-            """Windows as join.lua takes them, and until when a request for their date is remembered (s)."""
+            """Windows as join.lua takes them, and until when a request for their date is remembered (hours)."""
             moments = (f"{milliseconds(window.opens_at)}-{milliseconds(window.closes_at)}" for window in windows)
-            return ",".join(moments), milliseconds(windows[-1].closes_at + remembered) // 1000 if windows else 0
+            return ",".join(moments), whole_hours(windows[-1].closes_at + remembered) if windows else 0
 
         self._open = lru_cache(maxsize=256)(spans)
         self.join: Gather[JoinRequest, Joined | Known | Refused] = Gather(self._send_joins, gather_for)
@@ -258,12 +258,12 @@ class LaneFront:
                 await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter
 
     def _hear(self, message: bytes) -> None:
-        office_id, last = message.decode().split()
-        last_ticket = int(last)
-        self._last_settled[office_id] = last_ticket
-        for future, ticket in self._waiting.get(office_id, {}).items():
-            if ticket <= last_ticket and not future.done():
-                future.set_result(None)
+        words = message.decode().split()
+        for office_id, last in zip(words[::2], map(int, words[1::2]), strict=True):
+            self._last_settled[office_id] = last
+            for future, ticket in self._waiting.get(office_id, {}).items():
+                if ticket <= last and not future.done():
+                    future.set_result(None)
 
 
 def is_full(error: Exception) -> bool:

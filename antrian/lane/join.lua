@@ -1,7 +1,7 @@
 #!lua
 -- Accepts requests into their offices' lines, one after the other, each wholly or not at all.
 -- ARGV: lane bound, most people an account, then 12 a request: booking id (16 bytes), fingerprint, owner (8 bytes),
---   office, slot, windows of the slot's date ("from-to,from-to", ms), keep until (s), verdict on place and day ("" or a
+--   office, slot, windows of the slot's date ("from-to,from-to", ms), keep until (hours), verdict on place and day ("" or a
 --   reason), applicant keys (16 bytes each), caller, account, sealed people.
 -- Answers: now (ms), then one array a request, the first refusal that holds:
 --   KNOWN office ticket | REQUEST_ID_REUSED | LANE_CLOSED | the verdict | WINDOW | DAY_CLOSED | BARRED n last-day |

@@ -13,7 +13,7 @@
 --   places:{office}  hash    slot -> "quota left next begins(ms) closed(0 or 1)"
 --   ready            zset    office -> since when it waits (us)
 --   applicants:xxx   hash    applicant key -> "B" booking id, owner | "X" end of the bar (ms) " " last day
---   requests:xxx     hash    booking id -> "fingerprint office ticket keep-until(s)"
+--   requests:xxx     hash    booking id -> "fingerprint office ticket keep-until(hours)"
 --   accounts:xxx     hash    owner (caller and account, hashed) -> 17 bytes a live booking: id, how many people hold it
 --   told             zset    day -> when the latest day was done whose bars it was told of (ms)
 --   audit            string  there while a supervisor of workers audits

@@ -9,7 +9,7 @@ from redis import Redis
 
 from antrian.lane import script
 from antrian.lane.drainer import Fenced, Lease
-from antrian.lane.entry import milliseconds, moment
+from antrian.lane.entry import milliseconds, moment, whole_hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ class LaneRebuilder:
         """Puts these back."""
         args: list[bytes | str | int] = [self._number, len(bookings)]
         for b in bookings:
-            keep = milliseconds(b.keep_until) // 1000
-            args += [b.booking_id, b.fingerprint, f"{b.office_id} {b.ticket} {keep}", b.owner, b.people]
+            where = f"{b.office_id} {b.ticket} {whole_hours(b.keep_until)}"
+            args += [b.booking_id, b.fingerprint, where, b.owner, b.people]
         for bar in bars:
             args += [bar.applicant_key, milliseconds(bar.ends), bar.last_day]
         self._run("restore", *args)

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Puts back what the ledger knows of people and requests, while every lane is closed. Safe to repeat.
--- ARGV: number of the rebuild, how many bookings, then 5 a booking: id, fingerprint ("": not to be known any more), "office ticket keep(s)",
+-- ARGV: number of the rebuild, how many bookings, then 5 a booking: id, fingerprint ("": not to be known any more), "office ticket keep(hours)",
 --   owner, keys of the people who hold it; then 3 a bar: applicant key, its end (ms), its last day.
 -- Answers: FENCED | RESTORED. Holds: P4, P5, P9.
 if superseded(ARGV[1]) then return { 'FENCED' } end

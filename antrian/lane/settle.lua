@@ -3,8 +3,10 @@
 -- ARGV, of each lane: office, token, the ledger's verdicts on the outbox, one letter a ticket: K (the places are taken), R
 --   (rejected: places back, applicants free), D (the booking stands at another ticket: places back, applicants stay).
 -- Answers: one array a lane: FENCED | STALE (the outbox is not that turn's; it was settled before) | MISSING slot |
---   SETTLED last-ticket. Publishes "office last-ticket" on the channel settled.
+--   SETTLED last-ticket. Publishes "office last-ticket" of all lanes, with a blank between, on the channel settled.
 -- Holds: P1, P2, P4, P10 (given back once), P15.
+local told = {}
+
 local function follow(office, last, outbox, verdicts)
   local entries, slots = redis.call('XRANGE', key('line', office), '-', last .. '-0'), {}
   for i, entry in ipairs(entries) do
@@ -34,7 +36,7 @@ local function settle(office, token, verdicts)
     redis.call('DEL', key('outbox', office))
     redis.call('XTRIM', key('line', office), 'MINID', last + 1 .. '-0')
     redis.call('HSET', key('lane', office), 'settled', last)
-    redis.call('PUBLISH', 'settled', office .. ' ' .. last)
+    told[#told + 1] = office .. ' ' .. last
   end
   give_back(office)
   return { 'SETTLED', last }
@@ -42,4 +44,5 @@ end
 
 local answers = {}
 for i = 1, #ARGV, 3 do answers[#answers + 1] = settle(ARGV[i], ARGV[i + 1], ARGV[i + 2]) end
+if #told > 0 then redis.call('PUBLISH', 'settled', table.concat(told, ' ')) end
 return answers

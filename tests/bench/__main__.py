@@ -9,12 +9,17 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.bench import accept, told
+from tests.bench import accept, drain, growth, latency, reads, start, told
 from tests.bench.row import Plan, Row
 
 Section = Callable[[Plan], Iterator[Row]]
 SECTIONS: dict[str, Section] = {
     "accept": accept.rows,
+    "drain": drain.rows,
+    "latency": latency.rows,
+    "growth": growth.rows,
+    "reads": reads.rows,
+    "start": start.rows,
 }
 """What there is to measure, in the order in which it is."""
 

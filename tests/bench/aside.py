@@ -24,8 +24,8 @@ def listens(redis_url: str, pipe: Connection) -> None:
         turns.subscribe(SETTLED)
         while True:
             if message := turns.get_message(timeout=0.05):
-                office_id, last = message["data"].decode().split()
-                heard.append((office_id, int(last), time.perf_counter()))
+                now, words = time.perf_counter(), message["data"].decode().split()
+                heard += [(office_id, int(last), now) for office_id, last in zip(words[::2], words[1::2], strict=True)]
             elif pipe.poll():
                 pipe.recv()
                 pipe.send(heard)

@@ -204,7 +204,7 @@ class References:
         """A connection to the tables of before anybody asked, with the ledger's slots."""
         columns = "slot_id, office_id, service_date, session, quota, closed"
         reference = psycopg.connect(self._database, autocommit=True)
-        reference.execute("truncate slot cascade")
+        reference.execute("truncate slot, booking, applicant cascade")
         with (
             psycopg.connect(self._stores.database_url) as ledger,
             reference.cursor() as cursor,

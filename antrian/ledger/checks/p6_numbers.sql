@@ -3,14 +3,14 @@
 select
     (select coalesce(sum(last_number), 0)::bigint from slot),
     (
-        select coalesce(sum(abs(s.last_number - n.numbers) + n.numbers - n.different), 0)::bigint
+        select coalesce(sum(abs(s.last_number - coalesce(n.numbers, 0)) + coalesce(n.numbers - n.different, 0)), 0)::bigint
         from slot as s
-        cross join lateral (
-            select count(*) as numbers, count(distinct number) as different
+        left join (
+            select b.slot_id, count(*) as numbers, count(distinct number) as different
             from booking as b
             cross join generate_series(b.first_number, b.first_number + b.party_size - 1) as number
-            where b.slot_id = s.slot_id
-        ) as n
+            group by b.slot_id
+        ) as n using (slot_id)
     )
     + (
         select count(*)
