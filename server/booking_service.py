@@ -79,7 +79,7 @@ class BookingService:
         policy = self._catalog.policy
         slots = tuple(Slot(day, session) for day in window.dates for session in policy.sessions)
         answer = wire.GetQuotaResponse(
-            window=resources.window(window, window.opens_at),
+            window=resources.window(window, window.closes_at),  # not open: false is nothing in bytes, true can be added
             closed_days=[
                 messages_pb2.ClosedDay(date=day.isoformat(), name=name)
                 for day, name in rules.closed_days(policy, window).items()

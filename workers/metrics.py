@@ -32,11 +32,11 @@ if _FOLDER in os.environ:
     values.ValueClass = values.MultiProcessValue(lambda: current_process().name)
 
 TURN_TICKETS = Histogram(
-    "antrian_turn_tickets", "Tickets that a turn decided.", buckets=(0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
+    "antrian_turn_tickets", "Tickets that one go decided, of one lane or of many.", buckets=(0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 )
 TURN_SECONDS = Histogram(
     "antrian_turn_seconds",
-    "How long a turn took: decide, record, settle.",
+    "How long one go took: decide, record, settle.",
     buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5),
 )
 LEASES_LOST = Counter("antrian_leases_lost", "Turns that a newer drainer of the lane had overtaken.")

@@ -5,8 +5,7 @@
 local slots, answer = tonumber(ARGV[1]), { now_ms() }
 for i = slots + 2, #ARGV do
   local office = ARGV[i]
-  local counters = { tonumber(redis.call('HGET', key('lane', office), 'open') or 0) }
-  for n = 2, slots + 1 do counters[n] = redis.call('HGET', key('places', office), ARGV[n]) end
-  answer[#answer + 1] = counters
+  local open = tonumber(redis.call('HGET', key('lane', office), 'open') or 0)
+  answer[#answer + 1] = { open, unpack(redis.call('HMGET', key('places', office), unpack(ARGV, 2, slots + 1))) }
 end
 return answer

@@ -1,4 +1,4 @@
-"""Why the ledger refuses a drainer; fence.sql and fence_desk.sql find it out."""
+"""Why the ledger refuses a drainer; record.sql and fence_desk.sql find it out."""
 
 
 class LedgerFenced(Exception):

@@ -385,7 +385,7 @@ class Alternative(_message.Message):
     session: Global___Session.ValueType
     """The session of that day."""
     left: _builtins.int
-    """Places left in it, at the booking's as_of."""
+    """Places left in it, at most a second before the booking's as_of."""
     def __init__(
         self,
         *,

@@ -1,9 +1,10 @@
 """`python -m tests.bench.accept`: what a call costs the server, beside an empty handler behind the same gate.
 
 Antrian and the empty server (empty_server.py) run side by side, one process each; one load after the other keeps one of
-them busy with calls that were made beforehand. Counted is what the server's process gets done for each second of
-processor time that it uses, which a busy machine changes little; batches are counted by the clock, too. Workers and
-Postgres only get what is left of the processors, and each load begins with empty lines.
+them busy with calls that were made beforehand. The servers have a core to themselves; the load, Redis, Postgres and the
+workers have the others. Counted is what a server's process gets done for each second of processor time that it uses, which
+a busy machine changes little; batches are counted by the clock, too. Workers and Postgres only get what is left of the
+processors, and each load begins with empty lines.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from antrian.v1 import booking_service_pb2 as wire
 from tests.bench.folk import Townsfolk
 from tests.bench.http_load import Grpc, Load, load
 from tests.bench.row import Plan, Row, row
-from tests.bench.site import cpu_seconds, drained, frozen, site, step_aside
+from tests.bench.site import cpu_seconds, drained, frozen, on_one_core, site, step_aside
 from tests.bench.told import line
 
 COMMAND = "python -m tests.bench.accept"
@@ -116,6 +117,7 @@ class Bench:
         self.empty = undo.enter_context(empty_server())
         self.bare = undo.enter_context(empty_server(bare=True))
         step_aside(self.stack, "workers", "postgres")
+        undo.enter_context(on_one_core(self.stack, self.ours.pid, self.empty.pid, self.bare.pid))
         self.folk = iter(Townsfolk())
         self.book = Calls("RequestBooking", lambda: (message.SerializeToString() for message in self.folk))
         places = [wire.GetQuotaRequest(office_id=office.office_id).SerializeToString() for office in load_offices()]

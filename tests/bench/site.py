@@ -1,8 +1,9 @@
 """An Antrian to measure: fresh, its window open, on stores of its own; and the check that it kept its promises."""
 
+import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -76,6 +77,31 @@ def frozen(stack: Stack, name: str) -> Iterator[None]:
     finally:
         for one in reversed(everyone):
             one.resume()
+
+
+@contextmanager
+def on_one_core(stack: Stack, *servers: int) -> Iterator[None]:
+    """These processes have the first core to themselves, and all else of the stack and this process have the others.
+
+    Where there is one core only, nothing changes.
+    """
+    first, *others = sorted(os.sched_getaffinity(0))
+    processes = [psutil.Process(pid) for name, pid in stack.pids().items() if pid not in servers and name != "antrian"]
+    beside = [one.pid for parent in processes for one in (parent, *parent.children(recursive=True))]
+    if others:
+        for pid in servers:
+            _pin(pid, [first])
+        for pid in (*beside, os.getpid()):
+            _pin(pid, others)
+    try:
+        yield
+    finally:
+        _pin(os.getpid(), [first, *others])
+
+
+def _pin(pid: int, cores: Iterable[int]) -> None:
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), cores)
 
 
 def cpu_seconds(pid: int) -> float:
