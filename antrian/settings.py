@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     embedded: bool = Field(default=False, description="The stores are this machine's own: no callers file is needed.")
     ready_file: Path | None = Field(default=None, description="Written by the server once it serves.")
     reflection: bool = Field(default=False, description="Serve gRPC reflection; for development.")
-    gather_ms: float = Field(default=2, ge=0, le=100, description="How long joins and reads are gathered for one call.")
+    gather_ms: float = Field(default=2, ge=0, le=100, description="The least time between two calls for joins, and for reads: who comes meanwhile is gathered.")
     worker_processes: int = Field(default=2, ge=1, le=64, description="Processes that `python -m workers` keeps alive.")
     most_calls: int = Field(
         default=25_000,
@@ -91,7 +91,7 @@ class Settings(BaseSettings):
 
     @property
     def gather_for(self) -> timedelta:
-        """How long joins and reads are gathered for one call."""
+        """The least time between two calls for joins, and for reads: who comes meanwhile is gathered."""
         return timedelta(milliseconds=self.gather_ms)
 
 

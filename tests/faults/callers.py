@@ -74,14 +74,16 @@ async def leave_at_once(site: Site, load: Load) -> float:
 async def leave_before_the_join(site: Site, load: Load) -> float:
     """Nothing is joined for who has left: by a deadline or by a cancel."""
     keys = Keys(site.settings.hash_key, site.settings.seal_key)
-    new = [load.begin() for _ in range(60)]
+    new, stay = [load.begin() for _ in range(60)], [load.begin() for _ in range(6)]
     async with (
         another_server(site, ANTRIAN_GATHER_MS="100") as target,
         _client(load, target, 5) as patient,
         _client(load, target, 0.02) as hasty,
     ):
         await asyncio.gather(patient.channel.channel_ready(), hasty.channel.channel_ready())
-        for start in range(0, len(new), 10):
+        for nth, start in enumerate(range(0, len(new), 10)):
+            with suppress(RefusedError):
+                await patient.send(stay[nth].request)  # at once, after the silence: who comes next is gathered
             sent = [asyncio.create_task(hasty.send(asked.request)) for asked in new[start : start + 5]]
             cancelled = [asyncio.create_task(patient.send(asked.request)) for asked in new[start + 5 : start + 10]]
             await asyncio.sleep(0.02)
@@ -95,7 +97,7 @@ async def leave_before_the_join(site: Site, load: Load) -> float:
             booking_id = keys.booking_id(LOCAL.name, UUID(asked.request.request_id))
             assert not redis.hexists(f"requests:{booking_id.hex[:3]}", booking_id.bytes), "joined for who has left"
     left = time.monotonic()
-    await asyncio.gather(*map(load.follow, new))
+    await asyncio.gather(*map(load.follow, [*new, *stay]))
     return left
 
 
