@@ -198,13 +198,13 @@ class Target:
         return _judge_abort(context) if answers is None else "OK"
 
     async def _serve(self, rpc: str, data: bytes, context: _Call) -> list[Message]:
-        handler = self._handlers[rpc]
+        handler, output = self._handlers[rpc], GetMessageClass(RPCS[rpc].output_type)
         if handler.response_streaming:
             stream = cast(AsyncIterator[Message], handler.unary_stream(data, context))
             answers = [answer async for answer in stream]
         else:
-            answers = [await cast(Awaitable[Message], handler.unary_unary(data, context))]
-        output = GetMessageClass(RPCS[rpc].output_type)
+            answer = await cast(Awaitable[Message | bytes], handler.unary_unary(data, context))
+            answers = [output.FromString(answer) if isinstance(answer, bytes) else answer]
         for answer in answers:
             _check(type(answer) is output, f"{rpc} answered a {type(answer)}")
             handler.response_serializer(answer)
