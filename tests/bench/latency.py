@@ -2,7 +2,8 @@
 
 Accepted: from when a RequestBooking was due until its answer was there, beside the empty server (empty_server.py) at the same
 rate. Committed: from when Redis took a request until its turn was settled, which is after Postgres has committed it, beside
-one bare round: decide.lua once and one insert of the rows, for as many tickets as turns had, on the same stores and alone.
+one bare round: decide.lua once and one insert of the rows, for as many tickets as workers had in one go, in one lane, on
+the same stores and alone.
 """
 
 import argparse
@@ -96,7 +97,7 @@ class _Bare:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Seconds from accepted to committed, least first; the tickets of a turn; a bare round of as many, in seconds."""
+    """Seconds from accepted to committed, least first; the tickets of one go; a bare round of as many, in seconds."""
 
     waits: Sequence[float]
     turn: float
@@ -157,7 +158,7 @@ class Bench:
                 booking, of = result.booking, turns[result.booking.office_id]
                 settled = of[bisect_left(of, (booking.ticket, 0.0))][1] + real
                 waits.append(settled - (booking.accept_time.ToNanoseconds() / 1e9 - self._ahead))
-        turn = len(waits) / sum(map(len, turns.values()))
+        turn = len(waits) / len({moment for of in turns.values() for _, moment in of})
         return Outcomes(sorted(waits), turn, self._bare_round(max(1, round(turn)))), one.spent[0]
 
     def _bare_round(self, tickets: int) -> float:
