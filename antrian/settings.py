@@ -51,7 +51,12 @@ class Settings(BaseSettings):
     embedded: bool = Field(default=False, description="The stores are this machine's own: no callers file is needed.")
     ready_file: Path | None = Field(default=None, description="Written by the server once it serves.")
     reflection: bool = Field(default=False, description="Serve gRPC reflection; for development.")
-    gather_ms: float = Field(default=2, ge=0, le=100, description="The least time between two calls for joins, and for reads: who comes meanwhile is gathered.")
+    gather_ms: float = Field(
+        default=2,
+        ge=0,
+        le=100,
+        description="The least time between two calls for joins, and for reads: who comes meanwhile is gathered.",
+    )
     worker_processes: int = Field(default=2, ge=1, le=64, description="Processes that `python -m workers` keeps alive.")
     most_calls: int = Field(
         default=25_000,

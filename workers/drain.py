@@ -41,7 +41,7 @@ class Drain:
         """
         ready = (self.ready(lease, offices[lease.office_id]) for lease in leases)
         lanes = {lease.office_id: lease for lease in ready if lease}
-        turns, settled = [], []
+        turns, recorded = [], []
         answers = self.line.decide(list(lanes.values()), TURN) if lanes else []
         for lease, decided in zip(lanes.values(), answers, strict=True):
             match decided:
@@ -56,14 +56,16 @@ class Drain:
                     self.give_up(lease, why_not)
         for turn, said in zip(turns, self.ledger.record(turns) if turns else [], strict=True):
             if isinstance(said, str):
-                settled.append((lanes[turn.office_id], said))
-                count_decided(turn.decisions, said)
+                recorded.append((turn, said))
             else:
                 self.give_up(lanes[turn.office_id], said)
-        for (lease, _), unsettled in zip(settled, self.line.settle(settled) if settled else [], strict=True):
+        verdicts = [(lanes[turn.office_id], said) for turn, said in recorded]
+        for (turn, said), unsettled in zip(recorded, self.line.settle(verdicts) if verdicts else [], strict=True):
             if unsettled:
-                self.give_up(lease, unsettled)
-        return sum(len(verdicts) for _, verdicts in settled)
+                self.give_up(lanes[turn.office_id], unsettled)
+            else:
+                count_decided(turn.decisions, said)
+        return sum(len(said) for _, said in recorded)
 
     def ready(self, lease: Lease, office: Office) -> Lease | None:
         """The lease of a lane that is open and has its stock, or None: it is given up."""

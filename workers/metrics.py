@@ -32,7 +32,9 @@ if _FOLDER in os.environ:
     values.ValueClass = values.MultiProcessValue(lambda: current_process().name)
 
 TURN_TICKETS = Histogram(
-    "antrian_turn_tickets", "Tickets that one go decided, of one lane or of many.", buckets=(0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
+    "antrian_turn_tickets",
+    "Tickets that one go decided, of one lane or of many.",
+    buckets=(0, 1, 2, 4, 8, 16, 32, 64, 128, 256),
 )
 TURN_SECONDS = Histogram(
     "antrian_turn_seconds",

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.accept`: what a call costs the server, beside an empty handler behind the same gate.
+"""`python -m tests.bench --only accept`: what a call costs the server, beside an empty handler behind the same gate.
 
 Antrian and the empty server (empty_server.py) run side by side, one process each; one load after the other keeps one of
 them busy with calls that were made beforehand. The servers have a core to themselves; the load, Redis, Postgres and the
@@ -7,7 +7,6 @@ a busy machine changes little; batches are counted by the clock, too. Workers an
 processors, and each load begins with empty lines.
 """
 
-import argparse
 import subprocess
 import sys
 import time
@@ -26,9 +25,8 @@ from tests.bench.folk import Townsfolk
 from tests.bench.http_load import Grpc, Load, load
 from tests.bench.row import Plan, Row, row
 from tests.bench.site import cpu_seconds, drained, frozen, on_one_core, site, step_aside
-from tests.bench.told import line
 
-COMMAND = "python -m tests.bench.accept"
+COMMAND = "python -m tests.bench --only accept"
 _SERVICE = "/antrian.v1.BookingService"
 _LINES, _CALLS = 4, 64
 _SECONDS = 1.0
@@ -196,17 +194,3 @@ def _by_clock(name: str, ours: Sequence[Load], reference: str, beside: Sequence[
 def _generator(*loads: Sequence[Load]) -> list[float]:
     """The cores of the load's process, in the busier of the two."""
     return [max(one.spent[0] for one in together) for together in zip(*loads, strict=True)]
-
-
-def main() -> None:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(COMMAND, description=(__doc__ or "").split("\n\n")[1])
-    parser.add_argument("--rounds", type=int, default=5, help="how often each thing is measured (default: 5)")
-    parser.add_argument("--quick", action="store_true", help="only what has a target")
-    given = parser.parse_args()
-    for one in rows(Plan(given.rounds, given.quick)):
-        print(line(one), flush=True)
-
-
-if __name__ == "__main__":
-    main()

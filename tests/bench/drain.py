@@ -1,29 +1,24 @@
-"""`python -m tests.bench.drain`: bookings that workers decide and commit, beside the bare ways to write them.
+"""`python -m tests.bench --only drain`: bookings that workers decide and commit, beside the bare ways to write them.
 
 The lanes get a backlog by the real way in while the workers stand still (SIGSTOP); then one worker process, or two, go on.
 Counted are tickets settled, so decided in Redis and committed in Postgres, from the first twentieth of them to the last.
 Everything runs on the same embedded stores, one thing after the other, each beginning with empty tables.
 """
 
-import argparse
-import json
 import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-
-import psutil
 
 from antrian.embedded import EmbeddedStores
 from tests.bench.drain_lanes import Lanes
 from tests.bench.drain_references import BATCH, CONNECTIONS, QUEUES, JobQueue, References
 from tests.bench.row import Measure, Plan, Row, row, side_by_side
 
-COMMAND = "python -m tests.bench.drain"
+COMMAND = "python -m tests.bench --only drain"
 _TICKETS = 16_000
 _FEW, _MANY = 1, 185
 _COUNTS = 1, 5, 20, 60, 185
@@ -103,28 +98,3 @@ def _measured(plan: Plan) -> Values:
 
 def _jobs(references: References, queue: JobQueue, _: int) -> float:
     return references.jobs(queue)
-
-
-def main() -> None:
-    """Measures and prints; --json for programs."""
-    parser = argparse.ArgumentParser(COMMAND, description=(__doc__ or "").split("\n\n")[1])
-    parser.add_argument("--rounds", type=int, default=5, help="how often each thing is measured (default: 5)")
-    parser.add_argument("--quick", action="store_true", help="only what has a target")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    given = parser.parse_args()
-    load = psutil.getloadavg()[0]
-    found = list(rows(Plan(given.rounds, given.quick)))
-    if given.json:
-        print(json.dumps([asdict(row) for row in found], indent=1))
-        return
-    print(f"medians of {given.rounds} rounds; load average {load:.1f} before")
-    for one in found:
-        target = "" if one.target is None else f", target {one.target:g}{'' if one.reached else ': MISSED'}"
-        print(
-            f"{one.name:24}{one.value:8,.0f} a second; {one.ratio:g} times {one.reference} at {one.reference_value:,.0f}"
-            f" ({one.spread[0]:g} to {one.spread[1]:g}{target})"
-        )
-
-
-if __name__ == "__main__":
-    main()

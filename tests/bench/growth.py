@@ -1,4 +1,4 @@
-"""`python -m tests.bench.growth`: what a booking costs, and takes, as there are more of them, of offices and of old ones.
+"""`python -m tests.bench --only growth`: what a booking costs, and takes, as there are more of them, of offices and of old ones.
 
 Counted is the processor time of Redis, of the Postgres backend and of the process that joins and drains, for the server's
 side of a join (gathered by 50), decide, record and settle. What grows and what it is compared with have stores of their
@@ -6,7 +6,6 @@ own and are measured in turn, a few times a round. Bytes of Redis are those of a
 waits; bytes of Postgres are those of all tables and indexes of bookings.
 """
 
-import argparse
 import signal
 import sys
 import time
@@ -17,9 +16,8 @@ from statistics import mean
 
 from tests.bench.growth_lanes import Cost, Lanes
 from tests.bench.row import Plan, Row, row
-from tests.bench.told import line
 
-COMMAND = "python -m tests.bench.growth"
+COMMAND = "python -m tests.bench --only growth"
 _COUNTRY = 185
 _FEW, _SIZES = 1000, (10_000, 100_000, 1_000_000)
 _COUNTS, _AMONG = (1, 10, 185, 2000), 10_000
@@ -220,17 +218,3 @@ def _told(number: int) -> str:
 
 def _progress(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
-
-
-def main() -> None:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(COMMAND, description=(__doc__ or "").split("\n\n")[1])
-    parser.add_argument("--rounds", type=int, default=5, help="how often each thing is measured (default: 5)")
-    parser.add_argument("--quick", action="store_true", help="only what has a target")
-    given = parser.parse_args()
-    for one in rows(Plan(given.rounds, given.quick)):
-        print(line(one), flush=True)
-
-
-if __name__ == "__main__":
-    main()

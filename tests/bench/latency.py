@@ -1,4 +1,4 @@
-"""`python -m tests.bench.latency`: how long people wait, at rates below what one server can take (open loop).
+"""`python -m tests.bench --only latency`: how long people wait, at rates below what one server can take (open loop).
 
 Accepted: from when a RequestBooking was due until its answer was there, beside the empty server (empty_server.py) at the same
 rate. Committed: from when Redis took a request until its turn was settled, which is after Postgres has committed it, beside
@@ -6,7 +6,6 @@ one bare round: decide.lua once and one insert of the rows, for as many tickets 
 the same stores and alone.
 """
 
-import argparse
 import secrets
 import sys
 import time
@@ -36,10 +35,9 @@ from tests.bench.folk import Townsfolk
 from tests.bench.http_load import Grpc, Load, load
 from tests.bench.row import Plan, Row, row
 from tests.bench.site import drained, frozen, site
-from tests.bench.told import line
 from workers.drain import TURN, Drain
 
-COMMAND = "python -m tests.bench.latency"
+COMMAND = "python -m tests.bench --only latency"
 _SERVICE = "/antrian.v1.BookingService"
 _LINES, _CALLS = 4, 64
 _SECONDS = 2.0
@@ -217,17 +215,3 @@ def _committed(rounds: Sequence[tuple[Outcomes, float]]) -> Iterator[Row]:
 
 def _part(ascending: Sequence[float], per_mille: int) -> float:
     return 1000 * ascending[len(ascending) * per_mille // 1000]
-
-
-def main() -> None:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(COMMAND, description=(__doc__ or "").split("\n\n")[1])
-    parser.add_argument("--rounds", type=int, default=5, help="how often each thing is measured (default: 5)")
-    parser.add_argument("--quick", action="store_true", help="only what has a target")
-    given = parser.parse_args()
-    for one in rows(Plan(given.rounds, given.quick)):
-        print(line(one), flush=True)
-
-
-if __name__ == "__main__":
-    main()

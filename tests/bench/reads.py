@@ -1,4 +1,4 @@
-"""`python -m tests.bench.reads`: what who only looks has to bear while others book, and what who watches costs.
+"""`python -m tests.bench --only reads`: what who only looks has to bear while others book, and what who watches costs.
 
 WatchBooking: so many streams stay open on bookings that wait, which costs the server processor time; then all of these are
 decided, and each stream hears of its own some time after the message of its turn was published. Twice as many watch, once,
@@ -6,7 +6,6 @@ until 99 % no longer hear within a second. GetQuota while RequestBooking is as b
 books: its latency at a calm pace, its rate as fast as answers come, and how old the state is that it tells.
 """
 
-import argparse
 import asyncio
 import signal
 import sys
@@ -34,9 +33,8 @@ from tests.bench.folk import Townsfolk
 from tests.bench.http_load import WARM, Grpc, Load, load
 from tests.bench.row import Plan, Row, row
 from tests.bench.site import cpu_seconds, drained, site
-from tests.bench.told import line
 
-COMMAND = "python -m tests.bench.reads"
+COMMAND = "python -m tests.bench --only reads"
 _SERVICE = "/antrian.v1.BookingService"
 _LINES, _CALLS, _BATCH = 4, 16, 100
 _PACE, _SECONDS = 300.0, 1.5
@@ -247,16 +245,3 @@ def _part(ascending: Sequence[float], percent: int) -> float:
 
 def _progress(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
-
-
-def main() -> None:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(COMMAND, description=(__doc__ or "").split("\n\n")[1])
-    parser.add_argument("--rounds", type=int, default=5, help="how often each thing is measured (default: 5)")
-    given = parser.parse_args()
-    for one in rows(Plan(given.rounds)):
-        print(line(one), flush=True)
-
-
-if __name__ == "__main__":
-    main()

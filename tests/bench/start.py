@@ -1,4 +1,4 @@
-"""`python -m tests.bench.start`: how long `antrian up` takes to serve, and how much memory its processes have.
+"""`python -m tests.bench --only start`: how long `antrian up` takes to serve, and how much memory its processes have.
 
 Time is from exec to serving, on a new folder and on the same one again, beside that of Redis and Postgres alone. Memory is
 what a process has of its own with its part of what it shares (PSS): after the start beside its bare part, and after some
@@ -6,7 +6,6 @@ thousand bookings beside after the start. Bare parts are a server whose handlers
 workers stand on, and the stores without data.
 """
 
-import argparse
 import asyncio
 import socket
 import subprocess
@@ -32,9 +31,8 @@ from clients.booking_client import Booking, BookingClient
 from tests.bench.folk import Townsfolk
 from tests.bench.row import Plan, Row, row, side_by_side
 from tests.bench.site import drained, site
-from tests.bench.told import line
 
-COMMAND = "python -m tests.bench.start"
+COMMAND = "python -m tests.bench --only start"
 _WITHIN = 60.0
 _BOOKINGS, _BATCH = 5000, 50
 _SITES = 3
@@ -213,16 +211,3 @@ async def _book(address: str, bookings: int) -> None:
 
 def _progress(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
-
-
-def main() -> None:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(COMMAND, description=(__doc__ or "").split("\n\n")[1])
-    parser.add_argument("--rounds", type=int, default=5, help="how often each thing is measured (default: 5)")
-    given = parser.parse_args()
-    for one in rows(Plan(given.rounds)):
-        print(line(one), flush=True)
-
-
-if __name__ == "__main__":
-    main()
