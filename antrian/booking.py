@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -158,26 +159,31 @@ class SealedApplicant:
     sealed: bytes
 
 
+class LineEntry(NamedTuple):
+    """A request as it waits in its line; what is bytes here is so for Redis and Postgres, too. accepted_ms: since 1970."""
+
+    accepted_ms: int
+    slot: Slot
+    booking_id: bytes
+    fingerprint: bytes
+    caller: bytes
+    account: bytes
+    applicants: tuple[SealedApplicant, ...]
+
+
 @dataclass(slots=True)
 class Decision:
-    """What a turn decided for one ticket; first_number is set when CONFIRMED."""
+    """What a turn decided for one ticket: CONFIRMED with its first number, or rejected for a reason."""
 
     ticket: int
-    booking_id: UUID
-    slot: Slot
-    fingerprint: str
-    applicants: tuple[SealedApplicant, ...]
-    caller: str
-    account: str
-    accepted_at: datetime
-    state: State
+    entry: LineEntry
     reason: OutcomeReason | None
     first_number: int | None
 
     @property
     def party_size(self) -> int:
         """How many people it is for."""
-        return len(self.applicants)
+        return len(self.entry.applicants)
 
 
 @dataclass(frozen=True, slots=True)

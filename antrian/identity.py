@@ -165,11 +165,11 @@ class Keys:
         name[6], name[8] = name[6] & 0x0F | 0x80, name[8] & 0x3F | 0x80
         return UUID(bytes=bytes(name))
 
-    def fingerprint(self, office_id: str, slot: Slot, applicant_keys: Iterable[bytes]) -> str:
+    def fingerprint(self, office_id: str, slot: Slot, applicant_keys: Iterable[bytes]) -> bytes:
         """What a request asks for, whatever the order of its people: eight letters, 48 bits."""
         keys = sorted(applicant_keys)
         content = b"%c%b%b%b" % (len(keys), b"".join(keys), str(slot).encode(), office_id.encode())
-        return urlsafe_b64encode(_hash(self._fingerprint, content)).decode()
+        return urlsafe_b64encode(_hash(self._fingerprint, content))
 
     def owner(self, caller: str, account: str) -> bytes:
         """What stands for a caller's account: 8 bytes."""

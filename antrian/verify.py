@@ -144,13 +144,13 @@ def _take(line: LaneDrainer, office: str) -> Lease | None:
 def _wrong_counters(ledger: psycopg.Connection, office: str, lane: LaneState, outbox: Sequence[Decision]) -> int:
     """Slots where left + taken + confirmed places in the outbox that the ledger does not have is not the quota."""
     confirmed = [d for d in outbox if d.first_number]
-    rows = ledger.execute(sql("outcomes"), {"booking_ids": [d.booking_id for d in confirmed]})
+    rows = ledger.execute(sql("outcomes"), {"booking_ids": [UUID(bytes=d.entry.booking_id) for d in confirmed]})
     recorded = {(booking_id, ticket): state for booking_id, _, ticket, state, _ in rows}
     out, numbers = Counter[Slot](), Counter[Slot]()
     for decision in confirmed:
-        state = recorded.get((decision.booking_id, decision.ticket))
-        out[decision.slot] += decision.party_size if state in {None, State.REJECTED} else 0
-        numbers[decision.slot] += decision.party_size if state is None else 0
+        state = recorded.get((UUID(bytes=decision.entry.booking_id), decision.ticket))
+        out[decision.entry.slot] += decision.party_size if state in {None, State.REJECTED} else 0
+        numbers[decision.entry.slot] += decision.party_size if state is None else 0
     wrong = 0
     for day, session, quota, taken, last_number, closed in ledger.execute(
         sql("slots"), {"office": office, "since": date.min}

@@ -2,70 +2,128 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
 
 from antrian import rules
 from antrian.booking import Office, Policy
-from antrian.lane.drainer import DeskBatch, Fenced, LaneBroken, LaneDrainer, Lease, Stock, Turn
+from antrian.lane.drainer import DeskBatch, Fenced, LaneBroken, LaneDrainer, Lease, Stock, Taken, Turn
 from antrian.ledger.desk import SlotRow, days_of
 from antrian.ledger.fence import LedgerFenced, LedgerGap
 from antrian.ledger.recorder import LedgerRecorder
+from antrian.ledger.turns import Recorded
 from workers.metrics import LEASES_LOST, count_decided, count_desk
 
 TURN = 256
 """The most tickets of a turn."""
+
+LANES = 32
+"""The most lanes of a go; fewer where much waits, so that other workers have some, too."""
+
+Go = list[tuple[Lease, Turn]]
+"""Turns of different lanes that are decided, recorded and settled together, since a commit costs as much for one as for
+many; each with its lease."""
 
 _NOT_OURS = (Fenced, LaneBroken, LedgerGap, LedgerFenced)
 _log = logging.getLogger(__name__)
 
 
 class Drain:
-    """Drains lanes, a turn of each at a time: those of many in one go, since a commit costs as much for one as for many."""
+    """Drains lanes, a go at a time; while the ledger records one, the next is decided.
+
+    Whatever dies between two steps, the next drainer's decide hands out the same decisions again, and record and settle
+    may be repeated. A lease that is not given back runs out, and the sweep marks its lane ready. A lane that a newer
+    drainer has is left to that one. All raise the stores' errors.
+    """
 
     def __init__(self, line: LaneDrainer, ledger: LedgerRecorder, policy: Policy) -> None:
         self.line = line
         self.ledger = ledger
         self.policy = policy
         self._calendar = rules.calendar_mark(policy)
+        self._now = datetime.fromtimestamp(0, UTC)
+        self._clerk = ThreadPoolExecutor(1, "record")
+        self._recording: tuple[Go, Future[list[Recorded]]] | None = None
+        self._recorded: list[tuple[Lease, Turn, str]] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether a go is under way."""
+        return bool(self._recording or self._recorded)
+
+    def go_on(self, offices: Mapping[str, Office], office_id: str = "", *, lanes: int = LANES) -> int:
+        """Settles the go that is recorded, and decides the next while the ledger records the one between them.
+
+        The next has the given office's lane and those that have been ready for longest, at most so many. Answers how many
+        tickets were settled.
+        """
+        recorded = self._recorded
+        settled, taken = self.line.go_on(
+            [(lease, said) for lease, _, said in recorded], self.stock_mark(self._now), office_id,
+            lanes=lanes, tickets=TURN, most=TURN,
+        )  # fmt: skip
+        self._recorded = []
+        tickets = self.settled(recorded, settled)
+        go = self.decided(taken, offices)
+        if self._recording:
+            before, future = self._recording
+            self._recording = None
+            self._recorded = self.said(before, future.result())
+        if go:
+            self._recording = go, self._clerk.submit(self.ledger.record, [turn for _, turn in go])
+        return tickets
+
+    def finish(self, offices: Mapping[str, Office]) -> int:
+        """Finishes what is under way, without another go; answers how many tickets were settled."""
+        tickets = 0
+        while self.busy:
+            tickets += self.go_on(offices, lanes=0)
+        return tickets
+
+    def decided(self, taken: Sequence[Taken], offices: Mapping[str, Office]) -> Go:
+        """The turns of lanes that were taken; those that need it are opened and stocked, and desks are served, before."""
+        go, leased = [], {one.lease.office_id: one for one in taken if one.lease.office_id in offices}
+        undecided = [one.lease for one in leased.values() if one.decided is None]
+        if ready := [lease for one in undecided if (lease := self.ready(one, offices[one.office_id]))]:
+            decisions = self.line.decide(ready, TURN)
+            leased |= {lease.office_id: Taken(lease, said) for lease, said in zip(ready, decisions, strict=True)}
+        for office_id, one in leased.items():
+            self._now = max(self._now, one.lease.now)
+            match one.decided:
+                case Turn() as turn:
+                    go.append((one.lease, turn))
+                case DeskBatch() as batch:
+                    self.serve_desk(one.lease, offices[office_id], batch)
+                case Fenced() | LaneBroken() as problem:
+                    self.give_up(one.lease, problem)
+        return go
+
+    def said(self, go: Go, recorded: Sequence[Recorded]) -> list[tuple[Lease, Turn, str]]:
+        """The turns that the ledger has recorded, with its verdicts; lanes whose turns it refused are given up."""
+        done = []
+        for (lease, turn), said in zip(go, recorded, strict=True):
+            if isinstance(said, str):
+                done.append((lease, turn, said))
+            else:
+                self.give_up(lease, said)
+        return done
+
+    def settled(
+        self, recorded: Sequence[tuple[Lease, Turn, str]], problems: Sequence[Fenced | LaneBroken | None]
+    ) -> int:
+        """Counts the tickets of turns that are settled; gives up lanes where there was a problem."""
+        tickets = 0
+        for (lease, turn, said), problem in zip(recorded, problems, strict=True):
+            if problem:
+                self.give_up(lease, problem)
+            else:
+                count_decided(turn.decisions, said)
+                tickets += len(said)
+        return tickets
 
     def stock_mark(self, moment: datetime) -> str:
         """What a lane says of its stock when it has counters for all slots that can be booked, now and next week."""
         return f"{rules.stock_until(self.policy, moment)} {self._calendar}"
-
-    def serve(self, leases: Sequence[Lease], offices: Mapping[str, Office]) -> int:
-        """Serves leased lanes once each, its desk or its line, and gives them back; answers how many tickets were decided.
-
-        Whatever dies between two steps, the next drainer's decide hands out the same decisions again, and record and
-        settle may be repeated. A lease that is not given back runs out, and the sweep marks its lane ready. A lane that a
-        newer drainer has is left to that one. Raises the stores' errors.
-        """
-        ready = (self.ready(lease, offices[lease.office_id]) for lease in leases)
-        lanes = {lease.office_id: lease for lease in ready if lease}
-        turns, recorded = [], []
-        answers = self.line.decide(list(lanes.values()), TURN) if lanes else []
-        for lease, decided in zip(lanes.values(), answers, strict=True):
-            match decided:
-                case Turn():
-                    turns.append(decided)
-                case DeskBatch():
-                    try:
-                        self.serve_desk(lease, offices[lease.office_id], decided)
-                    except _NOT_OURS as problem:
-                        self.give_up(lease, problem)
-                case why_not:
-                    self.give_up(lease, why_not)
-        for turn, said in zip(turns, self.ledger.record(turns) if turns else [], strict=True):
-            if isinstance(said, str):
-                recorded.append((turn, said))
-            else:
-                self.give_up(lanes[turn.office_id], said)
-        verdicts = [(lanes[turn.office_id], said) for turn, said in recorded]
-        for (turn, said), unsettled in zip(recorded, self.line.settle(verdicts) if verdicts else [], strict=True):
-            if unsettled:
-                self.give_up(lanes[turn.office_id], unsettled)
-            else:
-                count_decided(turn.decisions, said)
-        return sum(len(said) for _, said in recorded)
 
     def ready(self, lease: Lease, office: Office) -> Lease | None:
         """The lease of a lane that is open and has its stock, or None: it is given up."""
@@ -93,10 +151,14 @@ class Drain:
 
     def serve_desk(self, lease: Lease, office: Office, batch: DeskBatch) -> None:
         """Has the ledger judge what the desk asks, and makes the lane follow it."""
-        self.plan(office, days_of(batch.entries))
-        said = self.ledger.record_desk(lease.office_id, lease.token, batch)
-        self.line.settle_desk(lease, batch, [_stock(office, row) for row in said.slots], said.freed)
-        count_desk(batch.entries)
+        try:
+            self.plan(office, days_of(batch.entries))
+            said = self.ledger.record_desk(lease.office_id, lease.token, batch)
+            self.line.settle_desk(lease, batch, [_stock(office, row) for row in said.slots], said.freed)
+        except _NOT_OURS as problem:
+            self.give_up(lease, problem)
+        else:
+            count_desk(batch.entries)
 
     def open(self, lease: Lease, office: Office) -> Lease:
         """Opens a lane that Redis has never seen. One that it has lost stays closed until it is rebuilt."""

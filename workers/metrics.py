@@ -33,12 +33,12 @@ if _FOLDER in os.environ:
 
 TURN_TICKETS = Histogram(
     "antrian_turn_tickets",
-    "Tickets that one go decided, of one lane or of many.",
+    "Tickets that one step of a worker settled, of one lane or of many.",
     buckets=(0, 1, 2, 4, 8, 16, 32, 64, 128, 256),
 )
 TURN_SECONDS = Histogram(
     "antrian_turn_seconds",
-    "How long one go took: decide, record, settle.",
+    "How long one step of a worker took: it settles a go and decides another while the ledger records the one between.",
     buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5),
 )
 LEASES_LOST = Counter("antrian_leases_lost", "Turns that a newer drainer of the lane had overtaken.")

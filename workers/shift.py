@@ -4,6 +4,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -28,7 +29,6 @@ JOB = "workers.shift.work"
 LENGTH = timedelta(seconds=10)
 """How long a shift is."""
 
-_LANES, _TICKETS = 32, 256  # served in one go: few where much waits, so that other workers have some, too
 _SWEEP_EVERY, _LEARN_EVERY = 1.0, 5.0
 _BUCKETS = 4096
 _log = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ def work() -> int:
     each time, and takes no lane before both stores have answered these.
     """
     assert _bench is not None, "a shift needs a worker process: python -m workers"
+    drain = _bench.drain
     decided, pause, swept, learned, ends = 0, 0.1, 0.0, 0.0, time.monotonic() + LENGTH.total_seconds()
     while time.monotonic() < ends and not _bench.stopping():
         _bench.beat()
@@ -72,10 +73,10 @@ def work() -> int:
             if time.monotonic() - swept > _SWEEP_EVERY:
                 sweep(_bench)
                 swept = time.monotonic() - random.uniform(0, 0.2)  # noqa: S311
-            leases = _bench.drain.line.take_ready(_LANES, _TICKETS) or _bench.drain.line.wait(0.2)
-            if known := [lease for lease in leases if lease.office_id in _bench.offices]:
+            office_id = "" if drain.busy else drain.line.wait(0.2)
+            if office_id or drain.busy:
                 with TURN_SECONDS.time():
-                    tickets = _bench.drain.serve(known, _bench.offices)
+                    tickets = drain.go_on(_bench.offices, office_id)
                 TURN_TICKETS.observe(tickets)
                 decided += tickets
             pause = 0.1
@@ -86,6 +87,8 @@ def work() -> int:
         except Exception:  # a fault of ours in one lane must not end the shift of the others
             _log.exception("turn failed")
             pause = _rest(pause)
+    with suppress(RedisError, psycopg.Error, OSError):  # whoever takes these lanes next finishes it
+        decided += drain.finish(_bench.offices)
     return decided
 
 

@@ -10,6 +10,7 @@ import psycopg
 from redis import Redis
 
 from antrian.booking import Session, Slot
+from antrian.lane.entry import read_line_entry
 from antrian.ledger import sql
 from antrian.settings import Settings
 
@@ -106,7 +107,7 @@ def _waiting(redis: Redis, office: str) -> Iterator[tuple[str, tuple[str, int]]]
     after = "-"
     while entries := _page(redis, office, after):
         for name, entry in entries:
-            yield str(UUID(bytes=entry[b"b"])), (office, int(name.partition(b"-")[0]))
+            yield str(UUID(bytes=read_line_entry(entry[b"r"])[0].booking_id)), (office, int(name.partition(b"-")[0]))
         after = f"({entries[-1][0].decode()}"
 
 

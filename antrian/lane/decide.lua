@@ -1,14 +1,22 @@
 #!lua flags=allow-oom
--- Decides the next tickets of lanes in arrival order and puts the decisions into their outboxes. An outbox that is not
--- settled is handed out again instead: same tickets, same decisions. Then the desk comes before the line: what it asks
--- is handed out for the ledger to judge, and a batch that is not settled is handed out again as it was.
--- ARGV: most tickets a lane (0: only what is in the outbox), most desk entries, then office and token of each lane.
--- Answers: one array a lane: FENCED | GAP ticket (the line or the desk lacks it) | MISSING slot (no counters) |
+-- Leases the lanes that have been ready for longest, and decides the next tickets of lanes in arrival order into their
+-- outboxes. An outbox that is not settled is handed out again instead: same tickets, same decisions. Then the desk comes
+-- before the line: what it asks is handed out for the ledger to judge, and a batch that is not settled is handed out
+-- again as it was.
+-- ARGV: lease time (ms), most lanes to lease, most tickets in them (no further lane once so many wait), mark of a stock
+--   that is whole ("": only lease), most tickets to decide a lane (0: only what is in the outbox), most desk entries, then
+--   office and token of each lane that is to be decided whatever its stock, or with "" for the token: leased first.
+-- A closed lane is not to be had: it waits for its rebuild. One under a live lease only loses its mark: its holder marks it
+-- again in settle.lua while there is more to do.
+-- Answers: one array a lane: office, token, known (0 when Redis has never seen the lane), the mark of its stock (or ""),
+--   now (ms), and, unless its stock has another mark,
+--   FENCED | GAP ticket (the line or the desk lacks it) | MISSING slot (no counters) |
 --   DESK, the first number, then one text an entry |
---   DECIDED, then one array a ticket: ticket, decision ("CONFIRMED first-number", "SLOT_FULL", "TOO_LATE",
---   "DAY_CLOSED"), and the line entry's fields as Redis has them (name, value, name, value ...).
--- Holds: P1, P2, P3, P6.
-local most, most_desk = tonumber(ARGV[1]), tonumber(ARGV[2])
+--   DECIDED, the first ticket, then two texts a ticket: decision ("CONFIRMED first-number", "SLOT_FULL", "TOO_LATE",
+--   "DAY_CLOSED"), and what its line entry has.
+-- Holds: P1, P2, P3 (one drainer a lane, each with a newer token), P6, P13.
+local lease_time, most_lanes, most_waiting = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local whole_stock, most, most_desk = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local now = now_ms()
 
 local function ask_desk(office, desk, desked, handed)
@@ -17,7 +25,7 @@ local function ask_desk(office, desk, desked, handed)
   if #asked < handed - desked then return { 'GAP', desked + 1 } end
   redis.call('HSET', key('lane', office), 'handed', handed)
   local answer = { 'DESK', desked + 1 }
-  for i, entry in ipairs(asked) do answer[i + 2] = fields(entry).d end
+  for i, entry in ipairs(asked) do answer[i + 2] = entry[2][2] end
   return answer
 end
 
@@ -35,15 +43,16 @@ local function decide(office, token)
     'COUNT', again and #outbox or most) or {} -- of none, Redis makes false
   local due = again and #outbox or math.min(most, lane[5] - settled)
 
-  local slots, answer = {}, { 'DECIDED' }
+  local slots, answer = {}, { 'DECIDED', settled + 1 }
   for i, entry in ipairs(entries) do
-    local slot, decision = slot_of(entry), outbox[i]
+    local request, decision = request_of(entry), outbox[i]
+    local slot = slot_of(request)
     if ticket_of(entry) ~= settled + i then return { 'GAP', settled + i } end
     if not again then
       local counters = slots[slot] or places_of(office, slot)
       if not counters then return { 'MISSING', slot } end
       slots[slot] = counters
-      local party = #people_of(entry) / 16
+      local party = party_of(request)
       if now >= counters.begins then
         decision = 'TOO_LATE'
       elseif counters.closed then
@@ -56,7 +65,7 @@ local function decide(office, token)
       end
       outbox[i] = decision
     end
-    answer[i + 1] = { settled + i, decision, entry[2] }
+    answer[2 * i + 1], answer[2 * i + 2] = decision, request
   end
 
   if #entries < due then return { 'GAP', settled + #entries + 1 } end
@@ -68,6 +77,31 @@ local function decide(office, token)
   return answer
 end
 
-local answers = {}
-for i = 3, #ARGV, 2 do answers[#answers + 1] = decide(ARGV[i], ARGV[i + 1]) end
+local answers, waiting = {}, 0
+
+local function take(office)
+  redis.call('ZREM', 'ready', office)
+  local lane = redis.call('HMGET', key('lane', office), 'open', 'stocked', 'ticket', 'settled')
+  if lane[1] == '0' or redis.call('EXISTS', key('lease', office)) == 1 then return end
+  local token = redis.call('HINCRBY', key('lane', office), 'token', 1)
+  redis.call('SET', key('lease', office), token, 'PX', lease_time)
+  waiting = waiting + (lane[3] or 0) - (lane[4] or 0)
+  local known, stocked = lane[1] and 1 or 0, lane[2] or ''
+  local may_decide = known == 1 and whole_stock ~= '' and stocked == whole_stock
+  answers[#answers + 1] = { office, token, known, stocked, now, may_decide and decide(office, tostring(token)) }
+end
+
+for i = 7, #ARGV, 2 do
+  local office, token = ARGV[i], ARGV[i + 1]
+  if token == '' then
+    take(office)
+  else
+    answers[#answers + 1] = { office, tonumber(token), 1, '', now, decide(office, token) }
+  end
+end
+while #answers < most_lanes and waiting < most_waiting do
+  local office = redis.call('ZRANGE', 'ready', 0, 0)[1]
+  if not office then break end
+  take(office)
+end
 return answers

@@ -8,6 +8,6 @@ for i, office in ipairs(ARGV) do
   local ticket, settled = tonumber(lane[1] or 0), tonumber(lane[2] or 0)
   local oldest = redis.call('XRANGE', key('line', office), string.format('%d-0', settled + 1), '+', 'COUNT', 1)[1]
   answer[2 * i] = ticket - settled
-  answer[2 * i + 1] = oldest and tonumber(fields(oldest).t) or 0
+  answer[2 * i + 1] = oldest and accepted_at(request_of(oldest)) or 0
 end
 return answer

@@ -5,21 +5,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from redis import Redis
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.commands.core import Script
+from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
-from antrian.booking import Decision, DeskEntry, OutcomeReason, Slot, State
+from antrian.booking import Decision, DeskEntry, OutcomeReason, Slot
 from antrian.lane import READY, script
-from antrian.lane.entry import milliseconds, moment, read_desk_entry, unpack_people
+from antrian.lane.entry import milliseconds, moment, read_desk_entry, read_line_entry
 
 LEASE = timedelta(seconds=3)
 """How long a drainer may be silent before another may take its lane. Longer than the ledger's time limit of a turn."""
 
 
 _log = logging.getLogger(__name__)
+_LEASE_MS = LEASE // timedelta(milliseconds=1)
 _DESK_BATCH = 64
 _KEEP_COUNTERS = timedelta(days=14)
 
@@ -59,6 +61,18 @@ class DeskBatch:
     first: int
     last: int
     entries: list[DeskEntry]
+
+
+Decided = Turn | DeskBatch | Fenced | LaneBroken
+"""What a lane's drainer has to do next, or why it was left as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A lane that was leased, and what was decided; None when its stock comes first."""
+
+    lease: Lease
+    decided: Decided | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +118,6 @@ class LaneDrainer:
             retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.01), 3),
         )
         names = [
-            "take",
             "decide",
             "settle",
             "stock",
@@ -132,38 +145,64 @@ class LaneDrainer:
 
     def take(self, office_id: str = "") -> Lease | None:
         """Leases that office's lane, or the one that has been ready for longest; None when it is not to be had."""
-        return next(iter(self._take(office_id, 1, 1)), None)
+        asked = [office_id, ""] if office_id else []
+        answers = self._steps["decide"](args=[_LEASE_MS, int(not office_id), 1, "", 0, 0, *asked])
+        return _taken(answers[0]).lease if answers else None
 
-    def take_ready(self, most_lanes: int, most_tickets: int) -> list[Lease]:
-        """Leases the lanes that have been ready for longest: so many, or fewer once so many tickets wait in them."""
-        return self._take("", most_lanes, most_tickets)
-
-    def wait(self, seconds: float) -> list[Lease]:
-        """The same for one lane, waiting so long for it to become ready."""
+    def wait(self, seconds: float) -> str:
+        """Waits so long for a lane to become ready: takes its mark and answers its office, or ""."""
         popped: Any = self._redis.bzpopmin(READY, seconds)
-        return self._take(popped[1].decode(), 1, 1) if popped else []
+        return popped[1].decode() if popped else ""
 
-    def _take(self, office_id: str, most_lanes: int, most_tickets: int) -> list[Lease]:
-        leased = self._steps["take"](args=[int(LEASE.total_seconds() * 1000), office_id, most_lanes, most_tickets])
-        return [
-            Lease(office.decode(), token, known == 1, stocked.decode(), moment(now))
-            for office, token, known, stocked, now in leased
-        ]
-
-    def decide(self, leases: Sequence[Lease], most: int) -> list[Turn | DeskBatch | Fenced | LaneBroken]:
+    def decide(self, leases: Sequence[Lease], most: int) -> list[Decided]:
         """Decides the next tickets of each lane in order, at most so many a lane.
 
         A lane answers its outbox again while that is not settled; else what its desk has; or why it was left as it is.
         """
         lanes = [text for lease in leases for text in (lease.office_id, lease.token)]
-        answers = self._steps["decide"](args=[most, _DESK_BATCH, *lanes])
-        return [_decided(lease, answer) for lease, answer in zip(leases, answers, strict=True)]
+        answers = self._steps["decide"](args=[_LEASE_MS, 0, 0, "", most, _DESK_BATCH, *lanes])
+        return [_decided(lease, answer[-1]) for lease, answer in zip(leases, answers, strict=True)]
 
     def settle(self, turns: Sequence[tuple[Lease, str]]) -> list[Fenced | LaneBroken | None]:
         """Makes each lane follow what the ledger says of its turn (see settle.lua), and gives it back; or why not."""
-        args = [text for lease, verdicts in turns for text in (lease.office_id, lease.token, verdicts)]
-        answers = self._steps["settle"](args=args)
-        return [_problem(lease.office_id, answer) for (lease, _), answer in zip(turns, answers, strict=True)]
+        return _problems(turns, self._steps["settle"](args=_verdicts(turns)))
+
+    def go_on(
+        self,
+        recorded: Sequence[tuple[Lease, str]],
+        stocked: str,
+        office_id: str,
+        *,
+        lanes: int,
+        tickets: int,
+        most: int,
+    ) -> tuple[list[Fenced | LaneBroken | None], list[Taken]]:
+        """Settles turns that are recorded; then leases lanes and decides those whose stock has this mark, at most so many a lane.
+
+        These are the given office's (if any) and those that have been ready for longest: so many, or fewer once so many
+        tickets wait in them. Both in one message: Redis syncs its log once for all.
+        """
+        asked = [office_id, ""] if office_id else []
+        steps: list[tuple[Script, list[bytes | str | int]]] = [
+            (self._steps["decide"], [_LEASE_MS, lanes, tickets, stocked, most, _DESK_BATCH, *asked])
+        ]
+        if recorded:
+            steps.insert(0, (self._steps["settle"], _verdicts(recorded)))
+        *settled, taken = self._together(steps)
+        return _problems(recorded, settled[0] if settled else []), [_taken(answer) for answer in taken]
+
+    def _together(self, steps: Sequence[tuple[Script, Sequence[bytes | str | int]]]) -> list[Any]:
+        """Their answers. Steps may be repeated: when Redis does not know one of them, all are sent again."""
+        for _ in range(2):
+            pipeline = self._redis.pipeline(transaction=False)
+            for step, args in steps:
+                pipeline.evalsha(step.sha, 0, *args)
+            try:
+                return pipeline.execute()
+            except NoScriptError:
+                for step, _args in steps:
+                    self._redis.script_load(step.script)
+        raise NoScriptError("Redis forgets scripts at once")
 
     def settle_desk(
         self, lease: Lease, batch: DeskBatch, slots: Iterable[Stock], freed: Iterable[tuple[bytes, bytes]]
@@ -290,15 +329,30 @@ def _problem(office_id: str, answer: Any) -> Fenced | LaneBroken | None:
     return None
 
 
-def _decided(lease: Lease, answer: list[Any]) -> Turn | DeskBatch | Fenced | LaneBroken:
+def _verdicts(turns: Sequence[tuple[Lease, str]]) -> list[bytes | str | int]:
+    """The arguments of settle.lua."""
+    return [text for lease, verdicts in turns for text in (lease.office_id, lease.token, verdicts)]
+
+
+def _problems(turns: Sequence[tuple[Lease, str]], answers: Sequence[Any]) -> list[Fenced | LaneBroken | None]:
+    return [_problem(lease.office_id, answer) for (lease, _), answer in zip(turns, answers, strict=True)]
+
+
+def _taken(answer: Sequence[Any]) -> Taken:
+    office, token, known, stocked, now, decided = answer
+    lease = Lease(office.decode(), token, known == 1, stocked.decode(), moment(now))
+    return Taken(lease, None if decided is None else _decided(lease, decided))
+
+
+def _decided(lease: Lease, answer: list[Any]) -> Decided:
     if problem := _problem(lease.office_id, answer):
         return problem
-    kind, *rest = answer
+    kind, first, *texts = answer
     if kind == b"DESK":
-        first, *texts = rest
         return DeskBatch(first, first + len(texts) - 1, list(_readable(lease.office_id, texts)))
     try:
-        return Turn(lease.office_id, lease.token, [_decision(lease.office_id, *ticket) for ticket in rest])
+        tickets = enumerate(zip(texts[::2], texts[1::2], strict=True), first)
+        return Turn(lease.office_id, lease.token, [_decision(lease.office_id, n, *ticket) for n, ticket in tickets])
     except LaneBroken as problem:
         return problem
 
@@ -311,20 +365,14 @@ def sole(answers: Sequence[Any]) -> Any:
     return answer
 
 
-def _decision(office_id: str, ticket: int, decided: bytes, fields: list[bytes]) -> Decision:
+def _decision(office_id: str, ticket: int, decided: bytes, text: bytes) -> Decision:
     try:
-        # Names and values, as join.lua wrote them.
-        _, booking_id, _, slot, _, fingerprint, _, keys, _, caller, _, account, _, accepted, _, sealed = fields
-        applicants, sound = unpack_people(keys, sealed)
-        confirmed, _, number = decided.partition(b" ")
-        reason = None if confirmed == b"CONFIRMED" else OutcomeReason(confirmed.decode())
-        if reason is None and not sound:
-            _log.error("%s ticket %d refused: its people cannot be read", office_id, ticket)
-            reason = OutcomeReason.INTERNAL
-        return Decision(
-            ticket, UUID(bytes=booking_id), Slot.parse(slot.decode()), fingerprint.decode(), applicants,
-            caller.decode(), account.decode(), moment(int(accepted)),
-            State.REJECTED if reason else State.CONFIRMED, reason, int(number) if number else None,
-        )  # fmt: skip
+        entry, sound = read_line_entry(text)
     except ValueError as error:
         raise LaneBroken(f"{office_id}: ticket {ticket} cannot be read") from error
+    outcome, _, number = decided.partition(b" ")
+    reason = None if number else OutcomeReason(outcome.decode())
+    if not reason and not sound:
+        _log.error("%s ticket %d refused: its people cannot be read", office_id, ticket)
+        reason = OutcomeReason.INTERNAL
+    return Decision(ticket, entry, reason, int(number) if number else None)

@@ -1,15 +1,17 @@
-"""What is in Redis as join.lua and desk.lua write it: moments, the people of a line entry, the text of a desk entry."""
+"""What is in Redis as join.lua and desk.lua write it: moments, the entries of a line, the text of a desk entry."""
 
 import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pydantic import TypeAdapter
 
-from antrian.booking import DeskEntry, SealedApplicant
+from antrian.booking import DeskEntry, LineEntry, SealedApplicant, Slot
 
 _DESK_ENTRY: TypeAdapter[DeskEntry] = TypeAdapter(DeskEntry)
+# How many people, slot, booking id, fingerprint, how long caller and account are.
+_REQUEST, _LENGTH, _MOMENT = struct.Struct("!B11s16s8sBB"), struct.Struct("!H"), 13
 
 
 def milliseconds(moment: datetime) -> int:
@@ -27,23 +29,37 @@ def moment(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
-def pack_people(applicants: Iterable[SealedApplicant]) -> tuple[bytes, bytes]:
-    """Applicants as a line entry has them: their keys joined, and their sealed data, each after its length."""
-    keys, sealed = [], []
-    for applicant in applicants:
-        keys.append(applicant.key)
-        sealed.append(struct.pack(">H", len(applicant.sealed)) + applicant.sealed)
-    return b"".join(keys), b"".join(sealed)
+def pack_request(
+    slot: Slot, booking_id: bytes, fingerprint: bytes, caller: str, account: str, applicants: Sequence[SealedApplicant]
+) -> bytes:
+    """A request as a line entry has it, before the moment when it was accepted; keys.lua knows where what is."""
+    names = caller.encode(), account.encode()
+    keys, sealed = [one.key for one in applicants], []
+    for one in applicants:
+        sealed += [_LENGTH.pack(len(one.sealed)), one.sealed]
+    head = _REQUEST.pack(len(keys), str(slot).encode(), booking_id, fingerprint, *map(len, names))
+    return b"".join([head, *keys, *names, *sealed])
 
 
-def unpack_people(keys: bytes, sealed: bytes) -> tuple[tuple[SealedApplicant, ...], bool]:
-    """The applicants of a line entry, and whether all of their sealed data is there."""
-    people, at = [], 0
-    for n in range(0, len(keys), 16):
-        length = int.from_bytes(sealed[at : at + 2])
-        people.append(SealedApplicant(keys[n : n + 16], sealed[at + 2 : at + 2 + length]))
-        at += 2 + length
-    return tuple(people), at == len(sealed) and all(person.sealed for person in people)
+def read_line_entry(text: bytes) -> tuple[LineEntry, bool]:
+    """What a line entry has, and whether all of its people's sealed data is there. Raises ValueError when it is none."""
+    try:
+        people, slot, booking_id, fingerprint, caller, account = _REQUEST.unpack_from(text)
+    except struct.error as error:
+        raise ValueError("a line entry was cut off") from error
+    name = _REQUEST.size + 16 * people
+    ends = name + caller + account
+    applicants, at, sound = [], ends, True
+    for n in range(_REQUEST.size, name, 16):
+        begins = at + 2
+        at = begins + int.from_bytes(text[at:begins])
+        sound &= begins < at
+        applicants.append(SealedApplicant(text[n : n + 16], text[begins:at]))
+    entry = LineEntry(
+        int(text[-_MOMENT:]), Slot.parse(slot.decode()), booking_id, fingerprint, text[name : name + caller],
+        text[name + caller : ends], tuple(applicants),
+    )  # fmt: skip
+    return entry, sound and at == len(text) - _MOMENT
 
 
 def write_desk_entry(entry: DeskEntry) -> bytes:

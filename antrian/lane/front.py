@@ -17,7 +17,7 @@ from antrian.booking import DeskEntry, SealedApplicant, Slot, Window
 from antrian.errors import AntrianError, Reason
 from antrian.gather import Gather
 from antrian.lane import SETTLED, script
-from antrian.lane.entry import milliseconds, moment, pack_people, whole_hours, write_desk_entry
+from antrian.lane.entry import milliseconds, moment, pack_request, read_line_entry, whole_hours, write_desk_entry
 from antrian.lane.fitness import check_fitness
 from antrian.lane.pipe import Pipe, Script
 
@@ -37,7 +37,7 @@ class JoinRequest:
     """
 
     booking_id: UUID
-    fingerprint: str
+    fingerprint: bytes
     owner: bytes
     caller: str
     account: str
@@ -183,13 +183,9 @@ class LaneFront:
         return [Known() if one else full for one in known]
 
     def _arguments(self, r: JoinRequest) -> list[bytes | str | int]:
-        keys, sealed = pack_people(r.applicants)
+        packed = pack_request(r.slot, r.booking_id.bytes, r.fingerprint, r.caller, r.account, r.applicants)
         spans, keep = self._open(r.windows)
-        verdict = r.verdict.reason.value if r.verdict else ""
-        return [
-            r.booking_id.bytes, r.fingerprint, r.owner, r.office_id, str(r.slot), spans, keep, verdict, keys, r.caller,
-            r.account, sealed,
-        ]  # fmt: skip
+        return [packed, r.owner, r.office_id, spans, keep, r.verdict.reason.value if r.verdict else ""]
 
     async def _send_looks(self, booking_ids: Sequence[UUID]) -> list[Waiting | None]:
         now, *found = await self._look(*[booking_id.bytes for booking_id in booking_ids])
@@ -272,12 +268,12 @@ def is_full(error: Exception) -> bool:
 
 
 def _waiting(
-    booking_id: UUID, as_of: datetime, office: bytes, ticket: int, ahead: int, left: int, slot: bytes, people: int,
-    caller: bytes, account: bytes, accepted_ms: bytes,
-) -> Waiting:  # fmt: skip
+    booking_id: UUID, as_of: datetime, office: bytes, ticket: int, ahead: int, left: int, text: bytes
+) -> Waiting:
+    entry, _ = read_line_entry(text)
     return Waiting(
-        booking_id, office.decode(), ticket, ahead, None if left < 0 else left, Slot.parse(slot.decode()), people,
-        caller.decode(), account.decode(), moment(int(accepted_ms)), as_of,
+        booking_id, office.decode(), ticket, ahead, None if left < 0 else left, entry.slot, len(entry.applicants),
+        entry.caller.decode(), entry.account.decode(), moment(entry.accepted_ms), as_of,
     )  # fmt: skip
 
 

@@ -1,13 +1,12 @@
 #!lua
 -- Accepts requests into their offices' lines, one after the other, each wholly or not at all.
--- ARGV: lane bound, most people an account, then 12 a request: booking id (16 bytes), fingerprint, owner (8 bytes),
---   office, slot, windows of the slot's date ("from-to,from-to", ms), keep until (hours), verdict on place and day ("" or a
---   reason), applicant keys (16 bytes each), caller, account, sealed people.
+-- ARGV: lane bound, most people an account, then 6 a request: it as entry.py packs it, owner (8 bytes), office, windows of
+--   the slot's date ("from-to,from-to", ms), keep until (hours), verdict on place and day ("" or a reason).
 -- Answers: now (ms), then one array a request, the first refusal that holds:
 --   KNOWN office ticket | REQUEST_ID_REUSED | LANE_CLOSED | the verdict | WINDOW | DAY_CLOSED | BARRED n last-day |
 --   ALREADY_BOOKED n booking-id ("" when another's) | ACCOUNT_LIMIT live | LANE_FULL waiting | JOINED ticket ahead left
 -- Holds: P2-P5, P11, P12. Only refused, never half done, when Redis is full.
-local BOUND, MOST, STRIDE = tonumber(ARGV[1]), tonumber(ARGV[2]), 12
+local BOUND, MOST, STRIDE = tonumber(ARGV[1]), tonumber(ARGV[2]), 6
 local now = now_ms()
 local at = string.format('%d', now)
 local lanes, opened = {}, {} -- what this call has read already
@@ -51,7 +50,8 @@ local function refused_applicant(people, owner)
   end
 end
 
-local function join(id, fingerprint, owner, office, slot, windows, keep, verdict, people, caller, account, sealed)
+local function join(request, owner, office, windows, keep, verdict)
+  local id, fingerprint, slot, people = id_of(request), fingerprint_of(request), slot_of(request), people_of(request)
   local requests = bucket('requests', id)
   local known = redis.call('HGET', requests, id)
   if known then
@@ -68,14 +68,13 @@ local function join(id, fingerprint, owner, office, slot, windows, keep, verdict
   if counters.closed then return { 'DAY_CLOSED' } end
   local refusal = refused_applicant(people, owner)
   if refusal then return refusal end
-  local party, held = #people / 16, held_by(owner)
+  local party, held = party_of(request), held_by(owner)
   local live = live_of(held)
   if live + party > MOST then return { 'ACCOUNT_LIMIT', live } end
   local ticket, waiting = lane.ticket + 1, lane.ticket - lane.settled
   if waiting >= BOUND then return { 'LANE_FULL', waiting } end
 
-  redis.call('XADD', key('line', office), ticket .. '-0',
-    'b', id, 's', slot, 'f', fingerprint, 'k', people, 'c', caller, 'o', account, 't', at, 'x', sealed)
+  redis.call('XADD', key('line', office), ticket .. '-0', 'r', request .. at)
   redis.call('HSET', key('lane', office), 'ticket', ticket)
   redis.call('HSET', requests, id, fingerprint .. ' ' .. office .. ' ' .. ticket .. ' ' .. keep)
   for n = 1, #people, 16 do

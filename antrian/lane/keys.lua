@@ -4,8 +4,8 @@
 --   lane:{office}    hash    open (1; 0: shut), epoch, token (newest issued), ticket (last issued), settled (last
 --                            settled), stocked (mark of the slots that have counters); of its desk: desk (last issued),
 --                            handed (last handed to a drainer), desked (last settled)
---   line:{office}    stream  the accepted requests, id = ticket-0: b booking id, s slot, f fingerprint, k applicant
---                            keys, c caller, o account, t accepted at (ms), x sealed people
+--   line:{office}    stream  the accepted requests, id = ticket-0: r the request as entry.py packs it, and behind that
+--                            when it was accepted (ms, 13 digits)
 --   desk:{office}    stream  cancels, quota changes and closures, id = number-0: d what is asked (JSON)
 --   outbox:{office}  list    decided, not yet settled: "CONFIRMED 17", "SLOT_FULL", "TOO_LATE", "DAY_CLOSED", for
 --                            settled + 1, + 2 ...
@@ -54,18 +54,17 @@ local function write_places(office, slot, p)
     string.format('%d %d %d %d %d', p.quota, p.left, p.next, p.begins, p.closed and 1 or 0))
 end
 
--- The fields of a stream entry as a table.
-local function fields(entry)
-  local named = {}
-  for i = 1, #entry[2], 2 do named[entry[2][i]] = entry[2][i + 1] end
-  return named
-end
+-- Of a request as entry.py packs it: how many people, slot, booking id, fingerprint, the people's keys.
+local function party_of(request) return request:byte(1) end
+local function slot_of(request) return request:sub(2, 12) end
+local function id_of(request) return request:sub(13, 28) end
+local function fingerprint_of(request) return request:sub(29, 36) end
+local function people_of(request) return request:sub(39, 38 + 16 * party_of(request)) end
 
--- Of an entry of a line, as join.lua wrote it.
-local function id_of(entry) return entry[2][2] end
-local function slot_of(entry) return entry[2][4] end
-local function people_of(entry) return entry[2][8] end
+-- Of an entry of a line: its ticket, and what join.lua wrote.
 local function ticket_of(entry) return tonumber(entry[1]:match('^%d+')) end
+local function request_of(entry) return entry[2][2] end
+local function accepted_at(request) return tonumber(request:sub(-13)) end
 
 -- Whether the token is the newest that was issued for the lane (P1, P3: a late drainer is shut out).
 local function fenced(office, token) return redis.call('HGET', key('lane', office), 'token') ~= token end

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Bookings while they are in their lanes. ARGV: booking ids (16 bytes each).
 -- Answers: now (ms), then an array a booking. While its ticket is above settled: office, ticket, requests ahead, places
--- left in the slot (-1 when not known), slot, how many people, caller, account, accepted at (ms). Empty: ask the ledger.
+-- left in the slot (-1 when not known), what its line entry has. Empty: ask the ledger.
 -- Holds: P8.
 local function look(id)
   local known = redis.call('HGET', bucket('requests', id), id)
@@ -11,10 +11,10 @@ local function look(id)
   if settled < 0 or tonumber(ticket) <= settled then return {} end
   local entry = redis.call('XRANGE', key('line', office), ticket .. '-0', ticket .. '-0')[1]
   if not entry then return {} end
-  local asked = fields(entry)
-  local places = redis.call('HGET', key('places', office), asked.s)
+  local request = request_of(entry)
+  local places = redis.call('HGET', key('places', office), slot_of(request))
   local left = places and tonumber(places:match('^%d+ (%d+)')) or -1
-  return { office, tonumber(ticket), ticket - settled - 1, left, asked.s, #asked.k / 16, asked.c, asked.o, asked.t }
+  return { office, tonumber(ticket), ticket - settled - 1, left, request }
 end
 
 local answer = { now_ms() }

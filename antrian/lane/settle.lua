@@ -7,31 +7,33 @@
 -- Holds: P1, P2, P4, P10 (given back once), P15.
 local told = {}
 
-local function follow(office, last, outbox, verdicts)
+local function follow(office, last, verdicts)
+  local outbox = redis.call('LRANGE', key('outbox', office), 0, -1)
   local entries, slots = redis.call('XRANGE', key('line', office), '-', last .. '-0'), {}
   for i, entry in ipairs(entries) do
-    local slot = slot_of(entry)
+    local request = request_of(entry)
+    local slot = slot_of(request)
     if verdicts:sub(i, i) ~= 'K' and outbox[i]:sub(1, 9) == 'CONFIRMED' then
       slots[slot] = slots[slot] or places_of(office, slot)
       if not slots[slot] then return { 'MISSING', slot } end
-      slots[slot].left = slots[slot].left + #people_of(entry) / 16
+      slots[slot].left = slots[slot].left + party_of(request)
     end
   end
   for slot, counters in pairs(slots) do write_places(office, slot, counters) end
   for i, entry in ipairs(entries) do
-    if verdicts:sub(i, i) == 'R' then free(id_of(entry), people_of(entry)) end
+    local request = request_of(entry)
+    if verdicts:sub(i, i) == 'R' then free(id_of(request), people_of(request)) end
   end
 end
 
 local function settle(office, token, verdicts)
   if fenced(office, token) then return { 'FENCED' } end
   local settled = redis.call('HGET', key('lane', office), 'settled')
-  local outbox = redis.call('LRANGE', key('outbox', office), 0, -1)
-  if not settled or #outbox ~= #verdicts then return { 'STALE' } end
-  local last = settled + #outbox
+  if not settled or redis.call('LLEN', key('outbox', office)) ~= #verdicts then return { 'STALE' } end
+  local last = settled + #verdicts
 
-  if #outbox > 0 then
-    local problem = verdicts:find('[^K]') and follow(office, last, outbox, verdicts)
+  if #verdicts > 0 then
+    local problem = verdicts:find('[^K]') and follow(office, last, verdicts)
     if problem then return problem end
     redis.call('DEL', key('outbox', office))
     redis.call('XTRIM', key('line', office), 'MINID', last + 1 .. '-0')

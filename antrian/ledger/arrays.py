@@ -55,10 +55,9 @@ def bigints(column: Sequence[int]) -> Bigints:
     return Bigints(_array(Bigints, [_BIGINT.pack(8, one) for one in column]))
 
 
-def texts(column: Sequence[str | None]) -> Texts:
-    """None is null."""
-    encoded = [None if one is None else one.encode() for one in column]
-    return Texts(_array(Texts, [_NULL if one is None else _LENGTH.pack(len(one)) + one for one in encoded]))
+def texts(column: Sequence[bytes | None]) -> Texts:
+    """In UTF-8; None is null."""
+    return Texts(_array(Texts, [_NULL if one is None else _LENGTH.pack(len(one)) + one for one in column]))
 
 
 def blobs(column: Sequence[bytes]) -> Blobs:

@@ -16,7 +16,7 @@ CONNECT: dict[str, Any] = {"connect_timeout": 3}
 """How connections are made."""
 
 IDLE = (
-    "-c idle_in_transaction_session_timeout=1500 "
+    "-c idle_in_transaction_session_timeout=1200 "
     "-c tcp_user_timeout=5000 -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
 )
 """Ends who stops in the middle of a transaction: frozen or cut off, it would hold the lane's row lock against all others.

@@ -19,8 +19,8 @@ from antrian.ledger.desk import DeskRecord, SlotRow, record_batch
 from antrian.ledger.fence import LedgerFenced
 from antrian.ledger.turns import Recorded, constraint, record_by_halves, record_turns
 
-TURN_LIMIT = timedelta(seconds=2)
-"""After this long Postgres gives up a statement. Shorter than the lane's lease."""
+TURN_LIMIT = timedelta(seconds=1.4)
+"""After this long Postgres gives up a statement. Less than half of the lane's lease: a turn may wait for the one before it."""
 
 _log = logging.getLogger(__name__)
 

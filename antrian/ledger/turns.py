@@ -4,12 +4,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import psycopg
 
 from antrian.booking import Decision, OutcomeReason, State
 from antrian.lane.drainer import Turn
-from antrian.lane.entry import milliseconds
 from antrian.ledger import sql
 from antrian.ledger.arrays import bigints, blobs, ints, texts, uuids
 from antrian.ledger.fence import LedgerFenced, LedgerGap
@@ -91,29 +91,30 @@ def _execute(
 
 def _columns(turns: Sequence[Turn], whole: Sequence[Decision]) -> dict[str, Any]:
     """The arrays of record.sql."""
-    slots = {(n, d.slot): None for n, turn in enumerate(turns, 1) for d in turn.decisions}
+    slots = {(n, d.entry.slot): None for n, turn in enumerate(turns, 1) for d in turn.decisions}
     numbers = {slot: number for number, slot in enumerate(slots, 1)}
     decisions = [d for turn in turns for d in turn.decisions]
-    people = [(d, n, p) for d in decisions if d.reason is None for n, p in enumerate(d.applicants)]
+    entries = [d.entry for d in decisions]
+    people = [(d, n, p) for d in decisions if d.reason is None for n, p in enumerate(d.entry.applicants)]
     return {
-        "office": texts([turn.office_id for turn in turns]),
+        "office": texts([turn.office_id.encode() for turn in turns]),
         "token": bigints([turn.token for turn in turns]),
         "first": bigints([(whole or turn.decisions)[0].ticket for turn in turns]),
         "last": bigints([(whole or turn.decisions)[-1].ticket for turn in turns]),
         "s_turn": ints([turn for turn, _ in slots]),
         "s_date": [slot.service_date for _, slot in slots],
-        "s_session": texts([slot.session.value for _, slot in slots]),
-        "slot": ints([numbers[n, d.slot] for n, turn in enumerate(turns, 1) for d in turn.decisions]),
-        "booking_id": uuids([d.booking_id.bytes for d in decisions]),
+        "s_session": texts([slot.session.encode() for _, slot in slots]),
+        "slot": ints([numbers[n, d.entry.slot] for n, turn in enumerate(turns, 1) for d in turn.decisions]),
+        "booking_id": uuids([e.booking_id for e in entries]),
         "ticket": bigints([d.ticket for d in decisions]),
-        "party_size": ints([len(d.applicants) for d in decisions]),
-        "reason": texts([d.reason for d in decisions]),
+        "party_size": ints([len(e.applicants) for e in entries]),
+        "reason": texts([d.reason.encode() if d.reason else None for d in decisions]),
         "first_number": ints([d.first_number for d in decisions]),
-        "fingerprint": texts([d.fingerprint for d in decisions]),
-        "caller": texts([d.caller for d in decisions]),
-        "account": texts([d.account for d in decisions]),
-        "accepted": bigints([milliseconds(d.accepted_at) for d in decisions]),
-        "a_booking_id": uuids([d.booking_id.bytes for d, _, _ in people]),
+        "fingerprint": texts([e.fingerprint for e in entries]),
+        "caller": texts([e.caller for e in entries]),
+        "account": texts([e.account for e in entries]),
+        "accepted": bigints([e.accepted_ms for e in entries]),
+        "a_booking_id": uuids([d.entry.booking_id for d, _, _ in people]),
         "a_number": ints([(d.first_number or 0) + n for d, n, _ in people]),
         "a_key": blobs([p.key for _, _, p in people]),
         "a_sealed": blobs([p.sealed for _, _, p in people]),
@@ -134,13 +135,14 @@ def _refusal(connection: psycopg.Connection, turn: Turn) -> LedgerFenced | Ledge
 
 def _look(connection: psycopg.Connection, turn: Turn) -> Recorded:
     """What the ledger has of a turn that was recorded before, or by halves."""
-    rows = connection.execute(sql("outcomes"), {"booking_ids": [d.booking_id for d in turn.decisions]})
+    booking_ids = [UUID(bytes=d.entry.booking_id) for d in turn.decisions]
+    rows = connection.execute(sql("outcomes"), {"booking_ids": booking_ids})
     said = {row[0]: row[1:] for row in rows}
     verdicts = ""
-    for decision in turn.decisions:
-        if decision.booking_id not in said:
+    for booking_id, decision in zip(booking_ids, turn.decisions, strict=True):
+        if booking_id not in said:
             return LedgerGap(f"{turn.office_id}: the ledger lacks ticket {decision.ticket}")
-        office, ticket, state = said[decision.booking_id][:3]
+        office, ticket, state = said[booking_id][:3]
         if (office, ticket) != (turn.office_id, decision.ticket):
             verdicts += "D"
         else:
@@ -154,5 +156,6 @@ def _refused(decision: Decision, error: psycopg.Error) -> Decision:
         "slot_taken_within_quota": OutcomeReason.SLOT_FULL,
         "applicant_one_live_booking": OutcomeReason.ALREADY_BOOKED,
     }.get(constraint(error), OutcomeReason.INTERNAL)
-    caller, account = (text.replace("\0", "?") for text in (decision.caller, decision.account))
-    return replace(decision, state=State.REJECTED, reason=reason, caller=caller, account=account)
+    entry = decision.entry
+    entry = entry._replace(caller=entry.caller.replace(b"\0", b"?"), account=entry.account.replace(b"\0", b"?"))
+    return replace(decision, entry=entry, reason=reason)

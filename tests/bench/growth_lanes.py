@@ -4,11 +4,11 @@ import asyncio
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from redis import Redis
 from antrian.booking import Office, Person, SealedApplicant, Session, Slot
 from antrian.embedded import EmbeddedStores
 from antrian.identity import Keys
-from antrian.lane.drainer import LaneDrainer, Lease
+from antrian.lane.drainer import LaneDrainer
 from antrian.lane.front import Joined, JoinRequest, LaneFront
 from antrian.ledger.migrate import migrate
 from antrian.ledger.recorder import LedgerRecorder
@@ -32,7 +32,7 @@ from antrian.settings import Settings
 from antrian.verify import verify
 from clients.rush.people import People
 from tests.bench.site import BrokenPromise
-from workers.drain import TURN, Drain
+from workers.drain import LANES, TURN, Drain
 from workers.rebuild import Rebuild, Rebuilt
 
 _PLENTY = 1_000_000  # places of an office and day: everybody gets one
@@ -40,7 +40,6 @@ _JOIN, _FILL, _FILLS = 50, 256, 4  # requests of a join, and of one that only fi
 _GATHER = timedelta(milliseconds=2)
 _BUSY_LANES = 8  # that a measured part joins and drains, a full turn each
 _MEASURED = _BUSY_LANES * TURN
-_LANES = 32  # that are served in one go, as by workers/shift.py
 
 
 class Cost(NamedTuple):
@@ -117,7 +116,8 @@ class Lanes:
     def open(self) -> None:
         """Opens all lanes of an empty ledger."""
         for office in self.offices:
-            self._serve(self._lease(office))
+            self._drain.go_on(self._by_id, office, lanes=0)
+        self._drain.finish(self._by_id)
 
     def rebuild(self) -> Rebuilt:
         """Closes all lanes, empties Redis and fills it again from the ledger, and opens them."""
@@ -137,11 +137,11 @@ class Lanes:
         offices = self.offices
         some = [offices[(self._turn + n) % len(offices)] for n in range(_BUSY_LANES)]
         self._turn += _BUSY_LANES
-        return self._cost(some, map(self._lease, some))
+        return self._cost(some, some, lanes=0)
 
     def cost_of_all_lanes(self) -> Cost:
         """What a booking costs when all lanes get tickets alike, and those serve theirs that have been ready longest."""
-        return self._cost(self.offices, iter(lambda: self._line.take_ready(_LANES, TURN), []))
+        return self._cost(self.offices, repeat(""), lanes=LANES)
 
     def check(self) -> None:
         """That everybody got a place, and `antrian verify`, but for how long tickets wait. Raises BrokenPromise."""
@@ -152,7 +152,7 @@ class Lanes:
         if found:
             raise BrokenPromise("; ".join(f"{one.promise} {one.what}: {one.breaches}" for one in found))
 
-    def _cost(self, offices: Sequence[str], leases: Iterator[list[Lease]]) -> Cost:
+    def _cost(self, offices: Sequence[str], turns: Iterable[str], lanes: int) -> Cost:
         """Joins tickets for these offices, then serves those lanes, as far as it takes to decide as many."""
         redis, backends = _clock(self._stores.pids["redis"]), [_clock(pid) for pid in self._backends()]
 
@@ -166,21 +166,15 @@ class Lanes:
         began = spent()
         asyncio.run(self._join(iter(requests), _JOIN, 1))
         joined = spent()
-        while decided < _MEASURED:
-            decided += self._serve(next(leases))
+        for office_id in turns:
+            decided += self._drain.go_on(self._by_id, office_id, lanes=lanes)
+            if decided >= _MEASURED:
+                break
+        decided += self._drain.finish(self._by_id)
         drained = spent()
         self.waiting += _MEASURED - decided
         parts = zip(began, joined, drained, strict=True)
         return Cost(*(1e6 * ((join - begin) / _MEASURED + (drain - join) / decided) for begin, join, drain in parts))
-
-    def _lease(self, office_id: str) -> list[Lease]:
-        lease = self._line.take(office_id)
-        assert lease, "nobody else takes any"
-        return [lease]
-
-    def _serve(self, leases: list[Lease]) -> int:
-        """A turn of these lanes; how many tickets it decided."""
-        return self._drain.serve(leases, self._by_id)
 
     async def _join(self, requests: Iterator[JoinRequest], size: int, at_once: int) -> None:
         """Joins them as a server does that gathers so many, with so many of these joins under way."""

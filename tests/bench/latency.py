@@ -35,6 +35,7 @@ from tests.bench.folk import Townsfolk
 from tests.bench.http_load import Grpc, Load, load
 from tests.bench.row import Plan, Row, row
 from tests.bench.site import drained, frozen, site
+from tests.support.world import serve
 from workers.drain import TURN, Drain
 
 COMMAND = "python -m tests.bench --only latency"
@@ -86,10 +87,10 @@ class _Bare:
             "key": [secrets.token_bytes(16) for _ in numbers], "sealed": [bytes(60) for _ in numbers],
         }  # fmt: skip
         began = time.perf_counter()
-        self._decide(args=[TURN, 0, office, lease.token])
+        self._decide(args=[0, 0, 0, "", TURN, 0, office, lease.token])
         self._ledger.execute(_INSERT, values, prepare=True)
         took = time.perf_counter() - began
-        self._drain.serve([lease], {office: self._office})
+        serve(self._drain, [lease], {office: self._office})
         return took
 
 

@@ -15,7 +15,7 @@ from antrian.process import log_to_stderr
 from antrian.settings import load_settings
 from workers import worker
 
-STEPS = ("take", "decide", "record", "settle", "desk")
+STEPS = ("wait", "decide", "record", "settle", "desk")
 """After each of these it dies; desk: between a desk batch's record and its settle."""
 
 
@@ -23,8 +23,8 @@ def _answered(_: Sequence[Any], answer: Any) -> bool:
     return bool(answer)
 
 
-def _decided(_: Sequence[Any], answers: Any) -> bool:
-    return any(isinstance(answer, Turn) and answer.decisions for answer in answers)
+def _decided(_: Sequence[Any], answer: Any) -> bool:
+    return any(isinstance(one.decided, Turn) and one.decided.decisions for one in answer[1])
 
 
 def _recorded(_: Sequence[Any], answers: Any) -> bool:
@@ -32,14 +32,14 @@ def _recorded(_: Sequence[Any], answers: Any) -> bool:
 
 
 def _settled(args: Sequence[Any], _: Any) -> bool:
-    return any(verdicts for _, verdicts in args[-1])
+    return any(verdicts for _, verdicts in args[1])
 
 
 _WHERE: dict[str, list[tuple[type, str, Callable[[Sequence[Any], Any], bool]]]] = {
-    "take": [(LaneDrainer, "wait", _answered), (LaneDrainer, "take_ready", _answered)],
-    "decide": [(LaneDrainer, "decide", _decided)],
+    "wait": [(LaneDrainer, "wait", _answered)],
+    "decide": [(LaneDrainer, "go_on", _decided)],
     "record": [(LedgerRecorder, "record", _recorded)],
-    "settle": [(LaneDrainer, "settle", _settled)],
+    "settle": [(LaneDrainer, "go_on", _settled)],
     "desk": [(LedgerRecorder, "record_desk", _answered)],
 }
 
@@ -51,8 +51,8 @@ def end_at(step: str, number: signal.Signals) -> None:
     def ends_after(owner: type, method: str, worked: Callable[[Sequence[Any], Any], bool]) -> None:
         whole = getattr(owner, method)
 
-        def last(*args: Any) -> Any:
-            answer = whole(*args)
+        def last(*args: Any, **named: Any) -> Any:
+            answer = whole(*args, **named)
             if waiting and worked(args, answer):
                 os.kill(os.getpid(), waiting.pop())
             return answer

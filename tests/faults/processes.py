@@ -26,7 +26,7 @@ _LEASE = LEASE.total_seconds()
 _QUEUE = f"rq:queue:{shift.QUEUE}"
 _FENCED = b"a newer drainer has the lane"
 _steps = cycle(("record", "desk", *STEPS))  # the two that can do most harm first: the quick half has these
-_zombie_steps, _skews = cycle(("decide", "record", "take")), cycle(("10", "-10"))
+_zombie_steps, _skews = cycle(("decide", "record")), cycle(("10", "-10"))
 
 
 @fault("worker killed (-9) at each step of a turn", injections=20, quick=2)

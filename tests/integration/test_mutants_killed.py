@@ -242,7 +242,7 @@ async def test_a_gap_under_the_same_token_writes_nothing(world: World) -> None:
     [decision] = world.decide(lease)
     world.record(lease, [decision])
     with pytest.raises(LedgerGap):
-        world.record(lease, [replace(decision, booking_id=uuid.uuid4(), ticket=7)])
+        world.record(lease, [replace(decision, entry=decision.entry._replace(booking_id=uuid.uuid4().bytes), ticket=7)])
     assert world.sql("select count(*) from booking") == [(1,)]
 
 

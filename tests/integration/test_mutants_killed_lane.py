@@ -15,7 +15,7 @@ from antrian.lane.entry import milliseconds
 from antrian.lane.front import Joined, Waiting
 from antrian.lane.rebuilder import Bar, LaneRebuilder, Restored
 from tests.support.waiting import until
-from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World, nik
+from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World, nik, serve
 from workers.drain import Drain
 
 LANE, LEASE = f"lane:{{{PUSAT}}}", f"lease:{{{PUSAT}}}"
@@ -42,7 +42,7 @@ async def test_a_lane_that_is_given_back_with_work_left_is_ready(world: World) -
     decisions = world.decide(lease)
     await world.front.ask_desk(PUSAT, Cancel(uuid.uuid4()))
     world.settle(lease, world.record(lease, decisions))
-    world.drain.serve([world.line.take() or pytest.fail("the desk is left")], world.offices)
+    world.serve(world.line.take() or pytest.fail("the desk is left"))
     assert world.line.take() is None
 
 
@@ -75,7 +75,7 @@ async def test_a_stock_leaves_counters_as_they_are_and_forgets_old_ones(world: W
     world.decide(world.take())
     world.redis.delete(LEASE)
     other = replace(world.policy, holidays=dict(world.policy.holidays) | {OPENS.date(): "Libur"})
-    assert Drain(world.line, world.recorder, other).serve([world.take()], world.offices) == 1
+    assert serve(Drain(world.line, world.recorder, other), [world.take()], world.offices) == 1
     assert world.left() == 5, "what was decided and not recorded yet is not forgotten"
     world.set_clock(OPENS + timedelta(days=21))
     world.turn()

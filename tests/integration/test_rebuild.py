@@ -192,5 +192,5 @@ async def test_a_drainer_that_a_newer_one_overtook_closes_nothing(world: World) 
     world.redis.delete(f"lease:{{{PUSAT}}}")
     new = world.take()
     world.settle(new, world.record(new, decided))
-    assert world.drain.serve([old], world.offices) == 0
+    assert world.serve(old) == 0
     assert world.line.audit(PUSAT).opened

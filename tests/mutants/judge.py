@@ -256,7 +256,7 @@ def _is_stillborn(runner: Runner, mutant: Mutant) -> bool:
         name = Path(mutant.file).stem
         try:
             with Redis.from_url(runner.stores.redis_url) as redis:
-                redis.script_load(importlib.import_module("antrian.lane").script("take" if name == "keys" else name))
+                redis.script_load(importlib.import_module("antrian.lane").script("decide" if name == "keys" else name))
         except ResponseError:
             return True
         return False

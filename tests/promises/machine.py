@@ -158,13 +158,13 @@ class PromiseMachine(RuleBasedStateMachine):
         right, lease = self.told.longest_waiting(), self._take()
         hold("P13", (lease.office_id in right) if lease else not right, f"{lease} was taken before {right}")
         if lease:
-            self.world.drain.serve([lease], self.world.offices)
+            self.world.serve(lease)
 
     @rule(office_id=OFFICES)
     def serve(self, office_id: str) -> None:
         """A whole turn of a lane."""
         if lease := self._take(office_id):
-            self.world.drain.serve([lease], self.world.offices)
+            self.world.serve(lease)
 
     @rule(target=turns, office_id=OFFICES, steps=st.integers(0, 3))
     def begin_a_turn(self, office_id: str, steps: int) -> Any:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from antrian import lane, ledger
-from antrian.booking import Cancel, DeskEntry, State
+from antrian.booking import Cancel, DeskEntry
 from antrian.lane.drainer import Turn
 from antrian.lane.front import JoinRequest, LaneFront
 from antrian.ledger.recorder import LedgerRecorder
@@ -54,8 +54,8 @@ def _changed(where: str, old: str, new: str) -> Build:
 
 _POPPED = r"""
 for i, entry in ipairs(entries) do
-  local request = fields(entry)
-  if outbox[i]:sub(1, 9) ~= 'CONFIRMED' then free(request.b, request.k) end
+  local request = request_of(entry)
+  if outbox[i]:sub(1, 9) ~= 'CONFIRMED' then free(id_of(request), people_of(request)) end
 end
 redis.call('DEL', key('outbox', office))
 redis.call('XTRIM', key('line', office), 'MINID', string.format('%d-0', settled + #entries + 1))
@@ -67,10 +67,10 @@ local answers"""
 _TO_THE_TAIL = r"""\g<0>
 if again then
   for i, entry in ipairs(redis.call('XRANGE', key('line', office), '-', '+', 'COUNT', #outbox)) do
-    local request = fields(entry)
-    local counters = places_of(office, request.s)
-    if outbox[i]:sub(1, 9) == 'CONFIRMED' then counters.left = counters.left + #request.k / 16 end
-    write_places(office, request.s, counters)
+    local slot = slot_of(request_of(entry))
+    local counters = places_of(office, slot)
+    if outbox[i]:sub(1, 9) == 'CONFIRMED' then counters.left = counters.left + party_of(request_of(entry)) end
+    write_places(office, slot, counters)
     redis.call('XDEL', key('line', office), entry[1])
     lane[5] = redis.call('HINCRBY', key('lane', office), 'ticket', 1)
     redis.call('XADD', key('line', office), lane[5] .. '-0', unpack(entry[2]))
@@ -88,9 +88,7 @@ def _settle_believes_the_outbox(monkeypatch: pytest.MonkeyPatch, _: str) -> None
 
     def believed(self: LedgerRecorder, turns: Sequence[Turn]) -> list[Recorded]:
         return [
-            "".join("K" if one.state is State.CONFIRMED else "R" for one in turn.decisions)
-            if isinstance(said, str)
-            else said
+            "".join("R" if one.reason else "K" for one in turn.decisions) if isinstance(said, str) else said
             for turn, said in zip(turns, record(self, turns), strict=True)
         ]
 

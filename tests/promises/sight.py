@@ -10,6 +10,7 @@ import psycopg
 
 from antrian.booking import Session, Slot
 from antrian.lane import READY
+from antrian.lane.entry import read_line_entry
 from tests.support.world import World
 
 OfficeSlot = tuple[str, Slot]
@@ -158,7 +159,9 @@ def _redis(world: World, people: Sequence[bytes]) -> tuple[dict[str, Lane], dict
 
 def _lane(values: list[bytes | None], leased: int, line: Any, outbox: list[bytes], places: dict[bytes, bytes]) -> Lane:
     opened, token, ticket, settled, desk, desked = (None if value is None else int(value) for value in values)
-    entries = {int(name.split(b"-")[0]): UUID(bytes=fields[b"b"]) for name, fields in line}
+    entries = {
+        int(name.split(b"-")[0]): UUID(bytes=read_line_entry(fields[b"r"])[0].booking_id) for name, fields in line
+    }
     decisions = {(settled or 0) + n: text.decode() for n, text in enumerate(outbox, 1)}
     counters = {}
     for slot, text in places.items():

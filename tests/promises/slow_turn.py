@@ -7,7 +7,7 @@ from typing import Any, cast
 from antrian.lane.drainer import Fenced, LaneDrainer, Lease
 from antrian.ledger.fence import LedgerFenced
 from antrian.ledger.recorder import LedgerRecorder
-from tests.support.world import World
+from tests.support.world import World, serve
 from workers.drain import Drain
 
 _STEPS = {"decide", "record", "record_desk", "settle", "settle_desk"}
@@ -59,7 +59,7 @@ class SlowTurn:
 
     def _run(self) -> None:
         try:
-            self._drain.serve([self.lease], self._offices)
+            serve(self._drain, [self.lease], self._offices)
         except BaseException as end:  # handed to whoever let it on
             self._reached.put(end)
         else:

@@ -87,8 +87,9 @@ async def test_two_lanes_that_name_the_same_people_never_wait_for_each_other(
     await world.ticket(world.request(1, range(1, 6)))
     leases = [world.take(PUSAT), world.take(BOGOR)]
     [first] = world.decide(leases[0])
-    first = replace(first, applicants=tuple(sorted(first.applicants, key=lambda person: person.key)))
-    second = replace(first, booking_id=uuid.uuid4(), applicants=first.applicants[::-1])
+    people = tuple(sorted(first.entry.applicants, key=lambda person: person.key))
+    first = replace(first, entry=first.entry._replace(applicants=people))
+    second = replace(first, entry=first.entry._replace(booking_id=uuid.uuid4().bytes, applicants=people[::-1]))
 
     def waiting() -> bool:
         who = "datname = current_database() and wait_event_type = 'Lock'"
@@ -98,7 +99,7 @@ async def test_two_lanes_that_name_the_same_people_never_wait_for_each_other(
         third.execute("set session_replication_role = replica")  # needs no booking
         third.execute(
             "insert into applicant (slot_id, number, booking_id, applicant_key, sealed) values (0, 1, %s, %s, '')",
-            [uuid.uuid4(), first.applicants[2].key],
+            [uuid.uuid4(), people[2].key],
         )
         records = [
             threads.submit(world.record, lease, [decision])

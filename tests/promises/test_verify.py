@@ -28,7 +28,7 @@ def sql(statement: str) -> Callable[[World], object]:
 def rename_request(world: World) -> None:
     request = world.request(1)
     bucket = f"requests:{request.booking_id.hex[:3]}"
-    world.redis.hset(bucket, request.booking_id.bytes, f"{request.fingerprint} kanim-bogor 1 498889".encode())
+    world.redis.hset(bucket, request.booking_id.bytes, request.fingerprint + b" kanim-bogor 1 498889")
 
 
 def waiting_longest(world: World) -> None:

@@ -1,7 +1,7 @@
 """A small world for integration tests: two offices, a policy, both sides of the line and of the ledger."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from redis import Redis
 from antrian import rules
 from antrian.booking import Decision, DeskEntry, Office, Person, Province, SealedApplicant, Session, Slot
 from antrian.identity import Keys
-from antrian.lane.drainer import DeskBatch, LaneDrainer, Lease, Turn, sole
+from antrian.lane.drainer import DeskBatch, LaneDrainer, Lease, Taken, Turn, sole
 from antrian.lane.front import Joined, JoinRequest, Known, LaneFront, Refused
 from antrian.ledger.reader import LedgerReader, RecordedBooking
 from antrian.ledger.recorder import LedgerRecorder
@@ -40,6 +40,14 @@ def office(office_id: str, places: int = 10) -> Office:
 def nik(person: int) -> str:
     """A made-up NIK, another for each number, valid in form."""
     return f"317101010190{person:04d}" if person else "3171010101909999"
+
+
+def serve(drain: Drain, leases: Sequence[Lease], offices: Mapping[str, Office]) -> int:
+    """One go of these lanes from decide to settle, and nothing meanwhile; how many tickets were decided."""
+    go = drain.decided([Taken(lease, None) for lease in leases], offices)
+    recorded = drain.said(go, drain.ledger.record([turn for _, turn in go]) if go else [])
+    verdicts = [(lease, said) for lease, _, said in recorded]
+    return drain.settled(recorded, drain.line.settle(verdicts) if verdicts else [])
 
 
 def empty_ledger(database_url: str) -> None:
@@ -164,7 +172,11 @@ class World:
 
     def turn(self, office_id: str = PUSAT) -> int:
         """Serves the lane once; how many tickets were decided."""
-        return self.drain.serve([self.take(office_id)], self.offices)
+        return self.serve(self.take(office_id))
+
+    def serve(self, lease: Lease) -> int:
+        """The same under a lease."""
+        return serve(self.drain, [lease], self.offices)
 
     def request(
         self,

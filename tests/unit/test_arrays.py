@@ -14,7 +14,7 @@ CASES: list[tuple[Callable[[Any], bytes], Sequence[Any], Sequence[Any]]] = [
     (uuids, [one.bytes for one in _IDS], _IDS),
     (bigints, [2**40, -1, 2**62], [2**40, -1, 2**62]),
     (blobs, [b"", b"\0\xff", b"x" * 300], [b"", b"\0\xff", b"x" * 300]),
-    (texts, ["", "Ani", "\u00e9\u4e2d"], ["", "Ani", "\u00e9\u4e2d"]),
+    (texts, [b"", b"Ani", "\u00e9\u4e2d".encode()], ["", "Ani", "\u00e9\u4e2d"]),
 ]
 
 

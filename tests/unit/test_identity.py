@@ -199,7 +199,7 @@ def test_the_hashes_are_what_they_were() -> None:
     key = KEYS.applicant_key(BUDI.nik)
     assert key.hex() == "220854038bc1536f3ae6abb6004fbaf5"
     assert str(KEYS.booking_id("gateway", REQUEST)) == "d01855ec-93b6-86d4-aeed-d063cf55415e"
-    assert KEYS.fingerprint("kanim-bogor", SLOT, [key]) == "oPk_CbW-"
+    assert KEYS.fingerprint("kanim-bogor", SLOT, [key]) == b"oPk_CbW-"
     assert KEYS.owner("gateway", "u-1").hex() == "bc6af446bd9fa2b1"
     assert booking_code(UUID("d01855ec-93b6-86d4-aeed-d063cf55415e")) == "T0C5BV4KPT"
 
