@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from antrian import rules
@@ -20,11 +21,13 @@ from server.catalog import Catalog
 from server.room import Room
 
 Found = Waiting | RecordedBooking
+FoundOrNot = TypeVar("FoundOrNot", bound=Found | BaseException | None)
 Full = tuple[str, Slot, int]
 """An office, one of its slots, and a party that it has no room for."""
 
 _ALTERNATIVES_FOR = 1.0
 _MOST_ALTERNATIVES = 10_000
+_MOST_SETTLED = 100_000
 
 
 class Bookings:
@@ -41,6 +44,7 @@ class Bookings:
         self._keys = keys
         self._front = front
         self._ledger = ledger
+        self._settled: set[UUID] = set()  # some of those that have left their lanes, for good: only the ledger is asked
         self._kept: dict[Full, tuple[float, Sequence[wire.Alternative]]] = {}
         # No window: those who come together were found together.
         self._alternatives: Gather[Full, Sequence[wire.Alternative]] = Gather(self._find_alternatives, timedelta(0))
@@ -61,11 +65,14 @@ class Bookings:
     async def find_all(self, booking_ids: Sequence[UUID]) -> list[Found | BaseException | None]:
         """Where each of them is, for tell; or what went wrong with it."""
         found: list[Found | BaseException | None] = [None] * len(booking_ids)
-        for source in (self._front.look, self._ledger.booking) * 2:  # as in _find
-            missing = [n for n, one in enumerate(found) if one is None]
-            answers = await asyncio.gather(*[source(booking_ids[n]) for n in missing], return_exceptions=True)
-            for n, answer in zip(missing, answers, strict=True):
-                found[n] = answer
+
+        sources = (self._front.look, self._ledger.booking) * 2  # as in _find
+        some = [n for n, one in enumerate(booking_ids) if one in self._settled]
+        for source in (self._ledger.booking, *sources):
+            answers = await asyncio.gather(*[source(booking_ids[n]) for n in some], return_exceptions=True)
+            for n, answer in zip(some, answers, strict=True):
+                found[n] = self._noted(answer)
+            some = [n for n, one in enumerate(found) if one is None]
         return found
 
     def tell(
@@ -167,12 +174,20 @@ class Bookings:
 
     async def _find(self, booking_id: UUID, *, told: bool) -> Found | None:
         """It where it is: in its lane or in the ledger."""
-        if told and (recorded := await self._ledger.booking(booking_id)):
+        if (told or booking_id in self._settled) and (recorded := await self._ledger.booking(booking_id)):
             return recorded
         for _ in range(2):  # it may move from the lane to the ledger between the two looks
             if found := await self._front.look(booking_id) or await self._ledger.booking(booking_id):
-                return found
+                return self._noted(found)
         return None
+
+    def _noted(self, found: FoundOrNot) -> FoundOrNot:
+        """What was found; when it was the ledger that had it, notes so."""
+        if isinstance(found, RecordedBooking):
+            if len(self._settled) >= _MOST_SETTLED:
+                self._settled.clear()
+            self._settled.add(found.booking_id)
+        return found
 
     async def _add_alternatives(self, booking: wire.Booking, full: Full) -> None:
         booking.alternatives.extend(await self._alternatives(full))

@@ -14,7 +14,7 @@ from antrian.ledger.recorder import LedgerRecorder
 from antrian.ledger.turns import Recorded
 from workers.metrics import LEASES_LOST, count_decided, count_desk
 
-TURN = 256
+TURN = 512
 """The most tickets of a turn."""
 
 LANES = 32

@@ -34,7 +34,7 @@ if _FOLDER in os.environ:
 TURN_TICKETS = Histogram(
     "antrian_turn_tickets",
     "Tickets that one step of a worker settled, of one lane or of many.",
-    buckets=(0, 1, 2, 4, 8, 16, 32, 64, 128, 256),
+    buckets=(0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
 )
 TURN_SECONDS = Histogram(
     "antrian_turn_seconds",

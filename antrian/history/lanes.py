@@ -11,7 +11,7 @@ from antrian.history.facts import Booked, Change, Places, SlotOfOffice
 
 _REDIS_AHEAD = timedelta(seconds=5)
 _CLOCKS = timedelta(milliseconds=5)  # moments so near to each other have no order
-_TURN = 256  # tickets that are decided at once
+_TURN = 512  # tickets that are decided at once
 _NOBODY_SAW = Places(0, 0, 0, datetime.max.replace(tzinfo=UTC))
 
 

@@ -192,17 +192,17 @@ class LaneDrainer:
         return _problems(recorded, settled[0] if settled else []), [_taken(answer) for answer in taken]
 
     def _together(self, steps: Sequence[tuple[Script, Sequence[bytes | str | int]]]) -> list[Any]:
-        """Their answers. Steps may be repeated: when Redis does not know one of them, all are sent again."""
-        for _ in range(2):
-            pipeline = self._redis.pipeline(transaction=False)
-            for step, args in steps:
-                pipeline.evalsha(step.sha, 0, *args)
-            try:
-                return pipeline.execute()
-            except NoScriptError:
-                for step, _args in steps:
-                    self._redis.script_load(step.script)
-        raise NoScriptError("Redis forgets scripts at once")
+        """The answers to steps that are sent as one message."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for step, args in steps:
+            pipeline.evalsha(step.sha, 0, *args)
+        answers = pipeline.execute(raise_on_error=False)
+        for n, (step, args) in enumerate(steps):
+            if isinstance(answers[n], NoScriptError):  # of a Redis that was just started; the others are done
+                answers[n] = step(args=args)
+            elif isinstance(answers[n], Exception):
+                raise answers[n]
+        return answers
 
     def settle_desk(
         self, lease: Lease, batch: DeskBatch, slots: Iterable[Stock], freed: Iterable[tuple[bytes, bytes]]
