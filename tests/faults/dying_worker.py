@@ -23,8 +23,12 @@ def _answered(_: Sequence[Any], answer: Any) -> bool:
     return bool(answer)
 
 
-def _decided(_: Sequence[Any], answer: Any) -> bool:
-    return any(isinstance(one.decided, Turn) and one.decided.decisions for one in answer[1])
+def _decided(_: Sequence[Any], answers: Any) -> bool:
+    return any(isinstance(answer, Turn) and answer.decisions for answer in answers)
+
+
+def _taken(_: Sequence[Any], answer: Any) -> bool:
+    return _decided(_, [one.decided for one in answer[1]])
 
 
 def _recorded(_: Sequence[Any], answers: Any) -> bool:
@@ -37,7 +41,7 @@ def _settled(args: Sequence[Any], _: Any) -> bool:
 
 _WHERE: dict[str, list[tuple[type, str, Callable[[Sequence[Any], Any], bool]]]] = {
     "wait": [(LaneDrainer, "wait", _answered)],
-    "decide": [(LaneDrainer, "go_on", _decided)],
+    "decide": [(LaneDrainer, "go_on", _taken), (LaneDrainer, "decide", _decided)],
     "record": [(LedgerRecorder, "record", _recorded)],
     "settle": [(LaneDrainer, "go_on", _settled)],
     "desk": [(LedgerRecorder, "record_desk", _answered)],
