@@ -1,5 +1,6 @@
 """A turn: decide.lua, record.sql, settle.lua and their repeats, as the protocol's table says."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -11,8 +12,9 @@ from antrian.errors import Reason
 from antrian.lane.drainer import Fenced, LaneBroken, Turn, sole
 from antrian.lane.front import Joined, Known
 from antrian.ledger.fence import LedgerFenced, LedgerGap
-from tests.support.world import MONDAY, OPENS, PUSAT, TUESDAY, World
-from workers.drain import Drain
+from tests.support.waiting import until
+from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
+from workers.drain import TURN, Drain
 
 
 def outcomes(world: World) -> list[tuple[object, ...]]:
@@ -63,9 +65,39 @@ async def test_a_ticket_whose_day_has_begun_is_too_late(world: World) -> None:
 
 
 async def test_a_turn_takes_so_many_tickets_and_the_lane_stays_ready(world: World) -> None:
-    for n in range(1, 301):
+    for n in range(1, TURN + 45):
         await world.join(world.request(n))
-    assert [world.turn(), world.turn(), world.redis.zcard("ready")] == [256, 44, 0]
+    assert [world.turn(), world.turn(), world.redis.zcard("ready")] == [TURN, 44, 0]
+
+
+async def test_the_next_go_is_decided_while_the_ledger_records_one(world: World) -> None:
+    await world.join(world.request(1))
+    with psycopg.connect(world.settings.database_url) as connection:
+        connection.execute("select from lane where office_id = %s for update", [PUSAT])  # as if it took its time
+        assert world.drain.go_on(world.offices) == 0
+        await world.join(world.request(2, office_id=BOGOR))
+        with ThreadPoolExecutor() as threads:
+            step = threads.submit(world.drain.go_on, world.offices)
+            await until(lambda: world.redis.llen(f"outbox:{{{BOGOR}}}") == 1)
+            assert outcomes(world) == []
+            connection.rollback()
+            assert step.result() == 0
+    assert outcomes(world) == [(1, "CONFIRMED", None, 1)]
+    assert world.drain.go_on(world.offices) == 1
+    assert world.drain.finish(world.offices) == 1
+    assert not world.drain.busy
+    assert world.verify() == []
+
+
+async def test_a_redis_that_forgot_the_scripts_settles_once_and_leases_once(world: World) -> None:
+    await world.join(world.request(1))
+    await world.join(world.request(2, office_id=BOGOR))
+    settled = 0
+    for _ in range(3):
+        world.redis.script_flush()
+        settled += world.drain.go_on(world.offices, lanes=1)
+    assert (settled, world.drain.finish(world.offices)) == (1, 1)
+    assert world.verify() == []
 
 
 async def test_the_longest_ready_lane_is_taken_first_and_a_leased_one_not_at_all(world: World) -> None:
