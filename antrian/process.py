@@ -1,6 +1,7 @@
 """What every program of ours does with its own process: log, show its metrics, and not outlive its parent."""
 
 import ctypes
+import gc
 import logging
 import os
 import re
@@ -29,6 +30,17 @@ def die_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def spare_the_collector() -> None:
+    """Says that all that is there now stays, and has the collector of garbage look for some more rarely.
+
+    To look through thousands of streams stopped a server for 0.1 s again and again; a worker's turn, which makes thousands of
+    small objects, took a tenth longer.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 class JsonLines(JsonFormatter):

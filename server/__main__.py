@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import gc
 import signal
 import sys
 
@@ -18,7 +17,7 @@ from antrian.lane.front import LaneFront
 from antrian.ledger.reader import LedgerReader
 from antrian.ledger.staff import LedgerStaff
 from antrian.policy import PolicyError, load_policy
-from antrian.process import log_to_stderr, metrics_served
+from antrian.process import log_to_stderr, metrics_served, spare_the_collector
 from antrian.settings import Settings, SettingsError, load_settings
 from antrian.v1 import booking_service_pb2, office_service_pb2
 from server.admission import Admission
@@ -99,7 +98,7 @@ async def serve(settings: Settings) -> None:
     await ledger.start()
     await staff.start()
     _listen(server, settings)
-    _spare_the_collector()
+    spare_the_collector()
     await server.start()
     freshener = loop.create_task(catalog.keep_fresh(changed))
 
@@ -118,13 +117,6 @@ async def serve(settings: Settings) -> None:
     await asyncio.wait([freshener], timeout=1)
     if freshener.done() and not freshener.cancelled():
         freshener.result()
-
-
-def _spare_the_collector() -> None:
-    """What is there now stays: to look through it and thousands of streams stopped the server for 0.1 s again and again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
 
 
 def _listen(server: grpc.aio.Server, settings: Settings) -> None:

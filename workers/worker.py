@@ -12,7 +12,7 @@ from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
-from antrian.process import die_with_parent, log_to_stderr
+from antrian.process import die_with_parent, log_to_stderr, spare_the_collector
 from antrian.settings import Settings
 from workers import shift
 
@@ -33,6 +33,7 @@ class ShiftWorker(SimpleWorker):
 def run(settings: Settings, beat: Callable[[], None] = lambda: None) -> None:
     """Works shifts until SIGTERM. Raises redis.RedisError when RQ's Redis fails: the supervisor starts it again."""
     shift.sit_down(settings, lambda: ShiftWorker.stopping, beat)
+    spare_the_collector()
     queue = Queue(
         shift.QUEUE, connection=Redis.from_url(settings.rq_redis_url, socket_timeout=2), serializer=JSONSerializer
     )
