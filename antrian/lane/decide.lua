@@ -19,29 +19,27 @@ local lease_time, most_lanes, most_waiting = ARGV[1], tonumber(ARGV[2]), tonumbe
 local whole_stock, most, most_desk = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local now = now_ms()
 
-local function ask_desk(office, desk, desked, handed)
-  if handed <= desked then handed = math.min(desk, desked + most_desk) end
-  local asked = redis.call('XRANGE', key('desk', office), desked + 1 .. '-0', handed .. '-0')
-  if #asked < handed - desked then return { 'GAP', desked + 1 } end
+local function ask_desk(office, lane)
+  local first, handed = lane.desked + 1, lane.handed
+  if handed < first then handed = math.min(lane.desk, lane.desked + most_desk) end
+  local asked = redis.call('XRANGE', key('desk', office), first .. '-0', handed .. '-0')
+  if #asked < handed - lane.desked then return { 'GAP', first } end
   redis.call('HSET', key('lane', office), 'handed', handed)
-  local answer = { 'DESK', desked + 1 }
+  local answer = { 'DESK', first }
   for i, entry in ipairs(asked) do answer[i + 2] = entry[2][2] end
   return answer
 end
 
-local function decide(office, token)
-  if fenced(office, token) then return { 'FENCED' } end
-  local lane = redis.call('HMGET', key('lane', office), 'settled', 'desk', 'desked', 'handed', 'ticket')
-  local settled = tonumber(lane[1])
+local function decide(office, lane)
+  local settled = lane.settled
   local outbox = redis.call('LRANGE', key('outbox', office), 0, -1)
   local again = #outbox > 0
 
-  local desk, desked, handed = tonumber(lane[2] or 0), tonumber(lane[3] or 0), tonumber(lane[4] or 0)
-  if not again and desk > desked then return ask_desk(office, desk, desked, handed) end
+  if not again and lane.desk > lane.desked then return ask_desk(office, lane) end
 
   local entries = redis.call('XRANGE', key('line', office), settled + 1 .. '-0', '+',
     'COUNT', again and #outbox or most) or {} -- of none, Redis makes false
-  local due = again and #outbox or math.min(most, lane[5] - settled)
+  local due = again and #outbox or math.min(most, lane.ticket - settled)
 
   local slots, answer = {}, { 'DECIDED', settled + 1 }
   for i, entry in ipairs(entries) do
@@ -79,28 +77,32 @@ end
 
 local answers, waiting = {}, 0
 
+local function reply(office, token, lane, decided)
+  answers[#answers + 1] = { office, tonumber(token), lane.open and 1 or 0, lane.stocked, now, decided }
+end
+
 local function take(office)
-  redis.call('ZREM', 'ready', office)
-  local lane = redis.call('HMGET', key('lane', office), 'open', 'stocked', 'ticket', 'settled')
-  if lane[1] == '0' or redis.call('EXISTS', key('lease', office)) == 1 then return end
-  local token = redis.call('HINCRBY', key('lane', office), 'token', 1)
-  redis.call('SET', key('lease', office), token, 'PX', lease_time)
-  waiting = waiting + (lane[3] or 0) - (lane[4] or 0)
-  local known, stocked = lane[1] and 1 or 0, lane[2] or ''
-  local may_decide = known == 1 and whole_stock ~= '' and stocked == whole_stock
-  answers[#answers + 1] = { office, token, known, stocked, now, may_decide and decide(office, tostring(token)) }
+  local lane = read_lane(office)
+  local token = string.format('%d', lane.token + 1)
+  if lane.open == '0' or not redis.call('SET', key('lease', office), token, 'NX', 'PX', lease_time) then return end
+  redis.call('HSET', key('lane', office), 'token', token)
+  waiting = waiting + lane.ticket - lane.settled
+  local may_decide = lane.open and whole_stock ~= '' and lane.stocked == whole_stock
+  reply(office, token, lane, may_decide and decide(office, lane))
 end
 
 for i = 7, #ARGV, 2 do
   local office, token = ARGV[i], ARGV[i + 1]
   if token == '' then
+    redis.call('ZREM', 'ready', office)
     take(office)
   else
-    answers[#answers + 1] = { office, tonumber(token), 1, '', now, decide(office, token) }
+    local lane = read_lane(office)
+    reply(office, token, lane, fenced(office, token, lane.token) and { 'FENCED' } or decide(office, lane))
   end
 end
 while #answers < most_lanes and waiting < most_waiting do
-  local office = redis.call('ZRANGE', 'ready', 0, 0)[1]
+  local office = redis.call('ZPOPMIN', 'ready')[1]
   if not office then break end
   take(office)
 end

@@ -66,22 +66,32 @@ local function ticket_of(entry) return tonumber(entry[1]:match('^%d+')) end
 local function request_of(entry) return entry[2][2] end
 local function accepted_at(request) return tonumber(request:sub(-13)) end
 
--- Whether the token is the newest that was issued for the lane (P1, P3: a late drainer is shut out).
-local function fenced(office, token) return redis.call('HGET', key('lane', office), 'token') ~= token end
+-- What a lane's hash says; token and stocked are texts, open is "1" or "0", or nothing where Redis has never seen the lane.
+local function read_lane(office)
+  local read = redis.call('HMGET', key('lane', office),
+    'open', 'token', 'ticket', 'settled', 'desk', 'handed', 'desked', 'stocked')
+  return {
+    open = read[1], token = read[2] or '0', ticket = tonumber(read[3] or 0), settled = tonumber(read[4] or 0),
+    desk = tonumber(read[5] or 0), handed = tonumber(read[6] or 0), desked = tonumber(read[7] or 0),
+    stocked = read[8] or '',
+  }
+end
+
+-- Whether a newer token was issued for the lane (P1, P3: a late drainer is shut out); newest: the lane's, where it was read.
+local function fenced(office, token, newest)
+  return (newest or redis.call('HGET', key('lane', office), 'token')) ~= token
+end
 
 -- Whether a newer rebuild has begun, or Redis was emptied since this one did.
 local function superseded(rebuild) return redis.call('GET', 'rebuild') ~= rebuild end
 
--- Marks a lane ready, unless its drainer will when it gives the lease back.
-local function mark_ready(office)
-  if redis.call('EXISTS', key('lease', office)) == 0 then redis.call('ZADD', 'ready', 'NX', real_us(), office) end
-end
+-- Marks a lane ready. While it is leased that is for nothing: its drainer marks it when it gives the lease back.
+local function mark_ready(office) redis.call('ZADD', 'ready', 'NX', real_us(), office) end
 
 -- Gives a lease back; the lane stays ready while there is more to do.
-local function give_back(office)
+local function give_back(office, lane)
   redis.call('DEL', key('lease', office))
-  local lane = redis.call('HMGET', key('lane', office), 'ticket', 'settled', 'desk', 'desked')
-  if lane[1] ~= lane[2] or lane[3] ~= lane[4] then redis.call('ZADD', 'ready', real_us(), office) end
+  if lane.ticket ~= lane.settled or lane.desk ~= lane.desked then redis.call('ZADD', 'ready', real_us(), office) end
 end
 
 -- What an account holds, or ''; see accounts:xxx.

@@ -27,10 +27,10 @@ local function follow(office, last, verdicts)
 end
 
 local function settle(office, token, verdicts)
-  if fenced(office, token) then return { 'FENCED' } end
-  local settled = redis.call('HGET', key('lane', office), 'settled')
-  if not settled or redis.call('LLEN', key('outbox', office)) ~= #verdicts then return { 'STALE' } end
-  local last = settled + #verdicts
+  local lane = read_lane(office)
+  if fenced(office, token, lane.token) then return { 'FENCED' } end
+  if not lane.open or redis.call('LLEN', key('outbox', office)) ~= #verdicts then return { 'STALE' } end
+  local last = lane.settled + #verdicts
 
   if #verdicts > 0 then
     local problem = verdicts:find('[^K]') and follow(office, last, verdicts)
@@ -39,8 +39,9 @@ local function settle(office, token, verdicts)
     redis.call('XTRIM', key('line', office), 'MINID', last + 1 .. '-0')
     redis.call('HSET', key('lane', office), 'settled', last)
     told[#told + 1] = office .. ' ' .. last
+    lane.settled = last
   end
-  give_back(office)
+  give_back(office, lane)
   return { 'SETTLED', last }
 end
 

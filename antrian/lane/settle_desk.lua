@@ -21,5 +21,5 @@ for i = 5 + slots * 5, #ARGV, 2 do free(ARGV[i], ARGV[i + 1]) end
 redis.call('XTRIM', key('desk', office), 'MINID', string.format('%d-0', last + 1))
 redis.call('HSET', key('lane', office), 'desked', last)
 redis.call('PUBLISH', 'settled', 'desk:' .. office .. ' ' .. last)
-give_back(office)
+give_back(office, read_lane(office))
 return { 'SETTLED', tonumber(last) }

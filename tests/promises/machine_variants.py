@@ -72,8 +72,8 @@ if again then
     if outbox[i]:sub(1, 9) == 'CONFIRMED' then counters.left = counters.left + party_of(request_of(entry)) end
     write_places(office, slot, counters)
     redis.call('XDEL', key('line', office), entry[1])
-    lane[5] = redis.call('HINCRBY', key('lane', office), 'ticket', 1)
-    redis.call('XADD', key('line', office), lane[5] .. '-0', unpack(entry[2]))
+    lane.ticket = redis.call('HINCRBY', key('lane', office), 'ticket', 1)
+    redis.call('XADD', key('line', office), lane.ticket .. '-0', unpack(entry[2]))
   end
   settled = settled + #outbox
   redis.call('HSET', key('lane', office), 'settled', settled)
@@ -126,19 +126,15 @@ def _cancel_outside_the_desk(monkeypatch: pytest.MonkeyPatch, database_url: str)
 
 def _ready_is_a_list(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
     pushed = r"redis.call\('ZADD', 'ready', ('NX', )?real_us\(\), (?P<office>\w+)\)"
-    other = r"|redis.call\('ZRANGE', 'ready', 0, 0\)|redis.call\('ZREM', 'ready', (?P<gone>[^()]+(\[\d\])?)\)"
+    other = r"|redis.call\('ZPOPMIN', 'ready'\)\[1\]|redis.call\('ZREM', 'ready', (?P<gone>[^()]+(\[\d\])?)\)"
 
     def plain(match: "re.Match[str]") -> str:
         if match["office"]:
             return f"redis.call('RPUSH', 'ready', {match['office']})"
-        return (
-            f"redis.call('LREM', 'ready', 1, {match['gone']})" if match["gone"] else "redis.call('LINDEX', 'ready', 0)"
-        )
+        return f"redis.call('LREM', 'ready', 1, {match['gone']})" if match["gone"] else "redis.call('LPOP', 'ready')"
 
     def script(name: str) -> str:
-        return re.sub(pushed + other, plain, lane.script(name)).replace(
-            "LINDEX', 'ready', 0)[1]", "LINDEX', 'ready', 0)"
-        )
+        return re.sub(pushed + other, plain, lane.script(name))
 
     for module in ("drainer", "front", "rebuilder"):
         monkeypatch.setattr(f"antrian.lane.{module}.script", script)
@@ -167,7 +163,7 @@ def _the_servers_clock_judges(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
 VARIANTS = [
     Variant("P2", "pop before record", _changed("decide", r"\n  return answer\nend\n\nlocal answers", _POPPED)),
     Variant("P1 P2 P3", "requeue to the tail", _changed("decide", r"local again = #outbox > 0", _TO_THE_TAIL)),
-    Variant("P3", "no fencing in Redis", _changed("*", r"(local function fenced\(office, token\) return ).*", r"\1false end")),
+    Variant("P3", "no fencing in Redis", _changed("*", r"(local function fenced\(office, token, newest\)\n  return ).*", r"\1false")),
     Variant("P3", "no fencing in the ledger", _changed("record.sql", r"and lane\.token <= turn\.token", "")),
     Variant("P1 P10", "settle believes the outbox", _settle_believes_the_outbox),
     Variant("P1 P10", "cancel outside the desk", _cancel_outside_the_desk),
