@@ -3,10 +3,10 @@
 -- Answers: open ("1", "0", "" when Redis does not know it), epoch, ticket, settled, entries in line, decisions in the outbox,
 -- last desk number settled, entries at the desk, then "slot quota left next begins closed" a slot. Holds: P16.
 local office = ARGV[1]
-local lane = redis.call('HMGET', key('lane', office), 'open', 'epoch', 'ticket', 'settled', 'desked')
+local lane = redis.call('HMGET', key('lane', office), 'open', 'epoch', 'ticket', 'settled', 'desked', 'outbox')
 local answer = {
   lane[1] or '', tonumber(lane[2] or 0), tonumber(lane[3] or 0), tonumber(lane[4] or 0),
-  redis.call('XLEN', key('line', office)), redis.call('LLEN', key('outbox', office)),
+  redis.call('XLEN', key('line', office)), #decisions_of(lane[6] or ''),
   tonumber(lane[5] or 0), redis.call('XLEN', key('desk', office)),
 }
 local places = redis.call('HGETALL', key('places', office))

@@ -4,6 +4,6 @@
 local office = ARGV[1]
 if fenced(office, ARGV[2]) then return { 'FENCED' } end
 local lost = redis.call('XLEN', key('line', office)) + redis.call('XLEN', key('desk', office))
-redis.call('DEL', key('line', office), key('desk', office), key('outbox', office), key('places', office))
-redis.call('HDEL', key('lane', office), 'ticket', 'settled', 'desk', 'desked', 'handed', 'stocked')
+redis.call('DEL', key('line', office), key('desk', office), key('places', office))
+redis.call('HDEL', key('lane', office), 'ticket', 'settled', 'outbox', 'desk', 'desked', 'handed', 'stocked')
 return { 'CLEARED', lost }

@@ -17,7 +17,8 @@
 -- Holds: P1, P2, P3 (one drainer a lane, each with a newer token), P6, P13.
 local lease_time, most_lanes, most_waiting = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local whole_stock, most, most_desk = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
-local now = now_ms()
+local us = real_us()
+local now = now_ms(us)
 
 local function ask_desk(office, lane)
   local first, handed = lane.desked + 1, lane.handed
@@ -32,7 +33,7 @@ end
 
 local function decide(office, lane)
   local settled = lane.settled
-  local outbox = redis.call('LRANGE', key('outbox', office), 0, -1)
+  local outbox = decisions_of(lane.outbox)
   local again = #outbox > 0
 
   if not again and lane.desk > lane.desked then return ask_desk(office, lane) end
@@ -58,7 +59,7 @@ local function decide(office, lane)
       elseif counters.left < party then
         decision = 'SLOT_FULL'
       else
-        decision = 'CONFIRMED ' .. counters.next
+        decision = format('CONFIRMED %d', counters.next)
         counters.left, counters.next = counters.left - party, counters.next + party
       end
       outbox[i] = decision
@@ -70,7 +71,7 @@ local function decide(office, lane)
 
   if not again and #outbox > 0 then
     for slot, counters in pairs(slots) do write_places(office, slot, counters) end
-    redis.call('RPUSH', key('outbox', office), unpack(outbox))
+    redis.call('HSET', key('lane', office), 'outbox', table.concat(outbox, '\n'))
   end
   return answer
 end
@@ -84,8 +85,8 @@ end
 local function take(office)
   local lane = read_lane(office)
   local token = string.format('%d', lane.token + 1)
-  if lane.open == '0' or not redis.call('SET', key('lease', office), token, 'NX', 'PX', lease_time) then return end
-  redis.call('HSET', key('lane', office), 'token', token)
+  if lane.open == '0' or lane.lease > us then return end
+  redis.call('HSET', key('lane', office), 'token', token, 'lease', string.format('%d', us + 1000 * lease_time))
   waiting = waiting + lane.ticket - lane.settled
   local may_decide = lane.open and whole_stock ~= '' and lane.stocked == whole_stock
   reply(office, token, lane, may_decide and decide(office, lane))

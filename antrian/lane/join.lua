@@ -8,7 +8,7 @@
 -- Holds: P2-P5, P11, P12. Only refused, never half done, when Redis is full.
 local BOUND, MOST, STRIDE = tonumber(ARGV[1]), tonumber(ARGV[2]), 6
 local now = now_ms()
-local at = string.format('%d', now)
+local at = format('%d', now)
 local lanes, opened = {}, {} -- what this call has read already
 
 local function lane_of(office)
@@ -71,7 +71,7 @@ local function join(request, owner, office, windows, keep, verdict)
   local party, held = party_of(request), held_by(owner)
   local live = live_of(held)
   if live + party > MOST then return { 'ACCOUNT_LIMIT', live } end
-  local ticket, waiting = lane.ticket + 1, lane.ticket - lane.settled
+  local ticket, waiting = format('%d', lane.ticket + 1), lane.ticket - lane.settled
   if waiting >= BOUND then return { 'LANE_FULL', waiting } end
 
   redis.call('XADD', key('line', office), ticket .. '-0', 'r', request .. at)
@@ -82,9 +82,9 @@ local function join(request, owner, office, windows, keep, verdict)
     redis.call('HSET', bucket('applicants', person), person, 'B' .. id .. owner)
   end
   count_live(owner, held, id, party)
-  lane.ticket = ticket
+  lane.ticket = lane.ticket + 1
   if waiting == 0 then mark_ready(office) end -- else it is marked, or leased, or the sweep heals it
-  return { 'JOINED', ticket, waiting, counters.left }
+  return { 'JOINED', lane.ticket, waiting, counters.left }
 end
 
 local answers = { now }

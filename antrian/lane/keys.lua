@@ -1,15 +1,14 @@
 -- Put before every script: the name of every key, the service's clock, and what several scripts read alike.
 -- An office's keys share the tag {office}; people, requests and accounts lie in 4,096 small hashes each, which Redis
 -- packs as long as they hold fewer than 512 entries.
---   lane:{office}    hash    open (1; 0: shut), epoch, token (newest issued), ticket (last issued), settled (last
---                            settled), stocked (mark of the slots that have counters); of its desk: desk (last issued),
---                            handed (last handed to a drainer), desked (last settled)
+--   lane:{office}    hash    open (1; 0: shut), epoch, token (newest issued), lease (until when its drainer has it: us of
+--                            Redis's own time), ticket (last issued), settled (last settled), outbox (decided, not yet
+--                            settled: a line each for settled + 1, + 2 ...: "CONFIRMED 17", "SLOT_FULL", "TOO_LATE",
+--                            "DAY_CLOSED"), stocked (mark of the slots that have counters); of its desk: desk (last
+--                            issued), handed (last handed to a drainer), desked (last settled)
 --   line:{office}    stream  the accepted requests, id = ticket-0: r the request as entry.py packs it, and behind that
 --                            when it was accepted (ms, 13 digits)
 --   desk:{office}    stream  cancels, quota changes and closures, id = number-0: d what is asked (JSON)
---   outbox:{office}  list    decided, not yet settled: "CONFIRMED 17", "SLOT_FULL", "TOO_LATE", "DAY_CLOSED", for
---                            settled + 1, + 2 ...
---   lease:{office}   string  the token that may drain, until it expires
 --   places:{office}  hash    slot -> "quota left next begins(ms) closed(0 or 1)"
 --   ready            zset    office -> since when it waits (us)
 --   applicants:xxx   hash    applicant key -> "B" booking id, owner | "X" end of the bar (ms) " " last day
@@ -22,7 +21,7 @@
 --   clock            string  ms that the service's time is ahead of real time (embedded stores only)
 local function key(kind, office) return kind .. ':{' .. office .. '}' end
 
-local format = string.format
+local format = string.format -- with %d, a third of what Lua takes to make a text of a number by itself
 
 local function bucket(kind, id)
   local high, low = id:byte(1, 2)
@@ -34,8 +33,8 @@ local function real_us()
   return time[1] * 1000000 + time[2]
 end
 
-local function now_ms()
-  return math.floor(real_us() / 1000) + (tonumber(redis.call('GET', 'clock')) or 0)
+local function now_ms(us)
+  return math.floor((us or real_us()) / 1000) + (tonumber(redis.call('GET', 'clock')) or 0)
 end
 
 -- A slot's counters, or nil: a missing counter never means "full".
@@ -69,12 +68,19 @@ local function accepted_at(request) return tonumber(request:sub(-13)) end
 -- What a lane's hash says; token and stocked are texts, open is "1" or "0", or nothing where Redis has never seen the lane.
 local function read_lane(office)
   local read = redis.call('HMGET', key('lane', office),
-    'open', 'token', 'ticket', 'settled', 'desk', 'handed', 'desked', 'stocked')
+    'open', 'token', 'ticket', 'settled', 'desk', 'handed', 'desked', 'stocked', 'lease', 'outbox')
   return {
     open = read[1], token = read[2] or '0', ticket = tonumber(read[3] or 0), settled = tonumber(read[4] or 0),
     desk = tonumber(read[5] or 0), handed = tonumber(read[6] or 0), desked = tonumber(read[7] or 0),
-    stocked = read[8] or '',
+    stocked = read[8] or '', lease = tonumber(read[9] or 0), outbox = read[10] or '',
   }
+end
+
+-- The decisions of an outbox.
+local function decisions_of(outbox)
+  local decisions = {}
+  for decision in outbox:gmatch('[^\n]+') do decisions[#decisions + 1] = decision end
+  return decisions
 end
 
 -- Whether a newer token was issued for the lane (P1, P3: a late drainer is shut out); newest: the lane's, where it was read.
@@ -88,9 +94,9 @@ local function superseded(rebuild) return redis.call('GET', 'rebuild') ~= rebuil
 -- Marks a lane ready. While it is leased that is for nothing: its drainer marks it when it gives the lease back.
 local function mark_ready(office) redis.call('ZADD', 'ready', 'NX', real_us(), office) end
 
--- Gives a lease back; the lane stays ready while there is more to do.
-local function give_back(office, lane)
-  redis.call('DEL', key('lease', office))
+-- Gives a lease back and writes the fields that have changed; the lane stays ready while there is more to do.
+local function give_back(office, lane, ...)
+  redis.call('HSET', key('lane', office), 'lease', 0, ...)
   if lane.ticket ~= lane.settled or lane.desk ~= lane.desked then redis.call('ZADD', 'ready', real_us(), office) end
 end
 

@@ -4,7 +4,6 @@
 local lane = key('lane', ARGV[1])
 local known = redis.call('HEXISTS', lane, 'ticket')
 local token = redis.call('HINCRBY', lane, 'token', 1)
-redis.call('HSET', lane, 'open', 0)
-redis.call('DEL', key('lease', ARGV[1]))
+redis.call('HSET', lane, 'open', 0, 'lease', 0)
 redis.call('ZREM', 'ready', ARGV[1])
 return { token, known, now_ms() }

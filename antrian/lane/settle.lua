@@ -7,8 +7,7 @@
 -- Holds: P1, P2, P4, P10 (given back once), P15.
 local told = {}
 
-local function follow(office, last, verdicts)
-  local outbox = redis.call('LRANGE', key('outbox', office), 0, -1)
+local function follow(office, last, outbox, verdicts)
   local entries, slots = redis.call('XRANGE', key('line', office), '-', last .. '-0'), {}
   for i, entry in ipairs(entries) do
     local request = request_of(entry)
@@ -29,19 +28,18 @@ end
 local function settle(office, token, verdicts)
   local lane = read_lane(office)
   if fenced(office, token, lane.token) then return { 'FENCED' } end
-  if not lane.open or redis.call('LLEN', key('outbox', office)) ~= #verdicts then return { 'STALE' } end
+  local outbox = decisions_of(lane.outbox)
+  if not lane.open or #outbox ~= #verdicts then return { 'STALE' } end
   local last = lane.settled + #verdicts
 
   if #verdicts > 0 then
-    local problem = verdicts:find('[^K]') and follow(office, last, verdicts)
+    local problem = verdicts:find('[^K]') and follow(office, last, outbox, verdicts)
     if problem then return problem end
-    redis.call('DEL', key('outbox', office))
     redis.call('XTRIM', key('line', office), 'MINID', last + 1 .. '-0')
-    redis.call('HSET', key('lane', office), 'settled', last)
     told[#told + 1] = office .. ' ' .. last
     lane.settled = last
   end
-  give_back(office, lane)
+  give_back(office, lane, 'settled', last, 'outbox', '')
   return { 'SETTLED', last }
 end
 

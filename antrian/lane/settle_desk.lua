@@ -4,10 +4,10 @@
 --   next number, closed), then 2 a booking (id, keys of its people that hold it no more).
 -- Answers: FENCED | STALE (it was settled before) | SETTLED number. Publishes "desk:office number" on channel settled.
 -- Counters are set, not changed: the outbox is empty, so the ledger has all that was decided. Holds: P1, P4, P10.
-local office, token, last, slots = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local office, token, last, slots = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 if fenced(office, token) then return { 'FENCED' } end
-local lane = redis.call('HMGET', key('lane', office), 'handed', 'desked')
-if lane[1] ~= last or lane[2] == last or redis.call('LLEN', key('outbox', office)) > 0 then return { 'STALE' } end
+local lane = read_lane(office)
+if lane.handed ~= last or lane.desked == last or lane.outbox ~= '' then return { 'STALE' } end
 
 for i = 5, 4 + slots * 5, 5 do
   local counters = places_of(office, ARGV[i])
@@ -19,7 +19,7 @@ for i = 5, 4 + slots * 5, 5 do
 end
 for i = 5 + slots * 5, #ARGV, 2 do free(ARGV[i], ARGV[i + 1]) end
 redis.call('XTRIM', key('desk', office), 'MINID', string.format('%d-0', last + 1))
-redis.call('HSET', key('lane', office), 'desked', last)
 redis.call('PUBLISH', 'settled', 'desk:' .. office .. ' ' .. last)
-give_back(office, read_lane(office))
-return { 'SETTLED', tonumber(last) }
+lane.desked = last
+give_back(office, lane, 'desked', last)
+return { 'SETTLED', last }

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -71,9 +72,8 @@ async def test_two_cancels_at_once_give_the_places_back_once(client: BookingClie
 
 
 async def test_what_is_not_decided_yet_cannot_be_cancelled(stack: Stack, client: BookingClient, crowd: Crowd) -> None:
-    lease = f"lease:{{{PUSAT}}}"
     with Redis.from_url(stack.environment["ANTRIAN_REDIS_URL"]) as redis:
-        redis.set(lease, 0, px=3000)  # a drainer that has died
+        redis.hset(f"lane:{{{PUSAT}}}", "lease", time.time_ns() // 1000 + 3_000_000)  # a drainer that has died
         sent = await client.send(crowd.request(account="early"))
         with pytest.raises(RefusedError) as caught:
             await client.cancel_booking(sent.booking_id, "early")

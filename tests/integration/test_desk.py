@@ -70,7 +70,7 @@ async def test_the_desk_comes_before_the_line_and_after_what_was_decided(world: 
     assert [d.reason for d in world.decide(lease)] == [OutcomeReason.SLOT_FULL]
     await world.front.ask_desk(PUSAT, Cancel(first.booking_id))
     await world.ticket(world.request(8, [80]))
-    world.redis.delete(f"lease:{{{PUSAT}}}")
+    world.lease_ends()
     assert [world.turn(), world.turn(), world.turn()] == [1, 0, 1]
     assert (await world.recorded(world.request(8, [80]))).state is State.CONFIRMED
     assert world.verify() == []
@@ -84,7 +84,7 @@ async def test_a_drainer_that_dies_after_recording_the_desk_is_repeated_without_
     assert isinstance(batch, DeskBatch)
     world.recorder.record_desk(PUSAT, lease.token, batch)
     await world.front.ask_desk(PUSAT, Cancel(world.request(2, [20]).booking_id))
-    world.redis.delete(f"lease:{{{PUSAT}}}")
+    world.lease_ends()
     second = world.take()
     again = world.decide_any(second, 256)
     assert again == batch, "a batch stays as it was handed out"
@@ -108,7 +108,7 @@ async def test_a_late_drainer_of_the_desk_is_fenced_off_by_redis_and_by_the_ledg
     zombie = world.take()
     batch = world.decide_any(zombie, 256)
     assert isinstance(batch, DeskBatch)
-    world.redis.delete(f"lease:{{{PUSAT}}}")
+    world.lease_ends()
     world.turn()
     with pytest.raises(Fenced):
         world.line.settle_desk(zombie, batch, [], [])
@@ -195,7 +195,7 @@ async def test_staff_actions_are_for_good(world: World) -> None:
 
 async def test_the_sweep_finds_a_desk_that_nobody_serves(world: World) -> None:
     mark = world.take().stocked
-    world.redis.delete(f"lease:{{{PUSAT}}}")
+    world.lease_ends()
     await world.front.ask_desk(PUSAT, closing())
     world.redis.delete("ready")
     assert world.line.sweep([PUSAT], mark) == 1

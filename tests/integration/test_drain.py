@@ -78,7 +78,7 @@ async def test_the_next_go_is_decided_while_the_ledger_records_one(world: World)
         await world.join(world.request(2, office_id=BOGOR))
         with ThreadPoolExecutor() as threads:
             step = threads.submit(world.drain.go_on, world.offices)
-            await until(lambda: world.redis.llen(f"outbox:{{{BOGOR}}}") == 1)
+            await until(lambda: world.line.audit(BOGOR).unsettled == 1)
             assert outcomes(world) == []
             connection.rollback()
             assert step.result() == 0
@@ -139,7 +139,7 @@ async def test_a_drainer_that_dies_after_decide_leaves_the_same_decisions_to_the
         await world.join(world.request(n))
     first = world.decide(world.take(), 256)
     await world.join(world.request(9))
-    world.redis.delete(f"lease:{{{PUSAT}}}")
+    world.lease_ends()
     assert world.decide(world.take(), 1) == first
 
 
@@ -150,7 +150,7 @@ async def test_a_drainer_that_dies_after_record_is_repeated_without_effect(world
     decisions = world.decide(lease, 256)
     world.record(lease, decisions)
     before = world.sql("select * from booking order by ticket") + world.sql("select * from slot order by 1")
-    world.redis.delete(f"lease:{{{PUSAT}}}")
+    world.lease_ends()
     assert world.turn() == 3
     assert world.sql("select * from booking order by ticket") + world.sql("select * from slot order by 1") == before
     assert world.left() == 3
@@ -172,7 +172,7 @@ async def test_a_late_drainer_is_fenced_off_by_redis_and_by_the_ledger(world: Wo
     await world.join(world.request(1))
     zombie = world.take()
     decisions = world.decide(zombie, 256)
-    world.redis.delete(f"lease:{{{PUSAT}}}")
+    world.lease_ends()
     world.turn()
     await world.join(world.request(2))
     before = world.dump()
@@ -188,7 +188,7 @@ async def test_a_late_drainer_is_fenced_off_by_redis_and_by_the_ledger(world: Wo
 async def test_a_token_stays_good_after_its_lease_ran_out_until_a_newer_is_issued(world: World) -> None:
     await world.join(world.request(1))
     lease = world.take()
-    world.redis.delete(f"lease:{{{PUSAT}}}")
+    world.lease_ends()
     assert world.serve(lease) == 1
 
 
@@ -323,7 +323,7 @@ async def test_the_sweep_finds_what_a_killed_drainer_left(world: World) -> None:
     mark = lease.stocked
     assert mark
     assert world.line.sweep([PUSAT], mark) == 0, "its lease is still live"
-    world.redis.delete(f"lease:{{{PUSAT}}}")
+    world.lease_ends()
     assert world.line.sweep([PUSAT], mark) == 1
     assert world.turn() == 1
     assert world.line.sweep([PUSAT], mark) == 0

@@ -272,7 +272,7 @@ async def test_a_desk_is_answered_with_the_slots_and_people_that_it_changed(worl
         said = world.recorder.record_desk(PUSAT, lease.token, batch)
         assert sorted(row.slot for row in said.slots) == sorted(slots)
         assert sorted(said.freed) == sorted((freed.booking_id.bytes, a.key) for a in freed.applicants)
-        world.redis.delete(f"lease:{{{PUSAT}}}")
+        world.lease_ends()
         world.turn()
     assert (await world.recorded(stays)).state is State.CONFIRMED
 

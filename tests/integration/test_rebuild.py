@@ -189,7 +189,7 @@ async def test_a_drainer_that_a_newer_one_overtook_closes_nothing(world: World) 
     await world.ticket(world.request(70))
     old = world.take()
     decided = world.decide(old)
-    world.redis.delete(f"lease:{{{PUSAT}}}")
+    world.lease_ends()
     new = world.take()
     world.settle(new, world.record(new, decided))
     assert world.serve(old) == 0

@@ -56,10 +56,11 @@ async def _desk(world: World, broken: Broken) -> None:
     await world.front.ask_desk(PUSAT, Cancel(world.request(2, account="family").booking_id))
     zombie = world.take()
     batch = world.decide_any(zombie, 256)
-    world.redis.delete(f"lease:{{{PUSAT}}}", "ready")
+    world.lease_ends()
+    world.redis.delete("ready")
     broken.hold("P15", held=world.line.sweep([PUSAT], world.drain.stock_mark(OPENS)) == 1)
     world.take()
-    world.redis.delete(f"lease:{{{PUSAT}}}")
+    world.lease_ends()
     with suppress(Fenced):
         assert isinstance(batch, DeskBatch)
         world.line.settle_desk(zombie, batch, [], [])

@@ -238,7 +238,7 @@ class PromiseMachine(RuleBasedStateMachine):
     @rule(office_id=OFFICES)
     def lease_runs_out(self, office_id: str) -> None:
         """Its holder has been silent for too long."""
-        self.world.redis.delete(f"lease:{{{office_id}}}")
+        self.world.lease_ends(office_id)
 
     @rule()
     def sweep(self) -> None:

@@ -57,9 +57,8 @@ for i, entry in ipairs(entries) do
   local request = request_of(entry)
   if outbox[i]:sub(1, 9) ~= 'CONFIRMED' then free(id_of(request), people_of(request)) end
 end
-redis.call('DEL', key('outbox', office))
 redis.call('XTRIM', key('line', office), 'MINID', string.format('%d-0', settled + #entries + 1))
-redis.call('HSET', key('lane', office), 'settled', settled + #entries)
+redis.call('HSET', key('lane', office), 'settled', settled + #entries, 'outbox', '')
 return answer
 end
 
@@ -76,8 +75,7 @@ if again then
     redis.call('XADD', key('line', office), lane.ticket .. '-0', unpack(entry[2]))
   end
   settled = settled + #outbox
-  redis.call('HSET', key('lane', office), 'settled', settled)
-  redis.call('DEL', key('outbox', office))
+  redis.call('HSET', key('lane', office), 'settled', settled, 'outbox', '')
   again, outbox = false, {}
 end
 """
@@ -125,7 +123,7 @@ def _cancel_outside_the_desk(monkeypatch: pytest.MonkeyPatch, database_url: str)
 
 
 def _ready_is_a_list(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
-    pushed = r"redis.call\('ZADD', 'ready', ('NX', )?real_us\(\), (?P<office>\w+)\)"
+    pushed = r"redis.call\('ZADD', 'ready', ('NX', )?(real_us\(\)|us), (?P<office>\w+)\)"
     other = r"|redis.call\('ZPOPMIN', 'ready'\)\[1\]|redis.call\('ZREM', 'ready', (?P<gone>[^()]+(\[\d\])?)\)"
 
     def plain(match: "re.Match[str]") -> str:

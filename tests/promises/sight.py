@@ -1,5 +1,6 @@
 """Both stores at one moment, as the state machine sees them between two steps."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -141,31 +142,30 @@ def _redis(world: World, people: Sequence[bytes]) -> tuple[dict[str, Lane], dict
     pipeline = world.redis.pipeline(transaction=False)
     for office_id in world.offices:
         tag = f"{{{office_id}}}"
-        pipeline.hmget(f"lane:{tag}", "open", "token", "ticket", "settled", "desk", "desked")
-        pipeline.exists(f"lease:{tag}")
+        pipeline.hmget(f"lane:{tag}", "open", "token", "ticket", "settled", "desk", "desked", "lease", "outbox")
         pipeline.xrange(f"line:{tag}")
-        pipeline.lrange(f"outbox:{tag}", 0, -1)
         pipeline.hgetall(f"places:{tag}")
     for key in people:
         pipeline.hget(f"applicants:{key.hex()[:3]}", key)
     pipeline.zrange(READY, 0, -1)
     pipeline.lrange(READY, 0, -1)  # so does a variant keep it; one of the two is an error
     answers: list[Any] = pipeline.execute(raise_on_error=False)
-    lanes = {office_id: _lane(*answers[5 * n : 5 * n + 5]) for n, office_id in enumerate(world.offices)}
-    claims = {key: claim for key, claim in zip(people, answers[5 * len(lanes) :], strict=False) if claim}
+    lanes = {office_id: _lane(*answers[3 * n : 3 * n + 3]) for n, office_id in enumerate(world.offices)}
+    claims = {key: claim for key, claim in zip(people, answers[3 * len(lanes) :], strict=False) if claim}
     ready = next(answer for answer in answers[-2:] if isinstance(answer, list))
     return lanes, claims, [name.decode() for name in ready]
 
 
-def _lane(values: list[bytes | None], leased: int, line: Any, outbox: list[bytes], places: dict[bytes, bytes]) -> Lane:
-    opened, token, ticket, settled, desk, desked = (None if value is None else int(value) for value in values)
+def _lane(values: list[bytes | None], line: Any, places: dict[bytes, bytes]) -> Lane:
+    outbox = values.pop() or b""
+    opened, token, ticket, settled, desk, desked, lease = (None if value is None else int(value) for value in values)
     entries = {
         int(name.split(b"-")[0]): UUID(bytes=read_line_entry(fields[b"r"])[0].booking_id) for name, fields in line
     }
-    decisions = {(settled or 0) + n: text.decode() for n, text in enumerate(outbox, 1)}
+    decisions = {(settled or 0) + n: text.decode() for n, text in enumerate(outbox.splitlines(), 1)}
     counters = {}
     for slot, text in places.items():
         quota, left, number, _, closed = map(int, text.split())
         counters[Slot.parse(slot.decode())] = Counters(quota, left, number, closed == 1)
-    numbers = token or 0, leased == 1, ticket or 0, settled or 0, desk or 0, desked or 0
+    numbers = token or 0, (lease or 0) > time.time_ns() // 1000, ticket or 0, settled or 0, desk or 0, desked or 0
     return Lane(opened is not None, opened == 1, *numbers, entries, decisions, counters)

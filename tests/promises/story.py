@@ -43,7 +43,7 @@ async def broken_promises(world: World) -> set[str]:
     if broken:
         return broken
     first = world.decide(zombie, 256)
-    world.redis.delete(f"lease:{{{PUSAT}}}")
+    world.lease_ends()
     world.redis.delete("ready")
     hold("P15", held=world.line.sweep([PUSAT], world.drain.stock_mark(OPENS)) == 1)
     second = world.take()

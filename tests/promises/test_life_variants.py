@@ -21,7 +21,7 @@ VARIANTS = [
     Variant("P10", "a closed day does not free its people", "close_date.sql", "and applicant.live", "and false"),
     Variant("P10", "who came is barred too", "finish_day.sql", "applicant.slot_id = day.slot_id and applicant.live", "applicant.slot_id = day.slot_id"),
     Variant("P10", "the bar is not told to Redis", "release", "ends > 0 and #ARGV[i + 1] or 0", "0"),
-    Variant("P15", "the sweep passes desks by", "sweep", "or lane[4] ~= lane[5] ", ""),
+    Variant("P15", "the sweep passes desks by", "sweep", "or lane.desk ~= lane.desked or lane.stocked", "or lane.stocked"),
 ]  # fmt: skip
 
 

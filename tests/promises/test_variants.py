@@ -27,8 +27,8 @@ class Variant:
 VARIANTS = [
     Variant("P1", "places are sold on, and the ledger does not mind", "decide", "counters.left - party,", "counters.left,"),
     Variant("P2", "tickets leave the line before they are recorded", "decide", "for slot, counters in pairs(slots) do write", "redis.call('XTRIM', key('line', office), 'MINID', string.format('%d-0', settled + #entries + 1)) for slot, counters in pairs(slots) do write"),
-    Variant("P3", "tickets are skipped", "join", "local ticket, waiting = lane.ticket + 1", "local ticket, waiting = lane.ticket + 2"),
-    Variant("P15", "the sweep passes lanes by that wait", "sweep", "if waits or not lane[1] then", "if not lane[1] then"),
+    Variant("P3", "tickets are skipped", "join", "format('%d', lane.ticket + 1)", "format('%d', lane.ticket + 2)"),
+    Variant("P15", "the sweep passes lanes by that wait", "sweep", " or lane.open == '1' and waits", ""),
     Variant("P2", "an outbox is decided anew", "decide", "local again = #outbox > 0", "outbox = {} local again = false"),
     Variant("P3", "no fencing in decide", "decide", "fenced(office, token, lane.token) and", "false and"),
     Variant("P3", "no fencing in settle", "settle", "if fenced(office, token, lane.token)", "if false"),

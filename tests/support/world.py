@@ -136,6 +136,10 @@ class World:
         assert lease is not None, "the lane is under a lease"
         return lease
 
+    def lease_ends(self, office_id: str = PUSAT) -> None:
+        """Whoever has the lane has been silent for too long."""
+        self.redis.hset(f"lane:{{{office_id}}}", "lease", 0)
+
     def decide(self, lease: Lease, most: int = 256) -> list[Decision]:
         """The decisions on the lane's next tickets; its desk must be empty."""
         decided = self.decide_any(lease, most)
