@@ -1,35 +1,30 @@
 """Lanes with a backlog, and real workers who drain it: what tests/bench/drain.py measures of Antrian."""
 
-import asyncio
 import base64
 import os
 import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import psycopg
 from redis import Redis
 
-from antrian.booking import Person, SealedApplicant, Session, Slot
 from antrian.child import Child
 from antrian.embedded import EmbeddedStores
-from antrian.identity import Keys
 from antrian.lane.drainer import LaneDrainer
-from antrian.lane.front import Joined, JoinRequest, LaneFront
 from antrian.ledger.migrate import migrate
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.offices import load_offices
 from antrian.policy import load_policy
 from antrian.provinces import load_provinces
-from antrian.rules import next_window, windows_of
+from antrian.rules import next_window
 from antrian.settings import Settings
-from clients.rush.people import People
+from tests.bench.askers import Askers
 from tests.bench.site import BrokenPromise, check_stores
 
 WORKERS = 2
@@ -47,8 +42,8 @@ class Lanes:
     """
 
     def __init__(self, stores: EmbeddedStores) -> None:
-        self._policy = load_policy()
-        self._clock = next_window(self._policy, datetime.now(UTC)).opens_at + timedelta(minutes=1)
+        window = next_window(load_policy(), datetime.now(UTC))
+        self._clock = window.opens_at + timedelta(minutes=1)
         self._offices = [replace(office, daily_quota=_PLENTY) for office in load_offices()]
         self.offices = [office.office_id for office in self._offices]
         keys = [base64.b64encode(secrets.token_bytes(32)).decode() for _ in range(2)]
@@ -65,8 +60,7 @@ class Lanes:
         }
         plain = {name.removeprefix("ANTRIAN_").lower(): value for name, value in self._environment.items()}
         self.settings = Settings.model_validate(plain)
-        self._keys = Keys(self.settings.hash_key, self.settings.seal_key)
-        self._people, self._asked, self._recorded = People(1), 0, 0
+        self._askers, self._recorded = Askers(self.settings, load_policy(), window), 0
         self._stores = stores
         self._workers: list[Child] = []
         self._undo = ExitStack()
@@ -112,7 +106,7 @@ class Lanes:
         time.sleep(0.1)  # who has opened a lane gives it back
         self._tell(self._workers, signal.SIGSTOP)
         time.sleep(0.3)  # longer than they wait at Redis for a lane: nobody is handed one while he stands still
-        asyncio.run(self._fill(offices, tickets))
+        self._askers.join(self._askers.requests(offices, tickets), _PACK, _PACKS)
         self._tell(self._workers[:workers], signal.SIGCONT)
         rate = paced(lambda: tickets - sum(waiting for waiting, _ in self._line.depth(offices).values()), tickets)
         self._tell(self._workers, signal.SIGCONT)
@@ -139,52 +133,6 @@ class Lanes:
         for worker in workers:
             worker.check()
             os.killpg(worker.process.pid, what)
-
-    async def _fill(self, offices: Sequence[str], tickets: int) -> None:
-        """Joins so many requests of one person each, as a server does whose gathered joins are full."""
-        front = LaneFront(
-            self._stores.redis_url,
-            lane_bound=self._policy.lane_bound,
-            account_people=self._policy.account_people,
-            remembered=self._policy.remembered,
-            gather_for=timedelta(milliseconds=2),
-        )
-        requests = self._requests(offices, tickets)
-
-        async def join() -> None:
-            while pack := [request for _, request in zip(range(_PACK), requests, strict=False)]:
-                for answer in await asyncio.gather(*map(front.join, pack)):
-                    if not isinstance(answer, Joined):
-                        raise TypeError(f"not joined: {answer}")
-
-        await asyncio.gather(*(join() for _ in range(_PACKS)))
-        await front.close()
-
-    def _requests(self, offices: Sequence[str], tickets: int) -> Iterator[JoinRequest]:
-        """Of people who have not asked before, for all slots of the offices alike."""
-        dates = next_window(self._policy, self._clock).dates
-        slots = [Slot(day, session) for day in dates for session in Session]
-        windows = {slot: windows_of(self._policy, slot.service_date) for slot in slots}
-        for n in range(tickets):
-            self._asked += 1
-            office, slot = offices[n % len(offices)], slots[n // len(offices) % len(slots)]
-            booking_id = self._keys.booking_id("local", UUID(int=self._asked, version=4))
-            wire = self._people.person(self._asked, "31")
-            key = self._keys.applicant_key(wire.nik)
-            sealed = self._keys.seal(booking_id, key, Person(wire.nik, wire.full_name))
-            account = f"warga-{self._asked}"
-            yield JoinRequest(
-                booking_id=booking_id,
-                fingerprint=self._keys.fingerprint(office, slot, [key]),
-                owner=self._keys.owner("local", account),
-                caller="local",
-                account=account,
-                office_id=office,
-                slot=slot,
-                windows=windows[slot],
-                applicants=(SealedApplicant(key, sealed),),
-                verdict=None,
-            )
 
 
 def _go_on(worker: Child) -> None:

@@ -1,43 +1,38 @@
 """Lanes that this process joins and drains itself, on stores of their own: what tests/bench/growth.py measures."""
 
-import asyncio
 import secrets
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from itertools import islice, repeat
+from itertools import repeat
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
-from uuid import UUID
 
 import psycopg
 from redis import Redis
 
-from antrian.booking import Office, Person, SealedApplicant, Session, Slot
+from antrian.booking import Office
 from antrian.embedded import EmbeddedStores
-from antrian.identity import Keys
 from antrian.lane.drainer import LaneDrainer
-from antrian.lane.front import Joined, JoinRequest, LaneFront
 from antrian.ledger.migrate import migrate
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.offices import load_offices
 from antrian.policy import load_policy
 from antrian.provinces import load_provinces
-from antrian.rules import next_window, windows_of
+from antrian.rules import next_window
 from antrian.settings import Settings
 from antrian.verify import verify
-from clients.rush.people import People
+from tests.bench.askers import Askers
 from tests.bench.site import BrokenPromise
 from workers.drain import LANES, TURN, Drain
 from workers.rebuild import Rebuild, Rebuilt
 
 _PLENTY = 1_000_000  # places of an office and day: everybody gets one
 _JOIN, _FILL, _FILLS = 50, 256, 4  # requests of a join, and of one that only fills, of which so many are under way
-_GATHER = timedelta(milliseconds=2)
 _BUSY_LANES = 8  # that a measured part joins and drains, a full turn each
 _MEASURED = _BUSY_LANES * TURN
 
@@ -67,9 +62,7 @@ class Lanes:
         self._offices = [_office(real[n % len(real)], n // len(real)) for n in range(offices)]
         self._by_id = {office.office_id: office for office in self._offices}
         self._window = next_window(self._policy, datetime.now(UTC))
-        self._slots = [Slot(day, session) for day in self._window.dates for session in Session]
-        self._windows = {day: windows_of(self._policy, day) for day in self._window.dates}
-        self._people, self._asked, self._turn = People(1), 0, 0
+        self._turn = 0
         self.waiting = self.used = 0
         self._undo = ExitStack()
 
@@ -81,7 +74,7 @@ class Lanes:
             where = {"redis_url": self._stores.redis_url, "database_url": self._stores.database_url, "embedded": True}
             secret = {name: secrets.token_bytes(32) for name in ("hash_key", "seal_key")}
             self.settings = Settings.model_validate(where | secret)
-            self._keys = Keys(self.settings.hash_key, self.settings.seal_key)
+            self._askers = Askers(self.settings, self._policy, self._window)
             self.recorder = undo.enter_context(LedgerRecorder(self._stores.database_url))
             self.ledger = undo.enter_context(psycopg.connect(self._stores.database_url, autocommit=True))
             self._line = undo.enter_context(closing(LaneDrainer(self._stores.redis_url)))
@@ -106,7 +99,7 @@ class Lanes:
     @property
     def sealed(self) -> int:
         """How many bytes a person's sealed data has on average."""
-        return round(mean(len(one.applicants[0].sealed) for one in self._requests(self.offices, 1000)))
+        return round(mean(len(one.applicants[0].sealed) for one in self._askers.requests(self.offices, 1000)))
 
     @property
     def dates(self) -> list[date]:
@@ -127,8 +120,8 @@ class Lanes:
         """Puts requests of one person each into all lanes alike until so many wait."""
         before = self._used_memory()
         self._redis.config_set("appendfsync", "no")
-        requests = self._requests(self.offices, tickets - self.waiting)
-        asyncio.run(self._join(requests, _FILL, _FILLS))
+        requests = self._askers.requests(self.offices, tickets - self.waiting)
+        self._askers.join(requests, _FILL, _FILLS)
         self._redis.config_set("appendfsync", "always")
         self.waiting, self.used = tickets, self.used + self._used_memory() - before
 
@@ -162,9 +155,9 @@ class Lanes:
             )
 
         # What a server does before, checks, hashes and seals, asks no store.
-        requests, decided = list(self._requests(offices, _MEASURED)), 0
+        requests, decided = list(self._askers.requests(offices, _MEASURED)), 0
         began = spent()
-        asyncio.run(self._join(iter(requests), _JOIN, 1))
+        self._askers.join(iter(requests), _JOIN)
         joined = spent()
         for office_id in turns:
             decided += self._drain.go_on(self._by_id, office_id, lanes=lanes)
@@ -175,48 +168,6 @@ class Lanes:
         self.waiting += _MEASURED - decided
         parts = zip(began, joined, drained, strict=True)
         return Cost(*(1e6 * ((join - begin) / _MEASURED + (drain - join) / decided) for begin, join, drain in parts))
-
-    async def _join(self, requests: Iterator[JoinRequest], size: int, at_once: int) -> None:
-        """Joins them as a server does that gathers so many, with so many of these joins under way."""
-        front = LaneFront(
-            self._stores.redis_url,
-            lane_bound=self._policy.lane_bound,
-            account_people=self._policy.account_people,
-            remembered=self._policy.remembered,
-            gather_for=_GATHER,
-        )
-
-        async def join() -> None:
-            while pack := list(islice(requests, size)):
-                for answer in await asyncio.gather(*map(front.join, pack)):
-                    if not isinstance(answer, Joined):
-                        raise TypeError(f"not joined: {answer}")
-
-        await asyncio.gather(*(join() for _ in range(at_once)))
-        await front.close()
-
-    def _requests(self, offices: Sequence[str], tickets: int) -> Iterator[JoinRequest]:
-        """Of people who have not asked before, for all slots of the offices alike."""
-        for n in range(tickets):
-            self._asked += 1
-            office, slot = offices[n % len(offices)], self._slots[n // len(offices) % len(self._slots)]
-            booking_id = self._keys.booking_id("local", UUID(int=self._asked, version=4))
-            wire = self._people.person(self._asked, "31")
-            key = self._keys.applicant_key(wire.nik)
-            sealed = self._keys.seal(booking_id, key, Person(wire.nik, wire.full_name))
-            account = f"warga-{self._asked}"
-            yield JoinRequest(
-                booking_id=booking_id,
-                fingerprint=self._keys.fingerprint(office, slot, [key]),
-                owner=self._keys.owner("local", account),
-                caller="local",
-                account=account,
-                office_id=office,
-                slot=slot,
-                windows=self._windows[slot.service_date],
-                applicants=(SealedApplicant(key, sealed),),
-                verdict=None,
-            )
 
     def _backends(self) -> list[int]:
         """The Postgres processes that record."""

@@ -3,8 +3,14 @@
 import asyncio
 from datetime import timedelta
 
+from redis.exceptions import RedisError
+
 from antrian.booking import OutcomeReason, State
 from antrian.lane.front import Counters, Waiting
+from antrian.ledger.reader import RecordedBooking
+from antrian.v1.messages_pb2 import BOOKING_STATE_CONFIRMED
+from server.bookings import Bookings
+from server.catalog import Catalog
 from tests.support.waiting import until
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 
@@ -68,3 +74,19 @@ async def test_a_settled_turn_is_heard_by_all_who_wait_for_it(world: World) -> N
         await asyncio.gather(*told)
     assert world.front.settled(PUSAT, 1).done(), "it has settled before"
     assert not not_yet.done()
+
+
+async def test_a_booking_that_has_left_its_lane_is_read_without_its_lane(world: World) -> None:
+    bookings = Bookings(
+        Catalog(world.policy, world.front, world.reader), world.front, world.reader, world.keys, most_watching=1
+    )
+    one, other = world.request(1), world.request(2)
+    for request in (one, other):
+        await world.ticket(request)
+    world.turn()
+    assert (await bookings.find(one.booking_id, one.caller, one.account)).state == BOOKING_STATE_CONFIRMED
+    await world.front.close()
+    assert (await bookings.find(one.booking_id, one.caller, one.account)).state == BOOKING_STATE_CONFIRMED
+    first, second = await bookings.find_all([one.booking_id, other.booking_id])
+    assert isinstance(first, RecordedBooking)
+    assert isinstance(second, RedisError), "of this one nobody knows yet that it has left"

@@ -1,0 +1,72 @@
+"""Requests that a server has checked, joined as a server does: a backlog without a server."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from itertools import islice
+from uuid import UUID
+
+from antrian.booking import Person, Policy, SealedApplicant, Session, Slot, Window
+from antrian.identity import Keys
+from antrian.lane.front import Joined, JoinRequest, LaneFront
+from antrian.rules import windows_of
+from antrian.settings import Settings
+from clients.rush.people import People
+
+_GATHER = timedelta(milliseconds=2)
+
+
+class Askers:
+    """People who each ask once, for the dates of a window."""
+
+    def __init__(self, settings: Settings, policy: Policy, window: Window) -> None:
+        self._redis_url, self._policy = settings.redis_url, policy
+        self._keys = Keys(settings.hash_key, settings.seal_key)
+        self._slots = [Slot(day, session) for day in window.dates for session in Session]
+        self._windows = {day: windows_of(policy, day) for day in window.dates}
+        self._people, self._asked = People(1), 0
+
+    def requests(self, offices: Sequence[str], tickets: int) -> Iterator[JoinRequest]:
+        """So many of people who have not asked before, for all slots of the offices alike."""
+        for n in range(tickets):
+            self._asked += 1
+            office, slot = offices[n % len(offices)], self._slots[n // len(offices) % len(self._slots)]
+            booking_id = self._keys.booking_id("local", UUID(int=self._asked, version=4))
+            wire = self._people.person(self._asked, "31")
+            key = self._keys.applicant_key(wire.nik)
+            sealed = self._keys.seal(booking_id, key, Person(wire.nik, wire.full_name))
+            account = f"warga-{self._asked}"
+            yield JoinRequest(
+                booking_id=booking_id,
+                fingerprint=self._keys.fingerprint(office, slot, [key]),
+                owner=self._keys.owner("local", account),
+                caller="local",
+                account=account,
+                office_id=office,
+                slot=slot,
+                windows=self._windows[slot.service_date],
+                applicants=(SealedApplicant(key, sealed),),
+                verdict=None,
+            )
+
+    def join(self, requests: Iterator[JoinRequest], size: int, at_once: int = 1) -> None:
+        """Joins them as a server does that gathers so many, with so many of these joins under way."""
+        asyncio.run(self._join(requests, size, at_once))
+
+    async def _join(self, requests: Iterator[JoinRequest], size: int, at_once: int) -> None:
+        front = LaneFront(
+            self._redis_url,
+            lane_bound=self._policy.lane_bound,
+            account_people=self._policy.account_people,
+            remembered=self._policy.remembered,
+            gather_for=_GATHER,
+        )
+
+        async def join() -> None:
+            while pack := list(islice(requests, size)):
+                for answer in await asyncio.gather(*map(front.join, pack)):
+                    if not isinstance(answer, Joined):
+                        raise TypeError(f"not joined: {answer}")
+
+        await asyncio.gather(*(join() for _ in range(at_once)))
+        await front.close()
