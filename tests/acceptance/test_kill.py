@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+from contextlib import suppress
 from datetime import timedelta
 
 import psutil
@@ -22,11 +23,12 @@ from tests.support.waiting import until
 def workers_of(stack: Stack) -> list[psutil.Process]:
     """The worker processes (not their supervisor)."""
     supervisor = psutil.Process(json.loads((stack.folder / "run.json").read_text())["pids"]["workers"])
-    return [
-        p
-        for p in supervisor.children()
-        if p.status() != psutil.STATUS_ZOMBIE and "multiprocessing.spawn" in " ".join(p.cmdline())
-    ]
+    found = []
+    for process in supervisor.children():
+        with suppress(psutil.NoSuchProcess):  # the supervisor buried it meanwhile
+            if process.status() != psutil.STATUS_ZOMBIE and "multiprocessing.spawn" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 @pytest.mark.timeout(180)
