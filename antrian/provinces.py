@@ -19,7 +19,7 @@ _DATA = files("antrian.data")
 # A degree at the equator, WGS 84; with the cosine of the latitude for east, within 0.05 % all over Indonesia.
 _METRES_NORTH, _METRES_EAST = 110_574.0, 111_320.0
 _CELL = 0.01  # degrees: about a kilometre
-_MARGIN_M, _CUT_M = 2000.0, 6000.0
+_ACROSS_M, _MARGIN_M, _CUT_M = 1600.0, 2000.0, 6000.0  # from corner to corner of a cell; around it
 _EARTH_KM = 6371.0088  # mean radius, IUGG
 
 
@@ -46,8 +46,8 @@ class ProvinceMap:
         self._parts = np.array(parts)
         self._codes = codes
         self._tree = shapely.STRtree(parts)
-        # Most people are far from every border: one lookup answers for all of their square kilometre.
-        self._interior = lru_cache(maxsize=65_536)(self._find_interior)
+        # Most people are far from every other province: one lookup answers for all of their square kilometre.
+        self._only = lru_cache(maxsize=65_536)(self._find_only)
         self._around = lru_cache(maxsize=8_192)(self._cut_around)
 
     def whereabouts(
@@ -65,9 +65,9 @@ class ProvinceMap:
             limit = f"{policy.coarsest_accuracy_m:g}"
             raise AntrianError(Reason.LOCATION_TOO_COARSE, field="location.accuracy_m", limit=limit)
         cell = math.floor(latitude / _CELL), math.floor(longitude / _CELL)
-        if radius_m <= _MARGIN_M and (interior := self._interior(*cell)):
-            return (interior,)
         coast_m = policy.coast_km * 1000  # for a pier, or an islet too small for the map
+        if radius_m <= _MARGIN_M and coast_m >= _ACROSS_M and (only := self._only(*cell)):
+            return (only,)
         farthest_m = max(radius_m, coast_m)
         near = self._around(*cell) if farthest_m <= _CUT_M else self._found(latitude, longitude, farthest_m)
         metres = self._measure(latitude, longitude, farthest_m, *near)
@@ -83,12 +83,12 @@ class ProvinceMap:
         )
         return largest.centroid.y, largest.centroid.x
 
-    def _find_interior(self, south: int, west: int) -> str | None:
-        """The province that all points of a cell are in, when no other is within _MARGIN_M of the cell."""
+    def _find_only(self, south: int, west: int) -> str | None:
+        """The province that a cell touches, so within _ACROSS_M of all of its points, when no other is within _MARGIN_M."""
         near = self._tree.query(_box(south, west, _MARGIN_M), "intersects")
         codes = {self._codes[index] for index in near}
-        inside = shapely.covers(self._parts[near], _box(south, west, 0)).any()
-        return codes.pop() if len(codes) == 1 and inside else None
+        touches = shapely.intersects(self._parts[near], _box(south, west, 0)).any()
+        return codes.pop() if len(codes) == 1 and touches else None
 
     def _cut_around(self, south: int, west: int) -> tuple[list[str], Any]:
         """What of the provinces is within _CUT_M of a cell: the codes and the polygons, in the map's order.
