@@ -79,7 +79,7 @@ MODES = {
         ("P3",),
         "of every two who come, the second gets the smaller ticket",
         {
-            "join": [("'JOINED', ticket,", "'JOINED', ticket + ticket % 2 * 2 - 1,")],
+            "join": [("'JOINED', lane.ticket,", "'JOINED', lane.ticket + lane.ticket % 2 * 2 - 1,")],
             "look": [("office, tonumber(ticket),", "office, ticket + ticket % 2 * 2 - 1,")],
         },
         {
