@@ -11,7 +11,7 @@ from antrian.booking import DeskEntry, LineEntry, SealedApplicant, Slot
 
 _DESK_ENTRY: TypeAdapter[DeskEntry] = TypeAdapter(DeskEntry)
 # How many people, slot, booking id, fingerprint, how long caller and account are.
-_REQUEST, _LENGTH, _MOMENT = struct.Struct("!B11s16s8sBB"), struct.Struct("!H"), 13
+_REQUEST, _LENGTH, _MOMENT = struct.Struct("!B11s16s8sBB"), struct.Struct("!H"), len(" 1764150000000")
 
 
 def milliseconds(moment: datetime) -> int:

@@ -8,7 +8,7 @@
 -- Holds: P2-P5, P11, P12. Only refused, never half done, when Redis is full.
 local BOUND, MOST, STRIDE = tonumber(ARGV[1]), tonumber(ARGV[2]), 6
 local now = now_ms()
-local at = format('%d', now)
+local at = format(' %d', now) -- the blank: behind sealed bytes that look like digits it would look like a NIK
 local lanes, opened = {}, {} -- what this call has read already
 
 local function lane_of(office)

@@ -7,7 +7,7 @@
 --                            "DAY_CLOSED"), stocked (mark of the slots that have counters); of its desk: desk (last
 --                            issued), handed (last handed to a drainer), desked (last settled)
 --   line:{office}    stream  the accepted requests, id = ticket-0: r the request as entry.py packs it, and behind that
---                            when it was accepted (ms, 13 digits)
+--                            when it was accepted (a blank, ms in 13 digits)
 --   desk:{office}    stream  cancels, quota changes and closures, id = number-0: d what is asked (JSON)
 --   places:{office}  hash    slot -> "quota left next begins(ms) closed(0 or 1)"
 --   ready            zset    office -> since when it waits (us)

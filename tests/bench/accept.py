@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice
+from statistics import mean
 
 import grpc
 
@@ -29,7 +30,7 @@ from tests.bench.site import cpu_seconds, drained, frozen, on_one_core, site, st
 COMMAND = "python -m tests.bench --only accept"
 _SERVICE = "/antrian.v1.BookingService"
 _LINES, _CALLS = 4, 64
-_SECONDS = 1.0
+_SLICES, _SECONDS = 4, 0.3  # a load is so many short ones, one target after the other: noise of seconds meets all alike
 _KNOWN, _BATCH = 2000, 100
 _SIZES = 1, 10, 50, 200
 _TARGET_SIZE = 50
@@ -64,6 +65,19 @@ class Calls:
         return load(
             target.address, call, _LINES, self.requests(), size=self.size, rate=rate, seconds=_SECONDS, look=look
         )
+
+
+def sliced(calls: Calls, targets: Sequence[Target]) -> list[Load]:
+    """One load of each target, in slices that take turns."""
+    slices = [[calls.load(target) for target in targets] for _ in range(_SLICES)]
+    return [
+        Load(
+            mean(one.rate for one in of),
+            sorted(latency for one in of for latency in one.latencies),
+            [mean(spent) for spent in zip(*(one.spent for one in of), strict=True)],
+        )
+        for of in zip(*slices, strict=True)
+    ]
 
 
 @contextmanager
@@ -131,7 +145,7 @@ class Bench:
     def loads(self, calls: Calls, targets: Sequence[Target]) -> list[Load]:
         """One load of each target."""
         drained(self.stack)
-        return [calls.load(target) for target in targets]
+        return sliced(calls, targets)
 
     @contextmanager
     def waiting(self) -> Iterator[Calls]:
@@ -157,7 +171,7 @@ def rows(plan: Plan) -> Iterator[Row]:
             loads["GetQuota"].append(bench.loads(bench.quota, both))
             loads["GetBooking, decided"].append(bench.loads(bench.decided, both))
             with bench.waiting() as calls:
-                loads["GetBooking, in line"].append([calls.load(target) for target in both])
+                loads["GetBooking, in line"].append(sliced(calls, both))
             if not plan.quick:
                 loads["ListOffices"].append(bench.loads(bench.offices, both))
     yield from _rows({name: list(zip(*of, strict=True)) for name, of in loads.items()}, sizes)

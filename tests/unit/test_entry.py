@@ -16,7 +16,7 @@ PEOPLE = st.lists(
     min_size=1,
     max_size=5,
 )
-MOMENT = b"1764150000000"
+MOMENT = b" 1764150000000"
 
 
 @given(
