@@ -62,6 +62,12 @@ def next_window(policy: Policy, moment: datetime) -> Window:
         monday += _WEEK
 
 
+def next_opening(policy: Policy, moment: datetime) -> Window:
+    """The first window that opens at the moment or later; one that is open then does not count."""
+    window = next_window(policy, moment)
+    return window if window.opens_at >= moment else next_window(policy, window.closes_at)
+
+
 def windows_of(policy: Policy, day: date) -> tuple[Window, ...]:
     """All windows that are for that day, in order: as many as the horizon has weeks; none for a day without service."""
     if not is_service_day(policy, day):

@@ -8,17 +8,21 @@ import signal
 import socket
 import sys
 import time
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from antrian.booking import Policy
 from antrian.child import Child, EmbeddedError, hold
 from antrian.embedded import EmbeddedStores, sync_folder
 from antrian.lane.drainer import LaneDrainer
 from antrian.ledger.migrate import migrate
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.offices import load_offices
+from antrian.policy import load_policy
 from antrian.provinces import load_provinces
+from antrian.rules import stock_until
 from antrian.settings import Settings
 
 FIRST_PORT, FIRST_HTTP_PORT = 7700, 7780
@@ -176,17 +180,36 @@ class Stack:
         _write(self.folder / "run.json", facts)
 
     def set_clock(self, moment: datetime) -> None:
-        """Makes it that moment for the whole service, at once in Redis, in the servers within seconds.
+        """Makes it that moment for the whole service, and returns when every lane has places for the weeks to come.
 
-        Raises ValueError when that would be back in time.
+        Servers need no time to follow: each answer tells the time of the store that it is from. Raises ValueError when that
+        would be back in time, and EmbeddedError when the workers do not follow.
         """
         ahead = moment - datetime.now(UTC)
+        with self._open_stores() as (ledger, line):
+            ledger.set_clock(ahead)
+            line.set_clock(ahead)
+            if workers := self._programs.get("workers"):
+                offices, policy = [office.office_id for office in ledger.offices()], self.policy
+                workers.wait_until(lambda: _stocked(line, offices, policy))
+
+    def now(self) -> datetime:
+        """The service's time."""
+        with closing(LaneDrainer(self.environment["ANTRIAN_REDIS_URL"])) as line:
+            return line.now()
+
+    @property
+    def policy(self) -> Policy:
+        """The rules that the service goes by."""
+        return load_policy(self.settings.policy_file)
+
+    @contextmanager
+    def _open_stores(self) -> Iterator[tuple[LedgerRecorder, LaneDrainer]]:
         with (
             LedgerRecorder(self.environment["ANTRIAN_DATABASE_URL"]) as ledger,
             closing(LaneDrainer(self.environment["ANTRIAN_REDIS_URL"])) as line,
         ):
-            ledger.set_clock(ahead)
-            line.set_clock(ahead)
+            yield ledger, line
 
     def _stores(self, undo: ExitStack) -> tuple[str, str, int]:
         """The addresses of the stores, and the lock for the children."""
@@ -215,13 +238,10 @@ class Stack:
             undo.callback(self._stop_program, name)
             self._programs[name] = self._start_program(name)
         self._programs["server"].wait_until(ready.exists)
-        with (
-            LedgerRecorder(self.environment["ANTRIAN_DATABASE_URL"]) as ledger,
-            closing(LaneDrainer(self.environment["ANTRIAN_REDIS_URL"])) as line,
-        ):
+        with self._open_stores() as (ledger, line):
             offices = [office.office_id for office in ledger.offices()]
-            workers = self._programs["workers"]
-            workers.wait_until(lambda: all(line.audit(office_id).known for office_id in offices))
+            policy = self.policy
+            self._programs["workers"].wait_until(lambda: _stocked(line, offices, policy))
         if gateway := self._programs.get("gateway"):
             gateway.wait_until(lambda: _answers(self.http_address))
 
@@ -250,6 +270,16 @@ class Stack:
     def _command(self, name: str) -> list[str]:
         module = "clients.gateway" if name == "gateway" else name
         return [sys.executable, "-P", "-m", module]  # -P: a folder `server` where we are called is not ours
+
+
+def _stocked(line: LaneDrainer, offices: Iterable[str], policy: Policy) -> bool:
+    """Whether each lane has counters up to the last day that can be booked next; one that is closed needs none."""
+    last_day = stock_until(policy, line.now())
+    lanes = (line.audit(office_id) for office_id in offices)
+    return all(
+        lane.known and (not lane.opened or any(slot.service_date == last_day for slot in lane.counters))
+        for lane in lanes
+    )
 
 
 def _answers(address: str) -> bool:

@@ -9,7 +9,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from antrian import rules
-from antrian.booking import Cancel, Slot, Window
+from antrian.booking import Cancel, Office, Slot, Window
 from antrian.errors import AntrianError, Reason, invalid
 from antrian.lane.front import Counters, Joined, JoinRequest, Known, LaneFront, Refused
 from antrian.v1 import booking_service_pb2 as wire
@@ -57,11 +57,18 @@ class BookingService:
     async def GetQuota(self, request: wire.GetQuotaRequest, context: Context) -> bytes:  # noqa: N802
         """What is left at an office in the current or next window."""
         office = self._catalog.office(request.office_id)
-        window, now = self._catalog.window()
-        slots, _ = self._week(window, office.time_zone)
-        as_of, counters = await self._front.quota((office.office_id, slots))
+        window = self._catalog.last_window
+        as_of, counters = await self._places(office, window)
+        if (current := self._catalog.window_at(as_of)) != window:  # it has closed since this server last looked
+            window = current
+            as_of, counters = await self._places(office, window)
         # Messages one after the other are one message of all their fields.
-        return self._quota(office.office_id, office.time_zone, window, counters) + _moment(as_of, window.contains(now))
+        return self._quota(office.office_id, office.time_zone, window, counters) + _moment(
+            as_of, window.contains(as_of)
+        )
+
+    async def _places(self, office: Office, window: Window) -> tuple[datetime, tuple[Counters | None, ...]]:
+        return await self._front.quota((office.office_id, self._week(window, office.time_zone)[0]))
 
     def _find_quota(self, office_id: str, zone: ZoneInfo, window: Window, counters: Sequence[Counters | None]) -> bytes:
         """GetQuota's answer without its moment."""

@@ -204,8 +204,8 @@ class Bookings:
     async def _room_for(self, full: Full) -> list[wire.Alternative]:
         """Where there is room for a party that found its slot full, while its window is open."""
         office_id, slot, party_size = full
-        window, now = self._catalog.window()
-        office = self._catalog.offices.get(office_id)
+        now = await self._front.now()
+        window, office = self._catalog.window_at(now), self._catalog.offices.get(office_id)
         if office is None or not window.contains(now) or slot.service_date not in window.dates:
             return []
         slots = tuple(Slot(day, session) for day in window.dates for session in self._catalog.policy.sessions)

@@ -1,4 +1,4 @@
-"""What a server keeps in memory: the offices, the policy, the map, and the service's time. Refreshed as it changes."""
+"""What a server keeps in memory: the offices, the policy, the map, and which window is current. Refreshed as it changes."""
 
 import asyncio
 import logging
@@ -25,9 +25,10 @@ _log = logging.getLogger(__name__)
 
 
 class Catalog:
-    """Offices by id (as the ledger had them at as_of), provinces by code, and the clock.
+    """Offices by id (as the ledger had them at as_of), and provinces by code.
 
-    ready tells whether both stores answered lately.
+    ready tells whether both stores answered lately. A catalog has no clock: the time is Redis's, which every answer of the
+    lanes brings with it, so that what an answer says of time comes from one reading.
     """
 
     def __init__(self, policy: Policy, front: LaneFront, ledger: LedgerReader) -> None:
@@ -40,14 +41,10 @@ class Catalog:
         self._neighbours: dict[str, list[str]] = {}
         self._front = front
         self._ledger = ledger
-        self._ahead = timedelta(0)
-        self._window: Window | None = None
+        self._since = self.as_of
+        self._window = rules.next_window(policy, self._since)
         self.windows_of = lru_cache(maxsize=1024)(lambda day: rules.windows_of(policy, day))
         self.refuse_day = lru_cache(maxsize=1024)(lambda day: rules.refuse_day(policy, day))
-
-    def now(self) -> datetime:
-        """The service's time, in UTC."""
-        return datetime.now(UTC) + self._ahead
 
     @property
     def offices(self) -> dict[str, Office]:
@@ -72,21 +69,25 @@ class Catalog:
             near = self._neighbours[office.office_id] = [o.office_id for o in others]
         return near[:most]
 
-    def window(self) -> tuple[Window, datetime]:
-        """The window that is open, or the next one, and now."""
-        now = self.now()
-        if self._window is None or now >= self._window.closes_at:
-            self._window = rules.next_window(self.policy, now)
-        return self._window, now
+    def window_at(self, moment: datetime) -> Window:
+        """The window that is open at that moment of the service's time, or the next one."""
+        if not self._since <= moment < self._window.closes_at:
+            self._window, self._since = rules.next_window(self.policy, moment), moment
+        return self._window
+
+    @property
+    def last_window(self) -> Window:
+        """The window of the last moment that was asked for: nearly always still the one. Check it against an answer's time."""
+        return self._window
 
     async def refresh(self) -> None:
         """Reads the stores once."""
-        await self._front.ping()
-        self._ahead = await self._front.clock_ahead()
+        now = await self._front.now()
+        self.window_at(now)
         offices = {office.office_id: office for office in await self._ledger.offices()}
         if offices != self._offices:
             self._offices, self._neighbours = offices, {}
-        self.as_of = self.now()
+        self.as_of = now
 
     async def keep_fresh(self, changed: Callable[[bool], object]) -> None:
         """Refreshes until cancelled; calls changed when the stores go away or come back.

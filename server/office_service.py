@@ -45,12 +45,11 @@ class OfficeService:
     ) -> wire.GetDayRosterResponse:
         """Who has queue numbers on a day."""
         office = self._office(request.office_id)
-        today = self._catalog.now().astimezone(office.time_zone).date()
-        day = _day(request.service_date) if request.service_date else today
+        as_of = await self._front.now()
+        day = _day(request.service_date) if request.service_date else as_of.astimezone(office.time_zone).date()
         session = _session(request.session) if request.session else None
         size = page_size(request.page_size, _PAGE, _LARGEST_PAGE)
         after = _read_token(request.page_token)
-        as_of = self._catalog.now()
         rows = await self._ledger.roster(office.office_id, day, session, after, size + 1)
         response = wire.GetDayRosterResponse(
             entries=self._entries(rows[:size]), service_date=day.isoformat(), as_of=resources.timestamp(as_of)
@@ -74,7 +73,7 @@ class OfficeService:
     async def SetQuota(self, request: wire.SetQuotaRequest, context: Context) -> wire.SetQuotaResponse:  # noqa: N802
         """Changes the places of a slot."""
         office = self._office(request.office_id)
-        day = self._service_day(office, request.service_date, begun=False)
+        day = await self._service_day(office, request.service_date, begun=False)
         if not 0 <= request.quota <= _LARGEST_QUOTA:
             raise invalid("quota", f"harus 0 sampai {_LARGEST_QUOTA}", f"must be 0 to {_LARGEST_QUOTA}")
         _check_why(request.staff, request.reason)
@@ -101,7 +100,7 @@ class OfficeService:
     async def CloseDate(self, request: wire.CloseDateRequest, context: Context) -> wire.CloseDateResponse:  # noqa: N802
         """Closes a day."""
         office = self._office(request.office_id)
-        day = self._service_day(office, request.service_date, begun=True)
+        day = await self._service_day(office, request.service_date, begun=True)
         _check_why(request.staff, request.reason)
         entry = nouns.CloseDate(
             action_id=uuid4(), caller=CALLER.get().name, staff=request.staff, why=request.reason, service_date=day
@@ -123,12 +122,12 @@ class OfficeService:
         CALLER.get().check_office(office_id)
         return self._catalog.office(office_id)
 
-    def _service_day(self, office: Office, text: str, *, begun: bool) -> date:
+    async def _service_day(self, office: Office, text: str, *, begun: bool) -> date:
         """A day that the office serves, at most a year ahead; begun: today will do. The ledger judges it again."""
         day = _day(text)
         if refusal := rules.refuse_day(self._catalog.policy, day):
             raise refusal
-        today = self._catalog.now().astimezone(office.time_zone).date()
+        today = (await self._front.now()).astimezone(office.time_zone).date()
         if day < today or (day == today and not begun):
             raise AntrianError(Reason.DAY_BEGUN, field="service_date")
         if day > today + _YEAR:

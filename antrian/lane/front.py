@@ -148,18 +148,14 @@ class LaneFront:
         self._pipe.close()
         self._news.close()
 
-    async def ping(self) -> None:
-        """Returns when Redis answers."""
-        await self._pipe.call("PING")
+    async def now(self) -> datetime:
+        """The service's time: what Redis says."""
+        return moment((await self._look())[0])
 
     async def check_fitness(self, offices: int) -> None:
         """Raises UnfitRedis when this Redis may not hold the lanes of so many offices."""
         async with Redis.from_url(self._redis_url, socket_timeout=3) as redis:
             await check_fitness(redis, offices, self._bounds[0])
-
-    async def clock_ahead(self) -> timedelta:
-        """How far the service's time is ahead of real time (see clock in keys.lua)."""
-        return timedelta(milliseconds=int(await self._pipe.call("GET", "clock") or 0))
 
     async def _send_joins(self, requests: Sequence[JoinRequest]) -> list[Joined | Known | Refused]:
         args: list[bytes | str | int] = list(self._bounds)

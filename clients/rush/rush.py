@@ -12,7 +12,7 @@ from pathlib import Path
 
 from antrian.policy import load_policy
 from antrian.provinces import load_provinces
-from antrian.rules import next_window
+from antrian.rules import next_opening
 from antrian.settings import Settings
 from antrian.stack import Stack
 from clients.booking_client import BookingClient
@@ -62,16 +62,13 @@ class Site:
 
 
 def rush_embedded(stack: Stack, orders: Orders, live: Live) -> RushResult:
-    """The rush on a stack that was not started yet and has no bookings, with its clock at some seconds to an opening.
+    """The rush on a stack that was not started yet and has no bookings: its clock is moved to some seconds before an opening.
 
     Raises RushError and what the stack and its stores raise.
     """
-    policy, now = load_policy(), datetime.now(UTC)
-    window = next_window(policy, now)
-    if window.opens_at - _SET_UP < now:  # the clock only moves forward
-        window = next_window(policy, window.closes_at)
     lead = _lead(orders.scenario)
     with stack:
+        window = next_opening(stack.policy, stack.now() + _SET_UP)  # the clock only moves forward
         stack.set_clock(window.opens_at - _SET_UP)
         site = Site(
             Service(stack.address, http=stack.http_address),
