@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import pytest
@@ -15,6 +15,7 @@ from antrian.stack import Stack
 from clients.booking_client import BookingClient
 from tests.acceptance.person import Crowd
 from tests.conftest import given_servers, new_database
+from tests.support.window import window_to_come
 
 
 class StartStack(Protocol):
@@ -26,12 +27,8 @@ class StartStack(Protocol):
 
 @pytest.fixture(scope="session")
 def opens() -> datetime:
-    """When the next window opens, in real time."""
-    policy = load_policy()
-    window = rules.next_window(policy, datetime.now(UTC))
-    if window.contains(datetime.now(UTC)):
-        window = rules.next_window(policy, window.closes_at)
-    return window.opens_at
+    """When the window opens in which the tests book."""
+    return window_to_come().opens_at
 
 
 @pytest.fixture(scope="module")

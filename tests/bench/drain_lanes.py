@@ -22,10 +22,10 @@ from antrian.ledger.recorder import LedgerRecorder
 from antrian.offices import load_offices
 from antrian.policy import load_policy
 from antrian.provinces import load_provinces
-from antrian.rules import next_window
 from antrian.settings import Settings
 from tests.bench.askers import Askers
 from tests.bench.site import BrokenPromise, check_stores
+from tests.support.window import window_to_come
 
 WORKERS = 2
 _PLENTY = 1_000_000  # places of an office and day: everybody gets one
@@ -42,7 +42,7 @@ class Lanes:
     """
 
     def __init__(self, stores: EmbeddedStores) -> None:
-        window = next_window(load_policy(), datetime.now(UTC))
+        window = window_to_come()
         self._clock = window.opens_at + timedelta(minutes=1)
         self._offices = [replace(office, daily_quota=_PLENTY) for office in load_offices()]
         self.offices = [office.office_id for office in self._offices]

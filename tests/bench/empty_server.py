@@ -15,14 +15,13 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from antrian.offices import load_offices
-from antrian.policy import load_policy
 from antrian.provinces import load_provinces
-from antrian.rules import next_window
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1 import messages_pb2
 from server import resources
 from server.auth import Callers
 from server.gate import MESSAGE_LIMIT, Gate
+from tests.support.window import window_to_come
 
 _SERVICE = wire.DESCRIPTOR.services_by_name["BookingService"]
 _MOST_CALLS = 10_000
@@ -30,7 +29,7 @@ _MOST_CALLS = 10_000
 
 def answers() -> dict[str, Message]:
     """An answer to each rpc, of the size that it has in life."""
-    window, now = next_window(load_policy(), datetime.now(UTC)), resources.timestamp(datetime.now(UTC))
+    window, now = window_to_come(), resources.timestamp(datetime.now(UTC))
     waiting = messages_pb2.Booking(
         booking_id="6f1c2d34-5a6b-8c7d-8e9f-0a1b2c3d4e5f", state=messages_pb2.BOOKING_STATE_PENDING,
         office_id="kanim-kelas-i-khusus-jakarta", service_date=window.dates[0].isoformat(),

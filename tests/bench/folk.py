@@ -1,18 +1,16 @@
 """People who ask for a booking: every request one that is taken while there is room in the line."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import count
 from uuid import UUID
 
 from antrian.offices import load_offices
-from antrian.policy import load_policy
-from antrian.rules import next_window
 from antrian.v1 import booking_service_pb2 as wire
 from clients.rush.crowd import Crowd
 from clients.rush.people import People
 from clients.rush.scenario import load_scenario
 from clients.rush.survey import make_town
+from tests.support.window import window_to_come
 
 _TEMPLATES = 2000
 
@@ -30,7 +28,7 @@ class Townsfolk:
                 "bots": scenario.bots.model_copy(update={"share": 0}),
             }
         )
-        town = make_town(load_offices(), next_window(load_policy(), datetime.now(UTC)))
+        town = make_town(load_offices(), window_to_come())
         self._asks, self._people = [ask.message for ask in Crowd(scenario, town, 1).asks()], People(1)
 
     def __iter__(self) -> Iterator[wire.RequestBookingRequest]:

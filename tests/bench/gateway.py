@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -29,8 +29,6 @@ import psutil
 
 from antrian.lane.drainer import LaneDrainer
 from antrian.offices import load_offices
-from antrian.policy import load_policy
-from antrian.rules import next_window
 from antrian.stack import Stack
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.messages_pb2 import Session
@@ -38,6 +36,7 @@ from clients.gateway.envoy.descriptors import descriptors
 from tests.bench.folk import Townsfolk
 from tests.bench.http_load import Grpc, Http, Load, load
 from tests.bench.row import Row, row
+from tests.support.window import window_to_come
 
 COMMAND = "python -m tests.bench.gateway"
 _BOUND = 0.1  # seconds
@@ -241,7 +240,7 @@ def _ready(port: str) -> bool:
 
 
 def _bench(rounds: int, seconds: float) -> dict[str, Found]:
-    opens = next_window(load_policy(), datetime.now(UTC)).opens_at
+    opens = window_to_come().opens_at
     with ExitStack() as undo:
         folder = Path(undo.enter_context(tempfile.TemporaryDirectory()))
         stack = undo.enter_context(Stack(folder, clock=opens + timedelta(minutes=1), gateway=True))

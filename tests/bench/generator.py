@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import cycle
 from multiprocessing.pool import AsyncResult
 from pathlib import Path
@@ -23,8 +23,6 @@ import psutil
 import uvloop
 
 from antrian.offices import load_offices
-from antrian.policy import load_policy
-from antrian.rules import next_window
 from antrian.stack import Stack
 from clients.booking_client import BookingClient, RefusedError
 from clients.options import Service
@@ -34,6 +32,7 @@ from clients.rush.scenario import Scenario, load_scenario
 from clients.rush.summary import latency
 from clients.rush.survey import make_town
 from clients.rush.verdict import LATE_MS
+from tests.support.window import window_to_come
 
 _PROCESSES = 2
 _RATES = (2_000, 4_000, 8_000, 12_000, 16_000, 20_000, 24_000, 28_000, 32_000, 40_000)
@@ -58,7 +57,7 @@ def _steady(rate: int, seconds: float) -> Scenario:
 
 def _driven(rate: int, seconds: float, target: str) -> tuple[float, float]:
     """How late its presses left (ms, p99), and its CPU microseconds a request."""
-    window = next_window(load_policy(), datetime.now(UTC))
+    window = window_to_come()
     crowd = Crowd(_steady(rate, seconds), make_town(load_offices(), window), 1)
     shares = play(crowd, Service(target), lambda _: time.monotonic() + _LEAD, lambda _: None, _PROCESSES)
     late = latency(max(lag, 0) for share in shares for lag in share.lags)
@@ -71,7 +70,7 @@ def _unary(target: str, process: int, seconds: float) -> int:
     """The unary requests that a busy process gets answered in that time."""
 
     async def run() -> int:
-        window = next_window(load_policy(), datetime.now(UTC))
+        window = window_to_come()
         crowd = Crowd(load_scenario("friday", requests=60_000), make_town(load_offices(), window), 1)
         asks = cycle(ask.message for ask in crowd.asks(process, 12))
         answered, ends = 0, time.monotonic() + seconds
@@ -95,7 +94,7 @@ def _unary(target: str, process: int, seconds: float) -> int:
 
 def _server_takes(seconds: float) -> float:
     """Unary RequestBooking calls a second that one server process answers."""
-    opens = next_window(load_policy(), datetime.now(UTC)).opens_at
+    opens = window_to_come().opens_at
     with (
         tempfile.TemporaryDirectory() as folder,
         Stack(Path(folder), clock=opens + timedelta(minutes=1)) as stack,

@@ -23,11 +23,11 @@ from antrian.ledger.recorder import LedgerRecorder
 from antrian.offices import load_offices
 from antrian.policy import load_policy
 from antrian.provinces import load_provinces
-from antrian.rules import next_window
 from antrian.settings import Settings
 from antrian.verify import verify
 from tests.bench.askers import Askers
 from tests.bench.site import BrokenPromise
+from tests.support.window import window_to_come
 from workers.drain import LANES, TURN, Drain
 from workers.rebuild import Rebuild, Rebuilt
 
@@ -61,7 +61,7 @@ class Lanes:
         real, self._policy = load_offices(), load_policy()
         self._offices = [_office(real[n % len(real)], n // len(real)) for n in range(offices)]
         self._by_id = {office.office_id: office for office in self._offices}
-        self._window = next_window(self._policy, datetime.now(UTC))
+        self._window = window_to_come()
         self._turn = 0
         self.waiting = self.used = 0
         self._undo = ExitStack()

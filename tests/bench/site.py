@@ -5,18 +5,17 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
 
 from antrian.lane.drainer import LaneDrainer
 from antrian.offices import load_offices
-from antrian.policy import load_policy
-from antrian.rules import next_window
 from antrian.settings import Settings
 from antrian.stack import Stack
 from antrian.verify import verify
+from tests.support.window import window_to_come
 
 
 class BrokenPromise(Exception):
@@ -26,7 +25,7 @@ class BrokenPromise(Exception):
 @contextmanager
 def site(*, workers: int = 2, gateway: bool = False) -> Iterator[Stack]:
     """A running Antrian a minute after its window opened; `antrian verify` runs on it when it is left."""
-    opens = next_window(load_policy(), datetime.now(UTC)).opens_at
+    opens = window_to_come().opens_at
     with (
         tempfile.TemporaryDirectory(prefix="antrian-bench") as folder,
         Stack(Path(folder), clock=opens + timedelta(minutes=1), workers=workers, gateway=gateway) as stack,

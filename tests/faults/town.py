@@ -5,14 +5,13 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-from antrian import rules
 from antrian.booking import Office
 from antrian.lane.drainer import LaneDrainer
 from antrian.ledger.migrate import migrate
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.offices import load_offices
-from antrian.policy import load_policy
 from antrian.provinces import load_provinces
+from tests.support.window import window_to_come
 
 _PROVINCE = "ID-JK"
 _OFFICES, _PLACES = 6, 24  # a day's, small: slots sell out, rebuilds are quick
@@ -21,10 +20,7 @@ _INTO = timedelta(minutes=5)  # the window: less than a clock may be off
 
 def found(redis_url: str, database_url: str) -> tuple[list[Office], Sequence[date]]:
     """Fills empty stores; the offices, and the days that can be booked there now."""
-    policy = load_policy()
-    window = rules.next_window(policy, datetime.now(UTC))
-    if window.contains(datetime.now(UTC)):
-        window = rules.next_window(policy, window.closes_at)  # the clock only moves forward
+    window = window_to_come()
     shipped = [office for office in load_offices() if office.province_code == _PROVINCE]
     offices = [replace(office, daily_quota=_PLACES) for office in shipped[:_OFFICES]]
     ahead = window.opens_at + _INTO - datetime.now(UTC)
@@ -33,4 +29,4 @@ def found(redis_url: str, database_url: str) -> tuple[list[Office], Sequence[dat
         ledger.upsert_offices(offices, load_provinces().values())
         ledger.set_clock(ahead)
         line.set_clock(ahead)
-    return offices, rules.next_window(policy, window.opens_at).dates
+    return offices, window.dates

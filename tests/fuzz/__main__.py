@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+from tests.support.window import window_to_come
+
 with atheris.instrument_imports(include=["server", "antrian"], exclude=["antrian.v1"]):
-    from antrian import rules
-    from antrian.policy import load_policy
     from antrian.settings import load_settings
     from antrian.stack import Stack
     from tests.acceptance.person import Crowd
@@ -145,11 +145,11 @@ def _in_a_stack(arguments: list[str], over_http: int) -> int:
 
     Then schemathesis has its seconds.
     """
-    opens = rules.next_window(load_policy(), datetime.now(UTC)).opens_at
-    crowd = Crowd(random.getrandbits(64), rules.next_window(load_policy(), opens).dates)
+    window = window_to_come()
+    crowd = Crowd(random.getrandbits(64), window.dates)
     with (
         tempfile.TemporaryDirectory() as folder,
-        Stack(Path(folder), clock=opens + timedelta(minutes=1), gateway=True) as stack,
+        Stack(Path(folder), clock=window.opens_at + timedelta(minutes=1), gateway=True) as stack,
     ):
         # A --corpus of the arguments comes after ours, so it is the one that counts.
         command = [sys.executable, "-m", "tests.fuzz", "--here", "--corpus", f"{folder}/corpus", *arguments]

@@ -13,7 +13,6 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from antrian import rules
 from antrian.identity import booking_code
 from tests.fuzz.target import RPCS, SERVICES, TOKENS, Metadata, Target
 
@@ -90,8 +89,8 @@ def _wild(field: FieldDescriptor, known: Known) -> SearchStrategy[Any]:
 
 def known_values(target: Target) -> Known:
     """Few enough that requests meet the bookings of earlier ones."""
-    catalog, now = target.catalog, target.catalog.now()
-    dates = rules.next_window(catalog.policy, now).dates
+    catalog, now = target.catalog, target.catalog.as_of
+    dates = catalog.last_window.dates
     days = _mostly(st.sampled_from(dates), *[st.integers(-3, 370).map(lambda n: now.date() + timedelta(n))] * 4)
     near = [office.office_id for office in catalog.offices.values() if office.province_code == "ID-JK"]
     numbers = st.integers(1, 40).map(lambda n: uuid.UUID(int=n))

@@ -1,6 +1,7 @@
 """The desk: cancels, quotas and closures through decide.lua, the ledger, settle_desk.lua, and their repeats."""
 
 import uuid
+from dataclasses import replace
 from datetime import date, timedelta
 
 import psycopg
@@ -140,7 +141,7 @@ async def test_a_quota_goes_up_and_down_but_not_below_what_is_taken(world: World
 
 
 async def test_a_quota_of_a_day_without_slots_yet_is_there_when_its_week_comes(world: World) -> None:
-    later = Slot(date(2026, 12, 22), MONDAY.session)
+    later = replace(MONDAY, service_date=MONDAY.service_date + timedelta(days=22))
     assert (await judged(world, quota(3, later))).refused is None
     world.set_clock(OPENS + timedelta(days=15))
     world.turn()

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -13,7 +13,7 @@ from antrian.lane.drainer import Fenced, LaneBroken, Turn, sole
 from antrian.lane.front import Joined, Known
 from antrian.ledger.fence import LedgerFenced, LedgerGap
 from tests.support.waiting import until
-from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
+from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, WINDOW, World
 from workers.drain import TURN, Drain
 
 
@@ -336,7 +336,9 @@ async def test_a_lane_is_stocked_for_new_weeks_and_keeps_its_counters(world: Wor
     lease = world.take()
     assert world.serve(lease) == 0
     assert world.left() == 5
-    assert world.sql("select max(service_date)::text, max(taken) from slot") == [("2026-12-18", 1)]
+    assert world.sql("select max(service_date)::text, max(taken) from slot") == [
+        (f"{WINDOW.dates[-1] + timedelta(weeks=2)}", 1)
+    ]
     world.nightly()
     assert world.verify() == []
 
@@ -362,7 +364,7 @@ async def test_what_is_over_is_forgotten(world: World) -> None:
 
 
 async def test_a_holiday_that_is_taken_back_gets_its_counters(world: World) -> None:
-    wednesday = Slot(date(2026, 12, 9), Session.MORNING)
+    wednesday = Slot(MONDAY.service_date + timedelta(days=9), Session.MORNING)
     closed = replace(world.policy, holidays=dict(world.policy.holidays) | {wednesday.service_date: "Pilkada"})
     world.drain = Drain(world.line, world.recorder, closed)
     world.sql(f"delete from slot where service_date = '{wednesday.service_date}'")

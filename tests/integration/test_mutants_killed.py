@@ -43,7 +43,7 @@ CONSTRAINTS = {
     "bar_once": "insert into bar select applicant_key, booking_id, now(), now() from applicant, generate_series(1, 2)",
     "clock_pkey": "insert into clock default values",
     "clock_one_check": "insert into clock values (false)",
-    "clock_ahead_check": "update clock set ahead = '-101 years'",
+    "clock_ahead_check": "update clock set ahead = '-1 second'",
     "day_done_office_id_fkey": "insert into day_done values ('kanim-x', current_date, now(), 0)",
     "day_done_once": f"insert into day_done select '{PUSAT}', current_date, now(), 0 from generate_series(1, 2)",
     "staff_action_pkey": ";".join([_ACTION.format(_ID, "'CHECK_IN'", f"'{PUSAT}'", "null")] * 2),

@@ -145,7 +145,7 @@ def _the_servers_clock_judges(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
 
     async def send_with_its_clock(self: LaneFront, requests: Sequence[JoinRequest]) -> Any:
         nonlocal fast
-        fast = await self.clock_ahead() + timedelta(minutes=10)
+        fast = await self.now() - datetime.now(UTC) + timedelta(minutes=10)
         return await send(self, requests)
 
     def judged(self: LaneFront, request: JoinRequest) -> list[bytes | str | int]:

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -21,14 +21,16 @@ from antrian.ledger.staff import LedgerStaff
 from antrian.policy import load_policy
 from antrian.settings import Settings
 from antrian.verify import Check, verify
+from tests.support.window import policy_without_holidays, window_to_come
 from workers.drain import Drain
 from workers.nightly import finish_days
 from workers.rebuild import Rebuild, Rebuilt
 
 JAKARTA = ZoneInfo("Asia/Jakarta")
-OPENS = datetime(2026, 11, 27, 14, 0, tzinfo=JAKARTA)
-MONDAY = Slot(date(2026, 11, 30), Session.MORNING)
-TUESDAY = Slot(date(2026, 12, 1), Session.MORNING)
+WINDOW = window_to_come()
+OPENS = WINDOW.opens_at
+"""A Friday, 14:00 in Jakarta."""
+MONDAY, TUESDAY = (Slot(day, Session.MORNING) for day in WINDOW.dates[:2])
 PUSAT, BOGOR = "kanim-pusat", "kanim-bogor"
 
 
@@ -58,7 +60,7 @@ def empty_ledger(database_url: str) -> None:
         connection.execute("set session_replication_role = replica")
         for table in tables:
             connection.execute(f"delete from {table}")
-        connection.execute("update clock set ahead = '-100 years'")
+        connection.execute("update clock set ahead = '0'")
 
 
 class World:
@@ -74,10 +76,15 @@ class World:
         clock: datetime = OPENS + timedelta(minutes=1),
     ) -> None:
         self.clock = clock
-        self.policy = replace(load_policy(), lane_bound=lane_bound)
+        self.policy = replace(load_policy(policy_without_holidays()), lane_bound=lane_bound)
         self.keys = Keys(b"h" * 32, b"s" * 32)
         self.settings = Settings(
-            redis_url=redis_url, database_url=database_url, hash_key=b"h" * 32, seal_key=b"s" * 32, embedded=True
+            redis_url=redis_url,
+            database_url=database_url,
+            hash_key=b"h" * 32,
+            seal_key=b"s" * 32,
+            policy_file=policy_without_holidays(),
+            embedded=True,
         )
         self.redis = Redis.from_url(redis_url)
         self.line = LaneDrainer(redis_url)

@@ -1,0 +1,41 @@
+"""A window to come: the one place where tests, faults and benches look at the calendar, so that they mean the same on any day."""
+
+import atexit
+import re
+import shutil
+import tempfile
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from antrian import rules
+from antrian.booking import Window
+from antrian.policy import load_policy
+
+_SOON = timedelta(hours=1)
+
+
+def window_to_come() -> Window:
+    """The next window that opens in an hour or later and that is for a week of five service days.
+
+    It is in the future, since a service's clock only moves forward, and stays so for as long as the tests run.
+    """
+    policy = load_policy()
+    window = rules.next_opening(policy, datetime.now(UTC) + _SOON)
+    while len(window.dates) < len(policy.service_weekdays):
+        window = rules.next_opening(policy, window.closes_at)
+    return window
+
+
+@cache
+def policy_without_holidays() -> Path:
+    """A file with the shipped rules, but for holidays: what tests say of the weeks after a window holds for any window."""
+    shipped = files("antrian").joinpath("policy.toml").read_text("utf-8")
+    text, found = re.subn(r"(?m)^holiday_categories = \[.*?\]", "holiday_categories = []", shipped)
+    assert found == 1
+    folder = Path(tempfile.mkdtemp(prefix="antrian-policy-"))
+    atexit.register(shutil.rmtree, folder)
+    file = folder / "policy.toml"
+    file.write_text(text, "utf-8")
+    return file
