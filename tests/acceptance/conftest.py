@@ -9,8 +9,7 @@ from typing import Protocol
 import pytest
 from redis import Redis
 
-from antrian import rules
-from antrian.policy import load_policy
+from antrian.booking import Window
 from antrian.stack import Stack
 from clients.booking_client import BookingClient
 from tests.acceptance.person import Crowd
@@ -26,9 +25,15 @@ class StartStack(Protocol):
 
 
 @pytest.fixture(scope="session")
-def opens() -> datetime:
-    """When the window opens in which the tests book."""
-    return window_to_come().opens_at
+def window() -> Window:
+    """The window in which the tests book."""
+    return window_to_come()
+
+
+@pytest.fixture(scope="module")
+def opens(window: Window) -> datetime:
+    """When it opens."""
+    return window.opens_at
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +77,9 @@ async def client(stack: Stack) -> AsyncIterator[BookingClient]:
 
 
 @pytest.fixture
-def crowd(opens: datetime) -> Crowd:
+def crowd(window: Window) -> Crowd:
     """People who have not booked yet, and days to book."""
-    return Crowd(uuid.uuid4().int, rules.next_window(load_policy(), opens).dates)
+    return Crowd(uuid.uuid4().int, window.dates)
 
 
 def _flush(redis_url: str) -> None:

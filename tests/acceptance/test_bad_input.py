@@ -15,8 +15,14 @@ from antrian.v1 import office_service_pb2
 from antrian.v1.messages_pb2 import Applicant, Location
 from clients.booking_client import BookingClient, RefusedError
 from tests.acceptance.person import JAKARTA, PUSAT, Crowd
+from tests.support.window import window_to_come
 
 GOOD = "3171010101900001"
+WINDOW = window_to_come()
+SUNDAY = f"{WINDOW.closes_at:%F}"
+CHRISTMAS = f"{WINDOW.opens_at.year}-12-25"
+LONG_OVER = "2026-11-03"
+IN_TWO_YEARS = f"{WINDOW.dates[0] + timedelta(weeks=104)}"
 
 
 def applicants(*niks: str) -> dict[str, Any]:
@@ -40,8 +46,8 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"service_date": "2026-02-30"}, "INVALID_FIELD", "service_date"),
     ({"service_date": "9999-12-31"}, "DATE_NOT_OFFERED", "service_date"),
     ({"service_date": "0001-01-01"}, "DATE_NOT_OFFERED", "service_date"),
-    ({"service_date": "2026-12-25"}, "NOT_A_SERVICE_DAY", "service_date"),
-    ({"service_date": "2026-11-29"}, "NOT_A_SERVICE_DAY", "service_date"),
+    ({"service_date": CHRISTMAS}, "NOT_A_SERVICE_DAY", "service_date"),
+    ({"service_date": SUNDAY}, "NOT_A_SERVICE_DAY", "service_date"),
     ({"session": 0}, "INVALID_FIELD", "session"),
     ({"session": 7}, "INVALID_FIELD", "session"),
     (applicants(), "INVALID_FIELD", "applicants"),
@@ -158,9 +164,9 @@ BAD_STAFF: list[tuple[str, dict[str, Any], str, str]] = [
     ("CheckIn", {"code": "12345"}, "INVALID_FIELD", "code"),
     ("CheckIn", {"code": "0000000000"}, "CODE_NOT_FOUND", "code"),
     ("CheckIn", {"staff": ""}, "INVALID_FIELD", "staff"),
-    ("SetQuota", {"service_date": "2026-12-25"}, "NOT_A_SERVICE_DAY", "service_date"),
-    ("SetQuota", {"service_date": "2026-11-03"}, "DAY_BEGUN", "service_date"),
-    ("SetQuota", {"service_date": "2029-03-01"}, "INVALID_FIELD", "service_date"),
+    ("SetQuota", {"service_date": CHRISTMAS}, "NOT_A_SERVICE_DAY", "service_date"),
+    ("SetQuota", {"service_date": LONG_OVER}, "DAY_BEGUN", "service_date"),
+    ("SetQuota", {"service_date": IN_TWO_YEARS}, "INVALID_FIELD", "service_date"),
     ("SetQuota", {"session": 0}, "INVALID_FIELD", "session"),
     ("SetQuota", {"quota": -1}, "INVALID_FIELD", "quota"),
     ("SetQuota", {"quota": 10_001}, "INVALID_FIELD", "quota"),
@@ -168,8 +174,8 @@ BAD_STAFF: list[tuple[str, dict[str, Any], str, str]] = [
     ("SetQuota", {"staff": GOOD}, "INVALID_FIELD", "staff"),
     ("SetQuota", {"reason": ""}, "INVALID_FIELD", "reason"),
     ("SetQuota", {"reason": f"untuk {GOOD}"}, "INVALID_FIELD", "reason"),
-    ("CloseDate", {"service_date": "2026-11-29"}, "NOT_A_SERVICE_DAY", "service_date"),
-    ("CloseDate", {"service_date": "2026-11-03"}, "DAY_BEGUN", "service_date"),
+    ("CloseDate", {"service_date": SUNDAY}, "NOT_A_SERVICE_DAY", "service_date"),
+    ("CloseDate", {"service_date": LONG_OVER}, "DAY_BEGUN", "service_date"),
     ("CloseDate", {"reason": "x" * 201}, "INVALID_FIELD", "reason"),
 ]
 

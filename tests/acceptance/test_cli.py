@@ -135,19 +135,17 @@ def test_on_the_day_those_who_come_are_checked_in_and_all_promises_hold(
         datetime.combine(crowd.dates[-1], datetime.min.time(), ZoneInfo("Asia/Jakarta")) + timedelta(hours=9)
     )
     check_in = ["office", "check-in", PUSAT, party["code"], "--staff", "counter-1", "--json"]
-    ends = time.monotonic() + 20
-    while refused(came := antrian(*check_in, "--present", first), "NOT_TODAY"):
-        assert time.monotonic() < ends, "the servers' clock did not follow"
-    assert [entry["present"] for entry in told(came)] == [True, False]
+    came = told(antrian(*check_in, "--present", first))
+    assert [entry["present"] for entry in came] == [True, False]
     assert [entry["present"] for entry in told(antrian(*check_in, "--present", second))] == [True, True]
-    while not (today := told(antrian("office", "roster", PUSAT, "--json"))):
-        assert time.monotonic() < ends, "the server's clock did not follow"
+    today = told(antrian("office", "roster", PUSAT, "--json"))
     assert [(entry["queue_number"], entry["state"]) for entry in today] == [
         (first, "BOOKING_STATE_ATTENDED"),
         (second, "BOOKING_STATE_ATTENDED"),
     ]
     attended = antrian("cancel", party["booking_id"], "--account", "fitri")
     assert refused(attended, "NOT_CANCELLABLE")
+    ends = time.monotonic() + 40
     while (verified := antrian("verify")).returncode:  # until the days before have ended
-        assert time.monotonic() < ends + 20, verified.stdout + verified.stderr
+        assert time.monotonic() < ends, verified.stdout + verified.stderr
     assert verified.stdout.endswith("all promises hold\n")

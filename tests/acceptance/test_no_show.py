@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from antrian import rules
+from antrian.booking import Window
 from antrian.policy import load_policy
 from antrian.stack import Stack
 from antrian.v1.messages_pb2 import BOOKING_STATE_CONFIRMED, BOOKING_STATE_NO_SHOW
@@ -20,13 +21,18 @@ THURSDAY = 3
 
 
 @pytest.fixture(scope="module")
-def opens(opens: datetime) -> datetime:
-    """When the first window opens whose week has a Thursday that offices serve."""
+def window(window: Window) -> Window:
+    """The first that is for a Thursday of which the bar ends while another window is open."""
     policy = load_policy()
-    window = rules.next_window(policy, opens)
-    while THURSDAY not in {day.weekday() for day in window.dates}:
+    while not (ends := bar_ends_at(window)) or not rules.next_window(policy, ends).contains(ends):
         window = rules.next_window(policy, window.closes_at)
-    return window.opens_at
+    return window
+
+
+def bar_ends_at(window: Window) -> datetime | None:
+    """The midnight from Saturday to Sunday with which the bar of its Thursday ends; None when it has no Thursday."""
+    thursday = [day for day in window.dates if day.weekday() == THURSDAY]
+    return datetime.combine(thursday[0] + timedelta(days=31), clock.min, JAKARTA) if thursday else None
 
 
 async def test_a_missed_thursday_bars_through_the_thirtieth_day(
@@ -39,6 +45,7 @@ async def test_a_missed_thursday_bars_through_the_thirtieth_day(
     assert booking.state == BOOKING_STATE_CONFIRMED
 
     midnight = datetime.combine(thursday + timedelta(days=1), clock.min, JAKARTA)
+    bar_ends = midnight + timedelta(days=30)
     stack.set_clock(midnight - timedelta(days=1))
     with pytest.raises(RefusedError, match="DAY_BEGUN"):
         await client.cancel_booking(booking.booking_id, "gita")
@@ -48,13 +55,13 @@ async def test_a_missed_thursday_bars_through_the_thirtieth_day(
         assert time.monotonic() < ends, "the day did not end"
         await asyncio.sleep(0.1)
 
-    stack.set_clock(midnight + timedelta(days=30, seconds=-15))  # Saturday, 23:59:45
-    dates = rules.next_window(load_policy(), midnight + timedelta(days=30)).dates
+    stack.set_clock(bar_ends - timedelta(seconds=30))  # Saturday, 23:59:30
+    dates = rules.next_window(load_policy(), bar_ends).dates
     again = crowd.request(applicants=[person], account="gita", service_date=dates[0].isoformat())
     with pytest.raises(RefusedError) as caught:
         await client.send(again)
     assert caught.value.reason == "BARRED"
     assert caught.value.metadata["last_day"] == (thursday + timedelta(days=30)).isoformat()
-    stack.set_clock(midnight + timedelta(days=30))
+    stack.set_clock(bar_ends)
     booking = await client.outcome((await client.send(again)).booking_id, "gita")
     assert booking.state == BOOKING_STATE_CONFIRMED

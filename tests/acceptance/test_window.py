@@ -1,12 +1,19 @@
 """The window, on the service's clock: Friday 14:00:00 is in, Sunday 16:00:00 is out, and what was accepted stays so."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from antrian import rules
+from antrian.booking import Window
+from antrian.policy import load_policy
 from antrian.stack import Stack
-from antrian.v1.booking_service_pb2 import GetQuotaResponse, RequestBookingRequest
+from antrian.v1 import messages_pb2
+from antrian.v1.booking_service_pb2 import GetQuotaResponse as Quota
+from antrian.v1.booking_service_pb2 import RequestBookingRequest
 from antrian.v1.messages_pb2 import BOOKING_STATE_CONFIRMED, Booking
 from clients.booking_client import BookingClient, RefusedError
 from tests.acceptance.conftest import StartStack
@@ -40,19 +47,11 @@ async def refused(client: BookingClient, crowd: Crowd) -> RefusedError:
                 return error
 
 
-async def quota_when(client: BookingClient, *, open_: bool) -> GetQuotaResponse:
-    """The quota once the window is open, or closed, for the server too: it reads the clock every two seconds."""
-    async with asyncio.timeout(30):
-        while (quota := await client.get_quota(PUSAT)).window.open is not open_:
-            pass
-    return quota
-
-
 async def test_from_before_the_opening_until_after_the_close(before: Stack, opens: datetime, crowd: Crowd) -> None:
     closes = opens + timedelta(days=2, hours=2)
     async with BookingClient(before.address, english=True, patience=timedelta(seconds=20)) as client:
-        quota = await quota_when(client, open_=False)
-        assert quota.window.opens_at.ToDatetime(tzinfo=UTC) == opens
+        quota = await client.get_quota(PUSAT)
+        assert (quota.window.open, quota.window.opens_at.ToDatetime(tzinfo=UTC)) == (False, opens)
         assert quota.slots[0].left == quota.slots[0].quota
         request = crowd.request()
         with pytest.raises(RefusedError, match="WINDOW_CLOSED"):
@@ -69,9 +68,10 @@ async def test_from_before_the_opening_until_after_the_close(before: Stack, open
         assert pending.accept_time.ToDatetime(tzinfo=UTC) < closes
         refusal = await refused(client, crowd)
         assert refusal.reason == "WINDOW_CLOSED"
-        assert refusal.metadata["opens_at"] == (opens + timedelta(days=7)).isoformat()
+        opens_again = rules.next_opening(load_policy(), closes).opens_at
+        assert refusal.metadata["opens_at"] == opens_again.isoformat()
         assert refusal.retry_after is not None
-        assert timedelta(days=4) < refusal.retry_after < timedelta(days=5)
+        assert timedelta(0) <= opens_again - closes - refusal.retry_after < timedelta(minutes=1)
         for known, first in ((request, booking), (last, pending)):
             again = await client.send(
                 crowd.request(
@@ -83,5 +83,43 @@ async def test_from_before_the_opening_until_after_the_close(before: Stack, open
             )
             assert (again.booking_id, again.ticket) == (first.booking_id, first.ticket)
             assert (await client.outcome(first.booking_id, known.account)).state == BOOKING_STATE_CONFIRMED
-        quota = await quota_when(client, open_=False)
-        assert quota.window.opens_at.ToDatetime(tzinfo=UTC) == opens + timedelta(days=7)
+        quota = await client.get_quota(PUSAT)
+        assert not quota.window.open
+        assert quota.window.opens_at.ToDatetime(tzinfo=UTC) == opens_again
+
+
+async def test_an_answer_never_mixes_the_times_of_two_moments(stack: Stack, window: Window) -> None:
+    """While the clock jumps out of the window and into the next one, every answer is true at its as_of."""
+    following = rules.next_opening(load_policy(), window.closes_at)
+    jumps = [window.opens_at + timedelta(minutes=2), window.closes_at, following.opens_at]
+
+    async def ask(client: BookingClient, seen: list[Quota]) -> None:
+        while True:
+            quota = await client.get_quota(PUSAT)
+            opens, closes, as_of = (
+                stamp.ToDatetime(UTC) for stamp in (quota.window.opens_at, quota.window.closes_at, quota.as_of)
+            )
+            assert (opens <= as_of < closes) is quota.window.open, quota
+            assert as_of < closes, "a window that is over"
+            assert {slot.service_date for slot in quota.slots} == set(days_between(quota.window))
+            seen.append(quota)
+
+    async with BookingClient(stack.address, patience=timedelta(seconds=20)) as client:
+        seen: list[Quota] = []
+        asking = asyncio.create_task(ask(client, seen))
+        for moment in jumps:
+            await asyncio.to_thread(stack.set_clock, moment)
+            quota = await client.get_quota(PUSAT)
+            assert quota.as_of.ToDatetime(UTC) >= moment
+            assert quota.window.open is not (moment == window.closes_at)
+        asking.cancel()
+        with suppress(asyncio.CancelledError):
+            await asking
+    assert len(seen) > len(jumps)
+
+
+def days_between(offered: messages_pb2.Window) -> Iterator[str]:
+    """The service days that a window is for."""
+    first, last = date.fromisoformat(offered.first_date), date.fromisoformat(offered.last_date)
+    days = (first + timedelta(days=n) for n in range((last - first).days + 1))
+    return (str(day) for day in days if rules.is_service_day(load_policy(), day))

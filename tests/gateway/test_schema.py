@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,8 +12,7 @@ from urllib.request import Request, urlopen
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from antrian import rules
-from antrian.policy import load_policy
+from antrian.booking import Window
 from antrian.stack import Stack
 from clients.gateway.routes import ROUTES
 from tests.acceptance.person import JAKARTA, PUSAT, Crowd
@@ -99,9 +97,9 @@ def _book(address: str, crowd: Crowd, account: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def crowd(opens: datetime) -> Crowd:
+def crowd(window: Window) -> Crowd:
     """The same people in every run."""
-    return Crowd(6, rules.next_window(load_policy(), opens).dates)
+    return Crowd(6, window.dates)
 
 
 @pytest.fixture(scope="module")
