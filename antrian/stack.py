@@ -10,8 +10,9 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from antrian.booking import Policy
 from antrian.child import Child, EmbeddedError, hold
@@ -22,11 +23,16 @@ from antrian.ledger.recorder import LedgerRecorder
 from antrian.offices import load_offices
 from antrian.policy import load_policy
 from antrian.provinces import load_provinces
-from antrian.rules import stock_until
+from antrian.rules import next_opening, next_window, stock_until
 from antrian.settings import Settings
 
 FIRST_PORT, FIRST_HTTP_PORT = 7700, 7780
-_OPEN = ("ANTRIAN_GATEWAY_", "ANTRIAN_LOG_")
+Open = Literal["open"]
+OPEN: Open = "open"
+"""As a clock: a time at which booking is open."""
+
+_PUBLIC = ("ANTRIAN_GATEWAY_", "ANTRIAN_LOG_")
+_OPEN_FOR = timedelta(hours=1)
 _MOST_DEATHS, _DEATHS_WITHIN = 5, 60.0
 _END_OF_PORTS = 32768  # from there on lie the ephemeral ports: any client may have one at any moment
 
@@ -35,7 +41,8 @@ class Stack:
     """A running Antrian on this machine, its data, secrets and logs below `folder`.
 
     As a context manager it gives everything ready, and drains and stops it in the end. It uses the servers of redis_url
-    and database_url (both or neither), else its own. `clock` moves the service's time there, forward only. `port` is for
+    and database_url (both or neither), else its own. `clock` moves the service's time there, forward only; OPEN moves it to the
+    next opening, unless booking is open already and stays so for an hour. `port` is for
     gRPC; when not given, 7700 or the next free one. With `gateway` HTTP is served, too, on http_port, or 7780 or the next
     free one. With `metrics` all programs show theirs on ports of their own. Raises EmbeddedError, and what the ledger raises.
 
@@ -48,7 +55,7 @@ class Stack:
         self,
         folder: Path,
         *,
-        clock: datetime | None = None,
+        clock: datetime | Open | None = None,
         port: int | None = None,
         workers: int = 2,
         metrics: bool = False,
@@ -226,7 +233,11 @@ class Stack:
                 ledger.upsert_offices(load_offices(), load_provinces().values())
             with closing(LaneDrainer(redis_url)) as line:
                 line.set_clock(ledger.clock_ahead())
-        if self._clock is not None:
+        if self._clock == OPEN:
+            now, policy = self.now(), self.policy
+            if not next_window(policy, now).contains(now) or not next_window(policy, now).contains(now + _OPEN_FOR):
+                self.set_clock(next_opening(policy, now).opens_at)
+        elif self._clock is not None:
             self.set_clock(self._clock)
 
     def _start_programs(self, undo: ExitStack) -> None:
@@ -252,7 +263,9 @@ class Stack:
     def _start_program(self, name: str) -> Child:
         environment = os.environ | self.environment
         if name == "gateway":  # it has no need of our secrets
-            environment = {n: v for n, v in environment.items() if not n.startswith("ANTRIAN_") or n.startswith(_OPEN)}
+            environment = {
+                n: v for n, v in environment.items() if not n.startswith("ANTRIAN_") or n.startswith(_PUBLIC)
+            }
         return Child(
             name,
             self._command(name),

@@ -21,7 +21,7 @@ from antrian.ledger.migrate import migrate as apply_migrations
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.offices import OfficeFileError, load_offices
 from antrian.provinces import load_provinces
-from antrian.stack import Stack
+from antrian.stack import Open, Stack
 from antrian.v1 import booking_service_pb2
 from clients import verify as counting
 from clients.booking_client import BookingClient
@@ -48,8 +48,16 @@ _BOOKING_SERVICE = booking_service_pb2.DESCRIPTOR.services_by_name["BookingServi
 _HEALTH_WITHIN = 3.0
 
 
-@click.command(epilog=example("antrian up", "antrian up --clock 2026-11-27T13:59:50+07:00 --folder /tmp/friday --json"))
-@click.option("--clock", type=Moment(), help="Move the service's time there, forward only; booking opens on Fridays.")
+@click.command(
+    epilog=example(
+        "antrian up --clock open", "antrian up --clock 2026-11-27T13:59:50+07:00 --folder /tmp/friday --json"
+    )
+)
+@click.option(
+    "--clock",
+    type=Moment(or_open=True),
+    help='Move the service\'s time there, forward only; "open": to the next opening, unless booking is open already.',
+)
 @click.option("--port", type=click.IntRange(1, 65535), help="For gRPC, on loopback.  [default: 7700, or the next free]")
 @click.option(
     "--http-port", type=click.IntRange(1, 65535), help="For HTTP, on loopback.  [default: 7780, or the next free]"
@@ -59,7 +67,7 @@ _HEALTH_WITHIN = 3.0
 @folder_option
 @json_option
 def up(
-    clock: datetime | None,
+    clock: datetime | Open | None,
     port: int | None,
     http_port: int | None,
     workers: int,

@@ -16,6 +16,7 @@ import click
 import grpc
 
 from antrian.settings import Settings, SettingsError, given_database_url, load_settings
+from antrian.stack import OPEN, Open
 from clients.booking_client import (
     SESSION_AFTERNOON,
     SESSION_MORNING,
@@ -294,13 +295,17 @@ class _Point(click.ParamType[tuple[float, float]]):
         return latitude, longitude
 
 
-class Moment(click.ParamType[datetime]):
-    """An instant: ISO 8601 with its offset."""
+class Moment(click.ParamType[datetime | Open]):
+    """An instant: ISO 8601 with its offset. With or_open also "open"."""
 
-    name = "iso"
+    def __init__(self, *, or_open: bool = False) -> None:
+        self.name = "iso|open" if or_open else "iso"
+        self._or_open = or_open
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """The datetime, which has a time zone."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime | Open:
+        """The datetime, which has a time zone, or OPEN."""
+        if self._or_open and value == OPEN:
+            return OPEN
         try:
             moment = datetime.fromisoformat(str(value))
         except ValueError:

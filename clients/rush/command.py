@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from clients.booking_client import RefusedError
 from clients.folder import empty, is_antrians
 from clients.options import (
     FOLDER,
+    Moment,
     Service,
     WrongSettings,
     example,
@@ -59,6 +61,7 @@ _STORES = (RedisError, psycopg.Error, PoolTimeout)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="The same seed, the same rush.")
 @click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True, help="Of the load generator.")
 @click.option("--embedded", is_flag=True, help="Start a fresh Antrian for it, below --folder, and stop it in the end.")
+@click.option("--clock", type=Moment(), help="Where the embedded one's clock begins.  [default: this machine's]")
 @click.option("--workers", type=click.IntRange(1, 64), help="Worker processes of the embedded one.  [default: 2]")
 @click.option(
     "--via", type=click.Choice(["grpc", "http"]), default="grpc", show_default=True, help="How the crowd comes."
@@ -82,6 +85,7 @@ def rush(
     seed: int,
     processes: int,
     embedded: bool,
+    clock: datetime | None,
     workers: int | None,
     via: str,
     http: str | None,
@@ -100,8 +104,9 @@ def rush(
     """
     if context.invoked_subcommand:
         return
-    if workers and not embedded:
-        raise click.UsageError("--workers goes with --embedded")
+    for name, given in {"--clock": clock, "--workers": workers}.items():
+        if given and not embedded:
+            raise click.UsageError(f"{name} goes with --embedded")
     if embedded and (which["target"] or http):
         raise click.UsageError("--embedded starts an Antrian of its own; it goes without --target and --http")
     if http and via != "http":
@@ -127,7 +132,7 @@ def rush(
         Live(Console(stderr=True), played.requests, played.title_en) as live,
     ):
         if embedded:
-            stack = Stack(_fresh(folder or _FOLDER), workers=workers or 2, gateway=via == "http")
+            stack = Stack(_fresh(folder or _FOLDER), clock=clock, workers=workers or 2, gateway=via == "http")
             result = rush_embedded(stack, orders, live)
         else:
             service = make_service(folder=folder, **which)

@@ -66,18 +66,21 @@ def rush_embedded(stack: Stack, orders: Orders, live: Live) -> RushResult:
 
     Raises RushError and what the stack and its stores raise.
     """
-    lead = _lead(orders.scenario)
     with stack:
-        window = next_opening(stack.policy, stack.now() + _SET_UP)  # the clock only moves forward
-        stack.set_clock(window.opens_at - _SET_UP)
-        site = Site(
-            Service(stack.address, http=stack.http_address),
-            stack.settings,
-            stack.pids,
-            prepare=lambda: stack.set_clock(window.opens_at - lead),
-            tend=stack.tend,
-        )
-        return rush_running(site, orders, live)
+        return rush_running(site_before_opening(stack, orders.scenario), orders, live)
+
+
+def site_before_opening(stack: Stack, scenario: Scenario) -> Site:
+    """A stack that runs, its clock at some minutes before the next opening, and moved to it when the crowd is ready."""
+    window = next_opening(stack.policy, stack.now() + _SET_UP)  # the clock only moves forward
+    stack.set_clock(window.opens_at - _SET_UP)
+    return Site(
+        Service(stack.address, http=stack.http_address),
+        stack.settings,
+        stack.pids,
+        prepare=lambda: stack.set_clock(window.opens_at - _lead(scenario)),
+        tend=stack.tend,
+    )
 
 
 def rush_running(site: Site, orders: Orders, live: Live) -> RushResult:

@@ -1,0 +1,117 @@
+"""A rush can be played from any moment, or says why not. One Antrian goes through them in turn: its clock only moves forward."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from importlib.resources import files
+from itertools import count
+from zoneinfo import ZoneInfo
+
+import pytest
+from rich.console import Console
+
+from antrian import rules
+from antrian.booking import Window
+from antrian.policy import load_policy
+from antrian.stack import Stack
+from clients.options import Service
+from clients.rush.generator import RushError
+from clients.rush.live import Live
+from clients.rush.result import RushResult
+from clients.rush.rush import Orders, Site, rush_running, site_before_opening
+from clients.rush.scenario import Scenario, load_scenario
+from tests.acceptance.conftest import StartStack
+
+JAKARTA = ZoneInfo("Asia/Jakarta")
+SEEDS = count(1)
+TRIES = 3
+"""Whoever shares this machine may make presses late, and then a rush says nothing."""
+MOMENTS: dict[str, tuple[Callable[[Window], datetime], str]] = {
+    "Monday 09:00": (lambda window: window.opens_at - timedelta(days=4, hours=5), "booking opens at"),
+    "Friday 13:59:50": (lambda window: window.opens_at - timedelta(seconds=10), ""),
+    "Friday 14:00:01": (lambda window: window.opens_at + timedelta(seconds=1), ""),
+    "Saturday 02:00": (lambda window: window.opens_at + timedelta(hours=12), ""),
+    "Sunday 15:58": (lambda window: window.closes_at - timedelta(minutes=2), "booking closes at"),
+    "Sunday 16:00:01": (lambda window: window.closes_at + timedelta(seconds=1), "booking opens at"),
+}
+"""Of the next window: a moment to begin at, and why a rush cannot be played on an Antrian as it is then."""
+
+
+def plan() -> Scenario:
+    """A rush of two seconds, for when it can be played rather than for what comes of it."""
+    short = load_scenario("tests/rush/short.toml", requests=60)
+    arrivals = short.arrivals.model_copy(update={"hours": 0.0006, "early_s": 1, "reaction_s": 1, "tail_minutes": 0.02})
+    return short.model_copy(update={"arrivals": arrivals, "bots": short.bots.model_copy(update={"share": 0})})
+
+
+def play(site: Callable[[], Site]) -> RushResult:
+    """A rush there whose load was as planned; what can be seen from outside is judged, since the stores know others, too."""
+    for tries in count(1):
+        orders = Orders(plan(), next(SEEDS), 1, "a test")
+        result = rush_running(replace(site(), settings=None), orders, Live(Console(quiet=True), 60, ""))
+        if result.verdict != "INVALID" or tries == TRIES:
+            return result
+    raise AssertionError
+
+
+def next_date(after: datetime, month: int, day: int) -> datetime:
+    """Noon of the next such day, 29 February in leap years only."""
+    for year in count(after.year):
+        try:
+            moment = datetime(year, month, day, 12, tzinfo=JAKARTA)
+        except ValueError:
+            continue
+        if moment > after:
+            return moment
+    raise AssertionError
+
+
+@pytest.fixture(scope="module")
+def closed_week(window: Window) -> date:
+    """The Monday of a week in which offices take nobody, as that of Lebaran 2027."""
+    return window.dates[0] + timedelta(weeks=26)
+
+
+@pytest.fixture(scope="module")
+def stack(
+    start_stack: StartStack, window: Window, closed_week: date, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """An Antrian with that week."""
+    policy = tmp_path_factory.mktemp("policy") / "policy.toml"
+    shipped = files("antrian").joinpath("policy.toml").read_text("utf-8")
+    leave = "".join(f'\n{closed_week + timedelta(days=n)} = "Cuti bersama"' for n in range(5))
+    policy.write_text(shipped.replace("[service.holidays_added]", f"[service.holidays_added]{leave}"), "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANTRIAN_POLICY_FILE", str(policy))
+        yield start_stack(window.closes_at)
+
+
+@pytest.mark.parametrize("name", MOMENTS)
+def test_a_moment_of_the_week(stack: Stack, name: str) -> None:
+    moment, refused = MOMENTS[name]
+    stack.set_clock(moment(rules.next_opening(stack.policy, stack.now() + timedelta(days=5))))
+
+    def as_it_is() -> Site:
+        return Site(Service(stack.address))
+
+    if refused:
+        with pytest.raises(RushError, match=refused):
+            play(as_it_is)
+    else:
+        assert play(as_it_is).failures == []
+    assert play(lambda: site_before_opening(stack, plan())).verdict == "PASS"
+
+
+def test_a_week_without_service(stack: Stack, closed_week: date) -> None:
+    friday = datetime.combine(closed_week - timedelta(days=3), load_policy().opens_time, JAKARTA)
+    stack.set_clock(friday)
+    with pytest.raises(RushError, match="booking opens at"):
+        play(lambda: Site(Service(stack.address)))
+    assert play(lambda: site_before_opening(stack, plan())).verdict == "PASS"
+    assert stack.now() > friday + timedelta(days=6)
+
+
+@pytest.mark.parametrize(("month", "day"), [(12, 31), (2, 29)])
+def test_a_day_of_the_year(stack: Stack, month: int, day: int) -> None:
+    stack.set_clock(next_date(stack.now(), month, day))
+    assert play(lambda: site_before_opening(stack, plan())).verdict == "PASS"
