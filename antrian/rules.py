@@ -14,6 +14,7 @@ from antrian.errors import AntrianError, Reason, Text
 
 _DAY = timedelta(days=1)
 _WEEK = timedelta(weeks=1)
+_HOUR = timedelta(hours=1)
 _WEEKDAYS = (
     Text("Senin", "Monday"),
     Text("Selasa", "Tuesday"),
@@ -66,6 +67,12 @@ def next_opening(policy: Policy, moment: datetime) -> Window:
     """The first window that opens at the moment or later; one that is open then does not count."""
     window = next_window(policy, moment)
     return window if window.opens_at >= moment else next_window(policy, window.closes_at)
+
+
+def open_moment(policy: Policy, now: datetime) -> datetime:
+    """When a demo may begin: now, where a window is open and stays so for an hour, else the next opening."""
+    window = next_window(policy, now)
+    return now if window.contains(now) and window.contains(now + _HOUR) else next_opening(policy, now).opens_at
 
 
 def windows_of(policy: Policy, day: date) -> tuple[Window, ...]:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +23,7 @@ from antrian.ledger.recorder import LedgerRecorder
 from antrian.offices import load_offices
 from antrian.policy import load_policy
 from antrian.provinces import load_provinces
-from antrian.rules import next_opening, next_window, stock_until
+from antrian.rules import open_moment, stock_until
 from antrian.settings import Settings
 
 FIRST_PORT, FIRST_HTTP_PORT = 7700, 7780
@@ -32,7 +32,6 @@ OPEN: Open = "open"
 """As a clock: a time at which booking is open."""
 
 _PUBLIC = ("ANTRIAN_GATEWAY_", "ANTRIAN_LOG_")
-_OPEN_FOR = timedelta(hours=1)
 _MOST_DEATHS, _DEATHS_WITHIN = 5, 60.0
 _END_OF_PORTS = 32768  # from there on lie the ephemeral ports: any client may have one at any moment
 
@@ -234,9 +233,8 @@ class Stack:
             with closing(LaneDrainer(redis_url)) as line:
                 line.set_clock(ledger.clock_ahead())
         if self._clock == OPEN:
-            now, policy = self.now(), self.policy
-            if not next_window(policy, now).contains(now) or not next_window(policy, now).contains(now + _OPEN_FOR):
-                self.set_clock(next_opening(policy, now).opens_at)
+            if (moment := open_moment(self.policy, now := self.now())) > now:
+                self.set_clock(moment)
         elif self._clock is not None:
             self.set_clock(self._clock)
 

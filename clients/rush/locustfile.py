@@ -13,7 +13,7 @@ import random
 import secrets
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -26,9 +26,8 @@ from locust import User, between, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
+from antrian.booking import Window
 from antrian.offices import load_offices
-from antrian.policy import load_policy
-from antrian.rules import next_window
 from antrian.v1.booking_service_pb2 import GetBookingRequest, GetQuotaRequest, RequestBookingRequest
 from antrian.v1.booking_service_pb2_grpc import BookingServiceStub
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, OutcomeReason
@@ -39,13 +38,16 @@ from clients.rush.survey import make_town
 
 _ANSWERS = {"SLOT_FULL", "TOO_LATE", "ALREADY_BOOKED", "ACCOUNT_LIMIT", "BARRED", "DAY_CLOSED"}
 _HINTS = {
-    "WINDOW_CLOSED": "open it with: antrian up --clock $(date -d 'next friday 14:00' +%FT%T)+07:00",
+    "WINDOW_CLOSED": "open it with: antrian up --clock open",
     "UNAVAILABLE": "if no Antrian runs there, antrian up starts one, and --host names another",
 }
 _AGAIN = 0.1
 _WAIT, _DEADLINE = Duration(seconds=20), 30.0
 _MOST = 10_000_000
-_TOWN = make_town(load_offices(), next_window(load_policy(), datetime.now(UTC)))
+_MONDAY = datetime(2027, 1, 11, tzinfo=UTC)
+# Which week it is does not matter: each citizen asks the service for its days, and takes the first, the second and so on.
+_WEEK = Window(_MONDAY, _MONDAY, tuple(_MONDAY.date() + timedelta(days=n) for n in range(5)))
+_TOWN = make_town(load_offices(), _WEEK)
 
 init_gevent()
 time.sleep(0.001)  # gevent looks at the clock: else --run-time would count from before all imports
@@ -71,7 +73,6 @@ class Citizen(User):
         quota = self._call("GetQuota", GetQuotaRequest(office_id=request.office_id))
         if quota is None:
             return
-        # The crowd's window is that of the real clock, the service's may be another.
         days = sorted({slot.service_date for slot in quota.slots})
         request.service_date = days[day % len(days)]
         answer = self._call("RequestBooking", request)

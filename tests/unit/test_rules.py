@@ -19,7 +19,9 @@ from antrian.rules import (
     decide,
     is_service_day,
     judge_province,
+    next_opening,
     next_window,
+    open_moment,
     refuse_day,
     refuse_window,
     session_times,
@@ -350,3 +352,28 @@ def test_a_slot_is_never_oversold_and_its_numbers_have_no_gap(quota: int, partie
         left, number = verdict.left, verdict.next_number
     assert given_out == list(range(1, len(given_out) + 1))
     assert quota - left == len(given_out) <= quota
+
+
+@pytest.mark.parametrize(
+    ("now", "moment"),
+    [
+        (OPENS - timedelta(days=4, hours=5), OPENS),
+        (OPENS - INSTANT, OPENS),
+        (OPENS, OPENS),
+        (OPENS + timedelta(hours=12), OPENS + timedelta(hours=12)),
+        (CLOSES - timedelta(hours=1), OPENS + timedelta(weeks=1)),
+        (CLOSES, OPENS + timedelta(weeks=1)),
+        (datetime(2027, 3, 5, 14, 0, 1, tzinfo=WIB), datetime(2027, 3, 12, 14, tzinfo=WIB)),  # Lebaran
+        (datetime(2027, 12, 31, 14, 0, 1, tzinfo=WIB), datetime(2027, 12, 31, 14, 0, 1, tzinfo=WIB)),
+        (datetime(2028, 2, 29, 12, tzinfo=WIB), datetime(2028, 3, 3, 14, tzinfo=WIB)),
+    ],
+)
+def test_a_demo_begins_while_booking_is_open_and_stays_so_for_an_hour(now: datetime, moment: datetime) -> None:
+    assert open_moment(POLICY, now) == moment
+
+
+@given(moments)
+def test_the_next_opening_is_the_first_that_is_not_over(moment: datetime) -> None:
+    opening = next_opening(POLICY, moment)
+    assert opening.opens_at >= moment
+    assert next_opening(POLICY, opening.opens_at) == opening

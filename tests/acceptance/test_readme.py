@@ -1,0 +1,101 @@
+"""README's first steps, as they are written there: what a newcomer types has to work on the day on which it is typed."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import dropwhile, takewhile
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import given_servers
+
+ROOT = Path(__file__).parents[2]
+FIRST_STEPS = (ROOT / "README.md").read_text().split("## First steps")[1].split("\n## ")[0]
+WITHIN = 60.0
+STAND_IN = f"""#!{sys.executable}
+# What README's examples need of curl, where there is none.
+import sys, urllib.request
+words, headers, url, body = sys.argv[1:], {{}}, "", None
+while words:
+    word = words.pop(0)
+    if word == "-H":
+        name, _, value = words.pop(0).partition(": ")
+        headers[name] = value
+    elif word == "--json":
+        body = words.pop(0).encode()
+        headers["Content-Type"] = headers["Accept"] = "application/json"
+    elif not word.startswith("-"):
+        url = word
+with urllib.request.urlopen(urllib.request.Request(url, body, headers)) as answer:
+    print(answer.read().decode())
+"""
+
+
+def shell_after(words: str) -> str:
+    """The indented lines that follow these words."""
+    _, found, rest = FIRST_STEPS.partition(words)
+    assert found, words
+    lines = dropwhile(lambda line: not line.startswith("    "), rest.splitlines())
+    return "\n".join(line[4:] for line in takewhile(lambda line: line.startswith("    "), lines))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """A checkout, as far as the examples see it, with what README's `antrian up` runs there."""
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    if not shutil.which("curl"):
+        (tmp_path / "curl").write_text(STAND_IN)
+        (tmp_path / "curl").chmod(0o755)
+    _, up = shell_after("let Antrian believe that booking is open:").splitlines()
+    given = given_servers()  # embedded stores all the same: the clock of others is not moved
+    environment = {name: value for name, value in os.environ.items() if not (given and name.startswith("ANTRIAN_"))}
+    with subprocess.Popen(
+        ["bash", "-c", f"exec {up}"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE
+    ) as antrian:
+        try:
+            assert antrian.stdout
+            assert b"Antrian serves 185 offices" in antrian.stdout.readline()
+            yield tmp_path
+        finally:
+            antrian.send_signal(signal.SIGINT)
+            assert antrian.wait(WITHIN) == 0
+
+
+def run(place: Path, script: str, **variables: str) -> str:
+    """What the script prints; the addresses are those that `antrian up` got."""
+    facts = json.loads((place / ".antrian/run.json").read_text())
+    script = script.replace("127.0.0.1:7780", facts["http"]).replace("127.0.0.1:7700", facts["grpc"])
+    environment = os.environ | variables | {"PATH": f"{place}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=place, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=WITHIN, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def test_the_first_steps_work_as_they_are_written(place: Path) -> None:
+    look, ask, watch = re.split(r"\n(?=curl .*/v1/bookings)", shell_after("NIKs here are made up."))
+    booking = re.search(r'"bookingId": ?"([^"]+)"', asked := run(place, f"{look}\n{ask}"))
+    assert booking, asked
+    day = run(place, f"{look} >/dev/null; echo $day").split()[-1]
+    told = run(place, watch.replace("ID:watch", f"{booking[1]}:watch"))
+    assert "BOOKING_STATE_CONFIRMED" in told
+
+    booked = run(place, shell_after("### With the command line"), day=day)
+    assert "CONFIRMED: queue numbers" in booked
+    [mine] = re.findall(r"^accepted as (\S+)$", booked, re.MULTILINE)
+    life = run(place, shell_after("what an office's staff do with it:").replace("cancel ID", f"cancel {mine}"), day=day)
+    assert "CANCELLED" in life
+
+    _, python, _ = re.split(r"```(?:python\n)?", FIRST_STEPS)
+    facts = json.loads((place / ".antrian/run.json").read_text())
+    (place / "example.py").write_text(python.replace("127.0.0.1:7700", facts["grpc"]))
+    assert re.fullmatch(r"\[\d+\] [0-9A-Z]{10}\n", run(place, ".venv/bin/python example.py"))
+    assert run(place, ".venv/bin/python example.py").startswith("ALREADY_BOOKED ")
