@@ -15,12 +15,19 @@ from pathlib import Path
 READY_WITHIN = 60.0
 GONE_WITHIN = 10.0
 
+_LOG_BYTES, _OLD_LOGS = 10_000_000, 3
+_REFUSES = 2  # how our programs exit when their settings are wrong
+
 # When we die before setpriv has asked for the signal, none comes: so it looks once more before it becomes the program.
 _UNLESS_ORPHANED = ("/bin/sh", "-c", 'test "$PPID" = "$0" && exec "$@"')
 
 
 class EmbeddedError(Exception):
     """A part did not start, or did not keep running; the message says which, and where its log is."""
+
+
+class UnfitError(EmbeddedError):
+    """A part refuses what it was given, its settings or its data; the message says what the operator has to mend."""
 
 
 class FolderInUseError(EmbeddedError):
@@ -32,7 +39,7 @@ class Child:
 
     The kernel sends it `dies_by` when the thread that made it ends (so make it in the main thread, or in one that
     lives as long). It has a session of its own, so that Ctrl-C does not reach it before we stop it. `lock` is what
-    hold() gave. What it prints is added to `log`.
+    hold() gave. What it prints is added to `log`, which bound_log() keeps from growing for ever.
     """
 
     def __init__(
@@ -52,6 +59,7 @@ class Child:
         self.log = log
         self._stops_by = stops_by
         log.parent.mkdir(exist_ok=True)
+        self.bound_log()
         with log.open("ab") as output:
             self._log_start = output.tell()
             self.process = subprocess.Popen(
@@ -65,11 +73,36 @@ class Child:
                 start_new_session=True,
             )
 
-    def check(self) -> None:
-        """Raises EmbeddedError when it has ended."""
+    @property
+    def end(self) -> str:
+        """How it has ended: its exit code, and the last lines of its log; empty while it runs."""
         code = self.process.poll()
-        if code is not None:
-            raise EmbeddedError(f"{self.name} ended with code {code}; its log is {self.log}{self._last_words()}")
+        return "" if code is None else f"{self.name} ended with code {code}; its log is {self.log}{self._last_words()}"
+
+    def check(self) -> None:
+        """Raises EmbeddedError when it has ended, UnfitError when it refused its settings."""
+        if end := self.end:
+            raise (UnfitError if self.process.returncode == _REFUSES else EmbeddedError)(end)
+
+    def bound_log(self) -> None:
+        """Begins a log of more than 10 MB anew; the three before it stay, as LOG.1 to LOG.3, the newest first.
+
+        It is copied and emptied, since the process goes on writing to the file that it was given, at its end: a line that it
+        writes between the two is lost.
+        """
+        if not self.log.exists() or self.log.stat().st_size <= _LOG_BYTES:
+            return
+        with suppress(OSError):  # a disk that is full: rather no old logs than one that grows
+            for number in range(_OLD_LOGS, 1, -1):
+                newer = self._old_log(number - 1)
+                if newer.exists():
+                    newer.replace(self._old_log(number))
+            shutil.copyfile(self.log, self._old_log(1))
+        os.truncate(self.log, 0)
+        self._log_start = 0
+
+    def _old_log(self, number: int) -> Path:
+        return self.log.with_name(f"{self.log.name}.{number}")
 
     def wait_until(self, ready: Callable[[], bool], within: float = READY_WITHIN) -> None:
         """Returns once ready() is true; raises EmbeddedError when it ends before, or is too slow."""

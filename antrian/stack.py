@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
@@ -75,6 +76,7 @@ class Stack:
         self._stores_children: list[Child] = []
         self._programs: dict[str, Child] = {}
         self._deaths: list[float] = []
+        self._restarts: Counter[str] = Counter()
         self._lock = -1
         self._undo = ExitStack()
 
@@ -140,20 +142,25 @@ class Stack:
                 time.sleep(0.2)
 
     def tend(self) -> None:
-        """Starts the server or the workers again when they have died; call it now and then, in the main thread.
+        """Starts programs again that have died, and says so on standard error; call it now and then, in the main thread.
 
-        Raises EmbeddedError when a store has died, or a program dies again and again.
+        Raises EmbeddedError when a store has died, or a program dies again and again. Keeps logs from growing for ever, too.
         """
         for store in self._stores_children:
             store.check()
+            store.bound_log()
         for name, program in self._programs.items():
             if program.process.poll() is None:
+                program.bound_log()
                 continue
             now = time.monotonic()
             self._deaths = [death for death in self._deaths if now - death < _DEATHS_WITHIN] + [now]
             if len(self._deaths) > _MOST_DEATHS:
                 program.check()
+            end = program.end
             self._programs[name] = self._start_program(name)
+            self._restarts[name] += 1
+            print(f"restart {self._restarts[name]} of {name}: {end}", file=sys.stderr, flush=True)
             self._write_run()
 
     @property
@@ -182,6 +189,7 @@ class Stack:
             "rq_redis": self.environment["ANTRIAN_RQ_REDIS_URL"],
             "database": self.environment["ANTRIAN_DATABASE_URL"],
             "pids": self.pids(),
+            "restarts": {name: self._restarts[name] for name in self._names},
         }
         _write(self.folder / "run.json", facts)
 

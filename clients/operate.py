@@ -79,7 +79,8 @@ def up(
 
     It stops on Ctrl-C or SIGTERM. Redis and Postgres come from wheels, unless ANTRIAN_REDIS_URL and
     ANTRIAN_DATABASE_URL name servers. Prints one line when it is ready; addresses and pids are in run.json of the
-    folder, logs below log/. A new ledger gets the shipped offices.
+    folder, logs below log/. A new ledger gets the shipped offices. A program that dies is started again; a line on standard
+    error says so.
     """
     redis_url, database_url = os.environ.get("ANTRIAN_REDIS_URL"), os.environ.get("ANTRIAN_DATABASE_URL")
     if bool(redis_url) != bool(database_url):

@@ -67,6 +67,12 @@ def test_it_serves_the_shipped_offices_and_says_where(tmp_path: Path) -> None:
         assert set(run["pids"]) == {"antrian", "server", "workers", "redis", "postgres"}
         with LedgerRecorder(run["database"]) as ledger:
             assert ledger.count_offices() == 185
+        logs = [tmp_path / f"log/{name}.log" for name in ("server", "workers", "redis", "postgres")]
+        for log in logs:
+            os.truncate(log, 10_000_001)
+        stack.tend()
+        assert not any(log.stat().st_size for log in logs)
+        assert all(log.with_name(f"{log.name}.1").stat().st_size == 10_000_001 for log in logs)
     assert not (tmp_path / "run.json").exists()
     assert nothing_runs_on(tmp_path)
 
@@ -112,6 +118,11 @@ def test_when_a_program_dies_it_is_started_again(tmp_path: Path, part: str) -> N
             time.sleep(0.05)
         assert not ended(pid)
         assert parent.poll() is None
+        assert json.loads((tmp_path / "run.json").read_text())["restarts"] == {"server": 0, "workers": 0} | {part: 1}
+        parent.terminate()
+        log = tmp_path / f"log/{part}.log"
+        assert parent.stderr
+        assert f"restart 1 of {part}: {part} ended with code -9; its log is {log}" in parent.stderr.read()
 
 
 def test_two_stacks_at_once_have_ports_of_their_own(tmp_path: Path) -> None:
