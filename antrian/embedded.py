@@ -18,7 +18,7 @@ from pathlib import Path
 import psycopg
 import redis
 
-from antrian.child import Child, EmbeddedError, hold
+from antrian.child import Child, EmbeddedError, UnfitError, hold
 
 # Nothing of the caller's environment: PGPORT, PGTZ and their like change what a Postgres does.
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
@@ -28,6 +28,8 @@ _REDIS = (
     *("--maxmemory-policy", "noeviction", "--hash-max-listpack-entries", "512"),
     *("--hash-max-listpack-value", "96"),
 )
+# What Redis warns of as it ends when it cannot load what is in its appendonlydir.
+_LOG_UNREADABLE = re.compile(" # .*(append[- ]only|AOF|RDB|rdb|loading DB)")
 _POSTGRES = {
     "listen_addresses": "",
     "port": "5432",
@@ -43,7 +45,8 @@ class EmbeddedStores:
     """Redis and Postgres of our own, with their data below `folder` and their logs in `folder/log`.
 
     As a context manager it gives both when they answer, and stops them in the end. redis_url and database_url say
-    where they are; the user is a superuser, so many databases can be made on one server. Raises EmbeddedError.
+    where they are; the user is a superuser, so many databases can be made on one server. Raises EmbeddedError; of it UnfitError
+    when Redis cannot read its data.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -80,7 +83,12 @@ class EmbeddedStores:
             (self.folder / "postgres/postmaster.pid").unlink(missing_ok=True)
             self.start_postgres()
             line, book = self.children
-            line.wait_until(self.redis_answers)
+            try:
+                line.wait_until(self.redis_answers)
+            except EmbeddedError as error:
+                if _LOG_UNREADABLE.search(line.end):
+                    raise UnfitError(f"{error}\n{self._way_on()}") from None
+                raise
             book.wait_until(self.postgres_answers)
             self._undo = undo.pop_all()
 
@@ -113,6 +121,13 @@ class EmbeddedStores:
         """Stops both; all data is on disk. Safe to repeat."""
         self._undo.close()
         self.children = []
+
+    def _way_on(self) -> str:
+        return (
+            f"Redis's own log below {self.folder / 'redis/appendonlydir'} is damaged. Move that folder away and start again, then "
+            "`antrian rebuild` restores Redis from the ledger. Requests that were not decided yet are lost: their callers send "
+            'them again. See "Redis cannot read its log" in docs/runbook.md'
+        )
 
     def _keep(self, started: Child) -> None:
         self.children = [child for child in self.children if child.name != started.name] + [started]

@@ -1,15 +1,21 @@
 """The environment as one frozen Settings; a program refuses to start when it is wrong."""
 
 import base64
+import json
 import os
+import re
 import ssl
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
+from redis.connection import parse_url
 
 _SECRETS = Path("/run/secrets")
 
@@ -20,14 +26,38 @@ class SettingsError(ValueError):
 
 def _key(text: object) -> object:
     if isinstance(text, str):
-        key = base64.b64decode(text, validate=True)
+        try:
+            key = base64.b64decode(text, validate=True)
+        except ValueError:
+            key = b""
         if len(key) != 32:
             raise ValueError("must be 32 bytes in base64")
         return key
     return text
 
 
+def _redis_url(url: str) -> str:
+    try:
+        if url:
+            parse_url(url)  # type: ignore[no-untyped-call]
+    except ValueError:  # without what it says, which may quote a password
+        raise ValueError("must be a URL like redis://HOST:PORT/0, rediss://HOST:PORT/0 or unix:///PATH") from None
+    return url
+
+
+def _database_url(url: str) -> str:
+    try:
+        ports = str(conninfo_to_dict(url).get("port", ""))
+    except ProgrammingError:  # the same
+        ports = "none"
+    if not re.fullmatch("[0-9,]*", ports):
+        raise ValueError("must be a URL like postgresql://USER@HOST:PORT/DATABASE")
+    return url
+
+
 Key = Annotated[bytes, BeforeValidator(_key), Field(repr=False)]
+_RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+_DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 
 
 class Settings(BaseSettings):
@@ -38,12 +68,14 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ANTRIAN_", frozen=True, extra="ignore", env_ignore_empty=True)
 
-    redis_url: str = Field(description="The lanes' Redis: redis://, rediss:// or unix://.")
-    rq_redis_url: str = Field(default="", description="RQ's Redis; the lanes' where it is not given.")
-    database_url: str = Field(description="The ledger's Postgres: postgresql://…")
+    redis_url: _RedisUrl = Field(description="The lanes' Redis: redis://, rediss:// or unix://.")
+    rq_redis_url: _RedisUrl = Field(default="", description="RQ's Redis; the lanes' where it is not given.")
+    database_url: _DatabaseUrl = Field(description="The ledger's Postgres: postgresql://…")
     hash_key: Key = Field(description="32 bytes, base64: makes applicant keys and booking ids. Never change it.")
     seal_key: Key = Field(description="32 bytes, base64: encrypts personal data. Never lose it.")
-    listen: str = Field(default="127.0.0.1:7700", description="host:port of the gRPC server.")
+    listen: str = Field(
+        default="127.0.0.1:7700", pattern=r"^[^\s/]+:[0-9]{1,5}$", description="host:port of the gRPC server."
+    )
     callers_file: Path | None = Field(default=None, description="Who may call: a TOML file, see docs/callers.md.")
     tls_cert_file: Path | None = Field(default=None, description="The server's certificate (PEM): it then speaks TLS.")
     tls_key_file: Path | None = Field(default=None, description="The certificate's private key (PEM).")
@@ -105,18 +137,78 @@ def given_database_url() -> str | None:
 
     Raises SettingsError.
     """
-    if url := os.environ.get("ANTRIAN_DATABASE_URL"):
-        return url
+    url = os.environ.get("ANTRIAN_DATABASE_URL") or _file_of_secrets("antrian_database_url")
+    if url:
+        try:
+            _database_url(url)
+        except ValueError as error:
+            raise SettingsError(f"ANTRIAN_DATABASE_URL: {error}") from None
+    return url
+
+
+def _file_of_secrets(name: str) -> str | None:
     try:
-        return (
-            Path(os.environ.get("ANTRIAN_SECRETS_DIR") or _SECRETS, "antrian_database_url").read_text().strip() or None
-        )
+        return Path(os.environ.get("ANTRIAN_SECRETS_DIR") or _SECRETS, name).read_text().strip() or None
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"the file of secrets {name} cannot be read: {type(error).__name__}") from None
+
+
+def settings_of(environment: Mapping[str, str]) -> Settings:
+    """The settings of that environment, and of nothing else; raises SettingsError."""
+    prefix = "ANTRIAN_"
+    values = {
+        n.removeprefix(prefix).lower(): value for n, value in environment.items() if n.startswith(prefix) and value
+    }
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(_problems(error)) from None
+
+
+class _Secrets(BaseModel):
+    hash_key: Key
+    seal_key: Key
+
+
+def read_keys(file: Path) -> dict[str, str]:
+    """The keys of a secrets.json, as ANTRIAN_HASH_KEY and ANTRIAN_SEAL_KEY; raises SettingsError."""
+    try:
+        content = file.read_text()
+        _Secrets.model_validate_json(content)
+    except (OSError, ValueError) as error:
+        what = error.strerror if isinstance(error, OSError) else "it does not have the two keys as they were written"
         raise SettingsError(
-            f"the file of secrets antrian_database_url cannot be read: {type(error).__name__}"
+            f"{file} cannot be read: {what}. Without its keys the bookings cannot be used: put the file back, see "
+            '"A key does not fit" in docs/runbook.md'
         ) from None
+    return {
+        f"ANTRIAN_{name.upper()}": value for name, value in json.loads(content).items() if name in _Secrets.model_fields
+    }
+
+
+def read_certificates(file: Path) -> bytes:
+    """What is in a file of certificates (PEM) that vouch for a server; raises SettingsError."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+        return file.read_bytes()
+    except OSError as error:
+        why = "it has no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
+        raise SettingsError(f"{file} cannot be read: {why}") from None
+
+
+def given_keys() -> dict[str, str]:
+    """ANTRIAN_HASH_KEY and ANTRIAN_SEAL_KEY, when the environment has both; they go before those of a secrets.json."""
+    keys = {name: os.environ.get(name, "") for name in ("ANTRIAN_HASH_KEY", "ANTRIAN_SEAL_KEY")}
+    return keys if all(keys.values()) else {}
+
+
+def _problems(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'ANTRIAN_' + str(e['loc'][0]).upper() if e['loc'] else 'ANTRIAN_*'}: {e['msg'].removeprefix('Value error, ')}"
+        for e in error.errors()
+    )
 
 
 def load_settings() -> Settings:
@@ -133,8 +225,5 @@ def load_settings() -> Settings:
         what = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else type(error).__name__
         raise SettingsError(f"a file of secrets cannot be read: {what}") from None
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'ANTRIAN_' + str(e['loc'][0]).upper() if e['loc'] else 'ANTRIAN_*'}: {e['msg']}" for e in error.errors()
-        )
-        raise SettingsError(problems) from None
+        raise SettingsError(_problems(error)) from None
     return settings if settings.rq_redis_url else settings.model_copy(update={"rq_redis_url": settings.redis_url})

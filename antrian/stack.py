@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -25,7 +25,7 @@ from antrian.offices import load_offices
 from antrian.policy import load_policy
 from antrian.provinces import load_provinces
 from antrian.rules import open_moment, stock_until
-from antrian.settings import Settings
+from antrian.settings import Settings, settings_of
 
 FIRST_PORT, FIRST_HTTP_PORT = 7700, 7780
 Open = Literal["open"]
@@ -34,7 +34,22 @@ OPEN: Open = "open"
 
 _PUBLIC = ("ANTRIAN_GATEWAY_", "ANTRIAN_LOG_")
 _MOST_DEATHS, _DEATHS_WITHIN = 5, 60.0
+_CLOCK_AHEAD = timedelta(days=3653)
 _END_OF_PORTS = 32768  # from there on lie the ephemeral ports: any client may have one at any moment
+
+
+def check_clock(moment: datetime) -> None:
+    """Raises ValueError unless the service's clock may be moved there: not into the past, and at most ten years ahead.
+
+    It never goes back, so a year with a digit too many would be for good; and no holidays are known that far ahead.
+    """
+    now = datetime.now(UTC)
+    if moment < now:
+        raise ValueError(f"{moment.isoformat()} is in the past; the service's clock only moves forward")
+    if moment - now > _CLOCK_AHEAD:
+        raise ValueError(
+            f"{moment.isoformat()} is more than ten years ahead; the clock never goes back, so that would be for good"
+        )
 
 
 class Stack:
@@ -48,6 +63,7 @@ class Stack:
 
     address is where gRPC is served, http_address where HTTP is; metrics where each program shows its metrics; environment
     what a program needs to take part (ANTRIAN_*); folder/run.json has the addresses and pids for other tools while it runs.
+    closed_lanes is how many offices booked nobody at the start, since Redis lacks what the ledger has: they need a rebuild.
     Programs that die are started again by wait() or tend().
     """
 
@@ -70,6 +86,7 @@ class Stack:
         self.address = self.http_address = ""
         self.environment: dict[str, str] = {}
         self.metrics: dict[str, str] = {}
+        self.closed_lanes = 0
         self._clock, self._port, self._http_port, self._count = clock, port, http_port, workers
         self._with_metrics, self._names = metrics, ("workers", "server", *["gateway"] * gateway)
         self._redis_url, self._database_url = redis_url, database_url
@@ -166,14 +183,7 @@ class Stack:
     @property
     def settings(self) -> Settings:
         """For who looks at the stores."""
-        prefix = "ANTRIAN_"
-        return Settings.model_validate(
-            {
-                name.removeprefix(prefix).lower(): value
-                for name, value in self.environment.items()
-                if name.startswith(prefix)
-            }
-        )
+        return settings_of(self.environment)
 
     def pids(self) -> dict[str, int]:
         """The programs that run now: this process ("antrian"), "server", "workers", and the stores that are our own."""
@@ -259,6 +269,7 @@ class Stack:
             offices = [office.office_id for office in ledger.offices()]
             policy = self.policy
             self._programs["workers"].wait_until(lambda: _stocked(line, offices, policy))
+            self.closed_lanes = sum(not line.audit(office_id).opened for office_id in offices)
         if gateway := self._programs.get("gateway"):
             gateway.wait_until(lambda: _answers(self.http_address))
 

@@ -15,12 +15,14 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 
-from antrian.child import EmbeddedError, hold
+from antrian.child import EmbeddedError, UnfitError, hold
 from antrian.history import HistoryError
 from antrian.ledger.migrate import migrate as apply_migrations
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.offices import OfficeFileError, load_offices
+from antrian.policy import PolicyError
 from antrian.provinces import load_provinces
+from antrian.settings import SettingsError
 from antrian.stack import Open, Stack
 from antrian.v1 import booking_service_pb2
 from clients import verify as counting
@@ -82,13 +84,17 @@ def up(
     folder, logs below log/. A new ledger gets the shipped offices. A program that dies is started again; a line on standard
     error says so.
     """
-    redis_url, database_url = os.environ.get("ANTRIAN_REDIS_URL"), os.environ.get("ANTRIAN_DATABASE_URL")
+    redis_url = os.environ.get("ANTRIAN_REDIS_URL")
+    database_url = os.environ.get("ANTRIAN_DATABASE_URL") and given_database()
     if bool(redis_url) != bool(database_url):
         raise click.UsageError("set both ANTRIAN_REDIS_URL and ANTRIAN_DATABASE_URL, or neither")
     if redis_url and clock:
         raise click.UsageError("the clock is moved on embedded stores only, not on the servers that ANTRIAN_* name")
     folder = folder or FOLDER
-    with failing_on(EmbeddedError, ValueError, OSError, RedisError, *_LEDGER_ERRORS):
+    with (
+        failing_on(EmbeddedError, ValueError, OSError, RedisError, *_LEDGER_ERRORS),
+        failing_on(UnfitError, SettingsError, PolicyError, by=WrongSettings),
+    ):
         stack = Stack(
             folder,
             clock=clock,
@@ -109,6 +115,12 @@ def up(
                 click.echo(
                     f"Antrian serves {count} offices on {stack.address} (gRPC) and http://{stack.http_address} (see /docs); "
                     f"more in {folder / 'run.json'}; Ctrl-C stops it"
+                )
+            if closed := stack.closed_lanes:
+                click.echo(
+                    f"{closed} offices book nobody, since Redis does not have what the ledger has: "
+                    f"`antrian rebuild --folder {folder}` restores it",
+                    err=True,
                 )
             stack.wait()
 
@@ -243,7 +255,7 @@ def verify(folder: Path | None, histories: tuple[Path, ...], as_json: bool) -> N
     Reads only; the service may be running. Exits 0 when all hold, 1 on any breach, 2 when a store cannot be reached.
     """
     settings = stores_settings(folder)
-    with failing_on(RedisError, HistoryError, *_LEDGER_ERRORS, by=WrongSettings):
+    with failing_on(RedisError, HistoryError, SettingsError, PolicyError, *_LEDGER_ERRORS, by=WrongSettings):
         found = counting.count(settings, histories)
     counting.end(found, as_json=as_json, of_history=bool(histories))
 

@@ -15,8 +15,16 @@ from typing import Any, TypeVar
 import click
 import grpc
 
-from antrian.settings import Settings, SettingsError, given_database_url, load_settings
-from antrian.stack import OPEN, Open
+from antrian.settings import (
+    Settings,
+    SettingsError,
+    given_database_url,
+    given_keys,
+    load_settings,
+    read_certificates,
+    read_keys,
+)
+from antrian.stack import OPEN, Open, check_clock
 from clients.booking_client import (
     SESSION_AFTERNOON,
     SESSION_MORNING,
@@ -101,10 +109,14 @@ def run_facts(folder: Path) -> dict[str, Any] | None:
         facts: dict[str, Any] = json.loads((folder / "run.json").read_text())
         with suppress(PermissionError):  # another user's, but there
             os.kill(facts["pids"]["antrian"], 0)
+        facts |= {name: str(facts[name]) for name in ("grpc", "redis", "rq_redis", "database")}
     except (FileNotFoundError, ProcessLookupError):
         return None  # the file may be of one that was killed, and its port another's by now
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WrongSettings(f"{folder / 'run.json'} cannot be read: {error}") from None
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise WrongSettings(
+            f"{folder / 'run.json'} cannot be read: {error!r}; stop the Antrian that runs there, if one does, and start it "
+            "again: it writes the file anew"
+        ) from None
     return facts
 
 
@@ -126,14 +138,11 @@ def stores_settings(folder: Path | None) -> Settings:
     """Those of the environment; for the stores of a running Antrian where it names none, or a folder is given."""
     if folder is not None or given_database() is None:
         facts = running(folder)
-        with failing_on(OSError, ValueError, KeyError, by=WrongSettings):
-            keys = json.loads(((folder or FOLDER) / "secrets.json").read_text())
-            os.environ |= {
+        with failing_on(SettingsError, by=WrongSettings):
+            os.environ |= (given_keys() or read_keys((folder or FOLDER) / "secrets.json")) | {
                 "ANTRIAN_REDIS_URL": facts["redis"],
                 "ANTRIAN_RQ_REDIS_URL": facts["rq_redis"],
                 "ANTRIAN_DATABASE_URL": facts["database"],
-                "ANTRIAN_HASH_KEY": keys["hash_key"],
-                "ANTRIAN_SEAL_KEY": keys["seal_key"],
                 "ANTRIAN_EMBEDDED": "1",
             }
     with failing_on(SettingsError, by=WrongSettings):
@@ -241,8 +250,8 @@ def make_service(*, folder: Path | None, target: str | None, token: str, ca: Pat
         facts = running(folder) if folder else run_facts(FOLDER)
         found = (folder or FOLDER) if facts else None
         target = facts["grpc"] if facts else _DEFAULT_TARGET
-    with failing_on(OSError, by=WrongSettings):
-        certificate = ca.read_bytes() if ca else None
+    with failing_on(SettingsError, by=WrongSettings):
+        certificate = read_certificates(ca) if ca else None
     return Service(target, token, lang == "en", certificate, found)
 
 
@@ -296,7 +305,7 @@ class _Point(click.ParamType[tuple[float, float]]):
 
 
 class Moment(click.ParamType[datetime | Open]):
-    """An instant: ISO 8601 with its offset. With or_open also "open"."""
+    """A moment to which the service's clock may be moved: ISO 8601 with its offset. With or_open also "open"."""
 
     def __init__(self, *, or_open: bool = False) -> None:
         self.name = "iso|open" if or_open else "iso"
@@ -314,6 +323,10 @@ class Moment(click.ParamType[datetime | Open]):
             self.fail(
                 f"{value!r} has no time zone; for the clock of Jakarta write {moment.isoformat()}+07:00", param, ctx
             )
+        try:
+            check_clock(moment)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
         return moment
 
 

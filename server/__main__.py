@@ -140,7 +140,7 @@ def main() -> int:
     except (SettingsError, PolicyError, CallersFileError, UnfitRedis) as error:
         print(f"server: {error}", file=sys.stderr)
         return 2
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:  # OSError: the ready file
         print(f"server: {error}", file=sys.stderr)
         return 1
     return 0

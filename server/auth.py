@@ -1,13 +1,14 @@
 """Who calls: the one place where a call gets its caller, and the one table of what each rpc needs."""
 
 import hashlib
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from antrian.errors import AntrianError, Reason
 
@@ -71,8 +72,6 @@ ACCESS: Mapping[str, frozenset[Role]] = {
 }
 """Which roles may call an rpc; one that is not here may be called by nobody."""
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
-
 
 class CallersFileError(ValueError):
     """The callers file is wrong; the message says where."""
@@ -101,23 +100,39 @@ def _token_hash(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     return ""
 
 
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Entry(_Table):
+    name: str = Field(pattern="^[a-z0-9][a-z0-9._-]{0,31}$")
+    role: Role = Field(strict=False)
+    token_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    offices: list[str] = []
+    requests_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+
+class _File(_Table):
+    caller: list[_Entry] = Field(min_length=1)
+
+
 def _read(file: Path) -> dict[str, Caller]:
     try:
-        entries = tomllib.loads(file.read_text())["caller"]
-        callers = {}
-        for n, entry in enumerate(entries, 1):
-            if unknown := entry.keys() - {"name", "role", "token_sha256", "offices", "requests_per_second"}:
-                raise CallersFileError(f"{file}: caller {n}: unknown {', '.join(sorted(unknown))}")
-            if not _NAME.fullmatch(entry["name"]):
-                raise CallersFileError(f"{file}: caller {n}: name must be 1 to 32 of a-z 0-9 . _ -")
-            if not re.fullmatch("[0-9a-f]{64}", entry["token_sha256"]):
-                raise CallersFileError(f"{file}: caller {n}: token_sha256 must be 64 hex digits")
-            roles = frozenset({Role(entry["role"])})
-            per_second = entry.get("requests_per_second")
-            if per_second is not None and not (isinstance(per_second, int | float) and per_second > 0):
-                raise CallersFileError(f"{file}: caller {n}: requests_per_second must be a number above 0")
-            offices = frozenset(entry.get("offices", []))
-            callers[entry["token_sha256"]] = Caller(entry["name"], roles, offices, per_second)
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
-        raise error if isinstance(error, CallersFileError) else CallersFileError(f"{file}: {error!r}") from error
-    return callers
+        entries = _File.model_validate(tomllib.loads(file.read_text("utf-8"))).caller
+    except ValidationError as error:
+        problems = "; ".join(f"{_where(problem['loc'])}: {problem['msg']}" for problem in error.errors())
+        raise CallersFileError(f"{file}: {problems}; see docs/callers.md") from None
+    except (OSError, ValueError) as error:
+        raise CallersFileError(f"{file}: cannot be read: {error}") from None
+    return {
+        entry.token_sha256: Caller(
+            entry.name, frozenset({entry.role}), frozenset(entry.offices), entry.requests_per_second
+        )
+        for entry in entries
+    }
+
+
+def _where(place: tuple[int | str, ...]) -> str:
+    """A place in the file as people count: "caller 2: role"."""
+    words = [str(part + 1) if isinstance(part, int) else part for part in place]
+    return ": ".join([" ".join(words[:2]), *words[2:]])

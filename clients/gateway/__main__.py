@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY, disable_created_metrics
 from starlette.middleware.cors import CORSMiddleware
 
 from antrian.process import log_to_stderr, metrics_served
-from antrian.settings import SettingsError
+from antrian.settings import SettingsError, read_certificates
 from clients.gateway.app import Gateway
 from clients.gateway.settings import GatewaySettings, load_gateway_settings
 from clients.gateway.upstream import Upstream
@@ -38,7 +38,7 @@ _SHOWN = ["ETag", "Retry-After", "X-Request-Id"]
 async def serve(settings: GatewaySettings) -> None:
     """Serves until a signal comes."""
     upstream = Upstream(
-        settings.target, settings.gather_for, settings.ca_file.read_bytes() if settings.ca_file else None
+        settings.target, settings.gather_for, read_certificates(settings.ca_file) if settings.ca_file else None
     )
     gateway = Gateway(settings, upstream)
     app = CORSMiddleware(

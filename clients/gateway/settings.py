@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from antrian.settings import SettingsError
+from antrian.settings import SettingsError, read_certificates
 
 
 class GatewaySettings(BaseSettings):
@@ -32,15 +32,30 @@ class GatewaySettings(BaseSettings):
     )
     body_seconds: float = Field(default=10, gt=0, description="How long a request's body may take.")
     metrics_listen: str = Field(
-        default="", validation_alias="ANTRIAN_METRICS_LISTEN", description="host:port for Prometheus."
+        default="",
+        pattern=r"^$|^[^\s/]+:[0-9]{1,5}$",
+        validation_alias="ANTRIAN_METRICS_LISTEN",
+        description="host:port for Prometheus.",
     )
-    log_level: str = Field(default="INFO", validation_alias="ANTRIAN_LOG_LEVEL", description="What is logged.")
+    log_level: str = Field(
+        default="INFO",
+        pattern="^(DEBUG|INFO|WARNING|ERROR)$",
+        validation_alias="ANTRIAN_LOG_LEVEL",
+        description="What is logged.",
+    )
 
     @field_validator("cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+        return value
+
+    @field_validator("ca_file")
+    @classmethod
+    def _is_certificate(cls, value: Path | None) -> Path | None:
+        if value:
+            read_certificates(value)
         return value
 
     @field_validator("listen", "target")
@@ -63,6 +78,11 @@ def load_gateway_settings() -> GatewaySettings:
         return GatewaySettings()
     except ValidationError as error:
         problems = "; ".join(
-            f"{'_'.join(('ANTRIAN_GATEWAY', *map(str, e['loc']))).upper()}: {e['msg']}" for e in error.errors()
+            f"{_variable(*e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
         )
         raise SettingsError(problems) from None
+
+
+def _variable(*place: int | str) -> str:
+    name = "_".join(map(str, place)).upper()
+    return name if name.startswith("ANTRIAN_") else f"ANTRIAN_GATEWAY_{name}"

@@ -102,6 +102,11 @@ def test_there_are_the_commands_that_were_asked_for() -> None:
         (["reset"], "no Antrian has run on .antrian; nothing is removed"),
         (["up", "--clock", "friday"], "'friday' is not a time like"),
         (["up", "--clock", "2026-11-27T14:00:00"], "has no time zone; for the clock of Jakarta write 2026-11-27T14:00:00+07:00"),
+        (["up", "--clock", "9999-12-31T23:59:59+07:00"], "is more than ten years ahead; the clock never goes back"),
+        (["up", "--clock", "9999-12-31T23:59:59-23:00"], "is more than ten years ahead; the clock never goes back"),
+        (["up", "--clock", "0001-01-01T00:00:00+23:00"], "is in the past; the service's clock only moves forward"),
+        (["up", "--clock", "2026-11-20T14:00:00+07:00"], "is in the past; the service's clock only moves forward"),
+        (["quota", "kanim-bogor", "--ca", __file__], "cannot be read: it has no certificate in PEM"),
         (["migrate"], "ANTRIAN_DATABASE_URL is not set"),
         (["verify"], "no Antrian runs on .antrian"),
         (["verify", "--folder", "elsewhere"], "no Antrian runs on elsewhere"),
@@ -141,6 +146,7 @@ def test_rebuild_becomes_its_worker_with_the_settings_of_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     facts = {
+        "grpc": "127.0.0.1:7700",
         "redis": "unix:///r",
         "rq_redis": "unix:///q",
         "database": "postgresql:///d",
@@ -182,8 +188,19 @@ def test_what_a_killed_antrian_left_is_not_believed(tmp_path: Path) -> None:
     assert "no Antrian runs on" in result.stderr
 
 
-def test_a_broken_run_file_is_told(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text("{")
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"pids": {"antrian": PID}}',
+        '{"grpc": "", "pids": {"antrian": 99999999999999999999}}',
+        '{"pids": 1}',
+    ],
+)
+def test_a_broken_run_file_is_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content.replace("PID", str(os.getpid())))
     result = run("quota", "kanim-bogor", "--folder", str(tmp_path))
     assert result.exit_code == 2
     assert "run.json cannot be read" in result.stderr

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from antrian.settings import Settings, SettingsError, load_settings
+from antrian.settings import Settings, SettingsError, given_database_url, load_settings, read_keys
 from clients.gateway.settings import GatewaySettings, load_gateway_settings
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -34,6 +34,12 @@ def test_rq_uses_the_lanes_redis_unless_it_has_its_own(good: pytest.MonkeyPatch)
     [
         ("REDIS_URL", None),
         ("DATABASE_URL", None),
+        ("REDIS_URL", "localhost:secret"),
+        ("REDIS_URL", "redis://:secret@localhost:port/0"),
+        ("RQ_REDIS_URL", "redis://:secret@localhost?db=zero"),
+        ("DATABASE_URL", "secret"),
+        ("DATABASE_URL", "postgresql://antrian:secret@localhost:port/antrian"),
+        ("LISTEN", "7700"),
         ("HASH_KEY", "short"),
         ("SEAL_KEY", base64.b64encode(bytes(31)).decode()),
         ("GATHER_MS", "-1"),
@@ -51,6 +57,43 @@ def test_a_wrong_setting_is_named_and_its_value_is_not(good: pytest.MonkeyPatch,
     with pytest.raises(SettingsError, match=f"ANTRIAN_{name}: ") as caught:
         load_settings()
     assert "KEY" not in name or not value or value not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", ["", '{"hash_key": "c2Vjcm', "[]", "{}", f'{{"hash_key": "{KEY}", "seal_key": "c2VjcmV0"}}', "\x00"]
+)
+def test_a_damaged_file_of_keys_is_named_and_no_key_is(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "secrets.json"
+    file.write_text(content)
+    with pytest.raises(SettingsError, match=f"{file} cannot be read: .* docs/runbook.md") as caught:
+        read_keys(file)
+    assert not any(key in str(caught.value) for key in (KEY, "c2Vjcm"))
+    file.unlink()
+    with pytest.raises(SettingsError, match=f"{file} cannot be read: No such file"):
+        read_keys(file)
+
+
+def test_a_database_url_that_is_none_is_refused_by_who_needs_no_other_setting(good: pytest.MonkeyPatch) -> None:
+    good.setenv("ANTRIAN_DATABASE_URL", "secret")
+    with pytest.raises(SettingsError, match=r"^ANTRIAN_DATABASE_URL: must be a URL like") as caught:
+        given_database_url()
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ANTRIAN_GATEWAY_LISTEN", "7780"),
+        ("ANTRIAN_GATEWAY_CA_FILE", __file__),
+        ("ANTRIAN_METRICS_LISTEN", "9464"),
+        ("ANTRIAN_LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_each_wrong_setting_of_the_gateway_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"^{name}: "):
+        load_gateway_settings()
 
 
 def test_callers_must_be_known_unless_all_is_on_this_machine(good: pytest.MonkeyPatch) -> None:
