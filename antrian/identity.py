@@ -14,6 +14,7 @@ from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from antrian.booking import Person, Policy, Slot
@@ -40,6 +41,7 @@ _CROCKFORD_VALUES = (
 _CROCKFORD_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
 _CODE_LENGTH = 10
 _BELOW_CODE = 128 - 5 * _CODE_LENGTH
+_SEAL_LENGTH = 12 + 16  # a nonce and a tag, with nothing between them
 
 
 def check_nik(nik: str, field: str, nik_codes: Collection[str]) -> None:
@@ -154,6 +156,14 @@ class Keys:
     def _kind(self, kind: bytes, size: int) -> Any:
         return blake2b(digest_size=size, key=self.hash_key, person=kind)
 
+    @property
+    def check_values(self) -> dict[str, bytes]:
+        """By kind, "hash" and "seal": what tells each key from any other and does not give it away, 16 bytes."""
+        return {
+            kind: blake2b(kind.encode(), digest_size=16, key=key, person=b"check value").digest()
+            for kind, key in (("hash", self.hash_key), ("seal", self.seal_key))
+        }
+
     def applicant_key(self, nik: str) -> bytes:
         """What stands for a NIK in Redis, Postgres and logs: 16 bytes."""
         return _hash(self._applicant, nik.encode())
@@ -188,8 +198,17 @@ class Keys:
             cryptography.exceptions.InvalidTag: it was sealed with other keys, for another booking or applicant, or
                 was changed.
         """
+        if len(sealed) < _SEAL_LENGTH:
+            raise InvalidTag
         text = self._aes.decrypt(sealed[:12], sealed[12:], booking_id.bytes + key).decode()
         return Person(text[:16], text[16:])
+
+    def fit(self, booking_id: UUID, key: bytes, sealed: bytes) -> bool:
+        """Whether these keys sealed it, and made the applicant key of the NIK in it."""
+        try:
+            return self.applicant_key(self.unseal(booking_id, key, sealed).nik) == key
+        except InvalidTag:
+            return False
 
 
 def _hash(kind: Any, content: bytes) -> bytes:

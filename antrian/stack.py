@@ -18,14 +18,16 @@ from typing import Literal
 from antrian.booking import Policy
 from antrian.child import Child, EmbeddedError, hold
 from antrian.embedded import EmbeddedStores, sync_folder
+from antrian.identity import Keys
 from antrian.lane.drainer import LaneDrainer
+from antrian.ledger.keys import claim_keys, has_data
 from antrian.ledger.migrate import migrate
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.offices import load_offices
 from antrian.policy import load_policy
 from antrian.provinces import load_provinces
 from antrian.rules import open_moment, stock_until
-from antrian.settings import Settings, settings_of
+from antrian.settings import Settings, SettingsError, given_keys, read_keys, settings_of
 
 FIRST_PORT, FIRST_HTTP_PORT = 7700, 7780
 Open = Literal["open"]
@@ -59,7 +61,8 @@ class Stack:
     and database_url (both or neither), else its own. `clock` moves the service's time there, forward only; OPEN moves it to the
     next opening, unless booking is open already and stays so for an hour. `port` is for
     gRPC; when not given, 7700 or the next free one. With `gateway` HTTP is served, too, on http_port, or 7780 or the next
-    free one. With `metrics` all programs show theirs on ports of their own. Raises EmbeddedError, and what the ledger raises.
+    free one. With `metrics` all programs show theirs on ports of their own. Raises EmbeddedError, SettingsError, and what the
+    ledger raises.
 
     address is where gRPC is served, http_address where HTTP is; metrics where each program shows its metrics; environment
     what a program needs to take part (ANTRIAN_*); folder/run.json has the addresses and pids for other tools while it runs.
@@ -125,9 +128,10 @@ class Stack:
                 undo.enter_context(claim)
                 self.metrics[name] = f"127.0.0.1:{port}"
             rq_redis_url = (self._redis_url and os.environ.get("ANTRIAN_RQ_REDIS_URL")) or redis_url
+            migrate(database_url)
             self.environment = {
-                **_keys(self.folder / "secrets.json"),
                 **{name: value for name, value in os.environ.items() if name.startswith("ANTRIAN_")},
+                **self._keys(database_url),
                 "ANTRIAN_REDIS_URL": redis_url,
                 "ANTRIAN_RQ_REDIS_URL": rq_redis_url,
                 "ANTRIAN_DATABASE_URL": database_url,
@@ -137,6 +141,7 @@ class Stack:
                 "ANTRIAN_GATEWAY_LISTEN": self.http_address,
                 "ANTRIAN_GATEWAY_TARGET": self.address,
             }
+            claim_keys(database_url, Keys(self.settings.hash_key, self.settings.seal_key))
             self._prepare_stores(redis_url, database_url)
             self._start_programs(undo)
             undo.callback(run.unlink, missing_ok=True)
@@ -243,8 +248,22 @@ class Stack:
         self._stores_children = list(stores.children)
         return stores.redis_url, stores.database_url, stores.lock
 
+    def _keys(self, database_url: str) -> dict[str, str]:
+        """The keys of the environment, else those of this folder, which are made once: before there are any bookings."""
+        if given := given_keys():
+            return given
+        file = self.folder / "secrets.json"
+        if not file.exists():
+            if has_data(database_url):
+                raise SettingsError(
+                    f"{file} is missing, and without the keys in it the bookings in the stores cannot be used. Put the file "
+                    'back, see "A key does not fit" in docs/runbook.md; `antrian reset` empties the stores, to begin anew'
+                )
+            new = {name: base64.b64encode(secrets.token_bytes(32)).decode() for name in ("hash_key", "seal_key")}
+            _write(file, new)
+        return read_keys(file)
+
     def _prepare_stores(self, redis_url: str, database_url: str) -> None:
-        migrate(database_url)
         with LedgerRecorder(database_url) as ledger:
             if ledger.count_offices() == 0:
                 ledger.upsert_offices(load_offices(), load_provinces().values())
@@ -339,14 +358,6 @@ def _claim(port: int) -> socket.socket | None:
         claim.close()
         return None
     return claim
-
-
-def _keys(file: Path) -> dict[str, str]:
-    """The secrets of this folder, made once: without them, what is in the stores can never be read again."""
-    if not file.exists():
-        _write(file, {name: base64.b64encode(secrets.token_bytes(32)).decode() for name in ("hash_key", "seal_key")})
-    keys = json.loads(file.read_text())
-    return {"ANTRIAN_HASH_KEY": keys["hash_key"], "ANTRIAN_SEAL_KEY": keys["seal_key"]}
 
 
 def _write(file: Path, content: object) -> None:

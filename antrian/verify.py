@@ -18,9 +18,11 @@ import psycopg
 from redis import Redis
 
 from antrian.booking import Decision, Policy, Session, Slot, State
+from antrian.identity import Keys
 from antrian.lane.drainer import LEASE, DeskBatch, Fenced, LaneBroken, LaneDrainer, LaneState, Lease, sole
 from antrian.lane.front import DESK_BOUND
 from antrian.ledger import sql
+from antrian.ledger.keys import check_keys
 from antrian.policy import load_policy
 from antrian.settings import Settings
 
@@ -51,14 +53,20 @@ class LaneRow(NamedTuple):
 
 
 def verify(settings: Settings) -> list[Check]:
-    """All checks that need no client's history. Raises redis.RedisError or psycopg.Error when a store is away."""
+    """All checks that need no client's history.
+
+    Raises redis.RedisError or psycopg.Error when a store is away, WrongKeys when the ledger has other keys, PolicyError.
+    """
+    keys = Keys(settings.hash_key, settings.seal_key)
     with (
         psycopg.connect(settings.database_url, autocommit=True) as ledger,
         Redis.from_url(settings.redis_url) as redis,
         closing(LaneDrainer(settings.redis_url)) as line,
     ):
+        check_keys(ledger, keys)
         return [
             *_ledger_checks(ledger),
+            _people_check(ledger, keys),
             *_lane_checks(line, ledger, load_policy(settings.policy_file)),
             _requests_check(redis, ledger),
             _clear_check(redis),
@@ -75,6 +83,17 @@ def _ledger_checks(ledger: psycopg.Connection) -> Iterator[Check]:
             row = ledger.execute(statement.encode()).fetchone()
             assert row is not None
             yield Check(promise, what, row[0], row[1])
+
+
+def _people_check(ledger: psycopg.Connection, keys: Keys) -> Check:
+    """Everybody who holds a live booking against the key under which nobody holds two."""
+    examined = breaches = 0
+    with ledger.transaction(), ledger.cursor("live_people") as people:
+        people.itersize = 2000
+        for person in people.execute(sql("live_people")):
+            examined += 1
+            breaches += not keys.fit(*person)
+    return Check("P4", "a live booking stands under the key of its applicant's NIK", examined, breaches)
 
 
 def _lane_checks(line: LaneDrainer, ledger: psycopg.Connection, policy: Policy) -> list[Check]:

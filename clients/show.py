@@ -153,7 +153,7 @@ def roster(entries: Sequence[RosterEntry]) -> None:
     listed = table("session", "number", "code", "name", "NIK", "state", "here since", numbers=("number",))
     for it in entries:
         came = moment(it.check_in_time) if it.present else ""
-        person = (it.code, it.full_name, it.masked_nik, _state_name(it.state), came)
+        person = (it.code, it.full_name or "(cannot be read)", it.masked_nik, _state_name(it.state), came)
         listed.add_row(session_name(it.session), str(it.queue_number), *person)
     print_table(listed)
 

@@ -49,8 +49,8 @@ async def serve(settings: Settings) -> None:
         gather_for=settings.gather_for,
     )
     ledger = LedgerReader(settings.database_url, gather_for=settings.gather_for)
-    catalog = Catalog(policy, front, ledger)
     keys, desk, staff = Keys(settings.hash_key, settings.seal_key), Desk(front), LedgerStaff(settings.database_url)
+    catalog = Catalog(policy, front, ledger, keys)
     bookings = Bookings(catalog, front, ledger, keys, most_watching=settings.most_calls * 4 // 5)
     booking_service = BookingService(catalog, front, Admission(catalog, keys), bookings, desk)
     office_service = OfficeService(catalog, front, staff, keys, desk)

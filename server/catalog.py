@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from antrian import rules
 from antrian.booking import Office, Policy, Window
 from antrian.errors import AntrianError, Reason
+from antrian.identity import Keys
 from antrian.lane.front import LaneFront
 from antrian.ledger.reader import LedgerReader
 from antrian.provinces import ProvinceMap, distance_km, load_provinces
@@ -31,7 +32,7 @@ class Catalog:
     lanes brings with it, so that what an answer says of time comes from one reading.
     """
 
-    def __init__(self, policy: Policy, front: LaneFront, ledger: LedgerReader) -> None:
+    def __init__(self, policy: Policy, front: LaneFront, ledger: LedgerReader, keys: Keys) -> None:
         self.policy = policy
         self.provinces = load_provinces()
         self.map = ProvinceMap()
@@ -41,6 +42,7 @@ class Catalog:
         self._neighbours: dict[str, list[str]] = {}
         self._front = front
         self._ledger = ledger
+        self._keys = keys
         self._since = self.as_of
         self._window = rules.next_window(policy, self._since)
         self.windows_of = lru_cache(maxsize=1024)(lambda day: rules.windows_of(policy, day))
@@ -81,9 +83,11 @@ class Catalog:
         return self._window
 
     async def refresh(self) -> None:
-        """Reads the stores once."""
+        """Reads the stores once. Raises WrongKeys when they hold what other keys made."""
         now = await self._front.now()
         self.window_at(now)
+        if not self.ready:  # so before anybody is served, and again for a ledger that came back
+            await self._ledger.claim_keys(self._keys)
         offices = {office.office_id: office for office in await self._ledger.offices()}
         if offices != self._offices:
             self._offices, self._neighbours = offices, {}
@@ -92,7 +96,7 @@ class Catalog:
     async def keep_fresh(self, changed: Callable[[bool], object]) -> None:
         """Refreshes until cancelled; calls changed when the stores go away or come back.
 
-        Raises UnfitRedis when the Redis that came may not hold the lanes.
+        Raises UnfitRedis when the Redis that came may not hold the lanes, WrongKeys when the ledger has other keys.
         """
         while True:
             try:

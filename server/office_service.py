@@ -1,9 +1,12 @@
 """antrian.v1.OfficeService: what each rpc does. Every one needs staff of the office that it names."""
 
+import logging
 import re
 from collections.abc import Iterable
 from datetime import date, timedelta
 from uuid import uuid4
+
+from cryptography.exceptions import InvalidTag
 
 from antrian import booking as nouns
 from antrian import rules
@@ -28,6 +31,8 @@ _LARGEST_QUOTA = 10_000
 _YEAR = timedelta(days=366)
 _RETRY = timedelta(seconds=1)
 _NIK = re.compile("[0-9]{16}")
+_UNREADABLE = nouns.Person(16 * "*", "")
+_log = logging.getLogger(__name__)
 
 
 class OfficeService:
@@ -137,7 +142,11 @@ class OfficeService:
     def _entries(self, rows: Iterable[RosterRow]) -> list[wire.RosterEntry]:
         entries = []
         for row in rows:
-            person = self._keys.unseal(row.booking_id, row.applicant_key, row.sealed)
+            try:
+                person = self._keys.unseal(row.booking_id, row.applicant_key, row.sealed)
+            except InvalidTag:  # the others of the day must not wait for the one
+                _log.error("number %d of booking %s cannot be read", row.number, row.booking_id)
+                person = _UNREADABLE
             entries.append(
                 wire.RosterEntry(
                     session=resources.session(row.session),

@@ -10,6 +10,10 @@ import threading
 import time
 from multiprocessing.process import BaseProcess
 
+import psycopg
+
+from antrian.identity import Keys
+from antrian.ledger.keys import claim_keys
 from antrian.policy import PolicyError, load_policy
 from antrian.process import log_to_stderr
 from antrian.settings import Settings, SettingsError, load_settings
@@ -81,8 +85,24 @@ class Supervisor:
                 process.kill()
 
 
+def claim(settings: Settings, stop: threading.Event) -> None:
+    """Returns once our keys are the ledger's, or stop is set; raises WrongKeys when it has others."""
+    keys, pause = Keys(settings.hash_key, settings.seal_key), _RESTART_AFTER
+    while not stop.is_set():
+        try:
+            claim_keys(settings.database_url, keys)
+            break
+        except psycopg.Error as problem:
+            _log.warning("store failed, waiting %.1f s: %s", pause, problem)
+            stop.wait(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            pause = min(2 * pause, _RESTART_AT_MOST)
+
+
 def main() -> int:
-    """Runs until SIGTERM or SIGINT; exits 2 when the settings are wrong, 1 when the metrics' port cannot be had."""
+    """Runs until SIGTERM or SIGINT.
+
+    Exits 2 when the settings are wrong or the ledger has other keys, 1 when the metrics' port cannot be had.
+    """
     argparse.ArgumentParser(
         "python -m workers", description="Drain the lanes. Settings come from ANTRIAN_* in the environment."
     ).parse_args()
@@ -98,10 +118,15 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     supervisor = Supervisor(settings)
     lanes = metrics.Lanes(settings, supervisor.silent_for)
-    threading.Thread(target=Audit(settings, lanes.show_audit).run, args=[stop], name="audit", daemon=True).start()
+    audit = threading.Thread(target=Audit(settings, lanes.show_audit).run, args=[stop], name="audit", daemon=True)
     try:
         with metrics.served(settings, lanes):
+            claim(settings, stop)
+            audit.start()
             supervisor.run(stop)
+    except SettingsError as error:
+        print(f"workers: {error}", file=sys.stderr)
+        return 2
     except RuntimeError as error:
         print(f"workers: {error}", file=sys.stderr)
         return 1

@@ -23,6 +23,7 @@ from antrian.identity import Keys
 from antrian.lane.drainer import DeskBatch, Fenced, LaneBroken, LaneDrainer, Lease, Turn, sole
 from antrian.lane.rebuilder import Bar, LaneRebuilder, Restored
 from antrian.ledger.fence import LedgerFenced, LedgerGap
+from antrian.ledger.keys import claim_keys
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.policy import PolicyError, load_policy
 from antrian.process import log_to_stderr
@@ -138,7 +139,7 @@ class Rebuild:
 
 
 def main() -> int:
-    """Rebuilds; exits 0 when all lanes are open again, 1 when it failed, 2 when the settings are wrong."""
+    """Rebuilds; exits 0 when all lanes are open again, 1 when it failed, 2 when the settings are wrong or the ledger has other keys."""
     parser = argparse.ArgumentParser(
         "antrian rebuild",
         description="Close all lanes, restore Redis from the ledger, open them again. Servers and workers may run: they "
@@ -149,6 +150,7 @@ def main() -> int:
     try:
         settings = load_settings()
         log_to_stderr(settings.log_level)
+        claim_keys(settings.database_url, Keys(settings.hash_key, settings.seal_key))
         with (
             closing(LaneDrainer(settings.redis_url)) as line,
             LedgerRecorder(settings.database_url) as ledger,

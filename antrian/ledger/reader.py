@@ -1,5 +1,6 @@
-"""The server's side of the ledger: it reads."""
+"""The server's side of the ledger: it reads, and says which keys it was given."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -10,8 +11,10 @@ from psycopg_pool import AsyncConnectionPool
 
 from antrian.booking import Office, OutcomeReason, Session, Slot, State
 from antrian.gather import Gather
+from antrian.identity import Keys
 from antrian.ledger import sql
 from antrian.ledger.connection import CONNECT, POOL, LimitedAsyncConnection
+from antrian.ledger.keys import claim_keys
 from antrian.ledger.recorder import office_of
 from antrian.ledger.statement import Statement
 
@@ -47,6 +50,7 @@ class LedgerReader:
     """
 
     def __init__(self, database_url: str, *, gather_for: timedelta) -> None:
+        self._database_url = database_url
         self._pool = AsyncConnectionPool(
             database_url,
             min_size=1,
@@ -69,6 +73,10 @@ class LedgerReader:
         await self.booking.close()
         await self._bookings.close()
         await self._pool.close()
+
+    async def claim_keys(self, keys: Keys) -> None:
+        """Makes these the keys of a ledger that has none yet. Raises WrongKeys unless they are the ledger's keys."""
+        await asyncio.to_thread(claim_keys, self._database_url, keys)
 
     async def _ask_bookings(self, booking_ids: Sequence[UUID]) -> list[RecordedBooking | None]:
         ids = ",".join([booking_id.hex for booking_id in booking_ids])

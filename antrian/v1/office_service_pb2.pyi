@@ -79,9 +79,9 @@ class RosterEntry(_message.Message):
     code: _builtins.str
     """The code of the booking; the same for all of a party."""
     full_name: _builtins.str
-    """Name as on the identity card."""
+    """Name as on the identity card; empty when what the ledger has of this person cannot be read."""
     masked_nik: _builtins.str
-    """The NIK with only its last four digits to be seen."""
+    """The NIK with only its last four digits to be seen; sixteen asterisks when it cannot be read."""
     state: _messages_pb2.BookingState.ValueType
     """Where the booking stands. CANCELLED bookings are not in the roster."""
     present: _builtins.bool

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import psycopg
 import pytest
 
 from antrian.stack import Stack
@@ -74,6 +75,29 @@ def test_a_booking_is_listed_cancelled_and_listed_as_cancelled(antrian: Antrian,
     table = antrian("bookings", "--account", "ani").stdout.splitlines()
     assert [line.split()[1] for line in table if first in line] == ["CANCELLED"]
     assert antrian("bookings", "--account", "nobody").stdout == "no bookings\n"
+
+
+def test_somebody_who_cannot_be_read_is_shown_as_such_beside_the_others(
+    stack: Stack, antrian: Antrian, crowd: Crowd
+) -> None:
+    booking = book(antrian, crowd, "smudge", day=0, people=3, session="afternoon")
+    first, second, third = booking["queue_numbers"]
+    smudge = "update applicant set sealed = %s where booking_id = %s and number = %s"
+    with psycopg.connect(stack.environment["ANTRIAN_DATABASE_URL"]) as ledger:
+        ledger.execute(smudge, (b"", booking["booking_id"], first))
+        ledger.execute(smudge, (bytes(60), booking["booking_id"], second))
+    listed = told(antrian("office", "roster", PUSAT, "--date", crowd.dates[0], "--json"))
+    told_of = {entry["queue_number"]: entry for entry in listed if entry["code"] == booking["code"]}
+    assert [told_of[number]["full_name"] for number in (first, second, third)] == ["", "", "Siti Rahma"]
+    assert [told_of[number]["masked_nik"].strip("*").isdigit() for number in (first, second, third)] == [
+        False,
+        False,
+        True,
+    ]
+    assert antrian("office", "roster", PUSAT, "--date", crowd.dates[0]).stdout.count("(cannot be read)") == 2
+    checked = antrian("verify")
+    assert checked.returncode == 1
+    assert "2 breaches" in checked.stdout
 
 
 def test_the_roster_has_who_comes_by_queue_number_with_masked_niks(antrian: Antrian, crowd: Crowd) -> None:

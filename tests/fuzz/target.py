@@ -160,7 +160,7 @@ class Target:
         self._staff = LedgerStaff(settings.database_url)
         for store in (front, self._ledger, self._staff):
             await store.start()
-        self.catalog = catalog = Catalog(policy, front, self._ledger)
+        self.catalog = catalog = Catalog(policy, front, self._ledger, self.keys)
         await catalog.refresh()
         desk = Desk(front)
         bookings = Bookings(catalog, front, self._ledger, self.keys, most_watching=settings.most_calls)

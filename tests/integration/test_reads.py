@@ -78,7 +78,11 @@ async def test_a_settled_turn_is_heard_by_all_who_wait_for_it(world: World) -> N
 
 async def test_a_booking_that_has_left_its_lane_is_read_without_its_lane(world: World) -> None:
     bookings = Bookings(
-        Catalog(world.policy, world.front, world.reader), world.front, world.reader, world.keys, most_watching=1
+        Catalog(world.policy, world.front, world.reader, world.keys),
+        world.front,
+        world.reader,
+        world.keys,
+        most_watching=1,
     )
     one, other = world.request(1), world.request(2)
     for request in (one, other):

@@ -10,6 +10,7 @@ from tests.support.world import World
 VARIANTS = [
     Variant("P1", "a quota below what is taken is not refused", "set_quota.sql", "when slot.taken > %(quota)s then 'QUOTA_BELOW_TAKEN'", ""),
     Variant("P3", "no fencing at the desk", "settle_desk", "if fenced(office, token)", "if false"),
+    Variant("P4", "a ledger does not know its keys", "key_check_values.sql", "from key_check_value", "from key_check_value where false"),
     Variant("P4", "who cancelled stays taken", "settle_desk", "do free(ARGV[i], ARGV[i + 1]) end", "do end"),
     Variant("P9", "the bars are not put back", "restore", "bucket('applicants', person), person) == 0", "bucket('applicants', person), person) == 2"),
     Variant("P9", "the requests are not put back", "restore", "if fingerprint ~= '' then", "if false then"),
@@ -45,7 +46,7 @@ async def test_a_broken_variant_of_a_life_is_caught_by_name(
 
     for module in ("drainer", "front", "rebuilder"):
         monkeypatch.setattr(f"antrian.lane.{module}.script", script)
-    for module in ("recorder", "turns", "desk", "days", "staff"):
+    for module in ("recorder", "turns", "desk", "days", "staff", "keys"):
         monkeypatch.setattr(f"antrian.ledger.{module}.sql", sql)
     async with World(redis_url, database_url) as world:
         assert variant.promise in await broken_promises_of_a_life(world)

@@ -54,7 +54,9 @@ def serve(drain: Drain, leases: Sequence[Lease], offices: Mapping[str, Office]) 
 
 def empty_ledger(database_url: str) -> None:
     """Deletes all rows rather than making a database anew: that took seconds on a busy disk."""
-    tables = "bar", "applicant", "booking", "slot", "lane", "day_done", "staff_action", "office", "province"
+    tables = (
+        "bar", "applicant", "booking", "slot", "lane", "day_done", "staff_action", "office", "province", "key_check_value",
+    )  # fmt: skip
     with psycopg.connect(database_url) as connection:
         # Without triggers and foreign keys: staff_action is only ever added to.
         connection.execute("set session_replication_role = replica")

@@ -1,0 +1,2 @@
+-- Some of the people whose bookings were recorded first. out: booking_id, applicant_key, sealed.
+select booking_id, applicant_key, sealed from applicant order by slot_id, number limit 10
