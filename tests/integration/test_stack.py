@@ -25,10 +25,11 @@ from tests.integration.test_embedded import ended, nothing_runs_on, wait_until
 
 _PARENT = """
 import sys
+from contextlib import suppress
 from pathlib import Path
 from antrian.stack import Stack
 
-with Stack(Path(sys.argv[1]), workers=1) as stack:
+with suppress(KeyboardInterrupt), Stack(Path(sys.argv[1]), workers=1) as stack:
     stack.wait()
 """
 
