@@ -93,7 +93,10 @@ class Drain:
                 case Turn() as turn:
                     go.append((one.lease, turn))
                 case DeskBatch() as batch:
-                    self.serve_desk(one.lease, offices[office_id], batch)
+                    try:
+                        self.serve_desk(one.lease, offices[office_id], batch)
+                    except _NOT_OURS as refusal:
+                        self.give_up(one.lease, refusal)
                 case Fenced() | LaneBroken() as problem:
                     self.give_up(one.lease, problem)
         return go
@@ -150,15 +153,15 @@ class Drain:
             _log.critical("lane closed, Redis and the ledger do not agree: %s: %s", type(problem).__name__, problem)
 
     def serve_desk(self, lease: Lease, office: Office, batch: DeskBatch) -> None:
-        """Has the ledger judge what the desk asks, and makes the lane follow it."""
-        try:
-            self.plan(office, days_of(batch.entries))
-            said = self.ledger.record_desk(lease.office_id, lease.token, batch)
-            self.line.settle_desk(lease, batch, [_stock(office, row) for row in said.slots], said.freed)
-        except _NOT_OURS as problem:
-            self.give_up(lease, problem)
-        else:
-            count_desk(batch.entries)
+        """Has the ledger judge what the desk asks, and makes the lane follow it.
+
+        Raises Fenced, LaneBroken, LedgerFenced or LedgerGap when the batch does not fit the lane or the ledger: what is
+        to be done then, the caller knows.
+        """
+        self.plan(office, days_of(batch.entries))
+        said = self.ledger.record_desk(lease.office_id, lease.token, batch)
+        self.line.settle_desk(lease, batch, [_stock(office, row) for row in said.slots], said.freed)
+        count_desk(batch.entries)
 
     def open(self, lease: Lease, office: Office) -> Lease:
         """Opens a lane that Redis has never seen. One that it has lost stays closed until it is rebuilt."""

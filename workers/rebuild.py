@@ -89,11 +89,15 @@ class Rebuild:
         return Rebuilt(len(opened), finished, lost, bookings, bars, round(time.monotonic() - began, 3))
 
     def _finish(self, office: Office, lease: Lease) -> int:
-        """Decides, records and settles what the lane still has, as far as it fits the ledger; answers how many tickets."""
+        """Decides, records and settles what the lane still has, as far as it fits the ledger; answers how many tickets.
+
+        What does not fit stays in the lane: LaneRebuilder.clear removes and counts it.
+        """
         finished = 0
+        decided: Turn | DeskBatch | None = None
         try:
             while lease.known:
-                decided: Turn | DeskBatch = sole(self._line.decide([lease], TURN))
+                decided = self._next(lease, decided)
                 if isinstance(decided, DeskBatch):
                     self._drain.serve_desk(lease, office, decided)
                 elif decided.decisions:
@@ -104,6 +108,13 @@ class Rebuild:
         except (LaneBroken, LedgerGap, LedgerFenced) as problem:
             _log.warning("what Redis has of a lane does not fit the ledger and goes: %s", problem)
         return finished
+
+    def _next(self, lease: Lease, before: Turn | DeskBatch | None) -> Turn | DeskBatch:
+        """What the lane hands out. Raises LaneBroken when it is the same as before: settling that changed nothing."""
+        decided: Turn | DeskBatch = sole(self._line.decide([lease], TURN))
+        if decided == before:
+            raise LaneBroken(f"{lease.office_id}: what was settled is handed out again")
+        return decided
 
     def _restore_bookings(self, lanes: LaneRebuilder) -> int:
         policy, now, restored = self._drain.policy, self._line.now(), 0

@@ -1,17 +1,21 @@
 """A rebuild: what the ledger knows is in Redis again, what Redis still had is finished, and nobody from before writes."""
 
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
 from antrian.booking import Cancel, CloseDate, State
 from antrian.errors import AntrianError, Reason
-from antrian.lane.drainer import Fenced
+from antrian.lane.drainer import Fenced, LaneBroken, LaneDrainer, Lease
 from antrian.lane.front import Joined, Known
 from antrian.lane.rebuilder import LaneRebuilder
 from antrian.ledger.fence import LedgerFenced
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
+from workers.rebuild import Rebuild
 
 
 async def lived(world: World) -> None:
@@ -97,6 +101,42 @@ async def test_a_lane_that_does_not_fit_the_ledger_is_emptied_and_its_people_are
     world.rebuild()
     assert isinstance(await world.join(ghost), Joined), "asking again with the same request_id is safe"
     world.turn()
+    assert world.verify() == []
+
+
+@pytest.mark.timeout(20)  # a rebuild that asks again and again for a batch that the ledger refuses never ends
+async def test_a_desk_that_does_not_fit_the_ledger_goes_and_is_counted(world: World) -> None:
+    await lived(world)
+    entry = CloseDate(uuid4(), "desk", "rina", "banjir", TUESDAY.service_date)
+    await world.front.ask_desk(PUSAT, entry)
+    waiting = world.request(30, [60])
+    await world.ticket(waiting)
+    world.sql(f"update lane set last_desk = last_desk + 5 where office_id = '{PUSAT}'")  # Redis went back in time
+    done = world.rebuild()
+    assert (done.finished, done.lost) == (0, 2), "the line comes after the desk, so its ticket is not decided either"
+    assert await world.staff.action(entry.action_id) is None
+    assert isinstance(await world.join(waiting), Joined), "asking again with the same request_id is safe"
+    await world.ask(entry)
+    assert await world.staff.action(entry.action_id)
+    world.turn()
+    assert world.verify() == []
+
+
+class _Unsettled(LaneDrainer):
+    """A line on which nothing that is settled takes effect."""
+
+    def settle(self, turns: Sequence[tuple[Lease, str]]) -> list[Fenced | LaneBroken | None]:
+        return [None for _ in turns]
+
+
+@pytest.mark.timeout(20)
+async def test_a_rebuild_ends_when_a_lane_hands_out_the_same_again(world: World) -> None:
+    await lived(world)
+    await world.ticket(world.request(30, [60]))
+    with closing(_Unsettled(world.settings.redis_url)) as line:
+        done = Rebuild(world.settings, line, world.recorder, world.redis).run()
+    assert done.finished == 1
+    assert (await world.recorded(world.request(30, [60]))).state is State.CONFIRMED
     assert world.verify() == []
 
 
