@@ -22,6 +22,7 @@ from antrian.identity import Keys
 from antrian.lane.drainer import LEASE, DeskBatch, Fenced, LaneBroken, LaneDrainer, LaneState, Lease, sole
 from antrian.lane.front import DESK_BOUND
 from antrian.ledger import sql
+from antrian.ledger.connection import CONNECT
 from antrian.ledger.keys import check_keys
 from antrian.policy import load_policy
 from antrian.settings import Settings
@@ -59,7 +60,7 @@ def verify(settings: Settings) -> list[Check]:
     """
     keys = Keys(settings.hash_key, settings.seal_key)
     with (
-        psycopg.connect(settings.database_url, autocommit=True) as ledger,
+        psycopg.connect(settings.database_url, autocommit=True, **CONNECT) as ledger,
         Redis.from_url(settings.redis_url) as redis,
         closing(LaneDrainer(settings.redis_url)) as line,
     ):

@@ -12,6 +12,7 @@ from redis import Redis
 from antrian.booking import Session, Slot
 from antrian.lane.entry import read_line_entry
 from antrian.ledger import sql
+from antrian.ledger.connection import CONNECT
 from antrian.settings import Settings
 
 _PAGE = 1000
@@ -83,7 +84,7 @@ def read_facts(settings: Settings) -> Facts:
     """Reads them, after the load. Raises redis.RedisError or psycopg.Error when a store is away."""
     facts = Facts()
     with (
-        psycopg.connect(settings.database_url, autocommit=True) as ledger,
+        psycopg.connect(settings.database_url, autocommit=True, **CONNECT) as ledger,
         Redis.from_url(settings.redis_url) as redis,
     ):
         # Redis first: who is decided meanwhile is in the ledger then.

@@ -5,10 +5,8 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from psycopg_pool import ConnectionPool
-
 from antrian.ledger import sql
-from antrian.ledger.connection import LimitedConnection
+from antrian.ledger.connection import LimitedConnection, Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +22,7 @@ class DayPerson:
 class LedgerDays:
     """The statements of the nightly work. Raises psycopg.Error when Postgres cannot be reached."""
 
-    def __init__(self, pool: "ConnectionPool[LimitedConnection]") -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     def over(self) -> list[tuple[str, date, ZoneInfo]]:
@@ -34,9 +32,13 @@ class LedgerDays:
     def finish(self, office_id: str, day: date, last_day: date, ends_at: datetime) -> None:
         """Ends a day: CONFIRMED becomes NO_SHOW, who did not come is barred until ends_at. Once; safe to repeat."""
         values = {"office": office_id, "service_date": day, "last_day": last_day, "ends_at": ends_at}
-        with self._pool.connection() as connection, connection.transaction():
-            connection.execute(sql("lock_lane"), values)
-            connection.execute(sql("finish_day"), values)
+
+        def end(connection: LimitedConnection) -> None:
+            with connection.transaction():
+                connection.execute(sql("lock_lane"), values)
+                connection.execute(sql("finish_day"), values)
+
+        self._pool.ask(end)
 
     def untold(self) -> list[tuple[str, date, datetime]]:
         """Days that are done and whose people Redis has not been told of, some at a time, and when they were done."""
@@ -54,14 +56,12 @@ class LedgerDays:
 
     def tell_again(self, since: date) -> None:
         """Makes the days from that one on untold."""
-        with self._pool.connection() as connection:
-            connection.execute(sql("days_again"), {"since": since})
+        self._pool.ask(lambda connection: connection.execute(sql("days_again"), {"since": since}))
 
     def told(self, office_id: str, day: date) -> None:
         """Notes that Redis knows of the day's people."""
-        with self._pool.connection() as connection:
-            connection.execute(sql("day_told"), {"office": office_id, "service_date": day})
+        values = {"office": office_id, "service_date": day}
+        self._pool.ask(lambda connection: connection.execute(sql("day_told"), values))
 
     def _rows(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
-        with self._pool.connection() as connection:
-            return connection.execute(sql(statement), values).fetchall()
+        return self._pool.ask(lambda connection: connection.execute(sql(statement), values).fetchall())

@@ -7,13 +7,11 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from psycopg_pool import AsyncConnectionPool
-
 from antrian.booking import Office, OutcomeReason, Session, Slot, State
 from antrian.gather import Gather
 from antrian.identity import Keys
 from antrian.ledger import sql
-from antrian.ledger.connection import CONNECT, POOL, LimitedAsyncConnection
+from antrian.ledger.connection import CONNECT, POOL, AsyncPool, LimitedAsyncConnection
 from antrian.ledger.keys import claim_keys
 from antrian.ledger.recorder import office_of
 from antrian.ledger.statement import Statement
@@ -51,7 +49,7 @@ class LedgerReader:
 
     def __init__(self, database_url: str, *, gather_for: timedelta) -> None:
         self._database_url = database_url
-        self._pool = AsyncConnectionPool(
+        self._pool = AsyncPool(
             database_url,
             min_size=1,
             max_size=8,
@@ -104,14 +102,11 @@ class LedgerReader:
             "before_id": before and before[1],
             "most": most,
         }
-        async with self._pool.connection() as connection:
-            rows = await (await connection.execute(sql("account_bookings"), values)).fetchall()
-        return [_recorded(*row) for row in rows]
+        return [_recorded(*row) for row in await self._pool.rows(sql("account_bookings"), **values)]
 
     async def offices(self) -> list[Office]:
         """All offices, by id."""
-        async with self._pool.connection() as connection:
-            return [office_of(row) for row in await (await connection.execute(sql("offices"))).fetchall()]
+        return [office_of(row) for row in await self._pool.rows(sql("offices"))]
 
 
 def _recorded(

@@ -8,12 +8,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import psycopg
-from psycopg_pool import ConnectionPool
 
 from antrian.booking import Office, Province, Session, Slot
 from antrian.lane.drainer import DeskBatch, Turn
 from antrian.ledger import arrays, sql
-from antrian.ledger.connection import CONNECT, IDLE, POOL, LimitedConnection
+from antrian.ledger.connection import CONNECT, IDLE, POOL, LimitedConnection, Pool
 from antrian.ledger.days import LedgerDays
 from antrian.ledger.desk import DeskRecord, SlotRow, record_batch
 from antrian.ledger.fence import LedgerFenced
@@ -42,7 +41,7 @@ class LedgerRecorder:
         # The same few statements again and again: planned once, from the first time on.
         limit = TURN_LIMIT // timedelta(milliseconds=1)
         options = f"-c statement_timeout={limit} -c plan_cache_mode=force_generic_plan {IDLE}"
-        self._pool = ConnectionPool(
+        self._pool = Pool(
             database_url,
             min_size=1,
             max_size=2,
@@ -74,37 +73,34 @@ class LedgerRecorder:
         LedgerFenced, LedgerGap: nothing of that turn was written.
         """
         written = [turn for turn in turns if turn.decisions]
-        said = iter(self._record(written) if written else [])
+        said = iter(self._pool.ask(lambda connection: self._record(connection, written)) if written else [])
         return [next(said) if turn.decisions else "" for turn in turns]
 
-    def _record(self, turns: Sequence[Turn]) -> list[Recorded]:
-        with self._pool.connection() as connection:
-            try:
-                return record_turns(connection, turns)
-            except psycopg.OperationalError:  # of the store, not of what we write
-                raise
-            except psycopg.Error as error:
-                _log.warning("turns of %d lanes met %s: halving them", len(turns), constraint(error))
-            return [record_by_halves(connection, turn) for turn in turns]
+    @staticmethod
+    def _record(connection: psycopg.Connection, turns: Sequence[Turn]) -> list[Recorded]:
+        try:
+            return record_turns(connection, turns)
+        except psycopg.OperationalError:  # of the store, not of what we write
+            raise
+        except psycopg.Error as error:
+            _log.warning("turns of %d lanes met %s: halving them", len(turns), constraint(error))
+        return [record_by_halves(connection, turn) for turn in turns]
 
     def record_desk(self, office_id: str, token: int, batch: DeskBatch) -> DeskRecord:
         """Writes a batch of a desk in one transaction and answers what the ledger now says. Safe to repeat.
 
         An entry that meets a constraint is left out, alone. Raises LedgerFenced, LedgerGap.
         """
-        with self._pool.connection() as connection:
-            return record_batch(connection, office_id, token, batch)
+        return self._pool.ask(lambda connection: record_batch(connection, office_id, token, batch))
 
     def any_ticket(self) -> bool:
         """Whether any lane ever recorded a ticket."""
-        with self._pool.connection() as connection:
-            row = connection.execute(sql("any_ticket")).fetchone()
+        row = self._pool.ask(lambda connection: connection.execute(sql("any_ticket")).fetchone())
         return bool(row and row[0])
 
     def epoch(self, office_id: str) -> int:
         """How often the lane was opened."""
-        with self._pool.connection() as connection:
-            row = connection.execute(sql("lane"), {"office": office_id}).fetchone()
+        row = self._pool.ask(lambda connection: connection.execute(sql("lane"), {"office": office_id}).fetchone())
         if row is None:
             raise LookupError(f"the ledger has no office {office_id}")
         return int(row[4])
@@ -125,40 +121,38 @@ class LedgerRecorder:
     def plan_slots(self, office_id: str, days: Sequence[date], places: dict[Session, int]) -> None:
         """Creates the slots that the office lacks on those days; those that exist keep their quota."""
         morning, afternoon = places[Session.MORNING], places[Session.AFTERNOON]
-        with self._pool.connection() as connection:
-            connection.execute(
-                sql("plan_slots"),
-                {"office": office_id, "days": list(days), "morning": morning, "afternoon": afternoon},
-            )
+        values = {"office": office_id, "days": list(days), "morning": morning, "afternoon": afternoon}
+        self._pool.ask(lambda connection: connection.execute(sql("plan_slots"), values))
 
     def slots(self, office_id: str, since: date) -> list[SlotRow]:
         """The slots of the office from that day on."""
-        with self._pool.connection() as connection:
-            rows = connection.execute(sql("slots"), {"office": office_id, "since": since}).fetchall()
+        values = {"office": office_id, "since": since}
+        rows = self._pool.ask(lambda connection: connection.execute(sql("slots"), values).fetchall())
         return [SlotRow(Slot(day, Session(session)), *counts) for day, session, *counts in rows]
 
     def known_bookings(self, since: date) -> Iterator[tuple[Any, ...]]:
         """What a rebuilt Redis has to know of bookings, in pieces: the rows of rebuild_bookings.sql."""
         # Not of the pool: this may take Postgres a while.
-        with psycopg.connect(self._database_url) as connection, connection.cursor("known_bookings") as cursor:
+        with (
+            psycopg.connect(self._database_url, **CONNECT) as connection,
+            connection.cursor("known_bookings") as cursor,
+        ):
             cursor.itersize = 2000
             cursor.execute(sql("rebuild_bookings"), {"since": since})
             yield from cursor
 
     def bars(self) -> list[tuple[bytes, datetime, date]]:
         """Bars that have not ended: applicant key, end, last day."""
-        with self._pool.connection() as connection:
-            return connection.execute(sql("rebuild_bars")).fetchall()
+        return self._pool.ask(lambda connection: connection.execute(sql("rebuild_bars")).fetchall())
 
     def offices(self) -> list[Office]:
         """All offices, by id."""
-        with self._pool.connection() as connection:
-            return [office_of(row) for row in connection.execute(sql("offices"))]
+        rows = self._pool.ask(lambda connection: connection.execute(sql("offices")).fetchall())
+        return [office_of(row) for row in rows]
 
     def count_offices(self) -> int:
         """How many offices there are."""
-        with self._pool.connection() as connection:
-            return len(connection.execute(sql("offices")).fetchall())
+        return len(self.offices())
 
     def upsert_offices(self, offices: Iterable[Office], provinces: Iterable[Province]) -> None:
         """Adds or changes offices and provinces, all of them or none."""
@@ -175,8 +169,7 @@ class LedgerRecorder:
 
     def clock_ahead(self) -> timedelta:
         """How far the service's time is ahead of real time."""
-        with self._pool.connection() as connection:
-            row = connection.execute(sql("clock")).fetchone()
+        row = self._pool.ask(lambda connection: connection.execute(sql("clock")).fetchone())
         return row[0] if row else timedelta(0)
 
 

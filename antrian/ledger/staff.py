@@ -6,12 +6,10 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from psycopg_pool import AsyncConnectionPool
-
 from antrian.booking import Session, State
 from antrian.errors import AntrianError, Reason, invalid
 from antrian.ledger import sql
-from antrian.ledger.connection import CONNECT, IDLE, POOL, LimitedAsyncConnection
+from antrian.ledger.connection import CONNECT, IDLE, POOL, AsyncPool, LimitedAsyncConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class LedgerStaff:
     """What the server asks and writes for staff. Raises psycopg.Error when Postgres cannot be reached."""
 
     def __init__(self, database_url: str) -> None:
-        self._pool = AsyncConnectionPool(
+        self._pool = AsyncPool(
             database_url,
             min_size=0,
             max_size=4,
@@ -111,20 +109,16 @@ class LedgerStaff:
 
     async def action(self, action_id: UUID) -> ActionRow | None:
         """What became of a desk entry; None when it was not recorded."""
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(sql("action"), {"action_id": action_id})).fetchone()
-        return ActionRow(row[0], row[1], Reason(row[2]) if row[2] else None) if row else None
+        rows = await self._pool.rows(sql("action"), action_id=action_id)
+        return next((ActionRow(before, after, refused and Reason(refused)) for before, after, refused in rows), None)
 
     async def closed_bookings(self, office_id: str, day: date) -> int:
         """How many bookings of the day its closing cancelled."""
-        async with self._pool.connection() as connection:
-            values = {"office": office_id, "service_date": day}
-            row = await (await connection.execute(sql("closed_bookings"), values)).fetchone()
-        return row[0] if row else 0
+        [(count,)] = await self._pool.rows(sql("closed_bookings"), office=office_id, service_date=day)
+        return int(count)
 
     async def _people(self, statement: str, values: dict[str, Any]) -> list[RosterRow]:
-        async with self._pool.connection() as connection:
-            rows = await (await connection.execute(sql(statement), values)).fetchall()
+        rows = await self._pool.rows(sql(statement), **values)
         return [
             RosterRow(Session(session), number, booking_id, key, sealed, State(state), present_at)
             for session, number, booking_id, key, sealed, state, present_at in rows

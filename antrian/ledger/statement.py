@@ -6,7 +6,6 @@ rare.
 
 import asyncio
 from collections import deque
-from typing import Any
 
 import psycopg
 from psycopg.adapt import Transformer
@@ -14,9 +13,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
-from antrian.ledger.connection import ANSWERS_WITHIN, CONNECT, LimitedAsyncConnection
-
-Rows = list[tuple[Any, ...]]
+from antrian.ledger.connection import ANSWERS_WITHIN, CONNECT, LimitedAsyncConnection, Rows, of_the_session
 
 _NAME = b"statement"
 _BINARY = 1
@@ -131,8 +128,12 @@ class _Line:
             return
         if told.status in {ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK}:
             answer.set_result(told)
-        else:
-            answer.set_exception(error_from_result(told))
+            return
+        error = error_from_result(told)
+        problem = of_the_session(error)
+        answer.set_exception(problem or error)
+        if problem:
+            self.end(problem)
 
     def _silent(self) -> None:
         self.end(psycopg.OperationalError(f"Postgres did not answer within {ANSWERS_WITHIN:g} s"))

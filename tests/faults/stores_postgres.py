@@ -111,6 +111,32 @@ _END_OTHERS = """
 """
 
 
+@fault("all connections to Postgres ended at once, again and again", injections=5, within=2)
+async def end_all_connections(site: Site, load: Load) -> float:
+    """Dead connections that wait in pools are not met one by one: what a program has of them goes with the first."""
+    async with await psycopg.AsyncConnection.connect(site.stores.database_url, autocommit=True) as other:
+        ended = 0
+        while ended < 60:
+            ended += (await other.execute(_END_OTHERS, [[]])).rowcount
+            await asyncio.sleep(0.3)
+    return time.monotonic()
+
+
+@fault("Postgres read-only for 5 s, and new sessions of that time for ever", injections=5)
+async def leave_sessions_read_only(site: Site, load: Load) -> float:
+    """As by a failover or a full disk of a managed Postgres: who connected meanwhile may never write over that again."""
+    mark = "alter database antrian %s default_transaction_read_only"
+    async with await psycopg.AsyncConnection.connect(site.stores.database_url, autocommit=True) as other:
+        await other.execute("set default_transaction_read_only = off")
+        await other.execute(f"{mark % 'set'} = on".encode())
+        try:
+            await other.execute(_END_OTHERS, [[]])
+            await _stay_away(site)
+        finally:
+            await other.execute((mark % "reset").encode())
+    return time.monotonic()
+
+
 @fault("Postgres's disk full for 5 s", injections=3)
 async def fill_the_disk_of_postgres(site: Site, load: Load) -> float:
     """Nothing is recorded, so nothing is told; what was accepted waits until there is room.

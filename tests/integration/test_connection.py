@@ -1,12 +1,59 @@
-"""A Postgres that is silent does not hold its caller for ever."""
+"""A Postgres that is silent holds nobody for ever, and connections that are of no use are not met twice."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
+from uuid import uuid4
 
 import psycopg
 import pytest
 
+from antrian.booking import CloseDate, State
 from antrian.ledger import connection
-from antrian.ledger.connection import LimitedAsyncConnection, LimitedConnection
+from antrian.ledger.connection import AsyncPool, ConnectionLostError, LimitedAsyncConnection, LimitedConnection, Pool
 from antrian.ledger.recorder import LedgerRecorder
-from tests.support.world import PUSAT, World
+from tests.support.world import PUSAT, TUESDAY, World
+
+_POOLED = 4
+
+
+@contextmanager
+def read_only(database_url: str) -> Iterator[None]:
+    """Postgres is read-only as around a failover: all connections are lost, and sessions that begin now stay read-only."""
+    with psycopg.connect(database_url, autocommit=True) as other:
+        change = f"alter database {other.info.dbname} %s default_transaction_read_only"
+        other.execute("set default_transaction_read_only = off")
+        other.execute((change % "set" + " = on").encode())
+        try:
+            end_all_others(other)
+            yield
+        finally:
+            other.execute((change % "reset").encode())
+
+
+def end_all_others(other: psycopg.Connection) -> None:
+    """Ends every other connection to the database, and returns once they are gone."""
+    others = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    other.execute(f"select pg_terminate_backend(pid, 5000) {others}".encode())
+
+
+@pytest.fixture
+def pool(database_url: str) -> Iterator[Pool]:
+    """A pool that has made all its connections."""
+    kwargs = {"autocommit": True}
+    with Pool(database_url, min_size=_POOLED, connection_class=LimitedConnection, kwargs=kwargs) as made:
+        made.wait()
+        yield made
+
+
+@pytest.fixture
+async def async_pool(database_url: str) -> AsyncIterator[AsyncPool]:
+    """The same for servers."""
+    kwargs = {"autocommit": True}
+    async with AsyncPool(
+        database_url, min_size=_POOLED, open=False, connection_class=LimitedAsyncConnection, kwargs=kwargs
+    ) as made:
+        await made.wait()
+        yield made
 
 
 @pytest.fixture
@@ -38,5 +85,80 @@ async def test_who_freezes_in_the_middle_of_a_transaction_does_not_hold_its_lane
         frozen.execute("begin")
         frozen.execute("select from lane where office_id = %s for update", [PUSAT])
         assert world.turn() == 1
-        with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+        with pytest.raises(ConnectionLostError, match="IdleInTransactionSessionTimeout"):
             frozen.execute("commit")
+
+
+def test_of_connections_that_were_killed_together_one_is_met(pool: Pool, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as other:
+        end_all_others(other)
+    assert pool.ask(lambda made: made.execute("select 1").fetchall()) == [(1,)]
+    with ExitStack() as borrowed:
+        for _ in range(_POOLED):
+            borrowed.enter_context(pool.connection()).execute("select 1")
+
+
+async def test_so_it_is_with_a_servers(async_pool: AsyncPool, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as other:
+        end_all_others(other)
+    assert await async_pool.rows("select 1") == [(1,)]
+    for _ in range(2 * _POOLED):
+        async with async_pool.connection() as made:
+            await made.execute("select 1")
+
+
+async def test_a_turn_and_a_desk_outlive_their_connections(world: World) -> None:
+    entry = CloseDate(uuid4(), "desk", "rina", "banjir", TUESDAY.service_date)
+    await world.ticket(world.request(1))
+    with psycopg.connect(world.settings.database_url, autocommit=True) as other:
+        end_all_others(other)
+        assert world.turn() == 1
+        await world.front.ask_desk(PUSAT, entry)
+        end_all_others(other)
+        world.turn()
+    assert await world.staff.action(entry.action_id)
+    assert world.verify() == []
+
+
+async def test_sessions_that_began_read_only_are_left_once_postgres_can_write(world: World) -> None:
+    request = world.request(1)
+    entry = CloseDate(uuid4(), "desk", "rina", "banjir", TUESDAY.service_date)
+    await world.ticket(request)
+    lease = world.take()
+    decided = world.decide(lease)
+    with read_only(world.settings.database_url):
+        world.recorder.offices()  # over a session that is read-only from now on
+        with pytest.raises(psycopg.OperationalError, match="read-only transaction"):
+            world.record(lease, decided)
+        world.recorder.offices()
+    world.settle(lease, world.record(lease, decided))
+    assert (await world.recorded(request)).state is State.CONFIRMED
+    with read_only(world.settings.database_url):
+        world.recorder.offices()
+        await world.front.ask_desk(PUSAT, entry)
+        with pytest.raises(psycopg.OperationalError, match="read-only transaction"):
+            world.turn()
+        world.recorder.offices()
+    world.lease_ends()
+    world.turn()
+    assert await world.staff.action(entry.action_id)
+    assert world.verify() == []
+
+
+async def test_so_are_a_servers(async_pool: AsyncPool, database_url: str) -> None:
+    with read_only(database_url):
+        await async_pool.rows("select 1")
+        async with async_pool.connection() as made:
+            with pytest.raises(ConnectionLostError, match="read-only transaction"):
+                await made.execute("create table nothing ()")
+            assert made.closed
+    async with async_pool.connection() as made:
+        await made.execute("create temporary table something ()")
+
+
+@pytest.mark.parametrize("statement", ["select 1 / 0", "set statement_timeout = 1; select pg_sleep(1)"])
+def test_an_error_of_what_was_asked_costs_no_connection(pool: Pool, statement: str) -> None:
+    with pool.connection() as made:
+        with pytest.raises((psycopg.DataError, psycopg.errors.QueryCanceled)):
+            made.execute(statement.encode())
+        assert not made.closed

@@ -83,6 +83,21 @@ async def test_what_cannot_be_prepared_is_tried_again(make: Make, database_url: 
             other.execute("drop table not_yet")
 
 
+async def test_a_plan_that_no_longer_fits_its_table_is_made_anew(make: Make, database_url: str) -> None:
+    reads = make("select a, $1::text from changing")
+    with psycopg.connect(database_url, autocommit=True) as other:
+        other.execute("create table changing as select 1 as a")
+        try:
+            assert await reads("") == [(1, "")]
+            other.execute("alter table changing alter a type text")
+            with pytest.raises(psycopg.OperationalError, match="cached plan must not change"):
+                await reads("")
+            assert await reads("") == [("1", "")]
+        finally:
+            await reads.close()
+            other.execute("drop table changing")
+
+
 async def test_nothing_to_reach_is_told_to_all() -> None:
     nowhere = Statement("postgresql://127.0.0.1:1/none", "select $1::text", "")
     answers = await asyncio.gather(*[nowhere("") for _ in range(3)], return_exceptions=True)
