@@ -9,7 +9,7 @@ from typing import Any
 from redis import Redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.commands.core import Script
-from redis.exceptions import NoScriptError
+from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError
 from redis.retry import Retry
 
 from antrian.booking import Decision, DeskEntry, OutcomeReason, Slot
@@ -116,6 +116,8 @@ class LaneDrainer:
             socket_timeout=2,
             socket_connect_timeout=2,
             retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.01), 3),
+            # Told by what is no primary any more: a new connection may lead to the one that is.
+            retry_on_error=[ReadOnlyError, MasterDownError],
         )
         names = [
             "decide",

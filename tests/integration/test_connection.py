@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from redis.exceptions import ReadOnlyError
 
 from antrian.booking import CloseDate, State
 from antrian.ledger import connection
@@ -162,3 +163,16 @@ def test_an_error_of_what_was_asked_costs_no_connection(pool: Pool, statement: s
         with pytest.raises((psycopg.DataError, psycopg.errors.QueryCanceled)):
             made.execute(statement.encode())
         assert not made.closed
+
+
+async def test_a_worker_leaves_a_redis_that_is_no_primary_any_more(world: World) -> None:
+    await world.ticket(world.request(1))
+    before = world.line._redis.client_id()
+    world.redis.replicaof("127.0.0.1", 1)
+    try:
+        with pytest.raises(ReadOnlyError):
+            world.take()
+    finally:
+        world.redis.replicaof("NO", "ONE")
+    assert world.line._redis.client_id() != before
+    assert world.turn() == 1
