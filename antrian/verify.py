@@ -3,7 +3,6 @@
 It only reads; each lane it takes for a moment, in a turn of its own, so that load raises no false alarm.
 """
 
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from redis import Redis
 
 from antrian.booking import Decision, Policy, Session, Slot, State
 from antrian.identity import Keys
+from antrian.in_clear import count_niks
 from antrian.lane.drainer import LEASE, DeskBatch, Fenced, LaneBroken, LaneDrainer, LaneState, Lease, sole
 from antrian.lane.front import DESK_BOUND
 from antrian.ledger import sql
@@ -28,9 +28,6 @@ from antrian.policy import load_policy
 from antrian.settings import Settings
 
 _TOO_OLD = timedelta(minutes=1)
-_NIK = re.compile(rb"(?<![0-9])[0-9]{16}(?![0-9])")
-# RQ names things by 32 hex digits, of which 16 in a row may be decimal.
-_NIK_AMONG_HEX = re.compile(rb"(?<![0-9a-f])[0-9]{16}(?![0-9a-f])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,19 +204,6 @@ def _clear_check(redis: Redis) -> Check:
     for key in redis.scan_iter(count=1000):
         kind: Any = redis.type(key)
         if kind in read:
-            nik = _NIK_AMONG_HEX if key.startswith(b"rq:") else _NIK
-            for text in _texts([key, read[kind](key)]):
-                examined += 1
-                breaches += bool(nik.search(text))
+            texts, niks = count_niks(key, read[kind](key))
+            examined, breaches = examined + texts, breaches + niks
     return Check("P14", "no NIK in clear in Redis", examined, breaches)
-
-
-def _texts(value: Any) -> Iterator[bytes]:
-    if isinstance(value, bytes):
-        yield value
-    elif isinstance(value, dict):
-        for pair in value.items():
-            yield from _texts(pair)
-    elif isinstance(value, list | tuple | set):
-        for item in value:
-            yield from _texts(item)

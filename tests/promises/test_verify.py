@@ -61,6 +61,7 @@ TAMPERED: list[tuple[str, str, Callable[[World], object]]] = [
     ("P14", "in the ledger", sql(f"update booking set account = 'nik-{NIK}' where ticket = 1")),
     ("P14", "in the ledger", sql(f"update applicant set sealed = '{NIK}' where number = 1")),
     ("P14", "in Redis", lambda w: w.redis.set("note", f"nik {NIK}")),
+    ("P14", "in Redis", lambda w: w.redis.hset(LANE, "last", NIK)),
 ]
 
 
@@ -111,6 +112,17 @@ async def test_a_lane_is_audited_under_its_lease_or_not_at_all(world: World, mon
     assert audited() == 1  # the other office's
     world.line.leave(lease)
     assert audited() == 2
+
+
+async def test_neither_a_live_lease_nor_digits_side_by_side_are_a_nik(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(world)
+    await world.ticket(world.request(20, account="081234567890123", caller="app-1"))
+    assert world.verify() == []
+    monkeypatch.setattr("antrian.verify.LEASE", timedelta(milliseconds=50))
+    world.take()
+    assert world.verify() == []
 
 
 async def test_names_that_rq_makes_are_no_niks_and_niks_in_rq_are(world: World) -> None:
