@@ -106,15 +106,19 @@ class Load:
 
     async def ask_again(self, within: float) -> None:
         """Asks for everything that is under way again, with the same request_id, until it is decided or time is up."""
+        await self.follow_all(within)
+        # The next load on this site needs places, too.
+        await asyncio.gather(*(self._cancel(*kept) for kept in self._kept))
+        self._kept.clear()
+
+    async def follow_all(self, within: float) -> None:
+        """Follows what is under way, also what a fault that failed has begun, until it has its end or time is up."""
         rest = [asyncio.create_task(self.follow(asked)) for asked in list(self.under_way)]
         if rest:
             _, late = await asyncio.wait(rest, timeout=within)
             for task in late:
                 task.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
-        # The next load on this site needs places, too.
-        await asyncio.gather(*(self._cancel(*kept) for kept in self._kept))
-        self._kept.clear()
 
     def begin(self, office_id: str = "", people: int = 1, **changes: object) -> Asked:
         """A new request at this office or any, which is under way from now; follow() sends it."""

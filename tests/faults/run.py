@@ -94,6 +94,9 @@ async def run_fault(
                     where = traceback.extract_tb(error.__traceback__)[-1]
                     result.words.append(f"injection {number}: {error!r} in {where.filename}:{where.lineno}")
                     progress(f"{fault.name}: {result.words[-1]}")
+                    await load.follow_all(
+                        _PATIENCE * fault.within
+                    )  # else the next one would wait for what this one began
                     continue
                 progress(f"{fault.name}: {number} of {injections}, recovered in {seconds:.1f} s")
                 if seconds > fault.within:
