@@ -50,12 +50,11 @@ class BookingClient(Client):
     async def list_offices(self, whereabouts: Whereabouts) -> wire.ListOfficesResponse:
         """The offices that a person there may use, all pages in one answer."""
         request = wire.ListOfficesRequest(page_size=200, **_where(whereabouts))
-        answer = await self._call(lambda: self.stub.ListOffices, request)
-        while answer.next_page_token:
-            request.page_token = answer.next_page_token
-            page = await self._call(lambda: self.stub.ListOffices, request)
+        pages = [page async for page in self._pages(lambda: self.stub.ListOffices, request)]
+        answer: wire.ListOfficesResponse = pages[0]
+        for page in pages[1:]:
             answer.offices.extend(page.offices)
-            answer.next_page_token = page.next_page_token
+        answer.next_page_token = ""
         return answer
 
     async def get_quota(self, office_id: str) -> wire.GetQuotaResponse:
@@ -129,7 +128,7 @@ class BookingClient(Client):
         raise TimeoutError(f"booking {booking_id} is still pending")
 
     async def watch(self, booking_id: str, account: str) -> AsyncIterator[Booking]:
-        """The booking now and after each change, until it is decided; a broken stream is taken up again."""
+        """The booking now and after each change, until it is decided; a stream that ends before is taken up again."""
         ends = time.monotonic() + self._patience
         waits = pauses()
         while True:
@@ -147,6 +146,9 @@ class BookingClient(Client):
             except grpc.aio.AioRpcError as error:
                 if error.code() not in UNKNOWN or time.monotonic() > ends:
                     raise RefusedError.of_error(error) from None
+            if time.monotonic() > ends:
+                words = "the service ends every stream without any news"
+                raise RefusedError("UNAVAILABLE", words, {}, grpc.StatusCode.UNAVAILABLE, None)
             await asyncio.sleep(next(waits))
 
     async def list_bookings(

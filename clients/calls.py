@@ -171,12 +171,15 @@ class Client:
             await asyncio.sleep(pause)
 
     async def _pages(self, method: Callable[[], Callable[..., Awaitable[Any]]], request: Any) -> AsyncIterator[Any]:
-        """All answers of a call that answers in pages."""
+        """All answers of a call that answers in pages. Raises RefusedError when a page is said to come after itself."""
         while True:
             answer = await self._call(method, request)
             yield answer
             if not answer.next_page_token:
                 return
+            if answer.next_page_token == request.page_token:
+                words = "a page is said to come after itself"
+                raise RefusedError("INTERNAL", words, {}, grpc.StatusCode.INTERNAL, None)
             request.page_token = answer.next_page_token
 
 

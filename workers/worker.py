@@ -41,9 +41,12 @@ def run(settings: Settings, beat: Callable[[], None] = lambda: None) -> None:
     try:
         while not ShiftWorker.stopping:
             try:
-                queue.enqueue(shift.JOB, job_timeout=watchdog, result_ttl=0, failure_ttl=60)
+                if queue.is_empty():
+                    queue.enqueue(shift.JOB, job_timeout=watchdog, result_ttl=0, failure_ttl=60)
                 worker = ShiftWorker([queue], connection=queue.connection, serializer=JSONSerializer)
-                worker.work(burst=True, logging_level="WARNING")
+                if not worker.work(burst=True, logging_level="WARNING") and not ShiftWorker.stopping:
+                    _log.info("RQ has given no job (another worker took it, or RQ is suspended), working without it")
+                    shift.work()
             except OutOfMemoryError as problem:
                 # A full Redis takes no jobs, but lanes can be drained, which makes room.
                 _log.warning("RQ has no room, working without it: %s", problem)

@@ -247,7 +247,7 @@ class LaneFront:
                     await self._news.call("PING")
             except RedisError as error:
                 _log.warning("not hearing of settled turns, trying again: %s", error)
-                await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter
+            await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter
 
     def _hear(self, message: bytes) -> None:
         words = message.decode().split()

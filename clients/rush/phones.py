@@ -16,6 +16,7 @@ from google.protobuf.json_format import MessageToJson, ParseDict
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, Booking
 from clients.booking_client import RefusedError
+from clients.calls import pauses
 
 _LONGEST_WAIT = 20.0
 
@@ -69,7 +70,7 @@ class HttpPhones:
 
     async def watch(self, booking_id: str, account: str) -> AsyncIterator[Booking]:
         """The booking now and after each change, until it is decided; a stream that ends before is taken up again."""
-        last_seen = ""
+        last_seen, waits = "", pauses()
         while True:
             try:
                 async with self._session.get(
@@ -90,6 +91,7 @@ class HttpPhones:
                                 return
             except (aiohttp.ClientError, OSError) as error:
                 raise _lost(error) from None
+            await asyncio.sleep(next(waits))
 
     async def cancel_booking(self, booking_id: str, account: str) -> Booking:
         """Gives the places back."""

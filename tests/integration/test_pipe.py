@@ -487,3 +487,25 @@ async def test_settled_turns_are_heard_again_after_a_silence(
             await told
     finally:
         await front.close()
+
+
+async def test_a_redis_that_ends_every_subscription_is_not_asked_without_a_pause() -> None:
+    asked = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        await reader.read(100)
+        writer.write(b"*3\r\n$9\r\nsubscribe\r\n$7\r\nsettled\r\n:1\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        front = LaneFront(
+            f"redis://127.0.0.1:{port}", lane_bound=10, account_people=5, remembered=timedelta(days=7),
+            gather_for=timedelta(milliseconds=1),
+        )  # fmt: skip
+        await front.start()
+        await asyncio.sleep(0.5)
+        await front.close()
+    assert 1 <= asked <= 10

@@ -1,5 +1,6 @@
 """The SDK against a service that is away for a moment: it asks again, under the same request_id, and not for ever."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -102,3 +103,31 @@ async def test_it_gives_up_when_its_patience_is_over() -> None:
         with pytest.raises(RefusedError) as caught:
             await book(client)
     assert caught.value.code == grpc.StatusCode.UNAVAILABLE
+
+
+async def test_streams_that_end_without_news_are_not_asked_for_for_ever() -> None:
+    asked = 0
+
+    async def serve(request: wire.WatchBookingRequest, context: Any) -> AsyncIterator[wire.WatchBookingResponse]:
+        nonlocal asked
+        asked += 1
+        for news in list[wire.WatchBookingResponse]():
+            yield news
+
+    server = grpc.aio.server()
+    handler: Any = grpc.unary_stream_rpc_method_handler(
+        serve,
+        request_deserializer=wire.WatchBookingRequest.FromString,
+        response_serializer=wire.WatchBookingResponse.SerializeToString,
+    )
+    handlers = grpc.method_handlers_generic_handler("antrian.v1.BookingService", {"WatchBooking": handler})
+    server.add_generic_rpc_handlers((handlers,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with BookingClient(f"127.0.0.1:{port}", patience=timedelta(seconds=0.3)) as client, asyncio.timeout(10):
+            with pytest.raises(RefusedError, match="without any news"):
+                assert [booking async for booking in client.watch("b", "ani")] == []
+    finally:
+        await server.stop(None)
+    assert 2 <= asked <= 10

@@ -15,8 +15,20 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from antrian.v1 import booking_service_pb2, office_service_pb2
-from antrian.v1.booking_service_pb2 import CancelBookingRequest, ListBookingsRequest, ListBookingsResponse
-from antrian.v1.messages_pb2 import BOOKING_STATE_CONFIRMED, BOOKING_STATE_PENDING, SESSION_MORNING, Booking
+from antrian.v1.booking_service_pb2 import (
+    CancelBookingRequest,
+    ListBookingsRequest,
+    ListBookingsResponse,
+    ListOfficesResponse,
+)
+from antrian.v1.messages_pb2 import (
+    BOOKING_STATE_CONFIRMED,
+    BOOKING_STATE_PENDING,
+    SESSION_MORNING,
+    Booking,
+    Office,
+    Province,
+)
 from antrian.v1.office_service_pb2 import (
     GetDayRosterRequest,
     GetDayRosterResponse,
@@ -84,6 +96,25 @@ async def test_bookings_of_all_pages_and_one_that_moved_between_them_once_as_it_
     first = ListBookingsRequest(account="ani", service_date="2026-11-30", page_size=100)
     assert asked[0] == first
     assert [request.page_token for request in asked] == ["", "more"]
+
+
+async def test_a_page_that_is_said_to_come_after_itself_ends_a_list() -> None:
+    page = ListBookingsResponse(next_page_token="more")
+    async with service("ListBookings", *[page] * 3) as (address, asked), BookingClient(address) as client:
+        with pytest.raises(RefusedError, match="a page is said to come after itself"):
+            await client.list_bookings("ani")
+    assert len(asked) == 2
+
+
+async def test_offices_of_all_pages_and_the_rest_of_the_first() -> None:
+    provinces = [Province(code="ID-JK")]
+    pages = [
+        ListOfficesResponse(offices=[Office(office_id="a")], provinces=provinces, next_page_token="more"),
+        ListOfficesResponse(offices=[Office(office_id="b")], provinces=provinces),
+    ]
+    async with service("ListOffices", *pages) as (address, _), BookingClient(address) as client:
+        found = await client.list_offices("ID-JK")
+    assert found == ListOfficesResponse(offices=[Office(office_id="a"), Office(office_id="b")], provinces=provinces)
 
 
 async def test_a_roster_of_all_pages() -> None:
