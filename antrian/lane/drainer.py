@@ -370,11 +370,12 @@ def sole(answers: Sequence[Any]) -> Any:
 def _decision(office_id: str, ticket: int, decided: bytes, text: bytes) -> Decision:
     try:
         entry, sound = read_line_entry(text)
+        outcome, _, number = decided.partition(b" ")
+        reason = None if number else OutcomeReason(outcome.decode())
+        first_number = int(number) if number else None
     except ValueError as error:
         raise LaneBroken(f"{office_id}: ticket {ticket} cannot be read") from error
-    outcome, _, number = decided.partition(b" ")
-    reason = None if number else OutcomeReason(outcome.decode())
     if not reason and not sound:
         _log.error("%s ticket %d refused: its people cannot be read", office_id, ticket)
         reason = OutcomeReason.INTERNAL
-    return Decision(ticket, entry, reason, int(number) if number else None)
+    return Decision(ticket, entry, reason, first_number)

@@ -14,7 +14,7 @@ from antrian.lane.drainer import Fenced, LaneBroken, LaneDrainer, Lease
 from antrian.lane.front import Joined, Known
 from antrian.lane.rebuilder import LaneRebuilder
 from antrian.ledger.fence import LedgerFenced
-from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
+from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World, serve
 from workers.rebuild import Rebuild
 
 
@@ -118,6 +118,23 @@ async def test_a_desk_that_does_not_fit_the_ledger_goes_and_is_counted(world: Wo
     assert isinstance(await world.join(waiting), Joined), "asking again with the same request_id is safe"
     await world.ask(entry)
     assert await world.staff.action(entry.action_id)
+    world.turn()
+    assert world.verify() == []
+
+
+@pytest.mark.parametrize("decision", ["CONFIRMED one", "CONFIRMED\x001", "PERHAPS", "\x80"])
+async def test_an_outbox_that_cannot_be_read_closes_its_lane_and_goes_with_a_rebuild(
+    world: World, decision: str
+) -> None:
+    await world.ticket(world.request(1))
+    await world.ticket(world.request(2, office_id=BOGOR))
+    world.redis.hset(f"lane:{{{PUSAT}}}", "outbox", decision.encode("latin-1"))
+    leases = [world.take(office_id) for office_id in (PUSAT, BOGOR)]
+    assert serve(world.drain, leases, world.offices) == 1, "the other office goes on"
+    assert not world.line.audit(PUSAT).opened
+    done = world.rebuild()
+    assert (done.finished, done.lost) == (0, 1)
+    assert isinstance(await world.join(world.request(1)), Joined)
     world.turn()
     assert world.verify() == []
 
