@@ -34,7 +34,9 @@ BODY_LIMIT = 128 * 1024
 _KEY = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _REQUEST_ID = re.compile(r"(?!.*[0-9]{16})[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_VISIBLE = re.compile(r"[\x21-\x7e]+( [\x21-\x7e]+)*")
+_VISIBLE = re.compile(r"(?=.{1,4096}$)[\x21-\x7e]+( [\x21-\x7e]+)*")
+_HOST = re.compile(r"[A-Za-z0-9._~-]{1,255}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
+_ENCODING = re.compile(r"[a-z]{1,20}")
 _JSON = {"content-type": "application/json; charset=utf-8"}
 _EVENTS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store", "x-accel-buffering": "no"}
 _CLOSE = {"connection": "close"}
@@ -89,6 +91,7 @@ class Gateway:
         """The rpc and its answer; None when it was streamed."""
         if self._serving > self._settings.most_requests:
             raise _busy(caller)
+        _check_host(scope, caller)
         verb, path = scope["method"], scope["path"]
         try:
             route, variables = find(verb, path)
@@ -128,8 +131,20 @@ class Gateway:
         if kind != "application/json":
             words = "Kirim isi sebagai application/json.", "Send the body as application/json."
             raise own_error(415, "INVALID_ARGUMENT", "UNSUPPORTED_MEDIA_TYPE", words, english=caller.english)
+        encoding = headers.get("content-encoding", "").strip().lower()
+        if encoding not in {"", "identity"}:
+            # What is no word may be anything, a NIK too.
+            name = encoding if _ENCODING.fullmatch(encoding) else "Content-Encoding"
+            words = (
+                f"Kirim isi tanpa kompresi: {name} tidak dikenal di sini.",
+                f"Send the body without an encoding: {name} is not understood here.",
+            )
+            raise own_error(
+                415, "INVALID_ARGUMENT", "UNSUPPORTED_MEDIA_TYPE", words, english=caller.english,
+                headers={"accept-encoding": "identity"},
+            )  # fmt: skip
         length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > BODY_LIMIT:
+        if length.isdecimal() and int(length) > BODY_LIMIT:
             raise _too_large(caller)
         body, more = bytearray(), True
         try:
@@ -232,11 +247,19 @@ def _headers(scope: Scope) -> dict[str, str]:
     return headers
 
 
+def _check_host(scope: Scope, caller: Caller) -> None:
+    """Raises 400 unless HTTP/1.1 has said once whom it asks, as RFC 9112 wants."""
+    hosts = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"host"]
+    if scope["http_version"] == "1.1" and not (len(hosts) == 1 and _HOST.fullmatch(hosts[0])):
+        words = "Kirim satu header Host yang benar.", "Send one valid Host header."
+        raise own_error(400, "INVALID_ARGUMENT", "INVALID_MESSAGE", words, english=caller.english)
+
+
 def _caller(headers: Mapping[str, str]) -> Caller:
     request_id, trace = headers.get("x-request-id", ""), headers.get("traceparent", "")
     authorization = headers.get("authorization", "")
     return Caller(
-        # gRPC takes visible ASCII only; what is none belongs to no caller.
+        # gRPC takes visible ASCII only, and not much of it; what is none belongs to no caller.
         authorization if _VISIBLE.fullmatch(authorization) else "invalid" * bool(authorization),
         headers.get("accept-language", "").strip(),
         request_id if _REQUEST_ID.fullmatch(request_id) else secrets.token_hex(6),

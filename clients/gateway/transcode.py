@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -16,14 +17,16 @@ _DEEPEST = 20
 _FIELD = re.compile(r"Failed to parse (\w+) field")
 _NO_FIELD = re.compile(r'no field named "([^"]*)"')
 _ONE_OF = re.compile(r'should not have multiple "(\w+)" oneof fields')
-# Python reads more as a number than JSON does.
-_NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
-_DURATION = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?s", re.ASCII)
+# Python reads more as a number than JSON does: "1_0", " 1", digits of other scripts.
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?")
+_DURATION = re.compile(r"-?(0|[1-9][0-9]{0,11})(\.[0-9]{1,9})?s")
 _SAYABLE = re.compile(r"(?!.*[0-9]{6})[A-Za-z_][A-Za-z0-9_.]{0,63}")
 _MOST_PARAMETERS = 50
 _UNFIT = "isinya tidak sesuai", "does not fit"
+_ONCE = "hanya boleh sekali", "may be given once only"
+_SOME_ONCE = "ada nama yang disebut dua kali", "the body names a field twice"
 _NO_PARAMETER = "parameter ini tidak dikenal", "there is no such parameter"
-_WAIT = "google.protobuf.Duration"
+_DURATION_NAME = "google.protobuf.Duration"
 _NUMERIC = {
     FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT32,
     FieldDescriptor.CPPTYPE_UINT64, FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT,
@@ -49,9 +52,10 @@ def read(route: Route, variables: Mapping[str, str], query: bytes, body: bytes) 
             raise MalformedError(name, *_NO_PARAMETER)
         _put(route.request, values, name, value)
     for name, value in variables.items():
-        if {values.pop(name, value), values.pop(_camel(name), value)} != {value}:
+        if [values.pop(name, value), values.pop(_camel(name), value)] != [value, value]:
             raise MalformedError(name, "berbeda dengan yang ada pada alamat", "is another than in the path")
         values[name] = value
+    _check_spelling(route.request.DESCRIPTOR.fields, values)
     message = route.request()
     try:
         ParseDict(values, message, max_recursion_depth=_DEEPEST)
@@ -72,25 +76,24 @@ def write(message: Message) -> bytes:
 
 def _of_body(body: bytes) -> dict[str, Any]:
     try:
-        values = json.loads(body, object_pairs_hook=_once, parse_constant=_no_constant)
+        values = json.loads(body.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
     except MalformedError:
         raise
     except (ValueError, RecursionError):
-        raise MalformedError(
-            "", "isinya bukan JSON yang benar", "the body is no JSON, or names a field twice"
-        ) from None
+        raise MalformedError("", "isinya bukan JSON yang benar (UTF-8)", "the body is no JSON in UTF-8") from None
     if not isinstance(values, dict):
         raise MalformedError("", "isinya harus objek JSON", "the body must be a JSON object")
     return values
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise ValueError("twice")
+    values: dict[str, Any] = {}
     for name, value in pairs:
+        if name in values:
+            raise MalformedError(name, *(_ONCE if _SAYABLE.fullmatch(name) else _SOME_ONCE))
         if isinstance(value, bool):  # no field is one, and json_format takes it for a number
             raise MalformedError(name, *_UNFIT)
+        values[name] = value
     return values
 
 
@@ -118,14 +121,37 @@ def _put(kind: type[Message], values: dict[str, Any], path: str, value: str) -> 
         descriptor = field.message_type
         values = values.setdefault(field.name, {})
     field = _field(descriptor.fields, last)
-    if field is None or field.is_repeated or (field.message_type and field.message_type.full_name != _WAIT):
+    if field is None or field.is_repeated or (field.message_type and not _is_duration(field)):
         raise MalformedError(path, *_NO_PARAMETER)
     if field.name in values:
-        raise MalformedError(path, "hanya boleh sekali", "may be given once only")
-    spelling = _DURATION if field.message_type else _NUMBER if field.cpp_type in _NUMERIC else None
-    if spelling and not spelling.fullmatch(value):
+        raise MalformedError(path, *_ONCE)
+    if not _is_spelled(field, value):
         raise MalformedError(path, *_UNFIT)
     values[field.name] = value
+
+
+def _check_spelling(fields: Any, values: Mapping[str, Any]) -> None:
+    """Raises MalformedError where a string in the place of a number, a duration or an enum's name is none by JSON."""
+    for name, value in values.items():
+        if field := _field(fields, name):  # json_format tells of those that are not known
+            for one in value if isinstance(value, list) else (value,):
+                if isinstance(one, dict) and field.message_type:
+                    _check_spelling(field.message_type.fields, one)
+                elif isinstance(one, str) and not _is_spelled(field, one):
+                    raise MalformedError(name, *_UNFIT)
+
+
+def _is_spelled(field: FieldDescriptor, text: str) -> bool:
+    """Whether the text can be the field's value, where json_format would ask Python what a number is."""
+    if field.enum_type:
+        return text in field.enum_type.values_by_name
+    if field.cpp_type in _NUMERIC:
+        return bool(_NUMBER.fullmatch(text)) and isfinite(float(text))
+    return not _is_duration(field) or bool(_DURATION.fullmatch(text))
+
+
+def _is_duration(field: FieldDescriptor) -> bool:
+    return bool(field.message_type and field.message_type.full_name == _DURATION_NAME)
 
 
 def _field(fields: Any, name: str) -> FieldDescriptor | None:

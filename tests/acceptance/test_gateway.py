@@ -1,6 +1,7 @@
 """HTTP and JSON in, gRPC out: what phones ask of the gateway, through the real programs."""
 
 import asyncio
+import gzip
 import json
 import signal
 import socket
@@ -62,6 +63,12 @@ async def book(http: aiohttp.ClientSession, crowd: Crowd, **changes: Any) -> tup
     async with http.post("/v1/bookings", json=body, headers=headers) as answer:
         assert answer.status == 200, await answer.text()
         return (await answer.json())["booking"], {"account": body["account"]}
+
+
+async def connect(stack: Stack) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A bare connection to the gateway."""
+    host, _, port = stack.http_address.partition(":")
+    return await asyncio.open_connection(host, int(port))
 
 
 async def refused(answer: aiohttp.ClientResponse) -> tuple[int, str]:
@@ -150,7 +157,7 @@ NIK = "3171014107900001"
         (b"[]", "INVALID_MESSAGE"),
         (b"\xff\xfe", "INVALID_MESSAGE"),
         (b'{"account": NaN}', "INVALID_MESSAGE"),
-        (b'{"account": "a", "account": "b"}', "INVALID_MESSAGE"),
+        (b'{"account": "a", "account": "b"}', "INVALID_FIELD"),
         (b'{"a":' * 10_000, "INVALID_MESSAGE"),
         (b'{"location":' * 50 + b"1" + b"}" * 50, "INVALID_FIELD"),
         (b'{"nickname": "x"}', "INVALID_FIELD"),
@@ -203,6 +210,47 @@ async def test_what_is_no_request_gets_a_clear_error(
         assert ("Allow" in answer.headers) == (status == 405)
 
 
+@pytest.mark.parametrize(
+    ("encoding", "status", "named"),
+    [("gzip", 415, "gzip"), ("br", 415, "br"), (NIK, 415, "Content-Encoding"), ("identity", 400, "")],
+)
+async def test_a_body_in_an_encoding_is_refused_by_the_encodings_name(
+    http: aiohttp.ClientSession, encoding: str, status: int, named: str
+) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": encoding, "Idempotency-Key": str(uuid.uuid4())}
+    async with http.post("/v1/bookings", data=gzip.compress(b"{}"), headers=headers) as answer:
+        assert answer.status == status
+        error = (await answer.json())["error"]
+        assert named in error["message"]
+        assert NIK not in error["message"]
+        assert answer.headers.get("Accept-Encoding") == ("identity" if status == 415 else None)
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("HTTP/1.1\r\nHost: paspor.example:8080", 200),
+        ("HTTP/1.1\r\nHost: [::1]:7780", 200),
+        ("HTTP/1.0", 200),
+        ("HTTP/1.1", 400),
+        ("HTTP/1.1\r\nHost: a\r\nHost: b", 400),
+        ("HTTP/1.1\r\nHost: a b/c", 400),
+        ("HTTP/1.1\r\nHost:", 400),
+    ],
+)
+async def test_http_1_1_says_once_whom_it_asks(stack: Stack, head: str, status: int) -> None:
+    reader, writer = await connect(stack)
+    writer.write(f"GET /healthz {head}\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        assert f" {status} ".encode() in await reader.readline()
+    writer.close()
+
+
+async def test_a_token_too_long_for_any_caller_belongs_to_none(http: aiohttp.ClientSession) -> None:
+    async with http.get("/v1/bookings?account=a", headers={"Authorization": f"Bearer {'x' * 20_000}"}) as answer:
+        assert await refused(answer) == (401, "UNAUTHENTICATED")
+
+
 @pytest.mark.parametrize("key", ["", "x", "6f1c2d34"])
 async def test_booking_needs_an_idempotency_key(http: aiohttp.ClientSession, crowd: Crowd, key: str) -> None:
     _, body = body_of(crowd)
@@ -221,15 +269,16 @@ async def test_a_body_that_is_too_large_or_too_slow_is_not_waited_for(
     headers = {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": "application/json"}
     async with http.post("/v1/bookings", data=b" " * (BODY_LIMIT + 1), headers=headers) as answer:
         assert await refused(answer) == (413, "TOO_LARGE")
-    host, _, port = stack.http_address.partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await connect(stack)
     head = "POST /v1/bookings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
     writer.write(head.encode())
     async with asyncio.timeout(10):
         assert (await reader.readline()).startswith(b"HTTP/1.1 408")
     writer.close()
-    with socket.create_connection((host, int(port))) as cut:
-        cut.sendall(head.encode())
+    _, cut = await connect(stack)
+    cut.write(head.encode())
+    await cut.drain()
+    cut.close()
     async with http.get("/healthz") as answer:
         assert answer.status == 200
 

@@ -83,8 +83,10 @@ def test_a_path_goes_before_a_body_that_says_the_same_and_another_is_refused() -
     told = request("POST", "/v1/bookings/b-1:cancel", body={"account": "a", "booking_id": "b-1"})
     assert told == wire.CancelBookingRequest(account="a", booking_id="b-1")
     for name in ("booking_id", "bookingId"):
-        with pytest.raises(MalformedError, match="is another than in the path"):
-            request("POST", "/v1/bookings/b-1:cancel", body={"account": "a", name: "b-2"})
+        others: list[Any] = ["b-2", ["b-1"], {}, None]
+        for other in others:
+            with pytest.raises(MalformedError, match="is another than in the path"):
+                request("POST", "/v1/bookings/b-1:cancel", body={"account": "a", name: other})
 
 
 @pytest.mark.parametrize(
@@ -128,19 +130,68 @@ def test_a_query_that_does_not_fit_is_refused(query: bytes) -> None:
         request("GET", "/v1/offices", query)
 
 
-@pytest.mark.parametrize("number", ["1_0", "+5", "\uff15", "5%0A", "nan", "0x1", "", "1e9999"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        "1_0", "+5", " 5", "5 ", "\uff15", "\u0665", "5\n", "0x10", "", "007", "-01", "1.", ".5",
+        "nan", "NaN", "Infinity", "-Infinity", "1e400", "1e9999",
+    ],
+)  # fmt: skip
 def test_only_json_has_a_say_in_what_a_number_is(number: str) -> None:
     for name in ("location.latitude", "pageSize"):
         with pytest.raises(MalformedError) as caught:
-            request("GET", "/v1/offices", f"{name}={quote(number, safe='%')}".encode())
+            request("GET", "/v1/offices", f"{name}={quote(number)}".encode())
         assert caught.value.field == name
+    with pytest.raises(MalformedError) as caught:
+        request("POST", "/v1/bookings", body={"location": {"latitude": number}})
+    assert caught.value.field == "latitude"
+    for one in ({"session": number}, {"requests": [{"session": number}]}):
+        with pytest.raises(MalformedError) as caught:
+            request("POST", "/v1/bookings:batchRequest" if "requests" in one else "/v1/bookings", body=one)
+        assert caught.value.field == "session"
 
 
-@pytest.mark.parametrize("wait", ["1", "1_0s", " 1s", "1.s", "s", "1.0000000001s"])
+def test_a_number_may_stand_in_quotes() -> None:
+    asked = request(
+        "POST", "/v1/bookings", body={"location": {"latitude": "-6.5", "longitude": "1e2", "accuracyM": 20}}
+    )
+    assert isinstance(asked, wire.RequestBookingRequest)
+    assert (asked.location.latitude, asked.location.longitude, asked.location.accuracy_m) == (-6.5, 100, 20)
+
+
+@pytest.mark.parametrize("wait", ["1", "1_0s", " 1s", "01s", "1.s", "s", "1.0000000001s", "\uff11s"])
 def test_a_wait_is_seconds_as_json_says(wait: str) -> None:
     with pytest.raises(MalformedError) as caught:
         request("GET", "/v1/bookings/b-1", f"account=a&wait={quote(wait)}".encode())
     assert caught.value.field == "wait"
+    with pytest.raises(MalformedError) as caught:
+        request("POST", "/v1/bookings:batchGet", body={"requests": [{"wait": wait}]})
+    assert caught.value.field == "wait"
+
+
+def test_a_state_is_asked_for_by_its_name() -> None:
+    asked = request("GET", "/v1/bookings", b"account=a&state=BOOKING_STATE_PENDING")
+    assert asked == wire.ListBookingsRequest(account="a", state=BOOKING_STATE_PENDING)
+    for number in (b"1", b"0_1"):
+        with pytest.raises(MalformedError):
+            request("GET", "/v1/bookings", b"account=a&state=" + number)
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "words"),
+    [
+        (b'{"account": "a", "account": "b"}', "account", "may be given once only"),
+        (f'{{"{NIK}": 1, "{NIK}": 2}}'.encode(), "", "the body names a field twice"),
+        ('{"account": "a"}'.encode("utf-16"), "", "the body is no JSON in UTF-8"),
+        (b'\xef\xbb\xbf{"account": "a"}', "", "the body is no JSON in UTF-8"),
+        (b'{"account": +1}', "", "the body is no JSON in UTF-8"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_told_why(body: bytes, field: str, words: str) -> None:
+    route, variables = find("POST", "/v1/bookings")
+    with pytest.raises(MalformedError) as caught:
+        read(route, variables, b"", body)
+    assert (caught.value.field, caught.value.words[1]) == (field, words)
 
 
 def test_no_places_left_is_a_number_too() -> None:
