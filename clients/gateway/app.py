@@ -6,11 +6,11 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import cache
 from importlib.resources import files
 from mimetypes import guess_type
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
@@ -28,6 +28,7 @@ from clients.gateway.upstream import Caller, Upstream
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+T = TypeVar("T")
 
 BODY_LIMIT = 128 * 1024
 """The largest body that is taken, in bytes; a batch of 200 single requests fits."""
@@ -115,12 +116,17 @@ class Gateway:
         if isinstance(message, wire.WatchBookingRequest):
             return route.rpc, await self._watch(message, headers, caller, receive, send)
         if route.rpc in MAX_AGE:
-            return route.rpc, await self._fresh_answer(route, message, headers, caller)
-        return route.rpc, Answer(200, write(await self._upstream.call(route, message, caller)), _NO_STORE)
+            return route.rpc, await self._fresh_answer(route, message, headers, caller, receive)
+        answer = await _while_there(receive, self._upstream.call(route, message, caller))
+        return route.rpc, Answer(200, write(answer), _NO_STORE)
 
-    async def _fresh_answer(self, route: Route, message: Message, headers: Mapping[str, str], caller: Caller) -> Answer:
+    async def _fresh_answer(
+        self, route: Route, message: Message, headers: Mapping[str, str], caller: Caller, receive: Receive
+    ) -> Answer:
         key = route.rpc, caller.who, message.SerializeToString(deterministic=True)
-        fresh = await self._fresh.get(key, MAX_AGE[route.rpc], lambda: self._upstream.call(route, message, caller))
+        fresh = await self._fresh.get(
+            key, MAX_AGE[route.rpc], lambda: _while_there(receive, self._upstream.call(route, message, caller))
+        )
         known = [tag.strip().removeprefix("W/") for tag in headers.get("if-none-match", "").split(",")]
         if fresh.tag in known or known == ["*"]:
             return Answer(304, b"", fresh.headers)
@@ -152,7 +158,7 @@ class Gateway:
                 while more:
                     part = await receive()
                     if part["type"] == "http.disconnect":
-                        raise HttpError(499, {"status": "CANCELLED", "reason": "CANCELLED", "message": ""})
+                        raise _gone()
                     body += part.get("body", b"")
                     if len(body) > BODY_LIMIT:
                         raise _too_large(caller)
@@ -174,7 +180,7 @@ class Gateway:
     ) -> Answer | None:
         watch, last_seen = Watch(self._upstream, message, caller), headers.get("last-event-id", "")
         try:
-            first = await watch.open()
+            first = await _while_there(receive, watch.open())
             if is_last(first) and name_of(first) == last_seen:
                 return Answer(204, b"", {"cache-control": "no-store"})  # which tells an EventSource to stay away
             await send(_start(200, _EVENTS, caller))
@@ -191,11 +197,7 @@ class Gateway:
             async for event in watch.events(last_seen):
                 await send({"type": "http.response.body", "body": event, "more_body": True})
 
-        async def leave() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-
-        tasks = [asyncio.create_task(work) for work in (tell(), leave(), self.draining.wait())]
+        tasks = [asyncio.create_task(work) for work in (tell(), _left(receive), self.draining.wait())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -222,6 +224,26 @@ class Gateway:
             return Answer(200, content, {"content-type": f"{kind}; charset=utf-8", "cache-control": "max-age=3600"})
         words = "Alamat ini tidak ada; lihat /docs.", "There is no such address; see /docs."
         raise own_error(404, "NOT_FOUND", "ROUTE_NOT_FOUND", words, english=caller.english)
+
+
+async def _left(receive: Receive) -> None:
+    """Returns when the phone leaves. The body has been read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _while_there(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """The work's result; when the phone leaves before, the work is ended, and the 499 that nobody reads is raised."""
+    working, leaving = asyncio.create_task(work), asyncio.create_task(_left(receive))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise _gone()
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
 
 
 @cache
@@ -282,6 +304,10 @@ def _set_key(message: wire.RequestBookingRequest, headers: Mapping[str, str], ca
         words = "berbeda dengan Idempotency-Key", "is another than the Idempotency-Key"
         raise own_error(400, "INVALID_ARGUMENT", "INVALID_FIELD", words, english=caller.english, field="requestId")
     message.request_id = key
+
+
+def _gone() -> HttpError:
+    return HttpError(499, {"status": "CANCELLED", "reason": "CANCELLED", "message": ""})
 
 
 def _too_large(caller: Caller) -> HttpError:

@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 from google.protobuf.json_format import MessageToDict
 
@@ -23,6 +24,7 @@ from tests.acceptance.test_metrics import scrape
 from tests.support.waiting import until
 
 ORIGIN = "https://paspor.example"
+HTTP2_BEGINS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"  # and the empty SETTINGS
 WAHID_HASYIM = {"location.latitude": "-6.1862", "location.longitude": "106.8296"}
 
 
@@ -69,6 +71,22 @@ async def connect(stack: Stack) -> tuple[asyncio.StreamReader, asyncio.StreamWri
     """A bare connection to the gateway."""
     host, _, port = stack.http_address.partition(":")
     return await asyncio.open_connection(host, int(port))
+
+
+def request_bytes(version: str, path: str) -> bytes:
+    """A GET of the caller "mobile", from the first byte of a connection on."""
+    if version == "HTTP/1.1":
+        return f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer mobile\r\n\r\n".encode()
+    # RFC 7541: indexed :method GET and :scheme http; :authority, :path and authorization by indexed names.
+    token = b"Bearer mobile"
+    fields = b"\x82\x86\x01\x01x\x04" + bytes([len(path)]) + path.encode() + b"\x0f\x08" + bytes([len(token)]) + token
+    headers = len(fields).to_bytes(3, "big") + b"\x01\x05\0\0\0\x01" + fields  # its end and the stream's
+    return HTTP2_BEGINS + headers
+
+
+def in_flight(stack: Stack) -> float:
+    """What the gateway is busy with."""
+    return scrape(stack, "gateway")[0]["antrian_http_in_flight"]
 
 
 async def refused(answer: aiohttp.ClientResponse) -> tuple[int, str]:
@@ -301,6 +319,48 @@ async def test_news_come_as_events_and_what_was_seen_is_not_told_again(
         assert f"id: {name}" in await answer.text()
     async with http.get(watch, params={"account": "budi"}) as answer:
         assert await refused(answer) == (404, "BOOKING_NOT_FOUND")
+
+
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/2"])
+@pytest.mark.parametrize("asks", ["?account={account}&wait=60s", ":watch?account={account}"], ids=["wait", "watch"])
+async def test_who_leaves_while_waiting_gives_the_place_back(
+    stack: Stack, http: aiohttp.ClientSession, crowd: Crowd, version: str, asks: str
+) -> None:
+    supervisor = psutil.Process(stack._programs["workers"].process.pid)
+    workers = [supervisor, *supervisor.children()]
+    for worker in workers:
+        worker.suspend()
+    try:
+        booking, whose = await book(http, crowd)
+        path = f"/v1/bookings/{booking['bookingId']}{asks.format(**whose)}"
+        before = in_flight(stack)
+        writers = [(await connect(stack))[1] for _ in range(5)]
+        for writer in writers:
+            writer.write(request_bytes(version, path))
+        await until(lambda: in_flight(stack) == before + 5, 5)
+        for writer in writers:
+            writer.close()
+        await until(lambda: in_flight(stack) == before, 5)
+    finally:
+        for worker in workers:
+            worker.resume()
+
+
+async def test_who_leaves_while_a_frozen_server_is_asked_gives_the_place_back(stack: Stack) -> None:
+    server, before = stack._programs["server"].process, in_flight(stack)
+    body = b'{"account": "ani"}'
+    _, writer = await connect(stack)
+    server.send_signal(signal.SIGSTOP)
+    try:
+        head = f"POST /v1/bookings/{uuid.uuid4()}:cancel HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        writer.write(
+            head.encode() + f"Authorization: Bearer mobile\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        )
+        await until(lambda: in_flight(stack) == before + 1, 5)
+        writer.close()
+        await until(lambda: in_flight(stack) == before, 2)
+    finally:
+        server.send_signal(signal.SIGCONT)
 
 
 async def test_what_has_not_changed_need_not_be_sent_again(http: aiohttp.ClientSession) -> None:
