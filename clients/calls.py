@@ -27,6 +27,8 @@ UNKNOWN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.
 _LONGEST = 60.0  # seconds after which no call is under way any more: closing a channel would cancel them
 CERTAIN = {"LANE_FULL", "LANE_CLOSED", "STORE_FULL", "SERVER_BUSY"}
 """Reasons that say for certain that nothing was taken, though their code is one of UNKNOWN."""
+# A connection with calls under way that is quiet for so long is asked whether it lives, and given up when it does not say so.
+_QUIET_MS, _NO_ECHO_MS = 10_000, 5_000
 _SILENT = 2  # calls in a row without any answer, after which another connection is tried
 _T = TypeVar("_T")
 
@@ -130,6 +132,9 @@ class Client:
             ("grpc.lb_policy_name", "round_robin"),
             # Else a new channel would go on with the old one's connection.
             ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.keepalive_time_ms", _QUIET_MS),
+            ("grpc.http2.ping_timeout_ms", _NO_ECHO_MS),  # without it, keepalive waits for a minute
+            ("grpc.http2.max_pings_without_data", 0),
         ]
         if self._credentials:
             return grpc.aio.secure_channel(self.target, self._credentials, options)

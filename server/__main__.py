@@ -62,6 +62,11 @@ async def serve(settings: Settings) -> None:
             ("grpc.max_receive_message_length", 8 * MESSAGE_LIMIT),
             # Two servers on one port by mistake would share its calls.
             ("grpc.so_reuseport", 0),
+            # Streams of callers that are gone without a word end after these two; callers may ask us every 5 s whether we live.
+            ("grpc.keepalive_time_ms", 30_000),
+            ("grpc.http2.ping_timeout_ms", 10_000),
+            ("grpc.http2.max_pings_without_data", 0),
+            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
             # gRPC would drop calls of a burst beyond 1,000, at random and without a word, before they come to the gate.
             ("grpc.server.max_pending_requests", most),
             ("grpc.server.max_pending_requests_hard_limit", 2 * most),

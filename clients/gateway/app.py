@@ -205,6 +205,8 @@ class Gateway:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+        if not tasks[0].cancelled() and (error := tasks[0].exception()):
+            _log.error("an event stream ended by a fault", exc_info=error)
 
     async def _page(self, verb: str, path: str, caller: Caller) -> Answer:
         """What is not the service's: health, and the document with its page."""

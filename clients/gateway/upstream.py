@@ -1,6 +1,7 @@
 """The service behind the gateway: calls of one phone each, and those of many in one."""
 
 import asyncio
+import random
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
@@ -32,6 +33,7 @@ _DEADLINE = timedelta(seconds=5)
 # A server that is started again is back within that, and phones need not know.
 _PATIENCE = timedelta(seconds=8)
 _HEALTH_WITHIN = 1.0
+_WATCHED = 15.0  # seconds that a stream of the service lasts
 _LONGEST_WAIT = timedelta(seconds=60)
 _LOOK_AGAIN = (0.05, 0.4)  # seconds until a booking is looked at again that somebody waits for, at first and later
 _MOST_GATHERED = 1000  # callers whose requests are gathered at once; the longest idle make room
@@ -108,15 +110,32 @@ class Upstream(Client):
     async def watch(
         self, message: wire.WatchBookingRequest, caller: Caller
     ) -> AsyncGenerator[wire.WatchBookingResponse, None]:
-        """The booking now and after each change, as long as the service's stream lasts."""
-        stream = self.stub.WatchBooking(message, metadata=caller.metadata)
+        """The booking now and after each change, for some seconds: then ask anew, which shows that the service lives.
+
+        Raises HttpError, also when the service does not say at once how the booking is.
+        """
+        # Jitter: all came when the window opened.
+        stream = self.stub.WatchBooking(
+            message, metadata=caller.metadata, timeout=_WATCHED * random.uniform(0.8, 1.2)  # noqa: S311
+        )  # fmt: skip
+        answered = False
         try:
-            async for answer in stream:
+            while True:
+                async with asyncio.timeout(None if answered else self._deadline):
+                    answer = await stream.read()
+                if not isinstance(answer, wire.WatchBookingResponse):  # it has ended
+                    break
+                answered = True
                 yield answer
+        except TimeoutError:
+            raise unanswered(grpc.StatusCode.DEADLINE_EXCEEDED, english=caller.english) from None
         except grpc.aio.AioRpcError as error:
-            raise _http(RefusedError.of_error(error), caller) from None
+            if not (answered and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise _http(RefusedError.of_error(error), caller) from None
         finally:
             stream.cancel()
+        if not answered:
+            raise unanswered(grpc.StatusCode.UNAVAILABLE, english=caller.english)
 
     async def _read(self, message: wire.GetBookingRequest, caller: Caller) -> Booking:
         """The booking, at the end of its wait or once it is decided: asked for again and again, together with others.

@@ -7,20 +7,29 @@ import signal
 import socket
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
 import aiohttp
+import grpc
 import psutil
 import pytest
 from google.protobuf.json_format import MessageToDict
 
 from antrian.stack import Stack
+from antrian.v1.booking_service_pb2 import WatchBookingRequest
+from clients import calls
+from clients.booking_client import BookingClient
+from clients.gateway import events, upstream
 from clients.gateway.app import BODY_LIMIT
+from clients.gateway.events import Watch
+from clients.gateway.upstream import Caller, Upstream
 from tests.acceptance.conftest import StartStack
 from tests.acceptance.person import PUSAT, Crowd
 from tests.acceptance.test_metrics import scrape
+from tests.faults.proxy import Proxy
 from tests.support.waiting import until
 
 ORIGIN = "https://paspor.example"
@@ -53,6 +62,15 @@ async def http(stack: Stack) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
+@pytest.fixture
+async def link(stack: Stack) -> AsyncIterator[Proxy]:
+    """A way to the service that can be broken."""
+    proxy = Proxy(int(stack.address.rpartition(":")[2]))
+    await proxy.start()
+    yield proxy
+    await proxy.close()
+
+
 def body_of(crowd: Crowd, **changes: Any) -> tuple[dict[str, str], dict[str, Any]]:
     """The headers and the body of a good request of somebody new."""
     body = MessageToDict(crowd.request(**changes))
@@ -82,6 +100,60 @@ def request_bytes(version: str, path: str) -> bytes:
     fields = b"\x82\x86\x01\x01x\x04" + bytes([len(path)]) + path.encode() + b"\x0f\x08" + bytes([len(token)]) + token
     headers = len(fields).to_bytes(3, "big") + b"\x01\x05\0\0\0\x01" + fields  # its end and the stream's
     return HTTP2_BEGINS + headers
+
+
+def process_tree(stack: Stack, program: str) -> list[psutil.Process]:
+    """A program's process and those that it started."""
+    main = psutil.Process(stack._programs[program].process.pid)
+    return [main, *main.children()]
+
+
+@contextmanager
+def suspended(stack: Stack, program: str) -> Iterator[None]:
+    """The program stands still meanwhile."""
+    processes = process_tree(stack, program)
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
+@asynccontextmanager
+async def stream_of_events(
+    port: int, booking_id: str, account: str, monkeypatch: pytest.MonkeyPatch, *, patience: float
+) -> AsyncIterator[list[bytes]]:
+    """What a gateway tells a phone, as it comes; b"" is the end. It asks that port, every half second, by such deadlines."""
+    monkeypatch.setattr(upstream, "_WATCHED", 0.5)
+    monkeypatch.setattr(events, "_PATIENCE", patience)
+    monkeypatch.setattr(upstream, "_DEADLINE", timedelta(seconds=0.5))
+    service = Upstream(f"127.0.0.1:{port}", timedelta(0), None)
+    caller = Caller("Bearer mobile", "en", "1", "")
+    watch = Watch(service, WatchBookingRequest(booking_id=booking_id, account=account), caller)
+    heard: list[bytes] = []
+
+    async def listen() -> None:
+        await watch.open()
+        async for event in watch.events(""):
+            heard.append(event)  # noqa: PERF401 - as it comes
+        heard.append(b"")
+
+    listening = asyncio.create_task(listen())
+    try:
+        yield heard
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        await watch.close()
+        await service.close()
+
+
+async def unready(http: aiohttp.ClientSession) -> bool:
+    """Whether the gateway finds that nobody answers behind it."""
+    async with http.get("/readyz") as answer:
+        return answer.status == 503
 
 
 def in_flight(stack: Stack) -> float:
@@ -326,11 +398,7 @@ async def test_news_come_as_events_and_what_was_seen_is_not_told_again(
 async def test_who_leaves_while_waiting_gives_the_place_back(
     stack: Stack, http: aiohttp.ClientSession, crowd: Crowd, version: str, asks: str
 ) -> None:
-    supervisor = psutil.Process(stack._programs["workers"].process.pid)
-    workers = [supervisor, *supervisor.children()]
-    for worker in workers:
-        worker.suspend()
-    try:
+    with suspended(stack, "workers"):
         booking, whose = await book(http, crowd)
         path = f"/v1/bookings/{booking['bookingId']}{asks.format(**whose)}"
         before = in_flight(stack)
@@ -341,17 +409,12 @@ async def test_who_leaves_while_waiting_gives_the_place_back(
         for writer in writers:
             writer.close()
         await until(lambda: in_flight(stack) == before, 5)
-    finally:
-        for worker in workers:
-            worker.resume()
 
 
 async def test_who_leaves_while_a_frozen_server_is_asked_gives_the_place_back(stack: Stack) -> None:
-    server, before = stack._programs["server"].process, in_flight(stack)
-    body = b'{"account": "ani"}'
+    before, body = in_flight(stack), b'{"account": "ani"}'
     _, writer = await connect(stack)
-    server.send_signal(signal.SIGSTOP)
-    try:
+    with suspended(stack, "server"):
         head = f"POST /v1/bookings/{uuid.uuid4()}:cancel HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         writer.write(
             head.encode() + f"Authorization: Bearer mobile\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
@@ -359,8 +422,65 @@ async def test_who_leaves_while_a_frozen_server_is_asked_gives_the_place_back(st
         await until(lambda: in_flight(stack) == before + 1, 5)
         writer.close()
         await until(lambda: in_flight(stack) == before, 2)
-    finally:
-        server.send_signal(signal.SIGCONT)
+
+
+async def test_heartbeats_end_with_the_connection_and_the_phone_comes_again(
+    stack: Stack, link: Proxy, http: aiohttp.ClientSession, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A black hole between the gateway and the service."""
+    with suspended(stack, "workers"):
+        booking, whose = await book(http, crowd)
+        async with stream_of_events(
+            link.port, booking["bookingId"], whose["account"], monkeypatch, patience=0.5
+        ) as heard:
+            await until(lambda: heard.count(b": hb\n\n") >= 2, 10)
+            link.black_hole()
+            await until(lambda: heard[-1] == b"", 10)  # it has ended
+            known = len(heard)
+            assert [event for event in heard if b"event: booking" in event][1:] == []
+        link.heal()
+    async with http.get(f"/v1/bookings/{booking['bookingId']}:watch", params=whose) as answer:
+        assert "CONFIRMED" in await answer.text()
+    assert len(heard) == known
+
+
+async def test_a_server_that_froze_and_goes_on_tells_the_outcome(
+    stack: Stack, http: aiohttp.ClientSession, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with suspended(stack, "workers"):
+        booking, whose = await book(http, crowd)
+        port = int(stack.address.rpartition(":")[2])
+        async with stream_of_events(port, booking["bookingId"], whose["account"], monkeypatch, patience=20) as heard:
+            await until(lambda: b": hb\n\n" in heard, 10)
+            with suspended(stack, "server"):
+                assert await unready(http)  # which takes a second, and so does the next
+                known = heard.count(b": hb\n\n")
+                assert await unready(http)
+                assert heard.count(b": hb\n\n") == known, "only what lives has a heartbeat"
+            await until(lambda: heard.count(b": hb\n\n") > known, 10)
+            for worker in process_tree(stack, "workers"):
+                worker.resume()
+            await until(lambda: heard[-1] == b"", 10)
+    assert b"CONFIRMED" in heard[-2]
+
+
+async def test_a_connection_that_swallows_all_is_given_up(
+    stack: Stack, link: Proxy, http: aiohttp.ClientSession, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by a call without a deadline."""
+    monkeypatch.setattr(calls, "_QUIET_MS", 300)
+    monkeypatch.setattr(calls, "_NO_ECHO_MS", 300)
+    with suspended(stack, "workers"):
+        booking, whose = await book(http, crowd)
+        async with BookingClient(f"127.0.0.1:{link.port}", token="mobile") as client:
+            stream = client.stub.WatchBooking(
+                WatchBookingRequest(booking_id=booking["bookingId"], **whose), metadata=client._metadata
+            )
+            assert await stream.read()
+            link.black_hole()
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await asyncio.wait_for(stream.read(), 10)
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_what_has_not_changed_need_not_be_sent_again(http: aiohttp.ClientSession) -> None:

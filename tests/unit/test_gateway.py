@@ -295,16 +295,22 @@ async def test_what_was_seen_is_not_told_again() -> None:
 
 
 async def test_a_stream_that_breaks_is_taken_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "_AGAIN", 0)
     words = await all_events(Service([PENDING, LOST], [PENDING, CONFIRMED]))
     assert words.count(b"event: booking") == 2, "the same state once"
+    monkeypatch.setattr(events, "_PATIENCE", 0)
     words = await all_events(Service([PENDING, LOST], [LOST]))
     assert words.count(b"event: booking") == 1, "then the phone comes again"
 
 
-async def test_between_news_the_stream_shows_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "HEARTBEAT", 0.02)
-    assert b": hb\n\n" in await all_events(Service([PENDING, 0.1, CONFIRMED]))
+async def test_a_heartbeat_comes_when_the_service_has_said_that_nothing_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (await all_events(Service([PENDING], [PENDING], [PENDING], [CONFIRMED]))).count(b": hb\n\n") == 2
+    monkeypatch.setattr(events, "_PATIENCE", 0)
+    assert b": hb" not in await all_events(Service([PENDING, 0.1], [LOST]))
+
+
+async def test_a_fault_of_ours_ends_the_stream_too() -> None:
+    with pytest.raises(KeyError):
+        await all_events(Service([PENDING, KeyError("x")]))
 
 
 async def test_a_booking_that_is_not_there_is_an_error_before_the_stream_begins() -> None:
