@@ -8,6 +8,9 @@ from typing import Generic, TypeVar
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
+MESSAGE_LIMIT = 256 * 1024
+"""The largest message that a server takes, in bytes."""
+
 _MOST = 256
 
 
@@ -16,17 +19,27 @@ class Gather(Generic[Question, Answer]):
 
     Who asks after a while of silence is sent for at once, with all who ask in that turn of the loop.
 
+    Where size says how many bytes a question has, those that are sent together have at most most_bytes. What does not fit
+    beside others goes alone, however large it is: nobody's question is refused for a neighbour's.
+
     send answers as many as it was given, in their order; what it raises is raised to all of them. Several sends may be
     under way. A question is not sent for who has left: a caller that was cancelled, or whose time was over, before.
     What is sent stays sent, whatever becomes of the caller.
     """
 
     def __init__(
-        self, send: Callable[[Sequence[Question]], Awaitable[Sequence[Answer]]], window: timedelta, most: int = _MOST
+        self,
+        send: Callable[[Sequence[Question]], Awaitable[Sequence[Answer]]],
+        window: timedelta,
+        most: int = _MOST,
+        *,
+        size: Callable[[Question], int] = lambda _: 0,
+        most_bytes: int = MESSAGE_LIMIT,
     ) -> None:
         self._send = send
         self._window = window.total_seconds()
         self._most = most
+        self._size, self._most_bytes, self._bytes = size, most_bytes, 0
         self._waiting: list[tuple[Question, asyncio.Future[Answer], float]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._sent = 0.0
@@ -36,8 +49,12 @@ class Gather(Generic[Question, Answer]):
         """The answer, to be awaited. At ends, a time of the event loop, the caller will have left."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
+        size = self._size(question)
+        if self._waiting and self._bytes + size > self._most_bytes:
+            self._flush()
         self._waiting.append((question, answer, ends))
-        if len(self._waiting) >= self._most:
+        self._bytes += size
+        if len(self._waiting) >= self._most or self._bytes >= self._most_bytes:
             self._flush()
         elif self._timer is None:
             self._timer = loop.call_at(max(loop.time(), self._sent + self._window), self._flush)
@@ -54,7 +71,7 @@ class Gather(Generic[Question, Answer]):
             self._timer = None
         now, still = asyncio.get_running_loop().time(), []
         self._sent = now
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._bytes = self._waiting, [], 0
         for question, answer, ends in waiting:
             if now < ends and not answer.done():
                 still.append((question, answer))

@@ -11,6 +11,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import REGISTRY
 
+from antrian.gather import MESSAGE_LIMIT
 from antrian.identity import Keys
 from antrian.lane.fitness import UnfitRedis
 from antrian.lane.front import LaneFront
@@ -26,7 +27,7 @@ from server.booking_service import BookingService
 from server.bookings import Bookings
 from server.catalog import Catalog
 from server.desk import Desk
-from server.gate import MESSAGE_LIMIT, Gate
+from server.gate import Gate
 from server.office_service import OfficeService
 
 LIVENESS = "antrian.liveness"

@@ -20,15 +20,13 @@ from grpc_status import rpc_status
 from redis.exceptions import RedisError
 
 from antrian.errors import AntrianError, Reason
+from antrian.gather import MESSAGE_LIMIT
 from antrian.lane.front import is_full
 from antrian.process import REQUEST_ID
 from server.auth import CALLER, Callers
 from server.metrics import Calls, count_refusal
 from server.room import Pace, Room
 from server.status import code_of, to_status
-
-MESSAGE_LIMIT = 256 * 1024
-"""The largest message that is taken, in bytes."""
 
 FULL_RETRY = timedelta(seconds=30)
 """When to come back to a store that is full."""

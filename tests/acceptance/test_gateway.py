@@ -212,6 +212,27 @@ async def test_many_phones_requests_go_in_few_messages(stack: Stack, http: aioht
     assert calls("RequestBooking") == singles
 
 
+async def test_large_requests_take_nothing_from_those_beside_them(http: aiohttp.ClientSession, crowd: Crowd) -> None:
+    large_headers, large = body_of(crowd)
+    large["applicants"][0]["fullName"] = "x" * 120_000
+
+    async def press(headers: dict[str, str], body: dict[str, Any]) -> tuple[int, str]:
+        async with http.post("/v1/bookings", json=body, headers=headers) as answer:
+            return (200, "") if answer.status == 200 else await refused(answer)
+
+    async def read(account: str) -> tuple[int, str]:
+        async with http.get(f"/v1/bookings/{uuid.uuid4()}", params={"account": account}) as answer:
+            return await refused(answer)
+
+    small = [body_of(crowd, office_id="kanim-jakarta-selatan") for _ in range(20)]
+    pressed = await asyncio.gather(*(press(large_headers, large) for _ in range(8)), *(press(*one) for one in small))
+    assert set(pressed[:8]) == {(400, "INVALID_FIELD")}
+    assert set(pressed[8:]) == {(200, "")}
+    told = await asyncio.gather(*(read("x" * 30_000) for _ in range(15)), *(read("ani") for _ in range(20)))
+    assert set(told[:15]) == {(400, "INVALID_FIELD")}
+    assert set(told[15:]) == {(404, "BOOKING_NOT_FOUND")}
+
+
 async def test_bookings_are_seen_by_their_caller_and_account_only(
     stack: Stack, http: aiohttp.ClientSession, crowd: Crowd
 ) -> None:

@@ -14,13 +14,14 @@ import uvloop
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from antrian.gather import MESSAGE_LIMIT
 from antrian.offices import load_offices
 from antrian.provinces import load_provinces
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1 import messages_pb2
 from server import resources
 from server.auth import Callers
-from server.gate import MESSAGE_LIMIT, Gate
+from server.gate import Gate
 from tests.support.window import window_to_come
 
 _SERVICE = wire.DESCRIPTOR.services_by_name["BookingService"]
