@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import re
+import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from pythonjsonlogger.json import JsonFormatter
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the call that is being served, which its log lines carry; empty outside of calls."""
 
+_log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _NIK = re.compile(r"(?<![0-9])[0-9]{16}(?![0-9])")
 
@@ -30,6 +32,29 @@ def die_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+SPARE_DESCRIPTORS = 200
+"""For all but the connections of those who call us."""
+
+
+def raise_descriptor_limit(setting: str, connections: int) -> int:
+    """Lets this process have as many connections as it may, and answers how many that are.
+
+    Logs where it is fewer than the setting promises.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard == resource.RLIM_INFINITY:
+        return connections
+    most = hard - SPARE_DESCRIPTORS
+    if most < connections:
+        _log.warning(
+            "%s is %d, but only %d files may be open: of more than %d connections at once, the others wait. "
+            "Raise the limit (ulimit -n) to %d, or lower the setting",
+            setting, connections, hard, most, connections + SPARE_DESCRIPTORS,
+        )  # fmt: skip
+    return most
 
 
 def spare_the_collector() -> None:

@@ -18,7 +18,7 @@ from antrian.lane.front import LaneFront
 from antrian.ledger.reader import LedgerReader
 from antrian.ledger.staff import LedgerStaff
 from antrian.policy import PolicyError, load_policy
-from antrian.process import log_to_stderr, metrics_served, spare_the_collector
+from antrian.process import log_to_stderr, metrics_served, raise_descriptor_limit, spare_the_collector
 from antrian.settings import Settings, SettingsError, load_settings
 from antrian.v1 import booking_service_pb2, office_service_pb2
 from server.admission import Admission
@@ -68,6 +68,8 @@ async def serve(settings: Settings) -> None:
             ("grpc.http2.ping_timeout_ms", 10_000),
             ("grpc.http2.max_pings_without_data", 0),
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+            # A connection that nobody uses costs a descriptor; clients make another when they need one.
+            ("grpc.max_connection_idle_ms", 120_000),
             # gRPC would drop calls of a burst beyond 1,000, at random and without a word, before they come to the gate.
             ("grpc.server.max_pending_requests", most),
             ("grpc.server.max_pending_requests_hard_limit", 2 * most),
@@ -141,6 +143,7 @@ def main() -> int:
     try:
         settings = load_settings()
         log_to_stderr(settings.log_level)
+        raise_descriptor_limit("ANTRIAN_MOST_CALLS", settings.most_calls)
         with metrics_served(settings.metrics_listen, REGISTRY):
             uvloop.run(serve(settings))
     except (SettingsError, PolicyError, CallersFileError, UnfitRedis) as error:

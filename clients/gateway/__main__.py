@@ -15,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from antrian.process import log_to_stderr, metrics_served
 from antrian.settings import SettingsError, read_certificates
 from clients.gateway.app import Gateway
+from clients.gateway.connections import most_connections, tend_connections
 from clients.gateway.settings import GatewaySettings, load_gateway_settings
 from clients.gateway.upstream import Upstream
 
@@ -37,6 +38,7 @@ _SHOWN = ["ETag", "Retry-After", "X-Request-Id"]
 
 async def serve(settings: GatewaySettings) -> None:
     """Serves until a signal comes."""
+    connections = most_connections(settings.most_requests)
     upstream = Upstream(
         settings.target, settings.gather_for, read_certificates(settings.ca_file) if settings.ca_file else None
     )
@@ -57,7 +59,7 @@ async def serve(settings: GatewaySettings) -> None:
         interface=Interfaces.ASGINL,
         backlog=2048,
         # Its own bound waits without an answer; ours refuses with one.
-        backpressure=2 * settings.most_requests,
+        backpressure=connections,
         websockets=False,
         http1_settings=HTTP1Settings(header_read_timeout=_HEADERS_WITHIN_MS, max_buffer_size=_HEADERS_LIMIT),
         log_enabled=False,
@@ -67,15 +69,18 @@ async def serve(settings: GatewaySettings) -> None:
         loop.add_signal_handler(number, stop.set)
     serving = loop.create_task(server.serve())
     stopping = loop.create_task(stop.wait())
-    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+    tending = loop.create_task(tend_connections(int(port), connections))
+    await asyncio.wait([serving, stopping, tending], return_when=asyncio.FIRST_COMPLETED)
     gateway.draining.set()
     await asyncio.wait([serving], timeout=_STREAMS_END_WITHIN)  # balancers see /readyz, event streams end
     if not serving.done():
         server.stop()  # type: ignore[no-untyped-call]
         await asyncio.wait([serving], timeout=_GRACE)
     await upstream.close()
-    if serving.done():
-        serving.result()
+    for task in (serving, tending):
+        if task.done():
+            task.result()
+    tending.cancel()
 
 
 def main() -> int:

@@ -8,3 +8,4 @@ requests = Counter("antrian_http_requests", "Requests that ended, by rpc and HTT
 seconds = Histogram("antrian_http_seconds", "From a request's head to its answer's.", ["rpc"], buckets=_BUCKETS)
 in_flight = Gauge("antrian_http_in_flight", "Requests and event streams that are being served.")
 streams = Gauge("antrian_http_event_streams", "Event streams that are open.")
+connections = Gauge("antrian_http_connections", "Connections of phones that are open; looked at every five seconds.")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import timedelta
@@ -18,7 +19,7 @@ from google.rpc.status_pb2 import Status
 
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.messages_pb2 import BOOKING_STATE_CONFIRMED, BOOKING_STATE_PENDING, Booking, Slot
-from clients.gateway import events
+from clients.gateway import connections, events
 from clients.gateway.errors import HttpError, of_status, unanswered
 from clients.gateway.events import Watch, name_of
 from clients.gateway.freshness import Freshness
@@ -230,6 +231,48 @@ def test_a_call_without_an_answer_says_that_it_may_be_repeated() -> None:
 
     error = json.loads(unanswered(StatusCode.DEADLINE_EXCEEDED, english=True).body)["error"]
     assert (error["code"], "same key" in error["message"]) == (504, True)
+
+
+class Kernel:
+    """A connection of port 7780, and what the kernel knows of it."""
+
+    def __init__(self, *facts: int) -> None:
+        self.facts, self.ended = facts, False
+
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        """Its tcp_info."""
+        assert (level, option) == (socket.IPPROTO_TCP, socket.TCP_INFO)
+        return connections._INFO.pack(*self.facts)
+
+    def getsockname(self) -> tuple[str, int]:
+        """Our end."""
+        return "127.0.0.1", 7780
+
+    def shutdown(self, how: int) -> None:
+        """Ends it."""
+        self.ended = how == socket.SHUT_RDWR
+
+
+@pytest.mark.parametrize(
+    ("state", "unacked", "sent", "came", "heard", "received", "stays", "ended"),
+    [
+        (1, 0, 9_000, 9_000, 9_000, 0, True, False),  # it is new
+        (1, 0, 11_000, 11_000, 11_000, 17, False, True),  # no request
+        (1, 0, 80_000, 80_000, 80_000, 18, True, False),  # waits
+        (1, 0, 91_000, 91_000, 91_000, 900, False, True),  # idle
+        (1, 1, 10_000, 900_000, 46_000, 900, False, True),  # a stream to nobody
+        (1, 1, 10_000, 900_000, 44_000, 900, True, False),
+        (1, 0, 10_000, 900_000, 60_000, 900, True, False),  # nothing is under way
+        (10, 0, 900_000, 900_000, 900_000, 0, False, False),  # the listening socket
+    ],
+)
+def test_connections_stay_as_long_as_something_happens(
+    state: int, unacked: int, sent: int, came: int, heard: int, received: int, stays: bool, ended: bool
+) -> None:
+    kernel = Kernel(state, unacked, sent, came, heard, received)
+    assert connections._stays(cast(socket.socket, kernel), 7780) is stays
+    assert kernel.ended is ended
+    assert not connections._stays(cast(socket.socket, kernel), 7781)
 
 
 async def test_an_answer_is_used_again_while_it_is_fresh_and_its_tag_does_not_depend_on_the_moment() -> None:
