@@ -1,6 +1,6 @@
 # Antrian: everything a person types. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test faults mutants fuzz bench lint types protos lock fmt clean
+.PHONY: help setup up demo test faults soak mutants fuzz bench lint types protos lock fmt clean
 
 PYTHON ?= python3
 PY     := .venv/bin/python
@@ -32,6 +32,9 @@ test: setup lint types ## check the code and run all tests on real Redis and Pos
 
 faults: setup ## inject every fault under load and count what it broke: a table (FAULTS="--only SUBSTRING")
 	$(PY) -m tests.faults $(FAULTS)
+
+soak: setup ## play rush after rush with kills for twenty minutes: what grew (SOAK="--minutes N")
+	$(PY) -m tests.faults.soak $(SOAK)
 
 mutants: setup ## break every script and statement on purpose and show which tests notice (MUTANTS="--only FILE")
 	$(PY) -m tests.mutants $(MUTANTS)
