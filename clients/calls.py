@@ -24,8 +24,15 @@ DESK_EXTRA = 5.0
 UNKNOWN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 """Codes with which a call is attempted again: for now, or nobody knows what became of it."""
 
+# A server takes 200 calls at once on a connection; without these, more would wait in the channel without a word.
+MORE_CONNECTIONS = (
+    ("grpc.service_config", '{"connectionScaling": {"maxConnectionsPerSubchannel": 128}}'),
+    ("grpc.max_connections_per_subchannel_cap", 128),
+)
+"""Options of a channel that makes more connections as it has more calls under way."""
+
 _LONGEST = 60.0  # seconds after which no call is under way any more: closing a channel would cancel them
-CERTAIN = {"LANE_FULL", "LANE_CLOSED", "STORE_FULL", "SERVER_BUSY"}
+CERTAIN = {"LANE_FULL", "LANE_CLOSED", "STORE_FULL", "SERVER_BUSY", "CALLER_BUSY"}
 """Reasons that say for certain that nothing was taken, though their code is one of UNKNOWN."""
 # A connection with calls under way that is quiet for so long is asked whether it lives, and given up when it does not say so.
 _QUIET_MS, _NO_ECHO_MS = 10_000, 5_000
@@ -130,6 +137,7 @@ class Client:
             ("grpc.initial_reconnect_backoff_ms", 100),
             # A name may have many servers.
             ("grpc.lb_policy_name", "round_robin"),
+            *MORE_CONNECTIONS,
             # Else a new channel would go on with the old one's connection.
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.keepalive_time_ms", _QUIET_MS),

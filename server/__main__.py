@@ -7,8 +7,7 @@ import sys
 
 import grpc
 import uvloop
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health, health_pb2
 from prometheus_client import REGISTRY
 
 from antrian.gather import MESSAGE_LIMIT
@@ -29,9 +28,14 @@ from server.catalog import Catalog
 from server.desk import Desk
 from server.gate import Gate
 from server.office_service import OfficeService
+from server.room import Room
+from server.strangers import Strangers
 
 LIVENESS = "antrian.liveness"
 """The name under which the health service says whether the process is well, whatever its stores do."""
+
+STREAMS = 200
+"""Calls and streams at once on one connection; clients with more make more connections (docs/callers.md)."""
 
 _GRACE = 8.0
 _BURST = 25_000
@@ -52,11 +56,13 @@ async def serve(settings: Settings) -> None:
     ledger = LedgerReader(settings.database_url, gather_for=settings.gather_for)
     keys, desk, staff = Keys(settings.hash_key, settings.seal_key), Desk(front), LedgerStaff(settings.database_url)
     catalog = Catalog(policy, front, ledger, keys)
-    bookings = Bookings(catalog, front, ledger, keys, most_watching=settings.most_calls * 4 // 5)
+    most = settings.most_calls
+    each = most // 2 if settings.callers_file else most  # without a file everybody is one caller
+    bookings = Bookings(catalog, front, ledger, keys, watching=Room(most * 4 // 5, each * 4 // 5))
     booking_service = BookingService(catalog, front, Admission(catalog, keys), bookings, desk)
     office_service = OfficeService(catalog, front, staff, keys, desk)
 
-    most = max(settings.most_calls, _BURST)  # a server that takes on few has to tell just as many so
+    burst = max(most, _BURST)  # a server that takes on few has to tell just as many so
     server = grpc.aio.server(
         options=[
             # One byte more than we take would cut the clear answer that the gate gives.
@@ -70,22 +76,29 @@ async def serve(settings: Settings) -> None:
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
             # A connection that nobody uses costs a descriptor; clients make another when they need one.
             ("grpc.max_connection_idle_ms", 120_000),
+            # Else two connections fill a server with calls that are reset at once, faster than any can be refused.
+            ("grpc.max_concurrent_streams", STREAMS),
+            # Calls that the client knows to have ended count until we are through with them, too: without room for these,
+            # gRPC refuses calls of a burst that keeps to the limit.
+            ("grpc.http2.max_deallocating_streams", 2 * STREAMS),
             # gRPC would drop calls of a burst beyond 1,000, at random and without a word, before they come to the gate.
-            ("grpc.server.max_pending_requests", most),
-            ("grpc.server.max_pending_requests_hard_limit", 2 * most),
+            ("grpc.server.max_pending_requests", burst),
+            ("grpc.server.max_pending_requests_hard_limit", 2 * burst),
         ],
         # The gate refuses with a clear answer long before; this holds what never comes that far.
-        maximum_concurrent_rpcs=2 * most,
+        maximum_concurrent_rpcs=2 * burst,
     )
-    health_servicer = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    gate = Gate(callers, most_calls=settings.most_calls)
+    health_servicer, strangers, gate = health.aio.HealthServicer(), Strangers(most), Gate(callers, Room(most, each))
     server.add_generic_rpc_handlers(
-        (gate.handlers(_BOOKING_SERVICE, booking_service), gate.handlers(_OFFICE_SERVICE, office_service))
+        (
+            gate.handlers(_BOOKING_SERVICE, booking_service),
+            gate.handlers(_OFFICE_SERVICE, office_service),
+            strangers.health(health_servicer),
+        )
     )
-    names = [_BOOKING_SERVICE.full_name, _OFFICE_SERVICE.full_name, health.SERVICE_NAME]
+    names = _BOOKING_SERVICE.full_name, _OFFICE_SERVICE.full_name, health.SERVICE_NAME
     if settings.reflection or settings.embedded:
-        reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
+        server.add_generic_rpc_handlers(strangers.reflection(*names))
     statuses = health_pb2.HealthCheckResponse
 
     loop = asyncio.get_running_loop()

@@ -36,11 +36,9 @@ class Bookings:
     Where else there is room is at most a second old: many who found the same slot full look again and again.
     """
 
-    def __init__(
-        self, catalog: Catalog, front: LaneFront, ledger: LedgerReader, keys: Keys, *, most_watching: int
-    ) -> None:
+    def __init__(self, catalog: Catalog, front: LaneFront, ledger: LedgerReader, keys: Keys, *, watching: Room) -> None:
         self._catalog = catalog
-        self._watching = Room(most_watching)
+        self._watching = watching
         self._keys = keys
         self._front = front
         self._ledger = ledger
@@ -143,12 +141,12 @@ class Bookings:
         """The booking now and after changes, until it is decided or the time is over.
 
         Its outcome is told at once; its place in line whenever look_again has passed, which is also the net for an
-        outcome whose message was lost. Raises SERVER_BUSY when too many wait.
+        outcome whose message was lost. Raises SERVER_BUSY when too many wait, CALLER_BUSY when too many of the caller's do.
         """
         loop = asyncio.get_running_loop()
         ends = None if at_most is None else loop.time() + at_most.total_seconds()
         before, told = None, False
-        with self._watching.place():
+        with self._watching.place(caller):
             while True:
                 booking = await self.find(booking_id, caller, account, told=told)
                 pending = booking.state == wire.BOOKING_STATE_PENDING

@@ -1,11 +1,13 @@
 """What every call passes: its caller, its bytes to a message, its refusals and faults to a clear status."""
 
+import asyncio
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 import psycopg
@@ -32,7 +34,9 @@ FULL_RETRY = timedelta(seconds=30)
 """When to come back to a store that is full."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Metadata = Iterable[tuple[str, str | bytes]]
 M = TypeVar("M", bound=Message)
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _REQUEST_ID = re.compile(r"(?!.*[0-9]{16})[A-Za-z0-9._-]{1,64}")
 _FULL = (psycopg.errors.DiskFull, psycopg.errors.OutOfMemory)
 _STORES = (RedisError, psycopg.OperationalError, psycopg_pool.PoolTimeout, OSError)
@@ -40,11 +44,14 @@ _log = logging.getLogger(__name__)
 
 
 class Gate:
-    """Makes gRPC handlers of a service's methods."""
+    """Makes gRPC handlers of a service's methods.
 
-    def __init__(self, callers: Callers, *, most_calls: int) -> None:
-        self._callers = callers
-        self._room = Room(most_calls)
+    Who calls and whether there is room for him is settled by a call's headers: who is refused holds nothing, though his
+    message may never come. A place is held until the call has ended, its answer sent.
+    """
+
+    def __init__(self, callers: Callers, room: Room) -> None:
+        self._callers, self._room = callers, room
         self._pace = Pace()
 
     def handlers(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
@@ -52,39 +59,54 @@ class Gate:
 
         A method answers with a message, or with the bytes of one that it has already.
         """
-        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        handlers: dict[str, tuple[_Handler, Calls]] = {}
         for method in service.methods:
             path = f"/{service.full_name}/{method.name}"
             request_type: type[Message] = GetMessageClass(method.input_type)
-            behaviour = getattr(servicer, method.name)
+            behaviour, calls = getattr(servicer, method.name), Calls(method.name)
+            handler: _Handler
             # request_deserializer None: the bytes come through, and bytes that are no message get a clear answer.
             if method.server_streaming:
-                handlers[method.name] = grpc.unary_stream_rpc_method_handler(
-                    self._stream(path, request_type, behaviour), None, _serialize
+                handler = grpc.unary_stream_rpc_method_handler(
+                    self._stream(path, request_type, behaviour, calls), None, serialize
                 )
             else:
-                handlers[method.name] = grpc.unary_unary_rpc_method_handler(
-                    self._unary(path, request_type, behaviour), None, _serialize
+                handler = grpc.unary_unary_rpc_method_handler(
+                    self._unary(path, request_type, behaviour, calls), None, serialize
                 )
-        return grpc.method_handlers_generic_handler(service.full_name, handlers)
+            handlers[path] = handler, calls
+        return _Handlers(handlers, self._enter)
+
+    def _enter(self, path: str, metadata: Metadata) -> None:
+        """Lets the call of this task in, as CALLER, until its task ends. Raises AntrianError."""
+        caller = self._callers.identify(metadata, path)
+        task = asyncio.current_task()
+        assert task
+        self._room.enter(caller.name)
+        task.add_done_callback(partial(self._left, caller.name))
+        CALLER.set(caller)
+
+    def _left(self, who: str, _: asyncio.Task[Any]) -> None:
+        self._room.leave(who)
 
     def _unary(
-        self, path: str, request_type: type[M], behaviour: Callable[[M, Context], Awaitable[Message | bytes]]
+        self,
+        path: str,
+        request_type: type[M],
+        behaviour: Callable[[M, Context], Awaitable[Message | bytes]],
+        calls: Calls,
     ) -> Callable[[bytes, Context], Awaitable[Message | bytes]]:
-        calls = Calls(_rpc(path))
-
         async def serve(data: bytes, context: Context) -> Message | bytes:
             began, code = calls.begin(), grpc.StatusCode.CANCELLED
             REQUEST_ID.set(_request_id(context.invocation_metadata() or ()))
             try:
-                with self._room.place():
-                    answer = await behaviour(self._admit(path, request_type, data, context), context)
+                answer = await behaviour(self._admit(request_type, data), context)
             except grpc.aio.AbortError:
                 raise
             except Exception as error:
                 refusal, status = explain(error, path, english=wants_english(context))
                 code = code_of(refusal.reason)
-                return await _refuse(refusal, status, context)
+                return await refuse(refusal, status, context)
             else:
                 code = grpc.StatusCode.OK
                 return answer
@@ -94,41 +116,70 @@ class Gate:
         return serve
 
     def _stream(
-        self, path: str, request_type: type[M], behaviour: Callable[[M, Context], AsyncIterator[Message]]
+        self, path: str, request_type: type[M], behaviour: Callable[[M, Context], AsyncIterator[Message]], calls: Calls
     ) -> Callable[[bytes, Context], AsyncIterator[Message]]:
-        calls = Calls(_rpc(path))
-
         async def serve(data: bytes, context: Context) -> AsyncIterator[Message]:
             began, code = calls.begin(), grpc.StatusCode.CANCELLED
             REQUEST_ID.set(_request_id(context.invocation_metadata() or ()))
             try:
-                with self._room.place():
-                    async for message in behaviour(self._admit(path, request_type, data, context), context):
-                        yield message
+                async for message in behaviour(self._admit(request_type, data), context):
+                    yield message
                 code = grpc.StatusCode.OK
             except grpc.aio.AbortError:
                 raise
             except Exception as error:
                 refusal, status = explain(error, path, english=wants_english(context))
                 code = code_of(refusal.reason)
-                await _refuse(refusal, status, context)
+                await refuse(refusal, status, context)
             finally:
                 calls.end(began, code)
 
         return serve
 
-    def _admit(self, path: str, request_type: type[M], data: bytes, context: Context) -> M:
-        metadata = context.invocation_metadata() or ()
-        caller = self._callers.identify(metadata, path)
-        CALLER.set(caller)
+    def _admit(self, request_type: type[M], data: bytes) -> M:
         if len(data) > MESSAGE_LIMIT:
             raise AntrianError(Reason.TOO_LARGE, limit=f"{MESSAGE_LIMIT // 1024} KiB")
         try:
             message = request_type.FromString(data)
         except DecodeError:
             raise AntrianError(Reason.INVALID_MESSAGE) from None
-        self._pace.take(caller, max(1, len(getattr(message, "requests", ()))))  # a batch counts as what is in it
+        self._pace.take(CALLER.get(), max(1, len(getattr(message, "requests", ()))))  # a batch counts as what is in it
         return message
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """The handlers by path, for who may enter; for others one that refuses without awaiting a message."""
+
+    def __init__(
+        self,
+        handlers: Mapping[str, tuple[_Handler, Calls]],
+        enter: Callable[[str, Metadata], None],
+    ) -> None:
+        self._handlers, self._enter = handlers, enter
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Handler | None":
+        """The handler of a call that begins; gRPC asks in the task that will serve it."""
+        path = handler_call_details.method
+        if path not in self._handlers:
+            return None
+        handler, calls = self._handlers[path]
+        try:
+            self._enter(path, handler_call_details.invocation_metadata)
+        except AntrianError as error:
+            return _refusing(error, path, calls)
+        return handler
+
+
+def _refusing(error: AntrianError, path: str, calls: Calls) -> _Handler:
+    async def serve(_: AsyncIterator[bytes], context: Context) -> None:
+        began, code = calls.begin(), code_of(error.reason)
+        REQUEST_ID.set(_request_id(context.invocation_metadata() or ()))
+        try:
+            await refuse(*explain(error, path, english=wants_english(context)), context)
+        finally:
+            calls.end(began, code)
+
+    return grpc.stream_stream_rpc_method_handler(serve, None, serialize)
 
 
 def explain(error: Exception, path: str, *, english: bool) -> tuple[AntrianError, Status]:
@@ -161,7 +212,7 @@ def wants_english(context: Context) -> bool:
     return False
 
 
-def _request_id(metadata: Iterable[tuple[str, str | bytes]]) -> str:
+def _request_id(metadata: Metadata) -> str:
     """The caller's x-request-id when it can be one, else a new one."""
     for name, value in metadata:
         if name == "x-request-id" and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
@@ -169,7 +220,8 @@ def _request_id(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     return secrets.token_hex(6)  # too short for the 16 digits that would read like a NIK
 
 
-def _serialize(answer: Message | bytes) -> bytes:
+def serialize(answer: Message | bytes) -> bytes:
+    """The answer as bytes, which it may be already."""
     return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
 
@@ -177,7 +229,8 @@ def _rpc(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-async def _refuse(refusal: AntrianError, status: Status, context: Context) -> Message:
+async def refuse(refusal: AntrianError, status: Status, context: Context) -> Message:
+    """Ends the call with that status."""
     answer = rpc_status.to_status(status)
     trailers = answer.trailing_metadata
     if answer.code is grpc.StatusCode.UNAVAILABLE and refusal.retry_after:

@@ -13,22 +13,38 @@ _BURST = 2.0
 
 
 class Room:
-    """Room for so many at once."""
+    """Room for so many at once, of whom each caller may be so many: nobody fills it alone. each: most where not given."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, each: int | None = None) -> None:
+        self._most, self._each = most, each or most
         self._inside = 0
+        self._held: dict[str, int] = {}  # by those who hold any, so that it stays small
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place as long as it is held. Raises SERVER_BUSY when there is none."""
+    def enter(self, who: str) -> None:
+        """Takes a place, until leave. Raises CALLER_BUSY when the caller holds its share, SERVER_BUSY when there is none."""
+        held = self._held.get(who, 0)
+        if held >= self._each < self._most:
+            raise AntrianError(Reason.CALLER_BUSY, retry_after=_BUSY_RETRY, limit=str(self._each))
         if self._inside >= self._most:
             raise AntrianError(Reason.SERVER_BUSY, retry_after=_BUSY_RETRY, limit=str(self._most))
         self._inside += 1
+        self._held[who] = held + 1
+
+    def leave(self, who: str) -> None:
+        """Gives a place of the caller's back."""
+        self._inside -= 1
+        self._held[who] -= 1
+        if not self._held[who]:
+            del self._held[who]
+
+    @contextmanager
+    def place(self, who: str) -> Iterator[None]:
+        """A place as long as it is held; raises as enter does."""
+        self.enter(who)
         try:
             yield
         finally:
-            self._inside -= 1
+            self.leave(who)
 
 
 class Pace:

@@ -163,6 +163,13 @@ _TABLE: dict[Reason, _Row] = {
         Code.UNAVAILABLE,
         Text("Server sedang sibuk; permintaan belum diterima. Coba lagi sebentar.", "This server is busy; not accepted. Try again."),
     ),
+    Reason.CALLER_BUSY: _Row(
+        Code.UNAVAILABLE,
+        Text(
+            "Pemanggil ini sudah memegang {limit} panggilan sekaligus, batas satu pemanggil; permintaan belum diterima. Coba lagi sebentar.",
+            "This caller holds {limit} calls and streams at once, the most for one caller; not accepted. Try again.",
+        ),
+    ),
     Reason.RATE_LIMITED: _Row(
         Code.RESOURCE_EXHAUSTED,
         Text("Lebih dari {limit} permintaan per detik; permintaan belum diterima. Perlambat.", "More than {limit} requests a second; not accepted. Slow down."),

@@ -153,6 +153,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     accepted.
     Example: metadata {"limit": "500"} (requests a second), RetryInfo of the time until there is room.
     """
+    ERROR_REASON_CALLER_BUSY: _ErrorReason.ValueType  # 47
+    """UNAVAILABLE with RetryInfo: the caller (for health and reflection: the address) holds as many calls and streams of
+    this server as one may at once. Certain: the request was not accepted.
+    Example: metadata {"limit": "12500"}, RetryInfo of 2 s.
+    """
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 50
     """UNAUTHENTICATED: no bearer token, or one that belongs to no caller.
     Example: a call without "authorization: Bearer …".
@@ -304,6 +309,11 @@ ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 46
 """RESOURCE_EXHAUSTED with RetryInfo: the caller asks more often than was agreed with it. Certain: the request was not
 accepted.
 Example: metadata {"limit": "500"} (requests a second), RetryInfo of the time until there is room.
+"""
+ERROR_REASON_CALLER_BUSY: ErrorReason.ValueType  # 47
+"""UNAVAILABLE with RetryInfo: the caller (for health and reflection: the address) holds as many calls and streams of
+this server as one may at once. Certain: the request was not accepted.
+Example: metadata {"limit": "12500"}, RetryInfo of 2 s.
 """
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 50
 """UNAUTHENTICATED: no bearer token, or one that belongs to no caller.

@@ -31,7 +31,7 @@ from antrian.offices import load_offices
 from antrian.v1.booking_service_pb2 import GetBookingRequest, GetQuotaRequest, RequestBookingRequest
 from antrian.v1.booking_service_pb2_grpc import BookingServiceStub
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, OutcomeReason
-from clients.calls import RefusedError
+from clients.calls import MORE_CONNECTIONS, RefusedError
 from clients.rush.crowd import Crowd
 from clients.rush.scenario import load_scenario
 from clients.rush.survey import make_town
@@ -109,7 +109,7 @@ class Citizen(User):
 
 @cache
 def _stub(host: str) -> BookingServiceStub:
-    options = [("grpc.max_reconnect_backoff_ms", 1000)]
+    options = [("grpc.max_reconnect_backoff_ms", 1000), *MORE_CONNECTIONS]
     if ca := os.environ.get("ANTRIAN_CA"):
         credentials = grpc.ssl_channel_credentials(Path(ca).read_bytes())
         return BookingServiceStub(grpc.secure_channel(host, credentials, options))

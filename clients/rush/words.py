@@ -87,6 +87,7 @@ REASONS = {
     "LANE_FULL": ("antrean terlalu panjang", "line too long"),
     "RATE_LIMITED": ("terlalu banyak sekaligus", "too many at once"),
     "SERVER_BUSY": ("server sedang sibuk", "server busy"),
+    "CALLER_BUSY": ("pemanggil memegang terlalu banyak panggilan", "caller holds too many calls"),
 }
 PROMISES = {
     "P1": ("Kuota tidak pernah terlampaui", "Never over quota"),

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from typing import Any
 
 import grpc
 import pytest
@@ -14,11 +15,18 @@ from antrian.stack import Stack
 from clients.booking_client import BookingClient, RefusedError
 from tests.acceptance.conftest import StartStack
 
+SHARE = 400
+"""How many calls one caller may hold."""
 CALLERS = """
 [[caller]]
 name = "phone"
 role = "gateway"
 token_sha256 = "{phone}"
+
+[[caller]]
+name = "other"
+role = "gateway"
+token_sha256 = "{other}"
 
 [[caller]]
 name = "slow"
@@ -28,13 +36,25 @@ requests_per_second = 5
 """
 
 
+QUOTA = "/antrian.v1.BookingService/GetQuota"
+
+
+async def unfinished(channel: grpc.aio.Channel, path: str, token: str) -> Any:
+    """The answer to a call whose message does not come."""
+    call: Any = channel.stream_unary(path)
+    return await call(timeout=20, metadata=[("authorization", f"Bearer {token}")])
+
+
 @pytest.fixture(scope="module")
 def paced(tmp_path_factory: pytest.TempPathFactory, start_stack: StartStack, opens: datetime) -> Stack:
-    """An Antrian with a caller that may ask five times a second."""
+    """An Antrian with a caller that may ask five times a second, which takes on few calls."""
     file = tmp_path_factory.mktemp("callers") / "callers.toml"
-    file.write_text(CALLERS.format(**{name: hashlib.sha256(name.encode()).hexdigest() for name in ("phone", "slow")}))
+    file.write_text(
+        CALLERS.format(**{name: hashlib.sha256(name.encode()).hexdigest() for name in ("phone", "other", "slow")})
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANTRIAN_CALLERS_FILE", str(file))
+        patch.setenv("ANTRIAN_MOST_CALLS", str(2 * SHARE))
         return start_stack(opens + timedelta(minutes=1))
 
 
@@ -55,6 +75,49 @@ async def test_a_caller_that_is_too_fast_is_told_when_to_come_and_others_are_not
     assert {error.code for error in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
     assert {error.message for error in refused} == {"More than 5 requests a second; not accepted. Slow down."}
     assert all(error.retry_after and error.retry_after < timedelta(seconds=1) for error in refused)
+    await phone.get_quota("kanim-bogor")
+
+
+async def test_a_caller_that_holds_its_share_is_told_so_and_others_are_served(
+    paced: Stack, phone: BookingClient
+) -> None:
+    """The messages of its calls never come; a connection would not carry as many calls."""
+
+    async def ask_on() -> None:
+        while True:
+            await phone.get_quota("kanim-bogor")
+
+    held = [asyncio.create_task(unfinished(phone.channel, QUOTA, "phone")) for _ in range(SHARE)]
+    with pytest.raises(RefusedError) as caught:
+        await asyncio.wait_for(ask_on(), 10)
+    assert (caught.value.reason, caught.value.metadata) == ("CALLER_BUSY", {"limit": str(SHARE)})
+    assert caught.value.retry_after
+    assert not caught.value.uncertain
+    async with BookingClient(paced.address, token="other", patience=timedelta(0)) as other:
+        await other.get_quota("kanim-bogor")
+    for call in held:
+        call.cancel()
+    async with BookingClient(paced.address, token="phone") as patient:
+        await patient.get_quota("kanim-bogor")
+
+
+async def test_who_has_no_token_is_refused_before_the_message_comes(phone: BookingClient) -> None:
+    for path in (QUOTA, "/antrian.v1.BookingService/WatchBooking"):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await unfinished(phone.channel, path, "nobody")
+        assert RefusedError.of_error(caught.value).reason == "UNAUTHENTICATED"
+
+
+@pytest.mark.parametrize("rpc", ["Check", "Watch"])
+async def test_an_address_may_ask_for_health_so_many_times_at_once(phone: BookingClient, rpc: str) -> None:
+    path = f"/grpc.health.v1.Health/{rpc}"
+    held = [asyncio.create_task(unfinished(phone.channel, path, "")) for _ in range(101)]
+    refused = next(asyncio.as_completed(held))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await refused
+    assert RefusedError.of_error(caught.value).reason == "CALLER_BUSY"
+    for call in held:
+        call.cancel()
     await phone.get_quota("kanim-bogor")
 
 

@@ -22,6 +22,7 @@ from antrian.v1 import messages_pb2
 from server import resources
 from server.auth import Callers
 from server.gate import Gate
+from server.room import Room
 from tests.support.window import window_to_come
 
 _SERVICE = wire.DESCRIPTOR.services_by_name["BookingService"]
@@ -97,7 +98,7 @@ def _bare(empty: Empty) -> grpc.GenericRpcHandler:
 
 async def _serve(port: int, *, bare: bool) -> None:
     server, empty = grpc.aio.server(options=[("grpc.max_receive_message_length", 8 * MESSAGE_LIMIT)]), Empty()
-    handlers = _bare(empty) if bare else Gate(Callers(None), most_calls=_MOST_CALLS).handlers(_SERVICE, empty)
+    handlers = _bare(empty) if bare else Gate(Callers(None), Room(_MOST_CALLS)).handlers(_SERVICE, empty)
     server.add_generic_rpc_handlers((handlers,))
     bound = server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()

@@ -189,6 +189,48 @@ async def never_read(site: Site, load: Load) -> float:
     return time.monotonic()
 
 
+@fault("40,000 calls reset at once, over two connections", injections=3, quick=1)
+async def reset_rapidly(site: Site, load: Load) -> float:
+    """Who has no token cannot make others wait, nor the server grow."""
+    file = site.folder / "callers.toml"
+    file.write_text(_CALLERS.format(**{name: hashlib.sha256(name.encode()).hexdigest() for name in ("phone", "slow")}))
+    call, waits = _headers("/antrian.v1.BookingService/GetQuota"), list[float]()
+
+    async def attack(port: int) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(_PREFACE + _frame(4, 0, 0, b"") + _frame(4, 1, 0, b""))
+            for stream in range(1, 40_000, 2):
+                writer.write(_frame(1, 4, stream, call) + _frame(0, 1, stream, bytes(5)))
+                writer.write(_frame(3, 0, stream, struct.pack(">I", 8)))  # RST_STREAM: CANCEL
+                if stream % 100 == 1:
+                    await writer.drain()
+            await asyncio.sleep(1)
+        except ConnectionError:
+            pass  # the server may end such a connection
+        finally:
+            writer.close()
+
+    async with (
+        another_server(site, ANTRIAN_CALLERS_FILE=str(file)) as target,
+        BookingClient(target, token="phone", patience=_AT_ONCE) as phone,
+    ):
+        await phone.get_quota(load.offices[0])
+        process = process_of(site, "another")
+        before, port = process.memory_info().rss, int(target.rpartition(":")[2])
+        attacks = [asyncio.create_task(attack(port)) for _ in range(2)]
+        while not all(task.done() for task in attacks):
+            began = time.monotonic()
+            await phone.get_quota(load.offices[0])
+            waits.append(time.monotonic() - began)
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*attacks)
+        growth = process.memory_info().rss - before
+        assert growth < _MOST_GROWTH, f"grown by {growth} bytes"
+        assert max(waits) < 1.5, f"others waited for {max(waits):.1f} s"
+    return time.monotonic()
+
+
 @fault("garbage, TLS, silence and slow headers on the port", injections=3)
 async def speak_another_language(site: Site, load: Load) -> float:
     """The server ends such connections or bears them; it lives, stays small, and serves the others."""

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from types import MappingProxyType
@@ -37,6 +38,7 @@ from server.catalog import Catalog
 from server.desk import Desk
 from server.gate import Gate
 from server.office_service import OfficeService
+from server.room import Room
 from server.status import DOMAIN, code_of
 
 SERVICES = (
@@ -130,7 +132,7 @@ class Target:
         self.keys = Keys(settings.hash_key, settings.seal_key)
         self._runner = asyncio.Runner()
         self._log = _Log()
-        self._handlers: dict[str, Any] = {}
+        self._handlers: dict[str, tuple[Callable[[Any], _Details], grpc.GenericRpcHandler]] = {}
 
     def __enter__(self) -> "Target":
         root = logging.getLogger()
@@ -163,16 +165,16 @@ class Target:
         self.catalog = catalog = Catalog(policy, front, self._ledger, self.keys)
         await catalog.refresh()
         desk = Desk(front)
-        bookings = Bookings(catalog, front, self._ledger, self.keys, most_watching=settings.most_calls)
+        bookings = Bookings(catalog, front, self._ledger, self.keys, watching=Room(settings.most_calls))
         servicers = (
             BookingService(catalog, front, Admission(catalog, self.keys), bookings, desk),
             OfficeService(catalog, front, self._staff, self.keys, desk),
         )
-        gate = Gate(self._callers, most_calls=settings.most_calls)
+        gate = Gate(self._callers, Room(settings.most_calls))
         for service, servicer in zip(SERVICES, servicers, strict=True):
             handlers = gate.handlers(service, servicer)
             for method in service.methods:
-                self._handlers[method.name] = handlers.service(_Details(f"/{service.full_name}/{method.name}"))
+                self._handlers[method.name] = partial(_Details, f"/{service.full_name}/{method.name}"), handlers
 
     async def _stop(self) -> None:
         for store in (self._front, self._ledger, self._staff):
@@ -198,7 +200,11 @@ class Target:
         return _judge_abort(context) if answers is None else "OK"
 
     async def _serve(self, rpc: str, data: bytes, context: _Call) -> list[Message]:
-        handler, output = self._handlers[rpc], GetMessageClass(RPCS[rpc].output_type)
+        (details, handlers), output = self._handlers[rpc], GetMessageClass(RPCS[rpc].output_type)
+        handler: Any = handlers.service(details(context.invocation_metadata()))
+        if handler.request_streaming:  # it refuses before the message comes
+            await handler.stream_stream(None, context)
+            raise Broken(f"{rpc} was refused without a status")
         if handler.response_streaming:
             stream = cast(AsyncIterator[Message], handler.unary_stream(data, context))
             answers = [answer async for answer in stream]
@@ -219,7 +225,7 @@ class _Details:
     """What a generic handler asks for a method with."""
 
     method: str
-    invocation_metadata: tuple[tuple[str, str | bytes], ...] = ()
+    invocation_metadata: Any
 
 
 def _judge_abort(context: _Call) -> str:

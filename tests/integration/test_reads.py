@@ -11,6 +11,7 @@ from antrian.ledger.reader import RecordedBooking
 from antrian.v1.messages_pb2 import BOOKING_STATE_CONFIRMED
 from server.bookings import Bookings
 from server.catalog import Catalog
+from server.room import Room
 from tests.support.waiting import until
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 
@@ -82,7 +83,7 @@ async def test_a_booking_that_has_left_its_lane_is_read_without_its_lane(world: 
         world.front,
         world.reader,
         world.keys,
-        most_watching=1,
+        watching=Room(1),
     )
     one, other = world.request(1), world.request(2)
     for request in (one, other):

@@ -62,7 +62,7 @@ _HTTP = {
 }  # fmt: skip
 _ANY_CALL = (
     "INVALID_FIELD", "INVALID_MESSAGE", "UNAUTHENTICATED", "PERMISSION_DENIED", "RATE_LIMITED", "INTERNAL",
-    "STORE_UNAVAILABLE", "STORE_FULL", "SERVER_BUSY",
+    "STORE_UNAVAILABLE", "STORE_FULL", "SERVER_BUSY", "CALLER_BUSY",
 )  # fmt: skip
 _UNKNOWN = "nobody knows what became of the call: ask again, with the same Idempotency-Key."
 # What the gateway says itself: status and words for each reason.

@@ -11,13 +11,27 @@ SLOW = Caller("slow", frozenset({Role.GATEWAY}), per_second=10)
 
 def test_who_is_too_many_is_told_so_until_somebody_goes() -> None:
     hall = Room(1)
-    with hall.place():
-        with pytest.raises(AntrianError) as caught, hall.place():
+    with hall.place("somebody"):
+        with pytest.raises(AntrianError) as caught, hall.place("another"):
             pass
         assert caught.value.reason is Reason.SERVER_BUSY
         assert caught.value.retry_after is not None
-    with hall.place():
+    with hall.place("another"):
         pass
+
+
+def test_a_caller_cannot_take_the_places_of_others() -> None:
+    hall = Room(4, 2)
+    for _ in range(2):
+        hall.enter("greedy")
+    with pytest.raises(AntrianError) as caught:
+        hall.enter("greedy")
+    assert (caught.value.reason, caught.value.metadata) == (Reason.CALLER_BUSY, {"limit": "2"})
+    assert caught.value.retry_after is not None
+    for _ in range(2):
+        hall.enter("another")
+    hall.leave("greedy")
+    hall.enter("greedy")
 
 
 @pytest.fixture
