@@ -4,10 +4,12 @@ import uuid
 from typing import Any
 
 import grpc
+import pytest
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from antrian.stack import Stack
 from tests.acceptance.person import Crowd
@@ -33,6 +35,21 @@ def test_a_client_made_from_the_reflected_protos_books(stack: Stack, crowd: Crow
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
         assert call(request, timeout=10).booking.state == 1
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_the_services_and_the_details_of_errors_are_reflected(stack: Stack, version: str) -> None:
+    with grpc.insecure_channel(stack.address) as channel:
+        call: Any = channel.stream_stream(
+            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=ServerReflectionResponse.FromString,
+        )
+        symbols = ["antrian.v1.BookingService", "antrian.v1.OfficeService", "google.rpc.ErrorInfo"]
+        asked = [ServerReflectionRequest(file_containing_symbol=symbol) for symbol in symbols]
+        listed, *found = call(iter([ServerReflectionRequest(list_services=""), *asked]), timeout=10)
+    assert set(symbols[:2]) < {service.name for service in listed.list_services_response.service}
+    assert all(answer.file_descriptor_response.file_descriptor_proto for answer in found)
 
 
 def test_health_says_serving(stack: Stack) -> None:

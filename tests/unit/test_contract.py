@@ -1,17 +1,25 @@
 """The contract and the code that answers it are one."""
 
+from datetime import timedelta
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message_factory import GetMessages
+from grpc_tools import protoc
 
 from antrian import booking
-from antrian.errors import Reason
+from antrian.errors import AntrianError, Reason
 from antrian.v1 import booking_service_pb2, error_reason_pb2, messages_pb2, office_service_pb2
 from server.auth import ACCESS
-from server.status import code_of
+from server.status import code_of, to_status
 from tests.support.generate_protos import generate
 
-GENERATED = Path(__file__).parents[2] / "antrian"
+ROOT = Path(__file__).parents[2]
+GENERATED = ROOT / "antrian"
 
 
 def test_the_committed_stubs_are_what_the_protos_make(tmp_path: Path) -> None:
@@ -19,6 +27,19 @@ def test_the_committed_stubs_are_what_the_protos_make(tmp_path: Path) -> None:
     made = {file.name: file.read_text() for file in (tmp_path / "v1").iterdir()}
     committed = {file.name: file.read_text() for file in (GENERATED / "v1").glob("*.py*")}
     assert made == committed, "run `make protos`"
+
+
+def test_protos_are_all_that_a_client_needs_to_read_an_error(tmp_path: Path) -> None:
+    includes = [ROOT / "protos", ROOT / "protos/vendor", files("grpc_tools") / "_proto"]
+    made = tmp_path / "set"
+    arguments = ["--include_imports", f"--descriptor_set_out={made}", *(f"-I{path}" for path in includes)]
+    assert not protoc.main(["protoc", *arguments, "google/rpc/status.proto", "google/rpc/error_details.proto"])
+    known = GetMessages(FileDescriptorSet.FromString(made.read_bytes()).file)
+    error = to_status(AntrianError(Reason.BARRED, field="applicants[0]", retry_after=timedelta(1)), english=True)
+    status: Any = known["google.rpc.Status"].FromString(error.SerializeToString())
+    names = [detail.type_url.rpartition(".")[2] for detail in status.details]
+    assert names == ["ErrorInfo", "LocalizedMessage", "BadRequest", "RetryInfo"]
+    assert all(MessageToDict(known[f"google.rpc.{name}"]()) == {} for name in [*names, "RequestInfo"])
 
 
 def test_every_reason_is_in_the_contract_and_has_a_code() -> None:
