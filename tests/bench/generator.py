@@ -22,6 +22,7 @@ from pathlib import Path
 import psutil
 import uvloop
 
+from antrian.booking import Window
 from antrian.offices import load_offices
 from antrian.stack import Stack
 from clients.booking_client import BookingClient, RefusedError
@@ -66,11 +67,10 @@ def _driven(rate: int, seconds: float, target: str) -> tuple[float, float]:
     return late.p99, sum(share.cpu for share in shares) / crowd.scenario.requests * 1e6
 
 
-def _unary(target: str, process: int, seconds: float) -> int:
+def _unary(target: str, window: Window, process: int, seconds: float) -> int:
     """The unary requests that a busy process gets answered in that time."""
 
     async def run() -> int:
-        window = window_to_come()
         crowd = Crowd(load_scenario("friday", requests=60_000), make_town(load_offices(), window), 1)
         asks = cycle(ask.message for ask in crowd.asks(process, 12))
         answered, ends = 0, time.monotonic() + seconds
@@ -94,14 +94,14 @@ def _unary(target: str, process: int, seconds: float) -> int:
 
 def _server_takes(seconds: float) -> float:
     """Unary RequestBooking calls a second that one server process answers."""
-    opens = window_to_come().opens_at
+    window = window_to_come()
     with (
         tempfile.TemporaryDirectory() as folder,
-        Stack(Path(folder), clock=opens + timedelta(minutes=1)) as stack,
+        Stack(Path(folder), clock=window.opens_at + timedelta(minutes=1)) as stack,
         multiprocessing.get_context("spawn").Pool(_PROCESSES) as pool,
     ):
         shares: list[AsyncResult[int]] = [
-            pool.apply_async(_unary, (stack.address, process, seconds)) for process in range(_PROCESSES)
+            pool.apply_async(_unary, (stack.address, window, process, seconds)) for process in range(_PROCESSES)
         ]
         return sum(share.get() for share in shares) / seconds
 

@@ -16,10 +16,12 @@ from antrian.policy import load_policy
 _SOON = timedelta(hours=1)
 
 
+@cache
 def window_to_come() -> Window:
     """The next window that opens in an hour or later and that is for a week of five service days.
 
-    It is in the future, since a service's clock only moves forward, and stays so for as long as the tests run.
+    It is in the future, since a service's clock only moves forward, and stays so for as long as the tests run. A process has
+    one and the same; who starts another that has to know it tells it.
     """
     policy = load_policy()
     window = rules.next_opening(policy, datetime.now(UTC) + _SOON)
