@@ -21,6 +21,9 @@ from antrian.ledger.turns import Recorded, constraint, record_by_halves, record_
 TURN_LIMIT = timedelta(seconds=1.4)
 """After this long Postgres gives up a statement. Less than half of the lane's lease: a turn may wait for the one before it."""
 
+_TRANSACTION_LIMIT = timedelta(seconds=3)  # as long as a lease: what takes longer would not count
+_HAS_TRANSACTION_TIMEOUT = 170000  # this version of Postgres
+
 _log = logging.getLogger(__name__)
 
 
@@ -47,7 +50,7 @@ class LedgerRecorder:
             max_size=2,
             connection_class=LimitedConnection,
             kwargs=CONNECT | {"options": options, "prepare_threshold": 0, "autocommit": True},
-            configure=lambda connection: arrays.register(connection.adapters),
+            configure=_configure,
             open=True,
             **POOL,
         )
@@ -171,6 +174,13 @@ class LedgerRecorder:
         """How far the service's time is ahead of real time."""
         row = self._pool.ask(lambda connection: connection.execute(sql("clock")).fetchone())
         return row[0] if row else timedelta(0)
+
+
+def _configure(connection: LimitedConnection) -> None:
+    arrays.register(connection.adapters)
+    # Who is cut off between two statements of a pipeline is not idle in a transaction, and holds the lane's row lock, too.
+    if connection.info.server_version >= _HAS_TRANSACTION_TIMEOUT:
+        connection.execute(f"set transaction_timeout = {_TRANSACTION_LIMIT // timedelta(milliseconds=1)}".encode())
 
 
 def office_of(row: Sequence[Any]) -> Office:

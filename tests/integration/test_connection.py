@@ -90,6 +90,31 @@ async def test_who_freezes_in_the_middle_of_a_transaction_does_not_hold_its_lane
             frozen.execute("commit")
 
 
+async def test_nor_does_who_is_cut_off_in_the_middle_of_a_pipeline(world: World) -> None:
+    await world.ticket(world.request(1))
+    with ExitStack() as others:
+        recorder = others.enter_context(LedgerRecorder(world.settings.database_url))
+        cut_off = others.enter_context(recorder._pool.connection())
+        if cut_off.info.server_version < 170000:
+            pytest.skip("this Postgres has no transaction_timeout")
+        pipeline = cut_off.pipeline()
+        pipeline.__enter__()
+        cut_off.execute("begin")
+        cut_off.execute("select from lane where office_id = %s for update", [PUSAT])
+        lease = world.take()
+        decided = world.decide(lease)
+        refused = 0
+        for _ in range(4):  # each waits for 1.4 s
+            try:
+                world.settle(lease, world.record(lease, decided))
+                break
+            except psycopg.errors.QueryCanceled:
+                refused += 1
+        assert 1 <= refused <= 3
+        with pytest.raises(ConnectionLostError):
+            pipeline.__exit__(None, None, None)
+
+
 def test_of_connections_that_were_killed_together_one_is_met(pool: Pool, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as other:
         end_all_others(other)
