@@ -1,20 +1,18 @@
 """The ledger knows which keys made its data: others are refused, by every program, before they can do harm (P4)."""
 
-import base64
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import psycopg
 import pytest
 
+from antrian.booking import Cancel, Session
 from antrian.identity import Keys
 from antrian.ledger import sql
 from antrian.ledger.keys import WrongKeys, claim_keys
 from antrian.verify import verify
 from tests.support.waiting import until
-from tests.support.world import World
+from tests.support.world import MONDAY, TUESDAY, World
 
 HASH, SEAL = "the hash key (ANTRIAN_HASH_KEY)", "the seal key (ANTRIAN_SEAL_KEY)"
 OURS = Keys(b"h" * 32, b"s" * 32)
@@ -76,26 +74,30 @@ async def test_a_ledger_from_before_takes_only_the_keys_that_made_its_bookings(
     assert says in refusal(world.settings.database_url, keys)
 
 
-@pytest.mark.parametrize("module", ["server", "workers", "workers.rebuild", "clients.cli"])
-def test_a_program_with_another_key_does_not_start(world: World, module: str) -> None:
-    claim_keys(world.settings.database_url, world.keys)
-    before = world.dump()
-    environment = {
-        "ANTRIAN_REDIS_URL": world.settings.redis_url,
-        "ANTRIAN_DATABASE_URL": world.settings.database_url,
-        "ANTRIAN_HASH_KEY": base64.b64encode(b"x" * 32).decode(),
-        "ANTRIAN_SEAL_KEY": base64.b64encode(b"s" * 32).decode(),
-        "ANTRIAN_EMBEDDED": "1",
-        "ANTRIAN_LISTEN": "127.0.0.1:0",
-    }
-    command = [sys.executable, "-m", module, *(["verify"] if module == "clients.cli" else [])]
-    done = subprocess.run(
-        command, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=30
-    )
-    assert done.returncode == 2, done.stderr
-    assert f"{HASH} is not the one that made the data in this ledger" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert world.dump() == before
+async def test_what_other_keys_did_later_does_not_make_a_ledger_from_before_theirs(world: World) -> None:
+    for number, slot in ((1, MONDAY), (2, TUESDAY)):
+        await world.ticket(world.request(number, range(10 * number, 10 * number + 5), slot=slot))
+    world.keys = OTHERS[2][0]
+    await world.ticket(world.request(3, slot=replace(TUESDAY, session=Session.AFTERNOON)))
+    world.turn()
+    assert world.sql("select count(*) from applicant") == [(11,)]
+    refusal(world.settings.database_url, world.keys)
+    claim_keys(world.settings.database_url, OURS)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("other", bytes(16)), ("hash", bytes(15))])
+def test_the_ledger_has_a_check_value_of_each_of_the_two_keys(database_url: str, kind: str, value: bytes) -> None:
+    with psycopg.connect(database_url) as ledger, pytest.raises(psycopg.errors.CheckViolation):
+        ledger.execute("insert into key_check_value values (%s, %s)", [kind, value])
+
+
+async def test_verify_does_not_ask_who_cancelled(world: World) -> None:
+    request = world.request(1)
+    await world.ticket(request)
+    world.turn()
+    await world.ask(Cancel(request.booking_id))
+    world.sql("update applicant set sealed = ''")
+    assert world.verify() == []
 
 
 async def test_verify_sees_what_other_keys_have_done(world: World) -> None:

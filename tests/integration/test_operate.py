@@ -1,13 +1,19 @@
-"""The commands that make a ledger, on a real Postgres."""
+"""The commands that make a ledger, and programs that are given the wrong keys for one, on a real Postgres."""
 
+import base64
+import os
+import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from antrian.ledger.keys import claim_keys
 from clients.cli import main
 from tests.conftest import Stores, new_database
+from tests.support.world import World
 
 
 def test_migrate_gives_a_new_ledger_the_shipped_offices_once(
@@ -26,3 +32,25 @@ def test_migrate_gives_a_new_ledger_the_shipped_offices_once(
     assert (second.exit_code, second.stdout) == (0, "nothing to do\n")
     assert imported.exit_code == 0, imported.output
     assert imported.stdout.startswith("0 added, 0 changed, 185 as they were")
+
+
+@pytest.mark.parametrize("module", ["server", "workers", "workers.rebuild", "clients.cli"])
+def test_a_program_with_another_key_does_not_start(world: World, module: str) -> None:
+    claim_keys(world.settings.database_url, world.keys)
+    before = world.dump()
+    environment = {
+        "ANTRIAN_REDIS_URL": world.settings.redis_url,
+        "ANTRIAN_DATABASE_URL": world.settings.database_url,
+        "ANTRIAN_HASH_KEY": base64.b64encode(b"x" * 32).decode(),
+        "ANTRIAN_SEAL_KEY": base64.b64encode(b"s" * 32).decode(),
+        "ANTRIAN_EMBEDDED": "1",
+        "ANTRIAN_LISTEN": "127.0.0.1:0",
+    }
+    command = [sys.executable, "-m", module, *(["verify"] if module == "clients.cli" else [])]
+    done = subprocess.run(
+        command, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == 2, done.stderr
+    assert "the hash key (ANTRIAN_HASH_KEY) is not the one that made the data in this ledger" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert world.dump() == before
