@@ -136,12 +136,17 @@ class Lanes:
         """What a booking costs when all lanes get tickets alike, and those serve theirs that have been ready longest."""
         return self._cost(self.offices, repeat(""), lanes=LANES)
 
-    def check(self) -> None:
-        """That everybody got a place, and `antrian verify`, but for how long tickets wait. Raises BrokenPromise."""
+    def check(self, *, made_up: bool = False) -> None:
+        """That everybody got a place, and `antrian verify`, but for how long tickets wait. Raises BrokenPromise.
+
+        made_up: there are bookings whose people no key has sealed, and who cannot be read.
+        """
         rejected = self.ledger.execute("select count(*) from booking where state = 'REJECTED'").fetchone()
         if rejected != (0,):
             raise BrokenPromise(f"there were places for all, rejected are {rejected}")
-        found = [one for one in verify(self.settings) if one.breaches and "minute" not in one.what]
+        passed_over = ("minute", "applicant's NIK") if made_up else ("minute",)
+        broken = [one for one in verify(self.settings) if one.breaches]
+        found = [one for one in broken if not any(words in one.what for words in passed_over)]
         if found:
             raise BrokenPromise("; ".join(f"{one.promise} {one.what}: {one.breaches}" for one in found))
 
