@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from antrian.stack import Stack
-from tests.acceptance.conftest import StartStack, opens, start_stack
+from tests.acceptance.conftest import StartStack, opens, start_stack, window
 
-__all__ = ["opens", "stack", "start_stack"]
+__all__ = ["opens", "stack", "start_stack", "window"]
 
 
 @pytest.fixture(scope="module")
