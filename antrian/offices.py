@@ -15,7 +15,7 @@ _COLUMNS = (
 )  # fmt: skip
 _OPTIONAL = ("morning_percent",)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_ID = re.compile("[a-z0-9-]{3,40}")
+_ID = re.compile("(?!.*[0-9]{16})[a-z0-9-]{3,40}")
 
 
 class OfficeFileError(ValueError):
@@ -113,7 +113,7 @@ def _office(row: Mapping[str, str], provinces: Mapping[str, Province], wrong: li
         if _CONTROL.search(text(column))
     ]
     if not _ID.fullmatch(text("office_id")):
-        wrong.append(f"office_id: must be 3 to 40 of a-z 0-9 -, is {text('office_id')!r}")
+        wrong.append(f"office_id: must be 3 to 40 of a-z 0-9 - without 16 digits in a row, is {text('office_id')!r}")
     if not text("name"):
         wrong.append("name: is empty")
     province = provinces.get(text("province_code"))

@@ -1,14 +1,16 @@
 """Who calls: the one place where a call gets its caller, and the one table of what each rpc needs."""
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from antrian.errors import AntrianError, Reason
 
@@ -100,12 +102,18 @@ def _token_hash(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     return ""
 
 
+def _no_nik(name: str) -> str:
+    if re.search("[0-9]{16}", name):
+        raise ValueError("must not have 16 digits in a row: it would read like a NIK")
+    return name
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class _Entry(_Table):
-    name: str = Field(pattern="^[a-z0-9][a-z0-9._-]{0,31}$")
+    name: Annotated[str, AfterValidator(_no_nik)] = Field(pattern="^[a-z0-9][a-z0-9._-]{0,31}$")
     role: Role = Field(strict=False)
     token_sha256: str = Field(pattern="^[0-9a-f]{64}$")
     offices: list[str] = []

@@ -27,6 +27,10 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
         ("caller = []", "caller: List should have at least 1 item"),
         ("[[caller]", "cannot be read: "),
         (GOOD + GOOD.replace("gateway", "king"), "caller 2: role: Input should be 'gateway', 'internal' or 'staff'"),
+        (
+            GOOD.replace("mobile", "app-3171010101900001"),
+            "caller 1: name: Value error, must not have 16 digits in a row",
+        ),
         (GOOD.replace("mobile", "Mobile App"), "caller 1: name: String should match pattern"),
         (
             GOOD.replace("token_sha256", "token"),

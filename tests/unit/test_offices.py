@@ -92,7 +92,10 @@ def test_an_office_may_have_its_own_split(tmp_path: Path, written: str, percent:
 @pytest.mark.parametrize(
     ("column", "bad"),
     [
-        *(("office_id", bad) for bad in ("", "ab", "a" * 41, "Kanim-Depok", "kanim depok", "kanim_depok")),
+        *(
+            ("office_id", bad)
+            for bad in ("", "ab", "a" * 41, "nik-3171010101900001", "Kanim-Depok", "kanim depok", "kanim_depok")
+        ),
         *(("name", bad) for bad in ("", "   ", '"Kantor\nImigrasi"', "Kantor\0")),
         *((column, "\x1b[31m") for column in ("class", "city", "address")),
         *(("province_code", bad) for bad in ("", "JB", "ID-XX", "id-jb", "Jawa Barat")),
