@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import signal
 import sys
+from collections.abc import Sequence
 
 import grpc
 import uvloop
@@ -27,6 +28,7 @@ from server.bookings import Bookings
 from server.catalog import Catalog
 from server.desk import Desk
 from server.gate import Gate
+from server.grpc_server import Handlers, make_server
 from server.office_service import OfficeService
 from server.room import Room
 from server.strangers import Strangers
@@ -62,43 +64,15 @@ async def serve(settings: Settings) -> None:
     booking_service = BookingService(catalog, front, Admission(catalog, keys), bookings, desk)
     office_service = OfficeService(catalog, front, staff, keys, desk)
 
-    burst = max(most, _BURST)  # a server that takes on few has to tell just as many so
-    server = grpc.aio.server(
-        options=[
-            # One byte more than we take would cut the clear answer that the gate gives.
-            ("grpc.max_receive_message_length", 8 * MESSAGE_LIMIT),
-            # Two servers on one port by mistake would share its calls.
-            ("grpc.so_reuseport", 0),
-            # Streams of callers that are gone without a word end after these two; callers may ask us every 5 s whether we live.
-            ("grpc.keepalive_time_ms", 30_000),
-            ("grpc.http2.ping_timeout_ms", 10_000),
-            ("grpc.http2.max_pings_without_data", 0),
-            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-            # A connection that nobody uses costs a descriptor; clients make another when they need one.
-            ("grpc.max_connection_idle_ms", 120_000),
-            # Else two connections fill a server with calls that are reset at once, faster than any can be refused.
-            ("grpc.max_concurrent_streams", STREAMS),
-            # Calls that the client knows to have ended count until we are through with them, too: without room for these,
-            # gRPC refuses calls of a burst that keeps to the limit.
-            ("grpc.http2.max_deallocating_streams", 2 * STREAMS),
-            # gRPC would drop calls of a burst beyond 1,000, at random and without a word, before they come to the gate.
-            ("grpc.server.max_pending_requests", burst),
-            ("grpc.server.max_pending_requests_hard_limit", 2 * burst),
-        ],
-        # The gate refuses with a clear answer long before; this holds what never comes that far.
-        maximum_concurrent_rpcs=2 * burst,
-    )
     health_servicer, strangers, gate = health.aio.HealthServicer(), Strangers(most), Gate(callers, Room(most, each))
-    server.add_generic_rpc_handlers(
-        (
-            gate.handlers(_BOOKING_SERVICE, booking_service),
-            gate.handlers(_OFFICE_SERVICE, office_service),
-            strangers.health(health_servicer),
-        )
-    )
-    names = _BOOKING_SERVICE.full_name, _OFFICE_SERVICE.full_name, health.SERVICE_NAME
+    handlers = [
+        gate.handlers(_BOOKING_SERVICE, booking_service),
+        gate.handlers(_OFFICE_SERVICE, office_service),
+        strangers.health(health_servicer),
+    ]
     if settings.reflection or settings.embedded:
-        server.add_generic_rpc_handlers(strangers.reflection(*names))
+        handlers += strangers.reflection(_BOOKING_SERVICE.full_name, _OFFICE_SERVICE.full_name, health.SERVICE_NAME)
+    server = _make_server(handlers, most)
     statuses = health_pb2.HealthCheckResponse
 
     loop = asyncio.get_running_loop()
@@ -126,8 +100,10 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # A server that no longer follows its stores must not go on as if it did.
-    freshener.add_done_callback(lambda _: stop.set())
+    # A server that no longer follows its stores, or that gRPC has ended, must not go on as if it did.
+    serving = loop.create_task(server.wait_for_termination())
+    for task in (freshener, serving):
+        task.add_done_callback(lambda _: stop.set())
     await stop.wait()
     await health_servicer.enter_graceful_shutdown()
     freshener.cancel()
@@ -138,6 +114,34 @@ async def serve(settings: Settings) -> None:
     await asyncio.wait([freshener], timeout=1)
     if freshener.done() and not freshener.cancelled():
         freshener.result()
+    await serving
+
+
+def _make_server(handlers: Sequence[Handlers], most: int) -> grpc.aio.Server:
+    burst = max(most, _BURST)  # a server that takes on few has to tell just as many so
+    options = [
+        # One byte more than we take would cut the clear answer that the gate gives.
+        ("grpc.max_receive_message_length", 8 * MESSAGE_LIMIT),
+        # Two servers on one port by mistake would share its calls.
+        ("grpc.so_reuseport", 0),
+        # Streams of callers that are gone without a word end after these two; callers may ask us every 5 s whether we live.
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.http2.ping_timeout_ms", 10_000),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+        # A connection that nobody uses costs a descriptor; clients make another when they need one.
+        ("grpc.max_connection_idle_ms", 120_000),
+        # Else two connections fill a server with calls that are reset at once, faster than any can be refused.
+        ("grpc.max_concurrent_streams", STREAMS),
+        # Calls that the client knows to have ended count until we are through with them, too: without room for these,
+        # gRPC refuses calls of a burst that keeps to the limit.
+        ("grpc.http2.max_deallocating_streams", 2 * STREAMS),
+        # gRPC would drop calls of a burst beyond 1,000, at random and without a word, before they come to the gate.
+        ("grpc.server.max_pending_requests", burst),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * burst),
+    ]
+    # The gate refuses with a clear answer long before 2 * burst; this holds what never comes that far.
+    return make_server(handlers, 2 * burst, options)
 
 
 def _listen(server: grpc.aio.Server, settings: Settings) -> None:

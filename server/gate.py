@@ -26,6 +26,7 @@ from antrian.gather import MESSAGE_LIMIT
 from antrian.lane.front import is_full
 from antrian.process import REQUEST_ID
 from server.auth import CALLER, Callers
+from server.grpc_server import Handlers
 from server.metrics import Calls, count_refusal
 from server.room import Pace, Room
 from server.status import code_of, to_status
@@ -54,12 +55,12 @@ class Gate:
         self._callers, self._room = callers, room
         self._pace = Pace()
 
-    def handlers(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
+    def handlers(self, service: ServiceDescriptor, servicer: object) -> Handlers:
         """The handlers of all rpcs of the service, which the servicer has as methods of the same names.
 
         A method answers with a message, or with the bytes of one that it has already.
         """
-        handlers: dict[str, tuple[_Handler, Calls]] = {}
+        handlers, counts = dict[str, _Handler](), dict[str, Calls]()
         for method in service.methods:
             path = f"/{service.full_name}/{method.name}"
             request_type: type[Message] = GetMessageClass(method.input_type)
@@ -74,8 +75,8 @@ class Gate:
                 handler = grpc.unary_unary_rpc_method_handler(
                     self._unary(path, request_type, behaviour, calls), None, serialize
                 )
-            handlers[path] = handler, calls
-        return _Handlers(handlers, self._enter)
+            handlers[path], counts[path] = handler, calls
+        return _Guarded(handlers, counts, self._enter)
 
     def _enter(self, path: str, metadata: Metadata) -> None:
         """Lets the call of this task in, as CALLER, until its task ends. Raises AntrianError."""
@@ -147,27 +148,24 @@ class Gate:
         return message
 
 
-class _Handlers(grpc.GenericRpcHandler):
+class _Guarded(Handlers):
     """The handlers by path, for who may enter; for others one that refuses without awaiting a message."""
 
     def __init__(
-        self,
-        handlers: Mapping[str, tuple[_Handler, Calls]],
-        enter: Callable[[str, Metadata], None],
+        self, by_path: Mapping[str, _Handler], counts: Mapping[str, Calls], enter: Callable[[str, Metadata], None]
     ) -> None:
-        self._handlers, self._enter = handlers, enter
+        super().__init__(by_path)
+        self._counts, self._enter = counts, enter
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Handler | None":
-        """The handler of a call that begins; gRPC asks in the task that will serve it."""
+        """The handler of a call that begins, which has entered; or one that refuses it."""
         path = handler_call_details.method
-        if path not in self._handlers:
-            return None
-        handler, calls = self._handlers[path]
-        try:
-            self._enter(path, handler_call_details.invocation_metadata)
-        except AntrianError as error:
-            return _refusing(error, path, calls)
-        return handler
+        if path in self.by_path:
+            try:
+                self._enter(path, handler_call_details.invocation_metadata)
+            except AntrianError as error:
+                return _refusing(error, path, self._counts[path])
+        return self.by_path.get(path)
 
 
 def _refusing(error: AntrianError, path: str, calls: Calls) -> _Handler:

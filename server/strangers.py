@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from antrian.errors import AntrianError, Reason
 from server.gate import Context, explain, refuse, serialize, wants_english
+from server.grpc_server import Handlers
 from server.room import Room
 
 # grpcio-reflection has v1alpha only; v1 has the same messages, and newer tools know no other.
@@ -29,7 +30,7 @@ class Strangers:
     def __init__(self, most: int) -> None:
         self._room = Room(most, _EACH)
 
-    def health(self, servicer: health.aio.HealthServicer) -> grpc.GenericRpcHandler:
+    def health(self, servicer: health.aio.HealthServicer) -> Handlers:
         """Check and Watch of the health service."""
 
         async def check(messages: AsyncIterator[bytes], context: Context) -> None:
@@ -40,7 +41,7 @@ class Strangers:
 
         return self._handlers(health.SERVICE_NAME, Check=check, Watch=watch)
 
-    def reflection(self, *names: str) -> list[grpc.GenericRpcHandler]:
+    def reflection(self, *names: str) -> list[Handlers]:
         """The reflection service, under both of its names: these services and all that our protos have."""
         servicer = reflection.aio.ReflectionServicer([*names, reflection.SERVICE_NAME])
 
@@ -51,9 +52,9 @@ class Strangers:
 
         return [self._handlers(name, ServerReflectionInfo=reflect) for name in _REFLECTION]
 
-    def _handlers(self, service: str, **behaviours: _Behaviour) -> grpc.GenericRpcHandler:
-        handlers = {rpc: self._bounded(f"/{service}/{rpc}", behaviour) for rpc, behaviour in behaviours.items()}
-        return grpc.method_handlers_generic_handler(service, handlers)
+    def _handlers(self, service: str, **behaviours: _Behaviour) -> Handlers:
+        paths = {f"/{service}/{rpc}": behaviour for rpc, behaviour in behaviours.items()}
+        return Handlers({path: self._bounded(path, behaviour) for path, behaviour in paths.items()})
 
     def _bounded(self, path: str, behaviour: _Behaviour) -> "grpc.RpcMethodHandler[Any, Any]":
         async def serve(messages: AsyncIterator[bytes], context: Context) -> None:

@@ -276,6 +276,18 @@ def test_every_row_of_the_documented_table_is_walked() -> None:
         assert reason in (tests / file).read_text(), file
 
 
+@pytest.mark.parametrize(
+    "path", [b"/antrian.v1.BookingService/GetQuota\xff", b"\xff\xfe", b"/antrian.v1/None", b"/" + b"a" * 4000]
+)
+async def test_a_path_of_any_bytes_is_refused_and_the_server_lives(client: BookingClient, path: bytes) -> None:
+    call: Any = client.channel.unary_unary(path)  # type: ignore[arg-type]
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(b"", timeout=5)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    async with BookingClient(client.target, patience=timedelta(0)) as another:
+        await another.get_quota(PUSAT)
+
+
 async def test_errors_are_indonesian_unless_english_is_asked_for(client: BookingClient, crowd: Crowd) -> None:
     async with BookingClient(client.target, patience=timedelta(0)) as indonesian:
         with pytest.raises(RefusedError, match="Kantor itu tidak ada"):

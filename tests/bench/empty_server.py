@@ -22,6 +22,7 @@ from antrian.v1 import messages_pb2
 from server import resources
 from server.auth import Callers
 from server.gate import Gate
+from server.grpc_server import make_server
 from server.room import Room
 from tests.support.window import window_to_come
 
@@ -97,9 +98,12 @@ def _bare(empty: Empty) -> grpc.GenericRpcHandler:
 
 
 async def _serve(port: int, *, bare: bool) -> None:
-    server, empty = grpc.aio.server(options=[("grpc.max_receive_message_length", 8 * MESSAGE_LIMIT)]), Empty()
-    handlers = _bare(empty) if bare else Gate(Callers(None), Room(_MOST_CALLS)).handlers(_SERVICE, empty)
-    server.add_generic_rpc_handlers((handlers,))
+    empty, options = Empty(), [("grpc.max_receive_message_length", 8 * MESSAGE_LIMIT)]
+    if bare:
+        server = grpc.aio.server(handlers=[_bare(empty)], options=options)
+    else:
+        gate = Gate(Callers(None), Room(_MOST_CALLS))
+        server = make_server([gate.handlers(_SERVICE, empty)], 2 * _MOST_CALLS, options)
     bound = server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     print(bound, flush=True)
