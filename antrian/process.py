@@ -8,6 +8,7 @@ import re
 import resource
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,6 +23,9 @@ REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 
 _log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_BURST, _PER_SECOND = 100.0, 0.1
+_HEAD, _TAIL = 800, 200
+_TRACE = 4000
 _NIK = re.compile(r"(?<![0-9])[0-9]{16}(?![0-9])")
 
 
@@ -71,7 +75,8 @@ def spare_the_collector() -> None:
 class JsonLines(JsonFormatter):
     """A log record as one line of JSON: time, level, logger, message, request_id in a call, exception if any.
 
-    What reads like a NIK is struck out: texts of other libraries' errors may quote what they were given (P14).
+    What reads like a NIK is struck out: texts of other libraries' errors may quote what they were given (P14). Of long texts
+    the middle is left out: these errors quote all of it.
     """
 
     def __init__(self) -> None:
@@ -83,22 +88,54 @@ class JsonLines(JsonFormatter):
         line = {"time": log_data.pop("time"), **log_data}
         if request_id := REQUEST_ID.get():
             line["request_id"] = request_id
-        return {
-            name: _NIK.sub("[16 digits]", value) if isinstance(value, str) else value for name, value in line.items()
-        }
+        return {name: _shown(name, value) if isinstance(value, str) else value for name, value in line.items()}
+
+
+def _shown(name: str, text: str) -> str:
+    text, tail = _NIK.sub("[16 digits]", text), _TRACE if name == "exception" else _TAIL
+    if (left_out := len(text) - _HEAD - tail) <= 0:
+        return text
+    return f"{text[:_HEAD]} [{left_out} characters] {text[-tail:]}"
+
+
+class FewLines(logging.Filter):
+    """Of the lines of one kind 100 at once, then one in ten seconds: nobody can fill a disk with those that his calls cause.
+
+    A kind is a logger's text before its values are filled in, or a place in the code, with a class of exception. The next
+    line of its kind says in `left_out` how many there would have been.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kinds: dict[object, tuple[float, float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is written."""
+        text = record.msg if record.args else (record.pathname, record.lineno)
+        kind, now = (record.name, text, record.exc_info and record.exc_info[0]), time.monotonic()
+        tokens, since, left_out = self._kinds.get(kind, (_BURST, now, 0))
+        tokens = min(_BURST, tokens + (now - since) * _PER_SECOND)
+        if tokens < 1:
+            self._kinds[kind] = tokens, now, left_out + 1
+            return False
+        if left_out:
+            record.left_out = left_out
+        self._kinds[kind] = tokens - 1, now, 0
+        return True
 
 
 def log_to_stderr(level: str) -> None:
     """Logs to standard error, a line of JSON an event; also what ends the program unforeseen."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
+    handler.addFilter(FewLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("rq").setLevel(logging.WARNING)
     sys.excepthook = _log_end
 
 
 def _log_end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    logging.getLogger(__name__).critical("ended by an error", exc_info=(kind, error, trace))
+    _log.critical("ended by an error", exc_info=(kind, error, trace))
 
 
 @contextmanager
@@ -115,6 +152,8 @@ def metrics_served(listen: str, registry: CollectorRegistry) -> Iterator[None]:
         http, thread = start_http_server(int(port), host.strip("[]"), registry)
     except (OSError, OverflowError) as error:
         raise RuntimeError(f"metrics cannot be served on {listen}: {error}") from error
+    # Else it prints tracebacks, no JSON, for each peer that leaves in the middle.
+    http.handle_error = lambda *_: _log.warning("an answer with the metrics failed", exc_info=True)  # type: ignore[method-assign]
     try:
         yield
     finally:

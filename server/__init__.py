@@ -1,1 +1,7 @@
 """REQUESTS COME IN: `python -m server` answers them over gRPC."""
+
+import os
+
+# Before grpc is imported: its core writes past `logging`, no JSON, and a line for each header of anybody's that it cannot
+# read. What it has to say to us comes as an exception or a status, too.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")

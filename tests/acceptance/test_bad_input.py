@@ -1,6 +1,8 @@
 """Bad input gets a clear error that names the field and the reason, and changes nothing."""
 
+import asyncio
 import csv
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,13 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
+from antrian.stack import Stack
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1 import office_service_pb2
 from antrian.v1.messages_pb2 import Applicant, Location
 from clients.booking_client import BookingClient, RefusedError
 from tests.acceptance.person import JAKARTA, PUSAT, Crowd
+from tests.support.http2 import DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, frame, headers
 from tests.support.window import window_to_come
 
 GOOD = "3171010101900001"
@@ -286,6 +290,35 @@ async def test_a_path_of_any_bytes_is_refused_and_the_server_lives(client: Booki
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
     async with BookingClient(client.target, patience=timedelta(0)) as another:
         await another.get_quota(PUSAT)
+
+
+async def test_what_strangers_send_fills_no_log(stack: Stack) -> None:
+    log = stack.folder / "log/server.log"
+    before = log.stat().st_size
+    host, _, port = stack.address.rpartition(":")
+    path = "/antrian.v1.BookingService/GetQuota"
+    calls = [
+        headers(path, x_any=b"\xff" * 2000),
+        headers(path, grpc_timeout=b"soon"),
+        headers(path, grpc_encoding=b"none"),
+    ]
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(PREFACE + frame(SETTINGS, 0, 0, b"") + frame(SETTINGS, 1, 0, b""))
+    for n in range(150):  # as many as a connection may have
+        writer.write(
+            frame(HEADERS, END_HEADERS, 2 * n + 1, calls[n % 3]) + frame(DATA, END_STREAM, 2 * n + 1, bytes(5))
+        )
+    await writer.drain()
+    async with asyncio.timeout(10):
+        while not log.stat().st_size > before:
+            await reader.read(1000)
+    async with BookingClient(stack.address, patience=timedelta(0)) as another:
+        await another.get_quota(PUSAT)  # all that came before has been read
+    writer.close()
+    lines = log.read_bytes()[before:].decode().splitlines()
+    assert {json.loads(line)["level"] for line in lines} == {"ERROR"}
+    assert len(lines) <= 100
+    assert max(map(len, lines)) < 6000
 
 
 async def test_errors_are_indonesian_unless_english_is_asked_for(client: BookingClient, crowd: Crowd) -> None:

@@ -24,6 +24,7 @@ from tests.faults.fault import fault
 from tests.faults.load import Asked, Load
 from tests.faults.overload import another_server, process_of, refusal, workers_frozen
 from tests.faults.site import SERVERS, Site
+from tests.support.http2 import DATA, HEADERS, PREFACE, RST_STREAM, SETTINGS, frame, headers
 
 _AT_ONCE = timedelta(0)
 _MOST_GROWTH = 40 * 2**20
@@ -38,9 +39,8 @@ role = "gateway"
 token_sha256 = "{slow}"
 requests_per_second = 5
 """
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HELLO = bytes.fromhex("16030100f8010000f40303") + bytes(range(245))
-_GARBAGE = (b"", b"\0" * 4096, b"GET / HTTP/1.1\r\nHost: antrian\r\n\r\n", _HELLO, _PREFACE + b"\xff" * 4096)
+_GARBAGE = (b"", b"\0" * 4096, b"GET / HTTP/1.1\r\nHost: antrian\r\n\r\n", _HELLO, PREFACE + b"\xff" * 4096)
 
 
 @fault("callers gone within milliseconds", injections=3)
@@ -165,7 +165,7 @@ async def never_read(site: Site, load: Load) -> float:
     assert asked.outcome
     watch = WatchBookingRequest(booking_id=asked.outcome.booking_id, account=asked.request.account)
     message = watch.SerializeToString()
-    call = _headers("/antrian.v1.BookingService/WatchBooking")
+    call = headers("/antrian.v1.BookingService/WatchBooking")
     process, before = process_of(site), 0
     deaf = []
     try:
@@ -173,10 +173,10 @@ async def never_read(site: Site, load: Load) -> float:
             reader, writer = await asyncio.open_connection("127.0.0.1", site.links[SERVERS[0], "calls"].port)
             deaf.append(writer)
             reader._transport.pause_reading()  # type: ignore[attr-defined]
-            writer.write(_PREFACE + _frame(4, 0, 0, struct.pack(">HI", 4, 0)))  # SETTINGS: windows of no bytes
+            writer.write(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0)))  # SETTINGS: windows of no bytes
             for stream in range(1, 400, 2):
-                writer.write(_frame(1, 4, stream, call))
-                writer.write(_frame(0, 1, stream, b"\0" + struct.pack(">I", len(message)) + message))
+                writer.write(frame(HEADERS, 4, stream, call))
+                writer.write(frame(DATA, 1, stream, b"\0" + struct.pack(">I", len(message)) + message))
             await writer.drain()
             await asyncio.sleep(0.5)
             before = before or process.memory_info().rss
@@ -194,15 +194,15 @@ async def reset_rapidly(site: Site, load: Load) -> float:
     """Who has no token cannot make others wait, nor the server grow."""
     file = site.folder / "callers.toml"
     file.write_text(_CALLERS.format(**{name: hashlib.sha256(name.encode()).hexdigest() for name in ("phone", "slow")}))
-    call, waits = _headers("/antrian.v1.BookingService/GetQuota"), list[float]()
+    call, waits = headers("/antrian.v1.BookingService/GetQuota"), list[float]()
 
     async def attack(port: int) -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
-            writer.write(_PREFACE + _frame(4, 0, 0, b"") + _frame(4, 1, 0, b""))
+            writer.write(PREFACE + frame(SETTINGS, 0, 0, b"") + frame(SETTINGS, 1, 0, b""))
             for stream in range(1, 40_000, 2):
-                writer.write(_frame(1, 4, stream, call) + _frame(0, 1, stream, bytes(5)))
-                writer.write(_frame(3, 0, stream, struct.pack(">I", 8)))  # RST_STREAM: CANCEL
+                writer.write(frame(HEADERS, 4, stream, call) + frame(DATA, 1, stream, bytes(5)))
+                writer.write(frame(RST_STREAM, 0, stream, struct.pack(">I", 8)))  # RST_STREAM: CANCEL
                 if stream % 100 == 1:
                     await writer.drain()
             await asyncio.sleep(1)
@@ -236,7 +236,7 @@ async def speak_another_language(site: Site, load: Load) -> float:
     """The server ends such connections or bears them; it lives, stays small, and serves the others."""
     process, port = process_of(site), site.links[SERVERS[0], "calls"].port
     before, connections = process.memory_info().rss, []
-    slow = _PREFACE + _frame(4, 0, 0, b"") + _frame(1, 0, 1, _headers("/antrian.v1.BookingService/GetQuota"))
+    slow = PREFACE + frame(SETTINGS, 0, 0, b"") + frame(HEADERS, 0, 1, headers("/antrian.v1.BookingService/GetQuota"))
     try:
         for words in [*_GARBAGE, *(random.randbytes(2000) for _ in range(5))] * 20:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -309,18 +309,3 @@ async def _last_state(stream: Any) -> None:
     while answer := await stream.read():
         state = answer.booking.state
     assert state != BOOKING_STATE_PENDING
-
-
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    """A frame of HTTP/2."""
-    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
-
-
-def _headers(path: str) -> bytes:
-    """The headers of a gRPC call, none of them packed."""
-    pairs = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "antrian"}
-    pairs |= {"te": "trailers", "content-type": "application/grpc"}
-    return b"".join(
-        b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
-        for name, value in pairs.items()
-    )

@@ -1,7 +1,10 @@
 """Log lines: JSON for machines, without personal data, and readable where people meet them."""
 
+import asyncio
 import json
 import logging
+import socket
+import struct
 import subprocess
 import sys
 import urllib.request
@@ -12,7 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from antrian.child import Child, EmbeddedError
-from antrian.process import REQUEST_ID, JsonLines, metrics_served
+from antrian.process import REQUEST_ID, FewLines, JsonLines, metrics_served
 from server.gate import explain
 
 NIK = "3171014107900001"
@@ -53,6 +56,52 @@ def test_no_nik_reaches_a_log_whoever_quotes_it(lines: pytest.LogCaptureFixture)
     assert len(lines.text.splitlines()) == 3
     assert NIK not in lines.text
     assert lines.text.count("[16 digits]") >= 4
+
+
+def test_lines_of_one_kind_are_few_and_say_how_many_were_left_out(
+    lines: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("antrian.process.time.monotonic", lambda: now[0])
+    few = FewLines()
+    lines.handler.addFilter(few)
+    try:
+        for n in range(500):
+            logging.getLogger("grpc").error("Invalid encoding on %r", bytes([n % 256]))
+            logging.getLogger("server").error(f"two of {n % 2} kinds", exc_info=[ValueError(), OSError()][n % 2])
+        assert len(lines.text.splitlines()) == 300
+        now[0] += 10
+        logging.getLogger("grpc").error("Invalid encoding on %r", b"again")
+        logging.getLogger("grpc").error("Invalid encoding on %r", b"and again")
+    finally:
+        lines.handler.removeFilter(few)
+    [*_, last] = lines.text.splitlines()
+    assert (json.loads(last)["message"], json.loads(last)["left_out"]) == ("Invalid encoding on b'again'", 400)
+
+
+def test_a_long_text_is_cut_where_it_tells_least(lines: pytest.LogCaptureFixture) -> None:
+    error = ValueError("at fault: " + "x" * 9000 + " the end")
+    logging.getLogger("server").error("begins %s ends", "y" * 9000, exc_info=error)
+    event = json.loads(lines.text)
+    assert event["message"].startswith("begins y")
+    assert event["message"].endswith("y ends")
+    assert event["exception"].endswith("x the end")
+    assert len(lines.text) < 7000
+
+
+async def test_who_leaves_the_metrics_in_the_middle_leaves_a_line_of_json(
+    lines: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with metrics_served(f"127.0.0.1:{port}", CollectorRegistry()):
+        while not lines.text:
+            with socket.create_connection(("127.0.0.1", port)) as left:
+                left.sendall(b"GET / nonsense\r\n\r\n")
+                left.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+            await asyncio.sleep(0.01)
+    assert json.loads(lines.text.splitlines()[0])["message"] == "an answer with the metrics failed"
+    assert capfd.readouterr().err == ""
 
 
 def test_what_ends_a_program_is_a_line_too(tmp_path: Path) -> None:
