@@ -10,11 +10,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib.resources import files
+from itertools import islice
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
 from redis import Redis
+from redis.client import Pipeline
 
 from antrian.booking import Decision, Policy, Session, Slot, State
 from antrian.identity import Keys
@@ -28,6 +30,7 @@ from antrian.policy import load_policy
 from antrian.settings import Settings
 
 _TOO_OLD = timedelta(minutes=1)
+_PIECE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +184,12 @@ def _wrong_counters(ledger: psycopg.Connection, office: str, lane: LaneState, ou
 def _requests_check(redis: Redis, ledger: psycopg.Connection) -> Check:
     """Requests that Redis remembers against the bookings that the ledger has under their names."""
     examined = breaches = 0
-    for bucket in redis.scan_iter("requests:*", count=1000):
-        entries: Any = redis.hgetall(bucket)
-        known = {UUID(bytes=name): text.split() for name, text in entries.items()}
+    for buckets in _pieces(redis, "requests:*"):
+        with redis.pipeline(transaction=False) as pipeline:
+            for bucket in buckets:
+                pipeline.hgetall(bucket)
+            entries = pipeline.execute()
+        known = {UUID(bytes=name): text.split() for bucket in entries for name, text in bucket.items()}
         examined += len(known)
         for name, office, ticket, *_ in ledger.execute(sql("outcomes"), {"booking_ids": list(known)}):
             breaches += (office, ticket) != (known[name][1].decode(), int(known[name][2]))
@@ -192,18 +198,32 @@ def _requests_check(redis: Redis, ledger: psycopg.Connection) -> Check:
 
 def _clear_check(redis: Redis) -> Check:
     """Everything that Redis holds, looked through for what reads like a NIK."""
-    read: dict[bytes, Callable[[bytes], Any]] = {
-        b"string": redis.get,
-        b"hash": redis.hgetall,
-        b"list": lambda key: redis.lrange(key, 0, -1),
-        b"set": redis.smembers,
-        b"zset": lambda key: redis.zrange(key, 0, -1),
-        b"stream": redis.xrange,
+    read: dict[bytes, Callable[[Pipeline, bytes], Any]] = {
+        b"string": lambda pipeline, key: pipeline.get(key),
+        b"hash": lambda pipeline, key: pipeline.hgetall(key),
+        b"list": lambda pipeline, key: pipeline.lrange(key, 0, -1),
+        b"set": lambda pipeline, key: pipeline.smembers(key),
+        b"zset": lambda pipeline, key: pipeline.zrange(key, 0, -1),
+        b"stream": lambda pipeline, key: pipeline.xrange(key),
     }
     examined = breaches = 0
-    for key in redis.scan_iter(count=1000):
-        kind: Any = redis.type(key)
-        if kind in read:
-            texts, niks = count_niks(key, read[kind](key))
+    for keys in _pieces(redis, "*"):
+        with redis.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.type(key)
+            kinds = pipeline.execute()
+            readable = [(key, read[kind]) for key, kind in zip(keys, kinds, strict=True) if kind in read]
+            for key, ask in readable:
+                ask(pipeline, key)
+            values = pipeline.execute()
+        for (key, _), value in zip(readable, values, strict=True):
+            texts, niks = count_niks(key, value)
             examined, breaches = examined + texts, breaches + niks
     return Check("P14", "no NIK in clear in Redis", examined, breaches)
+
+
+def _pieces(redis: Redis, pattern: str) -> Iterator[list[bytes]]:
+    """The keys of that pattern, some at a time, so that many are read with one message."""
+    keys = redis.scan_iter(pattern, count=1000)
+    while piece := list(islice(keys, _PIECE)):
+        yield piece
