@@ -38,7 +38,7 @@ _OUTCOME_WITHIN = timedelta(seconds=60)
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=example("antrian up --clock 2026-11-27T14:00:00+07:00", "antrian quota kanim-bogor"),
+    epilog=example("antrian up --clock open", "antrian quota kanim-bogor"),
 )
 @click.version_option(package_name="antrian")
 def main() -> None:

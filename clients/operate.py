@@ -52,7 +52,7 @@ _HEALTH_WITHIN = 3.0
 
 @click.command(
     epilog=example(
-        "antrian up --clock open", "antrian up --clock 2026-11-27T13:59:50+07:00 --folder /tmp/friday --json"
+        "antrian up --clock open", "antrian up --clock 2030-01-04T13:59:50+07:00 --folder /tmp/friday --json"
     )
 )
 @click.option(
