@@ -5,6 +5,7 @@ rare.
 """
 
 import asyncio
+import os
 from collections import deque
 
 import psycopg
@@ -69,7 +70,8 @@ class _Line:
         self._transformer = Transformer(connection)
         self._asked: deque[asyncio.Future[PGresult]] = deque()
         self._result: PGresult | None = None
-        self._socket = self._libpq.socket
+        # A descriptor of our own: libpq closes its own when the connection breaks, and its number may then be another's.
+        self._socket = os.dup(self._libpq.socket)
         self._libpq.enter_pipeline_mode()
         self._loop.add_reader(self._socket, self._read)
 
@@ -112,8 +114,8 @@ class _Line:
                 result = self._libpq.get_result()
                 if result:
                     self._take(result)
-                elif ended:  # no more to come: the connection is lost
-                    break
+                elif ended:  # no more to come
+                    self.end(psycopg.OperationalError("the connection to Postgres is lost"))
                 ended = not result
         except psycopg.Error as error:
             self.end(error)
@@ -146,6 +148,7 @@ class _Line:
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._libpq.finish()
+        os.close(self._socket)
         for answer in self._asked:
             if not answer.done():
                 answer.set_exception(why)

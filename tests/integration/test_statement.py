@@ -1,10 +1,12 @@
 """A statement's own connection: an error is one question's, a silence or a loss is everybody's, and then it is made anew."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 
 import psycopg
 import pytest
+import uvloop
 
 from antrian.ledger import statement
 from antrian.ledger.statement import Statement
@@ -103,3 +105,28 @@ async def test_nothing_to_reach_is_told_to_all() -> None:
     answers = await asyncio.gather(*[nowhere("") for _ in range(3)], return_exceptions=True)
     assert all(isinstance(answer, psycopg.OperationalError) for answer in answers)
     await nowhere.close()
+
+
+def test_a_socket_that_libpq_has_closed_spoils_no_other(database_url: str) -> None:
+    """When a connection breaks, libpq closes its socket by itself, and who opens one next gets the same number."""
+
+    async def lose_and_go_on() -> None:
+        who = Statement(database_url, "select pg_backend_pid(), $1::text", "")
+        [(first, _)] = await who("")
+        line = who._line
+        assert line
+        line._libpq.finish()
+        ours, theirs = zip(*(socket.socketpair() for _ in range(4)), strict=True)
+        opened = [await asyncio.open_connection(sock=one) for one in ours]
+        await until(lambda: line.lost, within=5)
+        [(second, _)] = await who("")
+        assert second != first
+        for (reader, writer), one in zip(opened, theirs, strict=True):
+            one.send(b"x")
+            async with asyncio.timeout(5):
+                assert await reader.read(1) == b"x"
+            writer.close()
+            one.close()
+        await who.close()
+
+    uvloop.run(lose_and_go_on())
