@@ -17,7 +17,7 @@ from clients.rush.scenario import load_scenario
 from clients.rush.table import print_table
 from clients.rush.verdict import EXIT_CODES
 from tests.rush.sabotage import MODES
-from tests.rush.stack import SabotagedStack
+from tests.rush.stack import REQUESTS, SabotagedStack
 
 _SHORT = Path(__file__).with_name("short.toml")
 
@@ -33,7 +33,9 @@ def main() -> int:
     )
     parser.add_argument("--sabotage", required=True, choices=MODES, metavar="MODE", help="what is broken")
     parser.add_argument("--scenario", default=str(_SHORT), help="a name or a file (default: short.toml)")
-    parser.add_argument("--requests", type=int, help="default: the scenario's; of few, none finds a slot full")
+    parser.add_argument(
+        "--requests", type=int, default=REQUESTS, help=f"of few, none finds a slot full (default: {REQUESTS})"
+    )
     parser.add_argument("--seed", type=int, default=1, help="(default: 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers")
     given = parser.parse_args()

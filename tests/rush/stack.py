@@ -1,24 +1,42 @@
 """An Antrian whose programs and ledger are sabotaged."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 
+from antrian.ledger.recorder import LedgerRecorder
+from antrian.offices import load_offices
+from antrian.provinces import load_provinces
 from antrian.stack import Stack
 from tests.rush.sabotage import MODES
 
+REQUESTS = 300
+"""So many make a few slots sell out."""
+_CITIES = {"Bogor", "Depok", "Jakarta Selatan"}
+_QUOTA_SHARE = 3
 _ROOT = Path(__file__).parents[2]
 
 
 class SabotagedStack(Stack):
-    """A Stack that keeps no more than the mode (of MODES) leaves it, with one worker."""
+    """A Stack that keeps no more than the mode (of MODES) leaves it, with one worker and a few offices with a third of their places.
+
+    These few are those that people of short.toml want, and neighbours of another province.
+    """
 
     def __init__(self, folder: Path, mode: str) -> None:
         super().__init__(folder, workers=1)
         self._mode = mode
 
     def _prepare_stores(self, redis_url: str, database_url: str) -> None:
+        offices = [
+            replace(office, daily_quota=office.daily_quota // _QUOTA_SHARE)
+            for office in load_offices()
+            if office.city in _CITIES
+        ]
+        with LedgerRecorder(database_url) as ledger:
+            ledger.upsert_offices(offices, load_provinces().values())
         super()._prepare_stores(redis_url, database_url)
         self.environment["PYTHONPATH"] = str(_ROOT)  # for tests.rush, wherever we were called
         if statement := MODES[self._mode].ledger:
