@@ -5,6 +5,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -13,6 +14,7 @@ from redis import Redis
 
 from antrian.embedded import EmbeddedStores
 from antrian.ledger.migrate import migrate
+from tests.support.town import copy_stores, found
 from tests.support.world import World, empty_ledger
 
 
@@ -58,6 +60,25 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
     else:
         with EmbeddedStores(tmp_path_factory.mktemp("stores")) as embedded:
             yield Stores(embedded.redis_url, embedded.database_url)
+
+
+@pytest.fixture(scope="session")
+def new_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder on which embedded stores have run once: a copy of it spares a test the making of a database."""
+    folder = tmp_path_factory.mktemp("new") / "stores"
+    with EmbeddedStores(folder):
+        pass
+    return folder
+
+
+@pytest.fixture(scope="session")
+def founded(new_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, with the OFFICES in the ledger."""
+    folder = tmp_path_factory.mktemp("founded")
+    copy_stores(new_stores, folder)
+    with EmbeddedStores(folder) as stores:
+        found(stores.database_url)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,10 @@
-"""A running Antrian: all programs, all 185 offices, a Friday's window open."""
+"""A running Antrian: all programs, some offices, a Friday's window open."""
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -14,6 +15,7 @@ from antrian.stack import Stack
 from clients.booking_client import BookingClient
 from tests.acceptance.person import Crowd
 from tests.conftest import given_servers, new_database
+from tests.support.town import copy_stores, found
 from tests.support.window import window_to_come
 
 
@@ -37,18 +39,21 @@ def opens(window: Window) -> datetime:
 
 
 @pytest.fixture(scope="module")
-def start_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartStack]:
-    """Starts an Antrian on empty stores with its clock there; one at a time, since given servers are emptied for it."""
+def start_stack(founded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartStack]:
+    """Starts an Antrian without bookings, its clock there; one at a time, since given servers are emptied for it."""
     with ExitStack() as undo:
 
         def start(clock: datetime, *, metrics: bool = False, gateway: bool = False) -> Stack:
             redis_url = database_url = None
+            folder = tmp_path_factory.mktemp("an Antrian")
             if given := given_servers():
                 redis_url = given.redis_url
                 _flush(redis_url)
                 undo.callback(_flush, redis_url)
                 database_url = undo.enter_context(new_database(given.database_url))
-            folder = tmp_path_factory.mktemp("an Antrian")
+                found(database_url)
+            else:
+                copy_stores(founded, folder)
             return undo.enter_context(
                 Stack(
                     folder,

@@ -20,6 +20,7 @@ from clients.booking_client import BookingClient, RefusedError
 from tests.acceptance.conftest import StartStack
 from tests.acceptance.person import PUSAT, Crowd
 from tests.acceptance.test_kill import workers_of
+from tests.support.town import OFFICES
 from tests.support.waiting import until
 
 EXPLAINED = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
@@ -97,7 +98,7 @@ async def test_workers_turns_and_outcomes_are_counted(measured: Stack, crowd: Cr
     after, _ = scrape(measured, "workers")
     assert after[f"antrian_lane_waiting{{office={PUSAT}}}"] == 0
     assert after[f"antrian_lane_oldest_seconds{{office={PUSAT}}}"] == 0
-    assert sum(name.startswith("antrian_lane_waiting") for name in after) == 185
+    assert sum(name.startswith("antrian_lane_waiting") for name in after) == len(OFFICES)
     assert after["antrian_leases_lost_total"] == 0
     assert after["antrian_store_failures_total"] == 0
     for kind in ("CANCEL", "SET_QUOTA", "CLOSE_DATE"):

@@ -22,6 +22,7 @@ from antrian.embedded import EmbeddedStores
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.stack import Stack
 from tests.integration.test_embedded import ended, nothing_runs_on, wait_until
+from tests.support.town import copy_stores
 
 _PARENT = """
 import sys
@@ -46,6 +47,13 @@ def a_parent(folder: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, An
         finally:
             parent.kill()
             wait_until(lambda: nothing_runs_on(folder))
+
+
+@pytest.fixture
+def place(founded: Path, tmp_path: Path) -> Path:
+    """A folder for a stack with fewer offices, which starts sooner."""
+    copy_stores(founded, tmp_path)
+    return tmp_path
 
 
 def answers(address: str) -> bool:
@@ -78,55 +86,57 @@ def test_it_serves_the_shipped_offices_and_says_where(tmp_path: Path) -> None:
     assert nothing_runs_on(tmp_path)
 
 
-def test_sigterm_stops_everything_cleanly(tmp_path: Path) -> None:
-    with a_parent(tmp_path) as (parent, run):
+def test_sigterm_stops_everything_cleanly(place: Path) -> None:
+    with a_parent(place) as (parent, run):
         parent.terminate()
         assert parent.wait(20) == 0
-        assert not (tmp_path / "run.json").exists()
+        assert not (place / "run.json").exists()
         assert all(ended(pid) for pid in run["pids"].values())
         assert not answers(run["grpc"])
-    assert "database system is shut down" in (tmp_path / "log/postgres.log").read_text()
+    assert "database system is shut down" in (place / "log/postgres.log").read_text()
 
 
-def test_kill_9_leaves_nothing_and_the_secrets_stay(tmp_path: Path) -> None:
-    with a_parent(tmp_path) as (parent, run):
-        secrets = (tmp_path / "secrets.json").read_text()
+def test_kill_9_leaves_nothing_and_the_secrets_stay(place: Path) -> None:
+    with a_parent(place) as (parent, run):
+        secrets = (place / "secrets.json").read_text()
         parent.kill()
         wait_until(lambda: all(ended(pid) for pid in run["pids"].values()), within=15)
-    with Stack(tmp_path, workers=1):
-        assert json.loads((tmp_path / "run.json").read_text())["pids"]["antrian"] == os.getpid()
-        assert (tmp_path / "secrets.json").read_text() == secrets
-        assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
+    with Stack(place, workers=1):
+        assert json.loads((place / "run.json").read_text())["pids"]["antrian"] == os.getpid()
+        assert (place / "secrets.json").read_text() == secrets
+        assert stat.S_IMODE((place / "secrets.json").stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("part", ["redis", "postgres"])
-def test_when_a_store_dies_the_stack_says_which_and_ends(tmp_path: Path, part: str) -> None:
-    with a_parent(tmp_path) as (parent, run):
+def test_when_a_store_dies_the_stack_says_which_and_ends(place: Path, part: str) -> None:
+    with a_parent(place) as (parent, run):
         os.kill(run["pids"][part], signal.SIGKILL)
         assert parent.wait(30) != 0
         assert parent.stderr
-        assert f"{part} ended with code -9; its log is {tmp_path / f'log/{part}.log'}" in parent.stderr.read()
+        assert f"{part} ended with code -9; its log is {place / f'log/{part}.log'}" in parent.stderr.read()
         assert all(ended(pid) for pid in run["pids"].values())
 
 
 @pytest.mark.parametrize("part", ["server", "workers"])
-def test_when_a_program_dies_it_is_started_again(tmp_path: Path, part: str) -> None:
-    with a_parent(tmp_path) as (parent, run):
+def test_when_a_program_dies_it_is_started_again(place: Path, part: str) -> None:
+    with a_parent(place) as (parent, run):
         os.kill(run["pids"][part], signal.SIGKILL)
         deadline = time.monotonic() + 30
-        while (pid := json.loads((tmp_path / "run.json").read_text())["pids"][part]) == run["pids"][part]:
+        while (pid := json.loads((place / "run.json").read_text())["pids"][part]) == run["pids"][part]:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert not ended(pid)
         assert parent.poll() is None
-        assert json.loads((tmp_path / "run.json").read_text())["restarts"] == {"server": 0, "workers": 0} | {part: 1}
+        assert json.loads((place / "run.json").read_text())["restarts"] == {"server": 0, "workers": 0} | {part: 1}
         parent.terminate()
-        log = tmp_path / f"log/{part}.log"
+        log = place / f"log/{part}.log"
         assert parent.stderr
         assert f"restart 1 of {part}: {part} ended with code -9; its log is {log}" in parent.stderr.read()
 
 
-def test_two_stacks_at_once_have_ports_of_their_own(tmp_path: Path) -> None:
+def test_two_stacks_at_once_have_ports_of_their_own(founded: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        copy_stores(founded, tmp_path / name)
     with Stack(tmp_path / "a", workers=1) as one, Stack(tmp_path / "b", workers=1) as two:
         assert one.address != two.address
         assert answers(one.address)
@@ -141,17 +151,18 @@ def test_a_port_that_is_asked_for_and_taken_is_refused(tmp_path: Path) -> None:
     assert nothing_runs_on(tmp_path)
 
 
-def test_the_clock_is_moved_forward_and_stays_moved(tmp_path: Path) -> None:
+def test_the_clock_is_moved_forward_and_stays_moved(place: Path) -> None:
     wanted = datetime.now(UTC) + timedelta(days=3)
     since = time.monotonic()
-    with Stack(tmp_path, clock=wanted, workers=1) as stack, psycopg.connect(database_of(stack)) as book:
+    with Stack(place, clock=wanted, workers=1) as stack, psycopg.connect(database_of(stack)) as book:
         [now] = book.execute("select service_now()").fetchone() or [wanted]
         assert wanted <= now <= wanted + timedelta(seconds=time.monotonic() - since + 1)
-    with Stack(tmp_path, workers=1) as stack, LedgerRecorder(database_of(stack)) as ledger:
+    with Stack(place, workers=1) as stack, LedgerRecorder(database_of(stack)) as ledger:
         assert ledger.clock_ahead() > timedelta(days=2)
 
 
-def test_given_stores_are_used_and_left_running(tmp_path: Path) -> None:
+def test_given_stores_are_used_and_left_running(founded: Path, tmp_path: Path) -> None:
+    copy_stores(founded, tmp_path / "stores")
     with EmbeddedStores(tmp_path / "stores") as stores:
         with Stack(tmp_path / "stack", workers=1, redis_url=stores.redis_url, database_url=stores.database_url):
             run = json.loads((tmp_path / "stack/run.json").read_text())
