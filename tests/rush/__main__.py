@@ -38,6 +38,7 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=1, help="(default: 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers")
+    parser.add_argument("--folder", type=Path, help="its data, which stay (default: a temporary folder)")
     given = parser.parse_args()
     scenario = load_scenario(given.scenario, requests=given.requests)
     with (
@@ -45,7 +46,7 @@ def main() -> int:
         Live(Console(stderr=True), scenario.requests, f"sabotage: {given.sabotage}") as live,
     ):
         orders = Orders(scenario, given.seed, 1, f"python -m tests.rush --sabotage {given.sabotage}")
-        result = rush_embedded(SabotagedStack(Path(folder), given.sabotage), orders, live)
+        result = rush_embedded(SabotagedStack(given.folder or Path(folder), given.sabotage), orders, live)
     print_table(result, Console())
     if given.json:
         write_result(result, given.json)

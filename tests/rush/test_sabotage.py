@@ -9,6 +9,7 @@ import pytest
 from clients.rush.result import RushResult, read_result
 from clients.rush.verdict import EXIT_CODES
 from tests.rush.sabotage import MODES, Sabotage
+from tests.support.town import copy_stores
 
 pytestmark = pytest.mark.timeout(450)  # the first test waits for all rushes
 
@@ -20,15 +21,16 @@ _BY_COUNT_ONLY = {"no-window"}
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, RushResult]]:
+def results(new_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, RushResult]]:
     """The exit code and the result of a short rush in each mode."""
     folder, limit = tmp_path_factory.mktemp("sabotage"), asyncio.Semaphore(_AT_ONCE)
 
     async def play(mode: str) -> tuple[int, RushResult]:
-        file = folder / f"{mode}.json"
+        file, own = folder / f"{mode}.json", folder / mode
         async with limit:
+            copy_stores(new_stores, own)
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.rush", "--sabotage", mode, "--json", str(file)),
+                *(sys.executable, "-m", "tests.rush", "--sabotage", mode, "--json", str(file), "--folder", str(own)),
                 cwd=_ROOT,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
