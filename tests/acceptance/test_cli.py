@@ -1,8 +1,6 @@
 """The commands of who books and of an office's staff, as a person types them, against the real programs."""
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,38 +9,34 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
+from click.testing import CliRunner, Result
 
 from antrian.stack import Stack
+from clients.cli import main
 from tests.acceptance.person import PUSAT, Crowd
 
 BY = ["--staff", "head-1", "--reason", "Two counters are out"]
-Antrian = Callable[..., subprocess.CompletedProcess[str]]
+Antrian = Callable[..., Result]
 
 
 @pytest.fixture
 def antrian(stack: Stack) -> Antrian:
     """Runs a command against the stack; its words for people are English."""
 
-    def run(*words: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "clients.cli", *map(str, words), "--folder", stack.folder],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    def run(*words: object) -> Result:
+        return CliRunner().invoke(main, [*map(str, words), "--folder", str(stack.folder)])
 
     return run
 
 
-def told(done: subprocess.CompletedProcess[str]) -> Any:
+def told(done: Result) -> Any:
     """What a command that went well printed as JSON."""
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def refused(done: subprocess.CompletedProcess[str], reason: str) -> bool:
-    return done.returncode == 1 and done.stderr.startswith(f"Error: {reason}: ") and not done.stdout
+def refused(done: Result, reason: str) -> bool:
+    return done.exit_code == 1 and done.stderr.startswith(f"Error: {reason}: ") and not done.stdout
 
 
 def book(antrian: Antrian, crowd: Crowd, account: str, *, day: int, people: int = 1, session: str = "morning") -> Any:
@@ -96,7 +90,7 @@ def test_somebody_who_cannot_be_read_is_shown_as_such_beside_the_others(
     ]
     assert antrian("office", "roster", PUSAT, "--date", crowd.dates[0]).stdout.count("(cannot be read)") == 2
     checked = antrian("verify")
-    assert checked.returncode == 1
+    assert checked.exit_code == 1
     assert "2 breaches" in checked.stdout
 
 
@@ -138,7 +132,7 @@ def test_a_quota_is_changed_but_never_below_what_is_taken(antrian: Antrian, crow
 def test_a_day_is_closed_only_when_sure_and_its_bookings_are_cancelled(antrian: Antrian, crowd: Crowd) -> None:
     booked = book(antrian, crowd, "eka", day=3)["booking_id"]
     close = ["office", "close-date", PUSAT, crowd.dates[3], *BY]
-    assert antrian(*close).returncode == 2
+    assert antrian(*close).exit_code == 2
     assert told(antrian("status", booked, "--account", "eka", "--json"))["state"] == "BOOKING_STATE_CONFIRMED"
     assert told(antrian(*close, "--yes", "--json"))["cancelled_bookings"] == 1
     assert antrian(*close, "--yes").stdout == "closed; bookings cancelled: 1\n"
@@ -170,6 +164,6 @@ def test_on_the_day_those_who_come_are_checked_in_and_all_promises_hold(
     attended = antrian("cancel", party["booking_id"], "--account", "fitri")
     assert refused(attended, "NOT_CANCELLABLE")
     ends = time.monotonic() + 40
-    while (verified := antrian("verify")).returncode:  # until the days before have ended
+    while (verified := antrian("verify")).exit_code:  # until the days before have ended
         assert time.monotonic() < ends, verified.stdout + verified.stderr
     assert verified.stdout.endswith("all promises hold\n")

@@ -11,18 +11,17 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from click.testing import CliRunner, Result
 
 from antrian.child import FolderInUseError
 from antrian.embedded import EmbeddedStores
+from clients.cli import main
 from tests.integration.test_embedded import a_parent, kept, put
+from tests.support.town import copy_stores
 
-COMMAND = [sys.executable, "-m", "clients.cli", "reset", "--folder"]
 
-
-def reset(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, folder, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
+def reset(folder: Path, *words: str) -> Result:
+    return CliRunner().invoke(main, ["reset", "--folder", str(folder), *words])
 
 
 @contextmanager
@@ -31,7 +30,11 @@ def asked_at_a_terminal(folder: Path) -> Iterator[tuple[subprocess.Popen[str], i
     ours, theirs = pty.openpty()
     try:
         with subprocess.Popen(
-            [*COMMAND, folder], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "clients.cli", "reset", "--folder", folder],
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as command:
             yield command, ours
     finally:
@@ -39,12 +42,21 @@ def asked_at_a_terminal(folder: Path) -> Iterator[tuple[subprocess.Popen[str], i
         os.close(theirs)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """One on which an Antrian has run and left something in both stores."""
-    folder = tmp_path / ".antrian"
+@pytest.fixture(scope="module")
+def used(new_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stores that hold something."""
+    folder = tmp_path_factory.mktemp("used")
+    copy_stores(new_stores, folder)
     with EmbeddedStores(folder) as stores:
         put(stores.redis_url, stores.database_url, "one")
+    return folder
+
+
+@pytest.fixture
+def folder(used: Path, tmp_path: Path) -> Path:
+    """One on which an Antrian has run and left something in both stores."""
+    folder = tmp_path / ".antrian"
+    copy_stores(used, folder)
     (folder / "secrets.json").write_text("{}")
     (folder / "run.json").write_text("{}")
     (folder / "notes.txt").write_text("mine")
@@ -53,7 +65,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_it_empties_the_stores_and_keeps_the_secrets_and_what_is_not_antrians(folder: Path) -> None:
     done = reset(folder, "--yes")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert done.stdout == f"removed from {folder}: redis/, postgres/, log/, run.json\n"
     assert {file.name for file in folder.iterdir()} == {"secrets.json", "notes.txt", "lock", "children.lock"}
     with EmbeddedStores(folder) as stores:
@@ -66,15 +78,15 @@ def test_it_empties_the_stores_and_keeps_the_secrets_and_what_is_not_antrians(fo
 
 
 def test_it_is_safe_to_repeat(folder: Path) -> None:
-    assert reset(folder, "--yes").returncode == 0
+    assert reset(folder, "--yes").exit_code == 0
     again = reset(folder, "--yes")
-    assert (again.returncode, again.stdout) == (0, "nothing to remove\n")
+    assert (again.exit_code, again.stdout) == (0, "nothing to remove\n")
 
 
 def test_it_refuses_while_an_antrian_runs_and_says_what_to_do(folder: Path) -> None:
     with a_parent(folder) as (_, redis_url, _, _):
         refused = reset(folder, "--yes")
-        assert refused.returncode == 1
+        assert refused.exit_code == 1
         assert f"another Antrian runs on {folder}; stop it" in refused.stderr
         with redis.Redis.from_url(redis_url) as line:
             assert line.get("value") == b"one"
@@ -85,13 +97,14 @@ def test_it_refuses_while_an_antrian_runs_and_says_what_to_do(folder: Path) -> N
 def test_it_waits_for_what_a_killed_antrian_left(folder: Path) -> None:
     with a_parent(folder) as (parent, _, _, _):
         parent.kill()
-        assert reset(folder, "--yes").returncode == 0
+        parent.wait()
+        assert reset(folder, "--yes").exit_code == 0
     assert not (folder / "postgres").exists()
 
 
 def test_without_a_terminal_it_does_nothing_unless_told_not_to_ask(folder: Path) -> None:
     refused = reset(folder)
-    assert refused.returncode == 2
+    assert refused.exit_code == 2
     assert "--yes" in refused.stderr
     assert (folder / "redis").is_dir()
     assert (folder / "postgres").is_dir()
