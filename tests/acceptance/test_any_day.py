@@ -24,8 +24,6 @@ from tests.acceptance.conftest import StartStack
 
 JAKARTA = ZoneInfo("Asia/Jakarta")
 SEEDS = count(1)
-TRIES = 3
-"""Whoever shares this machine may make presses late, and then a rush says nothing."""
 MOMENTS: dict[str, tuple[Callable[[Window], datetime], str]] = {
     "Monday 09:00": (lambda window: window.opens_at - timedelta(days=4, hours=5), "booking opens at"),
     "Friday 13:59:50": (lambda window: window.opens_at - timedelta(seconds=10), ""),
@@ -46,14 +44,16 @@ def plan() -> Scenario:
     return short.model_copy(update={"arrivals": arrivals, "habits": habits, "bots": bots})
 
 
-def play(site: Callable[[], Site]) -> RushResult:
-    """A rush there whose load was as planned; what can be seen from outside is judged, since the stores know others, too."""
-    for tries in count(1):
-        orders = Orders(plan(), next(SEEDS), 1, "a test")
-        result = rush_running(replace(site(), settings=None), orders, Live(Console(quiet=True), 60, ""))
-        if result.verdict != "INVALID" or tries == TRIES:
-            return result
-    raise AssertionError
+def play(site: Site) -> RushResult:
+    """A rush there; what can be seen from outside is judged, since the stores know others, too."""
+    orders = Orders(plan(), next(SEEDS), 1, "a test")
+    return rush_running(replace(site, settings=None), orders, Live(Console(quiet=True), 60, ""))
+
+
+def played(result: RushResult) -> bool:
+    """Whether people booked and every promise held; presses may be late, since the machine has other tests to run, too."""
+    assert result.failures == []
+    return result.accepted > 0
 
 
 def next_date(after: datetime, month: int, day: int) -> datetime:
@@ -93,27 +93,25 @@ def test_a_moment_of_the_week(stack: Stack, name: str) -> None:
     moment, refused = MOMENTS[name]
     stack.set_clock(moment(rules.next_opening(stack.policy, stack.now() + timedelta(days=5))))
 
-    def as_it_is() -> Site:
-        return Site(Service(stack.address))
-
+    as_it_is = Site(Service(stack.address))
     if refused:
         with pytest.raises(RushError, match=refused):
             play(as_it_is)
     else:
-        assert play(as_it_is).failures == []
-    assert play(lambda: site_before_opening(stack, plan())).verdict == "PASS"
+        assert played(play(as_it_is))
+    assert played(play(site_before_opening(stack, plan())))
 
 
 def test_a_week_without_service(stack: Stack, closed_week: date) -> None:
     friday = datetime.combine(closed_week - timedelta(days=3), load_policy().opens_time, JAKARTA)
     stack.set_clock(friday)
     with pytest.raises(RushError, match="booking opens at"):
-        play(lambda: Site(Service(stack.address)))
-    assert play(lambda: site_before_opening(stack, plan())).verdict == "PASS"
+        play(Site(Service(stack.address)))
+    assert played(play(site_before_opening(stack, plan())))
     assert stack.now() > friday + timedelta(days=6)
 
 
 @pytest.mark.parametrize(("month", "day"), [(12, 31), (2, 29)])
 def test_a_day_of_the_year(stack: Stack, month: int, day: int) -> None:
     stack.set_clock(next_date(stack.now(), month, day))
-    assert play(lambda: site_before_opening(stack, plan())).verdict == "PASS"
+    assert played(play(site_before_opening(stack, plan())))
