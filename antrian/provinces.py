@@ -38,14 +38,12 @@ class ProvinceMap:
     """The borders of the provinces, in one tree of polygons."""
 
     def __init__(self) -> None:
-        parts, codes = [], []
-        for feature in json.loads(_DATA.joinpath("provinces.geojson").read_text("utf-8"))["features"]:
-            for part in shapely.get_parts(shapely.geometry.shape(feature["geometry"])):
-                parts.append(part)
-                codes.append(feature["properties"]["code"])
-        self._parts = np.array(parts)
-        self._codes = codes
-        self._tree = shapely.STRtree(parts)
+        text = _DATA.joinpath("provinces.geojson").read_text("utf-8")
+        codes = [feature["properties"]["code"] for feature in json.loads(text)["features"]]
+        # Not shape() of what json has read: GEOS reads the coordinates in a quarter of the time.
+        self._parts, of = shapely.get_parts(shapely.get_parts(shapely.from_geojson(text)), return_index=True)
+        self._codes = [codes[index] for index in of]
+        self._tree = shapely.STRtree(self._parts)
         # Most people are far from every other province: one lookup answers for all of their square kilometre.
         self._only = lru_cache(maxsize=65_536)(self._find_only)
         self._around = lru_cache(maxsize=8_192)(self._cut_around)
