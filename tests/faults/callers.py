@@ -259,7 +259,7 @@ async def speak_another_language(site: Site, load: Load) -> float:
     return time.monotonic()
 
 
-@fault("messages that are too large, or none", injections=3, quick=1)
+@fault("messages that are too large, or none", injections=3)
 async def send_nonsense(site: Site, load: Load) -> float:
     """Each is refused in words; nobody else notices."""
     process = process_of(site)

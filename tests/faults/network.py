@@ -39,7 +39,7 @@ async def silence_redis_for_a_server(site: Site, load: Load) -> float:
     return await _cut_servers(site, load, SERVERS[:1], "redis", Proxy.black_hole)
 
 
-@fault("server and Redis: reset", injections=5, quick=1)
+@fault("server and Redis: reset", injections=5)
 async def refuse_redis_to_a_server(site: Site, load: Load) -> float:
     """The same, told by errors instead of silence."""
     return await _cut_servers(site, load, SERVERS[:1], "redis", Proxy.refuse)

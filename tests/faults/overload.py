@@ -42,7 +42,7 @@ Told = tuple[str, grpc.StatusCode, bool, bool]
 _log = logging.getLogger(__name__)
 
 
-@fault("a poison ticket", injections=5, quick=1)
+@fault("a poison ticket", injections=5)
 async def poison_ticket(site: Site, load: Load) -> float:
     """It is refused alone (INTERNAL) with an alarm, its number retired; its turn, its lane and the others go on."""
     return await _poison(site, load, 1)

@@ -31,7 +31,7 @@ async def kill_postgres(site: Site, load: Load) -> float:
     return time.monotonic()
 
 
-@fault("Postgres restarted (fast shutdown)", injections=5, quick=1)
+@fault("Postgres restarted (fast shutdown)", injections=5)
 async def restart_postgres(site: Site, load: Load) -> float:
     """The same, and workers wait instead of taking lane after lane."""
     processes = site.store_processes("postgres")

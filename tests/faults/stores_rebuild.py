@@ -27,7 +27,7 @@ _zombie_steps = cycle(("decide", "record", "desk"))
 _rebuild_steps = cycle((b"lanes closed", b"put back", b""))  # as it logs them; b"": when it has closed the last lane
 
 
-@fault("Redis emptied (FLUSHALL), then rebuilt", injections=5, quick=1, loses_undecided=True)
+@fault("Redis emptied (FLUSHALL), then rebuilt", injections=5, loses_undecided=True)
 async def empty_redis(site: Site, load: Load) -> float:
     """No lane opens by itself; a rebuild brings back all that the ledger has, and only what was undecided is lost."""
     await _empty(site)

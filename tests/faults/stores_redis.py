@@ -156,7 +156,7 @@ def _log_of(site: Site) -> Path:
     return max((site.folder / "redis/appendonlydir").glob("*.incr.aof"), key=lambda file: int(file.name.split(".")[2]))
 
 
-@fault("one request_id sent to two offices at once", injections=5, quick=1)
+@fault("one request_id sent to two offices at once", injections=5)
 async def send_to_two_offices(site: Site, load: Load) -> float:
     """Exactly one of the two is accepted, at whatever server; the other is REQUEST_ID_REUSED, also when repeated."""
     began = time.monotonic()
