@@ -22,7 +22,7 @@ from tests.fuzz.strategies import Known, known_values, messages, metadata
 from tests.fuzz.target import RPCS, Broken, Metadata, Target
 
 EXAMPLES = 120
-SECONDS = 20
+SECONDS = 8
 
 
 @pytest.fixture(scope="module")

@@ -124,5 +124,6 @@ def test_a_document_that_says_something_else_is_caught(stack: Stack, crowd: Crow
     document["components"]["schemas"]["Slot"]["required"].append("waiting")
     other = tmp_path / "openapi.json"
     other.write_text(json.dumps(document))
-    found = examine(stack.http_address, crowd, "--include-operation-id", "GetQuota", document=other)
+    few = ["--include-operation-id", "GetQuota", "--max-examples", "5"]
+    found = examine(stack.http_address, crowd, *few, document=other)
     assert [failure["type"] for failure in found["failures"]] == ["JsonSchemaError"]
