@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from antrian.stack import Stack
 from clients.rush.verdict import EXIT_CODES
 from tests.acceptance.conftest import StartStack
 
+pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[2]
 INVALID = EXIT_CODES["INVALID"]
-TRIES = 3
+TRIES = 5
 """Whoever shares this machine may make presses late, and then a rush says nothing."""
 
 

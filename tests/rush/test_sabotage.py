@@ -14,7 +14,7 @@ from tests.support.town import copy_stores
 pytestmark = pytest.mark.timeout(450)  # the first test waits for all rushes
 
 _ROOT = Path(__file__).parents[2]
-_AT_ONCE, _TRIES = 4, 3
+_AT_ONCE, _TRIES = 5, 5
 _BROKEN = [mode for mode in MODES if mode != "none"]
 _BY_COUNT_ONLY = {"no-window"}
 """Modes whose breaches are counted over all offices."""
