@@ -100,7 +100,8 @@ def rush(
     crowd waits for that, else booking must be open. The people are made up, and their bookings stay there.
 
     Exit codes: 0 PASS, 1 FAIL (a promise broke, or a request is not accounted for) or it could not be played, 2 wrong
-    usage or settings, 3 INVALID (the load was not the planned one).
+    usage or settings, 3 INVALID (the load was not the planned one, it was stopped, or not
+    all could be checked).
     """
     if context.invoked_subcommand:
         return
@@ -139,9 +140,9 @@ def rush(
             if via == "http":
                 service = replace(service, http=http or _gateway_of(service) or _HTTP)
             result = rush_running(_site(service), orders, live)
-    print_table(result, Console())
     if json_file:
         write_result(result, json_file)
+    print_table(result, Console())
     if report:
         write_report(result, report)
     sys.exit(EXIT_CODES[result.verdict])

@@ -1,10 +1,13 @@
 """The processes that play a crowd, and what they bring home."""
 
+import asyncio
 import gc
 import multiprocessing
+import os
+import signal
 import time
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from multiprocessing.connection import Connection
@@ -45,11 +48,14 @@ def play(
     """Plays the crowd against the service, and returns when every request has its end.
 
     When all processes are ready, start, which is told their pids, says at which time.monotonic() booking opens; what
-    should happen before that has to be ahead. progress is called twice a second. Raises RushError when a process died.
+    should happen before that has to be ahead. progress is called twice a second. Raises RushError when a process died before
+    the opening.
+
+    Once it is played, nothing takes away what was seen: when a process dies, progress raises, or Ctrl-C is pressed, the
+    others stop, and the shares say why.
     """
     context = multiprocessing.get_context("spawn")  # a process with grpc in it must not fork
     tally = Tally(context, [office.office_id for office in crowd.town.offices], processes)
-    shares: list[Share] = []
     with ExitStack() as undo:
         lines: list[Connection] = []
         pids: list[int] = []
@@ -69,17 +75,59 @@ def play(
             opening = start(pids)
             for line in lines:
                 line.send(opening)
-            while lines:
-                for line in [line for line in lines if line.poll(_TOLD_EVERY / len(lines))]:
-                    shares.append(line.recv())
-                    lines.remove(line)
-                progress(tally.read())
         except (EOFError, OSError):
             raise RushError("a process of the load generator died; its last words are above") from None
-    return shares
+        return _gather(lines, lambda: progress(tally.read()))
+
+
+def _gather(lines: list[Connection], progress: Callable[[], None]) -> list[Share]:
+    """What the processes bring home, in time or as soon as anything goes wrong."""
+    shares: list[Share] = []
+    cut = ""
+    with _asked_to_stop() as asked:
+        while lines:
+            before = cut
+            for line in [line for line in lines if line.poll(_TOLD_EVERY / len(lines))]:
+                lines.remove(line)
+                try:
+                    shares.append(line.recv())
+                except (EOFError, OSError):
+                    cut = "a process of the load generator died, and what it saw went with it"
+                    shares.append(Share([], [], [], 0.0))
+            try:
+                if not cut:
+                    progress()
+            except Exception as error:  # whatever it is, it must not cost what was seen
+                cut = f"{type(error).__name__}: {error}"
+            if asked():
+                cut = cut or "Ctrl-C"
+            if cut and not before:
+                for line in lines:
+                    with suppress(OSError):
+                        line.send(None)
+    return [replace(share, cut=cut) for share in shares]
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed or SIGTERM came; a second time they do what they did before."""
+    asked = False
+
+    def ask(number: int, _: object) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(number, before[signal.Signals(number)])
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _process(crowd: Crowd, job: Job, tally: TallyWriter, line: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C comes to all of a terminal; our parent says what to do
     asks = list(crowd.asks(job.share, job.of))
     if job.service.http:  # the gateway gathers them
         asks = [replace(ask, gateway=False) for ask in asks]
@@ -88,15 +136,26 @@ def _process(crowd: Crowd, job: Job, tally: TallyWriter, line: Connection) -> No
     gc.freeze()
     gc.disable()
     line.send("ready")
-    line.send(uvloop.run(_play(asks, job, line.recv(), tally)))
+    line.send(uvloop.run(_play(asks, job, line.recv(), tally, line)))
 
 
-async def _play(asks: Iterable[Ask], job: Job, opening: float, tally: TallyWriter) -> Share:
-    cpu = time.process_time()
+async def _play(asks: Iterable[Ask], job: Job, opening: float, tally: TallyWriter, line: Connection) -> Share:
+    """Plays until all have their end, or there is a word on the line, or nobody at its other end."""
+    cpu, loop = time.process_time(), asyncio.get_running_loop()
     async with _client(job) as client:
         player = Player(client, opening, tally, job.patience)
-        records = await player.play(asks)
-    return Share(records, player.lags, player.looks, time.process_time() - cpu)
+        playing = loop.create_task(player.play(asks))
+
+        def stop() -> None:
+            loop.remove_reader(line.fileno())
+            playing.cancel()
+
+        loop.add_reader(line.fileno(), stop)
+        with suppress(asyncio.CancelledError):
+            await playing
+        loop.remove_reader(line.fileno())
+        os.set_blocking(line.fileno(), True)  # uvloop made it what no Connection can send much on
+    return Share(player.records, player.lags, player.looks, time.process_time() - cpu)
 
 
 def _client(job: Job) -> CrowdClient | HttpPhones:

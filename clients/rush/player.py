@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -82,11 +82,12 @@ class _Press:
 class Player:
     """Plays asks; opening is the moment of the opening on time.monotonic(), patience how long people go on (seconds).
 
-    lags has the seconds by which each press left late; looks, for each look at the places left, when it was due and how
+    records has what became of each ask, so far. lags has the seconds by which each press left late; looks, for each look at the places left, when it was due and how
     many seconds it took.
     """
 
     def __init__(self, client: CrowdClient | HttpPhones, opening: float, tally: TallyWriter, patience: float) -> None:
+        self.records: list[Record] = []
         self.lags: list[float] = []
         self.looks: list[tuple[float, float]] = []
         self._client, self._opening, self._tally, self._patience = client, opening, tally, patience
@@ -94,9 +95,10 @@ class Player:
         self._reads = Gather(client.get_bookings, timedelta(seconds=_GATHER), _READS)
         self._tasks = asyncio.TaskGroup()
 
-    async def play(self, asks: Iterable[Ask]) -> list[Record]:
+    async def play(self, asks: Iterable[Ask]) -> None:
         """Returns when each ask has its outcome or its refusal, or was given up."""
         lives = [_Live(ask, _record(ask), encoded(ask.message)) for ask in asks]
+        self.records = [live.record for live in lives]
         plan = sorted(self._plan(lives), key=lambda step: step[0])
         turn_ends = 0.0
         async with self._tasks:
@@ -109,7 +111,6 @@ class Player:
                     await asyncio.sleep(0)
                     turn_ends = self._now() + _TURN
                 step()
-        return [live.record for live in lives]
 
     def _plan(self, lives: Sequence[_Live]) -> Iterable[tuple[float, Callable[[], None]]]:
         for live in lives:
@@ -118,10 +119,13 @@ class Player:
             for delay in ask.repeats:
                 yield ask.at + delay, partial(self._press, _Press(live, ask.at + delay, repeat=True))
             for due in ask.looks:
-                yield due, partial(self._start, self._look(live.record.office_id, due))
+                yield due, partial(self._start_look, live.record.office_id, due)
 
     def _now(self) -> float:
         return time.monotonic() - self._opening
+
+    def _start_look(self, office_id: str, due: float) -> None:
+        self._start(self._look(office_id, due))
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         self._tasks.create_task(work)
@@ -160,7 +164,8 @@ class Player:
             self._batch = []
         started = self._now()
         try:
-            results = await self._client.send_encoded([press.live.item for press in batch])
+            with self._cut_off("request", [press.live.record for press in batch], started):
+                results = await self._client.send_encoded([press.live.item for press in batch])
         except RefusedError as error:
             for press in batch:
                 self._refused(press, started, error)
@@ -174,7 +179,8 @@ class Player:
     async def _send_alone(self, press: _Press) -> None:
         started = self._now()
         try:
-            booking = await self._client.send(press.live.ask.message)
+            with self._cut_off("request", [press.live.record], started):
+                booking = await self._client.send(press.live.ask.message)
         except RefusedError as error:
             self._refused(press, started, error)
         else:
@@ -184,7 +190,8 @@ class Player:
         """The request arrives, the answer does not: the phone has lost its connection by then."""
         live, started = press.live, self._now()
         seconds = _between(_DEAF, live.ask)
-        await self._client.send_unheard(live.ask.message, seconds)
+        with self._cut_off("request", [live.record], started):
+            await self._client.send_unheard(live.ask.message, seconds)
         live.record.told.append(Told("request", started, self._now(), None, "UNHEARD", uncertain=True))
         await asyncio.sleep(_between(_SLOW_AGAIN, live.ask))
         again = self._now()
@@ -292,9 +299,10 @@ class Player:
     async def _cancel(self, live: _Live) -> None:
         record, started = live.record, self._now()
         try:
-            booking = await self._persist(
-                partial(self._client.cancel_booking, record.booking_id, live.ask.message.account)
-            )
+            with self._cut_off("cancel", [record], started):
+                booking = await self._persist(
+                    partial(self._client.cancel_booking, record.booking_id, live.ask.message.account)
+                )
         except RefusedError as error:
             record.told.append(Told("cancel", started, self._now(), None, error.reason, error.uncertain))
             self._surprise(record, f"not cancelled: {error.reason}")
@@ -319,6 +327,16 @@ class Player:
                 if not _is_passing(error) or time.monotonic() + pause > ends:
                     raise
             await asyncio.sleep(pause)
+
+    @contextmanager
+    def _cut_off(self, call: str, records: Sequence[Record], started: float) -> Iterator[None]:
+        """Notes a call whose answer nobody hears, when the play is stopped meanwhile."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            for record in records:
+                record.told.append(Told(call, started, self._now(), None, "UNHEARD", uncertain=True))
+            raise
 
     def _surprise(self, record: Record, words: str) -> None:
         record.surprise = record.surprise or words

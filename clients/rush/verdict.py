@@ -19,13 +19,14 @@ def judge(result: RushResult) -> None:
         shown[breach.promise] += 1
         if shown[breach.promise] <= _SAMPLES:
             failures.append(f"{breach.promise}: {breach.office}: {breach.words}")
+    doubts = list(result.unchecked)
+    unaccounted = doubts if result.stopped else failures
     if result.undecided:
-        failures.append(f"accepted requests without an outcome: {result.undecided:,}")
+        unaccounted.append(f"accepted requests without an outcome: {result.undecided:,}")
     if result.unanswered:
-        failures.append(f"requests never answered for certain: {result.unanswered:,}")
+        unaccounted.append(f"requests never answered for certain: {result.unanswered:,}")
     if result.surprises:
         failures.append(f"requests answered otherwise than expected: {result.surprises:,}")
-    doubts = []
     if result.generator.late_p99 > LATE_MS:
         doubts.append(
             f"the load generator fell behind: 1 % of the presses left over {result.generator.late_p99:,.0f} ms late; "

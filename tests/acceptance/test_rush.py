@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -40,6 +41,10 @@ class Rush:
             self.told += line.decode()
         return psutil.Process(self._process.pid).children(recursive=True)
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """To the command itself."""
+        self._process.send_signal(number)
+
     async def end(self) -> tuple[int, str]:
         """Its exit code, and all that it printed, on one line."""
         out, err = await self._process.communicate()
@@ -47,13 +52,14 @@ class Rush:
 
 
 @asynccontextmanager
-async def rush(*words: object) -> AsyncIterator[Rush]:
+async def rush(*words: object, environment: Mapping[str, str] | None = None) -> AsyncIterator[Rush]:
     """The command; it has a minute and a half."""
     command = [sys.executable, "-m", "clients.cli", "rush", "--scenario", "tests/rush/short.toml"]
     process = await asyncio.create_subprocess_exec(
         *command,
         *map(str, words),
         cwd=ROOT,
+        env={**os.environ, **(environment or {})},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -138,6 +144,55 @@ async def test_a_generator_that_was_frozen_makes_it_invalid(stack: Stack) -> Non
         code, words = await command.end()
     assert (code, "INVALID" in words) == (INVALID, True), words
     assert "the load generator fell behind" in words
+
+
+async def test_what_was_seen_is_written_when_it_is_stopped_in_the_middle(stack: Stack, tmp_path: Path) -> None:
+    numbers = tmp_path / "r.json"
+    async with rush(
+        "--folder", stack.folder, "--scenario", "opening", "--requests", 600, "--seed", 42, "--json", numbers
+    ) as command:
+        for player in await command.opening():
+            player.send_signal(signal.SIGINT)  # a terminal sends it to all
+        command.send_signal(signal.SIGINT)
+        code, words = await command.end()
+    assert (code, "INVALID" in words) == (INVALID, True), words
+    assert "the rush was stopped before its end: Ctrl-C" in words
+    result = json.loads(numbers.read_text())
+    assert result["stores_seen"]
+    assert result["accepted"]
+    assert result["unanswered"]
+    assert not result["failures"]
+
+
+async def test_what_was_seen_is_written_when_a_part_of_the_generator_and_a_store_are_away(
+    stack: Stack, tmp_path: Path
+) -> None:
+    numbers, report = tmp_path / "r.json", tmp_path / "r.html"
+    running = (
+        "--target",
+        stack.address,
+        "--compression",
+        60,
+        "--requests",
+        600,
+        "--seed",
+        43,
+        "--json",
+        numbers,
+        "--report",
+        report,
+    )
+    async with rush(*running, environment={**stack.environment, "ANTRIAN_REDIS_URL": "redis://127.0.0.1:1"}) as command:
+        players = [one for one in await command.opening() if "spawn_main" in " ".join(one.cmdline())]
+        players[0].kill()
+        code, words = await command.end()
+    assert (code, "INVALID" in words) == (INVALID, True), words
+    assert "a process of the load generator died" in words
+    assert "the stores could not be checked" in words
+    result = json.loads(numbers.read_text())
+    assert result["accepted"]
+    assert not result["stores_seen"]
+    assert "the stores could not be checked" in report.read_text()
 
 
 async def test_while_booking_is_closed_it_says_when_it_opens(start_stack: StartStack, opens: datetime) -> None:

@@ -6,6 +6,7 @@ verify` on what Antrian did. The ratio of a row is the median of its rounds' rat
 
 import argparse
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,7 +26,7 @@ SECTIONS: dict[str, Section] = {
 
 
 def main() -> int:
-    """Measures, shows and writes; 1 when a row missed its target, with --strict, or a promise was broken."""
+    """Measures, shows and writes; 1 when a row missed its target, with --strict, or a section could not be measured."""
     parser = argparse.ArgumentParser("python -m tests.bench", description=(__doc__ or "").split("\n\n")[1])
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="measure only these")
     parser.add_argument("--quick", action="store_true", help="only what has a target: less than ten minutes")
@@ -36,14 +37,21 @@ def main() -> int:
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a row misses its target")
     given = parser.parse_args()
-    rows: list[Row] = []
+    rows, broken = list[Row](), list[str]()
     for name in given.only:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        for row in SECTIONS[name](Plan(given.rounds, given.quick)):
-            rows.append(row)
-            print(told.line(row), flush=True)
-        told.write(rows, given.json, given.html)  # what is measured is there, whatever becomes of the rest
-    return int(given.strict and not all(row.reached and row.valid for row in rows))
+        try:
+            for row in SECTIONS[name](Plan(given.rounds, given.quick)):
+                rows.append(row)
+                print(told.line(row), flush=True)
+        except Exception:  # the other sections are to be measured all the same
+            broken.append(name)
+            traceback.print_exc()
+        finally:
+            told.write(rows, given.json, given.html)  # what is measured is there, whatever becomes of the rest
+    if broken:
+        print(f"could not be measured to the end: {', '.join(broken)}", file=sys.stderr)
+    return int(bool(broken) or (given.strict and not all(row.reached and row.valid for row in rows)))
 
 
 if __name__ == "__main__":

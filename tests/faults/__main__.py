@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import uvloop
@@ -32,14 +33,15 @@ def main(faults: Sequence[Fault] = FAULTS) -> int:
     chosen = [f for f in faults if arguments.only.lower() in f.name.lower() and (f.quick or not arguments.quick)]
     if not chosen:
         parser.error(f"no fault is named so; there are: {', '.join(f.name for f in faults)}")
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        results = [
-            runner.run(_run(fault, min(fault.quick if arguments.quick else fault.injections, arguments.most)))
-            for fault in chosen
-        ]
+    results: list[Result] = []
+    with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        for fault in chosen:
+            most = min(fault.quick if arguments.quick else fault.injections, arguments.most)
+            results.append(runner.run(_run(fault, most)))
+            if arguments.json:  # what is known is there, whatever becomes of the rest
+                arguments.json.write_text(json.dumps([result.row() for result in results], indent=2) + "\n")
+    results += [Result(fault, words=["not tried to the end: Ctrl-C"]) for fault in chosen[len(results) :]]
     _console.print(table(results))
-    if arguments.json:
-        arguments.json.write_text(json.dumps([result.row() for result in results], indent=2) + "\n")
     failed = [result.fault.name for result in results if not result.held]
     _console.print(f"[red]broke: {', '.join(failed)}" if failed else "[green]every promise held")
     return 1 if failed else 0

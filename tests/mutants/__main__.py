@@ -59,16 +59,18 @@ def main() -> int:
         folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="antrian-mutants-", dir=_memory())))
         judge = Judge([_runner(folder / str(n), undo) for n in range(arguments.jobs)])
         print(f"{judge.begin()} tests pass without a mutant; {len(mutants)} mutants", flush=True)
-        for verdict in judge.judge(mutants):
-            verdicts.append(verdict)
-            print(
-                f"[{len(verdicts)}/{len(mutants)}] {verdict.seconds:4.1f} s {verdict.fate:9} {verdict.mutant}",
-                flush=True,
-            )
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(verdict) for verdict in verdicts], indent=1))
-    wrong = _report(verdicts, {name_of(mutant) for mutant in every})
-    print(f"{time.monotonic() - began:.0f} s")
+        try:
+            for verdict in judge.judge(mutants):
+                verdicts.append(verdict)
+                print(
+                    f"[{len(verdicts)}/{len(mutants)}] {verdict.seconds:4.1f} s {verdict.fate:9} {verdict.mutant}",
+                    flush=True,
+                )
+        finally:  # what is known is told, whatever becomes of the rest
+            if arguments.json:
+                arguments.json.write_text(json.dumps([asdict(verdict) for verdict in verdicts], indent=1))
+            wrong = _report(verdicts, {name_of(mutant) for mutant in every})
+            print(f"{time.monotonic() - began:.0f} s")
     return 1 if wrong else 0
 
 

@@ -1,12 +1,20 @@
-"""The rows of make bench: what a ratio is, when a target is reached, what programs and people are shown."""
+"""The rows of make bench: what a ratio is, when a target is reached, what programs and people are shown, what an error costs."""
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.bench import __main__ as bench
 from tests.bench import told
-from tests.bench.row import Row, row, side_by_side
+from tests.bench.row import Plan, Row, row, side_by_side
+from tests.faults import __main__ as faults
+from tests.faults.fault import Fault
+from tests.faults.load import Load
+from tests.faults.run import Result
+from tests.faults.site import Site
 
 
 def _row(better: str = "higher", target: float | None = 2.0, generator: list[float] | None = None) -> Row:
@@ -55,3 +63,37 @@ def test_the_file_is_a_list_of_rows_and_the_machine(tmp_path: Path) -> None:
     assert "ours" in page
     assert "http" not in page.replace("http://www.w3.org", "")
     assert "2.2" in told.line(_row())
+
+
+def test_a_section_that_fails_costs_neither_its_rows_nor_the_other_sections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(_: Plan) -> Iterator[Row]:
+        yield _row()
+        raise OSError("a store is away")
+
+    monkeypatch.setattr(bench, "SECTIONS", {"one": failing, "other": lambda _: iter([_row()])})
+    numbers = tmp_path / "bench.json"
+    monkeypatch.setattr(sys, "argv", ["bench", "--json", str(numbers), "--html", str(tmp_path / "bench.html")])
+    assert bench.main() == 1
+    assert len(json.loads(numbers.read_text())) == 3  # two rows, and the machine
+    assert "could not be measured to the end: one" in capsys.readouterr().err
+
+
+def test_ctrl_c_does_not_cost_the_faults_that_were_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def nothing(_: Site, __: Load) -> float:
+        return 0.0
+
+    async def run(fault: Fault, _: int) -> Result:
+        if fault.name == "interrupted":
+            raise KeyboardInterrupt
+        return Result(fault, recovery=[1.5])
+
+    monkeypatch.setattr(faults, "_run", run)
+    results = tmp_path / "results.json"
+    monkeypatch.setattr(sys, "argv", ["faults", "--json", str(results)])
+    assert faults.main([Fault(name, nothing, 1) for name in ("tried", "interrupted", "never tried")]) == 1
+    assert [result["fault"] for result in json.loads(results.read_text())] == ["tried"]
+    assert "broke: interrupted, never tried" in capsys.readouterr().out

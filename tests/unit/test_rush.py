@@ -401,3 +401,9 @@ def test_a_broken_promise_counts_also_when_the_generator_fell_behind() -> None:
 
 def test_a_rush_of_which_nothing_was_accepted_says_nothing() -> None:
     assert judged(accepted=0).verdict == "INVALID"
+
+
+def test_what_could_not_be_checked_makes_it_invalid_and_hides_no_breach() -> None:
+    assert judged(unchecked=["the stores could not be checked"]).verdict == "INVALID"
+    assert judged(stopped=True, undecided=1, unanswered=1).verdict == "INVALID"
+    assert judged(stopped=True, undecided=1, promises=[Check("P1", "within the quota", 10, 2)]).verdict == "FAIL"
