@@ -1,10 +1,12 @@
 """The commands of who books and of an office's staff, as a person types them, against the real programs."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
+from unittest import mock
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -24,7 +26,8 @@ def antrian(stack: Stack) -> Antrian:
     """Runs a command against the stack; its words for people are English."""
 
     def run(*words: object) -> Result:
-        return CliRunner().invoke(main, [*map(str, words), "--folder", str(stack.folder)])
+        with mock.patch.dict(os.environ):  # a command puts the settings of its folder there
+            return CliRunner().invoke(main, [*map(str, words), "--folder", str(stack.folder)])
 
     return run
 
