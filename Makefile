@@ -28,7 +28,7 @@ demo: setup ## play a Friday rush on a fresh store, verify the promises, write a
 	@echo "The report: .antrian/demo.html"
 
 test: setup lint types ## check the code and run all tests on real Redis and Postgres
-	$(PY) -m pytest $(if $(ANTRIAN_REDIS_URL),,--numprocesses 2)
+	$(PY) -m pytest $(if $(ANTRIAN_REDIS_URL),,-p tests.support.together --numprocesses 2)
 
 faults: setup ## inject every fault under load and count what it broke: a table (FAULTS="--only SUBSTRING")
 	$(PY) -m tests.faults $(FAULTS)

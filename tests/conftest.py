@@ -11,15 +11,11 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 from redis import Redis
-from xdist.remote import Producer
-from xdist.scheduler import LoadFileScheduling
 
 from antrian.embedded import EmbeddedStores
 from antrian.ledger.migrate import migrate
 from tests.support.town import copy_stores, found
 from tests.support.world import World, empty_ledger
-
-TIMED = ("tests/faults/", "tests/rush/", "tests/acceptance/test_rush.py")
 
 
 @dataclass(frozen=True)
@@ -34,21 +30,6 @@ def given_servers() -> Stores | None:
     """The servers that the environment names, if it does."""
     redis_url, database_url = os.environ.get("ANTRIAN_REDIS_URL"), os.environ.get("ANTRIAN_DATABASE_URL")
     return Stores(redis_url, database_url) if redis_url and database_url else None
-
-
-class Together(LoadFileScheduling):  # type: ignore[misc]
-    """Which tests stay in one process when there are several (-n 2): those of a file, since they share what takes long to start.
-
-    Those of TIMED, in which seconds count and which load the machine, are never run beside one another.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        return "timed" if nodeid.startswith(TIMED) else super()._split_scope(nodeid)
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
-    """How pytest-xdist distributes the tests."""
-    return Together(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
