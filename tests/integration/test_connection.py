@@ -1,17 +1,21 @@
 """A Postgres that is silent holds nobody for ever, and connections that are of no use are not met twice."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from redis.exceptions import ReadOnlyError
 
 from antrian.booking import CloseDate, State
 from antrian.ledger import connection
 from antrian.ledger.connection import AsyncPool, ConnectionLostError, LimitedAsyncConnection, LimitedConnection, Pool
 from antrian.ledger.recorder import LedgerRecorder
+from tests.faults.proxy import Proxy
 from tests.support.world import PUSAT, TUESDAY, World
 
 _POOLED = 4
@@ -78,6 +82,32 @@ async def test_so_does_a_servers(database_url: str) -> None:
         with pytest.raises(psycopg.OperationalError, match=r"did not answer within 0\.3 s"):
             await made.execute("select pg_sleep(5)")
     assert made.closed
+
+
+async def test_who_stops_waiting_is_not_held_by_a_silent_postgres(database_url: str) -> None:
+    at = conninfo_to_dict(database_url)
+    socket = Path(f"{at['host']}/.s.PGSQL.{at['port']}")
+    link = Proxy(socket if str(at["host"]).startswith("/") else int(str(at["port"])))
+    await link.start()
+    made = await LimitedAsyncConnection.connect(
+        make_conninfo(database_url, host="127.0.0.1", port=link.port), autocommit=True
+    )
+    link.black_hole()
+    async with asyncio.timeout(5) as deadline:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await made.execute("select 1")
+    assert not deadline.expired()
+    assert made.closed
+    await link.close()
+
+
+async def test_who_stops_waiting_keeps_the_connection_to_a_postgres_that_answers(database_url: str) -> None:
+    async with await LimitedAsyncConnection.connect(database_url, autocommit=True) as made:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await made.execute("select pg_sleep(60)")
+        assert await (await made.execute("select 1")).fetchall() == [(1,)]
 
 
 async def test_who_freezes_in_the_middle_of_a_transaction_does_not_hold_its_lane(world: World) -> None:
@@ -178,8 +208,15 @@ async def test_so_are_a_servers(async_pool: AsyncPool, database_url: str) -> Non
             with pytest.raises(ConnectionLostError, match="read-only transaction"):
                 await made.execute("create table nothing ()")
             assert made.closed
-    async with async_pool.connection() as made:
-        await made.execute("create temporary table something ()")
+
+    async def write() -> None:
+        async with async_pool.connection() as made:
+            await made.execute("create temporary table something ()")
+
+    with suppress(ConnectionLostError):  # of those that the pool has made while sessions still began read-only
+        await write()
+        return
+    await write()
 
 
 @pytest.mark.parametrize("statement", ["select 1 / 0", "set statement_timeout = 1; select pg_sleep(1)"])
