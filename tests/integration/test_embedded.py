@@ -26,6 +26,7 @@ import json, signal, sys
 from pathlib import Path
 from antrian.embedded import EmbeddedStores
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background
 with EmbeddedStores(Path(sys.argv[1])) as stores:
     print(json.dumps([stores.redis_url, stores.database_url, stores.pids]), flush=True)
     signal.pause()
