@@ -22,8 +22,10 @@ from tests.support.window import window_to_come
 class StartStack(Protocol):
     """Starts an Antrian with its clock there."""
 
-    def __call__(self, clock: datetime, *, metrics: bool = False, gateway: bool = False) -> Stack:
-        """Its metrics and HTTP are served where asked for."""
+    def __call__(
+        self, clock: datetime, *, metrics: bool = False, gateway: bool = False, all_offices: bool = False
+    ) -> Stack:
+        """Its metrics and HTTP are served, and it has all 185 offices, where asked for."""
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +45,7 @@ def start_stack(founded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Starts an Antrian without bookings, its clock there; one at a time, since given servers are emptied for it."""
     with ExitStack() as undo:
 
-        def start(clock: datetime, *, metrics: bool = False, gateway: bool = False) -> Stack:
+        def start(clock: datetime, *, metrics: bool = False, gateway: bool = False, all_offices: bool = False) -> Stack:
             redis_url = database_url = None
             folder = tmp_path_factory.mktemp("an Antrian")
             if given := given_servers():
@@ -51,8 +53,9 @@ def start_stack(founded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
                 _flush(redis_url)
                 undo.callback(_flush, redis_url)
                 database_url = undo.enter_context(new_database(given.database_url))
-                found(database_url)
-            else:
+                if not all_offices:
+                    found(database_url)
+            elif not all_offices:
                 copy_stores(founded, folder)
             return undo.enter_context(
                 Stack(

@@ -8,9 +8,18 @@ from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from antrian.stack import Stack
+from tests.acceptance.conftest import StartStack
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def stack(start_stack: StartStack, opens: datetime) -> Stack:
+    """Everything, with all offices: Locust's people know no others."""
+    return start_stack(opens + timedelta(minutes=1), all_offices=True)
 
 
 def locust(host: str, seconds: int) -> tuple[subprocess.CompletedProcess[str], Counter[str], Counter[str]]:
