@@ -39,7 +39,7 @@ def plan() -> Scenario:
     """A rush of two seconds, for when it can be played rather than for what comes of it."""
     short = load_scenario("tests/rush/short.toml", requests=60)
     arrivals = short.arrivals.model_copy(update={"hours": 0.0006, "early_s": 1, "reaction_s": 1, "tail_minutes": 0.02})
-    habits = short.habits.model_copy(update={"slow": 0, "impatient": 0, "look_later_s": 0.5})
+    habits = short.habits.model_copy(update={"slow": 0, "impatient": 0, "look_later_s": 0.5, "cancel": 0})
     bots = short.bots.model_copy(update={"share": 0})
     return short.model_copy(update={"arrivals": arrivals, "habits": habits, "bots": bots})
 
