@@ -31,6 +31,7 @@ _WARM = 3  # rounds until what a program keeps is there
 _FLAT_BYTES, _FLAT_SHARE, _FLAT_FILES = 16 << 20, 0.1, 10
 _STARTS_WITHIN = 60.0
 _REDIS_A_REQUEST = 1000  # bytes, with its people and what is remembered of it
+_POSTGRES_BUFFERS = 128 << 20  # which fill once; and it keeps up to a thousand files open in each process
 _console = Console(width=None if sys.stdout.isatty() else 160)
 
 
@@ -147,10 +148,12 @@ def grown(readings: list[Reading], requests: int) -> Iterator[str]:
         allowed = max(_FLAT_BYTES, before * _FLAT_SHARE)
         if name == "redis":
             allowed += (last[-1].round - first[0].round) * requests * _REDIS_A_REQUEST
+        if name == "postgres":
+            allowed += _POSTGRES_BUFFERS
         if after - before > allowed:
             yield f"{name} (life {life}) grew from {before / 2**20:.0f} to {after / 2**20:.0f} MiB"
         opened, now = (median(one.files for one in part) for part in (first, last))
-        if now - opened > _FLAT_FILES:
+        if now - opened > _FLAT_FILES and name != "postgres":
             yield f"{name} (life {life}) had {opened:.0f} files open, then {now:.0f}"
 
 
