@@ -12,7 +12,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -94,21 +94,21 @@ def soak(stack: Stack, seconds: float, requests: int) -> tuple[list[Reading], li
             break
         if left < seconds / 2 and not halved:
             halved = True
-            for name in ("server", "gateway"):
-                psutil.Process(stack.pids()[name]).kill()
-            _started_again(stack)
+            _kill_and_await(stack, {"server": stack.address, "gateway": stack.http_address})
     return readings, verdicts
 
 
-def _started_again(stack: Stack) -> None:
-    """Returns when both listen again."""
-    ends = time.monotonic() + _STARTS_WITHIN
-    for address in (stack.address, stack.http_address):
+def _kill_and_await(stack: Stack, programs: Mapping[str, str]) -> None:
+    """Kills these programs, which listen on those addresses, and returns when others in their place do."""
+    killed, ends = stack.pids(), time.monotonic() + _STARTS_WITHIN
+    for name in programs:
+        psutil.Process(killed[name]).kill()
+    for name, address in programs.items():
         host, _, port = address.partition(":")
         while True:
             stack.tend()
             with socket.socket() as probe:
-                if probe.connect_ex((host, int(port))) == 0:
+                if stack.pids()[name] != killed[name] and probe.connect_ex((host, int(port))) == 0:
                     break
             if time.monotonic() > ends:
                 raise TimeoutError(f"nobody listens on {address} after {_STARTS_WITHIN:g} s")
