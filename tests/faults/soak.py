@@ -85,6 +85,8 @@ def soak(stack: Stack, seconds: float, requests: int) -> tuple[list[Reading], li
         result = rush_running(replace(site, settings=None, tend=tend), orders, Live(Console(quiet=True), requests, ""))
         if result.verdict != "INVALID":
             verdicts.append(result.verdict)
+        for failure in result.failures:
+            _console.print(f"     {failure}", markup=False, highlight=False)
         readings += _look(stack, lives, number)
         _console.print(
             f"{number:4} {result.verdict:8}" + "".join(_told(one) for one in readings if one.round == number)
