@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from antrian.booking import Person, Policy, Slot
 from antrian.errors import invalid
+from antrian.text import compact
 
 _WOMAN = 40
 _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -29,8 +30,8 @@ _BIRTHDAYS = frozenset(
     for woman in (0, _WOMAN)
 )
 _LEAP_DAYS = frozenset({"2902", "6902"})
-_PLAIN_NAME = re.compile("(?=.*[A-Za-z])[A-Za-z .,'’`/()-]{1,100}")
-_NAME_MARKS = frozenset(" .,'’ʼ`/()-")
+_PLAIN_NAME = re.compile("(?=.*[A-Za-z])[A-Za-z .,'/()-]{1,100}")
+_NAME_MARKS = frozenset(" .,'/()-")
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _CROCKFORD_VALUES = (
@@ -175,10 +176,10 @@ class Keys:
         name[6], name[8] = name[6] & 0x0F | 0x80, name[8] & 0x3F | 0x80
         return UUID(bytes=bytes(name))
 
-    def fingerprint(self, office_id: str, slot: Slot, applicant_keys: Iterable[bytes]) -> bytes:
-        """What a request asks for, whatever the order of its people: eight letters, 48 bits."""
-        keys = sorted(applicant_keys)
-        content = b"%c%b%b%b" % (len(keys), b"".join(keys), str(slot).encode(), office_id.encode())
+    def fingerprint(self, office_id: str, slot: Slot, people: Iterable[tuple[bytes, str]]) -> bytes:
+        """What a request asks for: eight letters, 48 bits. people: applicant key and full name, in any order."""
+        names = [b"%b%b\0" % (key, name.encode()) for key, name in sorted(people)]
+        content = b"%c%b%b%b" % (len(names), b"".join(names), str(slot).encode(), office_id.encode())
         return urlsafe_b64encode(_hash(self._fingerprint, content))
 
     def owner(self, caller: str, account: str) -> bytes:
@@ -228,11 +229,12 @@ def booking_code(booking_id: UUID) -> str:
 
 
 def code_range(code: str) -> tuple[UUID, UUID]:
-    """The lowest and the highest booking id with that code, as people type it: any case, O for 0, I or L for 1, dashes.
+    """The lowest and the highest booking id with that code, as people type and scanners read it.
 
-    Raises INVALID_FIELD for the field "code" when it is none.
+    Any case will do, O for 0, I or L for 1, and blanks, dashes and line ends anywhere (see compact). Raises INVALID_FIELD
+    for the field "code" when it is none.
     """
-    values = [_CROCKFORD_VALUES.get(symbol, -1) for symbol in code if symbol != "-"]
+    values = [_CROCKFORD_VALUES.get(symbol, -1) for symbol in compact(code)]
     if len(values) != _CODE_LENGTH or -1 in values:
         raise invalid("code", "kode harus 10 huruf dan angka", "a code must be ten letters and digits")
     bits = 0

@@ -28,6 +28,7 @@ from antrian.ledger.connection import CONNECT
 from antrian.ledger.keys import check_keys
 from antrian.policy import load_policy
 from antrian.settings import Settings
+from antrian.text import NIK_IN_TEXT
 
 _TOO_OLD = timedelta(minutes=1)
 _PIECE = 200
@@ -81,7 +82,8 @@ def _ledger_checks(ledger: psycopg.Connection) -> Iterator[Check]:
         for file in sorted(files("antrian.ledger").joinpath("checks").iterdir(), key=lambda file: file.name):
             statement = file.read_text()
             promise, _, what = statement.splitlines()[0].removeprefix("-- ").partition(" ")
-            row = ledger.execute(statement.encode()).fetchone()
+            values = {"nik": NIK_IN_TEXT} if "%(nik)s" in statement else None
+            row = ledger.execute(statement.encode(), values).fetchone()
             assert row is not None
             yield Check(promise, what, row[0], row[1])
 

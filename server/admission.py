@@ -10,6 +10,7 @@ from antrian.booking import Office, Person, SealedApplicant, Session, Slot
 from antrian.errors import AntrianError, Reason, Text, invalid
 from antrian.identity import Keys, check_party
 from antrian.lane.front import JoinRequest
+from antrian.text import compact, has_nik, plain
 from antrian.v1.booking_service_pb2 import RequestBookingRequest
 from antrian.v1.messages_pb2 import Location
 from antrian.v1.messages_pb2 import Session as WireSession
@@ -21,7 +22,7 @@ SESSIONS = {
     WireSession.SESSION_AFTERNOON: Session.AFTERNOON,
 }
 _UUID = re.compile("[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
-_ACCOUNT = re.compile(r"(?!.*[0-9]{16})[A-Za-z0-9._:@-]{1,64}")
+_ACCOUNT = re.compile("[A-Za-z0-9._:@-]{1,64}")
 
 
 class Admission:
@@ -39,23 +40,23 @@ class Admission:
         Raises what is wrong whenever it is asked (a malformed field, an unknown office). What depends on the day or on
         where the person is becomes the verdict, which a request that is known already does not meet.
         """
-        keys, account = self._keys, request.account
+        keys, account = self._keys, check_account(request.account)
         request_id = check_uuid(request.request_id, "request_id")
-        check_account(account)
         office = self._catalog.office(request.office_id)
         slot = self._slot(request.service_date, request.session)
-        people = [Person(applicant.nik, applicant.full_name) for applicant in request.applicants]
+        people = [Person(compact(applicant.nik), plain(applicant.full_name)) for applicant in request.applicants]
         check_party(self._catalog.policy, people, self._nik_codes)
         verdict = self._catalog.refuse_day(slot.service_date) or self._judge_place(request, office, caller)
 
         booking_id = keys.booking_id(caller.name, request_id)
-        sealed = []
+        sealed, named = [], []
         for person in people:
             key = keys.applicant_key(person.nik)
             sealed.append(SealedApplicant(key, keys.seal(booking_id, key, person)))
+            named.append((key, person.full_name))
         return JoinRequest(
             booking_id=booking_id,
-            fingerprint=keys.fingerprint(office.office_id, slot, [one.key for one in sealed]),
+            fingerprint=keys.fingerprint(office.office_id, slot, named),
             owner=keys.owner(caller.name, account),
             caller=caller.name,
             account=account,
@@ -101,23 +102,38 @@ def locate(catalog: Catalog, location: Location) -> Sequence[str]:
 
 def check_uuid(text: str, field: str) -> UUID:
     """The UUID, or INVALID_FIELD."""
-    if not _UUID.fullmatch(text):
+    uuid = plain(text)
+    if not _UUID.fullmatch(uuid):
         raise invalid(
             field,
             "harus UUID, misalnya 6f1c2d34-5a6b-4c7d-8e9f-0a1b2c3d4e5f",
             "must be a UUID such as 6f1c2d34-5a6b-4c7d-8e9f-0a1b2c3d4e5f",
         )
-    return UUID(text)
+    return UUID(uuid)
 
 
-def check_account(account: str, field: str = "account") -> None:
-    """Raises INVALID_FIELD unless it can name an account, or a person of the staff; a NIK may not."""
-    if not _ACCOUNT.fullmatch(account):
+def check_account(text: str, field: str = "account") -> str:
+    """The account, or person of the staff, that it names; INVALID_FIELD unless it can name one. A NIK may not."""
+    account = plain(text)
+    if not _ACCOUNT.fullmatch(account) or has_nik(account):
         raise invalid(
             field,
             "harus 1 sampai 64 huruf, angka atau . _ : @ - dan tidak memuat NIK",
-            "must be 1 to 64 of A-Z a-z 0-9 . _ : @ - without 16 digits in a row",
+            "must be 1 to 64 of A-Z a-z 0-9 . _ : @ - and hold no NIK",
         )
+    return account
+
+
+def check_reason(text: str) -> str:
+    """Why staff do something, in their own words; INVALID_FIELD unless there are 1 to 200 characters, without a NIK."""
+    reason = plain(text)
+    if not 1 <= len(reason) <= 200 or not reason.isprintable() or has_nik(reason):
+        raise invalid(
+            "reason",
+            "sebutkan alasannya, 1 sampai 200 karakter, tanpa NIK",
+            "say why: 1 to 200 printable characters, without a NIK",
+        )
+    return reason
 
 
 def check_province(catalog: Catalog, code: str) -> str:

@@ -1,7 +1,6 @@
 """Who calls: the one place where a call gets its caller, and the one table of what each rpc needs."""
 
 import hashlib
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
@@ -13,6 +12,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from antrian.errors import AntrianError, Reason
+from antrian.text import has_nik
 
 
 class Role(StrEnum):
@@ -103,8 +103,8 @@ def _token_hash(metadata: Iterable[tuple[str, str | bytes]]) -> str:
 
 
 def _no_nik(name: str) -> str:
-    if re.search("[0-9]{16}", name):
-        raise ValueError("must not have 16 digits in a row: it would read like a NIK")
+    if has_nik(name):
+        raise ValueError("must not hold a NIK, nor what reads like one")
     return name
 
 

@@ -19,7 +19,7 @@ _LARGEST_PAGE = 100
 
 async def list_bookings(request: ListBookingsRequest, caller: str, bookings: Bookings) -> ListBookingsResponse:
     """One page. Raises INVALID_FIELD."""
-    check_account(request.account)
+    account = check_account(request.account)
     size = page_size(request.page_size, _PAGE, _LARGEST_PAGE)
     state = _state(request.state)
     day = parse_day(request.service_date) if request.service_date else None
@@ -30,12 +30,10 @@ async def list_bookings(request: ListBookingsRequest, caller: str, bookings: Boo
     pending: list[messages_pb2.Booking] = []
     if before is None and state in {None, State.PENDING}:
         # Before the ledger is read, so that a booking which is decided meanwhile is in one of the two.
-        pending = [
-            b for b in await bookings.waiting(caller, request.account) if day is None or b.service_date == str(day)
-        ]
+        pending = [b for b in await bookings.waiting(caller, account) if day is None or b.service_date == str(day)]
     if state is State.PENDING:
         return ListBookingsResponse(bookings=pending)
-    found = await bookings.recorded(caller, request.account, size + 1, state=state, service_date=day, before=before)
+    found = await bookings.recorded(caller, account, size + 1, state=state, service_date=day, before=before)
     response = ListBookingsResponse()
     decided = {str(booking.booking_id) for booking in found}
     response.bookings.extend(booking for booking in pending if booking.booking_id not in decided)

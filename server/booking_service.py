@@ -244,7 +244,7 @@ class BookingService:
         raise AntrianError(Reason.NOT_CANCELLABLE, field="booking_id", state=state)
 
     def _whose(self, booking_id: str, account: str) -> tuple[UUID, str]:
-        check_account(account)
+        account = check_account(account)
         return check_uuid(booking_id, "booking_id"), account
 
     async def _tell(

@@ -25,6 +25,7 @@ from antrian.errors import AntrianError, Reason
 from antrian.gather import MESSAGE_LIMIT
 from antrian.lane.front import is_full
 from antrian.process import REQUEST_ID
+from antrian.text import has_nik
 from server.auth import CALLER, Callers
 from server.grpc_server import Handlers
 from server.metrics import Calls, count_refusal
@@ -38,7 +39,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Metadata = Iterable[tuple[str, str | bytes]]
 M = TypeVar("M", bound=Message)
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-_REQUEST_ID = re.compile(r"(?!.*[0-9]{16})[A-Za-z0-9._-]{1,64}")
+_REQUEST_ID = re.compile("[A-Za-z0-9._-]{1,64}")
 _FULL = (psycopg.errors.DiskFull, psycopg.errors.OutOfMemory)
 _STORES = (RedisError, psycopg.OperationalError, psycopg_pool.PoolTimeout, OSError)
 _log = logging.getLogger(__name__)
@@ -213,7 +214,7 @@ def wants_english(context: Context) -> bool:
 def _request_id(metadata: Metadata) -> str:
     """The caller's x-request-id when it can be one, else a new one."""
     for name, value in metadata:
-        if name == "x-request-id" and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
+        if name == "x-request-id" and isinstance(value, str) and _REQUEST_ID.fullmatch(value) and not has_nik(value):
             return value
     return secrets.token_hex(6)  # too short for the 16 digits that would read like a NIK
 

@@ -1,7 +1,6 @@
 """antrian.v1.OfficeService: what each rpc does. Every one needs staff of the office that it names."""
 
 import logging
-import re
 from collections.abc import Iterable
 from datetime import date, timedelta
 from uuid import uuid4
@@ -18,7 +17,7 @@ from antrian.ledger.staff import ActionRow, LedgerStaff, RosterRow
 from antrian.v1 import messages_pb2
 from antrian.v1 import office_service_pb2 as wire
 from server import resources
-from server.admission import SESSIONS, check_account
+from server.admission import SESSIONS, check_account, check_reason
 from server.auth import CALLER
 from server.catalog import Catalog, parse_day
 from server.desk import Desk
@@ -30,7 +29,6 @@ _LARGEST_PAGE = 500
 _LARGEST_QUOTA = 10_000
 _YEAR = timedelta(days=366)
 _RETRY = timedelta(seconds=1)
-_NIK = re.compile("[0-9]{16}")
 _UNREADABLE = nouns.Person(16 * "*", "")
 _log = logging.getLogger(__name__)
 
@@ -66,11 +64,8 @@ class OfficeService:
     async def CheckIn(self, request: wire.CheckInRequest, context: Context) -> wire.CheckInResponse:  # noqa: N802
         """Notes who of a party has come."""
         office = self._office(request.office_id)
-        check_account(request.staff, "staff")
-        codes = code_range(request.code)
-        party = await self._ledger.check_in(
-            office.office_id, codes, request.present_numbers, CALLER.get().name, request.staff
-        )
+        staff, codes = check_account(request.staff, "staff"), code_range(request.code)
+        party = await self._ledger.check_in(office.office_id, codes, request.present_numbers, CALLER.get().name, staff)
         # The ledger has it. If this second step is lost, the end of the day repeats it.
         await self._front.release(party[0].booking_id, [row.applicant_key for row in party if row.present_at])
         return wire.CheckInResponse(entries=self._entries(party))
@@ -81,12 +76,11 @@ class OfficeService:
         day = await self._service_day(office, request.service_date, begun=False)
         if not 0 <= request.quota <= _LARGEST_QUOTA:
             raise invalid("quota", f"harus 0 sampai {_LARGEST_QUOTA}", f"must be 0 to {_LARGEST_QUOTA}")
-        _check_why(request.staff, request.reason)
         entry = nouns.SetQuota(
             action_id=uuid4(),
             caller=CALLER.get().name,
-            staff=request.staff,
-            why=request.reason,
+            staff=check_account(request.staff, "staff"),
+            why=check_reason(request.reason),
             slot=Slot(day, _session(request.session)),
             quota=request.quota,
             expected=request.expected_quota if request.HasField("expected_quota") else None,
@@ -106,9 +100,12 @@ class OfficeService:
         """Closes a day."""
         office = self._office(request.office_id)
         day = await self._service_day(office, request.service_date, begun=True)
-        _check_why(request.staff, request.reason)
         entry = nouns.CloseDate(
-            action_id=uuid4(), caller=CALLER.get().name, staff=request.staff, why=request.reason, service_date=day
+            action_id=uuid4(),
+            caller=CALLER.get().name,
+            staff=check_account(request.staff, "staff"),
+            why=check_reason(request.reason),
+            service_date=day,
         )
         done = await self._judged(office, entry)
         if done.refused:
@@ -174,16 +171,6 @@ def _session(value: messages_pb2.Session.ValueType) -> Session:
     if session is None:
         raise invalid("session", "pilih sesi pagi atau siang", "must be SESSION_MORNING or SESSION_AFTERNOON")
     return session
-
-
-def _check_why(staff: str, reason: str) -> None:
-    check_account(staff, "staff")
-    if not 1 <= len(reason.strip()) <= 200 or not reason.isprintable() or _NIK.search(reason):
-        raise invalid(
-            "reason",
-            "sebutkan alasannya, 1 sampai 200 karakter, tanpa NIK",
-            "say why: 1 to 200 printable characters, without a NIK",
-        )
 
 
 def _read_token(token: str) -> tuple[Session, int] | None:

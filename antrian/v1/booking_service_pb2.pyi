@@ -234,7 +234,7 @@ class RequestBookingRequest(_message.Message):
     """A UUID that the client makes before it first sends the request, and keeps when it sends it again. Required."""
     account: _builtins.str
     """On whose behalf the caller books: the caller's own opaque id of a user, 1 to 64 of the characters A-Z a-z 0-9 . _ : @ -
-    without 16 digits in a row. At most five people of an account have live bookings. Required.
+    without a NIK, also one in groups. At most five people of an account have live bookings. Required.
     """
     office_id: _builtins.str
     """The office. Required."""

@@ -94,7 +94,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: metadata {"limit": "5", "live": "4"}.
     """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 33
-    """INVALID_ARGUMENT: the request_id was used before for another office, date, session or party.
+    """INVALID_ARGUMENT: the request_id was used before for another office, date, session, party or name.
     Example: metadata {"field": "request_id"}.
     """
     ERROR_REASON_NOT_DECIDED_YET: _ErrorReason.ValueType  # 34
@@ -251,7 +251,7 @@ ERROR_REASON_ACCOUNT_LIMIT: ErrorReason.ValueType  # 32
 Example: metadata {"limit": "5", "live": "4"}.
 """
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 33
-"""INVALID_ARGUMENT: the request_id was used before for another office, date, session or party.
+"""INVALID_ARGUMENT: the request_id was used before for another office, date, session, party or name.
 Example: metadata {"field": "request_id"}.
 """
 ERROR_REASON_NOT_DECIDED_YET: ErrorReason.ValueType  # 34

@@ -411,9 +411,13 @@ class Applicant(_message.Message):
     NIK_FIELD_NUMBER: _builtins.int
     FULL_NAME_FIELD_NUMBER: _builtins.int
     nik: _builtins.str
-    """Nomor Induk Kependudukan: 16 digits. Kept only encrypted and as a keyed hash."""
+    """Nomor Induk Kependudukan: 16 digits; blanks, dashes and dots between them do no harm. Kept only encrypted and as a keyed
+    hash.
+    """
     full_name: _builtins.str
-    """Name as on the identity card, 1 to 100 letters. Kept only encrypted."""
+    """Name as on the identity card, 1 to 100 letters of any script, spaces and . , ' - / ( ). Other kinds of quotes, dashes and
+    blanks become these, and characters that show nothing are dropped. Kept only encrypted.
+    """
     def __init__(
         self,
         *,

@@ -16,6 +16,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from antrian.process import REQUEST_ID
+from antrian.text import has_nik
 from antrian.v1 import booking_service_pb2 as wire
 from clients.gateway import metrics
 from clients.gateway.errors import HttpError, own_error
@@ -33,7 +34,7 @@ Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 BODY_LIMIT = 128 * 1024
 """The largest body that is taken, in bytes; a batch of 200 single requests fits."""
 _KEY = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_REQUEST_ID = re.compile(r"(?!.*[0-9]{16})[A-Za-z0-9._-]{1,64}")
+_REQUEST_ID = re.compile("[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _VISIBLE = re.compile(r"(?=.{1,4096}$)[\x21-\x7e]+( [\x21-\x7e]+)*")
 _HOST = re.compile(r"[A-Za-z0-9._~-]{1,255}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
@@ -301,7 +302,7 @@ def _caller(headers: Mapping[str, str]) -> Caller:
         # gRPC takes visible ASCII only, and not much of it; what is none belongs to no caller.
         authorization if _VISIBLE.fullmatch(authorization) else "invalid" * bool(authorization),
         headers.get("accept-language", "").strip(),
-        request_id if _REQUEST_ID.fullmatch(request_id) else secrets.token_hex(6),
+        request_id if _REQUEST_ID.fullmatch(request_id) and not has_nik(request_id) else secrets.token_hex(6),
         trace if _TRACEPARENT.fullmatch(trace) else "",
     )
 

@@ -38,7 +38,7 @@ class Askers:
             account = f"warga-{self._asked}"
             yield JoinRequest(
                 booking_id=booking_id,
-                fingerprint=self._keys.fingerprint(office, slot, [key]),
+                fingerprint=self._keys.fingerprint(office, slot, [(key, wire.full_name)]),
                 owner=self._keys.owner("local", account),
                 caller="local",
                 account=account,

@@ -195,7 +195,11 @@ def _join_request(request: RequestBookingRequest, slot: Slot, keys: Keys) -> Joi
         people.append(SealedApplicant(key, keys.seal(booking_id, key, Person(applicant.nik, applicant.full_name))))
     return JoinRequest(
         booking_id=booking_id,
-        fingerprint=keys.fingerprint(request.office_id, slot, [person.key for person in people]),
+        fingerprint=keys.fingerprint(
+            request.office_id,
+            slot,
+            [(person.key, named.full_name) for person, named in zip(people, request.applicants, strict=True)],
+        ),
         owner=keys.owner(LOCAL.name, request.account),
         caller=LOCAL.name,
         account=request.account,

@@ -37,6 +37,11 @@ def waiting_longest(world: World) -> None:
     world.redis.zadd("ready", {PUSAT: 1})
 
 
+STAFF_ACTION = (
+    "insert into staff_action (action_id, kind, office_id, service_date, caller, staff, why, before, after, done_at) values "
+    "(gen_random_uuid(), 'CLOSE_DATE', 'kanim-pusat', '2026-11-30', 'desk', '{}', '{}', '{{}}', '{{}}', now())"
+)
+
 TAMPERED: list[tuple[str, str, Callable[[World], object]]] = [
     ("P1", "places sold", sql("update slot set taken = taken - 1 where taken > 0")),
     ("P1", "make the quota", lambda w: w.redis.hset(PLACES, str(MONDAY), "6 1 7 1795971600000 0")),
@@ -59,6 +64,9 @@ TAMPERED: list[tuple[str, str, Callable[[World], object]]] = [
     ("P15", "lane is open", lambda w: w.redis.hset(LANE, "open", "0")),
     ("P15", "lane is open", lambda w: w.redis.flushdb()),
     ("P14", "in the ledger", sql(f"update booking set account = 'nik-{NIK}' where ticket = 1")),
+    ("P14", "in the ledger", sql("update booking set account = '3171-0141-0790.0779' where ticket = 1")),
+    ("P14", "in the ledger", sql(STAFF_ACTION.format("siti", "NIK 3171 0141 0790 0779 salah"))),
+    ("P14", "in the ledger", sql(STAFF_ACTION.format("317101-410790-0779", "banjir"))),
     ("P14", "in the ledger", sql(f"update applicant set sealed = '{NIK}' where number = 1")),
     ("P14", "in Redis", lambda w: w.redis.set("note", f"nik {NIK}")),
     ("P14", "in Redis", lambda w: w.redis.hset(LANE, "last", NIK)),

@@ -210,7 +210,7 @@ class World:
         account = account or f"account-{name}"
         return JoinRequest(
             booking_id=booking_id,
-            fingerprint=self.keys.fingerprint(office_id, slot, [a.key for a in applicants]),
+            fingerprint=self.keys.fingerprint(office_id, slot, [(a.key, "Siti") for a in applicants]),
             owner=self.keys.owner(caller, account),
             caller=caller,
             account=account,

@@ -131,6 +131,7 @@ def test_a_masked_nik_shows_four_digits() -> None:
         "Siti Nur'aini",
         "dr. H. Ahmad, S.H.",
         "Anne-Marie (Ani)",
+        "Nur'aini bt. Abd/Ali",
         "José Ñandú",
         "李小龍",
         "محمد",
@@ -199,7 +200,7 @@ def test_the_hashes_are_what_they_were() -> None:
     key = KEYS.applicant_key(BUDI.nik)
     assert key.hex() == "220854038bc1536f3ae6abb6004fbaf5"
     assert str(KEYS.booking_id("gateway", REQUEST)) == "d01855ec-93b6-86d4-aeed-d063cf55415e"
-    assert KEYS.fingerprint("kanim-bogor", SLOT, [key]) == b"oPk_CbW-"
+    assert KEYS.fingerprint("kanim-bogor", SLOT, [(key, BUDI.full_name)]) == b"mz7bGc-2"
     assert KEYS.owner("gateway", "u-1").hex() == "bc6af446bd9fa2b1"
     assert booking_code(UUID("d01855ec-93b6-86d4-aeed-d063cf55415e")) == "T0C5BV4KPT"
 
@@ -234,7 +235,7 @@ def test_an_owner_is_told_apart_however_its_parts_are_cut() -> None:
 
 
 def test_a_fingerprint_is_of_the_office_the_slot_and_the_people_in_any_order() -> None:
-    one, two = KEYS.applicant_key(BUDI.nik), KEYS.applicant_key(SITI.nik)
+    one, two = (KEYS.applicant_key(BUDI.nik), BUDI.full_name), (KEYS.applicant_key(SITI.nik), SITI.full_name)
     same = KEYS.fingerprint("kanim-bogor", SLOT, [one, two])
     assert KEYS.fingerprint("kanim-bogor", SLOT, iter([two, one])) == same
     others = {
@@ -242,8 +243,9 @@ def test_a_fingerprint_is_of_the_office_the_slot_and_the_people_in_any_order() -
         KEYS.fingerprint("kanim-bogor", replace(SLOT, session=Session.AFTERNOON), [one, two]),
         KEYS.fingerprint("kanim-bogor", replace(SLOT, service_date=date(2026, 12, 1)), [one, two]),
         KEYS.fingerprint("kanim-bogor", SLOT, [one]),
+        KEYS.fingerprint("kanim-bogor", SLOT, [one, (two[0], "Siti S")]),
     }
-    assert len(others | {same}) == 5
+    assert len(others | {same}) == 6
     assert len(same) == 8
 
 
@@ -300,13 +302,30 @@ def test_a_code_names_a_range_that_its_booking_is_in(request_id: UUID) -> None:
     assert booking_code(UUID(int=high.int + 1)) != code != booking_code(UUID(int=low.int - 1))
 
 
-def test_a_code_is_read_as_people_type_it() -> None:
-    assert code_range("0123-4abcd-1") == code_range("OI234ABCDL") == code_range("ol234abcdi")
-
-
 @pytest.mark.parametrize(
-    "code", ["", "012345678", "0123456789A", "012345678U", "012345678 ", "012345678é", "٠١٢٣٤٥٦٧٨٩"]
+    "typed",
+    [
+        "ol234abcdi",
+        "OI234ABCDL",
+        "0123-4abcd-1",
+        " 01234ABCD1",
+        "01234ABCD1\r\n",
+        "01234ABCD1\t",
+        "01234 ABCD1",
+        "01234‐ABCD1",
+        "01234‑ABCD1",
+        "01234‒ABCD1",
+        "01234–ABCD1",
+        "\ufeff01234\u00a0ABCD1",
+        "０１２３４ＡＢＣＤ１",
+        "٠١٢٣٤ABCD١",
+    ],
 )
+def test_a_code_is_read_as_people_type_and_scanners_read_it(typed: str) -> None:
+    assert code_range(typed) == code_range("01234ABCD1")
+
+
+@pytest.mark.parametrize("code", ["", "012345678", "0123456789A", "012345678U", "012345678 ", "012345678é", "\n" * 10])
 def test_what_is_no_code_is_refused(code: str) -> None:
     with pytest.raises(AntrianError) as refusal:
         code_range(code)

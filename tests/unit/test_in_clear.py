@@ -42,7 +42,7 @@ def line_entries(draw: st.DrawFn) -> bytes:
     caller, account, slot = draw(WORD), draw(WORD), draw(SLOTS)
     booking_id = KEYS.booking_id(caller, draw(st.uuids()))
     party = draw(people(booking_id))
-    fingerprint = KEYS.fingerprint(OFFICE.decode(), slot, [one.key for one in party])
+    fingerprint = KEYS.fingerprint(OFFICE.decode(), slot, [(one.key, "Siti") for one in party])
     return pack_request(slot, booking_id.bytes, fingerprint, caller, account, party) + b" %d" % draw(MILLISECONDS)
 
 
@@ -109,7 +109,7 @@ def test_people_requests_and_accounts_have_none(
 ) -> None:
     booking_id, owner = KEYS.booking_id(caller, request_id), KEYS.owner(caller, account)
     key = KEYS.applicant_key(f"317101010190{person:04d}")
-    print_ = KEYS.fingerprint(OFFICE.decode(), Slot(date(2026, 11, 30), Session.MORNING), [key])
+    print_ = KEYS.fingerprint(OFFICE.decode(), Slot(date(2026, 11, 30), Session.MORNING), [(key, "Siti")])
     for name, value in {
         b"applicants:abc": {key: b"B" + booking_id.bytes + owner},
         b"applicants:abd": {key: b"X%d 2026-12-30" % ends},

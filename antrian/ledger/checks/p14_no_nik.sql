@@ -1,11 +1,25 @@
 -- P14 no NIK in clear in the ledger
--- out: examined (texts), breaches (texts with 16 digits in a row).
+-- in: nik (the pattern of text.py). out: examined (texts), breaches (texts with a NIK, in a row or in groups). A UUID may
+-- have groups like these and is none; what is sealed is random bytes, where only digits in a row would tell.
 with texts as (
     select caller as text from booking
     union all
     select account from booking
     union all
-    select encode(sealed, 'escape') from applicant
+    select caller from staff_action
+    union all
+    select staff from staff_action
+    union all
+    select why from staff_action
+),
+
+judged as (
+    select
+        text ~ %(nik)s
+        and text !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' as is_breach
+    from texts
+    union all
+    select encode(sealed, 'escape') ~ '[0-9]{16}' from applicant
 )
 
-select count(*), count(*) filter (where text ~ '[0-9]{16}') from texts
+select count(*), count(*) filter (where is_breach) from judged

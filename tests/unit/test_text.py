@@ -1,0 +1,142 @@
+"""What people, phones and scanners give becomes what one would type on a plain keyboard."""
+
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antrian.text import compact, has_nik, plain
+
+NIK = "3171014107900779"
+
+
+@pytest.mark.parametrize(
+    ("typed", "right"),
+    [
+        ("Nur'aini", "Nur'aini"),
+        ("‘Aisyah", "'Aisyah"),
+        ("Nur´Aini", "Nur'Aini"),
+        ("Nur`Aini", "Nur'Aini"),
+        ("Nur′Aini ʼAbd ʻAli ＇Umar", "Nur'Aini 'Abd 'Ali 'Umar"),
+        ("“Dewi”", '"Dewi"'),
+        ("Siti\u00a0Aminah", "Siti Aminah"),
+        ("Siti\u202fAminah", "Siti Aminah"),
+        ("Siti\u3000Aminah", "Siti Aminah"),
+        ("Siti\tAminah\r\n", "Siti Aminah"),
+        ("Siti\u2028Aminah\u2800", "Siti Aminah"),
+        ("  Siti   Aminah ", "Siti Aminah"),
+        ("Siti \u200b Aminah", "Siti Aminah"),
+        ("\ufeffDewi", "Dewi"),
+        ("De\u00adwi\u200d\u2060", "Dewi"),
+        ("De\u202ewi", "Dewi"),
+        ("Dewi\ufe0f\u3164", "Dewi"),
+        ("\u3164", ""),
+        ("Ana‐Maria Ana‑Maria Ana–Maria Ana—Maria Ana−Maria", "Ana-Maria Ana-Maria Ana-Maria Ana-Maria Ana-Maria"),
+        ("Jose\u0301", "José"),
+        ("lantai ٣, pukul ０８.００", "lantai 3, pukul 08.00"),
+        ("李小龍 محمد ज्योति", "李小龍 محمد ज्योति"),
+        ("Bu\x00di", "Bu\x00di"),  # for whoever checks it to refuse
+    ],
+)
+def test_text_becomes_plain(typed: str, right: str) -> None:
+    assert plain(typed) == right
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        NIK,
+        "3171 0141 0790 0779",
+        "317101-410790-0779",
+        "3171.0141.0790.0779",
+        "'3171014107900779",
+        "3171014107900779\n",
+        "\ufeff3171014107900779\u00a0",
+        "３１７１０１４１０７９００７７９",
+        "٣١٧١٠١٤١٠٧٩٠٠٧٧٩",
+    ],
+)
+def test_a_number_loses_what_stands_between_and_around_its_digits(typed: str) -> None:
+    assert compact(typed) == NIK
+
+
+@pytest.mark.parametrize("typed", ["3171O14107900779", "3171/0141/0790/0779", "NIK 3171014107900779"])
+def test_a_number_keeps_what_does_not_belong_to_it(typed: str) -> None:
+    assert compact(typed) != NIK
+
+
+KINDS = ("Cf", "Zl", "Zp", "Zs", "Pd", "Nd")
+TEXTS = st.text(st.characters(exclude_categories=[]), max_size=60)
+
+
+@given(TEXTS)
+def test_what_is_plain_stays_as_it_is(text: str) -> None:
+    once = plain(text)
+    assert plain(once) == once
+
+
+@given(TEXTS)
+def test_plain_text_has_nothing_that_does_not_show(text: str) -> None:
+    result = plain(text)
+    by_kind = {kind: {one for one in result if unicodedata.category(one) == kind} for kind in KINDS}
+    assert not by_kind["Cf"] | by_kind["Zl"] | by_kind["Zp"]
+    assert by_kind["Zs"] <= {" "}
+    assert by_kind["Pd"] <= {"-"}
+    assert by_kind["Nd"] <= set("0123456789")
+    assert result == result.strip()
+    assert "  " not in result
+    assert unicodedata.is_normalized("NFC", result)
+
+
+@given(st.from_regex("[ -~]{0,40}", fullmatch=True))
+def test_what_a_plain_keyboard_types_stays_but_for_its_blanks(text: str) -> None:
+    assert plain(text) == " ".join(text.replace("`", "'").split())
+
+
+def test_every_letter_that_shows_stays_the_same_letter() -> None:
+    letters = [
+        chr(one) for one in range(sys.maxunicode + 1) if unicodedata.category(chr(one)) in {"Lu", "Ll", "Lt", "Lo"}
+    ]
+    changed = [one for one in letters if plain(one) != unicodedata.normalize("NFC", one)]
+    assert {unicodedata.name(one) for one in changed} == {
+        "HANGUL CHOSEONG FILLER",
+        "HANGUL JUNGSEONG FILLER",
+        "HANGUL FILLER",
+        "HALFWIDTH HANGUL FILLER",
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NIK,
+        f"Pemohon dengan NIK {NIK}.",
+        f"x{NIK}y",
+        "317101-410790-0779",
+        "3171-0141-0790.0779",
+        "NIK: 3171 0141 0790 0779 salah",
+        "3 1 7 1 0 1 4 1 0 7 9 0 0 7 7 9",
+        plain("３１７１ ０１４１ ０７９０ ０７７９"),
+        plain("3171\u200b0141\u00a00790–0779"),
+    ],
+)
+def test_a_nik_is_found_in_text(text: str) -> None:
+    assert has_nik(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "317101410790077",
+        "Banjir di loket",
+        "ditutup 2026-11-30 2026-12-01",
+        "buka 08.00-12.00 dan 13.00-16.00",
+        "hubungi 0812-3456-7890 atau 021-555-0123",
+        "6f1c2d34-5a6b-4c7d-8e9f-0a1b2c3d4e5f",
+    ],
+)
+def test_dates_and_telephone_numbers_are_no_niks(text: str) -> None:
+    assert not has_nik(text)
