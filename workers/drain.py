@@ -1,13 +1,14 @@
 """Turns of lanes: decide, record, settle. The heart; read it with the scripts and statements of these names."""
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 
 from antrian import rules
 from antrian.booking import Office, Policy
-from antrian.lane.drainer import DeskBatch, Fenced, LaneBroken, LaneDrainer, Lease, Stock, Taken, Turn
+from antrian.lane.drainer import LEASE, DeskBatch, Fenced, LaneBroken, LaneDrainer, Lease, Stock, Taken, Turn
 from antrian.ledger.desk import SlotRow, days_of
 from antrian.ledger.fence import LedgerFenced, LedgerGap
 from antrian.ledger.recorder import LedgerRecorder
@@ -24,6 +25,7 @@ Go = list[tuple[Lease, Turn]]
 """Turns of different lanes that are decided, recorded and settled together, since a commit costs as much for one as for
 many; each with its lease."""
 
+_ATTEND = LEASE.total_seconds() / 3
 _NOT_OURS = (Fenced, LaneBroken, LedgerGap, LedgerFenced)
 _log = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ class Drain:
         self.ledger = ledger
         self.policy = policy
         self._calendar = rules.calendar_mark(policy)
-        self._now = datetime.fromtimestamp(0, UTC)
+        self._now = datetime.fromtimestamp(0, UTC)  # as of the latest lease
         self._clerk = ThreadPoolExecutor(1, "record")
         self._recording: tuple[Go, Future[list[Recorded]]] | None = None
         self._recorded: list[tuple[Lease, Turn, str]] = []
@@ -57,20 +59,20 @@ class Drain:
         The next has the given office's lane and those that have been ready for longest, at most so many. Answers how many
         tickets were settled.
         """
-        recorded = self._recorded
+        recorded, before = self._recorded, self._recording
         settled, taken = self.line.go_on(
-            [(lease, said) for lease, _, said in recorded], self.stock_mark(self._now), office_id,
+            [(lease, said) for lease, _, said in recorded], self.stock_mark(self._time()), office_id,
             lanes=lanes, tickets=TURN, most=TURN,
         )  # fmt: skip
-        self._recorded = []
+        taken_at = time.monotonic()
+        self._recorded, self._recording = [], None
         tickets = self.settled(recorded, settled)
-        go = self.decided(taken, offices)
-        if self._recording:
-            before, future = self._recording
-            self._recording = None
-            self._recorded = self.said(before, future.result())
+        go, others = self.decided(taken, offices)
+        if before:
+            self._recorded = self.said(before[0], before[1].result())
         if go:
             self._recording = go, self._clerk.submit(self.ledger.record, [turn for _, turn in go])
+        self.attend(others, offices, taken_at)  # last: the go must not wait for them, its leases run
         return tickets
 
     def finish(self, offices: Mapping[str, Office]) -> int:
@@ -80,26 +82,37 @@ class Drain:
             tickets += self.go_on(offices, lanes=0)
         return tickets
 
-    def decided(self, taken: Sequence[Taken], offices: Mapping[str, Office]) -> Go:
-        """The turns of lanes that were taken; those that need it are opened and stocked, and desks are served, before."""
-        go, leased = [], {one.lease.office_id: one for one in taken if one.lease.office_id in offices}
-        undecided = [one.lease for one in leased.values() if one.decided is None]
-        if ready := [lease for one in undecided if (lease := self.ready(one, offices[one.office_id]))]:
-            decisions = self.line.decide(ready, TURN)
-            leased |= {lease.office_id: Taken(lease, said) for lease, said in zip(ready, decisions, strict=True)}
-        for office_id, one in leased.items():
+    def decided(self, taken: Sequence[Taken], offices: Mapping[str, Office]) -> tuple[Go, list[Taken]]:
+        """The turns of lanes that were taken, and the other lanes: what their desks have, or nothing where they lack stock."""
+        go, others = Go(), []
+        for one in taken:
             self._now = max(self._now, one.lease.now)
             match one.decided:
                 case Turn() as turn:
                     go.append((one.lease, turn))
-                case DeskBatch() as batch:
-                    try:
-                        self.serve_desk(one.lease, offices[office_id], batch)
-                    except _NOT_OURS as refusal:
-                        self.give_up(one.lease, refusal)
                 case Fenced() | LaneBroken() as problem:
                     self.give_up(one.lease, problem)
-        return go
+                case _ if one.lease.office_id in offices:
+                    others.append(one)
+        return go, others
+
+    def attend(self, lanes: Sequence[Taken], offices: Mapping[str, Office], taken_at: float) -> None:
+        """Serves the desks of lanes; opens and stocks those that need it, to be decided in a later go.
+
+        One after the other, and each takes some messages: what is left of them when it takes long is given back untouched,
+        since their leases would run out one by one, and whoever has the lanes then would fare the same.
+        """
+        for n, one in enumerate(lanes):
+            office = offices[one.lease.office_id]
+            try:
+                if n and time.monotonic() > taken_at + _ATTEND:
+                    self.line.leave(one.lease)
+                elif isinstance(one.decided, DeskBatch):
+                    self.serve_desk(one.lease, office, one.decided)
+                else:
+                    self.line.leave(self.ready(one.lease, office))
+            except _NOT_OURS as problem:
+                self.give_up(one.lease, problem)
 
     def said(self, go: Go, recorded: Sequence[Recorded]) -> list[tuple[Lease, Turn, str]]:
         """The turns that the ledger has recorded, with its verdicts; lanes whose turns it refused are given up."""
@@ -124,20 +137,21 @@ class Drain:
                 tickets += len(said)
         return tickets
 
+    def _time(self) -> datetime:
+        if not self._now.timestamp():
+            self._now = self.line.now()
+        return self._now
+
     def stock_mark(self, moment: datetime) -> str:
         """What a lane says of its stock when it has counters for all slots that can be booked, now and next week."""
         return f"{rules.stock_until(self.policy, moment)} {self._calendar}"
 
-    def ready(self, lease: Lease, office: Office) -> Lease | None:
-        """The lease of a lane that is open and has its stock, or None: it is given up."""
-        try:
-            if not lease.known:
-                return self.open(lease, office)
-            if lease.stocked != self.stock_mark(lease.now):
-                self.stock(lease, office)
-        except _NOT_OURS as problem:
-            self.give_up(lease, problem)
-            return None
+    def ready(self, lease: Lease, office: Office) -> Lease:
+        """Opens or stocks a lane if it needs it; the lease to go on with. Raises why it cannot be had."""
+        if not lease.known:
+            return self.open(lease, office)
+        if lease.stocked != self.stock_mark(lease.now):
+            self.stock(lease, office)
         return lease
 
     def give_up(self, lease: Lease, problem: Exception) -> None:

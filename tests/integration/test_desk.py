@@ -13,7 +13,7 @@ from antrian.lane.drainer import DeskBatch, Fenced, Stock
 from antrian.lane.front import DESK_BOUND, Joined
 from antrian.ledger.fence import LedgerFenced, LedgerGap
 from antrian.ledger.staff import ActionRow
-from tests.support.world import MONDAY, OPENS, PUSAT, TUESDAY, World
+from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 
 
 def quota(places: int, slot: Slot = MONDAY, expected: int | None = None) -> SetQuota:
@@ -200,3 +200,20 @@ async def test_the_sweep_finds_a_desk_that_nobody_serves(world: World) -> None:
     await world.front.ask_desk(PUSAT, closing())
     world.redis.delete("ready")
     assert world.line.sweep([PUSAT], mark) == 1
+
+
+async def test_desks_that_take_long_let_neither_lines_nor_one_another_lose_their_leases(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.drain._ATTEND", -1)  # as if serving the first had taken long
+    offices = [PUSAT, BOGOR]
+    for office_id in offices:
+        await world.front.ask_desk(office_id, Cancel(world.request(9).booking_id))
+    world.drain.go_on(world.offices)
+    lanes = {office_id: world.line.audit(office_id) for office_id in offices}
+    assert sorted(lane.desked for lane in lanes.values()) == [0, 1]
+    [other] = [office_id for office_id, lane in lanes.items() if not lane.desked]
+    assert world.redis.zrange("ready", 0, -1) == [other.encode()]
+    world.drain.go_on(world.offices)
+    assert world.line.audit(other).desked == 1
+    assert world.verify() == []

@@ -1,5 +1,6 @@
 """A small world for integration tests: two offices, a policy, both sides of the line and of the ledger."""
 
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,8 +14,9 @@ from redis import Redis
 from antrian import rules
 from antrian.booking import Decision, DeskEntry, Office, Person, Province, SealedApplicant, Session, Slot
 from antrian.identity import Keys
-from antrian.lane.drainer import DeskBatch, LaneDrainer, Lease, Taken, Turn, sole
+from antrian.lane.drainer import DeskBatch, Fenced, LaneBroken, LaneDrainer, Lease, Taken, Turn, sole
 from antrian.lane.front import Joined, JoinRequest, Known, LaneFront, Refused
+from antrian.ledger.fence import LedgerFenced, LedgerGap
 from antrian.ledger.reader import LedgerReader, RecordedBooking
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.ledger.staff import LedgerStaff
@@ -22,7 +24,7 @@ from antrian.policy import load_policy
 from antrian.settings import Settings
 from antrian.verify import Check, verify
 from tests.support.window import policy_without_holidays, window_to_come
-from workers.drain import Drain
+from workers.drain import TURN, Drain
 from workers.nightly import finish_days
 from workers.rebuild import Rebuild, Rebuilt
 
@@ -46,7 +48,15 @@ def nik(person: int) -> str:
 
 def serve(drain: Drain, leases: Sequence[Lease], offices: Mapping[str, Office]) -> int:
     """One go of these lanes from decide to settle, and nothing meanwhile; how many tickets were decided."""
-    go = drain.decided([Taken(lease, None) for lease in leases], offices)
+    ready = []
+    for lease in leases:
+        try:
+            ready.append(drain.ready(lease, offices[lease.office_id]))
+        except (Fenced, LaneBroken, LedgerGap, LedgerFenced) as problem:
+            drain.give_up(lease, problem)
+    decided = drain.line.decide(ready, TURN) if ready else []
+    go, desks = drain.decided([Taken(lease, said) for lease, said in zip(ready, decided, strict=True)], offices)
+    drain.attend(desks, offices, time.monotonic())
     recorded = drain.said(go, drain.ledger.record([turn for _, turn in go]) if go else [])
     verdicts = [(lease, said) for lease, _, said in recorded]
     return drain.settled(recorded, drain.line.settle(verdicts) if verdicts else [])
