@@ -134,6 +134,7 @@ class Policy:
     bar_days: int
     party_people: int
     account_people: int
+    tried_people: int
     lane_bound: int
     remembered_days: int
 

@@ -181,11 +181,14 @@ class _Bar(_Table):
 class _Party(_Table):
     people: int = Field(ge=1, le=20)
     account_people: int
+    tried_people: int = Field(le=1000)
 
     @model_validator(mode="after")
     def _an_account_can_book_a_party(self) -> Self:
         if self.account_people < self.people:
             raise ValueError("account_people must be at least people")
+        if self.tried_people < self.account_people:
+            raise ValueError("tried_people must be at least account_people")
         return self
 
 
@@ -232,6 +235,7 @@ class _File(_Table):
             bar_days=self.bar.days,
             party_people=self.party.people,
             account_people=self.party.account_people,
+            tried_people=self.party.tried_people,
             lane_bound=self.lane.bound,
             remembered_days=self.requests.remembered_days,
         )

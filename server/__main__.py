@@ -52,6 +52,7 @@ async def serve(settings: Settings) -> None:
         settings.redis_url,
         lane_bound=policy.lane_bound,
         account_people=policy.account_people,
+        tried_people=policy.tried_people,
         remembered=policy.remembered,
         gather_for=settings.gather_for,
     )

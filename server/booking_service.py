@@ -273,21 +273,23 @@ class BookingService:
     def _refusal(self, reason: Reason, applicant: int, detail: bytes) -> AntrianError:
         match reason:
             case Reason.BARRED:
-                return AntrianError(reason, field=f"applicants[{applicant}]", last_day=detail.decode())
+                refusal = AntrianError(reason, field=f"applicants[{applicant}]", last_day=detail.decode())
             case Reason.ALREADY_BOOKED:
                 refusal = AntrianError(reason, field=f"applicants[{applicant}]")
                 if detail:
                     refusal.metadata["booking_id"] = str(UUID(bytes=detail))
-                return refusal
             case Reason.ACCOUNT_LIMIT:
                 limit = str(self._catalog.policy.account_people)
-                return AntrianError(reason, field="account", limit=limit, live=detail.decode())
+                refusal = AntrianError(reason, field="account", limit=limit, live=detail.decode())
+            case Reason.PEOPLE_LIMIT:
+                refusal = AntrianError(reason, field="applicants", limit=str(self._catalog.policy.tried_people))
             case Reason.REQUEST_ID_REUSED | Reason.DAY_CLOSED:
-                return AntrianError(reason, field="service_date" if reason is Reason.DAY_CLOSED else "request_id")
+                refusal = AntrianError(reason, field="service_date" if reason is Reason.DAY_CLOSED else "request_id")
             case Reason.LANE_FULL:
-                return AntrianError(reason, retry_after=_LANE_FULL_RETRY, waiting=detail.decode())
+                refusal = AntrianError(reason, retry_after=_LANE_FULL_RETRY, waiting=detail.decode())
             case _:
-                return AntrianError(reason, retry_after=FULL_RETRY if reason is Reason.STORE_FULL else _RETRY)
+                refusal = AntrianError(reason, retry_after=FULL_RETRY if reason is Reason.STORE_FULL else _RETRY)
+        return refusal
 
 
 def _check_batch(requests: Sized) -> None:

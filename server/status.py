@@ -105,6 +105,14 @@ _TABLE: dict[Reason, _Row] = {
             "An account books for at most {limit} people at once; it has {live} now.",
         ),
     ),
+    Reason.PEOPLE_LIMIT: _Row(
+        Code.FAILED_PRECONDITION,
+        Text(
+            "Akun ini sudah mencoba mendaftarkan {limit} orang yang berbeda pada masa pendaftaran ini. "
+            "Coba lagi pada masa pendaftaran berikutnya.",
+            "This account has asked for {limit} different people in this booking window. Try again in the next one.",
+        ),
+    ),
     Reason.REQUEST_ID_REUSED: _Row(
         Code.INVALID_ARGUMENT,
         Text(

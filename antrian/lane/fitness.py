@@ -6,8 +6,9 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-WAITING_BYTES = 1000
-"""What a waiting request takes in Redis at most: a party of five takes 964 bytes with all that belongs to it (measured)."""
+WAITING_BYTES = 1050
+"""What a waiting request takes in Redis at most: a party of five takes 964 bytes with all that belongs to it, and its account
+44 for whom it has asked for (both measured)."""
 
 _NEEDED = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
 _log = logging.getLogger(__name__)

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Forgets requests whose time to be remembered is over, and bars that have ended, in one of the 4,096 buckets.
+-- Forgets requests whose time to be remembered is over, bars that have ended, and whom accounts asked for in past windows, in one of the 4,096 buckets.
 -- ARGV: bucket (0 to 4095). Answers: how many entries went. Holds: P12 (what is kept has a bound).
 local now, gone, name = now_ms(), 0, string.format(':%03x', ARGV[1])
 local function drop(kind, over)
@@ -13,4 +13,5 @@ drop('applicants', function(entry)
   local ends = entry:match('^X(%d+) ')
   return ends and now >= tonumber(ends)
 end)
+drop('tried', function(tried) return now >= 3600000 * tonumber(tried:match('^%d+')) end)
 return gone

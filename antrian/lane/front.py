@@ -107,14 +107,21 @@ class LaneFront:
     """
 
     def __init__(
-        self, redis_url: str, *, lane_bound: int, account_people: int, remembered: timedelta, gather_for: timedelta
+        self,
+        redis_url: str,
+        *,
+        lane_bound: int,
+        account_people: int,
+        tried_people: int,
+        remembered: timedelta,
+        gather_for: timedelta,
     ) -> None:
         self._redis_url = redis_url
         self._pipe, self._news = Pipe(redis_url), Pipe(redis_url, self._hear)
         self._join, self._look, self._quota, self._desk, self._owned, self._release = (
             Script(self._pipe, script(name)) for name in ("join", "look", "quota", "desk", "owned", "release")
         )
-        self._bounds = (lane_bound, account_people)
+        self._bounds = (lane_bound, account_people, tried_people)
 
         def spans(windows: Sequence[Window]) -> tuple[str, int]:
             """Windows as join.lua takes them, and until when a request for their date is remembered (hours)."""

@@ -14,6 +14,7 @@
 --   applicants:xxx   hash    applicant key -> "B" booking id, owner | "X" end of the bar (ms) " " last day
 --   requests:xxx     hash    booking id -> "fingerprint office ticket keep-until(hours)"
 --   accounts:xxx     hash    owner (caller and account, hashed) -> 17 bytes a live booking: id, how many people hold it
+--   tried:xxx        hash    owner -> end of the window (hours), a blank, and 4 bytes of the key of each person asked for
 --   told             zset    day -> when the latest day was done whose bars it was told of (ms)
 --   audit            string  there while a supervisor of workers audits
 --   rebuild          string  number of the newest rebuild: no other may put anything back

@@ -93,6 +93,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: with this request more than five people of the account would have live bookings.
     Example: metadata {"limit": "5", "live": "4"}.
     """
+    ERROR_REASON_PEOPLE_LIMIT: _ErrorReason.ValueType  # 48
+    """FAILED_PRECONDITION: the account has asked for more different people in this window than it may.
+    Example: metadata {"limit": "15"}.
+    """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 33
     """INVALID_ARGUMENT: the request_id was used before for another office, date, session, party or name.
     Example: metadata {"field": "request_id"}.
@@ -249,6 +253,10 @@ Example: metadata {"field": "applicants[0]", "booking_id": "…"}, the id only w
 ERROR_REASON_ACCOUNT_LIMIT: ErrorReason.ValueType  # 32
 """FAILED_PRECONDITION: with this request more than five people of the account would have live bookings.
 Example: metadata {"limit": "5", "live": "4"}.
+"""
+ERROR_REASON_PEOPLE_LIMIT: ErrorReason.ValueType  # 48
+"""FAILED_PRECONDITION: the account has asked for more different people in this window than it may.
+Example: metadata {"limit": "15"}.
 """
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 33
 """INVALID_ARGUMENT: the request_id was used before for another office, date, session, party or name.

@@ -77,7 +77,7 @@ class Ask:
         if self.wrong:
             return frozenset({_WRONGS[self.wrong]})
         if self.bot:
-            return frozenset({"ALREADY_BOOKED", "ACCOUNT_LIMIT"})
+            return frozenset({"ALREADY_BOOKED", "ACCOUNT_LIMIT", "PEOPLE_LIMIT"})
         return frozenset({"ALREADY_BOOKED"} if self.rival else ())
 
 

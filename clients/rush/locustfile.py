@@ -36,7 +36,7 @@ from clients.rush.crowd import Crowd
 from clients.rush.scenario import load_scenario
 from clients.rush.survey import make_town
 
-_ANSWERS = {"SLOT_FULL", "TOO_LATE", "ALREADY_BOOKED", "ACCOUNT_LIMIT", "BARRED", "DAY_CLOSED"}
+_ANSWERS = {"SLOT_FULL", "TOO_LATE", "ALREADY_BOOKED", "ACCOUNT_LIMIT", "PEOPLE_LIMIT", "BARRED", "DAY_CLOSED"}
 _HINTS = {
     "WINDOW_CLOSED": "open it with: antrian up --clock open",
     "UNAVAILABLE": "if no Antrian runs there, antrian up starts one, and --host names another",

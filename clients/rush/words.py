@@ -71,6 +71,7 @@ REASONS = {
     "SLOT_FULL": ("sesi sudah penuh", "session full"),
     "TOO_LATE": ("harinya sudah mulai", "the day has begun"),
     "ALREADY_BOOKED": ("sudah punya tempat", "has a place already"),
+    "PEOPLE_LIMIT": ("terlalu banyak orang yang dicoba satu akun", "too many people tried by one account"),
     "ACCOUNT_LIMIT": ("lebih dari lima orang per akun", "over five people an account"),
     "WINDOW_CLOSED": ("pendaftaran tidak dibuka", "booking was not open"),
     "INVALID_FIELD": ("isian salah", "wrong input"),

@@ -249,6 +249,7 @@ ELSEWHERE = {
     ("service_date", "WINDOW_CLOSED"): "acceptance/test_window.py",
     ("service_date", "DAY_CLOSED"): "acceptance/test_life.py",
     ("applicants[0]", "ALREADY_BOOKED"): "acceptance/test_booking.py",
+    ("applicants", "PEOPLE_LIMIT"): "integration/test_join.py",
     ("applicants[0]", "BARRED"): "acceptance/test_no_show.py",
     ("location", "LOCATION_REQUIRED"): "acceptance/test_callers.py",
     ("office_id", "PERMISSION_DENIED"): "acceptance/test_callers.py",

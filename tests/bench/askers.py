@@ -58,6 +58,7 @@ class Askers:
             self._redis_url,
             lane_bound=self._policy.lane_bound,
             account_people=self._policy.account_people,
+            tried_people=self._policy.tried_people,
             remembered=self._policy.remembered,
             gather_for=_GATHER,
         )

@@ -144,6 +144,7 @@ async def _poison(site: Site, load: Load, count: int) -> float:
         settings.redis_url,
         lane_bound=policy.lane_bound,
         account_people=policy.account_people,
+        tried_people=policy.tried_people,
         remembered=policy.remembered,
         gather_for=timedelta(0),
     )

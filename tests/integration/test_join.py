@@ -125,6 +125,41 @@ async def test_an_account_has_at_most_five_people_with_live_bookings(world: Worl
     assert await world.ticket(world.request(3, [4, 5], account="family")) == 2
 
 
+async def test_an_account_is_told_of_its_own_people_first_then_of_its_limit_then_of_strangers(world: World) -> None:
+    await world.join(world.request(1, [1], account="stranger"))
+    first = world.request(2, [2, 3, 4, 5], account="family")
+    await world.join(first)
+    own = await world.refusal(world.request(3, [1, 2], account="family"))
+    assert (own.reason, own.applicant, own.detail) == (Reason.ALREADY_BOOKED, 1, first.booking_id.bytes)
+    for person in (1, 6):  # whom a stranger has booked, and nobody: the answer is the same
+        refusal = await world.refusal(world.request(4, [7, person], account="family"))
+        assert (refusal.reason, refusal.detail) == (Reason.ACCOUNT_LIMIT, b"4")
+    stranger = await world.refusal(world.request(5, [1], account="family"))
+    assert (stranger.reason, stranger.applicant, stranger.detail) == (Reason.ALREADY_BOOKED, 0, b"")
+
+
+async def test_an_account_asks_for_so_many_different_people_in_a_window(world: World) -> None:
+    for person in range(1, 15):
+        await world.join(world.request(person, [person], account=f"stranger-{person}"))
+        assert (await world.refusal(world.request(100, [person], account="curious"))).reason == Reason.ALREADY_BOOKED
+    owner = world.request(100, [1], account="curious").owner
+    bucket = f"tried:{owner.hex()[:3]}"
+    tried = world.redis.hget(bucket, owner)
+    for person in (1, 99):  # one who is known to be booked and another, then two more
+        refusal = await world.refusal(world.request(101, [person, 50, 51], account="curious"))
+        assert refusal.reason == Reason.PEOPLE_LIMIT
+    assert world.redis.hget(bucket, owner) == tried
+    assert (await world.refusal(world.request(102, [14], account="curious"))).reason == Reason.ALREADY_BOOKED
+    assert await world.ticket(world.request(103, [50], account="curious")) == 15  # the fifteenth
+    assert (await world.refusal(world.request(104, [51], account="curious"))).reason == Reason.PEOPLE_LIMIT
+    world.set_clock(OPENS + timedelta(weeks=1))
+    next_monday = replace(MONDAY, service_date=MONDAY.service_date + timedelta(weeks=1))
+    assert await world.ticket(world.request(105, [51], account="curious", slot=next_monday)) == 16
+    for number in range(4096):
+        world.line.forget(number)
+    assert [len(world.redis.hgetall(name)) for name in world.redis.scan_iter("tried:*")] == [1]
+
+
 async def test_a_barred_applicant_is_refused_until_the_bar_ends(world: World) -> None:
     key = world.keys.applicant_key("3171010101900001")
     bucket = f"applicants:{key.hex()[:3]}"

@@ -468,6 +468,7 @@ async def test_settled_turns_are_heard_again_after_a_silence(
         _elsewhere(redis_url, proxy.port),
         lane_bound=10,
         account_people=5,
+        tried_people=15,
         remembered=timedelta(days=1),
         gather_for=timedelta(milliseconds=1),
     )
@@ -502,7 +503,7 @@ async def test_a_redis_that_ends_every_subscription_is_not_asked_without_a_pause
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         front = LaneFront(
-            f"redis://127.0.0.1:{port}", lane_bound=10, account_people=5, remembered=timedelta(days=7),
+            f"redis://127.0.0.1:{port}", lane_bound=10, account_people=5, tried_people=15, remembered=timedelta(days=7),
             gather_for=timedelta(milliseconds=1),
         )  # fmt: skip
         await front.start()

@@ -97,16 +97,18 @@ class Model:
             yield "WINDOW"
         if lane.counters[request.slot].closed:
             yield Reason.DAY_CLOSED
-        for applicant in request.applicants:
-            claim = self.sight.claims.get(applicant.key, b"")
-            if claim[:1] == b"B":
-                yield Reason.ALREADY_BOOKED
-            elif claim and at.timestamp() * 1000 < int(claim[1:].split()[0]):
-                yield Reason.BARRED
+        claims = [self.sight.claims.get(applicant.key, b"") for applicant in request.applicants]
+        if any(claim[:1] == b"B" and claim[17:] == request.owner for claim in claims):
+            yield Reason.ALREADY_BOOKED
         if sum(claim[17:] == request.owner for claim in self.sight.claims.values()) + party > self.account_people:
             yield Reason.ACCOUNT_LIMIT
         if self._last_ticket(request.office_id) - lane.settled >= self.lane_bound:
             yield Reason.LANE_FULL
+        for claim in claims:
+            if claim[:1] == b"B":
+                yield Reason.ALREADY_BOOKED
+            elif claim and at.timestamp() * 1000 < int(claim[1:].split()[0]):
+                yield Reason.BARRED
 
     def _last_ticket(self, office_id: str) -> int:
         tickets = (a.ticket for a in self.accepted.values() if a.request.office_id == office_id)

@@ -40,7 +40,7 @@ VARIANTS = [
     Variant("P6", "a party gets one number", "decide", "counters.next + party", "counters.next + 1"),
     Variant("P10", "places are not given back", "settle", "slots[slot].left + party_of(request)", "slots[slot].left"),
     Variant("P10", "places are given back whatever the ledger says", "settle", "verdicts:sub(i, i) ~= 'K' and ", ""),
-    Variant("P11", "the window is not asked", "join", "if not in_window(windows)", "if false"),
+    Variant("P11", "the window is not asked", "join", "local window_ends = in_window(windows)", "local window_ends = 1"),
     Variant("P12", "the lane has no bound", "join", "waiting >= BOUND", "false"),
 ]  # fmt: skip
 

@@ -106,6 +106,7 @@ class World:
             redis_url,
             lane_bound=lane_bound,
             account_people=self.policy.account_people,
+            tried_people=self.policy.tried_people,
             remembered=self.policy.remembered,
             gather_for=timedelta(milliseconds=1),
         )
@@ -256,9 +257,9 @@ class World:
         return booking
 
     def dump(self) -> dict[bytes, bytes | None]:
-        """All that Redis holds."""
+        """All that Redis holds, but for whom accounts have asked for: that is noted before a refusal."""
         names: Any = self.redis.keys("*")
-        return {name: self.redis.dump(name) for name in sorted(names)}
+        return {name: self.redis.dump(name) for name in sorted(names) if not name.startswith(b"tried:")}
 
     def left(self, slot: Slot = MONDAY, office_id: str = PUSAT) -> int:
         """Places left by the lane's counters."""

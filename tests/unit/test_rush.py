@@ -143,7 +143,7 @@ def test_some_brokers_ask_for_one_nik_again_and_again_and_some_for_many() -> Non
     for ask in crowd(12_000, scenario="brokers").asks():
         if ask.bot:
             niks[ask.message.account] |= {person.nik for person in ask.message.applicants}
-            assert ask.expected == {"ALREADY_BOOKED", "ACCOUNT_LIMIT"}
+            assert ask.expected == {"ALREADY_BOOKED", "ACCOUNT_LIMIT", "PEOPLE_LIMIT"}
     one = [account for account, of in niks.items() if len(of) == 1]
     assert 0 < len(one) < len(niks)
     assert max(len(of) for of in niks.values()) > 100
