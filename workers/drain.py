@@ -10,7 +10,7 @@ from antrian import rules
 from antrian.booking import Office, Policy
 from antrian.lane.drainer import LEASE, DeskBatch, Fenced, LaneBroken, LaneDrainer, Lease, Stock, Taken, Turn
 from antrian.ledger.desk import SlotRow, days_of
-from antrian.ledger.fence import LedgerFenced, LedgerGap
+from antrian.ledger.fence import LedgerBusy, LedgerFenced, LedgerGap
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.ledger.turns import Recorded
 from workers.metrics import LEASES_LOST, count_decided, count_desk
@@ -26,7 +26,7 @@ Go = list[tuple[Lease, Turn]]
 many; each with its lease."""
 
 _ATTEND = LEASE.total_seconds() / 3
-_NOT_OURS = (Fenced, LaneBroken, LedgerGap, LedgerFenced)
+_NOT_OURS = (Fenced, LaneBroken, LedgerGap, LedgerFenced, LedgerBusy)
 _log = logging.getLogger(__name__)
 
 
@@ -155,7 +155,13 @@ class Drain:
         return lease
 
     def give_up(self, lease: Lease, problem: Exception) -> None:
-        """Leaves the lane to a newer drainer; or, where Redis and the ledger do not agree, closes it until it is rebuilt."""
+        """Leaves the lane to a newer drainer; or, where Redis and the ledger do not agree, closes it until it is rebuilt.
+
+        One that is held in the ledger is left until its lease runs out.
+        """
+        if isinstance(problem, LedgerBusy):
+            _log.warning("somebody holds the lane %s in the ledger", lease.office_id)
+            return
         try:
             if isinstance(problem, Fenced):
                 raise problem

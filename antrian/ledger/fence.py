@@ -1,8 +1,14 @@
 """Why the ledger refuses a drainer; record.sql and fence_desk.sql find it out."""
 
+import psycopg
+
 
 class LedgerFenced(Exception):
     """A newer drainer has written for this lane; nothing was written."""
+
+
+class LedgerBusy(psycopg.OperationalError):
+    """Somebody holds the lane's rows; nothing was written, and later it can be."""
 
 
 class LedgerGap(Exception):

@@ -15,11 +15,14 @@ from antrian.ledger import arrays, sql
 from antrian.ledger.connection import CONNECT, IDLE, POOL, LimitedConnection, Pool
 from antrian.ledger.days import LedgerDays
 from antrian.ledger.desk import DeskRecord, SlotRow, record_batch
-from antrian.ledger.fence import LedgerFenced
+from antrian.ledger.fence import LedgerBusy, LedgerFenced
 from antrian.ledger.turns import Recorded, constraint, record_by_halves, record_turns
 
 TURN_LIMIT = timedelta(seconds=1.4)
 """After this long Postgres gives up a statement. Less than half of the lane's lease: a turn may wait for the one before it."""
+
+_LOCK_LIMIT = timedelta(seconds=0.5)
+"""After this long it is given up to wait for who holds a row. So short that the other lanes of a go can be recorded after it."""
 
 _TRANSACTION_LIMIT = timedelta(seconds=3)  # as long as a lease: what takes longer would not count
 _HAS_TRANSACTION_TIMEOUT = 170000  # this version of Postgres
@@ -43,7 +46,8 @@ class LedgerRecorder:
     def __init__(self, database_url: str) -> None:
         # The same few statements again and again: planned once, from the first time on.
         limit = TURN_LIMIT // timedelta(milliseconds=1)
-        options = f"-c statement_timeout={limit} -c plan_cache_mode=force_generic_plan {IDLE}"
+        lock = _LOCK_LIMIT // timedelta(milliseconds=1)
+        options = f"-c statement_timeout={limit} -c lock_timeout={lock} -c plan_cache_mode=force_generic_plan {IDLE}"
         self._pool = Pool(
             database_url,
             min_size=1,
@@ -73,7 +77,7 @@ class LedgerRecorder:
 
         K: its places are taken. R: it is rejected. D: the booking stands at another ticket. A decision that meets a
         constraint, or that Postgres cannot take, is recorded as rejected, alone, and the others go on. Safe to repeat.
-        LedgerFenced, LedgerGap: nothing of that turn was written.
+        LedgerFenced, LedgerGap, LedgerBusy: nothing of that turn was written.
         """
         written = [turn for turn in turns if turn.decisions]
         said = iter(self._pool.ask(lambda connection: self._record(connection, written)) if written else [])
@@ -83,6 +87,10 @@ class LedgerRecorder:
     def _record(connection: psycopg.Connection, turns: Sequence[Turn]) -> list[Recorded]:
         try:
             return record_turns(connection, turns)
+        except psycopg.errors.LockNotAvailable:  # of one lane: the others must not wait for it
+            if len(turns) == 1:
+                return [LedgerBusy(turns[0].office_id)]
+            return [said for turn in turns for said in LedgerRecorder._record(connection, [turn])]
         except psycopg.OperationalError:  # of the store, not of what we write
             raise
         except psycopg.Error as error:
@@ -92,9 +100,12 @@ class LedgerRecorder:
     def record_desk(self, office_id: str, token: int, batch: DeskBatch) -> DeskRecord:
         """Writes a batch of a desk in one transaction and answers what the ledger now says. Safe to repeat.
 
-        An entry that meets a constraint is left out, alone. Raises LedgerFenced, LedgerGap.
+        An entry that meets a constraint is left out, alone. Raises LedgerFenced, LedgerGap, LedgerBusy.
         """
-        return self._pool.ask(lambda connection: record_batch(connection, office_id, token, batch))
+        try:
+            return self._pool.ask(lambda connection: record_batch(connection, office_id, token, batch))
+        except psycopg.errors.LockNotAvailable as problem:
+            raise LedgerBusy(office_id) from problem
 
     def any_ticket(self) -> bool:
         """Whether any lane ever recorded a ticket."""
@@ -112,11 +123,14 @@ class LedgerRecorder:
         """Raises the lane's token above every one issued before, and commits it.
 
         epoch is what the lane's was when this opening began; raises LedgerFenced when somebody else has opened it since.
-        skip leaves out so many tickets: those that a lost Redis may have issued.
+        skip leaves out so many tickets: those that a lost Redis may have issued. Raises LedgerBusy.
         """
-        with self._pool.connection() as connection:
-            values = {"office": office_id, "epoch": epoch, "skip": skip}
-            row = connection.execute(sql("open_lane"), values).fetchone()
+        values = {"office": office_id, "epoch": epoch, "skip": skip}
+        try:
+            with self._pool.connection() as connection:
+                row = connection.execute(sql("open_lane"), values).fetchone()
+        except psycopg.errors.LockNotAvailable as problem:
+            raise LedgerBusy(office_id) from problem
         if row is None:
             raise LedgerFenced(office_id)
         return LaneRow(*row)

@@ -12,9 +12,9 @@ from antrian.booking import Decision, OutcomeReason, State
 from antrian.lane.drainer import Turn
 from antrian.ledger import sql
 from antrian.ledger.arrays import bigints, blobs, ints, texts, uuids
-from antrian.ledger.fence import LedgerFenced, LedgerGap
+from antrian.ledger.fence import LedgerBusy, LedgerFenced, LedgerGap
 
-Recorded = str | LedgerFenced | LedgerGap
+Recorded = str | LedgerFenced | LedgerGap | LedgerBusy
 """What the ledger says of a turn: one letter a decision, or why it refused all of it."""
 
 _log = logging.getLogger(__name__)

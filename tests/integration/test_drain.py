@@ -7,7 +7,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from antrian.booking import OutcomeReason, Session, Slot, State
+from antrian.booking import Cancel, OutcomeReason, Session, Slot, State
 from antrian.errors import Reason
 from antrian.lane.drainer import Fenced, LaneBroken, Turn, sole
 from antrian.lane.front import Joined, Known
@@ -382,3 +382,22 @@ async def test_a_turn_is_decided_at_one_moment(world: World) -> None:
         await world.ticket(world.request(n))
     world.turn()
     assert world.sql("select count(distinct decided_at) from booking") == [(1,)]
+
+
+async def test_a_lane_that_is_held_in_the_ledger_keeps_no_other_waiting(world: World) -> None:
+    await world.join(world.request(1))
+    await world.join(world.request(2, office_id=BOGOR))
+    with psycopg.connect(world.settings.database_url) as connection:
+        connection.execute("select from lane where office_id = %s for update", [PUSAT])
+        world.drain.go_on(world.offices)
+        assert world.drain.finish(world.offices) == 1
+        assert world.left(office_id=BOGOR) == 5
+        await world.front.ask_desk(BOGOR, Cancel(world.request(2, office_id=BOGOR).booking_id))
+        await world.front.ask_desk(PUSAT, Cancel(world.request(1).booking_id))
+        world.drain.go_on(world.offices)
+        assert world.line.audit(BOGOR).desked == 1
+    world.lease_ends()
+    world.turn()
+    assert world.turn() == 0
+    assert (await world.recorded(world.request(1))).state is State.CANCELLED
+    assert world.verify() == []
