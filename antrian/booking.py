@@ -28,7 +28,7 @@ class State(StrEnum):
     NO_SHOW = "NO_SHOW"
 
 
-class OutcomeReason(StrEnum):
+class StatusReason(StrEnum):
     """Why a booking was REJECTED, or CANCELLED by its office."""
 
     SLOT_FULL = "SLOT_FULL"
@@ -178,7 +178,7 @@ class Decision:
 
     ticket: int
     entry: LineEntry
-    reason: OutcomeReason | None
+    reason: StatusReason | None
     first_number: int | None
 
     @property

@@ -9,7 +9,7 @@ from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from antrian.booking import OutcomeReason, Policy, Session, Slot, State, Window
+from antrian.booking import Policy, Session, Slot, State, StatusReason, Window
 from antrian.errors import AntrianError, Reason, Text
 
 _DAY = timedelta(days=1)
@@ -30,7 +30,7 @@ class Verdict(NamedTuple):
     """What is decided for one ticket, and its slot's counters after it."""
 
     state: State
-    reason: OutcomeReason | None
+    reason: StatusReason | None
     first_number: int | None
     left: int
     next_number: int
@@ -216,9 +216,9 @@ def decide(left: int, next_number: int, party_size: int, *, day_begun: bool) -> 
     queue numbers, or none does; a refusal leaves the counters as they were, so a smaller party behind may still fit.
     """
     if day_begun:
-        return Verdict(State.REJECTED, OutcomeReason.TOO_LATE, None, left, next_number)
+        return Verdict(State.REJECTED, StatusReason.TOO_LATE, None, left, next_number)
     if left < party_size:
-        return Verdict(State.REJECTED, OutcomeReason.SLOT_FULL, None, left, next_number)
+        return Verdict(State.REJECTED, StatusReason.SLOT_FULL, None, left, next_number)
     return Verdict(State.CONFIRMED, None, next_number, left - party_size, next_number + party_size)
 
 

@@ -19,8 +19,8 @@ from antrian.v1.messages_pb2 import (
     BOOKING_STATE_PENDING,
     Booking,
     BookingState,
-    OutcomeReason,
     Session,
+    StatusReason,
     Window,
 )
 from antrian.v1.office_service_pb2 import RosterEntry
@@ -166,8 +166,8 @@ def headline(it: Booking) -> str:
     if it.state == BOOKING_STATE_CONFIRMED:
         word = "queue number" if len(it.queue_numbers) == 1 else "queue numbers"
         return f"{state}: {word} {', '.join(map(str, it.queue_numbers))}, code {it.code}"
-    if it.outcome_reason:
-        return f"{state}: {OutcomeReason.Name(it.outcome_reason).removeprefix('OUTCOME_REASON_')}"
+    if it.status_reason:
+        return f"{state}: {StatusReason.Name(it.status_reason).removeprefix('STATUS_REASON_')}"
     return state
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from antrian import rules
-from antrian.booking import OutcomeReason, Slot, State
+from antrian.booking import Slot, State, StatusReason
 from antrian.errors import AntrianError, Reason
 from antrian.gather import Gather
 from antrian.identity import Keys
@@ -85,7 +85,7 @@ class Bookings:
         if found is None or not _theirs(found, caller, account):
             raise AntrianError(Reason.BOOKING_NOT_FOUND, field="booking_id")
         resources.tell(booking, found)
-        if isinstance(found, Waiting) or found.reason is not OutcomeReason.SLOT_FULL:
+        if isinstance(found, Waiting) or found.reason is not StatusReason.SLOT_FULL:
             return None
         full = found.office_id, found.slot, found.party_size
         until, kept = self._kept.get(full, (0.0, ()))

@@ -15,7 +15,7 @@ from antrian.v1 import messages_pb2 as wire
 from antrian.v1.booking_service_pb2 import RequestBookingRequest
 
 _STATES = {state: wire.BookingState.Value(f"BOOKING_STATE_{state}") for state in nouns.State}
-_REASONS = {reason: wire.OutcomeReason.Value(f"OUTCOME_REASON_{reason}") for reason in nouns.OutcomeReason}
+_REASONS = {reason: wire.StatusReason.Value(f"STATUS_REASON_{reason}") for reason in nouns.StatusReason}
 
 
 @lru_cache(maxsize=64)  # what is asked together has one moment
@@ -102,7 +102,7 @@ def tell(booking: wire.Booking, found: Waiting | RecordedBooking) -> None:
         booking.queue_numbers.extend(range(first, first + found.party_size))
         booking.code = booking_code(found.booking_id)
     if found.reason:
-        booking.outcome_reason = _REASONS[found.reason]
+        booking.status_reason = _REASONS[found.reason]
     _set(booking.decide_time, found.decided_at)
     if found.ended_at:
         _set(booking.end_time, found.ended_at)

@@ -21,7 +21,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
-from antrian.booking import Cancel, CloseDate, Decision, DeskEntry, OutcomeReason, SetQuota, State
+from antrian.booking import Cancel, CloseDate, Decision, DeskEntry, SetQuota, State, StatusReason
 from antrian.lane.drainer import LaneDrainer
 from antrian.ledger import sql
 from antrian.process import metrics_served
@@ -46,7 +46,7 @@ STORE_FAILURES = Counter("antrian_store_failures", "Times that Redis or Postgres
 DESK_SETTLED = Counter("antrian_desk_settled", "Entries of desks that were settled.", ["kind"])
 _DECIDED = Counter("antrian_decided", "Tickets that were settled, by their outcome.", ["outcome"])
 
-_decided = {outcome: _DECIDED.labels(outcome) for outcome in (State.CONFIRMED, *OutcomeReason)}
+_decided = {outcome: _DECIDED.labels(outcome) for outcome in (State.CONFIRMED, *StatusReason)}
 _KINDS: dict[type[DeskEntry], str] = {Cancel: "CANCEL", SetQuota: "SET_QUOTA", CloseDate: "CLOSE_DATE"}
 for _kind in _KINDS.values():
     DESK_SETTLED.labels(_kind)
@@ -62,7 +62,7 @@ def count_desk(entries: Sequence[DeskEntry]) -> None:
 def count_decided(decisions: Sequence[Decision], verdicts: str) -> None:
     """Counts a turn's tickets by what the ledger said of them; one that it refused by a constraint is INTERNAL."""
     tally = collections.Counter(
-        State.CONFIRMED if verdict == "K" else decision.reason or OutcomeReason.INTERNAL
+        State.CONFIRMED if verdict == "K" else decision.reason or StatusReason.INTERNAL
         for decision, verdict in zip(decisions, verdicts, strict=True)
         if verdict != "D"  # it stands at another ticket, where it is counted
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from antrian import rules
-from antrian.booking import OutcomeReason
+from antrian.booking import StatusReason
 from antrian.history.case import Case, Found
 from antrian.history.facts import Booked, Change, Places, SlotOfOffice
 
@@ -65,10 +65,10 @@ def misjudged(case: Case) -> Iterator[Found]:
             right = _outcomes(booked, low, left, closed=standing.closed)
             said = None if booked.first_number is not None else booked.reason
             if booked.decided_at >= begins - _REDIS_AHEAD:
-                right.add(OutcomeReason.TOO_LATE)
+                right.add(StatusReason.TOO_LATE)
             if booked.took and booked.decided_at - _CLOCKS >= begins:
                 yield Found(slot[0], f"ticket {booked.ticket} got places of {slot[1]} after the day began", [booked])
-            elif said not in {*right, OutcomeReason.INTERNAL, OutcomeReason.ALREADY_BOOKED} and not _seen_by_p1(
+            elif said not in {*right, StatusReason.INTERNAL, StatusReason.ALREADY_BOOKED} and not _seen_by_p1(
                 booked, right
             ):
                 words = " or ".join(sorted(str(reason or "places") for reason in right))
@@ -79,19 +79,19 @@ def misjudged(case: Case) -> Iterator[Found]:
                 )  # fmt: skip
             if said is None:
                 gone = max(0, gone - max(0, booked.party - left))
-            elif said == OutcomeReason.SLOT_FULL:
+            elif said == StatusReason.SLOT_FULL:
                 gone += max(0, low - booked.party + 1)
 
 
 def _seen_by_p1(booked: Booked, right: set[str | None]) -> bool:
     """Whether it is one place too many, which overbooked finds."""
-    return bool(booked.took) and OutcomeReason.SLOT_FULL in right
+    return bool(booked.took) and StatusReason.SLOT_FULL in right
 
 
 def _outcomes(booked: Booked, low: int, high: int, *, closed: bool) -> set[str | None]:
     """The reasons that the rules allow when so many places were left; None is for places."""
     if closed:
-        return {OutcomeReason.DAY_CLOSED}
+        return {StatusReason.DAY_CLOSED}
     return {rules.decide(left, 1, booked.party, day_begun=False).reason for left in (low, high)}
 
 

@@ -12,7 +12,7 @@ from redis.commands.core import Script
 from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError
 from redis.retry import Retry
 
-from antrian.booking import Decision, DeskEntry, OutcomeReason, Slot
+from antrian.booking import Decision, DeskEntry, Slot, StatusReason
 from antrian.lane import READY, script
 from antrian.lane.entry import milliseconds, moment, read_desk_entry, read_line_entry
 
@@ -371,11 +371,11 @@ def _decision(office_id: str, ticket: int, decided: bytes, text: bytes) -> Decis
     try:
         entry, sound = read_line_entry(text)
         outcome, _, number = decided.partition(b" ")
-        reason = None if number else OutcomeReason(outcome.decode())
+        reason = None if number else StatusReason(outcome.decode())
         first_number = int(number) if number else None
     except ValueError as error:
         raise LaneBroken(f"{office_id}: ticket {ticket} cannot be read") from error
     if not reason and not sound:
         _log.error("%s ticket %d refused: its people cannot be read", office_id, ticket)
-        reason = OutcomeReason.INTERNAL
+        reason = StatusReason.INTERNAL
     return Decision(ticket, entry, reason, first_number)

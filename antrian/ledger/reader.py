@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from antrian.booking import Office, OutcomeReason, Session, Slot, State
+from antrian.booking import Office, Session, Slot, State, StatusReason
 from antrian.gather import Gather
 from antrian.identity import Keys
 from antrian.ledger import sql
@@ -18,7 +18,7 @@ from antrian.ledger.statement import Statement
 
 _OPTIONS = "-c statement_timeout=2500 -c default_transaction_read_only=on"
 _STATES = {state.value: state for state in State}
-_REASONS: dict[str | None, OutcomeReason | None] = {reason.value: reason for reason in OutcomeReason} | {None: None}
+_REASONS: dict[str | None, StatusReason | None] = {reason.value: reason for reason in StatusReason} | {None: None}
 _slot = lru_cache(maxsize=1024)(lambda day, session: Slot(day, Session(session)))
 
 
@@ -31,7 +31,7 @@ class RecordedBooking(NamedTuple):
     slot: Slot
     party_size: int
     state: State
-    reason: OutcomeReason | None
+    reason: StatusReason | None
     first_number: int | None
     caller: str
     account: str

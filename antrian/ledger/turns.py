@@ -8,7 +8,7 @@ from uuid import UUID
 
 import psycopg
 
-from antrian.booking import Decision, OutcomeReason, State
+from antrian.booking import Decision, State, StatusReason
 from antrian.lane.drainer import Turn
 from antrian.ledger import sql
 from antrian.ledger.arrays import bigints, blobs, ints, texts, uuids
@@ -153,9 +153,9 @@ def _look(connection: psycopg.Connection, turn: Turn) -> Recorded:
 def _refused(decision: Decision, error: psycopg.Error) -> Decision:
     """The decision as it can be recorded: rejected, its numbers retired."""
     reason = decision.reason or {
-        "slot_taken_within_quota": OutcomeReason.SLOT_FULL,
-        "applicant_one_live_booking": OutcomeReason.ALREADY_BOOKED,
-    }.get(constraint(error), OutcomeReason.INTERNAL)
+        "slot_taken_within_quota": StatusReason.SLOT_FULL,
+        "applicant_one_live_booking": StatusReason.ALREADY_BOOKED,
+    }.get(constraint(error), StatusReason.INTERNAL)
     entry = decision.entry
     entry = entry._replace(caller=entry.caller.replace(b"\0", b"?"), account=entry.account.replace(b"\0", b"?"))
     return replace(decision, entry=entry, reason=reason)

@@ -57,7 +57,7 @@ class _BookingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BookingS
     BOOKING_STATE_CONFIRMED: _BookingState.ValueType  # 2
     """The places are the party's; queue_numbers and code are set."""
     BOOKING_STATE_REJECTED: _BookingState.ValueType  # 3
-    """No places were given; outcome_reason says why. The applicants may book again."""
+    """No places were given; status_reason says why. The applicants may book again."""
     BOOKING_STATE_CANCELLED: _BookingState.ValueType  # 4
     """Was confirmed and then given back."""
     BOOKING_STATE_ATTENDED: _BookingState.ValueType  # 5
@@ -77,7 +77,7 @@ BOOKING_STATE_PENDING: BookingState.ValueType  # 1
 BOOKING_STATE_CONFIRMED: BookingState.ValueType  # 2
 """The places are the party's; queue_numbers and code are set."""
 BOOKING_STATE_REJECTED: BookingState.ValueType  # 3
-"""No places were given; outcome_reason says why. The applicants may book again."""
+"""No places were given; status_reason says why. The applicants may book again."""
 BOOKING_STATE_CANCELLED: BookingState.ValueType  # 4
 """Was confirmed and then given back."""
 BOOKING_STATE_ATTENDED: BookingState.ValueType  # 5
@@ -86,41 +86,41 @@ BOOKING_STATE_NO_SHOW: BookingState.ValueType  # 6
 """Nobody of the party came; its applicants are barred for 30 days."""
 Global___BookingState: _TypeAlias = BookingState  # noqa: Y015
 
-class _OutcomeReason:
+class _StatusReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
 
-class _OutcomeReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutcomeReason.ValueType], _builtins.type):
+class _StatusReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StatusReason.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
-    OUTCOME_REASON_UNSPECIFIED: _OutcomeReason.ValueType  # 0
+    STATUS_REASON_UNSPECIFIED: _StatusReason.ValueType  # 0
     """The booking is neither, or its account cancelled it."""
-    OUTCOME_REASON_SLOT_FULL: _OutcomeReason.ValueType  # 1
+    STATUS_REASON_SLOT_FULL: _StatusReason.ValueType  # 1
     """When its turn came, the slot had fewer places left than the party has people."""
-    OUTCOME_REASON_TOO_LATE: _OutcomeReason.ValueType  # 2
+    STATUS_REASON_TOO_LATE: _StatusReason.ValueType  # 2
     """When its turn came, or when it was recorded, the day of the appointment had begun at the office."""
-    OUTCOME_REASON_ALREADY_BOOKED: _OutcomeReason.ValueType  # 3
+    STATUS_REASON_ALREADY_BOOKED: _StatusReason.ValueType  # 3
     """The ledger already held a live booking of one of the applicants."""
-    OUTCOME_REASON_INTERNAL: _OutcomeReason.ValueType  # 4
+    STATUS_REASON_INTERNAL: _StatusReason.ValueType  # 4
     """A fault of ours kept the booking out of the ledger; it was logged. Ask again with a new request_id."""
-    OUTCOME_REASON_DAY_CLOSED: _OutcomeReason.ValueType  # 5
+    STATUS_REASON_DAY_CLOSED: _StatusReason.ValueType  # 5
     """The office closed that day."""
 
-class OutcomeReason(_OutcomeReason, metaclass=_OutcomeReasonEnumTypeWrapper):
+class StatusReason(_StatusReason, metaclass=_StatusReasonEnumTypeWrapper):
     """Why a booking is REJECTED, or why it is CANCELLED though nobody asked for that."""
 
-OUTCOME_REASON_UNSPECIFIED: OutcomeReason.ValueType  # 0
+STATUS_REASON_UNSPECIFIED: StatusReason.ValueType  # 0
 """The booking is neither, or its account cancelled it."""
-OUTCOME_REASON_SLOT_FULL: OutcomeReason.ValueType  # 1
+STATUS_REASON_SLOT_FULL: StatusReason.ValueType  # 1
 """When its turn came, the slot had fewer places left than the party has people."""
-OUTCOME_REASON_TOO_LATE: OutcomeReason.ValueType  # 2
+STATUS_REASON_TOO_LATE: StatusReason.ValueType  # 2
 """When its turn came, or when it was recorded, the day of the appointment had begun at the office."""
-OUTCOME_REASON_ALREADY_BOOKED: OutcomeReason.ValueType  # 3
+STATUS_REASON_ALREADY_BOOKED: StatusReason.ValueType  # 3
 """The ledger already held a live booking of one of the applicants."""
-OUTCOME_REASON_INTERNAL: OutcomeReason.ValueType  # 4
+STATUS_REASON_INTERNAL: StatusReason.ValueType  # 4
 """A fault of ours kept the booking out of the ledger; it was logged. Ask again with a new request_id."""
-OUTCOME_REASON_DAY_CLOSED: OutcomeReason.ValueType  # 5
+STATUS_REASON_DAY_CLOSED: StatusReason.ValueType  # 5
 """The office closed that day."""
-Global___OutcomeReason: _TypeAlias = OutcomeReason  # noqa: Y015
+Global___StatusReason: _TypeAlias = StatusReason  # noqa: Y015
 
 @_typing.final
 class Location(_message.Message):
@@ -449,7 +449,7 @@ class Booking(_message.Message):
     PLACES_LEFT_FIELD_NUMBER: _builtins.int
     QUEUE_NUMBERS_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
-    OUTCOME_REASON_FIELD_NUMBER: _builtins.int
+    STATUS_REASON_FIELD_NUMBER: _builtins.int
     ALTERNATIVES_FIELD_NUMBER: _builtins.int
     ACCEPT_TIME_FIELD_NUMBER: _builtins.int
     DECIDE_TIME_FIELD_NUMBER: _builtins.int
@@ -475,7 +475,7 @@ class Booking(_message.Message):
     """While PENDING: places left in the slot, not counting those that the requests ahead will take."""
     code: _builtins.str
     """Once CONFIRMED: what the office scans, ten letters and digits."""
-    outcome_reason: Global___OutcomeReason.ValueType
+    status_reason: Global___StatusReason.ValueType
     """When REJECTED: why. When CANCELLED: DAY_CLOSED if the office did it."""
     @_builtins.property
     def queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -517,7 +517,7 @@ class Booking(_message.Message):
         places_left: _builtins.int | None = ...,
         queue_numbers: _abc.Iterable[_builtins.int] | None = ...,
         code: _builtins.str = ...,
-        outcome_reason: Global___OutcomeReason.ValueType = ...,
+        status_reason: Global___StatusReason.ValueType = ...,
         alternatives: _abc.Iterable[Global___Alternative] | None = ...,
         accept_time: _timestamp_pb2.Timestamp | None = ...,
         decide_time: _timestamp_pb2.Timestamp | None = ...,
@@ -526,7 +526,7 @@ class Booking(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "as_of", b"as_of", "decide_time", b"decide_time", "end_time", b"end_time", "places_left", b"places_left"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "alternatives", b"alternatives", "as_of", b"as_of", "booking_id", b"booking_id", "code", b"code", "decide_time", b"decide_time", "end_time", b"end_time", "office_id", b"office_id", "outcome_reason", b"outcome_reason", "party_size", b"party_size", "places_left", b"places_left", "queue_numbers", b"queue_numbers", "service_date", b"service_date", "session", b"session", "state", b"state", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "alternatives", b"alternatives", "as_of", b"as_of", "booking_id", b"booking_id", "code", b"code", "decide_time", b"decide_time", "end_time", b"end_time", "office_id", b"office_id", "party_size", b"party_size", "places_left", b"places_left", "queue_numbers", b"queue_numbers", "service_date", b"service_date", "session", b"session", "state", b"state", "status_reason", b"status_reason", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ahead: _TypeAlias = _typing.Literal["ahead"]  # noqa: Y015
     _WhichOneofArgType__ahead: _TypeAlias = _typing.Literal["_ahead", b"_ahead"]  # noqa: Y015

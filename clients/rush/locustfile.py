@@ -30,7 +30,7 @@ from antrian.booking import Window
 from antrian.offices import load_offices
 from antrian.v1.booking_service_pb2 import GetBookingRequest, GetQuotaRequest, RequestBookingRequest
 from antrian.v1.booking_service_pb2_grpc import BookingServiceStub
-from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, OutcomeReason
+from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, StatusReason
 from clients.calls import MORE_CONNECTIONS, RefusedError
 from clients.rush.crowd import Crowd
 from clients.rush.scenario import load_scenario
@@ -88,8 +88,8 @@ class Citizen(User):
         began = time.perf_counter()
         try:
             answer = getattr(_stub(self.host), rpc)(request, timeout=_DEADLINE, metadata=_metadata())
-            if rpc == "GetBooking" and answer.booking.outcome_reason:
-                words = reason = OutcomeReason.Name(answer.booking.outcome_reason).removeprefix("OUTCOME_REASON_")
+            if rpc == "GetBooking" and answer.booking.status_reason:
+                words = reason = StatusReason.Name(answer.booking.status_reason).removeprefix("STATUS_REASON_")
         except grpc.RpcError as error:
             refusal = RefusedError.of_error(cast("grpc.aio.AioRpcError", error))  # it has the same methods
             reason, words = refusal.reason, str(refusal)

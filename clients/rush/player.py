@@ -15,7 +15,7 @@ import grpc
 from antrian.gather import Gather
 from antrian.history import Answer
 from antrian.v1 import booking_service_pb2 as wire
-from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, Booking, BookingState, OutcomeReason
+from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, Booking, BookingState, StatusReason
 from clients.booking_client import BookingClient, RefusedError
 from clients.rush.crowd import Ask
 from clients.rush.phones import HttpPhones
@@ -256,7 +256,7 @@ class Player:
         record.seen = self._now()
         record.told.append(Told("read", started, record.seen, _answer(booking)))
         record.state = BookingState.Name(booking.state).removeprefix("BOOKING_STATE_")
-        record.reason = OutcomeReason.Name(booking.outcome_reason).removeprefix("OUTCOME_REASON_")
+        record.reason = StatusReason.Name(booking.status_reason).removeprefix("STATUS_REASON_")
         record.numbers = tuple(booking.queue_numbers)
         record.accepted_at = booking.accept_time.ToNanoseconds() / 1e9
         record.decided_at = booking.decide_time.ToNanoseconds() / 1e9

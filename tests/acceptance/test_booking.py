@@ -13,8 +13,8 @@ from antrian.v1.messages_pb2 import (
     BOOKING_STATE_CONFIRMED,
     BOOKING_STATE_PENDING,
     BOOKING_STATE_REJECTED,
-    OUTCOME_REASON_SLOT_FULL,
     SESSION_AFTERNOON,
+    STATUS_REASON_SLOT_FULL,
     Booking,
 )
 from clients.booking_client import BookingClient, RefusedError
@@ -143,7 +143,7 @@ async def test_an_overbooked_slot_sells_exactly_its_places_in_arrival_order(
             assert list(booking.queue_numbers) == list(range(number, number + booking.party_size))
             left, number = left - booking.party_size, number + booking.party_size
         else:
-            assert (booking.state, booking.outcome_reason) == (BOOKING_STATE_REJECTED, OUTCOME_REASON_SLOT_FULL)
+            assert (booking.state, booking.status_reason) == (BOOKING_STATE_REJECTED, STATUS_REASON_SLOT_FULL)
     after = next(
         slot
         for slot in (await client.get_quota("mpp-kota-bogor")).slots

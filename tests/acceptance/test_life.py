@@ -15,8 +15,8 @@ from antrian.stack import Stack
 from antrian.v1.messages_pb2 import (
     BOOKING_STATE_CANCELLED,
     BOOKING_STATE_CONFIRMED,
-    OUTCOME_REASON_DAY_CLOSED,
     SESSION_MORNING,
+    STATUS_REASON_DAY_CLOSED,
     Booking,
 )
 from antrian.verify import Check, verify
@@ -131,7 +131,7 @@ async def test_a_day_closed_during_a_rush_leaves_nobody_on_it(
         for n, booking in enumerate([*early, *answers]):
             if booking:
                 now = await client.get_booking(booking.booking_id, f"close-{n}")
-                assert now.outcome_reason == OUTCOME_REASON_DAY_CLOSED
+                assert now.status_reason == STATUS_REASON_DAY_CLOSED
         assert (await office.day_roster(PUSAT, crowd.dates[2])) == []
         assert (await client.get_quota(PUSAT)).slots[4].closed
         with pytest.raises(RefusedError, match="DAY_CLOSED"):

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import psycopg
 import pytest
 
-from antrian.booking import Cancel, CloseDate, OutcomeReason, SetQuota, Slot, State
+from antrian.booking import Cancel, CloseDate, SetQuota, Slot, State, StatusReason
 from antrian.errors import AntrianError, Reason
 from antrian.lane.drainer import DeskBatch, Fenced, Stock
 from antrian.lane.front import DESK_BOUND, Joined
@@ -68,7 +68,7 @@ async def test_the_desk_comes_before_the_line_and_after_what_was_decided(world: 
     await world.ticket(world.request(7, [70]))
     first = world.request(1, [10])
     lease = world.take()
-    assert [d.reason for d in world.decide(lease)] == [OutcomeReason.SLOT_FULL]
+    assert [d.reason for d in world.decide(lease)] == [StatusReason.SLOT_FULL]
     await world.front.ask_desk(PUSAT, Cancel(first.booking_id))
     await world.ticket(world.request(8, [80]))
     world.lease_ends()
@@ -136,7 +136,7 @@ async def test_a_quota_goes_up_and_down_but_not_below_what_is_taken(world: World
     assert (await judged(world, quota(5, expected=8))).refused is None, "a repeat of what came true"
     await world.ticket(world.request(9, [90]))
     world.turn()
-    assert (await world.recorded(world.request(9, [90]))).reason is OutcomeReason.SLOT_FULL
+    assert (await world.recorded(world.request(9, [90]))).reason is StatusReason.SLOT_FULL
     assert world.verify() == []
 
 
@@ -161,9 +161,9 @@ async def test_a_closed_day_cancels_frees_and_takes_nobody(world: World) -> None
     world.turn()
     for n in (1, 2):
         booking = await world.recorded(world.request(n, [n * 10, n * 10 + 1]))
-        assert (booking.state, booking.reason) == (State.CANCELLED, OutcomeReason.DAY_CLOSED)
+        assert (booking.state, booking.reason) == (State.CANCELLED, StatusReason.DAY_CLOSED)
     waiting = await world.recorded(world.request(3, [30]))
-    assert (waiting.state, waiting.reason) == (State.REJECTED, OutcomeReason.DAY_CLOSED)
+    assert (waiting.state, waiting.reason) == (State.REJECTED, StatusReason.DAY_CLOSED)
     assert (await world.refusal(world.request(4))).reason == Reason.DAY_CLOSED
     assert isinstance(await world.join(world.request(5, [10, 11], slot=TUESDAY)), Joined)
     assert await world.staff.closed_bookings(PUSAT, MONDAY.service_date) == 2

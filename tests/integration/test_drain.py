@@ -7,7 +7,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from antrian.booking import Cancel, OutcomeReason, Session, Slot, State
+from antrian.booking import Cancel, Session, Slot, State, StatusReason
 from antrian.errors import Reason
 from antrian.lane.drainer import Fenced, LaneBroken, Turn, sole
 from antrian.lane.front import Joined, Known
@@ -273,7 +273,7 @@ async def test_record_repeats_as_it_is_and_answers_the_ledgers_outcome(world: Wo
     lease = world.take()
     decisions = world.decide(lease, 256)
     assert world.record(lease, decisions) == "KKK"
-    changed = [replace(d, reason=OutcomeReason.SLOT_FULL, first_number=None) for d in decisions]
+    changed = [replace(d, reason=StatusReason.SLOT_FULL, first_number=None) for d in decisions]
     assert world.record(lease, changed) == "KKK"
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from redis.exceptions import RedisError
 
-from antrian.booking import OutcomeReason, State
+from antrian.booking import State, StatusReason
 from antrian.lane.front import Counters, Waiting
 from antrian.ledger.reader import RecordedBooking
 from antrian.v1.messages_pb2 import BOOKING_STATE_CONFIRMED
@@ -46,7 +46,7 @@ async def test_a_recorded_booking_says_all_of_it(world: World) -> None:
     world.turn()
     booking = await world.recorded(refused)
     assert (booking.office_id, booking.ticket, booking.slot, booking.party_size) == (PUSAT, 2, MONDAY, 2)
-    assert (booking.state, booking.reason, booking.first_number) == (State.REJECTED, OutcomeReason.SLOT_FULL, None)
+    assert (booking.state, booking.reason, booking.first_number) == (State.REJECTED, StatusReason.SLOT_FULL, None)
     assert (booking.caller, booking.account) == ("gateway", "account-2")
     assert OPENS < booking.accepted_at <= booking.decided_at <= booking.as_of < OPENS + timedelta(minutes=5)
 

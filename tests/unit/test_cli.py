@@ -22,9 +22,9 @@ from antrian.v1.messages_pb2 import (
     BOOKING_STATE_ATTENDED,
     BOOKING_STATE_CANCELLED,
     BOOKING_STATE_CONFIRMED,
-    OUTCOME_REASON_DAY_CLOSED,
     SESSION_AFTERNOON,
     SESSION_MORNING,
+    STATUS_REASON_DAY_CLOSED,
     Booking,
 )
 from antrian.v1.office_service_pb2 import RosterEntry
@@ -323,7 +323,7 @@ def test_the_roster_says_who_is_here_since_when(capsys: pytest.CaptureFixture[st
 
 def test_a_cancelled_booking_says_if_the_office_did_it() -> None:
     ours = Booking(state=BOOKING_STATE_CANCELLED)
-    theirs = Booking(state=BOOKING_STATE_CANCELLED, outcome_reason=OUTCOME_REASON_DAY_CLOSED)
+    theirs = Booking(state=BOOKING_STATE_CANCELLED, status_reason=STATUS_REASON_DAY_CLOSED)
     assert (show.headline(ours), show.headline(theirs)) == ("CANCELLED", "CANCELLED: DAY_CLOSED")
 
 

@@ -53,7 +53,7 @@ def test_every_reason_is_in_the_contract_and_has_a_code() -> None:
     ("ours", "wire", "prefix"),
     [
         (booking.State, messages_pb2.BookingState, "BOOKING_STATE_"),
-        (booking.OutcomeReason, messages_pb2.OutcomeReason, "OUTCOME_REASON_"),
+        (booking.StatusReason, messages_pb2.StatusReason, "STATUS_REASON_"),
         (booking.Session, messages_pb2.Session, "SESSION_"),
     ],
 )

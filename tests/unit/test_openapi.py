@@ -95,7 +95,7 @@ def test_what_is_never_sent_is_not_in_it(document: Any) -> None:
     schemas = document["components"]["schemas"]
     assert schemas["Session"]["enum"] == ["SESSION_MORNING", "SESSION_AFTERNOON"]
     assert "BOOKING_STATE_UNSPECIFIED" not in schemas["BookingState"]["enum"]
-    assert "OUTCOME_REASON_UNSPECIFIED" in schemas["OutcomeReason"]["enum"]
+    assert "STATUS_REASON_UNSPECIFIED" in schemas["StatusReason"]["enum"]
 
 
 def test_an_rpc_names_its_reasons_under_the_status_that_they_have(document: Any) -> None:

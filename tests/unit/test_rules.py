@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antrian.booking import OutcomeReason, Policy, Session, Slot, State, Window
+from antrian.booking import Policy, Session, Slot, State, StatusReason, Window
 from antrian.errors import AntrianError, Reason
 from antrian.policy import load_policy
 from antrian.rules import (
@@ -333,13 +333,13 @@ def test_a_party_that_fits_gets_consecutive_numbers() -> None:
 
 def test_a_party_that_does_not_fit_leaves_the_places_to_a_smaller_one() -> None:
     verdict = decide(2, 4, 3, day_begun=False)
-    assert verdict == Verdict(State.REJECTED, OutcomeReason.SLOT_FULL, None, 2, 4)
+    assert verdict == Verdict(State.REJECTED, StatusReason.SLOT_FULL, None, 2, 4)
     assert decide(verdict.left, verdict.next_number, 1, day_begun=False).state is State.CONFIRMED
 
 
 def test_a_ticket_is_too_late_once_the_day_has_begun_even_with_places_left() -> None:
-    assert decide(5, 1, 1, day_begun=True) == Verdict(State.REJECTED, OutcomeReason.TOO_LATE, None, 5, 1)
-    assert decide(0, 1, 1, day_begun=True).reason is OutcomeReason.TOO_LATE
+    assert decide(5, 1, 1, day_begun=True) == Verdict(State.REJECTED, StatusReason.TOO_LATE, None, 5, 1)
+    assert decide(0, 1, 1, day_begun=True).reason is StatusReason.TOO_LATE
 
 
 @given(st.integers(0, 60), st.lists(st.integers(1, 5), max_size=60))
