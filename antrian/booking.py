@@ -29,13 +29,15 @@ class State(StrEnum):
 
 
 class StatusReason(StrEnum):
-    """Why a booking was REJECTED, or CANCELLED by its office."""
+    """Why a booking was REJECTED, or what its office did to it."""
 
     SLOT_FULL = "SLOT_FULL"
     TOO_LATE = "TOO_LATE"
     ALREADY_BOOKED = "ALREADY_BOOKED"
     INTERNAL = "INTERNAL"
     DAY_CLOSED = "DAY_CLOSED"
+    RELEASED_BY_OFFICE = "RELEASED_BY_OFFICE"
+    PERSON_CANCELLED_BY_OFFICE = "PERSON_CANCELLED_BY_OFFICE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +190,6 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Cancel:
-    """Asks at an office's desk to give a booking's places back."""
-
-    booking_id: UUID
-
-
-@dataclass(frozen=True, slots=True)
 class StaffAction:
     """What staff do: who (the caller's own id of a person), and why. action_id names it in the ledger."""
 
@@ -202,6 +197,18 @@ class StaffAction:
     caller: str
     staff: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Asks at an office's desk to give a booking's places back: all that are left, or that of one queue number.
+
+    by: the staff who ask, until the day is over; None: its account, before the day begins.
+    """
+
+    booking_id: UUID
+    number: int | None = None
+    by: StaffAction | None = None
 
 
 @dataclass(frozen=True, slots=True)

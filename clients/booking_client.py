@@ -179,6 +179,14 @@ class BookingClient(Client):
         request = wire.CancelBookingRequest(booking_id=booking_id, account=account)
         return (await self._call(lambda: self.stub.CancelBooking, request, extra=DESK_EXTRA)).booking
 
+    async def cancel_person(self, booking_id: str, account: str, queue_number: int) -> Booking:
+        """Gives one person's place of a CONFIRMED booking back; the booking after that, the same when repeated.
+
+        The others keep their numbers and the code. The last one's cancels the booking.
+        """
+        request = wire.CancelPersonRequest(booking_id=booking_id, account=account, queue_number=queue_number)
+        return (await self._call(lambda: self.stub.CancelPerson, request, extra=DESK_EXTRA)).booking
+
 
 def _where(whereabouts: Whereabouts) -> dict[str, Any]:
     return {"province_code": whereabouts} if isinstance(whereabouts, str) else {"location": whereabouts}

@@ -157,7 +157,7 @@ def book(
                 f"{failure.message}; to learn what became of it, repeat it with --request-id {name}"
             ) from None
         raise
-    _print(booking, as_json)
+    _print(service, booking, as_json)
     if booking.state == BOOKING_STATE_REJECTED:
         raise SystemExit(1)
 
@@ -181,7 +181,7 @@ def status(service: Service, booking_id: str, account: str, wait: float, as_json
                 pass  # PENDING is an answer, too
         return await client.get_booking(booking_id, account)
 
-    _print(service.call(ask), as_json)
+    _print(service, service.call(ask), as_json)
 
 
 @main.command(epilog=example("antrian watch 7c1e…-… --account ani", "antrian watch 7c1e…-… --account ani --json"))
@@ -240,14 +240,31 @@ def cancel(service: Service, booking_id: str, account: str, as_json: bool) -> No
     """
     with repeatable():
         booking = service.call(lambda client: client.cancel_booking(booking_id, account))
-    _print(booking, as_json)
+    _print(service, booking, as_json)
 
 
-def _print(booking: Booking, as_json: bool) -> None:
+@main.command(epilog=example("antrian cancel-person 7c1e…-… 3 --account ani"))
+@click.argument("booking_id")
+@click.argument("number", type=click.IntRange(min=1))
+@click.option("--account", required=True, help="The account that it was made for.")
+@service_options
+@json_option
+def cancel_person(service: Service, booking_id: str, number: int, account: str, as_json: bool) -> None:
+    """Give one person's place of a booking back.
+
+    By the person's queue number, before the day has begun at the office. The others keep their numbers and the code; the
+    last one's cancels the booking. This person may book again at once. Safe to repeat.
+    """
+    with repeatable():
+        booking = service.call(lambda client: client.cancel_person(booking_id, account, number))
+    _print(service, booking, as_json)
+
+
+def _print(service: Service, booking: Booking, as_json: bool) -> None:
     if as_json:
         show.json(booking)
     else:
-        show.booking(booking)
+        show.booking(booking, english=service.english)
 
 
 for _command in (

@@ -107,6 +107,11 @@ class RecordingClient(BookingClient):
         with self._op("cancel", booking_id=booking_id, account=account) as told:
             return told(await super().cancel_booking(booking_id, account))
 
+    async def cancel_person(self, booking_id: str, account: str, queue_number: int) -> Booking:
+        """Cancels a person, as BookingClient does."""
+        with self._op("cancel", booking_id=booking_id, account=account) as told:
+            return told(await super().cancel_person(booking_id, account, queue_number))
+
     @contextmanager
     def _op(self, call: str, **facts: Any) -> Iterator[_Told]:
         """One op, from its invoke to its end; to be told the booking that was answered."""
@@ -152,4 +157,5 @@ def booking_facts(booking: Booking) -> dict[str, Any]:
         "ticket": booking.ticket,
         "state": BookingState.Name(booking.state).removeprefix("BOOKING_STATE_"),
         "numbers": list(booking.queue_numbers),
+        "cancelled": list(booking.cancelled_numbers),
     }

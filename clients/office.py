@@ -1,4 +1,4 @@
-"""The commands of an office's staff: office roster, check-in, set-quota, close-date."""
+"""The commands of an office's staff: office roster, check-in, set-quota, close-date, release, cancel-person."""
 
 from datetime import datetime
 
@@ -150,3 +150,58 @@ def close_date(
         show.json(answer)
     else:
         click.echo(f"closed; bookings cancelled: {answer.cancelled_bookings}")
+
+
+@office.command(
+    epilog=example(
+        'antrian office release kanim-bogor 2KK56MF2V6 --staff head-1 --reason "Booked by a stranger with her NIK"'
+    )
+)
+@click.argument("office_id", metavar="OFFICE")
+@click.argument("code")
+@_staff
+@_reason
+@service_options
+@json_option
+def release(service: Service, office_id: str, code: str, staff: str, reason: str, as_json: bool) -> None:
+    """End a booking, so that its people are free.
+
+    By its code, which the roster has, until its day is over. Its people may book again at once, nobody is barred, and its
+    account is told that the office ended it. Safe to repeat. Prints the party.
+    """
+    with repeatable():
+        party = service.call_office(lambda client: client.release_booking(office_id, code, staff=staff, reason=reason))
+    if as_json:
+        show.json_list(party)
+    else:
+        show.roster(party)
+
+
+@office.command(
+    epilog=example(
+        'antrian office cancel-person kanim-bogor 2KK56MF2V6 3 --staff head-1 --reason "Gave up by telephone"',
+    )
+)
+@click.argument("office_id", metavar="OFFICE")
+@click.argument("code")
+@click.argument("number", type=click.IntRange(min=1))
+@_staff
+@_reason
+@service_options
+@json_option
+def cancel_person(
+    service: Service, office_id: str, code: str, number: int, staff: str, reason: str, as_json: bool
+) -> None:
+    """Take one person out of a party.
+
+    By the code of the booking and the person's queue number, until its day is over. The others keep their numbers and the
+    code. This person may book again at once. Safe to repeat. Prints who is still in the party.
+    """
+    with repeatable():
+        party = service.call_office(
+            lambda client: client.cancel_person(office_id, code, number, staff=staff, reason=reason)
+        )
+    if as_json:
+        show.json_list(party)
+    else:
+        show.roster(party)

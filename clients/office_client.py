@@ -76,3 +76,17 @@ class OfficeClient(Client):
             office_id=office_id, service_date=service_date.isoformat(), staff=staff, reason=reason
         )
         return await self._call(lambda: self.stub.CloseDate, request, extra=DESK_EXTRA)
+
+    async def release_booking(self, office_id: str, code: str, *, staff: str, reason: str) -> list[RosterEntry]:
+        """Ends the code's booking, so that its people may book again at once; its party, the same when repeated."""
+        request = wire.ReleaseBookingRequest(office_id=office_id, code=code, staff=staff, reason=reason)
+        return list((await self._call(lambda: self.stub.ReleaseBooking, request, extra=DESK_EXTRA)).entries)
+
+    async def cancel_person(
+        self, office_id: str, code: str, queue_number: int, *, staff: str, reason: str
+    ) -> list[RosterEntry]:
+        """Takes the person with that number out of the code's party; who is still in it, the same when repeated."""
+        request = wire.OfficeServiceCancelPersonRequest(
+            office_id=office_id, code=code, queue_number=queue_number, staff=staff, reason=reason
+        )
+        return list((await self._call(lambda: self.stub.CancelPerson, request, extra=DESK_EXTRA)).entries)

@@ -107,7 +107,7 @@ def _window(window: Window) -> str:
     return f"booking is {when} for {_day(window.first_date)} to {_day(window.last_date)}"
 
 
-def booking(it: Booking) -> None:
+def booking(it: Booking, *, english: bool) -> None:
     """A booking in a few lines, what matters first."""
     facts = {
         "office": it.office_id,
@@ -119,9 +119,13 @@ def booking(it: Booking) -> None:
         "decided": moment(it.decide_time) if it.HasField("decide_time") else "not yet",
         "as of": moment(it.as_of),
     }
+    if it.cancelled_numbers:
+        facts["gave up"] = ", ".join(map(str, it.cancelled_numbers))
     if it.HasField("end_time"):
         facts["ended"] = moment(it.end_time)
     click.echo(headline(it))
+    if it.status_reason:
+        click.echo(it.status_message_en if english else it.status_message_id)
     for name, value in facts.items():
         click.echo(f"  {name:<8}  {value}")
     if it.alternatives:

@@ -67,10 +67,13 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/antrian.v1.BookingService/WatchBooking": _CITIZENS,
     "/antrian.v1.BookingService/ListBookings": _CITIZENS,
     "/antrian.v1.BookingService/CancelBooking": _CITIZENS,
+    "/antrian.v1.BookingService/CancelPerson": _CITIZENS,
     "/antrian.v1.OfficeService/GetDayRoster": _STAFF,
     "/antrian.v1.OfficeService/CheckIn": _STAFF,
     "/antrian.v1.OfficeService/SetQuota": _STAFF,
     "/antrian.v1.OfficeService/CloseDate": _STAFF,
+    "/antrian.v1.OfficeService/ReleaseBooking": _STAFF,
+    "/antrian.v1.OfficeService/CancelPerson": _STAFF,
 }
 """Which roles may call an rpc; one that is not here may be called by nobody."""
 

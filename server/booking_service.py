@@ -12,6 +12,7 @@ from antrian import rules
 from antrian.booking import Cancel, Office, Slot, Window
 from antrian.errors import AntrianError, Reason, invalid
 from antrian.lane.front import Counters, Joined, JoinRequest, Known, LaneFront, Refused
+from antrian.ledger.staff import check_numbers
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1 import messages_pb2
 from server import resources
@@ -222,15 +223,30 @@ class BookingService:
         self, request: wire.CancelBookingRequest, context: Context
     ) -> wire.CancelBookingResponse:
         """Gives a booking's places back."""
-        booking_id, account = self._whose(request.booking_id, request.account)
+        return wire.CancelBookingResponse(booking=await self._cancel(request.booking_id, request.account))
+
+    async def CancelPerson(  # noqa: N802
+        self, request: wire.CancelPersonRequest, context: Context
+    ) -> wire.CancelPersonResponse:
+        """Gives one person's place back."""
+        booking = await self._cancel(request.booking_id, request.account, request.queue_number)
+        return wire.CancelPersonResponse(booking=booking)
+
+    async def _cancel(self, name: str, account: str, number: int | None = None) -> messages_pb2.Booking:
+        """The booking after all of its people, or the one with that number, gave up."""
+        booking_id, account = self._whose(name, account)
         caller = CALLER.get().name
         booking = await self._bookings.find(booking_id, caller, account)
-        if booking.state == messages_pb2.BOOKING_STATE_CONFIRMED:
-            await self._desk.submit(booking.office_id, Cancel(booking_id))
+        if number is not None and booking.code:
+            check_numbers("queue_number", [number], sorted([*booking.queue_numbers, *booking.cancelled_numbers]))
+        if booking.state == messages_pb2.BOOKING_STATE_CONFIRMED and number not in booking.cancelled_numbers:
+            await self._desk.submit(booking.office_id, Cancel(booking_id, number))
             booking = await self._bookings.find(booking_id, caller, account)
+        if number in booking.cancelled_numbers:
+            return booking
         match booking.state:
             case messages_pb2.BOOKING_STATE_CANCELLED:
-                return wire.CancelBookingResponse(booking=booking)
+                return booking
             case messages_pb2.BOOKING_STATE_PENDING:
                 raise AntrianError(Reason.NOT_DECIDED_YET, field="booking_id", retry_after=_RETRY)
             case messages_pb2.BOOKING_STATE_CONFIRMED:

@@ -9,11 +9,11 @@ from cryptography.exceptions import InvalidTag
 
 from antrian import booking as nouns
 from antrian import rules
-from antrian.booking import Office, Session, Slot
+from antrian.booking import Office, Session, Slot, State
 from antrian.errors import AntrianError, Reason, invalid
 from antrian.identity import Keys, booking_code, code_range, mask_nik
 from antrian.lane.front import LaneFront
-from antrian.ledger.staff import ActionRow, LedgerStaff, RosterRow
+from antrian.ledger.staff import ActionRow, LedgerStaff, RosterRow, check_numbers
 from antrian.v1 import messages_pb2
 from antrian.v1 import office_service_pb2 as wire
 from server import resources
@@ -111,6 +111,42 @@ class OfficeService:
         if done.refused:
             raise AntrianError(done.refused, field="service_date")
         return wire.CloseDateResponse(cancelled_bookings=await self._ledger.closed_bookings(office.office_id, day))
+
+    async def ReleaseBooking(  # noqa: N802
+        self, request: wire.ReleaseBookingRequest, context: Context
+    ) -> wire.ReleaseBookingResponse:
+        """Ends a booking."""
+        party = await self._release(request, None)
+        return wire.ReleaseBookingResponse(entries=self._entries(party))
+
+    async def CancelPerson(  # noqa: N802
+        self, request: wire.OfficeServiceCancelPersonRequest, context: Context
+    ) -> wire.OfficeServiceCancelPersonResponse:
+        """Takes one person out of a party."""
+        party = await self._release(request, request.queue_number)
+        return wire.OfficeServiceCancelPersonResponse(entries=self._entries(party))
+
+    async def _release(
+        self, request: wire.ReleaseBookingRequest | wire.OfficeServiceCancelPersonRequest, number: int | None
+    ) -> list[RosterRow]:
+        """The party after all of it, or the one with that number, was let go."""
+        office = self._office(request.office_id)
+        _check_why(request.staff, request.reason)
+        codes = code_range(request.code)
+        found = await self._ledger.find(office.office_id, codes)
+        if number is not None and found.given:
+            check_numbers("queue_number", [number], found.given)
+        by = nouns.StaffAction(uuid4(), CALLER.get().name, request.staff, request.reason)
+        if found.holds(number):
+            await self._desk.submit(office.office_id, nouns.Cancel(found.booking_id, number, by))
+            found = await self._ledger.find(office.office_id, codes)
+        if found.holds(number):
+            if found.service_date < found.today:
+                raise AntrianError(Reason.DAY_BEGUN, field="code")
+            raise AntrianError(Reason.STORE_UNAVAILABLE, retry_after=_RETRY)  # the desk was lost with its Redis
+        if found.state is not State.CANCELLED and number not in {*found.given} - {*found.numbers}:
+            raise AntrianError(Reason.NOT_CANCELLABLE, field="code", state=found.state)
+        return await self._ledger.party(found.booking_id)
 
     async def _judged(self, office: Office, entry: nouns.SetQuota | nouns.CloseDate) -> ActionRow:
         await self._desk.submit(office.office_id, entry)

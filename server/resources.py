@@ -13,6 +13,7 @@ from antrian.ledger.reader import RecordedBooking
 from antrian.rules import Choice
 from antrian.v1 import messages_pb2 as wire
 from antrian.v1.booking_service_pb2 import RequestBookingRequest
+from server.booking_status import STATUS_MESSAGES
 
 _STATES = {state: wire.BookingState.Value(f"BOOKING_STATE_{state}") for state in nouns.State}
 _REASONS = {reason: wire.StatusReason.Value(f"STATUS_REASON_{reason}") for reason in nouns.StatusReason}
@@ -101,8 +102,14 @@ def tell(booking: wire.Booking, found: Waiting | RecordedBooking) -> None:
     if found.state is not nouns.State.REJECTED and first is not None:
         booking.queue_numbers.extend(range(first, first + found.party_size))
         booking.code = booking_code(found.booking_id)
+    if found.cancelled:
+        booking.party_size -= len(found.cancelled)
+        booking.cancelled_numbers.extend(found.cancelled)
+        for number in found.cancelled:
+            booking.queue_numbers.remove(number)
     if found.reason:
         booking.status_reason = _REASONS[found.reason]
+        booking.status_message_id, booking.status_message_en = STATUS_MESSAGES[found.reason]
     _set(booking.decide_time, found.decided_at)
     if found.ended_at:
         _set(booking.end_time, found.ended_at)

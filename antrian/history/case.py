@@ -154,6 +154,7 @@ def _recorded(booked: Booked) -> dict[str, Any]:
         "reason": booked.reason,
         "first_number": booked.first_number,
         "numbers": list(booked.numbers),
+        "cancelled": {number: at.isoformat() for number, at in booked.cancelled.items()},
         "accepted_at": booked.accepted_at.isoformat(),
         "decided_at": booked.decided_at.isoformat(),
         "ended_at": booked.ended_at.isoformat() if booked.ended_at else None,

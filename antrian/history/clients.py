@@ -68,21 +68,21 @@ def overtaken(case: Case) -> Iterator[Found]:
 
 def held_twice(case: Case) -> Iterator[Found]:
     """P4: nobody has two bookings that live at the same time."""
-    people: defaultdict[str, list[Booked]] = defaultdict(list)
+    people: defaultdict[str, list[tuple[Booked, datetime]]] = defaultdict(list)
     for booking_id, name in case.request_of.items():
         if booked := case.facts.bookings.get(booking_id):
-            for person in case.requests[name][0].people:
-                people[person].append(booked)
+            for number, person in enumerate(case.requests[name][0].people, booked.first_number or 1):
+                people[person].append((booked, booked.cancelled.get(number) or _end(booked)))
     for bookings in people.values():
-        bookings.sort(key=lambda booked: booked.accepted_at)
-        for one, other in pairwise(bookings):
-            if other.accepted_at < _end(one) - _CLOCKS:
+        bookings.sort(key=lambda held: held[0].accepted_at)
+        for (one, ends), (other, _) in pairwise(bookings):
+            if other.accepted_at < ends - _CLOCKS:
                 words = f"an applicant of ticket {one.ticket} also has ticket {other.ticket} of {other.office}"
                 yield Found(one.office, words, [one, other])
 
 
 def _end(booked: Booked) -> datetime:
-    """When the people of a booking were free again."""
+    """When those people of a booking were free again who did not give up before."""
     return (booked.decided_at if booked.state == "REJECTED" else booked.ended_at) or _NEVER
 
 
@@ -130,7 +130,7 @@ def _may_be_lost(case: Case, op: Op) -> bool:
 
 
 def taken_back(case: Case) -> Iterator[Found]:
-    """P7: no booking is read in an earlier state than before, and the ledger has it in none."""
+    """P7: no booking is read in an earlier state than before, nor with people who had given up; nor has the ledger it so."""
     for booking_id, ops in case.calls.items():
         booked = case.facts.bookings.get(booking_id)
         known: Op | None = None  # the furthest answer that had ended when the next calls began
@@ -160,14 +160,15 @@ def _back(case: Case, known: Op, op: Op) -> bool:
     if known.answer is None or op.account != known.account:
         return False
     if op.answer is not None:
-        return not _forward(known.answer.state, op.answer.state)
+        came_back = not set(known.answer.cancelled) <= set(op.answer.cancelled)
+        return came_back or not _forward(known.answer.state, op.answer.state)
     if op.reason != "BOOKING_NOT_FOUND":
         return False
     return known.answer.state != "PENDING" or not case.history.lost_between(known.started, op.ended)
 
 
-def _rank(op: Op) -> int:
-    return _RANK[op.answer.state] if op.answer else -1
+def _rank(op: Op) -> tuple[int, int]:
+    return (_RANK[op.answer.state], len(op.answer.cancelled)) if op.answer else (-1, 0)
 
 
 def _forward(before: str, after: str) -> bool:
@@ -176,12 +177,16 @@ def _forward(before: str, after: str) -> bool:
 
 
 def mistold(case: Case) -> Iterator[Found]:
-    """P8: queue numbers that were told are those that are recorded."""
+    """P8: queue numbers that were told are those that are recorded, and whose people were told to have given up did."""
     for booking_id, ops in case.calls.items():
         booked = case.facts.bookings.get(booking_id)
         for op in ops if booked else ():
             numbers = op.answer.numbers if op.answer else []
-            if booked and numbers and [*numbers] != [*booked.numbers]:
+            gone = op.answer.cancelled if op.answer else []
+            if booked and (
+                ((numbers or gone) and sorted([*numbers, *gone]) != [*booked.numbers])
+                or not set(gone) <= booked.cancelled.keys()
+            ):
                 words = f"ticket {booked.ticket} was told the numbers {numbers} and has {booked.numbers}"
                 yield Found(booked.office, words, [booked], ops=[op])
                 break

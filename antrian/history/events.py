@@ -13,13 +13,14 @@ class HistoryError(ValueError):
 
 
 class Answer(NamedTuple):
-    """A booking as a client was told of it."""
+    """A booking as a client was told of it. cancelled: the numbers of people who gave up; numbers: the others'."""
 
     booking_id: str
     office: str
     ticket: int
     state: str
     numbers: Sequence[int]
+    cancelled: Sequence[int] = ()
 
 
 @dataclass(slots=True)
@@ -125,6 +126,9 @@ def _op(event: Mapping[str, Any]) -> Op:
 def _end(op: Op, event: Mapping[str, Any]) -> None:
     op.ended, op.event, op.reason = event["t"], event["event"], event.get("reason", "")
     if op.event == "ok":
-        op.answer = Answer(event["booking_id"], event["office"], event["ticket"], event["state"], event["numbers"])
+        op.answer = Answer(
+            event["booking_id"], event["office"], event["ticket"], event["state"], event["numbers"],
+            event.get("cancelled", ()),
+        )  # fmt: skip
     elif op.event not in {"refused", "unknown"}:
         raise ValueError(op.event)

@@ -1,6 +1,6 @@
 """What the stores say in the end: every decided booking, every slot and what staff changed, and who still waits."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,11 @@ _PAGE = 1000
 
 @dataclass(slots=True)
 class Booked:
-    """A decided booking. numbers: those of its people, one each; first_number: what its ticket was given."""
+    """A decided booking.
+
+    numbers: those of its people, one each; first_number: what its ticket was given; cancelled: when those people gave up
+    who did so one by one, by number.
+    """
 
     booking_id: str
     office: str
@@ -35,6 +39,7 @@ class Booked:
     decided_at: datetime
     ended_at: datetime | None
     numbers: Sequence[int]
+    cancelled: Mapping[int, datetime] = field(default_factory=dict)
 
     @property
     def retired(self) -> bool:
@@ -95,9 +100,10 @@ def read_facts(settings: Settings) -> Facts:
             for office, day, session, quota, taken, last_number, begins in ledger.execute(sql("history_slots")):
                 facts.slots[office, Slot(day, Session(session))] = Places(quota, taken, last_number, begins)
             for row in ledger.execute(sql("history_bookings")):
-                booking_id, office, ticket, day, session, *rest = row
+                booking_id, office, ticket, day, session, *rest, cancelled, at = row
                 name, slot = str(booking_id), Slot(day, Session(session))
-                facts.bookings[name] = Booked(name, office, ticket, slot, *rest)
+                booked = facts.bookings[name] = Booked(name, office, ticket, slot, *rest)
+                booked.cancelled = dict(zip(cancelled, at, strict=True))
             for office, day, session, *change in ledger.execute(sql("history_changes")):
                 facts.changes.setdefault((office, Slot(day, Session(session))), []).append(Change(*change))
     return facts

@@ -140,8 +140,11 @@ def _start(case: Case, slot: SlotOfOffice) -> Standing:
 
 def _replay(case: Case, slot: SlotOfOffice, bookings: Sequence[Booked], standing: Standing) -> Iterator[Booked]:
     """Each booking while standing is as it was before its ticket; in the end standing is the last one."""
-    events: list[tuple[datetime, Change | Booked]] = [(c.at, c) for c in case.facts.changes.get(slot, ())]
-    events += [(b.ended_at, b) for b in bookings if b.state == "CANCELLED" and b.ended_at is not None]
+    events: list[tuple[datetime, Change | int]] = [(c.at, c) for c in case.facts.changes.get(slot, ())]
+    events += [(at, 1) for b in bookings for at in b.cancelled.values()]
+    events += [
+        (b.ended_at, b.took - len(b.cancelled)) for b in bookings if b.state == "CANCELLED" and b.ended_at is not None
+    ]
     events.sort(key=lambda event: event[0], reverse=True)
     for booked in bookings:
         while events and events[-1][0] < booked.decided_at:
@@ -154,10 +157,11 @@ def _replay(case: Case, slot: SlotOfOffice, bookings: Sequence[Booked], standing
         _apply(events.pop()[1], standing)
 
 
-def _apply(event: Change | Booked, standing: Standing) -> None:
+def _apply(event: Change | int, standing: Standing) -> None:
+    """A change of the slot, or so many places that were given back."""
     standing.retired.clear()  # the desk is served only when all that was decided is settled
-    if isinstance(event, Booked):
-        standing.taken -= event.took
+    if isinstance(event, int):
+        standing.taken -= event
     elif event.closes:
         standing.closed = True
     else:

@@ -1,27 +1,67 @@
--- Gives a CONFIRMED booking's places back before its day begins; else changes nothing. Safe to repeat.
--- in: office, booking_id. Holds: P7, P10 (only the update that finds it CONFIRMED gives places back).
-with cancelled as (
-    update booking
-    set state = 'CANCELLED', ended_at = service_now()
-    from slot
-    join office using (office_id)
+-- Gives places of a CONFIRMED booking back before its day begins, or, for staff, before it is over; else changes nothing.
+-- With a number only that person gives up, and the others keep theirs; the last one ends the booking. Safe to repeat.
+-- in: office, booking_id, number (or null: all who are left); action_id, caller, staff, why (null: its account asks).
+-- Holds: P7, P10 (only people who are live give their places back, and nobody is live any more after that).
+with asked as (
+    select
+        booking.booking_id, booking.slot_id, booking.first_number, booking.party_size, slot.service_date, slot.session,
+        booking.party_size - booking.cancelled_people as people
+    from booking
+    join slot using (slot_id)
+    join office on office.office_id = booking.office_id
     where booking.booking_id = %(booking_id)s
         and booking.office_id = %(office)s
         and booking.state = 'CONFIRMED'
-        and slot.slot_id = booking.slot_id
-        and service_now() < day_begins(slot.service_date, office.time_zone)
-    returning booking.slot_id, booking.first_number, booking.party_size
+        and service_now() < day_begins(slot.service_date + (%(staff)s::text is not null)::int, office.time_zone)
+    for update of booking
 ),
 
 freed as (
     update applicant
-    set live = false
-    from cancelled
-    where applicant.slot_id = cancelled.slot_id
+    set live = false, cancelled_at = case when %(number)s::int is not null then service_now() end
+    from asked
+    where applicant.slot_id = asked.slot_id
         and applicant.number between first_number and first_number + party_size - 1
+        and applicant.number = coalesce(%(number)s, applicant.number)
+        and applicant.live
+    returning applicant.number
+),
+
+gone as (
+    select asked.*, freed.places, freed.places = asked.people as ends
+    from asked
+    cross join (select count(*) as places from freed) as freed
+    where freed.places > 0
+),
+
+ended as (
+    update booking
+    set
+        cancelled_people = booking.cancelled_people + (%(number)s is not null)::int,
+        state = case when ends then 'CANCELLED' else booking.state end,
+        ended_at = case when ends then service_now() end,
+        reason = case
+            when %(staff)s is null then case when not ends then booking.reason end
+            when ends then 'RELEASED_BY_OFFICE'
+            else 'PERSON_CANCELLED_BY_OFFICE'
+        end
+    from gone
+    where booking.booking_id = gone.booking_id
+),
+
+given_back as (
+    update slot set taken = taken - gone.places from gone where slot.slot_id = gone.slot_id
 )
 
-update slot
-set taken = taken - cancelled.party_size
-from cancelled
-where slot.slot_id = cancelled.slot_id
+insert into staff_action
+select
+    %(action_id)s, case when %(number)s is null then 'RELEASE' else 'CANCEL_PERSON' end, %(office)s, service_date, session,
+    %(caller)s, %(staff)s, %(why)s,
+    jsonb_build_object('booking_id', booking_id, 'state', 'CONFIRMED', 'people', people),
+    jsonb_build_object(
+        'state', case when ends then 'CANCELLED' else 'CONFIRMED' end, 'people', people - places,
+        'numbers', (select jsonb_agg(number order by number) from freed)
+    ),
+    null, service_now()
+from gone
+where %(staff)s is not null

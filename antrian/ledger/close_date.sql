@@ -28,7 +28,7 @@ cancelled as (
     set state = 'CANCELLED', reason = 'DAY_CLOSED', ended_at = service_now()
     where booking.state = 'CONFIRMED'
         and booking.booking_id in (select booking_id from applicant join day using (slot_id))
-    returning booking.slot_id, booking.party_size
+    returning booking.slot_id, booking.party_size - booking.cancelled_people as people
 ),
 
 freed as (
@@ -39,7 +39,7 @@ closed as (
     update slot
     set
         closed = true,
-        taken = taken - coalesce((select sum(party_size) from cancelled where cancelled.slot_id = slot.slot_id), 0)
+        taken = taken - coalesce((select sum(people) from cancelled where cancelled.slot_id = slot.slot_id), 0)
     from day
     where slot.slot_id = day.slot_id
 )
@@ -50,7 +50,7 @@ select
     jsonb_build_object('slots', before),
     jsonb_build_object(
         'closed', refused is null, 'bookings', (select count(*) from cancelled),
-        'people', (select coalesce(sum(party_size), 0) from cancelled)
+        'people', (select coalesce(sum(people), 0) from cancelled)
     ),
     refused, service_now()
 from asked

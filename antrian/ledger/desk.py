@@ -12,6 +12,7 @@ from antrian.lane.drainer import DeskBatch
 from antrian.ledger import sql
 from antrian.ledger.fence import LedgerFenced, LedgerGap
 
+_NOBODY = dict.fromkeys(("action_id", "caller", "staff", "why"))
 _log = logging.getLogger(__name__)
 
 
@@ -117,7 +118,7 @@ def _statement(office_id: str, entry: DeskEntry) -> tuple[str, dict[str, Any]]:
     values = {"office": office_id} | asdict(entry)
     match entry:
         case Cancel():
-            return sql("cancel"), values
+            return sql("cancel"), values | (values.pop("by") or _NOBODY)
         case SetQuota():
             day, session = entry.slot.service_date, entry.slot.session.value
             return sql("set_quota"), values | {"service_date": day, "session": session}

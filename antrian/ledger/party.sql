@@ -1,4 +1,4 @@
--- The people of a booking, by number; the columns of roster.sql. in: booking_id.
+-- The people of a booking who have not given up, by number; the columns of roster.sql. in: booking_id.
 select s.session, a.number, a.booking_id, a.applicant_key, a.sealed, b.state, a.present_at
 from booking as b
 join slot as s using (slot_id)
@@ -6,5 +6,5 @@ join applicant as a
     on a.slot_id = b.slot_id
     and a.booking_id = b.booking_id
     and a.number between b.first_number and b.first_number + b.party_size - 1
-where b.booking_id = %(booking_id)s
+where b.booking_id = %(booking_id)s and a.cancelled_at is null
 order by a.number

@@ -23,7 +23,7 @@ _slot = lru_cache(maxsize=1024)(lambda day, session: Slot(day, Session(session))
 
 
 class RecordedBooking(NamedTuple):
-    """A booking as the ledger has it, and the moment for which that is so."""
+    """A booking as the ledger has it, and the moment for which that is so. cancelled: the numbers of who gave up."""
 
     booking_id: UUID
     office_id: str
@@ -33,6 +33,7 @@ class RecordedBooking(NamedTuple):
     state: State
     reason: StatusReason | None
     first_number: int | None
+    cancelled: Sequence[int]
     caller: str
     account: str
     accepted_at: datetime
@@ -118,8 +119,11 @@ def _recorded(
     party_size: int,
     state: str,
     reason: str | None,
+    first_number: int | None,
+    cancelled: Sequence[int] | None,
     *rest: Any,
 ) -> RecordedBooking:
     return RecordedBooking(
-        booking_id, office_id, ticket, _slot(day, session), party_size, _STATES[state], _REASONS[reason], *rest
-    )
+        booking_id, office_id, ticket, _slot(day, session), party_size, _STATES[state], _REASONS[reason], first_number,
+        cancelled or (), *rest,
+    )  # fmt: skip

@@ -1,4 +1,4 @@
--- A page of the people who have queue numbers on a day, by session (the morning first) and number.
+-- A page of the people who come on a day, by session (the morning first) and number.
 -- in: office, service_date, session (or null), after_session and after_number (the last of the page before, or null), most.
 -- out: session, number, booking_id, applicant_key, sealed, state, present_at.
 select s.session, a.number, a.booking_id, a.applicant_key, a.sealed, b.state, a.present_at
@@ -9,6 +9,7 @@ where s.office_id = %(office)s
     and s.service_date = %(service_date)s
     and (%(session)s::text is null or s.session = %(session)s)
     and b.state <> 'CANCELLED'
+    and a.cancelled_at is null
     and (
         %(after_session)s::text is null
         or (s.session = %(after_session)s and a.number > %(after_number)s)

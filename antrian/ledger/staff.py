@@ -26,6 +26,25 @@ class RosterRow:
 
 
 @dataclass(frozen=True, slots=True)
+class CodedBooking:
+    """The booking that a code names.
+
+    today: the office's day. given: the queue numbers that its party was given; numbers: those of who has not given up.
+    """
+
+    booking_id: UUID
+    state: State
+    service_date: date
+    today: date
+    given: Sequence[int]
+    numbers: Sequence[int]
+
+    def holds(self, number: int | None) -> bool:
+        """Whether it has a place that could be given back: that of the number, or, with None, any."""
+        return self.state is State.CONFIRMED and (number is None or number in self.numbers)
+
+
+@dataclass(frozen=True, slots=True)
 class ActionRow:
     """What became of a staff's desk entry; refused is the reason why nothing changed."""
 
@@ -78,33 +97,32 @@ class LedgerStaff:
         Raises CODE_NOT_FOUND, NOT_CONFIRMED, NOT_TODAY, INVALID_FIELD; nothing has changed then.
         """
         async with self._pool.connection() as connection:
-            values = {"office": office_id, "low": codes[0], "high": codes[1]}
-            row = await (await connection.execute(sql("check_in_find"), values)).fetchone()
-            if row is None:
-                raise AntrianError(Reason.CODE_NOT_FOUND, field="code")
-            booking_id, state, day, first, size, today = row
-            if state not in {State.CONFIRMED, State.ATTENDED}:
-                raise AntrianError(Reason.NOT_CONFIRMED, field="code", state=state)
-            if day != today:
-                raise AntrianError(Reason.NOT_TODAY, field="code", service_date=day.isoformat())
-            numbers = list(present) or list(range(first, first + size))
-            if not set(numbers) <= set(range(first, first + size)):
-                raise invalid(
-                    "present_numbers",
-                    f"nomor antrian rombongan ini {first} sampai {first + size - 1}",
-                    f"this party's queue numbers are {first} to {first + size - 1}",
-                )
+            found = await _find(connection, office_id, codes)
+            if found.state not in {State.CONFIRMED, State.ATTENDED}:
+                raise AntrianError(Reason.NOT_CONFIRMED, field="code", state=found.state)
+            if found.service_date != found.today:
+                raise AntrianError(Reason.NOT_TODAY, field="code", service_date=found.service_date.isoformat())
+            check_numbers("present_numbers", present, found.numbers)
             await connection.execute(
                 sql("check_in"),
                 {
                     "office": office_id,
-                    "booking_id": booking_id,
-                    "numbers": numbers,
+                    "booking_id": found.booking_id,
+                    "numbers": list(present or found.numbers),
                     "action_id": uuid4(),
                     "caller": caller,
                     "staff": staff,
                 },
             )
+        return await self.party(found.booking_id)
+
+    async def find(self, office_id: str, codes: tuple[UUID, UUID]) -> CodedBooking:
+        """The office's booking with that code. Raises CODE_NOT_FOUND."""
+        async with self._pool.connection() as connection:
+            return await _find(connection, office_id, codes)
+
+    async def party(self, booking_id: UUID) -> list[RosterRow]:
+        """The people of a booking who have not given up, by number."""
         return await self._people("party", {"booking_id": booking_id})
 
     async def action(self, action_id: UUID) -> ActionRow | None:
@@ -123,3 +141,22 @@ class LedgerStaff:
             RosterRow(Session(session), number, booking_id, key, sealed, State(state), present_at)
             for session, number, booking_id, key, sealed, state, present_at in rows
         ]
+
+
+def check_numbers(field: str, asked: Sequence[int], numbers: Sequence[int]) -> None:
+    """Raises INVALID_FIELD for that field unless all that were asked for are among a party's numbers."""
+    if not set(asked) <= set(numbers):
+        listed = ", ".join(map(str, numbers))
+        raise invalid(field, f"nomor antrian rombongan ini {listed}", f"this party's queue numbers are {listed}")
+
+
+async def _find(connection: LimitedAsyncConnection, office_id: str, codes: tuple[UUID, UUID]) -> CodedBooking:
+    values = {"office": office_id, "low": codes[0], "high": codes[1]}
+    row = await (await connection.execute(sql("check_in_find"), values)).fetchone()
+    if row is None:
+        raise AntrianError(Reason.CODE_NOT_FOUND, field="code")
+    booking_id, state, day, first, size, today = row
+    # A statement of its own: who waited for the booking's lock sees what became of its people meanwhile.
+    people = await (await connection.execute(sql("party"), {"booking_id": booking_id})).fetchall()
+    given = () if state == State.REJECTED else range(first, first + size)
+    return CodedBooking(booking_id, State(state), day, today, given, [number for _, number, *_ in people])

@@ -679,3 +679,57 @@ class CancelBookingResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelBookingResponse: _TypeAlias = CancelBookingResponse  # noqa: Y015
+
+@_typing.final
+class CancelPersonRequest(_message.Message):
+    """Asks to give the place of one person back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOKING_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    QUEUE_NUMBER_FIELD_NUMBER: _builtins.int
+    booking_id: _builtins.str
+    """The booking. Required."""
+    account: _builtins.str
+    """The account that it was made for. Required."""
+    queue_number: _builtins.int
+    """The person's queue number. Required."""
+    def __init__(
+        self,
+        *,
+        booking_id: _builtins.str = ...,
+        account: _builtins.str = ...,
+        queue_number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "booking_id", b"booking_id", "queue_number", b"queue_number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelPersonRequest: _TypeAlias = CancelPersonRequest  # noqa: Y015
+
+@_typing.final
+class CancelPersonResponse(_message.Message):
+    """The booking as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOKING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def booking(self) -> _messages_pb2.Booking:
+        """With the number among cancelled_numbers; CANCELLED when nobody is left."""
+
+    def __init__(
+        self,
+        *,
+        booking: _messages_pb2.Booking | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["booking", b"booking"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["booking", b"booking"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelPersonResponse: _TypeAlias = CancelPersonResponse  # noqa: Y015

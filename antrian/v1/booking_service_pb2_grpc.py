@@ -82,6 +82,11 @@ class BookingServiceStub:
                 request_serializer=antrian_dot_v1_dot_booking__service__pb2.CancelBookingRequest.SerializeToString,
                 response_deserializer=antrian_dot_v1_dot_booking__service__pb2.CancelBookingResponse.FromString,
                 _registered_method=True)
+        self.CancelPerson = channel.unary_unary(
+                '/antrian.v1.BookingService/CancelPerson',
+                request_serializer=antrian_dot_v1_dot_booking__service__pb2.CancelPersonRequest.SerializeToString,
+                response_deserializer=antrian_dot_v1_dot_booking__service__pb2.CancelPersonResponse.FromString,
+                _registered_method=True)
 
 
 class BookingServiceServicer:
@@ -163,6 +168,16 @@ class BookingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelPerson(self, request, context):
+        """Gives the place of one person of a CONFIRMED booking back, before its day has begun at the office. The others keep
+        their queue numbers and the code; this person's number is retired, and the person may book again at once. The last
+        one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. Errors: INVALID_FIELD
+        for a number of another party, and those of CancelBooking.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BookingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -210,6 +225,11 @@ def add_BookingServiceServicer_to_server(servicer, server):
                     servicer.CancelBooking,
                     request_deserializer=antrian_dot_v1_dot_booking__service__pb2.CancelBookingRequest.FromString,
                     response_serializer=antrian_dot_v1_dot_booking__service__pb2.CancelBookingResponse.SerializeToString,
+            ),
+            'CancelPerson': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelPerson,
+                    request_deserializer=antrian_dot_v1_dot_booking__service__pb2.CancelPersonRequest.FromString,
+                    response_serializer=antrian_dot_v1_dot_booking__service__pb2.CancelPersonResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -458,6 +478,33 @@ class BookingService:
             '/antrian.v1.BookingService/CancelBooking',
             antrian_dot_v1_dot_booking__service__pb2.CancelBookingRequest.SerializeToString,
             antrian_dot_v1_dot_booking__service__pb2.CancelBookingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelPerson(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/antrian.v1.BookingService/CancelPerson',
+            antrian_dot_v1_dot_booking__service__pb2.CancelPersonRequest.SerializeToString,
+            antrian_dot_v1_dot_booking__service__pb2.CancelPersonResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -71,6 +71,12 @@ class BookingServiceStub:
     is recorded; a repeat answers the same. Its queue numbers are retired and its applicants may book again at once.
     Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
     """
+    CancelPerson: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.CancelPersonRequest, _booking_service_pb2.CancelPersonResponse]
+    """Gives the place of one person of a CONFIRMED booking back, before its day has begun at the office. The others keep
+    their queue numbers and the code; this person's number is retired, and the person may book again at once. The last
+    one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. Errors: INVALID_FIELD
+    for a number of another party, and those of CancelBooking.
+    """
 
 @_typing.type_check_only
 class BookingServiceAsyncStub(BookingServiceStub):
@@ -114,6 +120,12 @@ class BookingServiceAsyncStub(BookingServiceStub):
     """Gives the places of a CONFIRMED booking back, before its day has begun at the office. Answers the booking once that
     is recorded; a repeat answers the same. Its queue numbers are retired and its applicants may book again at once.
     Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
+    """
+    CancelPerson: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.CancelPersonRequest, _booking_service_pb2.CancelPersonResponse]  # type: ignore[assignment]
+    """Gives the place of one person of a CONFIRMED booking back, before its day has begun at the office. The others keep
+    their queue numbers and the code; this person's number is retired, and the person may book again at once. The last
+    one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. Errors: INVALID_FIELD
+    for a number of another party, and those of CancelBooking.
     """
 
 class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -209,6 +221,18 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Gives the places of a CONFIRMED booking back, before its day has begun at the office. Answers the booking once that
         is recorded; a repeat answers the same. Its queue numbers are retired and its applicants may book again at once.
         Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelPerson(
+        self,
+        request: _booking_service_pb2.CancelPersonRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_booking_service_pb2.CancelPersonResponse, _abc.Awaitable[_booking_service_pb2.CancelPersonResponse]]:
+        """Gives the place of one person of a CONFIRMED booking back, before its day has begun at the office. The others keep
+        their queue numbers and the code; this person's number is retired, and the person may book again at once. The last
+        one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. Errors: INVALID_FIELD
+        for a number of another party, and those of CancelBooking.
         """
 
 def add_BookingServiceServicer_to_server(servicer: BookingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

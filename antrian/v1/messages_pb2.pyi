@@ -55,11 +55,11 @@ class _BookingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BookingS
     BOOKING_STATE_PENDING: _BookingState.ValueType  # 1
     """Accepted and in the office's line; not yet decided."""
     BOOKING_STATE_CONFIRMED: _BookingState.ValueType  # 2
-    """The places are the party's; queue_numbers and code are set."""
+    """The places are the party's; queue_numbers and code are set. status_reason says so when the office took somebody out."""
     BOOKING_STATE_REJECTED: _BookingState.ValueType  # 3
     """No places were given; status_reason says why. The applicants may book again."""
     BOOKING_STATE_CANCELLED: _BookingState.ValueType  # 4
-    """Was confirmed and then given back."""
+    """Was confirmed and then given back; status_reason says why when its account did not ask for that."""
     BOOKING_STATE_ATTENDED: _BookingState.ValueType  # 5
     """At least one of the party came. Those of it who did not are barred once the day is over."""
     BOOKING_STATE_NO_SHOW: _BookingState.ValueType  # 6
@@ -75,11 +75,11 @@ BOOKING_STATE_UNSPECIFIED: BookingState.ValueType  # 0
 BOOKING_STATE_PENDING: BookingState.ValueType  # 1
 """Accepted and in the office's line; not yet decided."""
 BOOKING_STATE_CONFIRMED: BookingState.ValueType  # 2
-"""The places are the party's; queue_numbers and code are set."""
+"""The places are the party's; queue_numbers and code are set. status_reason says so when the office took somebody out."""
 BOOKING_STATE_REJECTED: BookingState.ValueType  # 3
 """No places were given; status_reason says why. The applicants may book again."""
 BOOKING_STATE_CANCELLED: BookingState.ValueType  # 4
-"""Was confirmed and then given back."""
+"""Was confirmed and then given back; status_reason says why when its account did not ask for that."""
 BOOKING_STATE_ATTENDED: BookingState.ValueType  # 5
 """At least one of the party came. Those of it who did not are barred once the day is over."""
 BOOKING_STATE_NO_SHOW: BookingState.ValueType  # 6
@@ -93,7 +93,7 @@ class _StatusReason:
 class _StatusReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StatusReason.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     STATUS_REASON_UNSPECIFIED: _StatusReason.ValueType  # 0
-    """The booking is neither, or its account cancelled it."""
+    """Nothing of the kind: it goes its usual way, or its account cancelled it."""
     STATUS_REASON_SLOT_FULL: _StatusReason.ValueType  # 1
     """When its turn came, the slot had fewer places left than the party has people."""
     STATUS_REASON_TOO_LATE: _StatusReason.ValueType  # 2
@@ -104,12 +104,16 @@ class _StatusReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StatusRe
     """A fault of ours kept the booking out of the ledger; it was logged. Ask again with a new request_id."""
     STATUS_REASON_DAY_CLOSED: _StatusReason.ValueType  # 5
     """The office closed that day."""
+    STATUS_REASON_RELEASED_BY_OFFICE: _StatusReason.ValueType  # 6
+    """The office ended the booking; its applicants may book again at once."""
+    STATUS_REASON_PERSON_CANCELLED_BY_OFFICE: _StatusReason.ValueType  # 7
+    """The office took somebody out of the party; cancelled_numbers says whom. The others' numbers and the code stay."""
 
 class StatusReason(_StatusReason, metaclass=_StatusReasonEnumTypeWrapper):
-    """Why a booking is REJECTED, or why it is CANCELLED though nobody asked for that."""
+    """Why a booking is REJECTED, or what its office did to it. Booking has the same in words for people."""
 
 STATUS_REASON_UNSPECIFIED: StatusReason.ValueType  # 0
-"""The booking is neither, or its account cancelled it."""
+"""Nothing of the kind: it goes its usual way, or its account cancelled it."""
 STATUS_REASON_SLOT_FULL: StatusReason.ValueType  # 1
 """When its turn came, the slot had fewer places left than the party has people."""
 STATUS_REASON_TOO_LATE: StatusReason.ValueType  # 2
@@ -120,6 +124,10 @@ STATUS_REASON_INTERNAL: StatusReason.ValueType  # 4
 """A fault of ours kept the booking out of the ledger; it was logged. Ask again with a new request_id."""
 STATUS_REASON_DAY_CLOSED: StatusReason.ValueType  # 5
 """The office closed that day."""
+STATUS_REASON_RELEASED_BY_OFFICE: StatusReason.ValueType  # 6
+"""The office ended the booking; its applicants may book again at once."""
+STATUS_REASON_PERSON_CANCELLED_BY_OFFICE: StatusReason.ValueType  # 7
+"""The office took somebody out of the party; cancelled_numbers says whom. The others' numbers and the code stay."""
 Global___StatusReason: _TypeAlias = StatusReason  # noqa: Y015
 
 @_typing.final
@@ -455,6 +463,9 @@ class Booking(_message.Message):
     DECIDE_TIME_FIELD_NUMBER: _builtins.int
     AS_OF_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    CANCELLED_NUMBERS_FIELD_NUMBER: _builtins.int
+    STATUS_MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    STATUS_MESSAGE_EN_FIELD_NUMBER: _builtins.int
     booking_id: _builtins.str
     """Names the booking: a UUID made from the caller and the request_id, the same however often it is asked."""
     state: Global___BookingState.ValueType
@@ -466,7 +477,7 @@ class Booking(_message.Message):
     session: Global___Session.ValueType
     """The session of that day."""
     party_size: _builtins.int
-    """How many people it is for, 1 to 5."""
+    """How many people it is for: 1 to 5 as requested, fewer once people were cancelled one by one (see cancelled_numbers)."""
     ticket: _builtins.int
     """Arrival number in the office's line; decided in this order."""
     ahead: _builtins.int
@@ -476,10 +487,16 @@ class Booking(_message.Message):
     code: _builtins.str
     """Once CONFIRMED: what the office scans, ten letters and digits."""
     status_reason: Global___StatusReason.ValueType
-    """When REJECTED: why. When CANCELLED: DAY_CLOSED if the office did it."""
+    """When REJECTED: why. Later: what the office did to it, if anything."""
+    status_message_id: _builtins.str
+    """status_reason for the account to read, with what to do now, in Indonesian; empty while it is unspecified."""
+    status_message_en: _builtins.str
+    """The same in English."""
     @_builtins.property
     def queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Once CONFIRMED: the queue numbers (nomor antrian) of the party, consecutive, in the order of the request's applicants."""
+        """Once CONFIRMED: the queue numbers (nomor antrian) of the party_size people who are still in it, in the order of the
+        request's applicants. Consecutive, together with cancelled_numbers.
+        """
 
     @_builtins.property
     def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alternative]:
@@ -503,6 +520,10 @@ class Booking(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it became CANCELLED, ATTENDED or NO_SHOW."""
 
+    @_builtins.property
+    def cancelled_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The queue numbers of people whom CancelPerson took out of the party. They are retired, nobody else gets them."""
+
     def __init__(
         self,
         *,
@@ -523,10 +544,13 @@ class Booking(_message.Message):
         decide_time: _timestamp_pb2.Timestamp | None = ...,
         as_of: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        cancelled_numbers: _abc.Iterable[_builtins.int] | None = ...,
+        status_message_id: _builtins.str = ...,
+        status_message_en: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "as_of", b"as_of", "decide_time", b"decide_time", "end_time", b"end_time", "places_left", b"places_left"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "alternatives", b"alternatives", "as_of", b"as_of", "booking_id", b"booking_id", "code", b"code", "decide_time", b"decide_time", "end_time", b"end_time", "office_id", b"office_id", "party_size", b"party_size", "places_left", b"places_left", "queue_numbers", b"queue_numbers", "service_date", b"service_date", "session", b"session", "state", b"state", "status_reason", b"status_reason", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "alternatives", b"alternatives", "as_of", b"as_of", "booking_id", b"booking_id", "cancelled_numbers", b"cancelled_numbers", "code", b"code", "decide_time", b"decide_time", "end_time", b"end_time", "office_id", b"office_id", "party_size", b"party_size", "places_left", b"places_left", "queue_numbers", b"queue_numbers", "service_date", b"service_date", "session", b"session", "state", b"state", "status_message_en", b"status_message_en", "status_message_id", b"status_message_id", "status_reason", b"status_reason", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ahead: _TypeAlias = _typing.Literal["ahead"]  # noqa: Y015
     _WhichOneofArgType__ahead: _TypeAlias = _typing.Literal["_ahead", b"_ahead"]  # noqa: Y015

@@ -83,7 +83,7 @@ class RosterEntry(_message.Message):
     masked_nik: _builtins.str
     """The NIK with only its last four digits to be seen; sixteen asterisks when it cannot be read."""
     state: _messages_pb2.BookingState.ValueType
-    """Where the booking stands. CANCELLED bookings are not in the roster."""
+    """Where the booking stands. CANCELLED bookings are not in the roster, nor are people whom CancelPerson took out."""
     present: _builtins.bool
     """Whether this person has come."""
     @_builtins.property
@@ -166,7 +166,7 @@ class CheckInRequest(_message.Message):
     """Who of the staff notes it: the caller's own opaque id, written like an account. Required."""
     @_builtins.property
     def present_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The queue numbers of those who are here; empty: the whole party."""
+        """The queue numbers of those who are here; empty: all who are in the party, without those whom CancelPerson took out."""
 
     def __init__(
         self,
@@ -193,7 +193,7 @@ class CheckInResponse(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RosterEntry]:
-        """All of the party, in the order of their queue numbers."""
+        """All who are in the party, in the order of their queue numbers."""
 
     def __init__(
         self,
@@ -341,3 +341,123 @@ class CloseDateResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CloseDateResponse: _TypeAlias = CloseDateResponse  # noqa: Y015
+
+@_typing.final
+class ReleaseBookingRequest(_message.Message):
+    """Ends a booking."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFICE_ID_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    STAFF_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    office_id: _builtins.str
+    """The office. Required."""
+    code: _builtins.str
+    """The booking's code as scanned or typed; the roster has it. Required."""
+    staff: _builtins.str
+    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    reason: _builtins.str
+    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    def __init__(
+        self,
+        *,
+        office_id: _builtins.str = ...,
+        code: _builtins.str = ...,
+        staff: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "office_id", b"office_id", "reason", b"reason", "staff", b"staff"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseBookingRequest: _TypeAlias = ReleaseBookingRequest  # noqa: Y015
+
+@_typing.final
+class ReleaseBookingResponse(_message.Message):
+    """The party after that."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RosterEntry]:
+        """All who were in the party, in the order of their queue numbers."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___RosterEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseBookingResponse: _TypeAlias = ReleaseBookingResponse  # noqa: Y015
+
+@_typing.final
+class OfficeServiceCancelPersonRequest(_message.Message):
+    """Takes one person out of a party."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFICE_ID_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    QUEUE_NUMBER_FIELD_NUMBER: _builtins.int
+    STAFF_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    office_id: _builtins.str
+    """The office. Required."""
+    code: _builtins.str
+    """The booking's code as scanned or typed; the roster has it. Required."""
+    queue_number: _builtins.int
+    """The person's queue number. Required."""
+    staff: _builtins.str
+    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    reason: _builtins.str
+    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    def __init__(
+        self,
+        *,
+        office_id: _builtins.str = ...,
+        code: _builtins.str = ...,
+        queue_number: _builtins.int = ...,
+        staff: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "office_id", b"office_id", "queue_number", b"queue_number", "reason", b"reason", "staff", b"staff"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfficeServiceCancelPersonRequest: _TypeAlias = OfficeServiceCancelPersonRequest  # noqa: Y015
+
+@_typing.final
+class OfficeServiceCancelPersonResponse(_message.Message):
+    """The party after that."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RosterEntry]:
+        """All who are still in the party, in the order of their queue numbers."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___RosterEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfficeServiceCancelPersonResponse: _TypeAlias = OfficeServiceCancelPersonResponse  # noqa: Y015

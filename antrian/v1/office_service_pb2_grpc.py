@@ -56,6 +56,16 @@ class OfficeServiceStub:
                 request_serializer=antrian_dot_v1_dot_office__service__pb2.CloseDateRequest.SerializeToString,
                 response_deserializer=antrian_dot_v1_dot_office__service__pb2.CloseDateResponse.FromString,
                 _registered_method=True)
+        self.ReleaseBooking = channel.unary_unary(
+                '/antrian.v1.OfficeService/ReleaseBooking',
+                request_serializer=antrian_dot_v1_dot_office__service__pb2.ReleaseBookingRequest.SerializeToString,
+                response_deserializer=antrian_dot_v1_dot_office__service__pb2.ReleaseBookingResponse.FromString,
+                _registered_method=True)
+        self.CancelPerson = channel.unary_unary(
+                '/antrian.v1.OfficeService/CancelPerson',
+                request_serializer=antrian_dot_v1_dot_office__service__pb2.OfficeServiceCancelPersonRequest.SerializeToString,
+                response_deserializer=antrian_dot_v1_dot_office__service__pb2.OfficeServiceCancelPersonResponse.FromString,
+                _registered_method=True)
 
 
 class OfficeServiceServicer:
@@ -98,6 +108,25 @@ class OfficeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReleaseBooking(self, request, context):
+        """Ends a CONFIRMED booking until its day is over, such as one that a stranger made with somebody's NIK: it becomes
+        CANCELLED with RELEASED_BY_OFFICE, its queue numbers are retired, its applicants may book again at once, and nobody is
+        barred. Its places can be booked again unless the day has begun. Its account is told so, without the reason given here.
+        A repeat answers the same. A PENDING booking has no code yet. Errors: CODE_NOT_FOUND, NOT_CANCELLABLE, DAY_BEGUN when
+        the day is over, INVALID_FIELD, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelPerson(self, request, context):
+        """ReleaseBooking for one person of a party. The others keep their queue numbers and the code, and their account is told
+        PERSON_CANCELLED_BY_OFFICE. The last one's ends the booking. Errors: those of ReleaseBooking.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OfficeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -120,6 +149,16 @@ def add_OfficeServiceServicer_to_server(servicer, server):
                     servicer.CloseDate,
                     request_deserializer=antrian_dot_v1_dot_office__service__pb2.CloseDateRequest.FromString,
                     response_serializer=antrian_dot_v1_dot_office__service__pb2.CloseDateResponse.SerializeToString,
+            ),
+            'ReleaseBooking': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseBooking,
+                    request_deserializer=antrian_dot_v1_dot_office__service__pb2.ReleaseBookingRequest.FromString,
+                    response_serializer=antrian_dot_v1_dot_office__service__pb2.ReleaseBookingResponse.SerializeToString,
+            ),
+            'CancelPerson': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelPerson,
+                    request_deserializer=antrian_dot_v1_dot_office__service__pb2.OfficeServiceCancelPersonRequest.FromString,
+                    response_serializer=antrian_dot_v1_dot_office__service__pb2.OfficeServiceCancelPersonResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -232,6 +271,60 @@ class OfficeService:
             '/antrian.v1.OfficeService/CloseDate',
             antrian_dot_v1_dot_office__service__pb2.CloseDateRequest.SerializeToString,
             antrian_dot_v1_dot_office__service__pb2.CloseDateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseBooking(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/antrian.v1.OfficeService/ReleaseBooking',
+            antrian_dot_v1_dot_office__service__pb2.ReleaseBookingRequest.SerializeToString,
+            antrian_dot_v1_dot_office__service__pb2.ReleaseBookingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelPerson(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/antrian.v1.OfficeService/CancelPerson',
+            antrian_dot_v1_dot_office__service__pb2.OfficeServiceCancelPersonRequest.SerializeToString,
+            antrian_dot_v1_dot_office__service__pb2.OfficeServiceCancelPersonResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,17 @@ class OfficeServiceStub:
     nobody. Requests in line for it are rejected with DAY_CLOSED, new ones refused. A repeat answers the same. There is
     no way back. Errors: DAY_BEGUN when the day is over, NOT_A_SERVICE_DAY, INVALID_FIELD.
     """
+    ReleaseBooking: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.ReleaseBookingRequest, _office_service_pb2.ReleaseBookingResponse]
+    """Ends a CONFIRMED booking until its day is over, such as one that a stranger made with somebody's NIK: it becomes
+    CANCELLED with RELEASED_BY_OFFICE, its queue numbers are retired, its applicants may book again at once, and nobody is
+    barred. Its places can be booked again unless the day has begun. Its account is told so, without the reason given here.
+    A repeat answers the same. A PENDING booking has no code yet. Errors: CODE_NOT_FOUND, NOT_CANCELLABLE, DAY_BEGUN when
+    the day is over, INVALID_FIELD, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
+    """
+    CancelPerson: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.OfficeServiceCancelPersonRequest, _office_service_pb2.OfficeServiceCancelPersonResponse]
+    """ReleaseBooking for one person of a party. The others keep their queue numbers and the code, and their account is told
+    PERSON_CANCELLED_BY_OFFICE. The last one's ends the booking. Errors: those of ReleaseBooking.
+    """
 
 @_typing.type_check_only
 class OfficeServiceAsyncStub(OfficeServiceStub):
@@ -80,6 +91,17 @@ class OfficeServiceAsyncStub(OfficeServiceStub):
     """Closes a day of the office that is not over: cancels its bookings with DAY_CLOSED, frees their applicants, bars
     nobody. Requests in line for it are rejected with DAY_CLOSED, new ones refused. A repeat answers the same. There is
     no way back. Errors: DAY_BEGUN when the day is over, NOT_A_SERVICE_DAY, INVALID_FIELD.
+    """
+    ReleaseBooking: _aio.UnaryUnaryMultiCallable[_office_service_pb2.ReleaseBookingRequest, _office_service_pb2.ReleaseBookingResponse]  # type: ignore[assignment]
+    """Ends a CONFIRMED booking until its day is over, such as one that a stranger made with somebody's NIK: it becomes
+    CANCELLED with RELEASED_BY_OFFICE, its queue numbers are retired, its applicants may book again at once, and nobody is
+    barred. Its places can be booked again unless the day has begun. Its account is told so, without the reason given here.
+    A repeat answers the same. A PENDING booking has no code yet. Errors: CODE_NOT_FOUND, NOT_CANCELLABLE, DAY_BEGUN when
+    the day is over, INVALID_FIELD, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
+    """
+    CancelPerson: _aio.UnaryUnaryMultiCallable[_office_service_pb2.OfficeServiceCancelPersonRequest, _office_service_pb2.OfficeServiceCancelPersonResponse]  # type: ignore[assignment]
+    """ReleaseBooking for one person of a party. The others keep their queue numbers and the code, and their account is told
+    PERSON_CANCELLED_BY_OFFICE. The last one's ends the booking. Errors: those of ReleaseBooking.
     """
 
 class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -128,6 +150,29 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
         """Closes a day of the office that is not over: cancels its bookings with DAY_CLOSED, frees their applicants, bars
         nobody. Requests in line for it are rejected with DAY_CLOSED, new ones refused. A repeat answers the same. There is
         no way back. Errors: DAY_BEGUN when the day is over, NOT_A_SERVICE_DAY, INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def ReleaseBooking(
+        self,
+        request: _office_service_pb2.ReleaseBookingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_office_service_pb2.ReleaseBookingResponse, _abc.Awaitable[_office_service_pb2.ReleaseBookingResponse]]:
+        """Ends a CONFIRMED booking until its day is over, such as one that a stranger made with somebody's NIK: it becomes
+        CANCELLED with RELEASED_BY_OFFICE, its queue numbers are retired, its applicants may book again at once, and nobody is
+        barred. Its places can be booked again unless the day has begun. Its account is told so, without the reason given here.
+        A repeat answers the same. A PENDING booking has no code yet. Errors: CODE_NOT_FOUND, NOT_CANCELLABLE, DAY_BEGUN when
+        the day is over, INVALID_FIELD, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelPerson(
+        self,
+        request: _office_service_pb2.OfficeServiceCancelPersonRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_office_service_pb2.OfficeServiceCancelPersonResponse, _abc.Awaitable[_office_service_pb2.OfficeServiceCancelPersonResponse]]:
+        """ReleaseBooking for one person of a party. The others keep their queue numbers and the code, and their account is told
+        PERSON_CANCELLED_BY_OFFICE. The last one's ends the booking. Errors: those of ReleaseBooking.
         """
 
 def add_OfficeServiceServicer_to_server(servicer: OfficeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -98,7 +98,7 @@ class Upstream(Client):
             return wire.RequestBookingResponse(booking=booking)
         if isinstance(message, wire.GetBookingRequest) and timedelta(0) <= message.wait.ToTimedelta() <= _LONGEST_WAIT:
             return wire.GetBookingResponse(booking=await self._read(message, caller))
-        extra = DESK_EXTRA if route.rpc == "CancelBooking" else 0.0
+        extra = DESK_EXTRA if route.rpc in {"CancelBooking", "CancelPerson"} else 0.0
         try:
             answer: Message = await self._call(
                 lambda: getattr(self.stub, route.rpc), message, extra=extra, metadata=caller.metadata

@@ -7,8 +7,9 @@ from datetime import date, timedelta
 import psycopg
 import pytest
 
-from antrian.booking import Cancel, CloseDate, SetQuota, Slot, State, StatusReason
+from antrian.booking import Cancel, CloseDate, SetQuota, Slot, StaffAction, State, StatusReason
 from antrian.errors import AntrianError, Reason
+from antrian.identity import booking_code, code_range
 from antrian.lane.drainer import DeskBatch, Fenced, Stock
 from antrian.lane.front import DESK_BOUND, Joined
 from antrian.ledger.fence import LedgerFenced, LedgerGap
@@ -48,6 +49,138 @@ async def test_a_cancel_gives_places_back_once_and_retires_the_numbers(world: Wo
     await world.ticket(world.request(5, [10, 50], account="again"))
     world.turn()
     assert (await world.recorded(world.request(5, [10, 50], account="again"))).first_number == 7
+    assert world.verify() == []
+
+
+def by_staff() -> StaffAction:
+    return StaffAction(uuid.uuid4(), "desk", "rina", "bukan pemohon")
+
+
+async def test_one_of_five_gives_up_then_the_booking_and_five_places_come_back(world: World) -> None:
+    party = world.request(1, range(1, 6), account="family")
+    await world.join(party)
+    world.turn()
+    await world.ask(Cancel(party.booking_id, 2))
+    await world.ask(Cancel(party.booking_id, 2))
+    booking = await world.recorded(party)
+    assert (booking.state, booking.party_size, booking.first_number, booking.cancelled) == (State.CONFIRMED, 5, 1, [2])
+    assert world.left() == 2
+    assert [row.number for row in await world.staff.party(party.booking_id)] == [1, 3, 4, 5]
+    assert isinstance(await world.join(world.request(2, [2], account="family")), Joined), (
+        "free, and the account has room"
+    )
+    world.turn()
+    assert (await world.recorded(world.request(2, [2], account="family"))).first_number == 6
+    await world.ask(Cancel(party.booking_id))
+    await world.ask(Cancel(party.booking_id, 3))
+    assert (await world.recorded(party)).cancelled == [2]
+    assert world.left() == 5
+    assert world.verify() == []
+
+
+async def test_the_last_one_who_gives_up_cancels_the_booking(world: World) -> None:
+    await confirmed(world, 1, party=2)
+    request = world.request(1, [10, 11])
+    for number, state in ((1, State.CONFIRMED), (7, State.CONFIRMED), (2, State.CANCELLED)):
+        await world.ask(Cancel(request.booking_id, number))
+        assert (await world.recorded(request)).state is state
+    booking = await world.recorded(request)
+    assert (booking.reason, booking.cancelled, world.left()) == (None, [1, 2], 6)
+    assert booking.ended_at is not None
+    assert world.verify() == []
+
+
+async def test_an_office_releases_a_booking_once_and_it_is_kept_who_did(world: World) -> None:
+    await confirmed(world, 1, party=2)
+    request, entry = world.request(1, [10, 11]), Cancel(world.request(1).booking_id, by=by_staff())
+    await world.ask(entry)
+    await world.ask(Cancel(request.booking_id, by=by_staff()))
+    booking = await world.recorded(request)
+    assert (booking.state, booking.reason, world.left()) == (State.CANCELLED, StatusReason.RELEASED_BY_OFFICE, 6)
+    assert world.sql("select kind, staff, why, before, after, session from staff_action") == [
+        (
+            "RELEASE", "rina", "bukan pemohon",
+            {"booking_id": str(request.booking_id), "state": "CONFIRMED", "people": 2},
+            {"state": "CANCELLED", "people": 0, "numbers": [1, 2]}, "MORNING",
+        )
+    ]  # fmt: skip
+    assert isinstance(await world.join(world.request(2, [10])), Joined)
+    assert world.verify() == []
+
+
+async def test_an_office_takes_one_out_of_a_party_and_its_account_is_told(world: World) -> None:
+    await confirmed(world, 1, party=3)
+    request = world.request(1, [10, 11, 12])
+    await world.ask(Cancel(request.booking_id, 3, by_staff()))
+    booking = await world.recorded(request)
+    reason = StatusReason.PERSON_CANCELLED_BY_OFFICE
+    assert (booking.state, booking.reason, booking.cancelled) == (State.CONFIRMED, reason, [3])
+    assert world.sql("select kind, before ->> 'people', after from staff_action") == [
+        ("CANCEL_PERSON", "3", {"state": "CONFIRMED", "people": 2, "numbers": [3]})
+    ]
+    await world.ask(Cancel(request.booking_id, 1))
+    assert (await world.recorded(request)).reason is reason
+    await world.ask(Cancel(request.booking_id))
+    booking = await world.recorded(request)
+    assert (booking.state, booking.reason, booking.cancelled) == (State.CANCELLED, None, [1, 3])
+    assert world.left() == 6
+    assert world.verify() == []
+
+
+async def test_on_the_day_itself_staff_may_let_people_go_and_their_account_not(world: World) -> None:
+    await confirmed(world, 2, party=2)
+    first, second = world.request(1, [10, 11]), world.request(2, [20, 21])
+    world.set_clock(OPENS.replace(hour=9) + timedelta(days=3))
+    await world.ask(Cancel(first.booking_id, 1))
+    await world.ask(Cancel(first.booking_id))
+    assert (await world.recorded(first)).cancelled == ()
+    await world.ask(Cancel(first.booking_id, 1, by_staff()))
+    await world.ask(Cancel(second.booking_id, by=by_staff()))
+    assert world.verify() == []
+    world.set_clock(OPENS.replace(hour=9) + timedelta(days=4))
+    await world.ask(Cancel(first.booking_id, by=by_staff()))
+    assert (await world.recorded(first)).state is State.CONFIRMED
+    world.nightly()
+    assert world.sql("select a.number from bar join applicant as a using (booking_id, applicant_key)") == [(2,)]
+    assert world.verify() == []
+
+
+async def test_who_gave_up_is_neither_checked_in_nor_missing(world: World) -> None:
+    await confirmed(world, 1, party=3)
+    request = world.request(1, [10, 11, 12])
+    await world.ask(Cancel(request.booking_id, 2))
+    world.rebuild()
+    world.set_clock(OPENS.replace(hour=9) + timedelta(days=3))
+    codes = code_range(booking_code(request.booking_id))
+    with pytest.raises(AntrianError, match="INVALID_FIELD present_numbers") as refused:
+        await world.staff.check_in(PUSAT, codes, [1, 2], "desk", "rina")
+    assert refused.value.problem
+    assert refused.value.problem.english == "this party's queue numbers are 1, 3"
+    party = await world.staff.check_in(PUSAT, codes, [1], "desk", "rina")
+    assert [(row.number, row.present_at is not None) for row in party] == [(1, True), (3, False)]
+    for number in (3, None):
+        await world.ask(Cancel(request.booking_id, number, by_staff()))
+        assert (await world.recorded(request)).cancelled == [2], "too late: somebody has come"
+    party = await world.staff.check_in(PUSAT, codes, [], "desk", "rina")
+    assert [(row.number, row.present_at is not None) for row in party] == [(1, True), (3, True)]
+    roster = await world.staff.roster(PUSAT, MONDAY.service_date, None, None, 10)
+    assert [row.number for row in roster] == [1, 3]
+    assert (await world.recorded(request)).state is State.ATTENDED
+    world.set_clock(OPENS.replace(hour=9) + timedelta(days=4))
+    world.nightly()
+    assert world.sql("select count(*) from bar") == [(0,)]
+    assert world.verify() == []
+
+
+async def test_a_closed_day_counts_only_who_was_left(world: World) -> None:
+    await confirmed(world, 1, party=3)
+    request = world.request(1, [10, 11, 12])
+    await world.ask(Cancel(request.booking_id, 2))
+    assert (await judged(world, quota(1))).refused is Reason.QUOTA_BELOW_TAKEN
+    assert (await judged(world, quota(2))).refused is None
+    done = await judged(world, closing())
+    assert done.after == {"closed": True, "bookings": 1, "people": 2}
+    assert ((await world.recorded(request)).cancelled, world.left()) == ([2], 2)
     assert world.verify() == []
 
 

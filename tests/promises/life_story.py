@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from antrian.booking import Cancel, CloseDate, SetQuota, State
+from antrian.booking import Cancel, CloseDate, SetQuota, StaffAction, State, StatusReason
 from antrian.errors import Reason
 from antrian.identity import Keys, booking_code, code_range
 from antrian.lane.drainer import DeskBatch, Fenced
@@ -16,6 +16,7 @@ from tests.promises.story import reason
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 
 BY = ("desk", "rina", "banjir")
+WEDNESDAY = replace(TUESDAY, service_date=TUESDAY.service_date + timedelta(days=1))
 
 
 class Broken(set[str]):
@@ -39,7 +40,7 @@ async def broken_promises_of_a_life(world: World) -> set[str]:
         await world.join(world.request(n, account="family" if n < 3 else ""))
     await world.join(world.request(6, [60, 61], slot=TUESDAY))
     world.turn()
-    for part in (_desk, _days, _rebuild):
+    for part in (_desk, _ways_back, _days, _rebuild):
         await part(world, broken)
         if broken:
             return broken
@@ -75,6 +76,31 @@ async def _desk(world: World, broken: Broken) -> None:
     world.turn()
 
 
+async def _ways_back(world: World, broken: Broken) -> None:
+    family = world.request(20, range(200, 205), account="five", slot=WEDNESDAY)
+    stranger = world.request(21, [210], slot=WEDNESDAY)
+    await world.join(family)
+    await world.join(stranger)
+    world.turn()
+    for _ in range(2):
+        await world.ask(Cancel(family.booking_id, 2))
+    broken.hold("P10", held=world.left(WEDNESDAY) == 1)
+    alone = world.request(22, [201], account="five", slot=WEDNESDAY)
+    broken.hold("P4", held=isinstance(await world.join(alone), Joined))
+    world.turn()
+    await world.ask(Cancel(family.booking_id))
+    await world.ask(Cancel(family.booking_id, 3))
+    broken.hold("P10", held=world.left(WEDNESDAY) == 4)
+    for _ in range(2):
+        await world.ask(Cancel(stranger.booking_id, by=StaffAction(uuid.uuid4(), *BY)))
+    broken.hold("P10", held=world.left(WEDNESDAY) == 5)
+    broken.hold("P10", held=world.sql("select kind from staff_action where kind = 'RELEASE'") == [("RELEASE",)])
+    broken.hold("P7", held=(await world.recorded(stranger)).reason is StatusReason.RELEASED_BY_OFFICE)
+    broken.hold("P4", held=isinstance(await world.join(world.request(23, [210, 211], slot=WEDNESDAY)), Joined))
+    world.turn()
+    await world.ask(Cancel(world.request(23, [210, 211]).booking_id, 9))
+
+
 async def _days(world: World, broken: Broken) -> None:
     third = world.request(3)
     world.set_clock(OPENS.replace(hour=9) + timedelta(days=3))
@@ -90,11 +116,11 @@ async def _days(world: World, broken: Broken) -> None:
     world.turn()
     world.nightly()
     world.nightly()
-    broken.hold("P10", held=world.sql("select count(*) from bar") == [(3,)])  # 1, 4 and 5 did not come
+    broken.hold("P10", held=world.sql("select count(*) from bar") == [(5,)])  # 1, 4, 5, 201 and 210 did not come
     broken.hold("P7", held=(await world.recorded(world.request(4))).state is State.NO_SHOW)
     slot = replace(MONDAY, service_date=MONDAY.service_date + timedelta(days=7))
     broken.hold("P10", held=reason(await world.join(world.request(14, [4], slot=slot))) == Reason.BARRED)
-    for person in (3, 60):
+    for person in (3, 60, 211):
         broken.hold("P10", held=isinstance(await world.join(world.request(10 + person, [person], slot=slot)), Joined))
     world.turn()
 
@@ -113,6 +139,7 @@ async def _rebuild(world: World, broken: Broken) -> None:
     broken.hold("P9", held=await world.join(world.request(13, [3], slot=slot)) == Known())
     broken.hold("P9", held=reason(await world.join(world.request(41, [4], slot=slot))) == Reason.BARRED)
     broken.hold("P9", held=reason(await world.join(world.request(42, [3], slot=slot))) == Reason.ALREADY_BOOKED)
+    broken.hold("P9", held=isinstance(await world.join(world.request(44, [204], slot=slot)), Joined))
     request = world.request(43, slot=slot)
     await world.join(request)
     try:

@@ -11,7 +11,7 @@ import psycopg
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from antrian.booking import Cancel, CloseDate, DeskEntry, SetQuota, Slot
+from antrian.booking import Cancel, CloseDate, DeskEntry, SetQuota, Slot, StaffAction
 from antrian.errors import AntrianError, Reason
 from antrian.lane.drainer import Lease
 from antrian.lane.front import JoinRequest
@@ -122,6 +122,33 @@ class PromiseMachine(RuleBasedStateMachine):
         self.told.asked_to_cancel.add(request.booking_id)
         for _ in range(times):
             self._ask_desk(request.office_id, Cancel(request.booking_id))
+
+    @rule(request=requests, nth=st.integers(0, 2), by_staff=st.booleans(), times=st.integers(1, 2))
+    def cancel_person(self, request: JoinRequest, nth: int, by_staff: bool, times: int) -> None:
+        """One of a party gives up, and tries again; or staff take him out."""
+        row = self.told.sight.rows.get(request.booking_id)
+        number = (row.first_number if row and row.first_number else 1) + nth % len(request.applicants)
+        self.told.asked_to_cancel_person.add((request.booking_id, number))
+        for _ in range(times):
+            self._ask_desk(request.office_id, Cancel(request.booking_id, number, self._staff() if by_staff else None))
+
+    @rule(request=requests, nth=st.integers(0, 2), by_staff=st.booleans())
+    def cancel_person_then_the_booking(self, request: JoinRequest, nth: int, by_staff: bool) -> None:
+        """First one of a party gives up, then all."""
+        self.cancel_person(request, nth, by_staff, 1)
+        self.serve(request.office_id)
+        self.promises_hold()
+        self.cancel(request, 1)
+
+    @rule(request=requests, times=st.integers(1, 2))
+    def release(self, request: JoinRequest, times: int) -> None:
+        """Staff end a booking, and try again."""
+        self.told.asked_to_cancel.add(request.booking_id)
+        for _ in range(times):
+            self._ask_desk(request.office_id, Cancel(request.booking_id, by=self._staff()))
+
+    def _staff(self) -> StaffAction:
+        return StaffAction(uuid.uuid5(uuid.NAMESPACE_X500, f"{self.names}"), *BY)
 
     @rule(office_id=OFFICES, slot=SLOTS, quota=st.integers(0, 5))
     def set_quota(self, office_id: str, slot: Slot, quota: int) -> None:

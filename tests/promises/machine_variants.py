@@ -93,9 +93,21 @@ def _settle_believes_the_outbox(monkeypatch: pytest.MonkeyPatch, _: str) -> None
     monkeypatch.setattr(LedgerRecorder, "record", believed)
 
 
+def _unguarded(constraint: str, old: str, new: str) -> Build:
+    """A fault in cancel.sql that the ledger would refuse, in a ledger that does not."""
+
+    def build(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
+        _changed("cancel.sql", re.escape(old), new)(monkeypatch, database_url)
+        with psycopg.connect(database_url) as connection:
+            connection.execute(f"alter table {constraint.partition('_')[0]} drop constraint {constraint}".encode())
+
+    return build
+
+
 def _cancel_outside_the_desk(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
     """The server cancels in the ledger and gives the places back itself, at once; no desk, no lease."""
     ask_desk = LaneFront.ask_desk
+    of_account = dict.fromkeys(("action_id", "caller", "staff", "why"))
     size = "select party_size from booking where booking_id = %s and state = 'CONFIRMED'"
     people = """
         select s.service_date || left(s.session, 1), a.applicant_key
@@ -103,9 +115,9 @@ def _cancel_outside_the_desk(monkeypatch: pytest.MonkeyPatch, database_url: str)
     """
 
     async def ask(self: LaneFront, office_id: str, entry: DeskEntry) -> int:
-        if not isinstance(entry, Cancel):
+        if not isinstance(entry, Cancel) or entry.number or entry.by:
             return await ask_desk(self, office_id, entry)
-        values = {"office": office_id, "booking_id": entry.booking_id}
+        values = {"office": office_id, "booking_id": entry.booking_id, "number": None} | of_account
         with psycopg.connect(database_url) as connection:
             confirmed = connection.execute(size, [entry.booking_id]).fetchone()
             connection.execute(ledger.sql("cancel"), values)
@@ -166,6 +178,10 @@ VARIANTS = [
     Variant("P1 P10", "settle believes the outbox", _settle_believes_the_outbox),
     Variant("P1 P10", "cancel outside the desk", _cancel_outside_the_desk),
     Variant("P13", "ready as a plain list", _ready_is_a_list),
-    Variant("P10", "give-back not idempotent", _changed("cancel.sql", r"and booking.state = 'CONFIRMED'", "")),
+    Variant("P4 P10", "a person's place given back each time", _changed("cancel.sql", r"\n        and applicant\.live", "")),
+    Variant("P10", "a person's place given back again with the booking", _unguarded("slot_taken_within_quota", "taken - gone.places", "taken - case when ends then gone.party_size else gone.places end")),
+    Variant("P4 P10", "who gave up stays live", _unguarded("applicant_cancelled_is_gone", "set live = false,", "set live = %(number)s::int is not null,")),
+    Variant("P4", "who gave up still counts for the account", _changed("settle_desk", r"count_live\(owner, held_by\(owner\), id, -1\)", "")),
+    Variant("P10", "a release gives nothing back", _changed("cancel.sql", r"taken - gone\.places", "taken - case when %(staff)s is null then gone.places else 0 end")),
     Variant("P11", "the window by the server's clock", _the_servers_clock_judges),
 ]  # fmt: skip

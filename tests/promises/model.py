@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from antrian import rules
-from antrian.booking import State
+from antrian.booking import SealedApplicant, State
 from antrian.errors import Reason
 from antrian.lane.front import Joined, JoinRequest, Known, Refused
 from tests.promises.sight import Lane, OfficeSlot, Row, Sight
@@ -63,6 +63,7 @@ class Model:
         self.accepted: dict[UUID, Accepted] = {}
         self.emptied = False  # Redis lost everything, and nobody has rebuilt it yet
         self.asked_to_cancel: set[UUID] = set()
+        self.asked_to_cancel_person: set[tuple[UUID, int]] = set()
         self.asked_to_close: set[OfficeSlot] = set()
         self._decided: dict[tuple[str, int], str] = {}
         self._last_decided = dict.fromkeys(sight.lanes, 0)
@@ -169,6 +170,7 @@ class Model:
         hold("P13", since == sorted(since), f"{sight.ready} are not in the order in which they wait")
         for row in sight.rows.values():
             self._recorded(row, before.rows.get(row.booking_id))
+            self._gave_up(row, before.cancelled.get(row.booking_id, set()))
         hold("P2", before.rows.keys() <= sight.rows.keys(), "a recorded outcome is gone")
         if not rebuilding:
             for office_id, lane in sight.lanes.items():
@@ -195,7 +197,20 @@ class Model:
             hold("P7", row.state in moves, f"{row} was {before}")
         if row.state == State.CANCELLED:
             asked = row.booking_id in self.asked_to_cancel or (row.office_id, row.slot) in self.asked_to_close
-            hold("P10", asked, f"{row}: nobody asked for that")
+            hold("P10", asked or row.cancelled_people == row.party, f"{row}: nobody asked for that")
+
+    def _gave_up(self, row: Row, before: set[int]) -> None:
+        gone = self.sight.cancelled.get(row.booking_id, set())
+        hold("P10", len(gone) == row.cancelled_people, f"{row}: not so many, {gone} gave up")
+        hold("P7", gone >= before, f"{row}: of {before} who gave up {gone} are left")
+        for number in gone - before:
+            hold(
+                "P10",
+                (row.booking_id, number) in self.asked_to_cancel_person,
+                f"{row}: number {number} did not give up",
+            )
+        everybody = row.cancelled_people == row.party
+        hold("P7", not everybody or row.state == State.CANCELLED, f"{row} is there for nobody")
 
     def _in_line(self, office_id: str, lane: Lane) -> None:
         hold("P12", len(lane.line) <= self.lane_bound, f"{len(lane.line)} wait at {office_id}")
@@ -267,7 +282,7 @@ class Model:
         office_id, lane, count = slot[0], self.sight.lanes[slot[0]], self.sight.slots[slot]
         rows = self._rows_of(slot)
         taken = sum(row.takes for row in rows)
-        came_back = any(row.first_number and not row.takes for row in rows)
+        came_back = any(row.first_number and row.takes < row.party for row in rows)
         promise = "P10" if came_back else "P1"
         hold("P1", taken <= count.quota, f"{slot}: {taken} places of {count.quota} are taken")
         hold(promise, taken == count.taken, f"{slot} counts {count.taken} places taken, not {taken}")
@@ -294,7 +309,7 @@ class Model:
             row = rows.get(booking_id)
             if told.lost or (row and row.state != State.CONFIRMED):
                 continue
-            for applicant in told.request.applicants:
+            for applicant in self._still_in(told, row):
                 other = holders.setdefault(applicant.key, booking_id)
                 hold("P4", other == booking_id, f"one of {told.request.account} has two live bookings")
         live = {(key, booking_id) for key, booking_id in holders.items() if booking_id in rows}
@@ -303,11 +318,17 @@ class Model:
             (applicant.key, booking_id)
             for booking_id, row in rows.items()
             if row.state == State.NO_SHOW
-            for applicant in self.accepted[booking_id].request.applicants
+            for applicant in self._still_in(self.accepted[booking_id], row)
         }
         hold("P10", self.sight.bars.keys() == missed, "who did not come is barred once, and nobody else")
         if not self.emptied:
             self._claims(holders)
+
+    def _still_in(self, told: Accepted, row: Row | None) -> list[SealedApplicant]:
+        """The people of a request who have not given up."""
+        gone = self.sight.cancelled.get(row.booking_id, set()) if row else set[int]()
+        first = (row.first_number if row else None) or 1
+        return [one for number, one in enumerate(told.request.applicants, first) if number not in gone]
 
     def _claims(self, holders: dict[bytes, UUID]) -> None:
         """What Redis says of people, who may be held a little longer: until their lane is settled."""

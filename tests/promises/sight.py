@@ -17,7 +17,8 @@ from tests.support.world import World
 OfficeSlot = tuple[str, Slot]
 
 _BOOKINGS = """
-select b.booking_id, b.office_id, b.ticket, s.service_date, s.session, b.party_size, b.state, b.reason, b.first_number
+select b.booking_id, b.office_id, b.ticket, s.service_date, s.session, b.party_size, b.state, b.reason, b.first_number,
+    b.cancelled_people
 from booking as b join slot as s using (slot_id) order by b.office_id, b.ticket
 """
 _SLOTS = (
@@ -25,7 +26,7 @@ _SLOTS = (
 )
 _LANES = "select office_id, token, last_ticket, last_desk from lane"
 _LIVE = "select applicant_key, booking_id from applicant where live"
-_NUMBERS = "select booking_id, number from applicant order by number"
+_NUMBERS = "select booking_id, number, cancelled_at is not null from applicant order by number"
 _BARS = "select applicant_key, booking_id, ends_at from bar"
 
 
@@ -40,11 +41,12 @@ class Row(NamedTuple):
     state: str
     reason: str | None
     first_number: int | None
+    cancelled_people: int
 
     @property
     def takes(self) -> int:
         """The places that it takes."""
-        return 0 if self.state in {"REJECTED", "CANCELLED"} else self.party
+        return 0 if self.state in {"REJECTED", "CANCELLED"} else self.party - self.cancelled_people
 
     @property
     def decision(self) -> str:
@@ -97,7 +99,11 @@ class Lane:
 
 @dataclass(frozen=True)
 class Sight:
-    """What both stores hold. claims: what Redis says of each person; live, bars: people and bookings in the ledger."""
+    """What both stores hold.
+
+    claims: what Redis says of each person; live, bars: people and bookings in the ledger; numbers: those of each booking's
+    people; cancelled: those of who gave up.
+    """
 
     rows: dict[UUID, Row]
     slots: dict[OfficeSlot, SlotCount]
@@ -105,6 +111,7 @@ class Sight:
     lanes: dict[str, Lane]
     live: list[tuple[bytes, UUID]]
     numbers: dict[UUID, list[int]]
+    cancelled: dict[UUID, set[int]]
     bars: dict[tuple[bytes, UUID], datetime]
     claims: dict[bytes, bytes]
     ready: list[str]
@@ -118,8 +125,11 @@ def look(world: World, ledger: "psycopg.Connection[Any]", days: Sequence[date], 
             for statement in (_BOOKINGS, _SLOTS, _LANES, _LIVE, _NUMBERS, _BARS)
         )
     by_booking: dict[UUID, list[int]] = {}
-    for booking_id, number in numbers.fetchall():
+    cancelled: dict[UUID, set[int]] = {}
+    for booking_id, number, gave_up in numbers.fetchall():
         by_booking.setdefault(booking_id, []).append(number)
+        if gave_up:
+            cancelled.setdefault(booking_id, set()).add(number)
     in_redis, claims, ready = _redis(world, people)
     return Sight(
         rows={row[0]: _row(*row) for row in bookings.fetchall()},
@@ -128,6 +138,7 @@ def look(world: World, ledger: "psycopg.Connection[Any]", days: Sequence[date], 
         lanes=in_redis,
         live=live.fetchall(),
         numbers=by_booking,
+        cancelled=cancelled,
         bars={(key, booking_id): ends for key, booking_id, ends in bars.fetchall()},
         claims=claims,
         ready=ready,

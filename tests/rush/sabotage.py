@@ -117,6 +117,6 @@ MODES = {
     "places-back-twice": Sabotage(
         ("P1",),
         "a cancel gives its places back twice",
-        statements={"cancel": [("taken - cancelled.party_size", "greatest(0, taken - 2 * cancelled.party_size)")]},
+        statements={"cancel": [("taken - gone.places", "greatest(0, taken - 2 * gone.places)")]},
     ),
 }  # fmt: skip

@@ -277,7 +277,7 @@ async def test_a_recording_client_writes_what_it_asked_and_was_told_and_no_nik(t
     (op,) = read_history([tmp_path / "a"]).ops
     assert (op.call, op.request_id, op.account, op.office) == ("request", "8a5e", "ani", OFFICE)
     assert (op.date, op.session, len(op.people), len(op.people[0])) == ("2026-11-30", "MORNING", 1, 16)
-    assert op.answer == Answer("b", OFFICE, 7, "PENDING", [])
+    assert op.answer == Answer("b", OFFICE, 7, "PENDING", [], [])
     assert "3171010101900001" not in text
     assert op.started < op.ended
 

@@ -2,7 +2,9 @@
 -- out: examined (slots), breaches (slots whose recorded places exceed the quota or are not what taken says).
 select count(*), count(*) filter (where sold > quota or sold <> taken)
 from (
-    select s.quota, s.taken, coalesce(sum(b.party_size) filter (where b.state not in ('REJECTED', 'CANCELLED')), 0) as sold
+    select
+        s.quota, s.taken,
+        coalesce(sum(b.party_size - b.cancelled_people) filter (where b.state not in ('REJECTED', 'CANCELLED')), 0) as sold
     from slot as s
     left join booking as b using (slot_id)
     group by s.slot_id

@@ -1,0 +1,25 @@
+-- Ways back: an office ends a booking with a reason, and one of a party gives up while the others stay.
+
+-- cancelled_at: when this person gave up; the number stays retired. Who gave up neither comes nor holds a place.
+alter table applicant add column cancelled_at timestamptz;
+alter table applicant add constraint applicant_cancelled_is_gone
+    check (cancelled_at is null or not live and present_at is null);
+
+-- cancelled_people: how many of the party have a cancelled_at, so that a read of a booking need not look at its people.
+alter table booking add column cancelled_people int not null default 0;
+alter table booking add constraint booking_cancelled_people check (cancelled_people between 0 and party_size);
+
+alter table booking drop constraint booking_reason_known;
+alter table booking drop constraint booking_reason_when_rejected;
+alter table booking add constraint booking_reason_known check (reason in (
+    'SLOT_FULL', 'TOO_LATE', 'ALREADY_BOOKED', 'INTERNAL', 'DAY_CLOSED', 'RELEASED_BY_OFFICE', 'PERSON_CANCELLED_BY_OFFICE'
+));
+alter table booking add constraint booking_reason_when_rejected check (case state
+    when 'REJECTED' then reason is not null
+    when 'CANCELLED' then true
+    else reason is null or reason = 'PERSON_CANCELLED_BY_OFFICE'
+end);
+
+alter table staff_action drop constraint staff_action_kind_check;
+alter table staff_action add constraint staff_action_kind_check
+    check (kind in ('CHECK_IN', 'SET_QUOTA', 'CLOSE_DATE', 'RELEASE', 'CANCEL_PERSON'));

@@ -1,0 +1,40 @@
+"""What an account is told of a booking that was rejected, or that its office changed: the words for each reason."""
+
+from antrian.booking import StatusReason
+from antrian.errors import Text
+
+STATUS_MESSAGES: dict[StatusReason, Text] = {
+    StatusReason.SLOT_FULL: Text(
+        "Saat tiba giliran Anda, sisa tempat pada sesi itu tidak cukup untuk semua pemohon. Silakan pilih sesi, hari, atau kantor lain.",
+        "When your turn came, that session had fewer places left than you have applicants. Please choose another session, day or office.",
+    ),
+    StatusReason.TOO_LATE: Text(
+        "Saat tiba giliran Anda, hari layanan itu sudah dimulai. Silakan pilih hari lain.",
+        "When your turn came, that day had already begun. Please choose another day.",
+    ),
+    StatusReason.ALREADY_BOOKED: Text(
+        "Salah seorang pemohon sudah terdaftar di antrean lain. Silakan daftarkan pemohon lainnya saja.",
+        "One of the applicants already has another booking. Please book for the others only.",
+    ),
+    StatusReason.INTERNAL: Text(
+        "Mohon maaf, pendaftaran ini gagal dicatat karena gangguan di pihak kami. Silakan mendaftar kembali.",
+        "We are sorry: this booking could not be recorded because of a fault of ours. Please book again.",
+    ),
+    StatusReason.DAY_CLOSED: Text(
+        "Kantor tidak melayani pada hari itu, sehingga pendaftaran ini tidak berlaku. Silakan pilih hari atau kantor lain.",
+        "The office is closed on that day, so this booking does not stand. Please choose another day or office.",
+    ),
+    StatusReason.RELEASED_BY_OFFICE: Text(
+        "Pendaftaran ini diakhiri oleh kantor. Semua pemohon dapat langsung mendaftar kembali. Jika menurut Anda ini keliru, "
+        "silakan hubungi kantor tersebut.",
+        "The office ended this booking. All of its applicants may book again at once. If you think that this is a mistake, "
+        "please contact the office.",
+    ),
+    StatusReason.PERSON_CANCELLED_BY_OFFICE: Text(
+        "Kantor membatalkan nomor antrian sebagian pemohon; nomor pemohon lainnya tetap berlaku. Pemohon yang dibatalkan dapat "
+        "langsung mendaftar kembali. Jika menurut Anda ini keliru, silakan hubungi kantor tersebut.",
+        "The office cancelled the queue numbers of some of the applicants; those of the others still stand. Whoever was "
+        "cancelled may book again at once. If you think that this is a mistake, please contact the office.",
+    ),
+}  # fmt: skip
+"""For Booking.status_message_id and status_message_en. What staff gave as their reason is not among them."""

@@ -1,0 +1,191 @@
+"""Places that come back, as people ask for it: a stranger's booking ended by its office, one of a party who gives up."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+from unittest import mock
+
+import aiohttp
+import pytest
+from click.testing import CliRunner, Result
+
+from antrian.settings import Settings
+from antrian.stack import Stack
+from antrian.v1.messages_pb2 import (
+    BOOKING_STATE_CANCELLED,
+    BOOKING_STATE_CONFIRMED,
+    STATUS_REASON_PERSON_CANCELLED_BY_OFFICE,
+    STATUS_REASON_RELEASED_BY_OFFICE,
+    Applicant,
+    Booking,
+)
+from antrian.verify import verify
+from clients.booking_client import BookingClient, RefusedError
+from clients.cli import main
+from clients.office_client import OfficeClient
+from tests.acceptance.conftest import StartStack
+from tests.acceptance.person import PUSAT, Crowd
+
+WHY: dict[str, Any] = {"staff": "rina", "reason": "NIK dipakai orang lain"}
+
+
+@pytest.fixture(scope="module")
+def stack(start_stack: StartStack, opens: datetime) -> Stack:
+    """Everything, with a gateway, one minute into the window."""
+    return start_stack(opens + timedelta(minutes=1), gateway=True)
+
+
+@pytest.fixture(autouse=True)
+def _all_promises_hold_in_the_end(stack: Stack) -> Iterator[None]:
+    yield
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in stack.environment.items():
+            patch.setenv(name, value)
+        assert [check for check in verify(Settings()) if check.breaches] == []
+
+
+@pytest.fixture
+async def office(stack: Stack) -> AsyncIterator[OfficeClient]:
+    """Staff of every office."""
+    async with OfficeClient(stack.address, english=True) as made:
+        yield made
+
+
+@pytest.fixture
+async def http(stack: Stack) -> AsyncIterator[aiohttp.ClientSession]:
+    """A phone."""
+    async with aiohttp.ClientSession(f"http://{stack.http_address}") as session:
+        yield session
+
+
+async def booked(client: BookingClient, crowd: Crowd, account: str, people: list[Applicant], day: int = 0) -> Booking:
+    request = crowd.request(account=account, applicants=people, service_date=crowd.dates[day].isoformat())
+    return await client.outcome((await client.send(request)).booking_id, account)
+
+
+async def left(client: BookingClient, day: int = 0) -> int:
+    return (await client.get_quota(PUSAT)).slots[2 * day].left
+
+
+async def test_a_strangers_booking_of_my_nik_is_released_and_i_book_at_once(
+    client: BookingClient, office: OfficeClient, crowd: Crowd
+) -> None:
+    me = crowd.person()
+    strangers = await booked(client, crowd, "stranger", [me, crowd.person()])
+    with pytest.raises(RefusedError, match="ALREADY_BOOKED"):
+        await booked(client, crowd, "me", [me])
+    before = await left(client)
+
+    [found] = [
+        entry for entry in await office.day_roster(PUSAT, crowd.dates[0]) if entry.masked_nik[-4:] == me.nik[-4:]
+    ]
+    for _ in range(2):
+        party = await office.release_booking(PUSAT, found.code, **WHY)
+        assert {entry.state for entry in party} == {BOOKING_STATE_CANCELLED}
+        assert len(party) == 2
+    assert await left(client) == before + 2
+    mine = await booked(client, crowd, "me", [me])
+    assert mine.state == BOOKING_STATE_CONFIRMED
+    assert mine.queue_numbers[0] > max(strangers.queue_numbers)
+
+    told = await client.get_booking(strangers.booking_id, "stranger")
+    assert (told.state, told.status_reason) == (BOOKING_STATE_CANCELLED, STATUS_REASON_RELEASED_BY_OFFICE)
+    assert told.status_message_id.startswith("Pendaftaran ini diakhiri oleh kantor.")
+    assert "contact the office" in told.status_message_en
+    assert WHY["reason"] not in str(told)
+    assert mine.status_message_id == ""
+    [roster] = [entry for entry in await office.day_roster(PUSAT, crowd.dates[0]) if entry.code == mine.code]
+    assert roster.masked_nik[-4:] == me.nik[-4:]
+
+
+async def test_one_of_five_cancelled_then_the_booking_gives_five_places_back(
+    client: BookingClient, http: aiohttp.ClientSession, crowd: Crowd
+) -> None:
+    before, people = await left(client, 1), crowd.people(5)
+    booking = await booked(client, crowd, "family", people, 1)
+    gone = booking.queue_numbers[1]
+    for _ in range(2):
+        path = f"/v1/bookings/{booking.booking_id}:cancelPerson"
+        async with http.post(path, json={"account": "family", "queueNumber": gone}) as answer:
+            told = (await answer.json())["booking"]
+        assert (told["state"], told["partySize"], told["cancelledNumbers"]) == ("BOOKING_STATE_CONFIRMED", 4, [gone])
+        assert told["queueNumbers"] == [n for n in booking.queue_numbers if n != gone]
+        assert (told["code"], told["statusReason"]) == (booking.code, "STATUS_REASON_UNSPECIFIED")
+        assert await left(client, 1) == before - 4
+    alone = await booked(client, crowd, "family", [people[1]], 2)
+    assert alone.state == BOOKING_STATE_CONFIRMED, "free, and one of the account's five"
+
+    others = crowd.person()
+    with pytest.raises(RefusedError, match="ACCOUNT_LIMIT"):
+        await booked(client, crowd, "family", [others], 2)
+    for again in range(2):
+        cancelled = await client.cancel_booking(booking.booking_id, "family")
+        assert (cancelled.state, cancelled.party_size) == (BOOKING_STATE_CANCELLED, 4), again
+        assert await left(client, 1) == before
+    await asyncio.gather(*(client.cancel_person(booking.booking_id, "family", gone) for _ in range(3)))
+    assert await left(client, 1) == before
+
+
+async def test_the_last_who_gives_up_cancels_the_booking(client: BookingClient, crowd: Crowd) -> None:
+    before = await left(client, 1)
+    booking = await booked(client, crowd, "couple", crowd.people(2), 1)
+    answers = await asyncio.gather(
+        *(client.cancel_person(booking.booking_id, "couple", number) for number in [*booking.queue_numbers] * 3)
+    )
+    now = await client.get_booking(booking.booking_id, "couple")
+    assert (now.state, now.party_size, list(now.queue_numbers)) == (BOOKING_STATE_CANCELLED, 0, [])
+    assert list(now.cancelled_numbers) == list(booking.queue_numbers)
+    assert all(answer.cancelled_numbers for answer in answers)
+    assert await left(client, 1) == before
+
+
+async def test_staff_take_one_out_of_a_party_and_its_account_is_told(
+    stack: Stack, client: BookingClient, crowd: Crowd
+) -> None:
+    booking = await booked(client, crowd, "group", crowd.people(3), 3)
+    first, second, third = booking.queue_numbers
+
+    def antrian(*words: object) -> Result:
+        with mock.patch.dict(os.environ):
+            return CliRunner().invoke(main, [*map(str, words), "--folder", str(stack.folder)])
+
+    by = ["--staff", "rina", "--reason", "sakit"]
+    done = await asyncio.to_thread(antrian, "office", "cancel-person", PUSAT, booking.code, second, *by, "--json")
+    assert [entry["queue_number"] for entry in json.loads(done.stdout)] == [first, third]
+    shown = await asyncio.to_thread(antrian, "status", booking.booking_id, "--account", "group", "--lang", "en")
+    assert "The office cancelled the queue numbers of some of the applicants" in shown.stdout
+    assert f"gave up   {second}" in shown.stdout
+    now = await client.get_booking(booking.booking_id, "group")
+    assert now.status_reason == STATUS_REASON_PERSON_CANCELLED_BY_OFFICE
+    mine = await asyncio.to_thread(antrian, "cancel-person", booking.booking_id, first, "--account", "group", "--json")
+    assert json.loads(mine.stdout)["queue_numbers"] == [third]
+    ended = await asyncio.to_thread(antrian, "office", "release", PUSAT, booking.code, *by)
+    assert ended.stdout.count("CANCELLED") == 1
+
+
+async def test_other_peoples_and_undecided_bookings_are_left_alone(
+    client: BookingClient, office: OfficeClient, crowd: Crowd
+) -> None:
+    booking = await booked(client, crowd, "own", crowd.people(2), 4)
+    for call in (
+        office.release_booking("kanim-jakarta-barat", booking.code, **WHY),
+        office.cancel_person("kanim-jakarta-barat", booking.code, booking.queue_numbers[0], **WHY),
+    ):
+        with pytest.raises(RefusedError, match="CODE_NOT_FOUND"):
+            await call
+    with pytest.raises(RefusedError, match="BOOKING_NOT_FOUND"):
+        await client.cancel_person(booking.booking_id, "another", booking.queue_numbers[0])
+    wrong = max(booking.queue_numbers) + 1
+    for ask in (
+        client.cancel_person(booking.booking_id, "own", wrong),
+        office.cancel_person(PUSAT, booking.code, 0, **WHY),
+    ):
+        with pytest.raises(RefusedError, match="queue_number: this party's queue numbers are") as refused:
+            await ask
+        assert (refused.value.reason, refused.value.metadata["field"]) == ("INVALID_FIELD", "queue_number")
+    with pytest.raises(RefusedError, match="reason: say why"):
+        await office.release_booking(PUSAT, booking.code, staff="rina", reason="")
+    assert (await client.get_booking(booking.booking_id, "own")).state == BOOKING_STATE_CONFIRMED
