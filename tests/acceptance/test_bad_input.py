@@ -11,6 +11,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
 from antrian.stack import Stack
 from antrian.v1 import booking_service_pb2 as wire
@@ -139,6 +140,7 @@ async def test_bytes_that_are_no_message_get_a_clear_error(
         (wire.GetBookingRequest(booking_id="x", account="a"), "booking_id"),
         (wire.GetBookingRequest(booking_id="6f1c2d34-5a6b-4c7d-8e9f-0a1b2c3d4e5f"), "account"),
         (wire.CancelBookingRequest(booking_id="x", account="a"), "booking_id"),
+        (wire.CancelPersonRequest(booking_id="x", account="a", queue_number=1), "booking_id"),
         (
             wire.GetBookingRequest(
                 booking_id="6f1c2d34-5a6b-4c7d-8e9f-0a1b2c3d4e5f", account="a", wait=Duration(seconds=61)
@@ -184,6 +186,13 @@ BAD_STAFF: list[tuple[str, dict[str, Any], str, str]] = [
     ("CloseDate", {"service_date": SUNDAY}, "NOT_A_SERVICE_DAY", "service_date"),
     ("CloseDate", {"service_date": LONG_OVER}, "DAY_BEGUN", "service_date"),
     ("CloseDate", {"reason": "x" * 201}, "INVALID_FIELD", "reason"),
+    ("ReleaseBooking", {"office_id": "kanim-atlantis"}, "OFFICE_NOT_FOUND", "office_id"),
+    ("ReleaseBooking", {"code": "12345"}, "INVALID_FIELD", "code"),
+    ("ReleaseBooking", {}, "CODE_NOT_FOUND", "code"),
+    ("ReleaseBooking", {"staff": GOOD}, "INVALID_FIELD", "staff"),
+    ("ReleaseBooking", {"reason": f"untuk {GOOD}"}, "INVALID_FIELD", "reason"),
+    ("CancelPerson", {"reason": ""}, "INVALID_FIELD", "reason"),
+    ("CancelPerson", {}, "CODE_NOT_FOUND", "code"),
 ]
 
 
@@ -208,6 +217,14 @@ async def test_a_bad_request_of_staff_is_refused_with_its_field(
             "staff": "rina",
             "reason": "banjir",
         },
+        "ReleaseBooking": {"office_id": PUSAT, "code": "0123456789", "staff": "rina", "reason": "salah NIK"},
+        "CancelPerson": {
+            "office_id": PUSAT,
+            "code": "0123456789",
+            "queue_number": 1,
+            "staff": "rina",
+            "reason": "sakit",
+        },
     }
 
     async def places() -> list[tuple[str, int, int, bool]]:  # not those left: good requests may still be in line
@@ -215,7 +232,8 @@ async def test_a_bad_request_of_staff_is_refused_with_its_field(
         return [(slot.service_date, slot.session, slot.quota, slot.closed) for slot in slots]
 
     before = await places()
-    request = getattr(office_service_pb2, f"{rpc}Request")(**good[rpc] | change)
+    method = office_service_pb2.DESCRIPTOR.services_by_name["OfficeService"].methods_by_name[rpc]
+    request = GetMessageClass(method.input_type)(**good[rpc] | change)
     call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = client.channel.unary_unary(
         f"/antrian.v1.OfficeService/{rpc}"
     )
@@ -263,6 +281,8 @@ ELSEWHERE = {
     ("booking_id", "NOT_CANCELLABLE"): "acceptance/test_cli.py",
     ("code", "NOT_TODAY"): "acceptance/test_cli.py",
     ("code", "NOT_CONFIRMED"): "integration/test_days.py",
+    ("code", "NOT_CANCELLABLE"): "acceptance/test_cli.py",
+    ("queue_number", "INVALID_FIELD"): "acceptance/test_ways_back.py",
     ("present_numbers", "INVALID_FIELD"): "integration/test_days.py",
     ("quota", "QUOTA_BELOW_TAKEN"): "acceptance/test_life.py",
 }

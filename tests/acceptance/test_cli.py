@@ -166,6 +166,8 @@ def test_on_the_day_those_who_come_are_checked_in_and_all_promises_hold(
     ]
     attended = antrian("cancel", party["booking_id"], "--account", "fitri")
     assert refused(attended, "NOT_CANCELLABLE")
+    assert refused(antrian("office", "release", PUSAT, party["code"], *BY), "NOT_CANCELLABLE")
+    assert refused(antrian("office", "cancel-person", PUSAT, party["code"], first, *BY), "NOT_CANCELLABLE")
     ends = time.monotonic() + 40
     while (verified := antrian("verify")).exit_code:  # until the days before have ended
         assert time.monotonic() < ends, verified.stdout + verified.stderr

@@ -119,6 +119,7 @@ def known_values(target: Target) -> Known:
         ),
         "code": ids.map(booking_code),
         "present_numbers": st.integers(1, 9),
+        "queue_number": st.integers(1, 9),
         "quota": st.integers(0, 60),
         "expected_quota": st.none() | st.integers(0, 60),
         "reason": st.sampled_from(["mesin rusak", "banjir 🌊"]),

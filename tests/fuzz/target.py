@@ -46,7 +46,7 @@ SERVICES = (
     office_service_pb2.DESCRIPTOR.services_by_name["OfficeService"],
 )
 RPCS: Mapping[str, MethodDescriptor] = MappingProxyType(
-    {method.name: method for service in SERVICES for method in service.methods}
+    {f"{service.name}.{method.name}": method for service in SERVICES for method in service.methods}
 )
 TOKENS = MappingProxyType({role: f"token-of-{role}" for role in ("gateway", "internal", "staff")})
 """The bearer tokens that the target knows, by the caller's name, which is its role too."""
@@ -175,7 +175,8 @@ class Target:
         for service, servicer in zip(SERVICES, servicers, strict=True):
             handlers = gate.handlers(service, servicer)
             for method in service.methods:
-                self._handlers[method.name] = partial(_Details, f"/{service.full_name}/{method.name}"), handlers
+                details = partial(_Details, f"/{service.full_name}/{method.name}")
+                self._handlers[f"{service.name}.{method.name}"] = details, handlers
 
     async def _stop(self) -> None:
         for store in (self._front, self._ledger, self._staff):

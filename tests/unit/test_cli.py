@@ -93,6 +93,9 @@ def test_there_are_the_commands_that_were_asked_for() -> None:
         (["bookings"], "Missing option '--account'"),
         (["bookings", "--account", "ani", "--state", "lost"], "'lost' is not one of 'pending', 'confirmed', 'rejected', 'cancelled', 'attended', 'no-show'"),
         (["cancel", "7c1e"], "Missing option '--account'"),
+        (["cancel-person", "7c1e", "0", "--account", "ani"], "0 is not in the range x>=1"),
+        (["office", "release", "kanim-bogor", "2KK56MF2V6", "--staff", "h"], "Missing option '--reason'"),
+        (["office", "cancel-person", "kanim-bogor", "2KK56MF2V6", *BY], "Missing argument 'NUMBER'"),
         (["office", "check-in", "kanim-bogor", "2KK56MF2V6"], "Missing option '--staff'"),
         (["office", "set-quota", "kanim-bogor", "2026-12-01", "night", "40", *BY], "'night' is not one of"),
         (["office", "set-quota", "kanim-bogor", "2026-12-01", "morning", "few", *BY], "'few' is not a valid integer"),
@@ -325,6 +328,15 @@ def test_a_cancelled_booking_says_if_the_office_did_it() -> None:
     ours = Booking(state=BOOKING_STATE_CANCELLED)
     theirs = Booking(state=BOOKING_STATE_CANCELLED, status_reason=STATUS_REASON_DAY_CLOSED)
     assert (show.headline(ours), show.headline(theirs)) == ("CANCELLED", "CANCELLED: DAY_CLOSED")
+
+
+@pytest.mark.parametrize("english", [True, False])
+def test_a_booking_is_shown_with_the_words_for_its_reason(capsys: pytest.CaptureFixture[str], *, english: bool) -> None:
+    kept: dict[str, Any] = {"office_id": "kanim-bogor", "service_date": "2026-11-30", "session": SESSION_MORNING}
+    words: dict[str, Any] = {"status_message_id": "Kantor tutup.", "status_message_en": "The office is closed."}
+    it = Booking(state=BOOKING_STATE_CANCELLED, status_reason=STATUS_REASON_DAY_CLOSED, **kept, **words)
+    show.booking(it, english=english)
+    assert capsys.readouterr().out.splitlines()[1] == words["status_message_en" if english else "status_message_id"]
 
 
 def test_the_quota_table_has_a_day_a_line_and_names_closed_ones(capsys: pytest.CaptureFixture[str]) -> None:

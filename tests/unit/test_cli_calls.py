@@ -9,16 +9,20 @@ import grpc
 import pytest
 from click.testing import CliRunner
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
 from antrian.v1 import booking_service_pb2, office_service_pb2
 from antrian.v1.booking_service_pb2 import (
     CancelBookingRequest,
     CancelBookingResponse,
+    CancelPersonRequest,
+    CancelPersonResponse,
     ListBookingsRequest,
     ListBookingsResponse,
 )
 from antrian.v1.messages_pb2 import (
     BOOKING_STATE_CANCELLED,
+    BOOKING_STATE_CONFIRMED,
     BOOKING_STATE_NO_SHOW,
     SESSION_AFTERNOON,
     SESSION_MORNING,
@@ -31,6 +35,10 @@ from antrian.v1.office_service_pb2 import (
     CloseDateResponse,
     GetDayRosterRequest,
     GetDayRosterResponse,
+    OfficeServiceCancelPersonRequest,
+    OfficeServiceCancelPersonResponse,
+    ReleaseBookingRequest,
+    ReleaseBookingResponse,
     RosterEntry,
     SetQuotaRequest,
     SetQuotaResponse,
@@ -38,9 +46,8 @@ from antrian.v1.office_service_pb2 import (
 from clients.cli import main
 
 DAY = "2026-12-01"
-BOOKING = Booking(
-    booking_id="b1", state=BOOKING_STATE_CANCELLED, office_id="o", service_date=DAY, session=SESSION_MORNING
-)
+FACTS: dict[str, Any] = {"booking_id": "b1", "office_id": "o", "service_date": DAY, "session": SESSION_MORNING}
+BOOKING = Booking(**FACTS, state=BOOKING_STATE_CANCELLED)
 ENTRY = RosterEntry(session=SESSION_MORNING, queue_number=3, code="C0DE", full_name="Ani", masked_nik="*0001")
 BY = ["--staff", "head-1", "--reason", "flood"]
 WHY = {"staff": "head-1", "reason": "flood"}
@@ -57,16 +64,16 @@ class Service:
         for module, name in ((booking_service_pb2, "BookingService"), (office_service_pb2, "OfficeService")):
             service = module.DESCRIPTOR.services_by_name[name]
             handlers: dict[str, Any] = {
-                method.name: grpc.unary_unary_rpc_method_handler(self._serve(method.name, module))
+                method.name: grpc.unary_unary_rpc_method_handler(self._serve(GetMessageClass(method.input_type)))
                 for method in service.methods
             }
             self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
         self.target = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
         self.server.start()
 
-    def _serve(self, rpc: str, module: Any) -> Any:
+    def _serve(self, kind: type[Message]) -> Any:
         def serve(data: bytes, _: grpc.ServicerContext) -> bytes:
-            self.asked = getattr(module, f"{rpc}Request").FromString(data)
+            self.asked = kind.FromString(data)
             return self.answer.SerializeToString()
 
         return serve
@@ -97,6 +104,13 @@ def service() -> Iterator[Service]:
             {"booking_id": "b1"},
         ),
         (
+            ["cancel-person", "b1", "3", "--account", "ani"],
+            CancelPersonRequest(booking_id="b1", account="ani", queue_number=3),
+            CancelPersonResponse(booking=Booking(**FACTS, state=BOOKING_STATE_CONFIRMED, cancelled_numbers=[3])),
+            "as of Thu 1970-01-01 07:00:00 WIB gave up 3",
+            {"cancelled_numbers": [3]},
+        ),
+        (
             ["office", "roster", "o", "--date", DAY, "--session", "afternoon"],
             GetDayRosterRequest(**SLOT, session=SESSION_AFTERNOON, page_size=500),
             GetDayRosterResponse(entries=[ENTRY]),
@@ -124,8 +138,25 @@ def service() -> Iterator[Service]:
             "closed; bookings cancelled: 9",
             {"cancelled_bookings": 9},
         ),
+        (
+            ["office", "release", "o", "C0DE", *BY],
+            ReleaseBookingRequest(office_id="o", code="C0DE", **WHY),
+            ReleaseBookingResponse(entries=[ENTRY]),
+            "morning 3 C0DE Ani *0001",
+            {"queue_number": 3},
+        ),
+        (
+            ["office", "cancel-person", "o", "C0DE", "4", *BY],
+            OfficeServiceCancelPersonRequest(office_id="o", code="C0DE", queue_number=4, **WHY),
+            OfficeServiceCancelPersonResponse(entries=[ENTRY]),
+            "morning 3 C0DE Ani *0001",
+            {"queue_number": 3},
+        ),
     ],
-    ids=["bookings", "cancel", "roster", "check-in", "set-quota", "close-date"],
+    ids=[
+        *("bookings", "cancel", "cancel-person", "roster", "check-in", "set-quota", "close-date"),
+        *("release", "office cancel-person"),
+    ],
 )
 def test_a_command_asks_what_was_typed_and_prints_the_answer(
     service: Service, words: list[str], asked: Message, answer: Message, printed: str, as_json: dict[str, Any]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antrian.booking import Cancel, CloseDate, DeskEntry, Person, SealedApplicant, Session, SetQuota, Slot
+from antrian.booking import Cancel, CloseDate, DeskEntry, Person, SealedApplicant, Session, SetQuota, Slot, StaffAction
 from antrian.identity import Keys
 from antrian.in_clear import count_niks
 from antrian.lane.entry import pack_request, write_desk_entry
@@ -63,7 +63,7 @@ LANES: st.SearchStrategy[dict[str, str]] = st.fixed_dictionaries(
 )
 ACTION = {"action_id": st.uuids(), "caller": WORD, "staff": WORD, "why": REASON}
 DESKS: st.SearchStrategy[DeskEntry] = st.one_of(
-    st.builds(Cancel, st.uuids()),
+    st.builds(Cancel, st.uuids(), st.none() | st.integers(1, 300), st.none() | st.builds(StaffAction, **ACTION)),
     st.builds(SetQuota, **ACTION, slot=SLOTS, quota=st.integers(0, 10**6), expected=st.none() | st.integers(0, 10**6)),
     st.builds(CloseDate, **ACTION, service_date=st.dates()),
 )
