@@ -131,12 +131,12 @@ class OfficeService:
     ) -> list[RosterRow]:
         """The party after all of it, or the one with that number, was let go."""
         office = self._office(request.office_id)
-        _check_why(request.staff, request.reason)
+        staff, reason = check_account(request.staff, "staff"), check_reason(request.reason)
         codes = code_range(request.code)
         found = await self._ledger.find(office.office_id, codes)
         if number is not None and found.given:
             check_numbers("queue_number", [number], found.given)
-        by = nouns.StaffAction(uuid4(), CALLER.get().name, request.staff, request.reason)
+        by = nouns.StaffAction(uuid4(), CALLER.get().name, staff, reason)
         if found.holds(number):
             await self._desk.submit(office.office_id, nouns.Cancel(found.booking_id, number, by))
             found = await self._ledger.find(office.office_id, codes)
