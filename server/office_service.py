@@ -74,8 +74,8 @@ class OfficeService:
         """Changes the places of a slot."""
         office = self._office(request.office_id)
         day = await self._service_day(office, request.service_date, begun=False)
-        if not 0 <= request.quota <= _LARGEST_QUOTA:
-            raise invalid("quota", f"harus 0 sampai {_LARGEST_QUOTA}", f"must be 0 to {_LARGEST_QUOTA}")
+        if not (request.HasField("quota") and 0 <= request.quota <= _LARGEST_QUOTA):
+            raise invalid("quota", f"harus disebut, 0 sampai {_LARGEST_QUOTA}", f"must be given, 0 to {_LARGEST_QUOTA}")
         entry = nouns.SetQuota(
             action_id=uuid4(),
             caller=CALLER.get().name,

@@ -140,9 +140,9 @@ class Location(_message.Message):
     LONGITUDE_FIELD_NUMBER: _builtins.int
     ACCURACY_M_FIELD_NUMBER: _builtins.int
     latitude: _builtins.float
-    """Degrees north, -90 to 90."""
+    """Degrees north, -90 to 90. The equator crosses Indonesia, so 0 has to be said. Required."""
     longitude: _builtins.float
-    """Degrees east, -180 to 180."""
+    """Degrees east, -180 to 180. Required."""
     accuracy_m: _builtins.float
     """The radius in metres within which the device is, as the device says. Taken as at least 300; above 2,000 the
     location is refused as too coarse to tell a province. Absent: 300.
@@ -150,17 +150,26 @@ class Location(_message.Message):
     def __init__(
         self,
         *,
-        latitude: _builtins.float = ...,
-        longitude: _builtins.float = ...,
+        latitude: _builtins.float | None = ...,
+        longitude: _builtins.float | None = ...,
         accuracy_m: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_m", b"_accuracy_m", "accuracy_m", b"accuracy_m"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_m", b"_accuracy_m", "_latitude", b"_latitude", "_longitude", b"_longitude", "accuracy_m", b"accuracy_m", "latitude", b"latitude", "longitude", b"longitude"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_m", b"_accuracy_m", "accuracy_m", b"accuracy_m", "latitude", b"latitude", "longitude", b"longitude"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_m", b"_accuracy_m", "_latitude", b"_latitude", "_longitude", b"_longitude", "accuracy_m", b"accuracy_m", "latitude", b"latitude", "longitude", b"longitude"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy_m: _TypeAlias = _typing.Literal["accuracy_m"]  # noqa: Y015
     _WhichOneofArgType__accuracy_m: _TypeAlias = _typing.Literal["_accuracy_m", b"_accuracy_m"]  # noqa: Y015
+    _WhichOneofReturnType__latitude: _TypeAlias = _typing.Literal["latitude"]  # noqa: Y015
+    _WhichOneofArgType__latitude: _TypeAlias = _typing.Literal["_latitude", b"_latitude"]  # noqa: Y015
+    _WhichOneofReturnType__longitude: _TypeAlias = _typing.Literal["longitude"]  # noqa: Y015
+    _WhichOneofArgType__longitude: _TypeAlias = _typing.Literal["_longitude", b"_longitude"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_m) -> _WhichOneofReturnType__accuracy_m | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__latitude) -> _WhichOneofReturnType__latitude | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__longitude) -> _WhichOneofReturnType__longitude | None: ...
 
 Global___Location: _TypeAlias = Location  # noqa: Y015
 

@@ -228,7 +228,7 @@ class SetQuotaRequest(_message.Message):
     session: _messages_pb2.Session.ValueType
     """The session of that day. Required."""
     quota: _builtins.int
-    """The places from now on, 0 to 10,000."""
+    """The places from now on, 0 to 10,000; 0 has to be said. Required."""
     expected_quota: _builtins.int
     """Refuse unless the quota is this now, or is already what is asked for; absent: whatever it is."""
     staff: _builtins.str
@@ -241,18 +241,23 @@ class SetQuotaRequest(_message.Message):
         office_id: _builtins.str = ...,
         service_date: _builtins.str = ...,
         session: _messages_pb2.Session.ValueType = ...,
-        quota: _builtins.int = ...,
+        quota: _builtins.int | None = ...,
         expected_quota: _builtins.int | None = ...,
         staff: _builtins.str = ...,
         reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_quota", b"_expected_quota", "expected_quota", b"expected_quota"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_quota", b"_expected_quota", "_quota", b"_quota", "expected_quota", b"expected_quota", "quota", b"quota"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_quota", b"_expected_quota", "expected_quota", b"expected_quota", "office_id", b"office_id", "quota", b"quota", "reason", b"reason", "service_date", b"service_date", "session", b"session", "staff", b"staff"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_quota", b"_expected_quota", "_quota", b"_quota", "expected_quota", b"expected_quota", "office_id", b"office_id", "quota", b"quota", "reason", b"reason", "service_date", b"service_date", "session", b"session", "staff", b"staff"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_quota: _TypeAlias = _typing.Literal["expected_quota"]  # noqa: Y015
     _WhichOneofArgType__expected_quota: _TypeAlias = _typing.Literal["_expected_quota", b"_expected_quota"]  # noqa: Y015
+    _WhichOneofReturnType__quota: _TypeAlias = _typing.Literal["quota"]  # noqa: Y015
+    _WhichOneofArgType__quota: _TypeAlias = _typing.Literal["_quota", b"_quota"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_quota) -> _WhichOneofReturnType__expected_quota | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quota) -> _WhichOneofReturnType__quota | None: ...
 
 Global___SetQuotaRequest: _TypeAlias = SetQuotaRequest  # noqa: Y015
 

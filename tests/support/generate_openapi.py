@@ -250,7 +250,8 @@ class Document:
             elif field.name not in bound:
                 parameter = self._parameter(field)
                 parameter["description"] += note
-                yield {"name": path, "in": "query", "required": self._is_required(field)} | parameter
+                required = not note and self._is_required(field)  # with a note, only where that message is given at all
+                yield {"name": path, "in": "query", "required": required} | parameter
 
     def _parameter(self, field: FieldDescriptor) -> Schema:
         schema = self._field(field, asked=True)

@@ -91,6 +91,12 @@ def test_a_request_says_what_it_must_have_and_takes_nothing_else(document: Any) 
     assert [key["required"] for key in keys] == [True]
 
 
+def test_a_location_has_both_coordinates_and_a_query_may_go_without_a_location(document: Any) -> None:
+    assert document["components"]["schemas"]["Location"]["required"] == ["latitude", "longitude"]
+    query = {p.get("name"): p.get("required") for p in document["paths"]["/v1/offices"]["get"]["parameters"]}
+    assert not query["location.latitude"]
+
+
 def test_what_is_never_sent_is_not_in_it(document: Any) -> None:
     schemas = document["components"]["schemas"]
     assert schemas["Session"]["enum"] == ["SESSION_MORNING", "SESSION_AFTERNOON"]
