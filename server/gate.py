@@ -21,6 +21,7 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 from redis.exceptions import RedisError
 
+from antrian import words
 from antrian.errors import AntrianError, Reason
 from antrian.gather import MESSAGE_LIMIT
 from antrian.lane.front import is_full
@@ -204,11 +205,9 @@ def explain(error: Exception, path: str, *, english: bool) -> tuple[AntrianError
 
 
 def wants_english(context: Context) -> bool:
-    """Whether the caller's accept-language asks for English before Indonesian."""
-    for name, value in context.invocation_metadata() or ():
-        if name == "accept-language":
-            return str(value).strip().lower().startswith("en")
-    return False
+    """Whether the caller's accept-language asks for English rather than Indonesian."""
+    values = [str(value) for name, value in context.invocation_metadata() or () if name == "accept-language"]
+    return words.wants_english(", ".join(values))
 
 
 def _request_id(metadata: Metadata) -> str:

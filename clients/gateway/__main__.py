@@ -46,7 +46,7 @@ async def serve(settings: GatewaySettings) -> None:
     app = CORSMiddleware(
         gateway,  # type: ignore[arg-type]  # starlette's Scope is a MutableMapping
         allow_origins=settings.cors_origins,
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "HEAD", "POST"],
         allow_headers=_SENT,
         expose_headers=_SHOWN,
         max_age=600,

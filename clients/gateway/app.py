@@ -15,9 +15,11 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from antrian.errors import Text
 from antrian.process import REQUEST_ID
 from antrian.text import has_nik
 from antrian.v1 import booking_service_pb2 as wire
+from antrian.words import about
 from clients.gateway import metrics
 from clients.gateway.errors import HttpError, own_error
 from clients.gateway.events import Watch, is_last, name_of
@@ -81,7 +83,7 @@ class Gateway:
             except Exception as error:  # a fault of ours must have an answer, too
                 answer = _fault(error, caller)
             if answer:
-                await _send(send, answer, caller)
+                await _send(send, answer, caller, with_body=scope["method"] != "HEAD")
             metrics.requests.labels(rpc, answer.status if answer else 200).inc()
         finally:
             metrics.seconds.labels(rpc).observe(time.perf_counter() - began)
@@ -97,26 +99,25 @@ class Gateway:
         _check_host(scope, caller)
         verb, path = scope["method"], scope["path"]
         try:
-            route, variables = find(verb, path)
+            route, variables = find("GET" if verb == "HEAD" else verb, path)
         except MethodNotAllowedError as error:
-            words = "Alamat ini tidak menerima metode itu.", "This address does not take that method."
-            raise own_error(
-                405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", words, english=caller.english, headers={"allow": error.allowed}
-            ) from None  # fmt: skip
+            return "none", _other_verb(verb, error.allowed, caller)
         except RouteNotFoundError:
             return "none", await self._page(verb, path, caller)
         body = await self._body(headers, receive, caller) if route.in_body else b""
         try:
             message = read(route, variables, scope["query_string"], body)
         except MalformedError as error:
-            reason = "INVALID_FIELD" if error.field else "INVALID_MESSAGE"
+            reason, words = (
+                ("INVALID_FIELD", error.words) if error.field else ("INVALID_MESSAGE", about("", error.words))
+            )
             raise own_error(
-                400, "INVALID_ARGUMENT", reason, error.words, english=caller.english, field=error.field
+                400, "INVALID_ARGUMENT", reason, words, english=caller.english, field=error.field
             ) from None  # fmt: skip
         if isinstance(message, wire.RequestBookingRequest):
             _set_key(message, headers, caller)
         if isinstance(message, wire.WatchBookingRequest):
-            return route.rpc, await self._watch(message, headers, caller, receive, send)
+            return route.rpc, await self._watch(message, headers, caller, receive, send, head=verb == "HEAD")
         if route.rpc in MAX_AGE:
             return route.rpc, await self._fresh_answer(route, message, headers, caller, receive)
         async with _while_there(receive):
@@ -136,13 +137,13 @@ class Gateway:
     async def _body(self, headers: Mapping[str, str], receive: Receive, caller: Caller) -> bytes:
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
-            words = "Kirim isi sebagai application/json.", "Send the body as application/json."
+            words = Text("Kirim isi sebagai application/json.", "Send the body as application/json.")
             raise own_error(415, "INVALID_ARGUMENT", "UNSUPPORTED_MEDIA_TYPE", words, english=caller.english)
         encoding = headers.get("content-encoding", "").strip().lower()
         if encoding not in {"", "identity"}:
             # What is no word may be anything, a NIK too.
             name = encoding if _ENCODING.fullmatch(encoding) else "Content-Encoding"
-            words = (
+            words = Text(
                 f"Kirim isi tanpa kompresi: {name} tidak dikenal di sini.",
                 f"Send the body without an encoding: {name} is not understood here.",
             )
@@ -165,7 +166,9 @@ class Gateway:
                         raise _too_large(caller)
                     more = part.get("more_body", False)
         except TimeoutError:
-            words = "Isi permintaan datang terlalu lambat.", "The body came too slowly."
+            words = Text(
+                "Isi permintaan datang terlalu lambat. Kirim lagi.", "The body came too slowly. Send it again."
+            )
             raise own_error(
                 408, "DEADLINE_EXCEEDED", "BODY_TIMEOUT", words, english=caller.english, headers=_CLOSE
             ) from None  # fmt: skip
@@ -178,6 +181,8 @@ class Gateway:
         caller: Caller,
         receive: Receive,
         send: Send,
+        *,
+        head: bool,
     ) -> Answer | None:
         watch, last_seen = Watch(self._upstream, message, caller), headers.get("last-event-id", "")
         try:
@@ -185,6 +190,8 @@ class Gateway:
                 first = await watch.open()
             if is_last(first) and name_of(first) == last_seen:
                 return Answer(204, b"", {"cache-control": "no-store"})  # which tells an EventSource to stay away
+            if head:
+                return Answer(200, b"", _EVENTS)
             await send(_start(200, _EVENTS, caller))
             with metrics.streams.track_inprogress():
                 await self._stream(watch, last_seen, receive, send)
@@ -213,10 +220,7 @@ class Gateway:
     async def _page(self, verb: str, path: str, caller: Caller) -> Answer:
         """What is not the service's: health, and the document with its page."""
         if path in _PAGES and verb not in {"GET", "HEAD"}:
-            words = "Alamat ini hanya dapat dibaca.", "This address can be read only."
-            raise own_error(
-                405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", words, english=caller.english, headers={"allow": "GET"}
-            )  # fmt: skip
+            return _other_verb(verb, "GET, HEAD, OPTIONS", caller)
         if path == "/healthz":
             return Answer(200, b'{"status":"ok"}', _NO_STORE)
         if path == "/readyz":
@@ -226,7 +230,7 @@ class Gateway:
             content = _file(name)
             kind = guess_type(name)[0] or "application/octet-stream"
             return Answer(200, content, {"content-type": f"{kind}; charset=utf-8", "cache-control": "max-age=3600"})
-        words = "Alamat ini tidak ada; lihat /docs.", "There is no such address; see /docs."
+        words = Text("Alamat ini tidak ada; lihat /docs.", "There is no such address; see /docs.")
         raise own_error(404, "NOT_FOUND", "ROUTE_NOT_FOUND", words, english=caller.english)
 
 
@@ -291,7 +295,7 @@ def _check_host(scope: Scope, caller: Caller) -> None:
     """Raises 400 unless HTTP/1.1 has said once whom it asks, as RFC 9112 wants."""
     hosts = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"host"]
     if scope["http_version"] == "1.1" and not (len(hosts) == 1 and _HOST.fullmatch(hosts[0])):
-        words = "Kirim satu header Host yang benar.", "Send one valid Host header."
+        words = Text("Kirim satu header Host yang benar.", "Send one valid Host header.")
         raise own_error(400, "INVALID_ARGUMENT", "INVALID_MESSAGE", words, english=caller.english)
 
 
@@ -311,15 +315,15 @@ def _set_key(message: wire.RequestBookingRequest, headers: Mapping[str, str], ca
     """The Idempotency-Key is the request_id: a phone that sends it again must get the same booking."""
     key = headers.get("idempotency-key", "").strip().strip('"')
     if not _KEY.fullmatch(key):
-        words = (
-            "kirim UUID yang dibuat sebelum permintaan pertama, dan tetap sama bila diulang",
-            "send a UUID that is made before the request is first sent, and stays the same when it is sent again",
+        words = Text(
+            "header Idempotency-Key harus UUID yang dibuat sebelum permintaan pertama, dan tetap sama bila diulang",
+            "the header Idempotency-Key must be a UUID, made before it is first sent and the same when it is sent again",
         )
         raise own_error(
             400, "INVALID_ARGUMENT", "INVALID_FIELD", words, english=caller.english, field="Idempotency-Key"
         )  # fmt: skip
     if message.request_id and message.request_id.lower() != key.lower():
-        words = "berbeda dengan Idempotency-Key", "is another than the Idempotency-Key"
+        words = Text("berbeda dengan Idempotency-Key", "is another than the Idempotency-Key")
         raise own_error(400, "INVALID_ARGUMENT", "INVALID_FIELD", words, english=caller.english, field="requestId")
     message.request_id = key
 
@@ -328,21 +332,42 @@ def _gone() -> HttpError:
     return HttpError(499, {"status": "CANCELLED", "reason": "CANCELLED", "message": ""})
 
 
+def _other_verb(verb: str, allowed: str, caller: Caller) -> Answer:
+    """The answer to a verb that an address does not have."""
+    if verb == "OPTIONS":
+        return Answer(204, b"", {"allow": allowed})
+    words = Text(
+        "Alamat ini tidak menerima metode itu; metode yang diterima ada di header Allow.",
+        "This address does not take that method; the header Allow has those that it takes.",
+    )
+    raise own_error(
+        405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", words, english=caller.english, headers={"allow": allowed}
+    )  # fmt: skip
+
+
 def _too_large(caller: Caller) -> HttpError:
     most = f"{BODY_LIMIT // 1024} KiB"
-    words = f"Isi permintaan lebih dari {most}.", f"The body is larger than {most}."
+    words = Text(
+        f"Isi permintaan lebih dari {most}. Kirim dalam beberapa bagian.",
+        f"The body is larger than {most}. Send less at once.",
+    )
     return own_error(413, "INVALID_ARGUMENT", "TOO_LARGE", words, english=caller.english, headers=_CLOSE)
 
 
 def _busy(caller: Caller) -> HttpError:
-    words = "Terlalu banyak permintaan saat ini. Coba lagi.", "Too many requests at the moment. Try again."
+    words = Text(
+        "Terlalu banyak permintaan saat ini. Coba lagi sebentar.", "Too many requests at the moment. Try again shortly."
+    )
     return own_error(503, "UNAVAILABLE", "SERVER_BUSY", words, english=caller.english, headers={"retry-after": "2"})
 
 
 def _fault(error: Exception, caller: Caller) -> Answer:
     error_id = secrets.token_hex(6)
     _log.error("fault %s", error_id, exc_info=error)
-    words = f"Terjadi kesalahan pada layanan ({error_id}).", f"A fault of ours, logged as {error_id}."
+    words = Text(
+        f"Terjadi kesalahan pada layanan. Coba lagi; bila terulang, sebutkan {error_id} kepada pengelola.",
+        f"This is a fault of ours. Try again; if it comes again, tell us its id, {error_id}.",
+    )
     told = own_error(500, "INTERNAL", "INTERNAL", words, english=caller.english)
     return Answer(told.status, told.body)
 
@@ -356,7 +381,9 @@ def _start(status: int, headers: Mapping[str, str], caller: Caller) -> Mapping[s
     }
 
 
-async def _send(send: Send, answer: Answer, caller: Caller) -> None:
-    length = {} if answer.status in {204, 304} else {"content-length": str(len(answer.body))}
+async def _send(send: Send, answer: Answer, caller: Caller, *, with_body: bool) -> None:
+    """Sends an answer, to HEAD without its body. A stream's has no length."""
+    stream = answer.headers is _EVENTS
+    length = {} if answer.status in {204, 304} or stream else {"content-length": str(len(answer.body))}
     await send(_start(answer.status, {**answer.headers, **length}, caller))
-    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+    await send({"type": "http.response.body", "body": answer.body if with_body else b"", "more_body": False})

@@ -11,6 +11,9 @@ from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, LocalizedMessage, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from antrian.errors import Text
+from antrian.words import about
+
 _HTTP = {
     Code.INVALID_ARGUMENT: 400,
     Code.FAILED_PRECONDITION: 400,
@@ -28,10 +31,10 @@ _HTTP = {
 }
 """The HTTP status of a google.rpc.Code, as google/rpc/code.proto says; all others are 500."""
 
-_UNKNOWN = {
-    "id": "Layanan tidak menjawab. Belum pasti apakah permintaan ini diterima: kirim lagi dengan kunci yang sama.",
-    "en": "The service does not answer. Whether this was taken is unknown: send it again with the same key.",
-}
+_UNKNOWN = Text(
+    "Layanan tidak menjawab, dan belum pasti apakah permintaan ini diterima. Kirim lagi dengan kunci yang sama.",
+    "The service does not answer, and whether this was taken is unknown. Send it again with the same key.",
+)
 
 
 class HttpError(Exception):
@@ -48,18 +51,17 @@ def own_error(
     status: int,
     code: str,
     reason: str,
-    words: tuple[str, str],
+    words: Text,
     *,
     english: bool,
     field: str = "",
     headers: Mapping[str, str] | None = None,
 ) -> HttpError:
-    """An error of the gateway's own; words are in Indonesian and English."""
-    message = words[english]
-    error: dict[str, Any] = {"status": code, "reason": reason, "message": message}
+    """An error of the gateway's own; with a field, as JSON names it, words say what is wrong with it."""
+    told = about(re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", field), words) if field else words
+    error: dict[str, Any] = {"status": code, "reason": reason, "message": told[english]}
     if field:
-        error["message"] = f"{_json_path(field)}: {message}"
-        error["fieldViolations"] = [{"field": _json_path(field), "description": words[1]}]
+        error["fieldViolations"] = [{"field": field, "description": words.english}]
     return HttpError(status, error, headers)
 
 
@@ -95,7 +97,7 @@ def of_status(status: Status) -> HttpError:
 def unanswered(code: grpc.StatusCode, *, english: bool) -> HttpError:
     """The error of a call that the service has not answered: nobody knows what became of it."""
     number: int = code.value[0]
-    return of_status(Status(code=number, message=_UNKNOWN["en" if english else "id"]))
+    return of_status(Status(code=number, message=_UNKNOWN[english]))
 
 
 def _json_path(field: str) -> str:

@@ -33,7 +33,7 @@ class RouteNotFoundError(LookupError):
 
 
 class MethodNotAllowedError(LookupError):
-    """The path is there with other verbs only."""
+    """The path is there with other verbs only: those allowed, HEAD where GET is, and OPTIONS."""
 
     def __init__(self, allowed: str) -> None:
         super().__init__(allowed)
@@ -65,5 +65,5 @@ def find(verb: str, path: str) -> tuple[Route, Mapping[str, str]]:
                 return route, match.groupdict()
             allowed.append(route.verb)
     if allowed:
-        raise MethodNotAllowedError(", ".join(allowed))
+        raise MethodNotAllowedError(", ".join([*allowed, *["HEAD"] * ("GET" in allowed), "OPTIONS"]))
     raise RouteNotFoundError(path)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any
 from urllib.parse import parse_qsl
@@ -10,23 +10,24 @@ from urllib.parse import parse_qsl
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
+from antrian.errors import Text
 from clients.gateway.routes import Route
 
 _DEEPEST = 20
-_FIELD = re.compile(r"Failed to parse (\w+) field")
-_NO_FIELD = re.compile(r'no field named "([^"]*)"')
-_ONE_OF = re.compile(r'should not have multiple "(\w+)" oneof fields')
 # Python reads more as a number than JSON does: "1_0", " 1", digits of other scripts.
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?")
 _DURATION = re.compile(r"-?(0|[1-9][0-9]{0,11})(\.[0-9]{1,9})?s")
 _SAYABLE = re.compile(r"(?!.*[0-9]{6})[A-Za-z_][A-Za-z0-9_.]{0,63}")
 _MOST_PARAMETERS = 50
 _UNFIT = "isinya tidak sesuai", "does not fit"
-_ONCE = "hanya boleh sekali", "may be given once only"
-_SOME_ONCE = "ada nama yang disebut dua kali", "the body names a field twice"
-_NO_PARAMETER = "parameter ini tidak dikenal", "there is no such parameter"
+_ONCE = "hanya boleh disebut sekali", "may be given once only"
+_NO_FIELD = "ada isian yang tidak dikenal", "a field is not known"
+_NO_PARAMETER = "ada parameter yang tidak dikenal", "there is no such parameter"
 _DURATION_NAME = "google.protobuf.Duration"
+# What json_format raises, besides its own, where JSON has another kind of value than it expects.
+_UNREADABLE = (ParseError, ValueError, TypeError, AttributeError, RecursionError, OverflowError)
 _NUMERIC = {
     FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT32,
     FieldDescriptor.CPPTYPE_UINT64, FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT,
@@ -34,13 +35,23 @@ _NUMERIC = {
 
 
 class MalformedError(ValueError):
-    """It does not fit the message: which field, if one can be named, and what is wrong, in Indonesian and English."""
+    """It does not fit the message: the path of the field, if one can be named, and what is wrong in either language."""
 
     def __init__(self, field: str, indonesian: str, english: str) -> None:
         super().__init__(english)
-        # A name that a caller made up may be a NIK.
-        self.field = field if _SAYABLE.fullmatch(field) else ""
-        self.words = indonesian, english
+        self.field = field
+        self.words = Text(indonesian, english)
+
+
+class _Object(dict[str, Any]):
+    """A JSON object. twice: a name that it has more than once."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.twice: str | None = None
+        if len(self) < len(pairs):
+            names = [name for name, _ in pairs]
+            self.twice = next(name for n, name in enumerate(names) if name in names[:n])
 
 
 def read(route: Route, variables: Mapping[str, str], query: bytes, body: bytes) -> Message:
@@ -49,21 +60,18 @@ def read(route: Route, variables: Mapping[str, str], query: bytes, body: bytes) 
     parameters = _parameters(query)
     for name, value in parameters:
         if route.in_body:
-            raise MalformedError(name, *_NO_PARAMETER)
+            raise MalformedError(_sayable(name), *_NO_PARAMETER)
         _put(route.request, values, name, value)
     for name, value in variables.items():
         if [values.pop(name, value), values.pop(_camel(name), value)] != [value, value]:
             raise MalformedError(name, "berbeda dengan yang ada pada alamat", "is another than in the path")
         values[name] = value
-    _check_spelling(route.request.DESCRIPTOR.fields, values)
+    _check(route.request.DESCRIPTOR, values)
     message = route.request()
     try:
         ParseDict(values, message, max_recursion_depth=_DEEPEST)
-    except ParseError as error:
-        raise _malformed(error, [name for name, _ in parameters]) from None
-    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
-        # What json_format lets through where JSON has another kind of value than it expects.
-        raise MalformedError("", "isinya tidak sesuai", "it does not fit") from None
+    except _UNREADABLE:
+        raise MalformedError(_unreadable(route.request.DESCRIPTOR, values), *_UNFIT) from None
     return message
 
 
@@ -76,24 +84,11 @@ def write(message: Message) -> bytes:
 
 def _of_body(body: bytes) -> dict[str, Any]:
     try:
-        values = json.loads(body.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
-    except MalformedError:
-        raise
+        values = json.loads(body.decode(), object_pairs_hook=_Object, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise MalformedError("", "isinya bukan JSON yang benar (UTF-8)", "the body is no JSON in UTF-8") from None
     if not isinstance(values, dict):
         raise MalformedError("", "isinya harus objek JSON", "the body must be a JSON object")
-    return values
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in values:
-            raise MalformedError(name, *(_ONCE if _SAYABLE.fullmatch(name) else _SOME_ONCE))
-        if isinstance(value, bool):  # no field is one, and json_format takes it for a number
-            raise MalformedError(name, *_UNFIT)
-        values[name] = value
     return values
 
 
@@ -117,12 +112,12 @@ def _put(kind: type[Message], values: dict[str, Any], path: str, value: str) -> 
     for name in outer:
         field = _field(descriptor.fields, name)
         if field is None or field.message_type is None:
-            raise MalformedError(path, *_NO_PARAMETER)
+            raise MalformedError(_sayable(path), *_NO_PARAMETER)
         descriptor = field.message_type
         values = values.setdefault(field.name, {})
     field = _field(descriptor.fields, last)
     if field is None or field.is_repeated or (field.message_type and not _is_duration(field)):
-        raise MalformedError(path, *_NO_PARAMETER)
+        raise MalformedError(_sayable(path), *_NO_PARAMETER)
     if field.name in values:
         raise MalformedError(path, *_ONCE)
     if not _is_spelled(field, value):
@@ -130,28 +125,85 @@ def _put(kind: type[Message], values: dict[str, Any], path: str, value: str) -> 
     values[field.name] = value
 
 
-def _check_spelling(fields: Any, values: Mapping[str, Any]) -> None:
-    """Raises MalformedError where a string in the place of a number, a duration or an enum's name is none by JSON."""
+def _check(kind: Any, values: Mapping[str, Any], path: str = "") -> None:
+    """Raises MalformedError for what json_format would read all the same, or would not name.
+
+    A field twice, in either spelling, or beside another of its oneof; one that is not known; a bool, which it takes for a
+    number, and a string or number in the place of a number, a duration or an enum that is none by JSON.
+    """
+    twice = values.twice if isinstance(values, _Object) else None
+    known: set[str] = set()
     for name, value in values.items():
-        if field := _field(fields, name):  # json_format tells of those that are not known
-            for one in value if isinstance(value, list) else (value,):
-                if isinstance(one, dict) and field.message_type:
-                    _check_spelling(field.message_type.fields, one)
-                elif isinstance(one, str) and not _is_spelled(field, one):
-                    raise MalformedError(name, *_UNFIT)
+        field = _field(kind.fields, name)
+        if field is None or name == twice:
+            where = f"{path}{_sayable(name)}".rstrip(".")
+            raise MalformedError(where, *(_ONCE if name == twice else _NO_FIELD))
+        where = path + field.json_name
+        if field.name in known:
+            raise MalformedError(where, *_ONCE)
+        known.add(field.name)
+        if value is None:
+            continue
+        if (choice := field.containing_oneof) and len(choice.fields) > 1:
+            if choice.full_name in known:
+                names = [one.json_name for one in choice.fields]
+                raise MalformedError(
+                    where, f"pilih salah satu: {' atau '.join(names)}", f"give one only: {' or '.join(names)}"
+                )
+            known.add(choice.full_name)
+        for item, one in _items(field, where, value):
+            if isinstance(one, dict) and field.message_type:
+                _check(field.message_type, one, f"{item}.")
+            elif isinstance(one, bool) or (isinstance(one, str | int | float) and not _is_spelled(field, one)):
+                raise MalformedError(item, *_UNFIT)
 
 
-def _is_spelled(field: FieldDescriptor, text: str) -> bool:
-    """Whether the text can be the field's value, where json_format would ask Python what a number is."""
+def _unreadable(kind: Any, values: Mapping[str, Any], path: str = "") -> str:
+    """The path of the first field that json_format does not read."""
+    for name, value in values.items():
+        field = _field(kind.fields, name)
+        if field is None:
+            continue
+        where = path + field.json_name
+        if field.is_repeated and not isinstance(value, list | None):
+            return where
+        for item, one in _items(field, where, value):
+            if isinstance(one, dict) and field.message_type and not _is_duration(field):
+                if found := _unreadable(field.message_type, one, f"{item}."):
+                    return found
+                continue
+            try:
+                ParseDict({name: [one] if field.is_repeated else one}, GetMessageClass(kind)())
+            except _UNREADABLE:
+                return item
+    return ""
+
+
+def _items(field: FieldDescriptor, path: str, value: Any) -> Iterable[tuple[str, Any]]:
+    """The values of a field with their paths: each of a list, or the one."""
+    if field.is_repeated and isinstance(value, list):
+        return ((f"{path}[{n}]", one) for n, one in enumerate(value))
+    return ((path, value),)
+
+
+def _is_spelled(field: FieldDescriptor, value: str | float) -> bool:
+    """Whether the text or number can be the field's value, where json_format would ask Python what a number is."""
     if field.enum_type:
-        return text in field.enum_type.values_by_name
+        return any(value in (known.name, known.number) for known in field.enum_type.values)
+    if not isinstance(value, str):
+        return True
     if field.cpp_type in _NUMERIC:
-        return bool(_NUMBER.fullmatch(text)) and isfinite(float(text))
-    return not _is_duration(field) or bool(_DURATION.fullmatch(text))
+        return bool(_NUMBER.fullmatch(value)) and isfinite(float(value))
+    return not _is_duration(field) or bool(_DURATION.fullmatch(value))
 
 
 def _is_duration(field: FieldDescriptor) -> bool:
     return bool(field.message_type and field.message_type.full_name == _DURATION_NAME)
+
+
+def _sayable(name: str) -> str:
+    """The name, where a caller cannot have made one of a NIK."""
+    return name if _SAYABLE.fullmatch(name) else ""
 
 
 def _field(fields: Any, name: str) -> FieldDescriptor | None:
@@ -161,16 +213,3 @@ def _field(fields: Any, name: str) -> FieldDescriptor | None:
 def _camel(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(part.capitalize() for part in rest)
-
-
-def _malformed(error: ParseError, parameters: Sequence[str]) -> MalformedError:
-    # Its words may quote a NIK; only the fields' names are taken over.
-    text = str(error)
-    path = ".".join(_FIELD.findall(text))
-    if choice := _ONE_OF.search(text):
-        return MalformedError(choice[1], "pilih satu saja", "only one of them may be given")
-    if unknown := _NO_FIELD.search(text):
-        return MalformedError(".".join([path, unknown[1]] if path else [unknown[1]]), "tidak dikenal", "is not known")
-    return MalformedError(
-        next((name for name in parameters if name.split(".")[-1] in {path, _camel(path)}), path), *_UNFIT
-    )

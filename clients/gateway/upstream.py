@@ -20,6 +20,7 @@ from antrian.gather import Gather
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.booking_service_pb2_grpc import BookingServiceStub
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, Booking
+from antrian.words import wants_english
 from clients.calls import DESK_EXTRA, Client, RefusedError
 from clients.gateway.errors import HttpError, of_status, unanswered
 from clients.gateway.routes import Route
@@ -41,7 +42,7 @@ _MOST_GATHERED = 1000  # callers whose requests are gathered at once; the longes
 
 @dataclass(frozen=True)
 class Caller:
-    """What a phone sends along: its caller's token ("Bearer …"), its language, its ids for tracing."""
+    """What a phone sends along: its caller's token ("Bearer …"), its Accept-Language, its ids for tracing."""
 
     authorization: str
     language: str
@@ -51,7 +52,7 @@ class Caller:
     @property
     def english(self) -> bool:
         """Whether errors are to be told in English."""
-        return self.language.lower().startswith("en")
+        return wants_english(self.language)
 
     @property
     def who(self) -> tuple[tuple[str, str], ...]:

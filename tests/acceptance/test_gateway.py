@@ -255,7 +255,93 @@ async def test_a_refusal_says_why_in_the_phones_language(http: aiohttp.ClientSes
         assert (error["code"], error["status"]) == (400, "FAILED_PRECONDITION")
         assert error["reason"] == "OFFICE_OUTSIDE_PROVINCE"
         assert words in error["message"]
-        assert error["fieldViolations"][0]["field"]
+        assert error["fieldViolations"][0]["field"] == "officeId"
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("id;q=0.2,en;q=0.9", "There is no such office"),
+        ("en-GB", "There is no such office"),
+        ("fr, en;q=0.1", "There is no such office"),
+        ("en;q=0.2,id;q=0.9", "Kantor itu tidak ada"),
+        ("in-ID, en;q=0.8", "Kantor itu tidak ada"),
+        ("*", "Kantor itu tidak ada"),
+    ],
+)
+async def test_languages_are_taken_by_their_quality(http: aiohttp.ClientSession, language: str, words: str) -> None:
+    async with http.get("/v1/offices/kanim-atlantis/quota", headers={"Accept-Language": language}) as answer:
+        assert words in (await answer.json())["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/healthz",
+        "/readyz",
+        "/docs",
+        "/docs/swagger-ui.css",
+        "/openapi.json",
+        f"/v1/offices/{PUSAT}/quota",
+        "/v1/offices?provinceCode=ID-JK",
+        "/v1/bookings?account=head",
+        "/v1/offices/kanim-atlantis/quota",
+        "/v2",
+    ],
+)
+async def test_head_answers_as_get_does_without_the_body(http: aiohttp.ClientSession, path: str) -> None:
+    async with http.get(path) as answer:
+        status, length, kind = answer.status, len(await answer.read()), answer.headers["Content-Type"]
+    async with http.head(path) as answer:
+        assert (answer.status, answer.headers["Content-Type"]) == (status, kind)
+        assert abs(int(answer.headers["Content-Length"]) - length) <= 3, "a moment's digits may be fewer"
+        assert await answer.read() == b""
+
+
+async def test_head_of_a_stream_ends_at_once(http: aiohttp.ClientSession, crowd: Crowd) -> None:
+    booking, whose = await book(http, crowd)
+    async with http.head(f"/v1/bookings/{booking['bookingId']}:watch", params=whose) as answer:
+        assert (answer.status, answer.content_type) == (200, "text/event-stream")
+        assert await answer.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/docs", "GET, HEAD, OPTIONS"),
+        ("/v1/offices", "GET, HEAD, OPTIONS"),
+        ("/v1/bookings", "GET, HEAD, OPTIONS, POST"),
+        ("/v1/bookings:batchGet", "OPTIONS, POST"),
+    ],
+)
+async def test_options_and_405_tell_the_methods(http: aiohttp.ClientSession, path: str, allowed: str) -> None:
+    async with http.options(path) as answer:
+        assert (answer.status, await answer.read()) == (204, b"")
+        assert ", ".join(sorted(answer.headers["Allow"].split(", "))) == allowed
+    async with http.delete(path) as answer:
+        assert await refused(answer) == (405, "METHOD_NOT_ALLOWED")
+        assert ", ".join(sorted(answer.headers["Allow"].split(", "))) == allowed
+    async with http.options("/v2") as answer:
+        assert await refused(answer) == (404, "ROUTE_NOT_FOUND")
+
+
+async def test_a_violation_names_the_path_of_its_field(http: aiohttp.ClientSession, crowd: Crowd) -> None:
+    headers, body = body_of(crowd, applicants=crowd.people(2))
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"applicants": [body["applicants"][0], {"nik": 3}]}, "applicants[1].nik"),
+        ({"applicants": [body["applicants"][0], {"nik": "3"}]}, "applicants[1].nik"),
+        ({"location": {"longitude": 117.15}}, "location.latitude"),
+        ({"location": {"latitude": None, "longitude": 117.15}}, "location.latitude"),
+        ({"location": {"latitude": "north"}}, "location.latitude"),
+        ({"office_id": body["officeId"]}, "officeId"),
+    ]
+    for change, field in cases:
+        async with http.post("/v1/bookings", json=body | change, headers=headers) as answer:
+            error = (await answer.json())["error"]
+        assert (error["code"], error["reason"]) == (400, "INVALID_FIELD")
+        assert [violation["field"] for violation in error["fieldViolations"]] == [field]
+    async with http.get("/v1/offices?location.longitude=117.15") as answer:
+        assert (await answer.json())["error"]["fieldViolations"][0]["field"] == "location.latitude"
 
 
 NIK = "3171014107900001"

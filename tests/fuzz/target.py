@@ -30,6 +30,7 @@ from antrian.policy import load_policy
 from antrian.process import JsonLines
 from antrian.settings import Settings
 from antrian.v1 import booking_service_pb2, office_service_pb2
+from antrian.words import wants_english
 from server.admission import Admission
 from server.auth import Callers
 from server.booking_service import BookingService
@@ -248,8 +249,8 @@ def _judge_status(status: Status, context: _Call) -> str:
     reason = Reason(infos[0].reason)
     _check(infos[0].domain == DOMAIN and reason is not Reason.INTERNAL, f"no refusal of ours: {status}")
     _check(status.code == code_of(reason).value[0], f"the code is not that of the reason: {status}")
-    asked = next((value for name, value in context.invocation_metadata() if name == "accept-language"), "")
-    locale = "en" if asked.strip().lower().startswith("en") else "id-ID"
+    asked = ", ".join(str(value) for name, value in context.invocation_metadata() if name == "accept-language")
+    locale = "en" if wants_english(asked) else "id-ID"
     _check(words[0].locale == locale and bool(words[0].message.strip()), f"not in the language asked for: {status}")
     _check_digits(status)
     return reason.value

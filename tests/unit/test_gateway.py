@@ -62,7 +62,10 @@ def test_what_leads_nowhere_is_told_apart_from_another_verb() -> None:
             find("GET", path)
     with pytest.raises(MethodNotAllowedError) as caught:
         find("PATCH", "/v1/bookings")
-    assert sorted(caught.value.allowed.split(", ")) == ["GET", "POST"]
+    assert sorted(caught.value.allowed.split(", ")) == ["GET", "HEAD", "OPTIONS", "POST"]
+    with pytest.raises(MethodNotAllowedError) as caught:
+        find("GET", "/v1/bookings/b-1:cancel")
+    assert caught.value.allowed == "POST, OPTIONS"
 
 
 def request(verb: str, path: str, query: bytes = b"", body: Any = None) -> Message:
@@ -95,16 +98,30 @@ def test_a_path_goes_before_a_body_that_says_the_same_and_another_is_refused() -
     ("body", "field"),
     [
         ({"x": 1}, "x"),
-        ({"applicants": [{"nik": 3}]}, "applicants.nik"),
-        ({"applicants": [{"nick": "x"}]}, "applicants.nick"),
-        ({"applicants": [None]}, "applicants"),
-        ({"location": {"latitude": "north"}}, "latitude"),
-        ({"location": {"latitude": False}}, "latitude"),
-        ({"location": {}, "provinceCode": "ID-JK"}, "whereabouts"),
+        ({"applicants": [{"nik": NIK}, {"nik": 3}]}, "applicants[1].nik"),
+        ({"applicants": [{"nick": "x"}]}, "applicants[0].nick"),
+        ({"applicants": [{}, None]}, "applicants[1]"),
+        ({"applicants": [{}, [{}]]}, "applicants[1]"),
+        ({"applicants": [{}, {"fullName": ["x"]}]}, "applicants[1].fullName"),
+        ({"applicants": [{"full_name": "x", "fullName": "x"}]}, "applicants[0].fullName"),
+        ({"applicants": [{"full_name": "\ud800"}]}, "applicants[0].fullName"),
+        ({"applicants": {"nik": NIK}}, "applicants"),
+        ({"applicants": "x"}, "applicants"),
+        ({"location": {"latitude": "north"}}, "location.latitude"),
+        ({"location": {"latitude": False}}, "location.latitude"),
+        ({"location": {"latitude": {}}}, "location.latitude"),
+        ({"location": {"accuracy_m": []}}, "location.accuracyM"),
+        ({"location": [1]}, "location"),
+        ({"location": 1}, "location"),
+        ({"location": {}, "provinceCode": "ID-JK"}, "provinceCode"),
+        ({"office_id": "x", "officeId": "x"}, "officeId"),
+        ({"officeId": None, "office_id": "x"}, "officeId"),
         ({"session": NIK}, "session"),
+        ({"session": 2**40}, "session"),
+        ({"session": 1.5}, "session"),
         ({NIK: 1}, ""),
         ({f"a{NIK}": 1}, ""),
-        ({"applicants": [{NIK: 1}]}, ""),
+        ({"applicants": [{NIK: 1}]}, "applicants[0]"),
         ([], ""),
     ],
 )
@@ -146,11 +163,13 @@ def test_only_json_has_a_say_in_what_a_number_is(number: str) -> None:
         assert caught.value.field == name
     with pytest.raises(MalformedError) as caught:
         request("POST", "/v1/bookings", body={"location": {"latitude": number}})
-    assert caught.value.field == "latitude"
-    for one in ({"session": number}, {"requests": [{"session": number}]}):
-        with pytest.raises(MalformedError) as caught:
-            request("POST", "/v1/bookings:batchRequest" if "requests" in one else "/v1/bookings", body=one)
-        assert caught.value.field == "session"
+    assert caught.value.field == "location.latitude"
+    with pytest.raises(MalformedError) as caught:
+        request("POST", "/v1/bookings", body={"session": number})
+    assert caught.value.field == "session"
+    with pytest.raises(MalformedError) as caught:
+        request("POST", "/v1/bookings:batchRequest", body={"requests": [{}, {"session": number}]})
+    assert caught.value.field == "requests[1].session"
 
 
 def test_a_number_may_stand_in_quotes() -> None:
@@ -168,7 +187,7 @@ def test_a_wait_is_seconds_as_json_says(wait: str) -> None:
     assert caught.value.field == "wait"
     with pytest.raises(MalformedError) as caught:
         request("POST", "/v1/bookings:batchGet", body={"requests": [{"wait": wait}]})
-    assert caught.value.field == "wait"
+    assert caught.value.field == "requests[0].wait"
 
 
 def test_a_state_is_asked_for_by_its_name() -> None:
@@ -183,7 +202,10 @@ def test_a_state_is_asked_for_by_its_name() -> None:
     ("body", "field", "words"),
     [
         (b'{"account": "a", "account": "b"}', "account", "may be given once only"),
-        (f'{{"{NIK}": 1, "{NIK}": 2}}'.encode(), "", "the body names a field twice"),
+        (b'{"location": {"latitude": 1, "latitude": 2}}', "location.latitude", "may be given once only"),
+        (b'{"applicants": [{}, {"nik": "1", "nik": "1"}]}', "applicants[1].nik", "may be given once only"),
+        (f'{{"{NIK}": 1, "{NIK}": 2}}'.encode(), "", "may be given once only"),
+        (b'{"applicants": [{"nik": true}]}', "applicants[0].nik", "does not fit"),
         ('{"account": "a"}'.encode("utf-16"), "", "the body is no JSON in UTF-8"),
         (b'\xef\xbb\xbf{"account": "a"}', "", "the body is no JSON in UTF-8"),
         (b'{"account": +1}', "", "the body is no JSON in UTF-8"),
