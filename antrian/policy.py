@@ -16,6 +16,7 @@ from antrian.booking import Policy, Session, SessionHours
 
 SHIPPED = Path(__file__).with_name("policy.toml")
 HOLIDAY_YEARS = range(2024, 2036)
+_ESTIMATE = " (perkiraan)"  # with which the package marks estimates, whatever became of them
 _WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 
 
@@ -27,8 +28,9 @@ def load_policy(path: Path | None = None) -> Policy:
     """The policy of that file, by default of the one that is shipped.
 
     Holidays are those that the installed `holidays` package knows for HOLIDAY_YEARS, with the file's corrections. It
-    knows joint leave only once the government has decreed it, and holidays by the moon of later years as estimates
-    ("perkiraan"): each autumn's decree (SKB 3 Menteri) needs a newer package or corrections.
+    knows joint leave only once the government has decreed it, and holidays by the moon of coming years as estimates: each
+    autumn's decree (SKB 3 Menteri) needs a newer package or corrections, and its year in decreed_through. Names of
+    estimates end with "(perkiraan)", those of decreed years do not.
 
     Raises:
         PolicyError: the file cannot be read or is wrong.
@@ -115,6 +117,7 @@ class _Window(_Table):
 class _Service(_Table):
     weekdays: list[Annotated[int, BeforeValidator(_weekday)]] = Field(min_length=1)
     holiday_categories: Annotated[list[str], AfterValidator(_known_categories)]
+    decreed_through: int = Field(ge=HOLIDAY_YEARS.start, le=HOLIDAY_YEARS.stop - 1)
     holidays_added: _Dated
     holidays_removed: _Dated
 
@@ -131,7 +134,11 @@ class _Service(_Table):
             if self.holiday_categories
             else {}
         )
-        return {day: name for day, name in known.items() if day not in self.holidays_removed} | self.holidays_added
+        corrected = {day: name for day, name in known.items() if day not in self.holidays_removed} | self.holidays_added
+        return {
+            day: name.replace(_ESTIMATE, "") if day.year <= self.decreed_through else name
+            for day, name in corrected.items()
+        }
 
 
 class _Hours(_Table):

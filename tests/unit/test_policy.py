@@ -44,10 +44,27 @@ def test_the_shipped_policy_says_what_the_design_says() -> None:
         (date(2027, 1, 1), "Tahun Baru Masehi"),
         (date(2026, 3, 20), "Cuti Bersama Hari Raya Idul Fitri"),
         (date(2035, 12, 25), "Hari Raya Natal"),
+        (date(2027, 3, 10), "Hari Raya Idul Fitri"),
+        (date(2027, 5, 17), "Hari Raya Idul Adha"),
+        (date(2028, 2, 27), "Hari Raya Idul Fitri (perkiraan)"),
     ],
 )
 def test_national_holidays_and_joint_leave_have_their_indonesian_names(day: date, name: str) -> None:
     assert load_policy().holidays[day] == name
+
+
+def test_only_days_of_years_without_a_decree_are_called_estimates(tmp_path: Path) -> None:
+    shipped = load_policy().holidays
+    assert {day.year > 2027 for day, name in shipped.items() if "perkiraan" in name} == {True}
+    file = tmp_path / "policy.toml"
+    text = SHIPPED.read_text().replace("decreed_through = 2027", "decreed_through = 2028")
+    file.write_text(
+        text.replace("[service.holidays_removed]", '2029-01-02 = "Cuti (perkiraan)"\n[service.holidays_removed]')
+    )
+    decreed = load_policy(file).holidays
+    assert decreed[date(2028, 2, 27)] == "Hari Raya Idul Fitri"
+    assert decreed[date(2029, 1, 2)] == "Cuti (perkiraan)"
+    assert decreed.keys() == shipped.keys() | {date(2029, 1, 2)}
 
 
 def test_holidays_are_a_plain_dict_that_learns_nothing_when_asked() -> None:
@@ -114,6 +131,7 @@ def test_without_categories_only_the_corrections_are_holidays(tmp_path: Path) ->
             "1 char",
         ),
         ("[service.holidays_added]", "[service.holidays_plus]", "service.holidays_plus:", "not permitted"),
+        ("decreed_through = 2027", "decreed_through = 1999", "service.decreed_through:", "2024"),
         ('starts = "08:00"', 'starts = "8:00"', "sessions.MORNING.starts:", "14:00"),
         ('starts = "08:00"', 'starts = "12:00"', "sessions.MORNING:", "before"),
         ('starts = "13:00"', 'starts = "11:59"', "sessions:", "MORNING must end before AFTERNOON"),
