@@ -57,7 +57,8 @@ class AntrianError(Exception):
     """A refusal with its reason.
 
     field names the request's field at fault, problem says what is wrong with it and what to do, retry_after when
-    asking again makes sense. metadata goes to the caller as it is; none of it may hold personal data.
+    asking again makes sense, initial is the first letter of the name of the applicant at fault. metadata goes to the caller
+    as it is; none of it may hold personal data.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class AntrianError(Exception):
         field: str = "",
         problem: Text | None = None,
         retry_after: timedelta | None = None,
+        initial: str = "",
         **metadata: str,
     ) -> None:
         super().__init__(f"{reason} {field}".strip())
@@ -74,9 +76,10 @@ class AntrianError(Exception):
         self.field = field
         self.problem = problem
         self.retry_after = retry_after
+        self.initial = initial
         self.metadata = metadata
 
 
 def invalid(field: str, indonesian: str, english: str) -> AntrianError:
-    """The refusal of a field that is missing or malformed."""
+    """The refusal of a field that is missing or malformed. The words go on after the field's own: "Session: …"."""
     return AntrianError(Reason.INVALID_FIELD, field=field, problem=Text(indonesian, english))

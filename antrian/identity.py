@@ -236,7 +236,7 @@ def code_range(code: str) -> tuple[UUID, UUID]:
     """
     values = [_CROCKFORD_VALUES.get(symbol, -1) for symbol in compact(code)]
     if len(values) != _CODE_LENGTH or -1 in values:
-        raise invalid("code", "kode harus 10 huruf dan angka", "a code must be ten letters and digits")
+        raise invalid("code", "harus 10 huruf dan angka", "a code must be ten letters and digits")
     bits = 0
     for value in values:
         bits = bits << 5 | value

@@ -143,8 +143,8 @@ def distance_km(latitude: float, longitude: float, other_latitude: float, other_
 
 def _check(latitude: float, longitude: float, accuracy_m: float | None) -> None:
     if not -90 <= latitude <= 90:
-        raise invalid("location.latitude", "lintang harus -90 sampai 90 derajat", "must be -90 to 90 degrees")
+        raise invalid("location.latitude", "harus -90 sampai 90 derajat", "must be -90 to 90 degrees")
     if not -180 <= longitude <= 180:
-        raise invalid("location.longitude", "bujur harus -180 sampai 180 derajat", "must be -180 to 180 degrees")
+        raise invalid("location.longitude", "harus -180 sampai 180 derajat", "must be -180 to 180 degrees")
     if accuracy_m is not None and not 0 <= accuracy_m < math.inf:
-        raise invalid("location.accuracy_m", "ketelitian harus 0 meter atau lebih", "must be 0 metres or more")
+        raise invalid("location.accuracy_m", "harus 0 meter atau lebih", "must be 0 metres or more")

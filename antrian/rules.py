@@ -10,20 +10,11 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from antrian.booking import Policy, Session, Slot, State, StatusReason, Window
-from antrian.errors import AntrianError, Reason, Text
+from antrian.errors import AntrianError, Reason
 
 _DAY = timedelta(days=1)
 _WEEK = timedelta(weeks=1)
 _HOUR = timedelta(hours=1)
-_WEEKDAYS = (
-    Text("Senin", "Monday"),
-    Text("Selasa", "Tuesday"),
-    Text("Rabu", "Wednesday"),
-    Text("Kamis", "Thursday"),
-    Text("Jumat", "Friday"),
-    Text("Sabtu", "Saturday"),
-    Text("Minggu", "Sunday"),
-)
 
 
 class Verdict(NamedTuple):
@@ -95,55 +86,36 @@ def closed_days(policy: Policy, window: Window) -> dict[date, str]:
 
 
 def refuse_day(policy: Policy, day: date) -> AntrianError | None:
-    """NOT_A_SERVICE_DAY, with the holiday's or the weekday's name, where offices take nobody. Asks no clock."""
+    """NOT_A_SERVICE_DAY, with the holiday's name if it is one, where offices take nobody. Asks no clock."""
     if is_service_day(policy, day):
         return None
-    weekday = _WEEKDAYS[day.weekday()]
-    holiday = policy.holidays.get(day)
-    return AntrianError(
-        Reason.NOT_A_SERVICE_DAY,
-        field="service_date",
-        problem=Text(
-            f"Kantor imigrasi tidak melayani pada {weekday.indonesian} {day}{f' ({holiday})' if holiday else ''}. "
-            "Pilih hari kerja lain.",
-            f"Offices take nobody on {weekday.english} {day}{f' ({holiday})' if holiday else ''}. "
-            "Choose another working day.",
-        ),
-        day=holiday or weekday.indonesian,
-    )
+    refusal = AntrianError(Reason.NOT_A_SERVICE_DAY, field="service_date", service_date=day.isoformat())
+    if holiday := policy.holidays.get(day):
+        refusal.metadata["day"] = holiday
+    return refusal
 
 
-def refuse_window(policy: Policy, day: date, moment: datetime) -> AntrianError | None:
+def refuse_window(policy: Policy, day: date, moment: datetime, office_zone: ZoneInfo) -> AntrianError | None:
     """None when the moment lies in a window of the day.
 
-    Else WINDOW_CLOSED when no window is open (opens_at and retry_after say until when), or DATE_NOT_OFFERED when one is
-    open for other days (first_date to last_date).
+    Else WINDOW_CLOSED when no window is open (opens_at, opens_at_office and retry_after say until when), or
+    DATE_NOT_OFFERED when one is open for other days (first_date to last_date).
     """
     window = next_window(policy, moment)
     if not window.contains(moment):
-        weekday = _WEEKDAYS[window.opens_at.weekday()]
-        opens = f"{window.opens_at:%Y-%m-%d %H:%M %Z}"
         return AntrianError(
             Reason.WINDOW_CLOSED,
-            problem=Text(
-                f"Pendaftaran sedang ditutup; dibuka lagi {weekday.indonesian} {opens}.",
-                f"Booking is closed; it opens {weekday.english} {opens}.",
-            ),
             retry_after=window.opens_at - moment,
             opens_at=window.opens_at.isoformat(),
+            opens_at_office=window.opens_at.astimezone(office_zone).isoformat(),
         )
     if day in window.dates:
         return None
-    first, last = window.dates[0].isoformat(), window.dates[-1].isoformat()
     return AntrianError(
         Reason.DATE_NOT_OFFERED,
         field="service_date",
-        problem=Text(
-            f"Saat ini pendaftaran dibuka untuk {first} sampai {last}. Pilih tanggal di antaranya.",
-            f"Booking is now open for {first} to {last}. Choose a date among these.",
-        ),
-        first_date=first,
-        last_date=last,
+        first_date=window.dates[0].isoformat(),
+        last_date=window.dates[-1].isoformat(),
     )
 
 
@@ -194,18 +166,11 @@ def judge_province(policy: Policy, office_province: str, whereabouts: Collection
     """
     if not policy.device_location or office_province in whereabouts:
         return None
-    provinces = ",".join(sorted(whereabouts))
     return AntrianError(
         Reason.OFFICE_OUTSIDE_PROVINCE,
         field="office_id",
-        problem=Text(
-            f"Kantor ini di provinsi {office_province}, sedangkan Anda berada di {provinces}. "
-            "Pilih kantor di provinsi tempat Anda berada, atau ajukan lagi dari provinsi kantor ini.",
-            f"This office is in the province {office_province}, and you are in {provinces}. "
-            "Choose an office of the province where you are, or ask again from within the office's province.",
-        ),
         office_province=office_province,
-        provinces=provinces,
+        provinces=",".join(sorted(whereabouts)),
     )
 
 

@@ -23,11 +23,10 @@ def explain_location(provinces: Sequence[Province], radius_m: float, nearest: tu
             f"Your device is in {here.name_en}, so the offices of that province are listed. "
             "In another province, that one's offices would be.",
         )
-    names_id = _listed([province.name_id for province in provinces], "dan")
-    names_en = _listed([province.name_en for province in provinces], "and")
+    names = list_provinces(provinces)
     return Text(
-        f"Perangkat Anda kurang dari {radius_m:.0f} m dari batas {names_id}, jadi kantor semua provinsi itu dapat dipakai.",
-        f"Your device is within {radius_m:.0f} m of the border of {names_en}, so the offices of all of them may be used.",
+        f"Perangkat Anda kurang dari {radius_m:.0f} m dari batas {names.indonesian}, jadi kantor semua provinsi itu dapat dipakai.",
+        f"Your device is within {radius_m:.0f} m of the border of {names.english}, so the offices of all of them may be used.",
     )
 
 
@@ -53,8 +52,17 @@ def explain_elsewhere(office: Office, office_province: Province, distance_km: fl
     )
 
 
+def list_provinces(provinces: Sequence[Province]) -> Text:
+    """The names of one or more provinces."""
+    return Text(
+        _listed([province.name_id for province in provinces], "dan"),
+        _listed([province.name_en for province in provinces], "and"),
+    )
+
+
 def _listed(names: Sequence[str], conjunction: str) -> str:
-    return f"{', '.join(names[:-1])} {conjunction} {names[-1]}"
+    *others, last = names
+    return f"{', '.join(others)} {conjunction} {last}" if others else last
 
 
 def _no_office(province: Province, nearest: tuple[Office, Province]) -> Text:

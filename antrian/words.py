@@ -1,6 +1,7 @@
 """What people read: days, moments, states and fields in their words, and in which language they want them."""
 
 import re
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 
@@ -41,7 +42,7 @@ _STATES = {
     "REJECTED": Text("ditolak", "rejected"),
     "CANCELLED": Text("dibatalkan", "cancelled"),
     "ATTENDED": Text("sudah hadir", "attended"),
-    "NO_SHOW": Text("tidak hadir", "missed"),
+    "NO_SHOW": Text("tidak hadir", "a missed appointment"),
 }
 _APPLICANT = re.compile(r"applicants\[(\d+)\]")
 _REQUEST = re.compile(r"^requests\[\d+\]\.?")
@@ -121,7 +122,12 @@ def moment_at_office(value: datetime, office: datetime) -> Text:
 
 
 def _clock(value: datetime, mark: str) -> str:
-    return f"{value:%H}{mark}{value:%M} {_ZONES.get(value.utcoffset() or timedelta(0)) or f'{value:%Z}'}"
+    return f"{value:%H}{mark}{value:%M} {zone_name(value)}"
+
+
+def zone_name(value: datetime) -> str:
+    """What the time zone of a moment is called in Indonesia: WIB, WITA or WIT."""
+    return _ZONES.get(value.utcoffset() or timedelta(0)) or f"{value:%Z}"
 
 
 def state(name: str) -> Text:
@@ -136,6 +142,12 @@ def initial(full_name: str) -> str:
     """
     letters = [character for character in full_name if character.isalpha()]
     return f"{letters[0].upper()}." if len(letters) > 1 else ""
+
+
+def initial_of(field: str, names: Sequence[str]) -> str:
+    """The initial of the applicant whom the path of a field names; empty where it names none."""
+    found = _APPLICANT.match(field)
+    return initial(names[int(found[1])]) if found else ""
 
 
 def subject(field: str, initial: str = "") -> Text:

@@ -24,6 +24,7 @@ from antrian.v1.messages_pb2 import (
     Window,
 )
 from antrian.v1.office_service_pb2 import RosterEntry
+from antrian.words import zone_name
 
 _WIB = ZoneInfo("Asia/Jakarta")
 
@@ -102,7 +103,7 @@ def quota(answer: wire.GetQuotaResponse) -> None:
 
 
 def _window(window: Window) -> str:
-    opens, closes = moment(window.opens_at), moment(window.closes_at)
+    opens, closes = _twice(window.opens_at, window.opens_at_office), _twice(window.closes_at, window.closes_at_office)
     when = f"open until {closes}" if window.open else f"closed; it opens {opens}, until {closes},"
     return f"booking is {when} for {_day(window.first_date)} to {_day(window.last_date)}"
 
@@ -186,6 +187,14 @@ def session_name(session: Session.ValueType) -> str:
 
 def _day(day: str) -> str:
     return f"{date.fromisoformat(day):%a} {day}"
+
+
+def _twice(time: Timestamp, at_office: str) -> str:
+    """A moment, and the same by the clock of the office where that is another."""
+    there = datetime.fromisoformat(at_office)
+    if there.utcoffset() == datetime.fromtimestamp(time.seconds, _WIB).utcoffset():
+        return moment(time)
+    return f"{moment(time)} ({there:%H:%M} {zone_name(there)} at the office)"
 
 
 def moment(time: Timestamp) -> str:

@@ -7,13 +7,14 @@ from uuid import UUID
 
 from antrian import rules
 from antrian.booking import Office, Person, SealedApplicant, Session, Slot
-from antrian.errors import AntrianError, Reason, Text, invalid
+from antrian.errors import AntrianError, Reason, invalid
 from antrian.identity import Keys, check_party
 from antrian.lane.front import JoinRequest
 from antrian.text import compact, has_nik, plain
 from antrian.v1.booking_service_pb2 import RequestBookingRequest
 from antrian.v1.messages_pb2 import Location
 from antrian.v1.messages_pb2 import Session as WireSession
+from antrian.words import initial_of
 from server.auth import Caller
 from server.catalog import Catalog, parse_day
 
@@ -45,7 +46,11 @@ class Admission:
         office = self._catalog.office(request.office_id)
         slot = self._slot(request.service_date, request.session)
         people = [Person(compact(applicant.nik), plain(applicant.full_name)) for applicant in request.applicants]
-        check_party(self._catalog.policy, people, self._nik_codes)
+        try:
+            check_party(self._catalog.policy, people, self._nik_codes)
+        except AntrianError as refusal:
+            refusal.initial = initial_of(refusal.field, [person.full_name for person in people])
+            raise
         verdict = self._catalog.refuse_day(slot.service_date) or self._judge_place(request, office, caller)
 
         booking_id = keys.booking_id(caller.name, request_id)
@@ -88,9 +93,9 @@ class Admission:
 def _slot(service_date: str, session: WireSession.ValueType) -> Slot:
     day = parse_day(service_date)
     if day is None:
-        raise invalid("service_date", "tanggal harus berbentuk TTTT-BB-HH", "must be a date, YYYY-MM-DD")
+        raise invalid("service_date", "harus ditulis TTTT-BB-HH, misalnya 2026-11-30", "must be a date, YYYY-MM-DD")
     if session not in SESSIONS:
-        raise invalid("session", "pilih sesi pagi atau siang", "must be SESSION_MORNING or SESSION_AFTERNOON")
+        raise invalid("session", "pilih pagi atau siang", "choose the morning or the afternoon")
     return Slot(day, SESSIONS[session])
 
 
@@ -142,14 +147,12 @@ def check_reason(text: str) -> str:
 def check_province(catalog: Catalog, code: str) -> str:
     """The province's code, or INVALID_FIELD."""
     if code not in catalog.provinces:
-        raise invalid("province_code", "kode provinsi ISO 3166-2, misalnya ID-JK", "must be ISO 3166-2, such as ID-JK")
+        raise invalid(
+            "province_code", "harus kode ISO 3166-2, misalnya ID-JK", "must be an ISO 3166-2 code, such as ID-JK"
+        )
     return code
 
 
 def location_missing() -> AntrianError:
     """The refusal of a request that does not say where the person is."""
-    return AntrianError(
-        Reason.INVALID_FIELD,
-        field="location",
-        problem=Text("sertakan lokasi perangkat atau kode provinsi", "give the device's location or a province_code"),
-    )
+    return invalid("location", "sertakan lokasi perangkat atau provinsi", "give the device's location or a province")

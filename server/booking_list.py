@@ -24,7 +24,7 @@ async def list_bookings(request: ListBookingsRequest, caller: str, bookings: Boo
     state = _state(request.state)
     day = parse_day(request.service_date) if request.service_date else None
     if request.service_date and day is None:
-        raise invalid("service_date", "tanggal harus berbentuk TTTT-BB-HH", "must be a date, YYYY-MM-DD")
+        raise invalid("service_date", "harus ditulis TTTT-BB-HH, misalnya 2026-11-30", "must be a date, YYYY-MM-DD")
     before = _read_token(request.page_token)
 
     pending: list[messages_pb2.Booking] = []

@@ -15,6 +15,7 @@ from antrian.lane.front import Counters, Joined, JoinRequest, Known, LaneFront, 
 from antrian.ledger.staff import check_numbers
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1 import messages_pb2
+from antrian.words import initial_of
 from server import resources
 from server.admission import Admission, check_account, check_uuid
 from server.auth import CALLER
@@ -87,7 +88,9 @@ class BookingService:
         policy = self._catalog.policy
         slots = tuple(Slot(day, session) for day in window.dates for session in policy.sessions)
         answer = wire.GetQuotaResponse(
-            window=resources.window(window, window.closes_at),  # not open: false is nothing in bytes, true can be added
+            window=resources.window(
+                window, window.closes_at, zone
+            ),  # not open: false is nothing in bytes, true can be added
             closed_days=[
                 messages_pb2.ClosedDay(date=day.isoformat(), name=name)
                 for day, name in rules.closed_days(policy, window).items()
@@ -282,9 +285,12 @@ class BookingService:
         if ask.verdict and answer.reason == ask.verdict.reason:
             raise ask.verdict
         if answer.reason == "WINDOW":
-            refusal = rules.refuse_window(self._catalog.policy, ask.slot.service_date, answer.at)
+            zone = self._catalog.office(ask.office_id).time_zone
+            refusal = rules.refuse_window(self._catalog.policy, ask.slot.service_date, answer.at, zone)
             raise refusal or AntrianError(Reason.STORE_UNAVAILABLE, retry_after=_RETRY)
-        raise self._refusal(Reason(answer.reason), answer.applicant, answer.detail)
+        refusal = self._refusal(Reason(answer.reason), answer.applicant, answer.detail)
+        refusal.initial = initial_of(refusal.field, [one.full_name for one in request.applicants])
+        raise refusal
 
     def _refusal(self, reason: Reason, applicant: int, detail: bytes) -> AntrianError:
         match reason:

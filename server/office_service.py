@@ -198,14 +198,14 @@ class OfficeService:
 def _day(text: str) -> date:
     day = parse_day(text)
     if day is None:
-        raise invalid("service_date", "tanggal harus berbentuk TTTT-BB-HH", "must be a date, YYYY-MM-DD")
+        raise invalid("service_date", "harus ditulis TTTT-BB-HH, misalnya 2026-11-30", "must be a date, YYYY-MM-DD")
     return day
 
 
 def _session(value: messages_pb2.Session.ValueType) -> Session:
     session = SESSIONS.get(value)
     if session is None:
-        raise invalid("session", "pilih sesi pagi atau siang", "must be SESSION_MORNING or SESSION_AFTERNOON")
+        raise invalid("session", "pilih pagi atau siang", "choose the morning or the afternoon")
     return session
 
 

@@ -33,4 +33,4 @@ def read_token(token: str, parts: int) -> list[str] | None:
 
 def not_a_token() -> Exception:
     """The refusal of a page token that this rpc did not write."""
-    return invalid("page_token", "bukan next_page_token dari jawaban sebelumnya", "is no next_page_token of an answer")
+    return invalid("page_token", "bukan lanjutan dari jawaban sebelumnya", "is not that of an earlier answer")

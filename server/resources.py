@@ -3,6 +3,7 @@
 from datetime import datetime
 from functools import lru_cache
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -54,14 +55,16 @@ def province(value: nouns.Province) -> wire.Province:
     return wire.Province(code=value.code, name_id=value.name_id, name_en=value.name_en)
 
 
-def window(value: nouns.Window, now: datetime) -> wire.Window:
-    """A window on the wire."""
+def window(value: nouns.Window, now: datetime, office_zone: ZoneInfo) -> wire.Window:
+    """A window on the wire, for an office in that zone."""
     return wire.Window(
         opens_at=timestamp(value.opens_at),
         closes_at=timestamp(value.closes_at),
         open=value.contains(now),
         first_date=value.dates[0].isoformat(),
         last_date=value.dates[-1].isoformat(),
+        opens_at_office=value.opens_at.astimezone(office_zone).isoformat(),
+        closes_at_office=value.closes_at.astimezone(office_zone).isoformat(),
     )
 
 

@@ -1,6 +1,9 @@
 """Errors to the wire: the one table from a reason to its gRPC code and its words, and google.rpc.Status from it."""
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from functools import cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 import grpc
@@ -9,6 +12,9 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, LocalizedMessage
 from google.rpc.status_pb2 import Status
 
 from antrian.errors import AntrianError, Reason, Text
+from antrian.provinces import load_provinces
+from antrian.whereabouts import list_provinces
+from antrian.words import about, day, moment_at_office, state, subject
 
 DOMAIN = "antrian"
 """ErrorInfo.domain of every error that is ours."""
@@ -16,96 +22,151 @@ DOMAIN = "antrian"
 Code = grpc.StatusCode
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
+    """How a reason goes out: its code, and its words for people.
+
+    Words name metadata in braces, and {who}, the applicant at fault. known has the words in their place when that metadata
+    is there.
+    """
+
     code: grpc.StatusCode
     words: Text
+    known: Mapping[str, Text] = MappingProxyType({})
 
 
-_TABLE: dict[Reason, _Row] = {
-    Reason.INVALID_FIELD: _Row(Code.INVALID_ARGUMENT, Text("tidak sah.", "not valid.")),
-    Reason.INVALID_MESSAGE: _Row(
+TABLE: dict[Reason, Row] = {
+    Reason.INVALID_FIELD: Row(
         Code.INVALID_ARGUMENT,
-        Text("Data yang diterima bukan pesan yang sah untuk panggilan ini.", "The bytes are no message of this rpc."),
+        Text(
+            "isinya tidak sah",
+            "is not valid",
+        ),
     ),
-    Reason.TOO_LARGE: _Row(
+    Reason.INVALID_MESSAGE: Row(
         Code.INVALID_ARGUMENT,
-        Text("Terlalu besar: batasnya {limit}. Kirim dalam beberapa bagian.", "Too large: the limit is {limit}. Send less at once."),
+        Text(
+            "Permintaan ini tidak dapat dibaca. Perbarui aplikasi Anda, lalu coba lagi.",
+            "This request cannot be read as a message of this rpc. Update your app, then try again.",
+        ),
     ),
-    Reason.OFFICE_NOT_FOUND: _Row(
+    Reason.TOO_LARGE: Row(
+        Code.INVALID_ARGUMENT,
+        Text(
+            "Permintaan ini terlalu besar: batasnya {limit}. Kirim dalam beberapa bagian.",
+            "This request is too large: the limit is {limit}. Send less at once.",
+        ),
+    ),
+    Reason.OFFICE_NOT_FOUND: Row(
         Code.NOT_FOUND,
-        Text("Kantor itu tidak ada. Ambil daftar kantor lebih dahulu.", "There is no such office. ListOffices has them."),
+        Text(
+            "Kantor itu tidak ada. Pilih salah satu dari daftar kantor.",
+            "There is no such office. Choose one from the list of offices.",
+        ),
     ),
-    Reason.BOOKING_NOT_FOUND: _Row(
+    Reason.BOOKING_NOT_FOUND: Row(
         Code.NOT_FOUND,
-        Text("Pendaftaran itu tidak ada pada akun ini.", "This account has no such booking."),
+        Text(
+            "Pendaftaran itu tidak ada pada akun ini. Periksa nomor pendaftaran dan akun Anda.",
+            "This account has no such booking. Check the booking's id and your account.",
+        ),
     ),
-    Reason.NOT_A_SERVICE_DAY: _Row(
+    Reason.NOT_A_SERVICE_DAY: Row(
         Code.FAILED_PRECONDITION,
-        Text("Kantor tutup pada hari itu ({day}).", "Offices are closed on that day ({day})."),
+        Text(
+            "Kantor imigrasi tidak melayani pada {service_date}. Pilih hari kerja lain.",
+            "Immigration offices are closed on {service_date}. Choose another working day.",
+        ),
+        {
+            "day": Text(
+                "Kantor imigrasi tutup pada {service_date} ({day}). Pilih hari kerja lain.",
+                "Immigration offices are closed on {service_date} ({day}). Choose another working day.",
+            )
+        },
     ),
-    Reason.DATE_NOT_OFFERED: _Row(
+    Reason.DATE_NOT_OFFERED: Row(
         Code.FAILED_PRECONDITION,
-        Text("Sekarang dibuka untuk {first_date} sampai {last_date}.", "Now open for {first_date} to {last_date}."),
+        Text(
+            "Saat ini pendaftaran dibuka untuk {first_date} sampai {last_date}. Pilih tanggal di antaranya.",
+            "Booking is now open for {first_date} to {last_date}. Choose a date among these.",
+        ),
     ),
-    Reason.WINDOW_CLOSED: _Row(
+    Reason.WINDOW_CLOSED: Row(
         Code.FAILED_PRECONDITION,
-        Text("Pendaftaran sedang ditutup; dibuka {opens_at}.", "Booking is closed; it opens {opens_at}."),
+        Text(
+            "Pendaftaran sedang ditutup. Coba lagi saat dibuka: {opens_at}.",
+            "Booking is closed. Come back when it opens: {opens_at}.",
+        ),
     ),
-    Reason.DAY_CLOSED: _Row(
+    Reason.DAY_CLOSED: Row(
         Code.FAILED_PRECONDITION,
-        Text("Kantor ini menutup hari itu. Pilih hari atau kantor lain.", "The office closed that day. Choose another day or office."),
+        Text(
+            "Kantor ini tutup pada hari itu. Pilih hari atau kantor lain.",
+            "This office is closed on that day. Choose another day or office.",
+        ),
     ),
-    Reason.DAY_BEGUN: _Row(
+    Reason.DAY_BEGUN: Row(
         Code.FAILED_PRECONDITION,
-        Text("Terlambat: hari itu sudah dimulai atau sudah lewat.", "Too late: that day has begun, or is over, at the office."),
+        Text(
+            "Sudah terlambat: hari itu sudah dimulai atau sudah lewat di kantor ini. Hubungi kantor ini bila perlu bantuan.",
+            "It is too late: that day has begun, or is over, at this office. Ask the office if you need help.",
+        ),
     ),
-    Reason.OUTSIDE_INDONESIA: _Row(
+    Reason.OUTSIDE_INDONESIA: Row(
         Code.INVALID_ARGUMENT,
-        Text("Lokasi ini tidak di Indonesia. Periksa GPS perangkat.", "This location is not in Indonesia. Check the device's GPS."),
-    ),
-    Reason.LOCATION_TOO_COARSE: _Row(
-        Code.FAILED_PRECONDITION,
         Text(
-            "Lokasi kurang teliti (lebih dari {limit} m), provinsinya tidak dapat dipastikan. Nyalakan GPS dan coba lagi.",
-            "The location is too coarse (over {limit} m) to tell the province. Turn GPS on and try again.",
+            "Lokasi perangkat Anda tidak berada di Indonesia. Periksa GPS perangkat, lalu coba lagi.",
+            "Your device's location is not in Indonesia. Check its GPS, then try again.",
         ),
     ),
-    Reason.OFFICE_OUTSIDE_PROVINCE: _Row(
+    Reason.LOCATION_TOO_COARSE: Row(
         Code.FAILED_PRECONDITION,
         Text(
-            "Kantor ini di provinsi {office_province}, Anda di {provinces}.",
-            "This office is in {office_province}, you are in {provinces}.",
+            "Lokasi perangkat Anda kurang teliti (lebih dari {limit} m), sehingga provinsinya tidak dapat dipastikan. Nyalakan GPS, lalu coba lagi.",
+            "Your device's location is too coarse (over {limit} m) to tell the province. Turn GPS on, then try again.",
         ),
     ),
-    Reason.LOCATION_REQUIRED: _Row(
+    Reason.OFFICE_OUTSIDE_PROVINCE: Row(
         Code.FAILED_PRECONDITION,
         Text(
-            "Untuk mendaftar diperlukan lokasi perangkat, bukan hanya provinsi.",
-            "Booking needs the device's location; this caller does not vouch for a province.",
+            "Kantor ini berada di {office_province}, sedangkan Anda berada di {provinces}. Pilih kantor di provinsi tempat Anda berada, atau coba lagi saat berada di {office_province}.",
+            "This office is in {office_province}, and you are in {provinces}. Choose an office of the province where you are, or try again when you are in {office_province}.",
         ),
     ),
-    Reason.BARRED: _Row(
+    Reason.LOCATION_REQUIRED: Row(
         Code.FAILED_PRECONDITION,
         Text(
-            "Seorang pemohon tidak hadir pada janji sebelumnya dan baru dapat mendaftar setelah {last_day}.",
-            "An applicant missed an appointment and may book again after {last_day}.",
+            "Untuk mendaftar diperlukan lokasi perangkat, bukan hanya nama provinsi. Izinkan aplikasi memakai lokasi, lalu coba lagi.",
+            "Booking needs your device's location, not only the name of a province. Let the app use the location, then try again.",
         ),
     ),
-    Reason.ALREADY_BOOKED: _Row(
+    Reason.BARRED: Row(
+        Code.FAILED_PRECONDITION,
+        Text(
+            "{who} tidak hadir pada janji temu sebelumnya dan baru dapat mendaftar lagi setelah {last_day}. Daftarkan yang lain tanpa orang ini, atau tunggu sampai hari itu lewat.",
+            "{who} missed an appointment and may book again after {last_day}. Book for the others without this person, or wait until that day is over.",
+        ),
+    ),
+    Reason.ALREADY_BOOKED: Row(
         Code.ALREADY_EXISTS,
         Text(
-            "Seorang pemohon sudah mempunyai pendaftaran yang berlaku.",
-            "An applicant already holds a live booking.",
+            "{who} sudah mempunyai pendaftaran yang berlaku pada akun lain. Daftarkan yang lain tanpa orang ini; bila ia tidak pernah mendaftar, minta bantuan kantor imigrasi.",
+            "{who} already has a live booking that another account made. Book for the others without this person; if this person never booked, ask an immigration office for help.",
         ),
+        {
+            "booking_id": Text(
+                "{who} sudah mempunyai pendaftaran yang berlaku pada akun Anda. Lihat pendaftaran itu, atau batalkan dahulu bila ingin mengubahnya.",
+                "{who} already has a live booking on your account. See that booking, or cancel it first to change it.",
+            )
+        },
     ),
-    Reason.ACCOUNT_LIMIT: _Row(
+    Reason.ACCOUNT_LIMIT: Row(
         Code.FAILED_PRECONDITION,
         Text(
-            "Satu akun paling banyak untuk {limit} orang sekaligus; sekarang {live}.",
-            "An account books for at most {limit} people at once; it has {live} now.",
+            "Satu akun dapat mendaftarkan paling banyak {limit} orang sekaligus, dan akun ini sudah mendaftarkan {live} orang. Kurangi jumlah pemohon, atau batalkan pendaftaran lain.",
+            "An account may have live bookings for at most {limit} people, and this one has them for {live}. Book for fewer people, or cancel another booking.",
         ),
     ),
-    Reason.PEOPLE_LIMIT: _Row(
+    Reason.PEOPLE_LIMIT: Row(
         Code.FAILED_PRECONDITION,
         Text(
             "Akun ini sudah mencoba mendaftarkan {limit} orang yang berbeda pada masa pendaftaran ini. "
@@ -113,124 +174,206 @@ _TABLE: dict[Reason, _Row] = {
             "This account has asked for {limit} different people in this booking window. Try again in the next one.",
         ),
     ),
-    Reason.REQUEST_ID_REUSED: _Row(
+    Reason.REQUEST_ID_REUSED: Row(
         Code.INVALID_ARGUMENT,
         Text(
-            "request_id ini sudah dipakai untuk permintaan lain. Buat yang baru.",
-            "This request_id was used for another request. Make a new one.",
+            "Nomor permintaan ini sudah dipakai untuk permintaan lain. Kirim lagi sebagai permintaan baru.",
+            "This request's id was used for another request. Send it again as a new request.",
         ),
     ),
-    Reason.NOT_DECIDED_YET: _Row(
+    Reason.NOT_DECIDED_YET: Row(
         Code.FAILED_PRECONDITION,
-        Text("Pendaftaran ini belum diputuskan. Coba lagi sebentar.", "This booking is not decided yet. Try again in a moment."),
+        Text(
+            "Pendaftaran ini belum diputuskan. Coba lagi sebentar.",
+            "This booking is not decided yet. Try again in a moment.",
+        ),
     ),
-    Reason.NOT_CANCELLABLE: _Row(
+    Reason.NOT_CANCELLABLE: Row(
         Code.FAILED_PRECONDITION,
-        Text("Pendaftaran ini ({state}) tidak dapat dibatalkan.", "This booking ({state}) has no places to give back."),
+        Text(
+            "Pendaftaran ini tidak dapat dibatalkan karena statusnya {state}; tidak ada tempat yang perlu dikembalikan.",
+            "This booking cannot be cancelled because it is {state}; it has no places to give back.",
+        ),
     ),
-    Reason.CODE_NOT_FOUND: _Row(
+    Reason.CODE_NOT_FOUND: Row(
         Code.NOT_FOUND,
-        Text("Kantor ini tidak mempunyai pendaftaran dengan kode itu.", "This office has no booking of that code."),
+        Text(
+            "Kantor ini tidak mempunyai pendaftaran dengan kode itu. Periksa kode dan kantornya.",
+            "This office has no booking of that code. Check the code and the office.",
+        ),
     ),
-    Reason.NOT_CONFIRMED: _Row(
+    Reason.NOT_CONFIRMED: Row(
         Code.FAILED_PRECONDITION,
-        Text("Pendaftaran ini tidak berlaku ({state}).", "This booking holds no places ({state})."),
+        Text(
+            "Pendaftaran ini tidak berlaku karena statusnya {state}. Pemohon perlu mendaftar lagi.",
+            "This booking holds no places because it is {state}. The applicants have to book again.",
+        ),
     ),
-    Reason.NOT_TODAY: _Row(
+    Reason.NOT_TODAY: Row(
         Code.FAILED_PRECONDITION,
-        Text("Pendaftaran ini untuk {service_date}, bukan hari ini.", "This booking is for {service_date}, not for today."),
+        Text(
+            "Pendaftaran ini untuk {service_date}, bukan untuk hari ini. Minta pemohon datang pada hari itu.",
+            "This booking is for {service_date}, not for today. Ask the applicants to come on that day.",
+        ),
     ),
-    Reason.QUOTA_BELOW_TAKEN: _Row(
+    Reason.QUOTA_BELOW_TAKEN: Row(
         Code.FAILED_PRECONDITION,
-        Text("Sudah {taken} tempat terisi; kuota tidak boleh di bawahnya.", "{taken} places are taken; the quota cannot be below that."),
+        Text(
+            "Sudah {taken} tempat terisi, dan kuota tidak boleh di bawahnya. Pilih kuota yang lebih besar, atau tutup hari itu.",
+            "The quota cannot be below the {taken} places that are taken. Choose a larger quota, or close the day.",
+        ),
     ),
-    Reason.QUOTA_CHANGED: _Row(
+    Reason.QUOTA_CHANGED: Row(
         Code.ABORTED,
-        Text("Kuota sekarang {quota}, bukan yang diharapkan. Periksa lalu ulangi.", "The quota is {quota} now, not what was expected. Look and decide again."),
-    ),
-    Reason.LANE_FULL: _Row(
-        Code.UNAVAILABLE,
-        Text("Antrean kantor ini penuh; permintaan belum diterima. Coba lagi sebentar.", "This office's line is full; not accepted. Try again."),
-    ),
-    Reason.LANE_CLOSED: _Row(
-        Code.UNAVAILABLE,
-        Text("Antrean kantor ini sedang disiapkan; permintaan belum diterima. Coba lagi.", "This office's line is being opened; not accepted. Try again."),
-    ),
-    Reason.STORE_UNAVAILABLE: _Row(
-        Code.UNAVAILABLE,
         Text(
-            "Layanan terganggu sejenak. Kirim lagi dengan request_id yang sama.",
-            "A store cannot be reached. Ask again with the same request_id.",
+            "Kuota sekarang {quota}, bukan yang diharapkan. Periksa, lalu putuskan lagi.",
+            "The quota is {quota} now, not what was expected. Look at it and decide again.",
         ),
     ),
-    Reason.STORE_FULL: _Row(
-        Code.UNAVAILABLE,
-        Text("Penyimpanan penuh; permintaan belum diterima. Coba lagi nanti.", "A store is full; not accepted. Try again later."),
-    ),
-    Reason.SERVER_BUSY: _Row(
-        Code.UNAVAILABLE,
-        Text("Server sedang sibuk; permintaan belum diterima. Coba lagi sebentar.", "This server is busy; not accepted. Try again."),
-    ),
-    Reason.CALLER_BUSY: _Row(
+    Reason.LANE_FULL: Row(
         Code.UNAVAILABLE,
         Text(
-            "Pemanggil ini sudah memegang {limit} panggilan sekaligus, batas satu pemanggil; permintaan belum diterima. Coba lagi sebentar.",
-            "This caller holds {limit} calls and streams at once, the most for one caller; not accepted. Try again.",
+            "Antrean kantor ini penuh; permintaan belum diterima. Coba lagi sebentar.",
+            "This office's line is full; the request was not accepted. Try again in a moment.",
         ),
     ),
-    Reason.RATE_LIMITED: _Row(
+    Reason.LANE_CLOSED: Row(
+        Code.UNAVAILABLE,
+        Text(
+            "Antrean kantor ini sedang disiapkan; permintaan belum diterima. Coba lagi sebentar.",
+            "This office's line is being opened; the request was not accepted. Try again in a moment.",
+        ),
+    ),
+    Reason.STORE_UNAVAILABLE: Row(
+        Code.UNAVAILABLE,
+        Text(
+            "Layanan sedang terganggu, dan belum pasti apakah permintaan ini diterima. Kirim lagi permintaan yang sama.",
+            "The service is interrupted, and whether the request was accepted is unknown. Send the same request again.",
+        ),
+    ),
+    Reason.STORE_FULL: Row(
+        Code.UNAVAILABLE,
+        Text(
+            "Penyimpanan layanan penuh; permintaan belum diterima. Coba lagi nanti.",
+            "The service's store is full; the request was not accepted. Try again later.",
+        ),
+    ),
+    Reason.SERVER_BUSY: Row(
+        Code.UNAVAILABLE,
+        Text(
+            "Layanan sedang sibuk; permintaan belum diterima. Coba lagi sebentar.",
+            "The service is busy; the request was not accepted. Try again in a moment.",
+        ),
+    ),
+    Reason.CALLER_BUSY: Row(
+        Code.UNAVAILABLE,
+        Text(
+            "Aplikasi ini sudah memegang {limit} panggilan sekaligus, batas satu aplikasi; permintaan belum diterima. Coba lagi sebentar.",
+            "This app holds {limit} calls at once, the most for one app; the request was not accepted. Try again in a moment.",
+        ),
+    ),
+    Reason.RATE_LIMITED: Row(
         Code.RESOURCE_EXHAUSTED,
-        Text("Lebih dari {limit} permintaan per detik; permintaan belum diterima. Perlambat.", "More than {limit} requests a second; not accepted. Slow down."),
+        Text(
+            "Aplikasi ini mengirim lebih dari {limit} permintaan per detik; permintaan belum diterima. Coba lagi sebentar.",
+            "This app sends more than {limit} requests a second; the request was not accepted. Try again in a moment.",
+        ),
     ),
-    Reason.UNAUTHENTICATED: _Row(
+    Reason.UNAUTHENTICATED: Row(
         Code.UNAUTHENTICATED,
-        Text("Token tidak ada atau tidak dikenal.", "No bearer token, or one that belongs to no caller."),
+        Text(
+            "Aplikasi ini tidak dikenal: tokennya tidak ada atau salah. Hubungi pengelola aplikasi.",
+            "This app is not known: its token is missing or wrong. Ask who runs the app.",
+        ),
     ),
-    Reason.PERMISSION_DENIED: _Row(
+    Reason.PERMISSION_DENIED: Row(
         Code.PERMISSION_DENIED,
-        Text("Pemanggil ini tidak berhak atas panggilan ini.", "This caller's role may not use this rpc."),
+        Text(
+            "Aplikasi ini tidak berhak atas layanan ini. Hubungi pengelola aplikasi.",
+            "This app's role may not use this rpc. Ask who runs the app.",
+        ),
+        {
+            "field": Text(
+                "Aplikasi ini tidak berhak atas kantor itu. Pilih kantor Anda, atau hubungi pengelola aplikasi.",
+                "This app may not act for that office. Choose your own, or ask who runs the app.",
+            )
+        },
     ),
-    Reason.INTERNAL: _Row(
+    Reason.INTERNAL: Row(
         Code.INTERNAL,
-        Text("Terjadi kesalahan pada layanan ({error_id}).", "A fault of ours, logged as {error_id}."),
+        Text(
+            "Terjadi kesalahan pada layanan, dan belum pasti apakah permintaan ini diterima. Kirim lagi permintaan yang sama; bila terulang, sebutkan {error_id} kepada pengelola.",
+            "This is a fault of ours, and whether the request was accepted is unknown. Send the same request again; if it comes again, tell us its id, {error_id}.",
+        ),
     ),
-}  # fmt: skip
+}
+"""Every reason's way out; docs/errors.md shows it (`make protos`)."""
+
+_provinces = cache(load_provinces)
 
 
 def code_of(reason: Reason) -> grpc.StatusCode:
     """The gRPC code with which a reason goes out."""
-    return _TABLE[reason].code
+    return TABLE[reason].code
 
 
 def to_status(error: AntrianError, *, english: bool) -> Status:
     """The error as it goes over the wire; message is English, for developers, LocalizedMessage for people."""
-    row = _TABLE[error.reason]
-    words = error.problem or _filled(row.words, error)
-    if error.reason is Reason.INVALID_FIELD:
-        words = Text(f"{error.field}: {words.indonesian}", f"{error.field}: {words.english}")
+    told, people = _english(error), _for_people(error)
     metadata = error.metadata | ({"field": error.field} if error.field else {})
     details = [
         _packed(ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=metadata)),
         _packed(
             LocalizedMessage(
-                locale="en" if english else "id-ID", message=words.english if english else words.indonesian
+                locale="en" if english else "id-ID", message=people.english if english else people.indonesian
             )
         ),
     ]
     if error.field:
-        violation = BadRequest.FieldViolation(field=error.field, description=words.english, reason=error.reason.value)
+        violation = BadRequest.FieldViolation(field=error.field, description=told, reason=error.reason.value)
         details.append(_packed(BadRequest(field_violations=[violation])))
     if error.retry_after is not None:
         retry = RetryInfo()
         retry.retry_delay.FromTimedelta(max(error.retry_after, timedelta(0)))
         details.append(_packed(retry))
-    code: tuple[int, str] = row.code.value
-    return Status(code=code[0], message=f"{error.reason}: {words.english}", details=details)
+    code: tuple[int, str] = code_of(error.reason).value
+    where = f"{error.field}: " if error.reason is Reason.INVALID_FIELD else ""
+    return Status(code=code[0], message=f"{error.reason}: {where}{told}", details=details)
 
 
-def _filled(words: Text, error: AntrianError) -> Text:
-    values = error.metadata | {"field": error.field}
-    return Text(words.indonesian.format_map(_Known(values)), words.english.format_map(_Known(values)))
+def _for_people(error: AntrianError) -> Text:
+    """The error as a person reads it: no field paths, codes or dates as machines write them."""
+    if error.reason is Reason.INVALID_FIELD:
+        return about(error.field, error.problem or TABLE[error.reason].words, error.initial)
+    return error.problem or _filled(error, error.initial)
+
+
+def _english(error: AntrianError) -> str:
+    """The error for developers: of a field what is wrong with it, and nothing of a person's name."""
+    return (error.problem or _filled(error, "")).english
+
+
+def _filled(error: AntrianError, initial: str) -> Text:
+    row, metadata = TABLE[error.reason], error.metadata | ({"field": error.field} if error.field else {})
+    words = next((words for name, words in row.known.items() if name in metadata), row.words)
+    values = {name: _said(name, value, metadata) for name, value in metadata.items()}
+    values["who"] = subject(error.field, initial)
+    return Text(*(text.format_map(_Known({k: v[n] for k, v in values.items()})) for n, text in enumerate(words)))
+
+
+def _said(name: str, value: str, metadata: Mapping[str, str]) -> Text:
+    """A value of the metadata as people say it."""
+    match name:
+        case "first_date" | "last_date" | "last_day" | "service_date":
+            return day(date.fromisoformat(value))
+        case "opens_at":
+            at_office = metadata.get("opens_at_office", value)
+            return moment_at_office(datetime.fromisoformat(value), datetime.fromisoformat(at_office))
+        case "state":
+            return state(value)
+        case "office_province" | "provinces":
+            return list_provinces([_provinces()[code] for code in value.split(",")])
+    return Text(value, value)
 
 
 class _Known(dict[str, str]):

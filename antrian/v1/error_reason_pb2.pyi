@@ -47,7 +47,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_NOT_A_SERVICE_DAY: _ErrorReason.ValueType  # 10
     """FAILED_PRECONDITION: offices take nobody on that date: a weekend, a national holiday or joint leave.
-    Example: metadata {"field": "service_date", "day": "Hari Raya Natal"}.
+    Example: metadata {"field": "service_date", "service_date": "2026-12-25", "day": "Hari Raya Natal"}, day for a holiday only.
     """
     ERROR_REASON_DATE_NOT_OFFERED: _ErrorReason.ValueType  # 11
     """FAILED_PRECONDITION: booking is open, but for other dates.
@@ -55,7 +55,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_WINDOW_CLOSED: _ErrorReason.ValueType  # 12
     """FAILED_PRECONDITION with RetryInfo: nothing can be booked now; it says when booking opens.
-    Example: metadata {"opens_at": "2026-11-27T14:00:00+07:00"}.
+    Example: metadata {"opens_at": "2026-11-27T14:00:00+07:00", "opens_at_office": "2026-11-27T16:00:00+09:00"}, the same moment.
     """
     ERROR_REASON_DAY_CLOSED: _ErrorReason.ValueType  # 13
     """FAILED_PRECONDITION: the office closed that day. Choose another day or office.
@@ -208,7 +208,7 @@ Example: a booking_id with a typing error.
 """
 ERROR_REASON_NOT_A_SERVICE_DAY: ErrorReason.ValueType  # 10
 """FAILED_PRECONDITION: offices take nobody on that date: a weekend, a national holiday or joint leave.
-Example: metadata {"field": "service_date", "day": "Hari Raya Natal"}.
+Example: metadata {"field": "service_date", "service_date": "2026-12-25", "day": "Hari Raya Natal"}, day for a holiday only.
 """
 ERROR_REASON_DATE_NOT_OFFERED: ErrorReason.ValueType  # 11
 """FAILED_PRECONDITION: booking is open, but for other dates.
@@ -216,7 +216,7 @@ Example: metadata {"field": "service_date", "first_date": "2026-11-30", "last_da
 """
 ERROR_REASON_WINDOW_CLOSED: ErrorReason.ValueType  # 12
 """FAILED_PRECONDITION with RetryInfo: nothing can be booked now; it says when booking opens.
-Example: metadata {"opens_at": "2026-11-27T14:00:00+07:00"}.
+Example: metadata {"opens_at": "2026-11-27T14:00:00+07:00", "opens_at_office": "2026-11-27T16:00:00+09:00"}, the same moment.
 """
 ERROR_REASON_DAY_CLOSED: ErrorReason.ValueType  # 13
 """FAILED_PRECONDITION: the office closed that day. Choose another day or office.

@@ -278,12 +278,20 @@ class Window(_message.Message):
     OPEN_FIELD_NUMBER: _builtins.int
     FIRST_DATE_FIELD_NUMBER: _builtins.int
     LAST_DATE_FIELD_NUMBER: _builtins.int
+    OPENS_AT_OFFICE_FIELD_NUMBER: _builtins.int
+    CLOSES_AT_OFFICE_FIELD_NUMBER: _builtins.int
     open: _builtins.bool
     """Whether now lies in it; if not, it is the next one."""
     first_date: _builtins.str
     """The first service date that it is for, "YYYY-MM-DD"."""
     last_date: _builtins.str
     """The last service date that it is for, "YYYY-MM-DD"."""
+    opens_at_office: _builtins.str
+    """opens_at by the clock of the office, RFC 3339: the window is the same moment everywhere, so 14:00 in Jakarta (WIB) is
+    15:00 WITA and 16:00 WIT; for example "2026-11-27T16:00:00+09:00".
+    """
+    closes_at_office: _builtins.str
+    """closes_at by the clock of the office, RFC 3339."""
     @_builtins.property
     def opens_at(self) -> _timestamp_pb2.Timestamp:
         """The first moment of booking."""
@@ -300,10 +308,12 @@ class Window(_message.Message):
         open: _builtins.bool = ...,
         first_date: _builtins.str = ...,
         last_date: _builtins.str = ...,
+        opens_at_office: _builtins.str = ...,
+        closes_at_office: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["closes_at", b"closes_at", "opens_at", b"opens_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closes_at", b"closes_at", "first_date", b"first_date", "last_date", b"last_date", "open", b"open", "opens_at", b"opens_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closes_at", b"closes_at", "closes_at_office", b"closes_at_office", "first_date", b"first_date", "last_date", b"last_date", "open", b"open", "opens_at", b"opens_at", "opens_at_office", b"opens_at_office"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

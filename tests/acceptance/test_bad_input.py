@@ -356,6 +356,18 @@ async def test_what_strangers_send_fills_no_log(stack: Stack) -> None:
     assert max(map(len, lines)) < 6000
 
 
+async def test_the_person_at_fault_is_told_by_position_and_initial(client: BookingClient, crowd: Crowd) -> None:
+    people = [crowd.person(), Applicant(nik="317101", full_name="Dewi Lestari")]
+    async with BookingClient(client.target, patience=timedelta(0)) as indonesian:
+        with pytest.raises(RefusedError) as caught:
+            await indonesian.send(crowd.request(applicants=people))
+    assert caught.value.message == "Pemohon ke-2 (D.): NIK harus 16 angka."
+    assert caught.value.metadata["field"] == "applicants[1].nik"
+    [answer] = await client.send_batch([crowd.request(applicants=people)])
+    assert isinstance(answer, RefusedError)
+    assert answer.message == "Applicant 2 (D.): a NIK must be 16 digits."
+
+
 async def test_errors_are_indonesian_unless_english_is_asked_for(client: BookingClient, crowd: Crowd) -> None:
     async with BookingClient(client.target, patience=timedelta(0)) as indonesian:
         with pytest.raises(RefusedError, match="Kantor itu tidak ada"):

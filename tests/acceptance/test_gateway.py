@@ -249,7 +249,10 @@ async def test_bookings_are_seen_by_their_caller_and_account_only(
 
 async def test_a_refusal_says_why_in_the_phones_language(http: aiohttp.ClientSession, crowd: Crowd) -> None:
     headers, body = body_of(crowd, office_id="kanim-bogor")
-    for language, words in (("id", "provinsi"), ("en", "province")):
+    for language, words in (
+        ("id", "Kantor ini berada di Jawa Barat, sedangkan Anda berada di DKI Jakarta."),
+        ("en", "This office is in West Java, and you are in Jakarta."),
+    ):
         async with http.post("/v1/bookings", json=body, headers=headers | {"Accept-Language": language}) as answer:
             error = (await answer.json())["error"]
         assert (error["code"], error["status"]) == (400, "FAILED_PRECONDITION")
@@ -340,6 +343,7 @@ async def test_a_violation_names_the_path_of_its_field(http: aiohttp.ClientSessi
             error = (await answer.json())["error"]
         assert (error["code"], error["reason"]) == (400, "INVALID_FIELD")
         assert [violation["field"] for violation in error["fieldViolations"]] == [field]
+        assert field not in error["message"], "a path is for machines"
     async with http.get("/v1/offices?location.longitude=117.15") as answer:
         assert (await answer.json())["error"]["fieldViolations"][0]["field"] == "location.latitude"
 

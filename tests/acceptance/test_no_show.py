@@ -58,10 +58,15 @@ async def test_a_missed_thursday_bars_through_the_thirtieth_day(
     stack.set_clock(bar_ends - timedelta(seconds=30))  # Saturday, 23:59:30
     dates = rules.next_window(load_policy(), bar_ends).dates
     again = crowd.request(applicants=[person], account="gita", service_date=dates[0].isoformat())
+    party = crowd.request(applicants=[crowd.person(), person], service_date=dates[0].isoformat())
     with pytest.raises(RefusedError) as caught:
         await client.send(again)
     assert caught.value.reason == "BARRED"
-    assert caught.value.metadata["last_day"] == (thursday + timedelta(days=30)).isoformat()
+    last_day = thursday + timedelta(days=30)
+    assert caught.value.metadata["last_day"] == last_day.isoformat()
+    with pytest.raises(RefusedError, match=rf"Applicant 2 \(S\.\) .* after Saturday, {last_day.day} ") as caught:
+        await client.send(party)
+    assert caught.value.metadata["field"] == "applicants[1]"
     stack.set_clock(bar_ends)
     booking = await client.outcome((await client.send(again)).booking_id, "gita")
     assert booking.state == BOOKING_STATE_CONFIRMED

@@ -1,11 +1,15 @@
 """The window, on the service's clock: Friday 14:00:00 is in, Sunday 16:00:00 is out, and what was accepted stays so."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
+from unittest import mock
+from zoneinfo import ZoneInfo
 
 import pytest
+from click.testing import CliRunner
 
 from antrian import rules
 from antrian.booking import Window
@@ -14,8 +18,9 @@ from antrian.stack import Stack
 from antrian.v1 import messages_pb2
 from antrian.v1.booking_service_pb2 import GetQuotaResponse as Quota
 from antrian.v1.booking_service_pb2 import RequestBookingRequest
-from antrian.v1.messages_pb2 import BOOKING_STATE_CONFIRMED, Booking
+from antrian.v1.messages_pb2 import BOOKING_STATE_CONFIRMED, Booking, Location
 from clients.booking_client import BookingClient, RefusedError
+from clients.cli import main
 from tests.acceptance.conftest import StartStack
 from tests.acceptance.person import PUSAT, Crowd
 
@@ -70,6 +75,8 @@ async def test_from_before_the_opening_until_after_the_close(before: Stack, open
         assert refusal.reason == "WINDOW_CLOSED"
         opens_again = rules.next_opening(load_policy(), closes).opens_at
         assert refusal.metadata["opens_at"] == opens_again.isoformat()
+        assert refusal.metadata["opens_at_office"] == opens_again.isoformat(), "in Jakarta it is the same clock"
+        assert refusal.message.endswith(" at 14:00 WIB.")
         assert refusal.retry_after is not None
         assert timedelta(0) <= opens_again - closes - refusal.retry_after < timedelta(minutes=1)
         for known, first in ((request, booking), (last, pending)):
@@ -86,6 +93,29 @@ async def test_from_before_the_opening_until_after_the_close(before: Stack, open
         quota = await client.get_quota(PUSAT)
         assert not quota.window.open
         assert quota.window.opens_at.ToDatetime(tzinfo=UTC) == opens_again
+
+
+async def test_friday_14_30_at_ternate_is_before_the_opening_and_told_in_the_offices_zone(
+    start_stack: StartStack, opens: datetime, crowd: Crowd
+) -> None:
+    east, zone = "kanim-ternate", ZoneInfo("Asia/Jayapura")
+    before = start_stack(opens.astimezone(zone).replace(hour=14, minute=30))
+    async with BookingClient(before.address, english=True, patience=timedelta(seconds=20)) as client:
+        quota = await client.get_quota(east)
+        assert not quota.window.open
+        assert quota.window.opens_at.ToDatetime(UTC) == opens
+        assert quota.window.opens_at_office == opens.astimezone(zone).isoformat()
+        assert quota.window.closes_at_office.endswith("T18:00:00+09:00")
+        with pytest.raises(RefusedError) as caught:
+            await client.send(crowd.request(office_id=east, location=Location(latitude=0.79, longitude=127.38)))
+        assert caught.value.metadata == {
+            "opens_at": opens.isoformat(),
+            "opens_at_office": opens.astimezone(zone).isoformat(),
+        }
+        assert caught.value.message.endswith(" at 14:00 WIB (16:00 WIT at this office).")
+    with mock.patch.dict(os.environ):  # a command puts the settings of its folder there
+        ran = await asyncio.to_thread(CliRunner().invoke, main, ["quota", east, "--folder", str(before.folder)])
+    assert "14:00:00 WIB (16:00 WIT at the office)" in ran.output
 
 
 async def test_an_answer_never_mixes_the_times_of_two_moments(stack: Stack, window: Window) -> None:

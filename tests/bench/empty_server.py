@@ -8,6 +8,7 @@ import argparse
 import asyncio
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import grpc
 import uvloop
@@ -45,7 +46,9 @@ def answers() -> dict[str, Message]:
         code="DWE2T6JTCC", accept_time=now, decide_time=now, as_of=now,
     )  # fmt: skip
     quota = wire.GetQuotaResponse(
-        office_id=waiting.office_id, window=resources.window(window, now.ToDatetime(UTC)), as_of=now
+        office_id=waiting.office_id,
+        window=resources.window(window, now.ToDatetime(UTC), ZoneInfo("Asia/Jakarta")),
+        as_of=now,
     )
     for day in window.dates:
         for session in (messages_pb2.SESSION_MORNING, messages_pb2.SESSION_AFTERNOON):

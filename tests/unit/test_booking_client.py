@@ -91,7 +91,9 @@ async def test_a_refusal_is_told_at_once_with_all_that_it_says() -> None:
     assert (refusal.reason, refusal.code) == ("WINDOW_CLOSED", grpc.StatusCode.FAILED_PRECONDITION)
     assert refusal.metadata == {"opens_at": "2026-11-27T14:00:00+07:00"}
     assert refusal.retry_after == timedelta(hours=3)
-    assert refusal.message == "Pendaftaran sedang ditutup; dibuka 2026-11-27T14:00:00+07:00."
+    assert refusal.message == (
+        "Pendaftaran sedang ditutup. Coba lagi saat dibuka: Jumat, 27 November 2026 pukul 14.00 WIB."
+    )
 
 
 async def test_it_gives_up_when_its_patience_is_over() -> None:

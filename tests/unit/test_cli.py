@@ -346,8 +346,16 @@ def test_the_quota_table_has_a_day_a_line_and_names_closed_ones(capsys: pytest.C
     answer.slots.add(service_date="2026-12-23", session=SESSION_MORNING, quota=3, closed=True)
     answer.closed_days.add(date="2026-12-25", name="Hari Raya Natal")
     answer.window.first_date, answer.window.last_date = "2026-12-24", "2026-12-25"
+    answer.window.opens_at.FromJsonString("2026-12-18T07:00:00Z")
+    answer.window.closes_at.FromJsonString("2026-12-20T09:00:00Z")
+    answer.window.opens_at_office, answer.window.closes_at_office = (
+        "2026-12-18T16:00:00+09:00",
+        "2026-12-20T18:00:00+09:00",
+    )
     show.quota(answer)
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    printed = capsys.readouterr().out
+    assert "it opens Fri 2026-12-18 14:00:00 WIB (16:00 WIT at the office), until" in printed
+    lines = [line.split() for line in printed.splitlines()]
     assert ["Thu", "2026-12-24", "0/3", "2/3"] in lines
     assert ["Wed", "2026-12-23", "closed", "-"] in lines
     assert ["Fri", "2026-12-25", "-", "-", "Hari", "Raya", "Natal"] in lines

@@ -1,0 +1,111 @@
+"""What a person reads of every error, in both languages: whole sentences without the words of machines."""
+
+import re
+
+import pytest
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.status_pb2 import Status
+
+from antrian.errors import AntrianError, Reason, Text, invalid
+from server.status import TABLE, to_status
+from tests.support.generate_errors import TARGET, examples, generate, people_read, problems
+
+MACHINES = re.compile(r"[a-z]_[a-z]|\[\d|ID-[A-Z]{2}|\d{4}-\d\d-\d\d|\?|[{}]|\b[A-Z]{2,}_[A-Z]|None")
+LEFT_TO_MACHINES = re.compile(r"TTTT-BB-HH, misalnya 2026-11-30|misalnya ID-JK|such as ID-JK")
+
+
+def details(status: Status) -> tuple[ErrorInfo, BadRequest]:
+    info, bad = ErrorInfo(), BadRequest()
+    for detail in status.details:
+        _ = detail.Unpack(info) or detail.Unpack(bad)
+    return info, bad
+
+
+@pytest.mark.parametrize("error", examples(), ids=str)
+def test_people_read_whole_sentences(error: AntrianError) -> None:
+    for words in people_read(error):
+        assert words[0].isupper(), words
+        assert words.endswith("."), words
+        assert not MACHINES.search(words), words
+
+
+@pytest.mark.parametrize("problem", problems(), ids=lambda problem: problem.english)
+def test_what_is_said_of_a_field_has_no_words_of_machines(problem: Text) -> None:
+    for words in problem:
+        assert not MACHINES.search(LEFT_TO_MACHINES.sub("", words)), words
+        assert not words.endswith("."), "a sentence is made of it"
+
+
+def test_every_reason_has_an_example() -> None:
+    assert {error.reason for error in examples()} == set(Reason) == TABLE.keys()
+
+
+def test_the_committed_page_is_what_the_table_makes() -> None:
+    assert TARGET.read_text("utf-8") == generate(), "run `make protos`"
+
+
+def test_a_person_is_told_by_position_and_initial_and_the_path_is_in_the_details() -> None:
+    error = invalid("applicants[1].nik", "NIK harus 16 angka", "a NIK must be 16 digits")
+    error.initial = "D."
+    assert people_read(error) == (
+        "Pemohon ke-2 (D.): NIK harus 16 angka.",
+        "Applicant 2 (D.): a NIK must be 16 digits.",
+    )
+    status = to_status(error, english=False)
+    info, bad = details(status)
+    assert info.metadata["field"] == bad.field_violations[0].field == "applicants[1].nik"
+    assert status.message == "INVALID_FIELD: applicants[1].nik: a NIK must be 16 digits"
+
+
+@pytest.mark.parametrize(
+    ("error", "indonesian", "english"),
+    [
+        (
+            AntrianError(Reason.OFFICE_OUTSIDE_PROVINCE, field="office_id", office_province="ID-JB", provinces="ID-BT,ID-JK"),
+            "Kantor ini berada di Jawa Barat, sedangkan Anda berada di Banten dan DKI Jakarta.",
+            "This office is in West Java, and you are in Banten and Jakarta.",
+        ),
+        (
+            AntrianError(Reason.BARRED, field="applicants[2]", initial="D.", last_day="2026-12-26"),
+            "Pemohon ke-3 (D.) tidak hadir pada janji temu sebelumnya dan baru dapat mendaftar lagi setelah Sabtu, 26 Desember",
+            "Applicant 3 (D.) missed an appointment and may book again after Saturday, 26 December 2026.",
+        ),
+        (
+            AntrianError(Reason.ALREADY_BOOKED, field="applicants[0]", initial="D.", booking_id="x"),
+            "Pemohon ke-1 (D.) sudah mempunyai pendaftaran yang berlaku pada akun Anda.",
+            "Applicant 1 (D.) already has a live booking on your account.",
+        ),
+        (
+            AntrianError(Reason.ALREADY_BOOKED, field="applicants[0]"),
+            "Pemohon ke-1 sudah mempunyai pendaftaran yang berlaku pada akun lain.",
+            "Applicant 1 already has a live booking that another account made.",
+        ),
+        (
+            AntrianError(Reason.NOT_A_SERVICE_DAY, field="service_date", service_date="2026-12-25", day="Hari Raya Natal"),
+            "Kantor imigrasi tutup pada Jumat, 25 Desember 2026 (Hari Raya Natal).",
+            "Immigration offices are closed on Friday, 25 December 2026 (Hari Raya Natal).",
+        ),
+        (
+            AntrianError(
+                Reason.WINDOW_CLOSED, opens_at="2026-11-27T14:00:00+07:00", opens_at_office="2026-11-27T16:00:00+09:00"
+            ),
+            "Coba lagi saat dibuka: Jumat, 27 November 2026 pukul 14.00 WIB (pukul 16.00 WIT di kantor ini).",
+            "Come back when it opens: Friday, 27 November 2026 at 14:00 WIB (16:00 WIT at this office).",
+        ),
+        (
+            AntrianError(Reason.NOT_CANCELLABLE, field="booking_id", state="NO_SHOW"),
+            "karena statusnya tidak hadir",
+            "because it is a missed appointment",
+        ),
+    ],
+    ids=lambda value: value.reason if isinstance(value, AntrianError) else "",
+)  # fmt: skip
+def test_facts_are_said_as_people_say_them(error: AntrianError, indonesian: str, english: str) -> None:
+    told = people_read(error)
+    assert indonesian in told.indonesian
+    assert english in told.english
+
+
+def test_the_message_for_developers_has_nothing_of_a_name() -> None:
+    error = AntrianError(Reason.BARRED, field="applicants[2]", initial="D.", last_day="2026-12-26")
+    assert to_status(error, english=False).message.startswith("BARRED: Applicant 3 missed")
