@@ -50,8 +50,9 @@ def check_nik(nik: str, field: str, nik_codes: Collection[str]) -> None:
 
     A NIK is six digits of the area where it was first registered, beginning with the province's two (nik_codes); the
     date of birth as DDMMYY, with 40 added to a woman's day; and a serial number from 0001. Source: PP 37/2007 article
-    37; Ditjen Dukcapil repeats it. It is for life (PP 40/2019 article 30), so a code of the past stays a code. YY does
-    not say the century: a day that exists in 19YY or 20YY will do.
+    37; Ditjen Dukcapil repeats it. It is for life (PP 40/2019 article 30): who was registered before a province was split
+    keeps the code of the older one. East Timor's 54 begins no NIK: it left in 1999 (TAP MPR V/MPR/1999), and NIKs are numbered
+    by a system that came after that (SIAK: article 37). YY does not say the century: a day that exists in 19YY or 20YY will do.
     """
     if not (len(nik) == 16 and nik.isascii() and nik.isdigit()):
         raise invalid(field, "NIK harus 16 angka", "a NIK must be 16 digits")

@@ -65,6 +65,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     (applicants("3171/0101/0190/0001"), "INVALID_FIELD", "applicants[0].nik"),
     (applicants("3171013202900001"), "INVALID_FIELD", "applicants[0].nik"),
     (applicants("9971010101900001"), "INVALID_FIELD", "applicants[0].nik"),
+    (applicants("5401010101900001"), "INVALID_FIELD", "applicants[0].nik"),
     ({"applicants": [Applicant(nik=GOOD, full_name="")]}, "INVALID_FIELD", "applicants[0].full_name"),
     ({"applicants": [Applicant(nik=GOOD, full_name=GOOD)]}, "INVALID_FIELD", "applicants[0].full_name"),
     ({"applicants": [Applicant(nik=GOOD, full_name="\u3164\u200b")]}, "INVALID_FIELD", "applicants[0].full_name"),

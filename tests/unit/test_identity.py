@@ -21,6 +21,7 @@ from antrian.identity import (
     mask_nik,
 )
 from antrian.policy import load_policy
+from antrian.provinces import load_provinces
 
 POLICY = load_policy()
 CODES = frozenset({"17", "31", "32", "36", "95"})
@@ -92,6 +93,17 @@ def test_any_other_is_refused_with_its_field_and_why_and_is_not_repeated(nik: st
     assert what in refusal.problem.english
     if nik:
         assert nik.strip() not in f"{refusal!r} {refusal} {refusal.problem} {refusal.metadata}"
+
+
+def test_the_codes_are_those_of_all_provinces_and_not_that_of_east_timor() -> None:
+    codes = {province.nik_code for province in load_provinces().values()}
+    assert len(codes) == 38
+    for code in codes:
+        check_nik(f"{code}01010101900001", "nik", codes)
+    with pytest.raises(AntrianError) as refused:
+        check_nik("5401010101900001", "nik", codes)
+    assert refused.value.problem is not None
+    assert "province" in refused.value.problem.english
 
 
 @given(st.dates(date(1900, 1, 1), date(2099, 12, 31)), st.booleans())
