@@ -150,6 +150,7 @@ def initial_of(field: str, names: Sequence[str]) -> str:
     return initial(names[int(found[1])]) if found else ""
 
 
+@lru_cache(maxsize=1024)
 def subject(field: str, initial: str = "") -> Text:
     """What people call the field at that path; an applicant by position and, where given, initial: "Pemohon ke-2 (D.)"."""
     path = _REQUEST.sub("", field)

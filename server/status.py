@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
+from string import Formatter
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -318,8 +319,16 @@ def code_of(reason: Reason) -> grpc.StatusCode:
 
 
 def to_status(error: AntrianError, *, english: bool) -> Status:
-    """The error as it goes over the wire; message is English, for developers, LocalizedMessage for people."""
-    told, people = _english(error), _for_people(error)
+    """The error as it goes over the wire.
+
+    Its message is English, for developers, with the path of a field and nothing of a name. LocalizedMessage is for people,
+    without paths, codes or dates as machines write them.
+    """
+    problem = error.problem or _filled(error, "")
+    if error.reason is Reason.INVALID_FIELD:
+        people = about(error.field, problem, error.initial)
+    else:
+        people = error.problem or _filled(error, error.initial) if error.initial else problem
     metadata = error.metadata | ({"field": error.field} if error.field else {})
     details = [
         _packed(ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=metadata)),
@@ -330,7 +339,7 @@ def to_status(error: AntrianError, *, english: bool) -> Status:
         ),
     ]
     if error.field:
-        violation = BadRequest.FieldViolation(field=error.field, description=told, reason=error.reason.value)
+        violation = BadRequest.FieldViolation(field=error.field, description=problem.english, reason=error.reason.value)
         details.append(_packed(BadRequest(field_violations=[violation])))
     if error.retry_after is not None:
         retry = RetryInfo()
@@ -338,26 +347,32 @@ def to_status(error: AntrianError, *, english: bool) -> Status:
         details.append(_packed(retry))
     code: tuple[int, str] = code_of(error.reason).value
     where = f"{error.field}: " if error.reason is Reason.INVALID_FIELD else ""
-    return Status(code=code[0], message=f"{error.reason}: {where}{told}", details=details)
-
-
-def _for_people(error: AntrianError) -> Text:
-    """The error as a person reads it: no field paths, codes or dates as machines write them."""
-    if error.reason is Reason.INVALID_FIELD:
-        return about(error.field, error.problem or TABLE[error.reason].words, error.initial)
-    return error.problem or _filled(error, error.initial)
-
-
-def _english(error: AntrianError) -> str:
-    """The error for developers: of a field what is wrong with it, and nothing of a person's name."""
-    return (error.problem or _filled(error, "")).english
+    return Status(code=code[0], message=f"{error.reason}: {where}{problem.english}", details=details)
 
 
 def _filled(error: AntrianError, initial: str) -> Text:
-    row, metadata = TABLE[error.reason], error.metadata | ({"field": error.field} if error.field else {})
-    words = next((words for name, words in row.known.items() if name in metadata), row.words)
-    values = {name: _said(name, value, metadata) for name, value in metadata.items()}
-    values["who"] = subject(error.field, initial)
+    row, metadata = TABLE[error.reason], error.metadata
+    words = next(
+        (words for name, words in row.known.items() if name in metadata or (name == "field" and error.field)), row.words
+    )
+    named = _named(words)
+    facts = tuple((name, value) for name, value in metadata.items() if name in named)
+    return _fill(words, facts, subject(error.field, initial) if "who" in named else None)
+
+
+@cache
+def _named(words: Text) -> set[str]:
+    """What the words name in braces, and what that is said with."""
+    named = {name for text in words for _, name, _, _ in Formatter().parse(text) if name}
+    return named | {"opens_at_office"} if "opens_at" in named else named
+
+
+@lru_cache(maxsize=4096)  # when booking opens, thousands a second are told the same
+def _fill(words: Text, facts: tuple[tuple[str, str], ...], who: Text | None) -> Text:
+    metadata = dict(facts)
+    values = {name: _said(name, value, metadata) for name, value in facts}
+    if who:
+        values["who"] = who
     return Text(*(text.format_map(_Known({k: v[n] for k, v in values.items()})) for n, text in enumerate(words)))
 
 
