@@ -26,7 +26,7 @@ from antrian.v1 import messages_pb2 as antrian_dot_v1_dot_messages__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61ntrian/v1/office_service.proto\x12\nantrian.v1\x1a\x19\x61ntrian/v1/messages.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x01\n\x13GetDayRosterRequest\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x14\n\x0cservice_date\x18\x02 \x01(\t\x12$\n\x07session\x18\x03 \x01(\x0e\x32\x13.antrian.v1.Session\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"\xeb\x01\n\x0bRosterEntry\x12$\n\x07session\x18\x01 \x01(\x0e\x32\x13.antrian.v1.Session\x12\x14\n\x0cqueue_number\x18\x02 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x11\n\tfull_name\x18\x04 \x01(\t\x12\x12\n\nmasked_nik\x18\x05 \x01(\t\x12\'\n\x05state\x18\x06 \x01(\x0e\x32\x18.antrian.v1.BookingState\x12\x0f\n\x07present\x18\x07 \x01(\x08\x12\x31\n\rcheck_in_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9a\x01\n\x14GetDayRosterResponse\x12(\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x17.antrian.v1.RosterEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x14\n\x0cservice_date\x18\x03 \x01(\t\x12)\n\x05\x61s_of\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\x0e\x43heckInRequest\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x17\n\x0fpresent_numbers\x18\x03 \x03(\x05\x12\r\n\x05staff\x18\x04 \x01(\t\";\n\x0f\x43heckInResponse\x12(\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x17.antrian.v1.RosterEntry\"\xbe\x01\n\x0fSetQuotaRequest\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x14\n\x0cservice_date\x18\x02 \x01(\t\x12$\n\x07session\x18\x03 \x01(\x0e\x32\x13.antrian.v1.Session\x12\r\n\x05quota\x18\x04 \x01(\x05\x12\x1b\n\x0e\x65xpected_quota\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\r\n\x05staff\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\tB\x11\n\x0f_expected_quota\"H\n\x10SetQuotaResponse\x12\x16\n\x0eprevious_quota\x18\x01 \x01(\x05\x12\r\n\x05quota\x18\x02 \x01(\x05\x12\r\n\x05taken\x18\x03 \x01(\x05\"Z\n\x10\x43loseDateRequest\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x14\n\x0cservice_date\x18\x02 \x01(\t\x12\r\n\x05staff\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"/\n\x11\x43loseDateResponse\x12\x1a\n\x12\x63\x61ncelled_bookings\x18\x01 \x01(\x05\"W\n\x15ReleaseBookingRequest\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\r\n\x05staff\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"B\n\x16ReleaseBookingResponse\x12(\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x17.antrian.v1.RosterEntry\"x\n OfficeServiceCancelPersonRequest\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x14\n\x0cqueue_number\x18\x03 \x01(\x05\x12\r\n\x05staff\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"M\n!OfficeServiceCancelPersonResponse\x12(\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x17.antrian.v1.RosterEntry2\xfd\x03\n\rOfficeService\x12Q\n\x0cGetDayRoster\x12\x1f.antrian.v1.GetDayRosterRequest\x1a .antrian.v1.GetDayRosterResponse\x12\x42\n\x07\x43heckIn\x12\x1a.antrian.v1.CheckInRequest\x1a\x1b.antrian.v1.CheckInResponse\x12\x45\n\x08SetQuota\x12\x1b.antrian.v1.SetQuotaRequest\x1a\x1c.antrian.v1.SetQuotaResponse\x12H\n\tCloseDate\x12\x1c.antrian.v1.CloseDateRequest\x1a\x1d.antrian.v1.CloseDateResponse\x12W\n\x0eReleaseBooking\x12!.antrian.v1.ReleaseBookingRequest\x1a\".antrian.v1.ReleaseBookingResponse\x12k\n\x0c\x43\x61ncelPerson\x12,.antrian.v1.OfficeServiceCancelPersonRequest\x1a-.antrian.v1.OfficeServiceCancelPersonResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61ntrian/v1/office_service.proto\x12\nantrian.v1\x1a\x19\x61ntrian/v1/messages.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x01\n\x13GetDayRosterRequest\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x14\n\x0cservice_date\x18\x02 \x01(\t\x12$\n\x07session\x18\x03 \x01(\x0e\x32\x13.antrian.v1.Session\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"\xeb\x01\n\x0bRosterEntry\x12$\n\x07session\x18\x01 \x01(\x0e\x32\x13.antrian.v1.Session\x12\x14\n\x0cqueue_number\x18\x02 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x11\n\tfull_name\x18\x04 \x01(\t\x12\x12\n\nmasked_nik\x18\x05 \x01(\t\x12\'\n\x05state\x18\x06 \x01(\x0e\x32\x18.antrian.v1.BookingState\x12\x0f\n\x07present\x18\x07 \x01(\x08\x12\x31\n\rcheck_in_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9a\x01\n\x14GetDayRosterResponse\x12(\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x17.antrian.v1.RosterEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x14\n\x0cservice_date\x18\x03 \x01(\t\x12)\n\x05\x61s_of\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\x0e\x43heckInRequest\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x17\n\x0fpresent_numbers\x18\x03 \x03(\x05\x12\r\n\x05staff\x18\x04 \x01(\t\";\n\x0f\x43heckInResponse\x12(\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x17.antrian.v1.RosterEntry\"\xcd\x01\n\x0fSetQuotaRequest\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x14\n\x0cservice_date\x18\x02 \x01(\t\x12$\n\x07session\x18\x03 \x01(\x0e\x32\x13.antrian.v1.Session\x12\x12\n\x05quota\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x1b\n\x0e\x65xpected_quota\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12\r\n\x05staff\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\tB\x08\n\x06_quotaB\x11\n\x0f_expected_quota\"H\n\x10SetQuotaResponse\x12\x16\n\x0eprevious_quota\x18\x01 \x01(\x05\x12\r\n\x05quota\x18\x02 \x01(\x05\x12\r\n\x05taken\x18\x03 \x01(\x05\"Z\n\x10\x43loseDateRequest\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x14\n\x0cservice_date\x18\x02 \x01(\t\x12\r\n\x05staff\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"/\n\x11\x43loseDateResponse\x12\x1a\n\x12\x63\x61ncelled_bookings\x18\x01 \x01(\x05\"W\n\x15ReleaseBookingRequest\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\r\n\x05staff\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"B\n\x16ReleaseBookingResponse\x12(\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x17.antrian.v1.RosterEntry\"x\n OfficeServiceCancelPersonRequest\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x14\n\x0cqueue_number\x18\x03 \x01(\x05\x12\r\n\x05staff\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"M\n!OfficeServiceCancelPersonResponse\x12(\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x17.antrian.v1.RosterEntry2\xfd\x03\n\rOfficeService\x12Q\n\x0cGetDayRoster\x12\x1f.antrian.v1.GetDayRosterRequest\x1a .antrian.v1.GetDayRosterResponse\x12\x42\n\x07\x43heckIn\x12\x1a.antrian.v1.CheckInRequest\x1a\x1b.antrian.v1.CheckInResponse\x12\x45\n\x08SetQuota\x12\x1b.antrian.v1.SetQuotaRequest\x1a\x1c.antrian.v1.SetQuotaResponse\x12H\n\tCloseDate\x12\x1c.antrian.v1.CloseDateRequest\x1a\x1d.antrian.v1.CloseDateResponse\x12W\n\x0eReleaseBooking\x12!.antrian.v1.ReleaseBookingRequest\x1a\".antrian.v1.ReleaseBookingResponse\x12k\n\x0c\x43\x61ncelPerson\x12,.antrian.v1.OfficeServiceCancelPersonRequest\x1a-.antrian.v1.OfficeServiceCancelPersonResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,21 +44,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKINRESPONSE']._serialized_start=735
   _globals['_CHECKINRESPONSE']._serialized_end=794
   _globals['_SETQUOTAREQUEST']._serialized_start=797
-  _globals['_SETQUOTAREQUEST']._serialized_end=987
-  _globals['_SETQUOTARESPONSE']._serialized_start=989
-  _globals['_SETQUOTARESPONSE']._serialized_end=1061
-  _globals['_CLOSEDATEREQUEST']._serialized_start=1063
-  _globals['_CLOSEDATEREQUEST']._serialized_end=1153
-  _globals['_CLOSEDATERESPONSE']._serialized_start=1155
-  _globals['_CLOSEDATERESPONSE']._serialized_end=1202
-  _globals['_RELEASEBOOKINGREQUEST']._serialized_start=1204
-  _globals['_RELEASEBOOKINGREQUEST']._serialized_end=1291
-  _globals['_RELEASEBOOKINGRESPONSE']._serialized_start=1293
-  _globals['_RELEASEBOOKINGRESPONSE']._serialized_end=1359
-  _globals['_OFFICESERVICECANCELPERSONREQUEST']._serialized_start=1361
-  _globals['_OFFICESERVICECANCELPERSONREQUEST']._serialized_end=1481
-  _globals['_OFFICESERVICECANCELPERSONRESPONSE']._serialized_start=1483
-  _globals['_OFFICESERVICECANCELPERSONRESPONSE']._serialized_end=1560
-  _globals['_OFFICESERVICE']._serialized_start=1563
-  _globals['_OFFICESERVICE']._serialized_end=2072
+  _globals['_SETQUOTAREQUEST']._serialized_end=1002
+  _globals['_SETQUOTARESPONSE']._serialized_start=1004
+  _globals['_SETQUOTARESPONSE']._serialized_end=1076
+  _globals['_CLOSEDATEREQUEST']._serialized_start=1078
+  _globals['_CLOSEDATEREQUEST']._serialized_end=1168
+  _globals['_CLOSEDATERESPONSE']._serialized_start=1170
+  _globals['_CLOSEDATERESPONSE']._serialized_end=1217
+  _globals['_RELEASEBOOKINGREQUEST']._serialized_start=1219
+  _globals['_RELEASEBOOKINGREQUEST']._serialized_end=1306
+  _globals['_RELEASEBOOKINGRESPONSE']._serialized_start=1308
+  _globals['_RELEASEBOOKINGRESPONSE']._serialized_end=1374
+  _globals['_OFFICESERVICECANCELPERSONREQUEST']._serialized_start=1376
+  _globals['_OFFICESERVICECANCELPERSONREQUEST']._serialized_end=1496
+  _globals['_OFFICESERVICECANCELPERSONRESPONSE']._serialized_start=1498
+  _globals['_OFFICESERVICECANCELPERSONRESPONSE']._serialized_end=1575
+  _globals['_OFFICESERVICE']._serialized_start=1578
+  _globals['_OFFICESERVICE']._serialized_end=2087
 # @@protoc_insertion_point(module_scope)

@@ -25,7 +25,7 @@ _EXAMPLES: Mapping[str, str] = {
 """Of each metadata that words name, a value."""
 _LIMITS = {
     Reason.TOO_LARGE: "256 KiB", Reason.LOCATION_TOO_COARSE: "2000", Reason.CALLER_BUSY: "12500",
-    Reason.RATE_LIMITED: "500",
+    Reason.RATE_LIMITED: "500", Reason.PEOPLE_LIMIT: "15",
 }  # fmt: skip
 
 
