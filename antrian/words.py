@@ -62,6 +62,7 @@ FIELDS = {
     "page_token": Text("Halaman", "Page"),
     "present_numbers": Text("Nomor antrian yang hadir", "Queue numbers of those present"),
     "province_code": Text("Provinsi", "Province"),
+    "queue_number": Text("Nomor antrian", "Queue number"),
     "quota": Text("Kuota", "Quota"),
     "reason": Text("Alasan", "Reason"),
     "request_id": Text("Nomor permintaan", "Request id"),
