@@ -67,6 +67,12 @@ class Witness:
         await self.world.ask(Cancel(request.booking_id), request.office_id)
         self.history.end(op, "ok", **await self._look(request))
 
+    async def cancel_person(self, request: JoinRequest, number: int) -> None:
+        """Gives one person's place back."""
+        op = self.history.begin("cancel", booking_id=str(request.booking_id), account=request.account)
+        await self.world.ask(Cancel(request.booking_id, number), request.office_id)
+        self.history.end(op, "ok", **await self._look(request))
+
     async def _look(self, request: JoinRequest) -> dict[str, Any]:
         waiting = await self.world.front.look(request.booking_id)
         name = {"booking_id": str(request.booking_id), "office": request.office_id}
@@ -75,8 +81,9 @@ class Witness:
         if not (booking := await self.world.reader.booking(request.booking_id)):
             return {}
         first = booking.first_number if booking.state.value != "REJECTED" else None
-        numbers = list(range(first, first + booking.party_size)) if first else []
-        return name | {"ticket": booking.ticket, "state": booking.state.value, "numbers": numbers}
+        numbers = [n for n in range(first, first + booking.party_size) if n not in booking.cancelled] if first else []
+        told = {"ticket": booking.ticket, "state": booking.state.value, "numbers": numbers}
+        return name | told | {"cancelled": list(booking.cancelled)}
 
 
 async def play(world: World, witness: Witness) -> None:
@@ -102,6 +109,13 @@ async def play(world: World, witness: Witness) -> None:
     world.turn()
     for request in raised:
         await witness.read(request)
+    await witness.cancel_person(first[1], 4)
+    await witness.request(12, 21)  # takes the place of that person, who is the same
+    world.turn()
+    await witness.cancel_person(first[2], 5)
+    await witness.cancel(first[2])
+    await witness.request(13, 31, 130)
+    world.turn()
 
     with witness.history.fault("a Redis without its disk", loses_undecided=True):
         lost = await witness.request(300, slot=TUESDAY)
@@ -208,6 +222,10 @@ TAMPERED: list[tuple[str, str, int, Callable[[World, Path], object]]] = [
     ("full, though it was not", "P3", 6, ledger(
         f"update booking set state = 'REJECTED', reason = 'SLOT_FULL', first_number = null where {OF} = 6"
     )),
+    ("a place given back twice", "P1", 11, ledger(f"update slot set taken = taken - 1 where slot_id = (select slot_id from booking where {OF} = 2)")),
+    ("somebody who gave up is back", "P7", 2, line(lambda event: event.update(cancelled=[4], t=0.0, numbers=[3]), ticket=2)),
+    ("who gave up is told wrong", "P8", 2, line(lambda event: event.update(cancelled=[3], numbers=[4]), ticket=2, cancelled=[4])),
+    ("two live bookings of who gave up", "P4", 2, ledger(f"update applicant set cancelled_at = null where number = 4 and booking_id = (select booking_id from booking where {OF} = 2)")),
     ("another ticket told", "P5", 7, line(lambda event: event.update(ticket=7), ticket=1)),
     ("a number told", "P8", 3, line(lambda event: event.update(numbers=[5, 7]), ticket=3)),
     ("a read that went back", "P7", 1, line(lambda event: event.update(state="PENDING"), ticket=1)),
