@@ -4,11 +4,11 @@
 -- Holds: P7, P10 (only people who are live give their places back, and nobody is live any more after that).
 with asked as (
     select
-        booking.booking_id, booking.slot_id, booking.first_number, booking.party_size, slot.service_date, slot.session,
+        booking.booking_id, slot_id, booking.first_number, booking.party_size, slot.service_date, slot.session,
         booking.party_size - booking.cancelled_people as people
-    from booking
-    join slot using (slot_id)
-    join office on office.office_id = booking.office_id
+    from slot
+    join office using (office_id)
+    join booking using (slot_id)
     where booking.booking_id = %(booking_id)s
         and booking.office_id = %(office)s
         and booking.state = 'CONFIRMED'

@@ -171,8 +171,9 @@ class BookingServiceServicer:
     def CancelPerson(self, request, context):
         """Gives the place of one person of a CONFIRMED booking back, before its day has begun at the office. The others keep
         their queue numbers and the code; this person's number is retired, and the person may book again at once. The last
-        one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. Errors: INVALID_FIELD
-        for a number of another party, and those of CancelBooking.
+        one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. A number of another
+        party is an INVALID_FIELD.
+        Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -74,8 +74,9 @@ class BookingServiceStub:
     CancelPerson: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.CancelPersonRequest, _booking_service_pb2.CancelPersonResponse]
     """Gives the place of one person of a CONFIRMED booking back, before its day has begun at the office. The others keep
     their queue numbers and the code; this person's number is retired, and the person may book again at once. The last
-    one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. Errors: INVALID_FIELD
-    for a number of another party, and those of CancelBooking.
+    one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. A number of another
+    party is an INVALID_FIELD.
+    Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
     """
 
 @_typing.type_check_only
@@ -124,8 +125,9 @@ class BookingServiceAsyncStub(BookingServiceStub):
     CancelPerson: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.CancelPersonRequest, _booking_service_pb2.CancelPersonResponse]  # type: ignore[assignment]
     """Gives the place of one person of a CONFIRMED booking back, before its day has begun at the office. The others keep
     their queue numbers and the code; this person's number is retired, and the person may book again at once. The last
-    one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. Errors: INVALID_FIELD
-    for a number of another party, and those of CancelBooking.
+    one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. A number of another
+    party is an INVALID_FIELD.
+    Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
     """
 
 class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -231,8 +233,9 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_booking_service_pb2.CancelPersonResponse, _abc.Awaitable[_booking_service_pb2.CancelPersonResponse]]:
         """Gives the place of one person of a CONFIRMED booking back, before its day has begun at the office. The others keep
         their queue numbers and the code; this person's number is retired, and the person may book again at once. The last
-        one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. Errors: INVALID_FIELD
-        for a number of another party, and those of CancelBooking.
+        one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. A number of another
+        party is an INVALID_FIELD.
+        Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
         """
 
 def add_BookingServiceServicer_to_server(servicer: BookingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,6 +1,7 @@
 """The desk: cancels, quotas and closures through decide.lua, the ledger, settle_desk.lua, and their repeats."""
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -14,6 +15,7 @@ from antrian.lane.drainer import DeskBatch, Fenced, Stock
 from antrian.lane.front import DESK_BOUND, Joined
 from antrian.ledger.fence import LedgerFenced, LedgerGap
 from antrian.ledger.staff import ActionRow
+from tests.support.waiting import until
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 
 
@@ -170,6 +172,25 @@ async def test_who_gave_up_is_neither_checked_in_nor_missing(world: World) -> No
     world.nightly()
     assert world.sql("select count(*) from bar") == [(0,)]
     assert world.verify() == []
+
+
+async def test_a_check_in_that_is_under_way_comes_before_staff_who_let_the_others_go(world: World) -> None:
+    await confirmed(world, 1, party=2)
+    request = world.request(1, [10, 11])
+    world.set_clock(OPENS.replace(hour=9) + timedelta(days=3))
+    await world.front.ask_desk(PUSAT, Cancel(request.booking_id, 2, by_staff()))
+
+    def waiting() -> bool:
+        who = "datname = current_database() and wait_event_type = 'Lock'"
+        return world.sql(f"select count(*) from pg_stat_activity where {who}") == [(1,)]
+
+    with psycopg.connect(world.settings.database_url) as counter, ThreadPoolExecutor(1) as thread:
+        counter.execute("update booking set state = 'ATTENDED', ended_at = now()")
+        served = thread.submit(world.turn)
+        await until(waiting)
+        counter.commit()
+        served.result()
+    assert ((await world.recorded(request)).cancelled, world.left()) == ((), 4)
 
 
 async def test_a_closed_day_counts_only_who_was_left(world: World) -> None:

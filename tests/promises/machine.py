@@ -124,7 +124,7 @@ class PromiseMachine(RuleBasedStateMachine):
             self._ask_desk(request.office_id, Cancel(request.booking_id))
 
     @rule(request=requests, nth=st.integers(0, 2), by_staff=st.booleans(), times=st.integers(1, 2))
-    def cancel_person(self, request: JoinRequest, nth: int, by_staff: bool, times: int) -> None:
+    def cancel_person(self, request: JoinRequest, nth: int, *, by_staff: bool, times: int) -> None:
         """One of a party gives up, and tries again; or staff take him out."""
         row = self.told.sight.rows.get(request.booking_id)
         number = (row.first_number if row and row.first_number else 1) + nth % len(request.applicants)
@@ -133,9 +133,9 @@ class PromiseMachine(RuleBasedStateMachine):
             self._ask_desk(request.office_id, Cancel(request.booking_id, number, self._staff() if by_staff else None))
 
     @rule(request=requests, nth=st.integers(0, 2), by_staff=st.booleans())
-    def cancel_person_then_the_booking(self, request: JoinRequest, nth: int, by_staff: bool) -> None:
+    def cancel_person_then_the_booking(self, request: JoinRequest, nth: int, *, by_staff: bool) -> None:
         """First one of a party gives up, then all."""
-        self.cancel_person(request, nth, by_staff, 1)
+        self.cancel_person(request, nth, by_staff=by_staff, times=1)
         self.serve(request.office_id)
         self.promises_hold()
         self.cancel(request, 1)
@@ -220,14 +220,17 @@ class PromiseMachine(RuleBasedStateMachine):
             self.promises_hold()
             self.wake(turn)
 
-    @rule(request=requests, quota=st.integers(3, 5))
-    def cancel_while_the_desk_is_served(self, request: JoinRequest, quota: int) -> None:
+    @rule(request=requests, quota=st.integers(3, 5), one=st.booleans())
+    def cancel_while_the_desk_is_served(self, request: JoinRequest, quota: int, *, one: bool) -> None:
         """Between the record and the settle of something else."""
         self.serve(request.office_id)
         self.promises_hold()
         self.set_quota(request.office_id, request.slot, quota)
         if turn := self._begin(request.office_id, 2):
-            self.cancel(request, 1)
+            if one:
+                self.cancel_person(request, 0, by_staff=False, times=1)
+            else:
+                self.cancel(request, 1)
             self.wake(turn)
 
     @rule(office_id=OFFICES, really=st.sampled_from([False, True]))

@@ -1,4 +1,4 @@
-"""Ten faults that people really make in such a service, each built in on purpose. The machine must name each."""
+"""Faults that people really make in such a service, each built in on purpose. The machine must name each."""
 
 import re
 from collections.abc import Callable, Sequence

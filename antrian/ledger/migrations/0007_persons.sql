@@ -7,7 +7,8 @@ alter table applicant add constraint applicant_cancelled_is_gone
 
 -- cancelled_people: how many of the party have a cancelled_at, so that a read of a booking need not look at its people.
 alter table booking add column cancelled_people int not null default 0;
-alter table booking add constraint booking_cancelled_people check (cancelled_people between 0 and party_size);
+alter table booking add constraint booking_someone_is_left
+    check (cancelled_people between 0 and party_size - case state when 'CANCELLED' then 0 else 1 end);
 
 alter table booking drop constraint booking_reason_known;
 alter table booking drop constraint booking_reason_when_rejected;
