@@ -116,7 +116,11 @@ class SessionHours:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The rules as data; policy.toml explains each of them. policy.py loads and checks it."""
+    """The rules as data; policy.toml explains each of them. policy.py loads and checks it.
+
+    content: the policy as the ledger keeps it, a file that says the same. version: its number in the ledger, from 1; 0: it
+    is not from the ledger.
+    """
 
     opens_weekday: int
     opens_time: time
@@ -139,6 +143,8 @@ class Policy:
     tried_people: int
     lane_bound: int
     remembered_days: int
+    content: str
+    version: int = 0
 
     @property
     def remembered(self) -> timedelta:

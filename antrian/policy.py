@@ -1,16 +1,27 @@
-"""policy.toml: read, checked strictly, turned into the plain Policy of booking.py."""
+"""policy.toml: read, checked strictly, turned into the plain Policy of booking.py, and written as the ledger keeps it."""
 
+import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date, time
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 import holidays
 from holidays.countries.indonesia import Indonesia
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 from antrian.booking import Policy, Session, SessionHours
 
@@ -37,15 +48,81 @@ def load_policy(path: Path | None = None) -> Policy:
     """
     path = path or SHIPPED
     try:
-        return _File.model_validate(tomllib.loads(path.read_text("utf-8"))).policy()
+        text = path.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise PolicyError(f"{path}: cannot be read: {error}") from error
+    return read_policy(text, str(path))
+
+
+def read_policy(text: str, source: str) -> Policy:
+    """The policy of a file's text; source names the text in the error. Raises PolicyError."""
+    try:
+        return _File.model_validate(tomllib.loads(text)).policy()
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors()
         )
-        raise PolicyError(f"{path}: {problems}") from None
-    except (OSError, ValueError) as error:
-        raise PolicyError(f"{path}: cannot be read: {error}") from error
+        raise PolicyError(f"{source}: {problems}") from None
+    except ValueError as error:
+        raise PolicyError(f"{source}: cannot be read: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A rule that one policy has otherwise than another: its key in the file, and its values as the file writes them.
+
+    A holiday's key is "holiday" and its day. None: that policy does not have it.
+    """
+
+    key: str
+    before: str | None
+    after: str | None
+
+    def __str__(self) -> str:
+        if self.before is None:
+            return f"{self.key}: new, {self.after}"
+        return f"{self.key}: {self.before}, {'gone' if self.after is None else f'becomes {self.after}'}"
+
+
+def differences(before: str, after: str) -> list[Difference]:
+    """What becomes of the rules, from one Policy.content to another."""
+    old, new = rules_of(before), rules_of(after)
+    return [
+        Difference(key, old.get(key), new.get(key))
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+
+
+def rules_of(content: str) -> dict[str, str]:
+    """The rules of a Policy.content: what a Difference names, with the value as the file writes it."""
+    return dict(_rules(tomllib.loads(content)))
+
+
+def _rules(table: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in table.items():
+        path = f"{name}{key}"
+        if isinstance(value, dict):
+            yield from _rules(value, "holiday " if path == "service.holidays_added" else f"{path}.")
+        else:
+            yield path, _toml(value)
+
+
+def _write(table: Mapping[str, Any], name: str = "") -> Iterator[str]:
+    """The lines of a table of TOML, and of those inside it."""
+    yield from [f"[{name}]"] * bool(name)
+    for key, value in table.items():
+        if not isinstance(value, dict):
+            yield f"{key} = {_toml(value)}"
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from ("", *_write(value, f"{name}.{key}" if name else key))
+
+
+def _toml(value: object) -> str:
+    # What a policy has besides tables is written by TOML as by JSON, but for the one sign that JSON leaves as it is.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _weekday(value: object) -> int:
@@ -75,6 +152,10 @@ def _zone(value: object) -> ZoneInfo:
         raise ValueError('must be an IANA time zone like "Asia/Jakarta"') from None
 
 
+def _write_moment(moment: tuple[int, time]) -> str:
+    return f"{_WEEKDAYS[moment[0]]} {moment[1]:%H:%M}"
+
+
 def _day(value: object) -> date:
     try:
         return date.fromisoformat(str(value))
@@ -89,8 +170,9 @@ def _known_categories(value: list[str]) -> list[str]:
     return value
 
 
-_Clock = Annotated[time, BeforeValidator(_clock)]
-_MomentOfWeek = Annotated[tuple[int, time], BeforeValidator(_moment_of_week)]
+_Weekday = Annotated[int, BeforeValidator(_weekday), PlainSerializer(_WEEKDAYS.__getitem__)]
+_Clock = Annotated[time, BeforeValidator(_clock), PlainSerializer("{:%H:%M}".format)]
+_MomentOfWeek = Annotated[tuple[int, time], BeforeValidator(_moment_of_week), PlainSerializer(_write_moment)]
 _Dated = dict[Annotated[date, BeforeValidator(_day)], Annotated[str, Field(min_length=1)]]
 _Distance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Radius = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -103,7 +185,7 @@ class _Table(BaseModel):
 class _Window(_Table):
     opens: _MomentOfWeek
     closes: _MomentOfWeek
-    time_zone: Annotated[ZoneInfo, BeforeValidator(_zone)]
+    time_zone: Annotated[ZoneInfo, BeforeValidator(_zone), PlainSerializer(str)]
     horizon_weeks: int = Field(ge=1, le=8)
 
     @model_validator(mode="after")
@@ -115,7 +197,7 @@ class _Window(_Table):
 
 
 class _Service(_Table):
-    weekdays: list[Annotated[int, BeforeValidator(_weekday)]] = Field(min_length=1)
+    weekdays: list[_Weekday] = Field(min_length=1)
     holiday_categories: Annotated[list[str], AfterValidator(_known_categories)]
     decreed_through: int = Field(ge=HOLIDAY_YEARS.start, le=HOLIDAY_YEARS.stop - 1)
     holidays_added: _Dated
@@ -219,6 +301,14 @@ class _File(_Table):
     lane: _Lane
     requests: _Requests
 
+    def content(self) -> str:
+        """A file that says the same and depends on no package: all holidays in one table, everything in one order."""
+        weekdays = sorted(set(self.service.weekdays))
+        holidays = dict(sorted(self.service.holidays().items()))
+        service = {"weekdays": weekdays, "holiday_categories": [], "holidays_added": holidays, "holidays_removed": {}}
+        resolved = self.model_copy(update={"service": self.service.model_copy(update=service)})
+        return "\n".join(_write(resolved.model_dump(mode="json"))) + "\n"
+
     def policy(self) -> Policy:
         return Policy(
             opens_weekday=self.window.opens[0],
@@ -245,4 +335,5 @@ class _File(_Table):
             tried_people=self.party.tried_people,
             lane_bound=self.lane.bound,
             remembered_days=self.requests.remembered_days,
+            content=self.content(),
         )

@@ -68,8 +68,11 @@ def open_moment(policy: Policy, now: datetime) -> datetime:
 
 def windows_of(policy: Policy, day: date) -> tuple[Window, ...]:
     """All windows that are for that day, in order: as many as the horizon has weeks; none for a day without service."""
-    if not is_service_day(policy, day):
-        return ()
+    return windows_for(policy, day) if is_service_day(policy, day) else ()
+
+
+def windows_for(policy: Policy, day: date) -> tuple[Window, ...]:
+    """The same, were it a service day: for what was booked before it became one without service."""
     try:
         return tuple(_window(policy, _monday(day) - weeks * _WEEK) for weeks in range(policy.horizon_weeks, 0, -1))
     except (OverflowError, ValueError):  # the first and the last weeks that a date can say

@@ -22,6 +22,7 @@ from antrian.identity import Keys
 from antrian.lane.drainer import LaneDrainer
 from antrian.ledger.keys import claim_keys, has_data
 from antrian.ledger.migrate import migrate
+from antrian.ledger.policies import claim_policy
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.offices import load_offices
 from antrian.policy import load_policy
@@ -61,8 +62,8 @@ class Stack:
     and database_url (both or neither), else its own. `clock` moves the service's time there, forward only; OPEN moves it to the
     next opening, unless booking is open already and stays so for an hour. `port` is for
     gRPC; when not given, 7700 or the next free one. With `gateway` HTTP is served, too, on http_port, or 7780 or the next
-    free one. With `metrics` all programs show theirs on ports of their own. Raises EmbeddedError, SettingsError, and what the
-    ledger raises.
+    free one. With `metrics` all programs show theirs on ports of their own. Raises EmbeddedError, SettingsError, WrongPolicy when
+    the ledger has another policy than ANTRIAN_POLICY_FILE or the shipped file, and what the ledger raises.
 
     address is where gRPC is served, http_address where HTTP is; metrics where each program shows its metrics; environment
     what a program needs to take part (ANTRIAN_*); folder/run.json has the addresses and pids for other tools while it runs.
@@ -142,6 +143,7 @@ class Stack:
                 "ANTRIAN_GATEWAY_TARGET": self.address,
             }
             claim_keys(database_url, Keys(self.settings.hash_key, self.settings.seal_key))
+            claim_policy(database_url, load_policy(self.settings.policy_file))
             self._prepare_stores(redis_url, database_url)
             self._start_programs(undo)
             undo.callback(run.unlink, missing_ok=True)
@@ -229,8 +231,9 @@ class Stack:
 
     @property
     def policy(self) -> Policy:
-        """The rules that the service goes by."""
-        return load_policy(self.settings.policy_file)
+        """The rules that the service goes by: the ledger's newest. Raises PolicyError."""
+        with LedgerRecorder(self.environment["ANTRIAN_DATABASE_URL"]) as ledger:
+            return ledger.policy() or load_policy(self.settings.policy_file)
 
     @contextmanager
     def _open_stores(self) -> Iterator[tuple[LedgerRecorder, LaneDrainer]]:

@@ -26,6 +26,7 @@ from antrian.lane.front import DESK_BOUND
 from antrian.ledger import sql
 from antrian.ledger.connection import CONNECT
 from antrian.ledger.keys import check_keys
+from antrian.ledger.policies import ledger_policy, unserved_days
 from antrian.policy import load_policy
 from antrian.settings import Settings
 from antrian.text import NIK_IN_TEXT
@@ -66,10 +67,12 @@ def verify(settings: Settings) -> list[Check]:
         closing(LaneDrainer(settings.redis_url)) as line,
     ):
         check_keys(ledger, keys)
+        policy = ledger_policy(ledger) or load_policy(settings.policy_file)
         return [
             *_ledger_checks(ledger),
             _people_check(ledger, keys),
-            *_lane_checks(line, ledger, load_policy(settings.policy_file)),
+            _calendar_check(ledger, policy),
+            *_lane_checks(line, ledger, policy),
             _requests_check(redis, ledger),
             _clear_check(redis),
         ]
@@ -97,6 +100,13 @@ def _people_check(ledger: psycopg.Connection, keys: Keys) -> Check:
             examined += 1
             breaches += not keys.fit(*person)
     return Check("P4", "a live booking stands under the key of its applicant's NIK", examined, breaches)
+
+
+def _calendar_check(ledger: psycopg.Connection, policy: Policy) -> Check:
+    """The days that can be booked or that somebody holds against the service days of the policy in force."""
+    [(examined,)] = ledger.execute(sql("days_ahead")).fetchall()
+    breaches = len(unserved_days(ledger, policy))
+    return Check("P10", "a day without service is closed and nobody is booked on it", examined, breaches)
 
 
 def _lane_checks(line: LaneDrainer, ledger: psycopg.Connection, policy: Policy) -> list[Check]:

@@ -18,6 +18,7 @@ from antrian.errors import AntrianError, Reason
 from antrian.identity import Keys
 from antrian.lane.front import LaneFront
 from antrian.ledger.reader import LedgerReader
+from antrian.policy import PolicyError
 from antrian.provinces import ProvinceMap, distance_km, load_provinces
 
 _DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -33,7 +34,6 @@ class Catalog:
     """
 
     def __init__(self, policy: Policy, front: LaneFront, ledger: LedgerReader, keys: Keys) -> None:
-        self.policy = policy
         self.provinces = load_provinces()
         self.map = ProvinceMap()
         self._offices: dict[str, Office] = {}
@@ -43,10 +43,17 @@ class Catalog:
         self._front = front
         self._ledger = ledger
         self._keys = keys
+        self._follow(policy)
+
+    def _follow(self, policy: Policy) -> None:
+        self.policy = policy
         self._since = self.as_of
         self._window = rules.next_window(policy, self._since)
         self.windows_of = lru_cache(maxsize=1024)(lambda day: rules.windows_of(policy, day))
         self.refuse_day = lru_cache(maxsize=1024)(lambda day: rules.refuse_day(policy, day))
+        self._front.set_bounds(
+            lane_bound=policy.lane_bound, account_people=policy.account_people, remembered=policy.remembered
+        )
 
     @property
     def offices(self) -> dict[str, Office]:
@@ -83,20 +90,37 @@ class Catalog:
         return self._window
 
     async def refresh(self) -> None:
-        """Reads the stores once. Raises WrongKeys when they hold what other keys made."""
+        """Reads the stores once. Raises WrongKeys when they hold what other keys made.
+
+        Raises WrongPolicy at the first time when the ledger has another policy; later it is followed.
+        """
         now = await self._front.now()
-        self.window_at(now)
         if not self.ready:  # so before anybody is served, and again for a ledger that came back
             await self._ledger.claim_keys(self._keys)
+        await self._refresh_policy()
+        self.window_at(now)
         offices = {office.office_id: office for office in await self._ledger.offices()}
         if offices != self._offices:
             self._offices, self._neighbours = offices, {}
         self.as_of = now
 
+    async def _refresh_policy(self) -> None:
+        if not self.policy.version:
+            self._follow(await self._ledger.claim_policy(self.policy))
+        try:
+            other = await self._ledger.other_policy(self.policy.version)
+        except PolicyError as problem:  # of a newer Antrian: what we have is better than nothing
+            _log.error("going on by version %d of the policy: %s", self.policy.version, problem)
+        else:
+            if other:
+                _log.info("going by version %d of the policy", other.version)
+                self._follow(other)
+
     async def keep_fresh(self, changed: Callable[[bool], object]) -> None:
         """Refreshes until cancelled; calls changed when the stores go away or come back.
 
-        Raises UnfitRedis when the Redis that came may not hold the lanes, WrongKeys when the ledger has other keys.
+        Raises UnfitRedis when the Redis that came may not hold the lanes, WrongKeys when the ledger has other keys, WrongPolicy
+        when it had another policy from the beginning.
         """
         while True:
             try:

@@ -161,9 +161,11 @@ class OfficeService:
         return self._catalog.office(office_id)
 
     async def _service_day(self, office: Office, text: str, *, begun: bool) -> date:
-        """A day that the office serves, at most a year ahead; begun: today will do. The ledger judges it again."""
+        """A day that the office serves, or for which it has slots, at most a year ahead; begun: today will do. The ledger judges it again."""
         day = _day(text)
-        if refusal := rules.refuse_day(self._catalog.policy, day):
+        # What holds new bookings off must not keep staff from those of a day that became one without service.
+        refusal = rules.refuse_day(self._catalog.policy, day)
+        if refusal and not await self._ledger.has_slots(office.office_id, day):
             raise refusal
         today = (await self._front.now()).astimezone(office.time_zone).date()
         if day < today or (day == today and not begun):

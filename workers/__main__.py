@@ -12,8 +12,10 @@ from multiprocessing.process import BaseProcess
 
 import psycopg
 
+from antrian.booking import Policy
 from antrian.identity import Keys
 from antrian.ledger.keys import claim_keys
+from antrian.ledger.policies import claim_policy
 from antrian.policy import PolicyError, load_policy
 from antrian.process import log_to_stderr
 from antrian.settings import Settings, SettingsError, load_settings
@@ -42,8 +44,8 @@ class Supervisor:
         """By worker: for how many seconds it has not got on."""
         return {name: time.monotonic() - heart.value for name, heart in self._hearts.items() if heart.value}
 
-    def run(self, stop: threading.Event) -> None:
-        """Returns when stop is set and the workers have ended."""
+    def run(self, policy: Policy, stop: threading.Event) -> None:
+        """Returns when stop is set and the workers have ended. They begin by that policy, and follow the ledger's."""
         pause, died = _RESTART_AFTER, 0.0
         while not stop.is_set():
             if self._bury():
@@ -53,7 +55,7 @@ class Supervisor:
             for name, heart in self._hearts.items():
                 if name not in self._running and not stop.is_set():
                     heart.value = time.monotonic()
-                    process = self._context.Process(target=worker.main, args=[self._settings, heart], name=name)
+                    process = self._context.Process(target=worker.main, args=[self._settings, policy, heart], name=name)
                     self._running[name] = process
                     process.start()
             stop.wait(0.2)
@@ -85,30 +87,34 @@ class Supervisor:
                 process.kill()
 
 
-def claim(settings: Settings, stop: threading.Event) -> None:
-    """Returns once our keys are the ledger's, or stop is set; raises WrongKeys when it has others."""
+def claim(settings: Settings, policy: Policy, stop: threading.Event) -> Policy:
+    """Returns once our keys and our policy are the ledger's, or stop is set; the ledger's version of the policy.
+
+    Raises WrongKeys and WrongPolicy when it has others.
+    """
     keys, pause = Keys(settings.hash_key, settings.seal_key), _RESTART_AFTER
     while not stop.is_set():
         try:
             claim_keys(settings.database_url, keys)
-            break
+            return claim_policy(settings.database_url, policy)
         except psycopg.Error as problem:
             _log.warning("store failed, waiting %.1f s: %s", pause, problem)
             stop.wait(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
             pause = min(2 * pause, _RESTART_AT_MOST)
+    return policy
 
 
 def main() -> int:
     """Runs until SIGTERM or SIGINT.
 
-    Exits 2 when the settings are wrong or the ledger has other keys, 1 when the metrics' port cannot be had.
+    Exits 2 when the settings are wrong or the ledger has other keys or another policy, 1 when the metrics' port cannot be had.
     """
     argparse.ArgumentParser(
         "python -m workers", description="Drain the lanes. Settings come from ANTRIAN_* in the environment."
     ).parse_args()
     try:
         settings = load_settings()
-        load_policy(settings.policy_file)
+        policy = load_policy(settings.policy_file)
     except (SettingsError, PolicyError) as error:
         print(f"workers: {error}", file=sys.stderr)
         return 2
@@ -121,10 +127,10 @@ def main() -> int:
     audit = threading.Thread(target=Audit(settings, lanes.show_audit).run, args=[stop], name="audit", daemon=True)
     try:
         with metrics.served(settings, lanes):
-            claim(settings, stop)
+            policy = claim(settings, policy, stop)
             audit.start()
-            supervisor.run(stop)
-    except SettingsError as error:
+            supervisor.run(policy, stop)
+    except (SettingsError, PolicyError) as error:
         print(f"workers: {error}", file=sys.stderr)
         return 2
     except RuntimeError as error:

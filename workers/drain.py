@@ -41,12 +41,16 @@ class Drain:
     def __init__(self, line: LaneDrainer, ledger: LedgerRecorder, policy: Policy) -> None:
         self.line = line
         self.ledger = ledger
-        self.policy = policy
-        self._calendar = rules.calendar_mark(policy)
+        self.follow(policy)
         self._now = datetime.fromtimestamp(0, UTC)  # as of the latest lease
         self._clerk = ThreadPoolExecutor(1, "record")
         self._recording: tuple[Go, Future[list[Recorded]]] | None = None
         self._recorded: list[tuple[Lease, Turn, str]] = []
+
+    def follow(self, policy: Policy) -> None:
+        """Goes by this policy from the next go on."""
+        self.policy = policy
+        self._calendar = rules.calendar_mark(policy)
 
     @property
     def busy(self) -> bool:
@@ -71,7 +75,8 @@ class Drain:
         if before:
             self._recorded = self.said(before[0], before[1].result())
         if go:
-            self._recording = go, self._clerk.submit(self.ledger.record, [turn for _, turn in go])
+            turns, version = [turn for _, turn in go], self.policy.version or None
+            self._recording = go, self._clerk.submit(self.ledger.record, turns, version)
         self.attend(others, offices, taken_at)  # last: the go must not wait for them, its leases run
         return tickets
 

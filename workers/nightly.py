@@ -1,4 +1,4 @@
-"""When an office's day is over: who did not come is barred, first in the ledger, then in Redis."""
+"""What becomes of days: those on which nobody is served any more are closed; when one is over, who did not come is barred."""
 
 import logging
 from datetime import timedelta
@@ -6,6 +6,7 @@ from itertools import groupby
 
 from antrian import rules
 from antrian.booking import Policy
+from antrian.closing import close_days
 from antrian.lane.drainer import LaneDrainer
 from antrian.lane.entry import milliseconds
 from antrian.ledger.recorder import LedgerRecorder
@@ -24,8 +25,11 @@ def finish_days(line: LaneDrainer, ledger: LedgerRecorder, policy: Policy) -> in
         _log.error("Redis does not know of days that it was told of: it went back in time, and is told again")
         ledger.days.tell_again((line.now() - timedelta(days=policy.bar_days + 2)).date())
         line.note_told(last_told)
-    over = ledger.days.over()
-    for office_id, day, time_zone in over:
+    unserved = ledger.unserved_days(policy)
+    close_days(line, unserved, policy)
+    # Nobody may be barred for a day without service, and days are done in order: they wait until it is closed.
+    waiting = {day.office_id for day in unserved if day.over}
+    for office_id, day, time_zone in ledger.days.over(waiting):
         last_day, ends_at = rules.bar_ends(policy, time_zone, day)
         ledger.days.finish(office_id, day, last_day, ends_at)
     untold = ledger.days.untold()

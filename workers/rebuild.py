@@ -58,7 +58,7 @@ class Rebuild:
         self._keys = Keys(settings.hash_key, settings.seal_key)
         self._line, self._ledger = line, ledger
         self._redis = redis
-        self._drain = Drain(line, ledger, load_policy(settings.policy_file))
+        self._drain = Drain(line, ledger, ledger.policy() or load_policy(settings.policy_file))
 
     def run(self) -> Rebuilt:
         """Closes every lane, finishes what survives in Redis, empties it, puts back what the ledger has, opens.
@@ -101,13 +101,17 @@ class Rebuild:
                 if isinstance(decided, DeskBatch):
                     self._drain.serve_desk(lease, office, decided)
                 elif decided.decisions:
-                    sole(self._line.settle([(lease, sole(self._ledger.record([decided])))]))
+                    sole(self._line.settle([(lease, self._record(decided))]))
                     finished += len(decided.decisions)
                 else:
                     break
         except (LaneBroken, LedgerGap, LedgerFenced) as problem:
             _log.warning("what Redis has of a lane does not fit the ledger and goes: %s", problem)
         return finished
+
+    def _record(self, decided: Turn) -> str:
+        said: str = sole(self._ledger.record([decided], self._drain.policy.version or None))
+        return said
 
     def _next(self, lease: Lease, before: Turn | DeskBatch | None) -> Turn | DeskBatch:
         """What the lane hands out. Raises LaneBroken when it is the same as before: settling that changed nothing."""
@@ -119,7 +123,7 @@ class Rebuild:
     def _restore_bookings(self, lanes: LaneRebuilder) -> int:
         policy, now, restored = self._drain.policy, self._line.now(), 0
         keep_until = lru_cache(
-            lambda day: max((w.closes_at + policy.remembered for w in rules.windows_of(policy, day)), default=now)
+            lambda day: max((w.closes_at + policy.remembered for w in rules.windows_for(policy, day)), default=now)
         )
         since = now.date() - policy.remembered - timedelta(weeks=policy.horizon_weeks + 1)
 

@@ -11,10 +11,10 @@ from datetime import timedelta
 import psycopg
 from redis.exceptions import RedisError
 
-from antrian.booking import Office
+from antrian.booking import Office, Policy
 from antrian.lane.drainer import LaneDrainer
 from antrian.ledger.recorder import LedgerRecorder
-from antrian.policy import load_policy
+from antrian.policy import PolicyError
 from antrian.settings import Settings
 from workers.drain import Drain
 from workers.metrics import STORE_FAILURES, TURN_SECONDS, TURN_TICKETS
@@ -47,11 +47,11 @@ class Bench:
 _bench: Bench | None = None
 
 
-def sit_down(settings: Settings, stopping: Callable[[], bool], beat: Callable[[], None]) -> None:
+def sit_down(settings: Settings, policy: Policy, stopping: Callable[[], bool], beat: Callable[[], None]) -> None:
     """Readies this process for shifts; stopping says when to end one early, beat is called while it gets on."""
     global _bench  # noqa: PLW0603 - RQ calls a function by its path: what it works with is the process's
     line, ledger = LaneDrainer(settings.redis_url), LedgerRecorder(settings.database_url)
-    _bench = Bench(Drain(line, ledger, load_policy(settings.policy_file)), stopping, beat, {})
+    _bench = Bench(Drain(line, ledger, policy), stopping, beat, {})
 
 
 def work() -> int:
@@ -98,9 +98,18 @@ def _rest(pause: float) -> float:
 
 
 def learn(bench: Bench) -> int:
-    """Learns of new offices from the ledger, and ends some of the days that are over; answers how many these were."""
-    bench.offices = {office.office_id: office for office in bench.drain.ledger.offices()}
-    return finish_days(bench.drain.line, bench.drain.ledger, bench.drain.policy)
+    """Learns of new offices and of another policy, and ends some of the days that are over; answers how many these were."""
+    drain = bench.drain
+    bench.offices = {office.office_id: office for office in drain.ledger.offices()}
+    try:
+        policy = drain.ledger.policy()
+    except PolicyError as problem:  # of a newer Antrian: what we have is better than nothing
+        _log.error("going on by version %d of the policy: %s", drain.policy.version, problem)
+    else:
+        if policy and policy.version != drain.policy.version:
+            _log.info("going by version %d of the policy", policy.version)
+            drain.follow(policy)
+    return finish_days(drain.line, drain.ledger, drain.policy)
 
 
 def sweep(bench: Bench) -> None:

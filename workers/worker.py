@@ -12,6 +12,7 @@ from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
+from antrian.booking import Policy
 from antrian.process import die_with_parent, log_to_stderr, spare_the_collector
 from antrian.settings import Settings
 from workers import shift
@@ -30,9 +31,9 @@ class ShiftWorker(SimpleWorker):
         ShiftWorker.stopping = True
 
 
-def run(settings: Settings, beat: Callable[[], None] = lambda: None) -> None:
+def run(settings: Settings, policy: Policy, beat: Callable[[], None] = lambda: None) -> None:
     """Works shifts until SIGTERM. Raises redis.RedisError when RQ's Redis fails: the supervisor starts it again."""
-    shift.sit_down(settings, lambda: ShiftWorker.stopping, beat)
+    shift.sit_down(settings, policy, lambda: ShiftWorker.stopping, beat)
     spare_the_collector()
     queue = Queue(
         shift.QUEUE, connection=Redis.from_url(settings.rq_redis_url, socket_timeout=2), serializer=JSONSerializer
@@ -55,7 +56,7 @@ def run(settings: Settings, beat: Callable[[], None] = lambda: None) -> None:
         pass
 
 
-def main(settings: Settings, heart: "Synchronized[float]") -> None:
+def main(settings: Settings, policy: Policy, heart: "Synchronized[float]") -> None:
     """The whole life of a worker process; exits 1 when something ended it, so that it is started again.
 
     heart is where it notes the time (time.monotonic) as long as it gets on.
@@ -67,7 +68,7 @@ def main(settings: Settings, heart: "Synchronized[float]") -> None:
         heart.value = time.monotonic()
 
     try:
-        run(settings, beat)
+        run(settings, policy, beat)
     except Exception:
         _log.exception("worker died")
         sys.exit(1)

@@ -1,9 +1,10 @@
 """The drainer's side of the line: take a lane, decide, settle."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from redis import Redis
@@ -14,7 +15,8 @@ from redis.retry import Retry
 
 from antrian.booking import Decision, DeskEntry, Slot, StatusReason
 from antrian.lane import READY, script
-from antrian.lane.entry import milliseconds, moment, read_desk_entry, read_line_entry
+from antrian.lane.entry import milliseconds, moment, read_desk_entry, read_line_entry, write_desk_entry
+from antrian.lane.front import DESK_BOUND
 
 LEASE = timedelta(seconds=3)
 """How long a drainer may be silent before another may take its lane. Longer than the ledger's time limit of a turn."""
@@ -23,6 +25,7 @@ LEASE = timedelta(seconds=3)
 _log = logging.getLogger(__name__)
 _LEASE_MS = LEASE // timedelta(milliseconds=1)
 _DESK_BATCH = 64
+_PIECE = 1000
 _KEEP_COUNTERS = timedelta(days=14)
 
 
@@ -132,6 +135,7 @@ class LaneDrainer:
             "settle_desk",
             "release",
             "leave",
+            "desk",
         ]
         self._steps = {name: self._redis.register_script(script(name)) for name in names}
 
@@ -241,6 +245,11 @@ class LaneDrainer:
             raise LaneBroken(f"{lease.office_id}: Redis lost what the ledger knows")
         return replace(lease, token=token, known=True)
 
+    def ask_desk(self, office_id: str, entry: DeskEntry) -> bool:
+        """Puts it on the office's desk; False when that is full or the lane closed, and then nothing was taken."""
+        answer = self._steps["desk"](args=[office_id, DESK_BOUND, write_desk_entry(entry)])
+        return bool(answer[0] == b"DESKED")
+
     def leave(self, lease: Lease) -> None:
         """Gives the lease back without a turn."""
         self._run("leave", lease.office_id, lease.token)
@@ -270,6 +279,16 @@ class LaneDrainer:
             office_id: (waiting, timedelta(milliseconds=max(0, now - accepted) if accepted else 0))
             for office_id, waiting, accepted in zip(office_ids, numbers[::2], numbers[1::2], strict=True)
         }
+
+    def in_line(self, office_id: str) -> Counter[date]:
+        """How many requests wait in the lane, by the day that they are for."""
+        waiting, after = Counter[date](), b"-"
+        while True:
+            entries: Any = self._redis.xrange(f"line:{{{office_id}}}", after, count=_PIECE)
+            if not entries:
+                return waiting
+            waiting.update(read_line_entry(fields[b"r"])[0].slot.service_date for _, fields in entries)
+            after = b"(" + entries[-1][0]
 
     def ready_since(self) -> dict[str, timedelta]:
         """For how long each ready lane has waited for a drainer."""

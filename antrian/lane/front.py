@@ -121,14 +121,9 @@ class LaneFront:
         self._join, self._look, self._quota, self._desk, self._owned, self._release = (
             Script(self._pipe, script(name)) for name in ("join", "look", "quota", "desk", "owned", "release")
         )
-        self._bounds = (lane_bound, account_people, tried_people)
-
-        def spans(windows: Sequence[Window]) -> tuple[str, int]:
-            """Windows as join.lua takes them, and until when a request for their date is remembered (hours)."""
-            moments = (f"{milliseconds(window.opens_at)}-{milliseconds(window.closes_at)}" for window in windows)
-            return ",".join(moments), whole_hours(windows[-1].closes_at + remembered) if windows else 0
-
-        self._open = lru_cache(maxsize=256)(spans)
+        self.set_bounds(
+            lane_bound=lane_bound, account_people=account_people, tried_people=tried_people, remembered=remembered
+        )
         self.join: Gather[JoinRequest, Joined | Known | Refused] = Gather(self._send_joins, gather_for)
         """Asks for a ticket: `await front.join(request)`."""
         self.look: Gather[UUID, Waiting | None] = Gather(self._send_looks, gather_for)
@@ -140,6 +135,17 @@ class LaneFront:
         self._last_settled: dict[str, int] = {}
         self._waiting: dict[str, dict[asyncio.Future[None], int]] = {}
         self._listener: asyncio.Task[None] | None = None
+
+    def set_bounds(self, *, lane_bound: int, account_people: int, remembered: timedelta) -> None:
+        """Joins go by these from now on; lane_bound: the most requests that wait in a lane."""
+        self._bounds = (lane_bound, account_people)
+
+        def spans(windows: Sequence[Window]) -> tuple[str, int]:
+            """Windows as join.lua takes them, and until when a request for their date is remembered (hours)."""
+            moments = (f"{milliseconds(window.opens_at)}-{milliseconds(window.closes_at)}" for window in windows)
+            return ",".join(moments), whole_hours(windows[-1].closes_at + remembered) if windows else 0
+
+        self._open = lru_cache(maxsize=256)(spans)
 
     async def start(self) -> None:
         """Begins to listen for settled turns."""

@@ -1,9 +1,14 @@
--- Closes a day of an office that is not over: its CONFIRMED bookings are CANCELLED with DAY_CLOSED, all its people are
--- free, nobody will be barred. Keeps who wanted it; refused says why nothing changed. Safe to repeat.
+-- Closes a day of an office that is not done: its CONFIRMED bookings are CANCELLED with DAY_CLOSED, all its people are
+-- free, nobody will be barred. Keeps who wanted it; refused says why nothing changed. Safe to repeat. Asks no calendar: a
+-- day that became one without service is closed like any other.
 -- in: office, action_id, caller, staff, why, service_date. Holds: P7, P10.
 with asked as (
     select
-        case when service_now() >= day_begins(%(service_date)s + 1, office.time_zone) then 'DAY_BEGUN' end as refused,
+        (
+            select 'DAY_BEGUN'
+            from day_done
+            where day_done.office_id = office.office_id and day_done.service_date = %(service_date)s
+        ) as refused,
         (
             select jsonb_agg(jsonb_build_object(
                 'session', session, 'quota', quota, 'taken', taken, 'closed', closed

@@ -1,5 +1,6 @@
 """Days that are over: who did not come is barred, once."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -25,9 +26,10 @@ class LedgerDays:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    def over(self) -> list[tuple[str, date, ZoneInfo]]:
-        """Days that are over at their office and not done, some at a time, the earliest first."""
-        return [(office_id, day, ZoneInfo(zone)) for office_id, day, zone in self._rows("days_over")]
+    def over(self, waiting: Collection[str] = ()) -> list[tuple[str, date, ZoneInfo]]:
+        """Days that are over at their office and not done, some at a time, the earliest first; not of the waiting offices."""
+        rows = self._rows("days_over", waiting=list(waiting))
+        return [(office_id, day, ZoneInfo(zone)) for office_id, day, zone in rows]
 
     def finish(self, office_id: str, day: date, last_day: date, ends_at: datetime) -> None:
         """Ends a day: CONFIRMED becomes NO_SHOW, who did not come is barred until ends_at. Once; safe to repeat."""

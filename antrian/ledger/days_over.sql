@@ -1,4 +1,4 @@
--- Some of the days that are over at their office and not done yet, the earliest first.
+-- Some of the days that are over at their office and not done yet, the earliest first. in: waiting (offices to leave out).
 -- out: office_id, service_date, time_zone.
 -- Days are done in order, so only those after the last one that is done are looked at.
 select office.office_id, day.service_date, office.time_zone
@@ -12,5 +12,6 @@ cross join lateral (
         )
         and service_now() >= day_begins(slot.service_date + 1, office.time_zone)
 ) as day
+where office.office_id <> all(%(waiting)s::text[])
 order by day.service_date, office.office_id
 limit 50

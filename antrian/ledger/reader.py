@@ -7,12 +7,13 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from antrian.booking import Office, Session, Slot, State, StatusReason
+from antrian.booking import Office, Policy, Session, Slot, State, StatusReason
 from antrian.gather import Gather
 from antrian.identity import Keys
 from antrian.ledger import sql
 from antrian.ledger.connection import CONNECT, POOL, AsyncPool, LimitedAsyncConnection
 from antrian.ledger.keys import claim_keys
+from antrian.ledger.policies import claim_policy, read_version
 from antrian.ledger.recorder import office_of
 from antrian.ledger.statement import Statement
 
@@ -76,6 +77,15 @@ class LedgerReader:
     async def claim_keys(self, keys: Keys) -> None:
         """Makes these the keys of a ledger that has none yet. Raises WrongKeys unless they are the ledger's keys."""
         await asyncio.to_thread(claim_keys, self._database_url, keys)
+
+    async def claim_policy(self, policy: Policy) -> Policy:
+        """Makes this the policy of a ledger that has none yet; the ledger's version of it. Raises WrongPolicy if it has another."""
+        return await asyncio.to_thread(claim_policy, self._database_url, policy)
+
+    async def other_policy(self, version: int) -> Policy | None:
+        """The policy in force, unless it is that version. Raises PolicyError when it cannot be read."""
+        rows = await self._pool.rows(sql("newest_policy"))
+        return next((read_version(*row) for row in rows if row[0] != version), None)
 
     async def _ask_bookings(self, booking_ids: Sequence[UUID]) -> list[RecordedBooking | None]:
         ids = ",".join([booking_id.hex for booking_id in booking_ids])

@@ -2,7 +2,8 @@
 -- applicants. One statement, so that nobody can stop in the middle and hold a lane. Safe to repeat: what is there stays.
 -- in, one array a column: of the turns office, token, first, last (tickets); of their slots s_turn (its number), s_date,
 -- s_session; of the decisions slot (its number), booking_id, ticket, party_size, reason (null: CONFIRMED), first_number,
--- fingerprint, caller, account, accepted (ms); of the applicants of CONFIRMED ones a_booking_id, a_number, a_key, a_sealed.
+-- fingerprint, caller, account, accepted (ms); of the applicants of CONFIRMED ones a_booking_id, a_number, a_key, a_sealed;
+-- and policy_version, by which they were decided (or null).
 -- out: of each lane that was moved its office, how many bookings were new, and the tickets of those that are TOO_LATE.
 -- Not moved: a newer token has written (fenced); or, a gap, the turn neither follows the last ticket nor repeats the last
 -- turn, or a slot is not there.
@@ -56,11 +57,11 @@ decided as (
 fresh as (
     insert into booking (
         booking_id, office_id, ticket, slot_id, party_size, state, reason, first_number, fingerprint, caller, account,
-        accepted_at, decided_at
+        accepted_at, decided_at, policy_version
     )
     select
         booking_id, office_id, ticket, slot_id, party_size, case when reason is null then 'CONFIRMED' else 'REJECTED' end,
-        reason, first_number, fingerprint, caller, account, accepted_at, moment.now
+        reason, first_number, fingerprint, caller, account, accepted_at, moment.now, %(policy_version)b::int
     from decided
     cross join moment
     on conflict (booking_id) do nothing

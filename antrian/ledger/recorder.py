@@ -4,18 +4,20 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import psycopg
 
-from antrian.booking import Office, Province, Session, Slot
+from antrian.booking import Office, Policy, Province, Session, Slot
 from antrian.lane.drainer import DeskBatch, Turn
 from antrian.ledger import arrays, sql
 from antrian.ledger.connection import CONNECT, IDLE, POOL, LimitedConnection, Pool
 from antrian.ledger.days import LedgerDays
 from antrian.ledger.desk import DeskRecord, SlotRow, record_batch
 from antrian.ledger.fence import LedgerBusy, LedgerFenced
+from antrian.ledger.policies import UnservedDay, ledger_policy, unserved_days
 from antrian.ledger.turns import Recorded, constraint, record_by_halves, record_turns
 
 TURN_LIMIT = timedelta(seconds=1.4)
@@ -72,30 +74,32 @@ class LedgerRecorder:
         """Closes the connections."""
         self._pool.close()
 
-    def record(self, turns: Sequence[Turn]) -> list[Recorded]:
+    def record(self, turns: Sequence[Turn], policy_version: int | None = None) -> list[Recorded]:
         """Writes turns of different lanes and answers what the ledger now says of each, one letter a decision.
 
         K: its places are taken. R: it is rejected. D: the booking stands at another ticket. A decision that meets a
         constraint, or that Postgres cannot take, is recorded as rejected, alone, and the others go on. Safe to repeat.
-        LedgerFenced, LedgerGap, LedgerBusy: nothing of that turn was written.
+        LedgerFenced, LedgerGap, LedgerBusy: nothing of that turn was written. policy_version: the one by which they were
+        decided.
         """
         written = [turn for turn in turns if turn.decisions]
-        said = iter(self._pool.ask(lambda connection: self._record(connection, written)) if written else [])
+        ask = partial(self._record, turns=written, policy_version=policy_version)
+        said = iter(self._pool.ask(ask) if written else [])
         return [next(said) if turn.decisions else "" for turn in turns]
 
     @staticmethod
-    def _record(connection: psycopg.Connection, turns: Sequence[Turn]) -> list[Recorded]:
+    def _record(connection: psycopg.Connection, turns: Sequence[Turn], policy_version: int | None) -> list[Recorded]:
         try:
-            return record_turns(connection, turns)
+            return record_turns(connection, turns, policy_version)
         except psycopg.errors.LockNotAvailable:  # of one lane: the others must not wait for it
             if len(turns) == 1:
                 return [LedgerBusy(turns[0].office_id)]
-            return [said for turn in turns for said in LedgerRecorder._record(connection, [turn])]
+            return [said for turn in turns for said in LedgerRecorder._record(connection, [turn], policy_version)]
         except psycopg.OperationalError:  # of the store, not of what we write
             raise
         except psycopg.Error as error:
             _log.warning("turns of %d lanes met %s: halving them", len(turns), constraint(error))
-        return [record_by_halves(connection, turn) for turn in turns]
+        return [record_by_halves(connection, turn, policy_version) for turn in turns]
 
     def record_desk(self, office_id: str, token: int, batch: DeskBatch) -> DeskRecord:
         """Writes a batch of a desk in one transaction and answers what the ledger now says. Safe to repeat.
@@ -161,6 +165,14 @@ class LedgerRecorder:
     def bars(self) -> list[tuple[bytes, datetime, date]]:
         """Bars that have not ended: applicant key, end, last day."""
         return self._pool.ask(lambda connection: connection.execute(sql("rebuild_bars")).fetchall())
+
+    def policy(self) -> Policy | None:
+        """The policy in force; None in a ledger that has none yet. Raises PolicyError when it cannot be read."""
+        return self._pool.ask(ledger_policy)
+
+    def unserved_days(self, policy: Policy) -> list[UnservedDay]:
+        """The days that the policy's calendar still has to be carried to, by day and office."""
+        return self._pool.ask(lambda connection: unserved_days(connection, policy))
 
     def offices(self) -> list[Office]:
         """All offices, by id."""

@@ -130,6 +130,10 @@ class LedgerStaff:
         rows = await self._pool.rows(sql("action"), action_id=action_id)
         return next((ActionRow(before, after, refused and Reason(refused)) for before, after, refused in rows), None)
 
+    async def has_slots(self, office_id: str, day: date) -> bool:
+        """Whether the office has slots on that day, and so may have bookings."""
+        return bool(await self._pool.rows(sql("slots_of_day"), office=office_id, service_date=day))
+
     async def closed_bookings(self, office_id: str, day: date) -> int:
         """How many bookings of the day its closing cancelled."""
         [(count,)] = await self._pool.rows(sql("closed_bookings"), office=office_id, service_date=day)

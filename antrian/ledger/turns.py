@@ -20,9 +20,9 @@ Recorded = str | LedgerFenced | LedgerGap | LedgerBusy
 _log = logging.getLogger(__name__)
 
 
-def record_turns(connection: psycopg.Connection, turns: Sequence[Turn]) -> list[Recorded]:
+def record_turns(connection: psycopg.Connection, turns: Sequence[Turn], policy_version: int | None) -> list[Recorded]:
     """Writes turns of different lanes; see LedgerRecorder.record. Raises psycopg.Error, and then nothing was written."""
-    moved = {office: (fresh, late) for office, fresh, late in _execute(connection, turns)}
+    moved = {office: (fresh, late) for office, fresh, late in _execute(connection, turns, policy_version)}
     said: list[Recorded] = []
     for turn in turns:
         fresh, late = moved.get(turn.office_id, (None, None))
@@ -35,13 +35,13 @@ def record_turns(connection: psycopg.Connection, turns: Sequence[Turn]) -> list[
     return said
 
 
-def record_by_halves(connection: psycopg.Connection, turn: Turn) -> Recorded:
+def record_by_halves(connection: psycopg.Connection, turn: Turn, policy_version: int | None) -> Recorded:
     """The same for a lane of which something cannot be written: that is recorded as rejected, alone."""
 
     def write(decisions: Sequence[Decision]) -> None:
         try:
             with connection.transaction():
-                _write_piece(connection, turn, decisions)
+                _write_piece(connection, turn, decisions, policy_version)
         except psycopg.OperationalError:
             raise
         except psycopg.Error as error:
@@ -55,7 +55,7 @@ def record_by_halves(connection: psycopg.Connection, turn: Turn) -> Recorded:
     def refuse(decision: Decision, why: psycopg.Error) -> None:
         try:
             with connection.transaction():
-                _write_piece(connection, turn, [_refused(decision, why)])
+                _write_piece(connection, turn, [_refused(decision, why)], policy_version)
         except psycopg.OperationalError:
             raise
         except psycopg.Error as error:
@@ -65,7 +65,7 @@ def record_by_halves(connection: psycopg.Connection, turn: Turn) -> Recorded:
 
     try:
         with connection.transaction():
-            _write_piece(connection, turn, [])
+            _write_piece(connection, turn, [], policy_version)
             write(turn.decisions)
     except (LedgerFenced, LedgerGap) as refusal:
         return refusal
@@ -77,16 +77,19 @@ def constraint(error: psycopg.Error) -> str:
     return error.diag.constraint_name or type(error).__name__
 
 
-def _write_piece(connection: psycopg.Connection, turn: Turn, decisions: Sequence[Decision]) -> None:
-    if not _execute(connection, [replace(turn, decisions=decisions)], turn.decisions):
+def _write_piece(
+    connection: psycopg.Connection, turn: Turn, decisions: Sequence[Decision], policy_version: int | None
+) -> None:
+    if not _execute(connection, [replace(turn, decisions=decisions)], policy_version, turn.decisions):
         raise _refusal(connection, turn)
 
 
 def _execute(
-    connection: psycopg.Connection, turns: Sequence[Turn], whole: Sequence[Decision] = ()
+    connection: psycopg.Connection, turns: Sequence[Turn], policy_version: int | None, whole: Sequence[Decision] = ()
 ) -> list[tuple[Any, ...]]:
     """Runs record.sql; whole is all of the turn when these are pieces of one."""
-    return connection.execute(sql("record"), _columns(turns, whole), binary=True).fetchall()
+    values = _columns(turns, whole) | {"policy_version": policy_version}
+    return connection.execute(sql("record"), values, binary=True).fetchall()
 
 
 def _columns(turns: Sequence[Turn], whole: Sequence[Decision]) -> dict[str, Any]:

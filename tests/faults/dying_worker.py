@@ -11,6 +11,7 @@ from typing import Any
 
 from antrian.lane.drainer import LaneDrainer, Turn
 from antrian.ledger.recorder import LedgerRecorder
+from antrian.policy import load_policy
 from antrian.process import log_to_stderr
 from antrian.settings import load_settings
 from workers import worker
@@ -71,4 +72,4 @@ if __name__ == "__main__":
     end_at(sys.argv[1], signal.SIGSTOP if sys.argv[2:] == ["STOP"] else signal.SIGKILL)
     settings = load_settings()
     log_to_stderr(settings.log_level)
-    worker.run(settings)
+    worker.run(settings, load_policy(settings.policy_file))

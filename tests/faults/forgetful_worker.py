@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from antrian.lane.drainer import Turn
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.ledger.turns import Recorded
+from antrian.policy import load_policy
 from antrian.process import log_to_stderr
 from antrian.settings import load_settings
 from workers import worker
 
 
-def _forget(self: LedgerRecorder, turns: Sequence[Turn]) -> list[Recorded]:
+def _forget(self: LedgerRecorder, turns: Sequence[Turn], policy_version: int | None = None) -> list[Recorded]:
     return ["K" * len(turn.decisions) for turn in turns]
 
 
@@ -18,4 +19,4 @@ if __name__ == "__main__":
     LedgerRecorder.record = _forget  # type: ignore[method-assign]
     settings = load_settings()
     log_to_stderr(settings.log_level)
-    worker.run(settings)
+    worker.run(settings, load_policy(settings.policy_file))

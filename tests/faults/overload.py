@@ -24,7 +24,7 @@ from antrian.booking import Person, SealedApplicant, Session, SetQuota, Slot
 from antrian.identity import Keys
 from antrian.lane.drainer import LaneDrainer
 from antrian.lane.front import Joined, JoinRequest, LaneFront
-from antrian.policy import SHIPPED, load_policy
+from antrian.policy import load_policy
 from antrian.v1.booking_service_pb2 import RequestBookingRequest, WatchBookingRequest
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, SESSION_MORNING
 from clients.booking_client import BookingClient, RefusedError
@@ -57,13 +57,9 @@ async def poison_tickets(site: Site, load: Load) -> float:
 @fault("a lane at its bound", injections=5, quick=1)
 async def fill_a_lane(site: Site, load: Load) -> float:
     """Newcomers are told when to come back, who is known gets the booking; the lane drains as ever, then there is room."""
-    policy = site.folder / "small-lanes.toml"
-    shipped = SHIPPED.read_text("utf-8")
-    policy.write_text(shipped.replace("bound = 20000", f"bound = {_BOUND}"), "utf-8")
-    assert policy.read_text("utf-8") != shipped
     office = load.offices[0]
     async with (
-        another_server(site, ANTRIAN_POLICY_FILE=str(policy)) as target,
+        another_server(site, "tests.faults.small_server", str(_BOUND)) as target,
         BookingClient(target, patience=timedelta(0)) as client,
     ):
         late = [load.begin(office) for _ in range(50)]
@@ -236,11 +232,11 @@ def workers_frozen(site: Site) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def another_server(site: Site, **environment: str) -> AsyncIterator[str]:
+async def another_server(site: Site, module: str = "server", *arguments: str, **environment: str) -> AsyncIterator[str]:
     """One more server, with this in its environment: where it listens."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         target = f"127.0.0.1:{probe.getsockname()[1]}"
-    await site.start("another", "server", keep=False, ANTRIAN_LISTEN=target, **environment)
+    await site.start("another", module, *arguments, keep=False, ANTRIAN_LISTEN=target, **environment)
     try:
         await until((site.folder / "another.ready").exists)
         yield target

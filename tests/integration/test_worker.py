@@ -19,6 +19,7 @@ def workers(world: World) -> Iterator[None]:
     settings = {
         "REDIS_URL": world.settings.redis_url, "DATABASE_URL": world.settings.database_url, "EMBEDDED": "1",
         "HASH_KEY": KEY, "SEAL_KEY": KEY, "WORKER_PROCESSES": "1", "AUDIT_SECONDS": "0",
+        "POLICY_FILE": str(world.settings.policy_file),
     }  # fmt: skip
     environment = os.environ | {f"ANTRIAN_{name}": value for name, value in settings.items()}
     with subprocess.Popen([sys.executable, "-m", "workers"], env=environment) as process:

@@ -13,6 +13,7 @@ from antrian.lane.front import Joined, Known
 from antrian.ledger.fence import LedgerFenced
 from antrian.ledger.keys import WrongKeys, claim_keys
 from tests.promises.story import reason
+from tests.support.decree import decreed
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 
 BY = ("desk", "rina", "banjir")
@@ -40,7 +41,7 @@ async def broken_promises_of_a_life(world: World) -> set[str]:
         await world.join(world.request(n, account="family" if n < 3 else ""))
     await world.join(world.request(6, [60, 61], slot=TUESDAY))
     world.turn()
-    for part in (_desk, _ways_back, _days, _rebuild):
+    for part in (_desk, _ways_back, _days, _rebuild, _decree):
         await part(world, broken)
         if broken:
             return broken
@@ -149,3 +150,22 @@ async def _rebuild(world: World, broken: Broken) -> None:
         world.turn()
     booking = await world.reader.booking(request.booking_id)
     broken.hold("P2", held=booking is not None)
+
+
+async def _decree(world: World, broken: Broken) -> None:
+    """Two days with bookings become holidays; one of them is over before any worker knows."""
+    monday, tuesday = (replace(MONDAY, service_date=MONDAY.service_date + timedelta(days=n)) for n in (7, 8))
+    over, coming = world.request(50, [50], slot=monday), world.request(51, [51], slot=tuesday)
+    for request in (over, coming):
+        await world.join(request)
+    world.turn()
+    world.apply(decreed(world.policy, monday.service_date, tuesday.service_date))
+    world.set_clock(OPENS.replace(hour=1) + timedelta(days=11))
+    barred = world.sql("select count(*) from bar")
+    for _ in range(2):
+        world.nightly()
+        for office_id in (PUSAT, BOGOR):
+            world.turn(office_id)
+    for request in (over, coming):
+        broken.hold("P10", held=(await world.recorded(request)).state is State.CANCELLED)
+    broken.hold("P10", held=world.sql("select count(*) from bar") == barred)

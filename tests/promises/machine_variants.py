@@ -84,10 +84,10 @@ end
 def _settle_believes_the_outbox(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
     record = LedgerRecorder.record
 
-    def believed(self: LedgerRecorder, turns: Sequence[Turn]) -> list[Recorded]:
+    def believed(self: LedgerRecorder, turns: Sequence[Turn], policy_version: int | None = None) -> list[Recorded]:
         return [
             "".join("R" if one.reason else "K" for one in turn.decisions) if isinstance(said, str) else said
-            for turn, said in zip(turns, record(self, turns), strict=True)
+            for turn, said in zip(turns, record(self, turns, policy_version), strict=True)
         ]
 
     monkeypatch.setattr(LedgerRecorder, "record", believed)

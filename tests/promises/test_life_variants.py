@@ -27,6 +27,9 @@ VARIANTS = [
     Variant("P10", "a closed day does not free its people", "close_date.sql", "and applicant.live", "and false"),
     Variant("P10", "who came is barred too", "finish_day.sql", "applicant.slot_id = day.slot_id and applicant.live", "applicant.slot_id = day.slot_id"),
     Variant("P10", "the bar is not told to Redis", "release", "ends > 0 and #ARGV[i + 1] or 0", "0"),
+    Variant("P10", "a holiday is not carried to the days that exist", "unserved_days.sql", "slot.service_date = any(%(holidays)s::date[])", "false"),
+    Variant("P10", "who missed a day without service is barred", "days_over.sql", "office.office_id <> all(%(waiting)s::text[])", "%(waiting)s::text[] is not null"),
+    Variant("P10", "a day that is over cannot be closed", "close_date.sql", "from day_done\n", "from slot as day_done\n"),
     Variant("P15", "the sweep passes desks by", "sweep", "or lane.desk ~= lane.desked or lane.stocked", "or lane.stocked"),
 ]  # fmt: skip
 
@@ -51,7 +54,7 @@ async def test_a_broken_variant_of_a_life_is_caught_by_name(
 
     for module in ("drainer", "front", "rebuilder"):
         monkeypatch.setattr(f"antrian.lane.{module}.script", script)
-    for module in ("recorder", "turns", "desk", "days", "staff", "keys"):
+    for module in ("recorder", "turns", "desk", "days", "staff", "keys", "policies"):
         monkeypatch.setattr(f"antrian.ledger.{module}.sql", sql)
     async with World(redis_url, database_url) as world:
         assert variant.promise in await broken_promises_of_a_life(world)

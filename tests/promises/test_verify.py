@@ -9,6 +9,7 @@ import pytest
 
 from antrian.booking import SealedApplicant
 from antrian.verify import verify
+from tests.support.decree import decreed
 from tests.support.world import MONDAY, OPENS, PUSAT, World, nik
 
 NIK = "3171010101900001"
@@ -48,6 +49,7 @@ TAMPERED: list[tuple[str, str, Callable[[World], object]]] = [
     ("P9", "where its ledger stands", lambda w: w.redis.hset(LANE, "epoch", 7)),
     ("P9", "where its ledger stands", lambda w: w.redis.hincrby(LANE, "settled", -1)),
     ("P9", "where its ledger stands", lambda w: w.redis.hincrby(LANE, "desked", 1)),
+    ("P10", "without service", lambda w: w.apply(decreed(w.policy, MONDAY.service_date))),
     ("P12", "within their bounds", lambda w: [w.redis.xadd(f"desk:{{{PUSAT}}}", {"d": "{}"}) for _ in range(1001)]),
     ("P13", "passed over", waiting_longest),
     ("P15", "longer than a minute", lambda w: w.set_clock(OPENS + timedelta(minutes=3))),

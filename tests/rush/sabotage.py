@@ -52,7 +52,7 @@ def _swapped(whole: Callable[[str], str], swaps: Swaps) -> Callable[[str], str]:
     return lambda name: texts.get(name) or whole(name)
 
 
-def _forget(self: LedgerRecorder, turns: Sequence[Turn]) -> list[Recorded]:
+def _forget(self: LedgerRecorder, turns: Sequence[Turn], policy_version: int | None = None) -> list[Recorded]:
     return ["K" * len(turn.decisions) for turn in turns]
 
 

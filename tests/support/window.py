@@ -31,11 +31,16 @@ def window_to_come() -> Window:
 
 
 @cache
-def policy_without_holidays() -> Path:
-    """A file with the shipped rules, but for holidays: what tests say of the weeks after a window holds for any window."""
+def policy_without_holidays(lane_bound: int = 20_000) -> Path:
+    """A file with the shipped rules, but for holidays: what tests say of the weeks after a window holds for any window.
+
+    lane_bound: how many requests may wait in a lane.
+    """
     shipped = files("antrian").joinpath("policy.toml").read_text("utf-8")
     text, found = re.subn(r"(?m)^holiday_categories = \[.*?\]", "holiday_categories = []", shipped)
     assert found == 1
+    assert "\nbound = 20000" in text
+    text = text.replace("\nbound = 20000", f"\nbound = {lane_bound}")
     folder = Path(tempfile.mkdtemp(prefix="antrian-policy-"))
     atexit.register(shutil.rmtree, folder)
     file = folder / "policy.toml"

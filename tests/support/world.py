@@ -3,7 +3,6 @@
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,11 +11,12 @@ import psycopg
 from redis import Redis
 
 from antrian import rules
-from antrian.booking import Decision, DeskEntry, Office, Person, Province, SealedApplicant, Session, Slot
+from antrian.booking import Decision, DeskEntry, Office, Person, Policy, Province, SealedApplicant, Session, Slot
 from antrian.identity import Keys
 from antrian.lane.drainer import DeskBatch, Fenced, LaneBroken, LaneDrainer, Lease, Taken, Turn, sole
 from antrian.lane.front import Joined, JoinRequest, Known, LaneFront, Refused
 from antrian.ledger.fence import LedgerFenced, LedgerGap
+from antrian.ledger.policies import apply_policy
 from antrian.ledger.reader import LedgerReader, RecordedBooking
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.ledger.staff import LedgerStaff
@@ -57,7 +57,7 @@ def serve(drain: Drain, leases: Sequence[Lease], offices: Mapping[str, Office]) 
     decided = drain.line.decide(ready, TURN) if ready else []
     go, desks = drain.decided([Taken(lease, said) for lease, said in zip(ready, decided, strict=True)], offices)
     drain.attend(desks, offices, time.monotonic())
-    recorded = drain.said(go, drain.ledger.record([turn for _, turn in go]) if go else [])
+    recorded = drain.said(go, drain.ledger.record([turn for _, turn in go], drain.policy.version or None) if go else [])
     verdicts = [(lease, said) for lease, _, said in recorded]
     return drain.settled(recorded, drain.line.settle(verdicts) if verdicts else [])
 
@@ -66,6 +66,7 @@ def empty_ledger(database_url: str) -> None:
     """Deletes all rows rather than making a database anew: that took seconds on a busy disk."""
     tables = (
         "bar", "applicant", "booking", "slot", "lane", "day_done", "staff_action", "office", "province", "key_check_value",
+        "policy_version",
     )  # fmt: skip
     with psycopg.connect(database_url) as connection:
         # Without triggers and foreign keys: staff_action is only ever added to.
@@ -88,14 +89,14 @@ class World:
         clock: datetime = OPENS + timedelta(minutes=1),
     ) -> None:
         self.clock = clock
-        self.policy = replace(load_policy(policy_without_holidays()), lane_bound=lane_bound)
+        self.policy = load_policy(policy_without_holidays(lane_bound))
         self.keys = Keys(b"h" * 32, b"s" * 32)
         self.settings = Settings(
             redis_url=redis_url,
             database_url=database_url,
             hash_key=b"h" * 32,
             seal_key=b"s" * 32,
-            policy_file=policy_without_holidays(),
+            policy_file=policy_without_holidays(lane_bound),
             embedded=True,
         )
         self.redis = Redis.from_url(redis_url)
@@ -131,6 +132,8 @@ class World:
 
     def begin(self, clock: datetime) -> None:
         """Opens the lanes of both offices on stores that are empty."""
+        self.policy = apply_policy(self.settings.database_url, self.policy, "test", "the beginning")
+        self.drain.follow(self.policy)
         self.recorder.upsert_offices(
             self.offices.values(), [Province("ID-JK", "DKI Jakarta", "Jakarta", "31", JAKARTA)]
         )
@@ -149,6 +152,11 @@ class World:
         ahead = moment - datetime.now(UTC)
         self.recorder.set_clock(ahead)
         self.line.set_clock(ahead)
+
+    def apply(self, policy: Policy) -> None:
+        """Makes it the ledger's policy, and follows it as workers do."""
+        self.policy = apply_policy(self.settings.database_url, policy, "rina", "SKB 3 Menteri")
+        self.drain.follow(self.policy)
 
     def take(self, office_id: str = PUSAT) -> Lease:
         """A lease of the lane, which must be free."""
@@ -173,7 +181,7 @@ class World:
 
     def record(self, lease: Lease, decisions: Sequence[Decision]) -> str:
         """The ledger's verdicts on them."""
-        verdicts: str = sole(self.recorder.record([Turn(lease.office_id, lease.token, decisions)]))
+        verdicts: str = sole(self.recorder.record([Turn(lease.office_id, lease.token, decisions)], self.policy.version))
         return verdicts
 
     def settle(self, lease: Lease, verdicts: str) -> None:

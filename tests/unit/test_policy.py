@@ -6,11 +6,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from antrian.booking import Session, SessionHours
-from antrian.policy import SHIPPED, PolicyError, load_policy
+from antrian.booking import Policy, Session, SessionHours
+from antrian.policy import SHIPPED, PolicyError, differences, load_policy, read_policy
 
 
-def load_with(folder: Path, old: str, new: str) -> object:
+def load_with(folder: Path, old: str, new: str) -> Policy:
     text = SHIPPED.read_text("utf-8")
     assert text.count(old) == 1, old
     file = folder / "policy.toml"
@@ -177,3 +177,39 @@ def test_a_day_is_not_both_added_and_removed(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"nowhere\.toml: cannot be read"):
         load_policy(tmp_path / "nowhere.toml")
+
+
+def test_the_content_of_a_policy_is_a_file_that_says_the_same() -> None:
+    shipped = load_policy()
+    read = read_policy(shipped.content, "content")
+    assert read == shipped
+    assert read.content == shipped.content
+
+
+def test_the_content_does_not_depend_on_how_a_file_is_written(tmp_path: Path) -> None:
+    ordered, other = SHIPPED.read_text("utf-8"), tmp_path / "policy.toml"
+    tables = ordered.split("\n[")
+    other.write_text("\n[".join([tables[0], *reversed(tables[1:])]).replace('"MON", "TUE"', '"TUE", "MON"'), "utf-8")
+    assert load_policy(other).content == load_policy().content
+
+
+@pytest.mark.parametrize(
+    "name", ['"Cuti" bersama', "Idul Fitri\\t\\u007f 1447 H", "dua\\nbaris", "Hari Raya – “Natal” \\\\ 𝒩"]
+)
+def test_a_holiday_of_any_name_is_written_and_read(tmp_path: Path, name: str) -> None:
+    quoted = name.replace('"', '\\"')
+    policy = load_with(tmp_path, "[service.holidays_added]", f'[service.holidays_added]\n2026-12-02 = "{quoted}"')
+    assert read_policy(policy.content, "content") == policy
+
+
+def test_differences_name_each_rule_as_the_file_has_it(tmp_path: Path) -> None:
+    shipped = load_policy()
+    changed = load_with(tmp_path, 'closes = "SUN 16:00"', 'closes = "MON 01:00"')
+    removed = load_with(tmp_path, "[service.holidays_removed]", '[service.holidays_removed]\n2026-12-25 = "x"')
+    assert differences(shipped.content, shipped.content) == []
+    assert [str(one) for one in differences(shipped.content, changed.content)] == [
+        'window.closes: "SUN 16:00", becomes "MON 01:00"'
+    ]
+    [gone], [new] = differences(shipped.content, removed.content), differences(removed.content, shipped.content)
+    assert str(gone) == 'holiday 2026-12-25: "Hari Raya Natal", gone'
+    assert str(new) == 'holiday 2026-12-25: new, "Hari Raya Natal"'

@@ -11,6 +11,10 @@ with texts as (
     select staff from staff_action
     union all
     select why from staff_action
+    union all
+    select staff from policy_version
+    union all
+    select why from policy_version
 ),
 
 judged as (

@@ -1,0 +1,241 @@
+"""The policy is data of the ledger: who may start, who follows, and how its calendar is carried to days that exist."""
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
+
+import psycopg
+import pytest
+
+from antrian.booking import CloseDate, OutcomeReason, Policy, Session, State
+from antrian.errors import Reason
+from antrian.lane.front import Joined, Known
+from antrian.ledger.policies import WrongPolicy, apply_policy, claim_policy
+from antrian.policy import PolicyError, load_policy, read_policy
+from antrian.verify import verify
+from server.catalog import Catalog
+from tests.support.decree import decreed, without
+from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
+
+SHIPPED = load_policy()
+LONGER = read_policy(SHIPPED.content.replace('closes = "SUN 16:00"', 'closes = "SUN 18:00"'), "longer")
+TUESDAY_0000 = datetime.combine(TUESDAY.service_date, time.min, OPENS.tzinfo)
+NEW = ("P10", "a day without service is closed and nobody is booked on it")
+
+
+def versions(database_url: str) -> list[tuple[int, str, str]]:
+    with psycopg.connect(database_url) as ledger:
+        return ledger.execute("select version, staff, why from policy_version order by version").fetchall()
+
+
+def breaches(world: World) -> set[tuple[str, str]]:
+    return {(check.promise, check.what) for check in world.verify()}
+
+
+async def book(world: World, name: int, people: int = 1, *, serve: bool = True) -> None:
+    await world.ticket(world.request(name, [10 * name + n for n in range(people)]))
+    if serve:
+        world.turn()
+
+
+def carry_out(world: World) -> None:
+    """Serves both desks, and what waits in the lines behind them."""
+    for office_id in (PUSAT, PUSAT, BOGOR):
+        world.turn(office_id)
+
+
+def done(world: World) -> list[str]:
+    """The offices where Monday is done."""
+    day = MONDAY.service_date
+    return [office_id for (office_id,) in world.sql(f"select office_id from day_done where service_date = '{day}'")]
+
+
+def test_an_empty_ledger_takes_the_first_policy_and_no_other(database_url: str) -> None:
+    assert claim_policy(database_url, SHIPPED) == replace(SHIPPED, version=1)
+    assert claim_policy(database_url, SHIPPED).version == 1
+    with pytest.raises(WrongPolicy) as refusal:
+        claim_policy(database_url, LONGER)
+    assert 'window.closes: "SUN 16:00", becomes "SUN 18:00"' in str(refusal.value)
+    assert "`antrian policy apply`" in str(refusal.value)
+    assert [row[:2] for row in versions(database_url)] == [(1, "antrian")]
+
+
+def test_of_two_that_come_first_at_once_one_is_refused(database_url: str) -> None:
+    def claim(policy: Policy) -> int:
+        try:
+            return claim_policy(database_url, policy).version
+        except WrongPolicy:
+            return 0
+
+    with ThreadPoolExecutor(8) as threads:
+        claimed = sorted(threads.map(claim, [SHIPPED, LONGER] * 4))
+    assert claimed == [0] * 4 + [1] * 4
+    assert len(versions(database_url)) == 1
+
+
+def test_a_policy_is_applied_once_and_the_first_may_come_back(database_url: str) -> None:
+    for policy, version in [(SHIPPED, 1), (SHIPPED, 1), (LONGER, 2), (LONGER, 2), (SHIPPED, 3)]:
+        assert apply_policy(database_url, policy, "ops-1", "trial").version == version
+    assert versions(database_url) == [(n, "ops-1", "trial") for n in (1, 2, 3)]
+
+
+def test_versions_are_for_good(database_url: str) -> None:
+    claim_policy(database_url, SHIPPED)
+    with psycopg.connect(database_url, autocommit=True) as ledger:
+        for statement in ("update policy_version set why = ''", "delete from policy_version"):
+            with pytest.raises(psycopg.IntegrityError):
+                ledger.execute(statement)
+
+
+async def test_a_holiday_is_carried_to_bookings_and_to_the_line(world: World) -> None:
+    await book(world, 1, 2)
+    await book(world, 2)
+    await book(world, 3, serve=False)
+    of_a_server_that_does_not_know_yet = world.request(4)
+    world.apply(decreed(world.policy, MONDAY.service_date))
+    assert breaches(world) == {NEW}
+    world.nightly()
+    carry_out(world)
+    for name, state in [(1, State.CANCELLED), (2, State.CANCELLED), (3, State.REJECTED)]:
+        request = world.request(name, [10 * name + n for n in range(2 if name == 1 else 1)])
+        booking = await world.recorded(request)
+        assert (booking.state, booking.reason) == (state, OutcomeReason.DAY_CLOSED), name
+    assert (await world.refusal(of_a_server_that_does_not_know_yet)).reason == Reason.DAY_CLOSED
+    assert isinstance(await world.join(world.request(5, [10, 11], slot=TUESDAY)), Joined), "they are free"
+    world.turn()
+    assert breaches(world) == set()
+    assert world.sql("select distinct kind, caller, staff, why, refused from staff_action") == [
+        ("CLOSE_DATE", "antrian", "policy", "policy version 2", None)
+    ]
+    world.nightly()
+    assert world.sql("select count(*) from staff_action") == [(2,)], "one of each office, and none again"
+    world.set_clock(OPENS + timedelta(days=7))
+    world.nightly()
+    assert world.sql("select count(*) from bar") == [(2,)], "of the party that missed the Tuesday"
+
+
+async def test_several_workers_that_close_a_day_at_once_close_it_once(world: World) -> None:
+    await book(world, 1)
+    world.apply(decreed(world.policy, MONDAY.service_date))
+    for _ in range(3):
+        world.nightly()
+    carry_out(world)
+    assert world.sql("select count(*) from staff_action") == [(2,)]
+    assert breaches(world) == set()
+
+
+async def test_nobody_is_barred_for_a_day_without_service_that_is_over(world: World) -> None:
+    await book(world, 1)
+    world.apply(decreed(world.policy, MONDAY.service_date))
+    world.set_clock(TUESDAY_0000 + timedelta(hours=1))
+    world.nightly()
+    assert done(world) == []
+    carry_out(world)
+    world.nightly()
+    assert len(done(world)) == 2
+    assert (await world.recorded(world.request(1, [10]))).state is State.CANCELLED
+    assert world.sql("select count(*) from bar") == [(0,)]
+    assert breaches(world) == set()
+
+
+async def test_a_day_that_was_served_and_is_done_stays_as_it_was(world: World) -> None:
+    await book(world, 1)
+    world.set_clock(TUESDAY_0000 + timedelta(hours=1))
+    world.turn()
+    world.nightly()
+    world.apply(decreed(world.policy, MONDAY.service_date))
+    world.nightly()
+    await world.ask(CloseDate(uuid.uuid4(), "desk", "rina", "SKB 3 Menteri", MONDAY.service_date))
+    assert (await world.recorded(world.request(1, [10]))).state is State.NO_SHOW
+    assert world.sql("select refused from staff_action") == [("DAY_BEGUN",)]
+    assert breaches(world) == set()
+
+
+async def test_a_weekday_without_service_is_carried_out_like_a_holiday(world: World) -> None:
+    await book(world, 1)
+    rest = read_policy(world.policy.content.replace('["MON", ', "["), "no Mondays")
+    world.apply(rest)
+    assert breaches(world) == {NEW}
+    world.nightly()
+    carry_out(world)
+    assert breaches(world) == set()
+    assert (await world.recorded(world.request(1, [10]))).state is State.CANCELLED
+
+
+async def test_a_lane_that_is_closed_keeps_its_day_until_it_is_rebuilt(world: World) -> None:
+    await book(world, 1)
+    world.line.shut(world.take())
+    world.apply(decreed(world.policy, MONDAY.service_date))
+    world.set_clock(TUESDAY_0000 + timedelta(hours=1))
+    world.nightly()
+    world.turn(BOGOR)
+    world.nightly()
+    assert done(world) == [BOGOR]
+    world.rebuild()
+    world.nightly()
+    world.turn()
+    world.nightly()
+    assert (await world.recorded(world.request(1, [10]))).state is State.CANCELLED
+    assert breaches(world) == set()
+
+
+async def test_a_day_that_was_closed_stays_closed_when_its_holiday_is_taken_back(world: World) -> None:
+    await book(world, 1)
+    world.apply(decreed(world.policy, MONDAY.service_date))
+    world.nightly()
+    carry_out(world)
+    world.apply(without(world.policy, MONDAY.service_date))
+    world.nightly()
+    world.turn()
+    assert (await world.refusal(world.request(2))).reason == Reason.DAY_CLOSED
+    assert breaches(world) == set()
+
+
+async def test_a_rebuild_remembers_the_requests_of_a_day_without_service(world: World) -> None:
+    await book(world, 1)
+    world.apply(decreed(world.policy, MONDAY.service_date))
+    world.nightly()
+    carry_out(world)
+    world.redis.flushdb()
+    world.line.set_clock(world.recorder.clock_ahead())
+    world.rebuild()
+    assert await world.join(world.request(1, [10])) == Known()
+    assert breaches(world) == set()
+
+
+async def test_each_decision_has_the_version_by_which_it_was_made(world: World) -> None:
+    await book(world, 1)
+    world.apply(decreed(world.policy, date(2035, 12, 31)))
+    await book(world, 2)
+    await world.ticket(world.request(3, slot=replace(MONDAY, session=Session.AFTERNOON)))
+    world.turn()
+    assert world.sql("select ticket, policy_version from booking order by ticket") == [(1, 1), (2, 2), (3, 2)]
+
+
+async def test_a_server_follows_a_new_version_and_outlives_one_that_it_cannot_read(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    catalog = Catalog(load_policy(world.settings.policy_file), world.front, world.reader, world.keys)
+    await catalog.refresh()
+    assert (catalog.policy.version, catalog.refuse_day(MONDAY.service_date)) == (1, None)
+    world.apply(decreed(world.policy, MONDAY.service_date))
+    await catalog.refresh()
+    refusal = catalog.refuse_day(MONDAY.service_date)
+    assert refusal
+    assert (catalog.policy.version, refusal.reason) == (2, Reason.NOT_A_SERVICE_DAY)
+    assert catalog.windows_of(MONDAY.service_date) == ()
+    assert MONDAY.service_date not in catalog.last_window.dates
+    newer = f"{world.policy.content}[moon]\nphase = 1\n"
+    world.sql(f"insert into policy_version select 3, '{newer}', now(), 'ops-1', 'newer'")
+    await catalog.refresh()
+    assert catalog.policy.version == 2
+    assert "version 3 of the policy in the ledger: moon" in caplog.text
+    with pytest.raises(PolicyError, match="version 3 of the policy in the ledger: moon"):
+        verify(world.settings)
+
+
+async def test_a_server_that_is_started_with_another_policy_refuses(world: World) -> None:
+    catalog = Catalog(decreed(world.policy, MONDAY.service_date), world.front, world.reader, world.keys)
+    with pytest.raises(WrongPolicy, match=f"holiday {MONDAY.service_date}: new"):
+        await catalog.refresh()
