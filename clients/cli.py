@@ -26,6 +26,7 @@ from clients.options import (
     service_options,
     whereabouts_options,
 )
+from clients.policy import policy
 from clients.rush.command import rush
 
 _STATES = {
@@ -280,6 +281,7 @@ for _command in (
 ):
     main.add_command(_command)
 main.add_command(office)
+main.add_command(policy)
 main.add_command(rush)
 offices.add_command(operate.import_offices)
 

@@ -42,6 +42,7 @@ from clients.options import (
     json_option,
     running,
     service_options,
+    stores_folder_option,
     stores_settings,
 )
 
@@ -232,15 +233,8 @@ def health(service: Service, as_json: bool) -> None:
     sys.exit(status != "SERVING")
 
 
-_stores_option = click.option(
-    "--folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    help=f"The folder of `antrian up`.  [default: the stores of ANTRIAN_*, else {FOLDER}]",
-)
-
-
 @click.command(epilog=example("antrian verify", "antrian verify --folder /tmp/friday --history run.jsonl --json"))
-@_stores_option
+@stores_folder_option
 @click.option(
     "--history",
     "histories",
@@ -261,7 +255,7 @@ def verify(folder: Path | None, histories: tuple[Path, ...], as_json: bool) -> N
 
 
 @click.command(epilog=example("antrian rebuild", "antrian rebuild --folder /tmp/friday --json"))
-@_stores_option
+@stores_folder_option
 @json_option
 def rebuild(folder: Path | None, as_json: bool) -> None:
     """Restore Redis from the ledger, like `python -m workers.rebuild`.

@@ -98,6 +98,12 @@ def confirm(question: str) -> None:
     click.confirm(question, abort=True, err=True)
 
 
+def confirm_at_terminal(question: str) -> None:
+    """The same where there is a terminal; a program that gives the command knows what it does."""
+    if sys.stdin.isatty():
+        click.confirm(question, abort=True, err=True)
+
+
 def example(*lines: str) -> str:
     """A command's epilog with examples."""
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)  # \b: do not wrap
@@ -208,6 +214,11 @@ folder_option = click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
     help=f"The folder of `antrian up`.  [default: {FOLDER}]",
+)
+stores_folder_option = click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"The folder of `antrian up`.  [default: the stores of ANTRIAN_*, else {FOLDER}]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
