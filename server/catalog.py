@@ -52,7 +52,10 @@ class Catalog:
         self.windows_of = lru_cache(maxsize=1024)(lambda day: rules.windows_of(policy, day))
         self.refuse_day = lru_cache(maxsize=1024)(lambda day: rules.refuse_day(policy, day))
         self._front.set_bounds(
-            lane_bound=policy.lane_bound, account_people=policy.account_people, remembered=policy.remembered
+            lane_bound=policy.lane_bound,
+            account_people=policy.account_people,
+            tried_people=policy.tried_people,
+            remembered=policy.remembered,
         )
 
     @property

@@ -136,9 +136,9 @@ class LaneFront:
         self._waiting: dict[str, dict[asyncio.Future[None], int]] = {}
         self._listener: asyncio.Task[None] | None = None
 
-    def set_bounds(self, *, lane_bound: int, account_people: int, remembered: timedelta) -> None:
+    def set_bounds(self, *, lane_bound: int, account_people: int, tried_people: int, remembered: timedelta) -> None:
         """Joins go by these from now on; lane_bound: the most requests that wait in a lane."""
-        self._bounds = (lane_bound, account_people)
+        self._bounds = (lane_bound, account_people, tried_people)
 
         def spans(windows: Sequence[Window]) -> tuple[str, int]:
             """Windows as join.lua takes them, and until when a request for their date is remembered (hours)."""

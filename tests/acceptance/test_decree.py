@@ -19,9 +19,9 @@ from antrian.v1.messages_pb2 import (
     BOOKING_STATE_CONFIRMED,
     BOOKING_STATE_PENDING,
     BOOKING_STATE_REJECTED,
-    OUTCOME_REASON_DAY_CLOSED,
     SESSION_AFTERNOON,
     SESSION_MORNING,
+    STATUS_REASON_DAY_CLOSED,
 )
 from clients.booking_client import BookingClient, RefusedError
 from clients.office_client import OfficeClient
@@ -84,9 +84,9 @@ async def test_a_holiday_for_a_friday_that_is_sold_out_with_people_in_line(
 
         for request, sent in zip(in_line, waiting, strict=True):
             outcome = await client.outcome(sent.booking_id, request.account)
-            assert (outcome.state, outcome.outcome_reason) == (BOOKING_STATE_REJECTED, OUTCOME_REASON_DAY_CLOSED)
+            assert (outcome.state, outcome.status_reason) == (BOOKING_STATE_REJECTED, STATUS_REASON_DAY_CLOSED)
         told = await client.get_booking((await client.list_bookings(owner.account))[0].booking_id, owner.account)
-        assert (told.state, told.outcome_reason) == (BOOKING_STATE_CANCELLED, OUTCOME_REASON_DAY_CLOSED)
+        assert (told.state, told.status_reason) == (BOOKING_STATE_CANCELLED, STATUS_REASON_DAY_CLOSED)
         assert (await client.send(owner)).state == BOOKING_STATE_CANCELLED, "the same request names the same booking"
         async with asyncio.timeout(10):  # the day is closed at once, servers follow in seconds
             while (reason := await refusal(client, crowd, friday.isoformat())) != "NOT_A_SERVICE_DAY":

@@ -1,7 +1,7 @@
 """`python -m tests.faults.small_server BOUND`: a server that lets so many requests wait in a lane, whatever the policy says."""
 
 import sys
-from datetime import timedelta
+from typing import Any
 
 from antrian.lane.front import LaneFront
 from server.__main__ import main
@@ -10,8 +10,8 @@ _BOUND = int(sys.argv.pop())
 _set_bounds = LaneFront.set_bounds
 
 
-def _small(self: LaneFront, *, lane_bound: int, account_people: int, remembered: timedelta) -> None:
-    _set_bounds(self, lane_bound=min(lane_bound, _BOUND), account_people=account_people, remembered=remembered)
+def _small(self: LaneFront, *, lane_bound: int, **others: Any) -> None:
+    _set_bounds(self, lane_bound=min(lane_bound, _BOUND), **others)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from datetime import date, datetime, time, timedelta
 import psycopg
 import pytest
 
-from antrian.booking import CloseDate, OutcomeReason, Policy, Session, State
+from antrian.booking import CloseDate, Policy, Session, State, StatusReason
 from antrian.errors import Reason
 from antrian.lane.front import Joined, Known
 from antrian.ledger.policies import WrongPolicy, apply_policy, claim_policy
@@ -100,7 +100,7 @@ async def test_a_holiday_is_carried_to_bookings_and_to_the_line(world: World) ->
     for name, state in [(1, State.CANCELLED), (2, State.CANCELLED), (3, State.REJECTED)]:
         request = world.request(name, [10 * name + n for n in range(2 if name == 1 else 1)])
         booking = await world.recorded(request)
-        assert (booking.state, booking.reason) == (state, OutcomeReason.DAY_CLOSED), name
+        assert (booking.state, booking.reason) == (state, StatusReason.DAY_CLOSED), name
     assert (await world.refusal(of_a_server_that_does_not_know_yet)).reason == Reason.DAY_CLOSED
     assert isinstance(await world.join(world.request(5, [10, 11], slot=TUESDAY)), Joined), "they are free"
     world.turn()
