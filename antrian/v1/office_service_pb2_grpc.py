@@ -93,7 +93,8 @@ class OfficeServiceServicer:
     def SetQuota(self, request, context):
         """Changes the places of a slot whose day has not begun at the office. Answers once it is recorded, in the order of the
         office's line: requests decided later meet the new quota.
-        Errors: QUOTA_BELOW_TAKEN, QUOTA_CHANGED, DAY_BEGUN, DAY_CLOSED, NOT_A_SERVICE_DAY, INVALID_FIELD.
+        Errors: QUOTA_BELOW_TAKEN, QUOTA_CHANGED, DAY_BEGUN, DAY_CLOSED, INVALID_FIELD, NOT_A_SERVICE_DAY unless the
+        office has slots on that day: it may have become one without service since.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,7 +103,8 @@ class OfficeServiceServicer:
     def CloseDate(self, request, context):
         """Closes a day of the office that is not over: cancels its bookings with DAY_CLOSED, frees their applicants, bars
         nobody. Requests in line for it are rejected with DAY_CLOSED, new ones refused. A repeat answers the same. There is
-        no way back. Errors: DAY_BEGUN when the day is over, NOT_A_SERVICE_DAY, INVALID_FIELD.
+        no way back. Errors: DAY_BEGUN when the day is over, INVALID_FIELD, NOT_A_SERVICE_DAY unless the office has slots on that
+        day: it may have become one without service since.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,12 +47,14 @@ class OfficeServiceStub:
     SetQuota: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.SetQuotaRequest, _office_service_pb2.SetQuotaResponse]
     """Changes the places of a slot whose day has not begun at the office. Answers once it is recorded, in the order of the
     office's line: requests decided later meet the new quota.
-    Errors: QUOTA_BELOW_TAKEN, QUOTA_CHANGED, DAY_BEGUN, DAY_CLOSED, NOT_A_SERVICE_DAY, INVALID_FIELD.
+    Errors: QUOTA_BELOW_TAKEN, QUOTA_CHANGED, DAY_BEGUN, DAY_CLOSED, INVALID_FIELD, NOT_A_SERVICE_DAY unless the
+    office has slots on that day: it may have become one without service since.
     """
     CloseDate: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.CloseDateRequest, _office_service_pb2.CloseDateResponse]
     """Closes a day of the office that is not over: cancels its bookings with DAY_CLOSED, frees their applicants, bars
     nobody. Requests in line for it are rejected with DAY_CLOSED, new ones refused. A repeat answers the same. There is
-    no way back. Errors: DAY_BEGUN when the day is over, NOT_A_SERVICE_DAY, INVALID_FIELD.
+    no way back. Errors: DAY_BEGUN when the day is over, INVALID_FIELD, NOT_A_SERVICE_DAY unless the office has slots on that
+    day: it may have become one without service since.
     """
     ReleaseBooking: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.ReleaseBookingRequest, _office_service_pb2.ReleaseBookingResponse]
     """Ends a CONFIRMED booking until its day is over, such as one that a stranger made with somebody's NIK: it becomes
@@ -85,12 +87,14 @@ class OfficeServiceAsyncStub(OfficeServiceStub):
     SetQuota: _aio.UnaryUnaryMultiCallable[_office_service_pb2.SetQuotaRequest, _office_service_pb2.SetQuotaResponse]  # type: ignore[assignment]
     """Changes the places of a slot whose day has not begun at the office. Answers once it is recorded, in the order of the
     office's line: requests decided later meet the new quota.
-    Errors: QUOTA_BELOW_TAKEN, QUOTA_CHANGED, DAY_BEGUN, DAY_CLOSED, NOT_A_SERVICE_DAY, INVALID_FIELD.
+    Errors: QUOTA_BELOW_TAKEN, QUOTA_CHANGED, DAY_BEGUN, DAY_CLOSED, INVALID_FIELD, NOT_A_SERVICE_DAY unless the
+    office has slots on that day: it may have become one without service since.
     """
     CloseDate: _aio.UnaryUnaryMultiCallable[_office_service_pb2.CloseDateRequest, _office_service_pb2.CloseDateResponse]  # type: ignore[assignment]
     """Closes a day of the office that is not over: cancels its bookings with DAY_CLOSED, frees their applicants, bars
     nobody. Requests in line for it are rejected with DAY_CLOSED, new ones refused. A repeat answers the same. There is
-    no way back. Errors: DAY_BEGUN when the day is over, NOT_A_SERVICE_DAY, INVALID_FIELD.
+    no way back. Errors: DAY_BEGUN when the day is over, INVALID_FIELD, NOT_A_SERVICE_DAY unless the office has slots on that
+    day: it may have become one without service since.
     """
     ReleaseBooking: _aio.UnaryUnaryMultiCallable[_office_service_pb2.ReleaseBookingRequest, _office_service_pb2.ReleaseBookingResponse]  # type: ignore[assignment]
     """Ends a CONFIRMED booking until its day is over, such as one that a stranger made with somebody's NIK: it becomes
@@ -138,7 +142,8 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_office_service_pb2.SetQuotaResponse, _abc.Awaitable[_office_service_pb2.SetQuotaResponse]]:
         """Changes the places of a slot whose day has not begun at the office. Answers once it is recorded, in the order of the
         office's line: requests decided later meet the new quota.
-        Errors: QUOTA_BELOW_TAKEN, QUOTA_CHANGED, DAY_BEGUN, DAY_CLOSED, NOT_A_SERVICE_DAY, INVALID_FIELD.
+        Errors: QUOTA_BELOW_TAKEN, QUOTA_CHANGED, DAY_BEGUN, DAY_CLOSED, INVALID_FIELD, NOT_A_SERVICE_DAY unless the
+        office has slots on that day: it may have become one without service since.
         """
 
     @_abc_1.abstractmethod
@@ -149,7 +154,8 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_office_service_pb2.CloseDateResponse, _abc.Awaitable[_office_service_pb2.CloseDateResponse]]:
         """Closes a day of the office that is not over: cancels its bookings with DAY_CLOSED, frees their applicants, bars
         nobody. Requests in line for it are rejected with DAY_CLOSED, new ones refused. A repeat answers the same. There is
-        no way back. Errors: DAY_BEGUN when the day is over, NOT_A_SERVICE_DAY, INVALID_FIELD.
+        no way back. Errors: DAY_BEGUN when the day is over, INVALID_FIELD, NOT_A_SERVICE_DAY unless the office has slots on that
+        day: it may have become one without service since.
         """
 
     @_abc_1.abstractmethod
