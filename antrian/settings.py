@@ -79,7 +79,9 @@ class Settings(BaseSettings):
     callers_file: Path | None = Field(default=None, description="Who may call: a TOML file, see docs/callers.md.")
     tls_cert_file: Path | None = Field(default=None, description="The server's certificate (PEM): it then speaks TLS.")
     tls_key_file: Path | None = Field(default=None, description="The certificate's private key (PEM).")
-    policy_file: Path | None = Field(default=None, description="The rules, which must be the ledger's; the shipped policy.toml where not given.")
+    policy_file: Path | None = Field(
+        default=None, description="The rules, which must be the ledger's; the shipped policy.toml where not given."
+    )
     embedded: bool = Field(default=False, description="The stores are this machine's own: no callers file is needed.")
     ready_file: Path | None = Field(default=None, description="Written by the server once it serves.")
     reflection: bool = Field(default=False, description="Serve gRPC reflection; for development.")

@@ -5,13 +5,14 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from antrian.booking import Cancel, CloseDate, SetQuota, StaffAction, State, StatusReason
+from antrian.booking import Cancel, CloseDate, Policy, SetQuota, StaffAction, State, StatusReason
 from antrian.errors import Reason
 from antrian.identity import Keys, booking_code, code_range
 from antrian.lane.drainer import DeskBatch, Fenced
 from antrian.lane.front import Joined, Known
 from antrian.ledger.fence import LedgerFenced
 from antrian.ledger.keys import WrongKeys, claim_keys
+from antrian.ledger.policies import WrongPolicy, claim_policy
 from tests.promises.story import reason
 from tests.support.decree import decreed
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
@@ -159,7 +160,10 @@ async def _decree(world: World, broken: Broken) -> None:
     for request in (over, coming):
         await world.join(request)
     world.turn()
-    world.apply(decreed(world.policy, monday.service_date, tuesday.service_date))
+    before = world.policy
+    world.apply(decreed(before, monday.service_date, tuesday.service_date))
+    for policy, fits in [(world.policy, True), (before, False)]:
+        broken.hold("P16", held=_may_start(world, policy) is fits)
     world.set_clock(OPENS.replace(hour=1) + timedelta(days=11))
     barred = world.sql("select count(*) from bar")
     for _ in range(2):
@@ -169,3 +173,12 @@ async def _decree(world: World, broken: Broken) -> None:
     for request in (over, coming):
         broken.hold("P10", held=(await world.recorded(request)).state is State.CANCELLED)
     broken.hold("P10", held=world.sql("select count(*) from bar") == barred)
+
+
+def _may_start(world: World, policy: Policy) -> bool:
+    """Whether a program with that policy may start."""
+    try:
+        claim_policy(world.settings.database_url, policy)
+    except WrongPolicy:
+        return False
+    return True
