@@ -158,7 +158,8 @@ def diff(file: Path | None, folder: Path | None, as_json: bool) -> None:
     """Show what a file would change against the ledger's policy.
 
     Its rules, and the days on which nobody is served by it: how many bookings stand on them and how many requests wait in
-    line for them, by office. Changes nothing. Exits 0 when there is nothing to change or to carry out, 1 when there is.
+    line for them, by office. Changes nothing. Exits 0 when there is nothing to change or to carry out, 1 when there is, 2
+    when the file is not valid or a store cannot be reached.
     """
     _, wanted = _load(file)
     with _stores(folder) as stores:
@@ -188,7 +189,8 @@ def apply(file: Path | None, staff: str, reason: str, yes: bool, folder: Path | 
     cancelled, requests in line rejected, nobody is barred. There is no way back, so at a terminal it asks first when somebody
     is booked. Running workers do it; the command waits for them, for a minute. Safe to repeat: a policy that is in force
     already gets no new version, and what was left is carried out. Exits 0 when all is carried out, or will be by the Antrian
-    that is started next on --folder; 1 when something is left.
+    that is started next on --folder; 1 when something is left; 2 when the file is not valid
+    or a store cannot be reached.
     """
     _check(staff, reason)
     _, wanted = _load(file)
@@ -198,7 +200,7 @@ def apply(file: Path | None, staff: str, reason: str, yes: bool, folder: Path | 
             _print(change)
         if change.bookings and not yes:
             confirm_at_terminal(f"Apply it, and cancel {change.bookings} bookings? There is no way back.")
-        with failing_on(*_STORE_ERRORS):
+        with failing_on(*_STORE_ERRORS, by=WrongSettings):
             applied = apply_policy(stores.database_url, wanted, staff, reason)
             if stores.runs:
                 with closing(LaneDrainer(stores.redis_url)) as line:
@@ -259,7 +261,7 @@ def _stores(folder: Path | None) -> Iterator[_Stores]:
         settings = stores_settings(folder)
         yield _Stores(settings.database_url, settings.redis_url, runs=True)
     elif is_antrians(where):
-        with failing_on(*_STORE_ERRORS, SettingsError), EmbeddedStores(where) as own:
+        with failing_on(*_STORE_ERRORS, SettingsError, by=WrongSettings), EmbeddedStores(where) as own:
             migrate(own.database_url)
             yield _Stores(own.database_url, own.redis_url, runs=False)
     else:
@@ -269,8 +271,7 @@ def _stores(folder: Path | None) -> Iterator[_Stores]:
 @contextmanager
 def _connect(stores: _Stores) -> Iterator[psycopg.Connection[Any]]:
     with (
-        failing_on(PolicyError, by=WrongSettings),
-        failing_on(*_STORE_ERRORS),
+        failing_on(PolicyError, *_STORE_ERRORS, by=WrongSettings),
         psycopg.connect(stores.database_url, autocommit=True, **CONNECT) as ledger,
     ):
         yield ledger

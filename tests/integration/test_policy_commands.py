@@ -198,3 +198,12 @@ def test_a_program_with_another_policy_does_not_start(world: World, module: str)
     assert "`antrian policy apply` carries it out" in done.stderr
     assert "Traceback" not in done.stderr
     assert world.dump() == before
+
+
+@pytest.mark.parametrize("words", [("show",), ("diff",), ("apply", *BY)])
+@pytest.mark.usefixtures("given")
+def test_a_store_that_is_away_is_said(monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+    monkeypatch.setenv("ANTRIAN_DATABASE_URL", "postgresql://antrian@127.0.0.1:1/antrian")
+    result = run(*words)
+    assert result.exit_code == 2
+    assert "connection" in result.stderr
