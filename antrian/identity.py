@@ -58,18 +58,22 @@ def check_nik(nik: str, field: str, nik_codes: Collection[str]) -> None:
         raise invalid(field, "NIK harus 16 angka", "a NIK must be 16 digits")
     if nik[:2] not in nik_codes:
         raise invalid(
-            field, "NIK tidak diawali kode provinsi yang dikenal", "the NIK does not begin with a known province's code"
+            field,
+            "NIK tidak diawali kode provinsi yang dikenal; periksa KTP",
+            "the NIK does not begin with a known province's code; check the identity card",
         )
     # 29 February: 00 is the leap year 2000
     if nik[6:10] not in _BIRTHDAYS or (nik[6:10] in _LEAP_DAYS and int(nik[10:12]) % 4):
         raise invalid(
             field,
-            "tanggal lahir di dalam NIK (angka ke-7 sampai ke-12) tidak ada",
-            "the date of birth in the NIK (its digits 7 to 12) does not exist",
+            "tanggal lahir di dalam NIK (angka ke-7 sampai ke-12) tidak ada; periksa KTP",
+            "the date of birth in the NIK (its digits 7 to 12) does not exist; check the identity card",
         )
     if nik.endswith("0000"):
         raise invalid(
-            field, "nomor urut di akhir NIK tidak boleh 0000", "the serial number that ends a NIK is not 0000"
+            field,
+            "nomor urut di akhir NIK tidak boleh 0000; periksa KTP",
+            "the serial number that ends a NIK is not 0000; check the identity card",
         )
 
 

@@ -103,7 +103,11 @@ def locate(catalog: Catalog, location: Location) -> Sequence[str]:
     """The province(s) of a location, nearest first; raises what makes it useless."""
     for name in ("latitude", "longitude"):
         if not location.HasField(name):
-            raise invalid(f"location.{name}", "harus disebut, juga bila 0", "must be given, also when it is 0")
+            raise invalid(
+                f"location.{name}",
+                "belum disertakan; izinkan aplikasi memakai lokasi perangkat",
+                "is missing; let the app use the device's location",
+            )
     accuracy = location.accuracy_m if location.HasField("accuracy_m") else None
     return catalog.map.whereabouts(location.latitude, location.longitude, accuracy, catalog.policy)
 
