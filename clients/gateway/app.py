@@ -286,8 +286,10 @@ _PAGES = _pages()
 def _headers(scope: Scope) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
-        key = name.decode("latin-1").lower()
-        headers.setdefault(key, value.decode("latin-1"))
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        if key == "accept-language" and key in headers:  # a list may come in parts
+            headers[key] += f", {text}"
+        headers.setdefault(key, text)
     return headers
 
 

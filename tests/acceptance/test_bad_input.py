@@ -375,3 +375,21 @@ async def test_errors_are_indonesian_unless_english_is_asked_for(client: Booking
             await indonesian.get_quota("kanim-atlantis")
     with pytest.raises(RefusedError, match="There is no such office"):
         await client.get_quota("kanim-atlantis")
+
+
+@pytest.mark.parametrize(
+    ("languages", "words"),
+    [
+        (["id;q=0.2,en;q=0.9"], "There is no such office"),
+        (["fr", "en-GB"], "There is no such office"),
+        (["en;q=0.2,id;q=0.9"], "Kantor itu tidak ada"),
+        (["en;q=0"], "Kantor itu tidak ada"),
+    ],
+)
+async def test_the_metadatas_languages_are_taken_by_their_quality(
+    client: BookingClient, languages: list[str], words: str
+) -> None:
+    metadata = [("accept-language", language) for language in languages]
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await client.stub.GetQuota(wire.GetQuotaRequest(office_id="kanim-atlantis"), metadata=metadata, timeout=5)
+    assert words in RefusedError.of_error(caught.value).message

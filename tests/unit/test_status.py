@@ -36,6 +36,21 @@ def test_what_is_said_of_a_field_has_no_words_of_machines(problem: Text) -> None
         assert not words.endswith("."), "a sentence is made of it"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Kantor ini di provinsi ID-JB, sedangkan Anda berada di ID-JK.",
+        "applicants[0].full_name: nama harus 1 sampai 100 huruf.",
+        "service_date: tidak sah.",
+        "You may book again after 2026-12-26.",
+        "Must be SESSION_MORNING.",
+        "It opens ?.",
+    ],
+)
+def test_words_for_machines_are_known(words: str) -> None:
+    assert MACHINES.search(words)
+
+
 def test_every_reason_has_an_example() -> None:
     assert {error.reason for error in examples()} == set(Reason) == TABLE.keys()
 
