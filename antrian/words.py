@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from functools import lru_cache
+from itertools import islice
 
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
@@ -141,7 +142,7 @@ def initial(full_name: str) -> str:
 
     Empty where that would be all of the name, or there is no letter.
     """
-    letters = [character for character in full_name if character.isalpha()]
+    letters = list(islice(filter(str.isalpha, full_name), 2))
     return f"{letters[0].upper()}." if len(letters) > 1 else ""
 
 

@@ -57,11 +57,11 @@ def own_error(
     field: str = "",
     headers: Mapping[str, str] | None = None,
 ) -> HttpError:
-    """An error of the gateway's own; with a field, as JSON names it, words say what is wrong with it."""
+    """An error of the gateway's own; with the path of a field, words say what is wrong with it."""
     told = about(re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", field), words) if field else words
     error: dict[str, Any] = {"status": code, "reason": reason, "message": told[english]}
     if field:
-        error["fieldViolations"] = [{"field": field, "description": words.english}]
+        error["fieldViolations"] = [{"field": _json_path(field), "description": words.english}]
     return HttpError(status, error, headers)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any
@@ -50,8 +51,7 @@ class _Object(dict[str, Any]):
         super().__init__(pairs)
         self.twice: str | None = None
         if len(self) < len(pairs):
-            names = [name for name, _ in pairs]
-            self.twice = next(name for n, name in enumerate(names) if name in names[:n])
+            self.twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
 
 
 def read(route: Route, variables: Mapping[str, str], query: bytes, body: bytes) -> Message:
@@ -131,13 +131,13 @@ def _check(kind: Any, values: Mapping[str, Any], path: str = "") -> None:
     A field twice, in either spelling, or beside another of its oneof; one that is not known; a bool, which it takes for a
     number, and a string or number in the place of a number, a duration or an enum that is none by JSON.
     """
-    twice = values.twice if isinstance(values, _Object) else None
+    if isinstance(values, _Object) and values.twice is not None:
+        raise MalformedError(f"{path}{_sayable(values.twice)}".rstrip("."), *_ONCE)
     known: set[str] = set()
     for name, value in values.items():
         field = _field(kind.fields, name)
-        if field is None or name == twice:
-            where = f"{path}{_sayable(name)}".rstrip(".")
-            raise MalformedError(where, *(_ONCE if name == twice else _NO_FIELD))
+        if field is None:
+            raise MalformedError(f"{path}{_sayable(name)}".rstrip("."), *_NO_FIELD)
         where = path + field.json_name
         if field.name in known:
             raise MalformedError(where, *_ONCE)

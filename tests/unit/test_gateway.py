@@ -218,6 +218,16 @@ def test_a_body_that_cannot_be_read_is_told_why(body: bytes, field: str, words: 
     assert (caught.value.field, caught.value.words[1]) == (field, words)
 
 
+def test_a_field_twice_is_found_beside_the_path_too_and_among_many() -> None:
+    route, variables = find("POST", "/v1/bookings/b-1:cancel")
+    with pytest.raises(MalformedError, match="once only"):
+        read(route, variables, b"", b'{"account": "a", "bookingId": "b-2", "bookingId": "b-1"}')
+    many = ",".join(f'"a{n}": 1' for n in range(10_000))
+    with pytest.raises(MalformedError) as caught:
+        read(route, variables, b"", f'{{{many},"account": "a", "account": "b"}}'.encode())
+    assert caught.value.field == "account"
+
+
 def test_no_places_left_is_a_number_too() -> None:
     answer = json.loads(write(wire.GetQuotaResponse(slots=[Slot(service_date="2026-11-30")])))
     assert (answer["slots"][0]["left"], answer["closedDays"]) == (0, [])
