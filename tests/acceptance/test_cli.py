@@ -74,6 +74,17 @@ def test_a_booking_is_listed_cancelled_and_listed_as_cancelled(antrian: Antrian,
     assert antrian("bookings", "--account", "nobody").stdout == "no bookings\n"
 
 
+def test_a_refusal_names_provinces_and_people_as_people_do(antrian: Antrian, crowd: Crowd) -> None:
+    wanted = ["--date", crowd.dates[0], "--session", "morning", "--account", "cici", "--at", "-6.1862,106.8296"]
+    persons = [f"--person={crowd.person().nik}:Cici Lestari", "--person=5401014107900001:Dewi Lestari"]
+    elsewhere = antrian("book", "--office", "kanim-bogor", *wanted, persons[0])
+    assert refused(elsewhere, "OFFICE_OUTSIDE_PROVINCE")
+    assert "Kantor ini berada di Jawa Barat, sedangkan Anda berada di DKI Jakarta." in elsewhere.stderr
+    wrong = antrian("book", "--office", PUSAT, *wanted, *persons, "--lang", "en")
+    assert refused(wrong, "INVALID_FIELD")
+    assert "Applicant 2 (D.): the NIK does not begin with a known province's code" in wrong.stderr
+
+
 def test_somebody_who_cannot_be_read_is_shown_as_such_beside_the_others(
     stack: Stack, antrian: Antrian, crowd: Crowd
 ) -> None:
