@@ -200,7 +200,10 @@ class Target:
         _check(time.monotonic() - began < _LONGEST, f"{rpc} took over {_LONGEST:g} s")
         _check(not self._log.alarms, f"{rpc} was logged as a failure: {self._log.alarms}")
         _check(not _NIK.search("\n".join(self._log.lines)), f"16 digits in the log: {self._log.lines}")
-        return _judge_abort(context) if answers is None else "OK"
+        if answers is None:
+            return _judge_abort(context)
+        _check_presence(rpc, data)
+        return "OK"
 
     async def _serve(self, rpc: str, data: bytes, context: _Call) -> list[Message]:
         (details, handlers), output = self._handlers[rpc], GetMessageClass(RPCS[rpc].output_type)
@@ -252,8 +255,20 @@ def _judge_status(status: Status, context: _Call) -> str:
     asked = ", ".join(str(value) for name, value in context.invocation_metadata() if name == "accept-language")
     locale = "en" if wants_english(asked) else "id-ID"
     _check(words[0].locale == locale and bool(words[0].message.strip()), f"not in the language asked for: {status}")
+    path = infos[0].metadata["field"]
+    _check(not re.search(r"[_.\[]", path) or path not in words[0].message, f"people are told a path: {status}")
     _check_digits(status)
     return reason.value
+
+
+def _check_presence(rpc: str, data: bytes) -> None:
+    """What was answered had all that may not be taken for zero."""
+    request: Any = GetMessageClass(RPCS[rpc].input_type).FromString(data)
+    if "location" in request.DESCRIPTOR.fields_by_name and request.HasField("location"):
+        given = [request.location.HasField(name) for name in ("latitude", "longitude")]
+        _check(all(given), f"a location without a coordinate was taken: {rpc}")
+    if rpc == "SetQuota":
+        _check(request.HasField("quota"), "a quota that was not given was taken")
 
 
 def _unpacked(detail: Any, kind: type[Any]) -> Any:

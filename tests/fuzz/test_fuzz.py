@@ -15,7 +15,7 @@ import pytest
 from google.protobuf.message import Message
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from antrian.errors import invalid
+from antrian.errors import Text, invalid
 from antrian.settings import load_settings
 from antrian.stack import Stack
 from tests.fuzz.strategies import Known, known_values, messages, metadata
@@ -96,17 +96,41 @@ def quoting(nik: str, field: str, nik_codes: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "variant", "told"),
+    ("rpc", "name", "variant", "told"),
     [
-        ("server.admission.parse_day", date.fromisoformat, "logged as a failure.*isoformat"),
-        ("antrian.identity.check_nik", quoting, "16 digits"),
-        ("server.gate.wants_english", lambda context: True, "not in the language asked for"),
+        ("RequestBooking", "server.admission.parse_day", date.fromisoformat, "logged as a failure.*isoformat"),
+        ("RequestBooking", "antrian.identity.check_nik", quoting, "16 digits"),
+        ("RequestBooking", "server.gate.wants_english", lambda context: True, "not in the language asked for"),
+        (
+            "RequestBooking",
+            "server.status.about",
+            lambda field, problem, _: Text(f"{field}: {problem}", field),
+            "people are told a path",
+        ),
+        (
+            "ListOffices",
+            "server.office_list.locate",
+            lambda catalog, location: ("ID-JK",),
+            "location without a coordinate was taken",
+        ),
     ],
-    ids=["a check removed", "a NIK quoted in Indonesian", "always in English"],
+    ids=[
+        "a check removed",
+        "a NIK quoted in Indonesian",
+        "always in English",
+        "a path told to people",
+        "no latitude taken for the equator",
+    ],
 )
 def test_a_broken_variant_is_caught(
-    target: Target, known: Known, monkeypatch: pytest.MonkeyPatch, name: str, variant: Callable[..., object], told: str
+    target: Target,
+    known: Known,
+    monkeypatch: pytest.MonkeyPatch,
+    rpc: str,
+    name: str,
+    variant: Callable[..., object],
+    told: str,
 ) -> None:
     monkeypatch.setattr(name, variant)
     with pytest.raises(Broken, match=told):
-        fuzz(target, known, "BookingService.RequestBooking", shrink=False)
+        fuzz(target, known, rpc, shrink=False)
