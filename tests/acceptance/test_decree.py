@@ -63,7 +63,9 @@ async def test_a_holiday_for_a_friday_that_is_sold_out_with_people_in_line(
             booking = await client.outcome((await client.send(request)).booking_id, request.account)
             assert booking.state == BOOKING_STATE_CONFIRMED
         with Redis.from_url(stack.environment["ANTRIAN_REDIS_URL"]) as redis:
-            redis.hset(f"lane:{{{PUSAT}}}", "lease", time.time_ns() // 1000 + 300_000_000)  # nobody is decided meanwhile
+            redis.hset(
+                f"lane:{{{PUSAT}}}", "lease", time.time_ns() // 1000 + 300_000_000
+            )  # nobody is decided meanwhile
             in_line = [crowd.request(service_date=friday.isoformat(), session=n) for n in (1, 2, 1)]
             waiting = [await client.send(request) for request in in_line]
             assert {booking.state for booking in waiting} == {BOOKING_STATE_PENDING}
