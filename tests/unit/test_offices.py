@@ -1,11 +1,12 @@
 """An office file is taken whole or not at all; the offices of where one is are offered, and it is said why."""
 
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import pytest
 
 from antrian.booking import Office
-from antrian.offices import OfficeFileError, load_offices, offices_elsewhere, offices_for
+from antrian.offices import OfficeFileError, doubts, load_offices, offices_elsewhere, offices_for
 from antrian.policy import load_policy
 from antrian.provinces import ProvinceMap, distance_km, load_provinces
 from antrian.whereabouts import explain_anywhere, explain_elsewhere, explain_location, explain_province
@@ -14,6 +15,8 @@ POLICY = load_policy()
 PROVINCES = load_provinces()
 OFFICES = load_offices()
 MAP = ProvinceMap()
+INVISIBLE = [f"Kota {char}Depok" for char in "\x1b\x7f\u00ad\u200b\u200f\u202e\u2028\u2066\ufeff\ue000\ufffd"]
+FORMULAS = ["=cmd|' /C calc'!A0", "+62 21 555", "-", "@SUM(A1)", "\uff1dcmd"]
 WAHID_HASYIM = -6.1862, 106.8296
 GOOD = {
     "office_id": "kanim-depok",
@@ -78,11 +81,6 @@ def test_columns_come_in_any_order_with_unknown_ones_among_them(tmp_path: Path) 
     assert read(tmp_path, row, header=",".join(row)) == read(tmp_path, GOOD)
 
 
-def test_only_a_line_end_ends_a_line(tmp_path: Path) -> None:
-    (office,) = read(tmp_path, GOOD | {"address": "Jl. Raya\u2028Depok"})
-    assert office.address == "Jl. Raya\u2028Depok"
-
-
 @pytest.mark.parametrize(("written", "percent"), [("", None), ("0", 0), ("75", 75), ("100", 100)])
 def test_an_office_may_have_its_own_split(tmp_path: Path, written: str, percent: int | None) -> None:
     row = GOOD | {"morning_percent": written}
@@ -94,15 +92,36 @@ def test_an_office_may_have_its_own_split(tmp_path: Path, written: str, percent:
     [
         *(
             ("office_id", bad)
-            for bad in ("", "ab", "a" * 41, "nik-3171010101900001", "Kanim-Depok", "kanim depok", "kanim_depok")
+            for bad in (
+                *(
+                    "",
+                    "ab",
+                    "a" * 41,
+                    "nik-3171010101900001",
+                    "nik-3171-0101-0190-0001",
+                    "3171",
+                    "Kanim-Depok",
+                    "kanim depok",
+                ),
+                *("kanim_depok", "-----", "-kanim", "kanim-", "kanim--depok", "kanim-dépok", "kanim-depok\u200b"),
+            )
         ),
-        *(("name", bad) for bad in ("", "   ", '"Kantor\nImigrasi"', "Kantor\0")),
-        *((column, "\x1b[31m") for column in ("class", "city", "address")),
+        *(("name", bad) for bad in ("", "   ", "\u3000", '"Kantor\nImigrasi"', "Kantor\0", "----", "12", "x" * 201)),
+        *((column, bad) for column in ("name", "class", "city", "address") for bad in (*INVISIBLE, *FORMULAS)),
         *(("province_code", bad) for bad in ("", "JB", "ID-XX", "id-jb", "Jawa Barat")),
         *(("timezone", bad) for bad in ("", "WIB", "Asia/Makassar", "Asia/Pontianak")),
-        *(("latitude", bad) for bad in ("", "north", "nan", "inf", "-11.2", "6.3", "106.8")),
-        *(("longitude", bad) for bad in ("", "east", "nan", "-inf", "94.8", "141.2", '"106,8"')),
-        *(("daily_quota", bad) for bad in ("", "-1", "10001", "1.5", "1e3", "many", "9" * 5000)),
+        *(
+            ("latitude", bad)
+            for bad in ("", "north", "nan", "inf", "-11.2", "6.3", "106.8", "-6.175.110", "-0_6.4", "6.4 LS")
+        ),
+        *(
+            ("longitude", bad)
+            for bad in ("", "east", "nan", "-inf", "94.8", "141.2", '"1,068E+02"', "１０６.8", "106.8°")
+        ),
+        *(
+            ("daily_quota", bad)
+            for bad in ("", "-1", "10001", "1.5", "1e3", "many", "9" * 5000, "1000000000", "1.500", "1 50")
+        ),
         *(("morning_percent", bad) for bad in ("-1", "101", "60%", "0.6")),
     ],
 )
@@ -115,8 +134,8 @@ def test_what_is_wrong_is_named_by_line_and_column(tmp_path: Path, column: str, 
 
 
 def test_the_bounds_themselves_are_good(tmp_path: Path) -> None:
-    low = GOOD | {"office_id": "abc", "latitude": "-11.1", "longitude": "94.9", "daily_quota": "0"}
-    high = GOOD | {"office_id": "a" * 40, "latitude": "6.2", "longitude": "141.1", "daily_quota": "10000"}
+    low = GOOD | {"office_id": "abc", "daily_quota": "0"}
+    high = GOOD | {"office_id": "a" * 40, "daily_quota": "10000", "address": "x" * 200}
     assert [office.daily_quota for office in read(tmp_path, low, high)] == [0, 10_000]
 
 
@@ -124,8 +143,8 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(OfficeFileError) as error:
         read(tmp_path, GOOD | {"name": "", "daily_quota": "x"}, GOOD, GOOD | {"latitude": "x"}, {"only": "one"})
     assert [problem.split(":")[0] for problem in error.value.problems] == [
-        "line 2, column name",
         "line 2, column daily_quota",
+        "line 2, column name",
         "line 3, column office_id",
         "line 4, column latitude",
         "line 4, column office_id",
@@ -133,17 +152,20 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     ]
     assert str(error.value) == "\n".join(error.value.problems)
     assert "kanim-depok is on line 2 already" in error.value.problems[2]
+    assert error.value.problems[5].endswith(
+        "is empty, and so is province_code, timezone, latitude, longitude, daily_quota"
+    )
 
 
 @pytest.mark.parametrize(("address", "fields"), [("Jl. Raya, Depok", 11), ("Jl. Raya, Depok, Jawa Barat", 12)])
 def test_a_comma_without_quotes_is_a_mistake(tmp_path: Path, address: str, fields: int) -> None:
-    with pytest.raises(OfficeFileError, match=f"line 2, column address: has {fields} fields instead of 10"):
+    with pytest.raises(OfficeFileError, match=f"line 2, column address: has {fields} cells instead of 10"):
         read(tmp_path, GOOD | {"address": address})
 
 
 def test_a_quote_that_nobody_closes_hides_no_office(tmp_path: Path) -> None:
     unclosed, after = GOOD | {"address": '"Jl. Raya'}, GOOD | {"office_id": "kanim-two"}
-    with pytest.raises(OfficeFileError, match=r"^line 3: .*unexpected end of data$"):
+    with pytest.raises(OfficeFileError, match=r"^line 3: .*quotation mark: unexpected end of data$"):
         read(tmp_path, GOOD | {"office_id": "kanim-one"}, unclosed, after)
 
 
@@ -155,23 +177,141 @@ def test_a_column_that_is_missing_is_named(tmp_path: Path, column: str) -> None:
     assert error.value.problems == [f"line 1, column {column}: is missing"]
 
 
+def test_columns_that_are_missing_are_one_problem(tmp_path: Path) -> None:
+    with pytest.raises(OfficeFileError) as error:
+        read(tmp_path, {"office_id": "kanim-depok", "name": "Depok"}, header="office_id,name")
+    assert error.value.problems == [
+        "line 1, columns class, city, province_code, timezone, latitude, longitude, daily_quota, address are missing"
+    ]
+
+
 def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
     with pytest.raises(OfficeFileError, match="line 1, column daily_quota: is there twice"):
-        read(tmp_path, GOOD | {"again": "7"}, header=",".join(GOOD) + ",daily_quota")
+        read(tmp_path, GOOD | {"again": "7"}, header=",".join(GOOD) + ", DAILY_QUOTA")
 
 
-def test_a_file_without_offices_is_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(OfficeFileError, match="line 2: there are no offices"):
-        read(tmp_path)
+def saved(separator: str = ",", start: str = "", *, quoted: bool = False, end: str = "\n", after: str = "") -> str:
+    """A file with the GOOD office as a spreadsheet program saves it."""
+    rows = [list(GOOD), list(GOOD.values())]
+    lines = [separator.join(f'"{cell}"' if quoted else cell for cell in row) + after for row in rows]
+    return start + end.join([*lines, ""])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        saved(";").encode(),
+        saved("\t").encode(),
+        saved("|").encode(),
+        saved(";", "sep=;\n").encode(),
+        saved("\t", "sep=\t\r\n", end="\r\n").encode("utf-8-sig"),
+        saved(";", '"SEP=;"\r\n', end="\r\n").encode(),
+        saved("\t", end="\r\n").encode("utf-16"),
+        b"\xfe\xff" + saved("\t", end="\r\n").encode("utf-16-be"),
+        saved(quoted=True).encode(),
+        saved("; ", quoted=True).encode(),
+        saved(after=",,,").encode(),
+        saved(",", ",,,\n , ,\n").encode(),
+        (saved() + ",,,,,,,,,\n\n , ,\n").encode(),
+        saved(" ; ").encode(),
+        saved().replace("office_id", " OFFICE ID ").replace("daily_quota", "Daily-Quota").encode(),
+        saved(";").replace("-6.4;106.8", "-6,4;106,8").encode(),
+        saved().replace("-6.4", '"-6,4"').encode(),
+        saved().replace("-6.4", "\N{MINUS SIGN}6.4").replace("106.8", "+106.80").encode(),
+        *(saved(";").replace(";100;", f";{places};").encode() for places in ("100,0", "100.00", " 100\u00a0")),
+        saved().replace("Imigrasi Depok", "Imigrasi\u00a0\u202f Depok ").encode(),
+        saved().replace("Imigrasi Depok", "Imigrasi\xa0Depok").encode("cp1252"),
+    ],
+    ids=repr,
+)
+def test_a_file_is_read_as_spreadsheet_programs_save_it(tmp_path: Path, content: bytes) -> None:
+    assert read_bytes(tmp_path, content) == read(tmp_path, GOOD)
+
+
+def test_cells_that_a_spreadsheet_left_out_at_the_end_of_a_row_are_empty(tmp_path: Path) -> None:
+    content = saved().replace(",Jl. Boulevard Raya", "").encode()
+    assert read_bytes(tmp_path, content) == read(tmp_path, GOOD | {"address": ""})
+
+
+def test_letters_with_accents_are_read_in_windows_1252_and_kept_composed(tmp_path: Path) -> None:
+    for content in ("Réunion’s".encode("cp1252"), "Re\u0301union’s".encode()):
+        raw = saved().encode().replace(b"Kantor Imigrasi Depok", content)
+        assert read_bytes(tmp_path, raw)[0].name == "Réunion’s"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "the file is empty"),
+        (b"\xef\xbb\xbf\n,,,\n", "the file is empty"),
+        (f"{','.join(GOOD)}\n,,\n".encode(), "line 1: there are no offices after the header"),
+        (f"sep=;\n{';'.join(GOOD)}\n".encode(), "line 2: there are no offices after the header"),
+        (b"PK\x03\x04...", "the file is an Excel workbook"),
+        (b"\xd0\xcf\x11\xe0...", "the file is an old Excel workbook"),
+        (saved().encode("utf-16-le"), "the file is UTF-16 without a byte order mark"),
+        (saved().encode("utf-16-be"), "the file is UTF-16 without a byte order mark"),
+        (saved().encode("utf-16")[:-1], "is not UTF-16"),
+        (saved(after="é").encode() + b"\xe9", "line 3: is not UTF-8"),
+        (saved().encode() + b"\x81", "line 3: is neither UTF-8 nor Windows-1252"),
+        (b"name of office;town\n", "line 1: is not the header"),
+        (saved().replace(",", " ").encode(), "line 1: is not the header"),
+        (saved(";", "sep=,\n").encode(), "line 2: is not the header"),
+        (saved(";").replace(";", ",", 4).encode(), "line 1, columns "),
+        (saved(end="\n\n").replace("Kantor", '"Kantor', 1).encode(), "line 3: the row that begins here cannot be read"),
+    ],
+    ids=repr,
+)
+def test_a_file_that_cannot_be_read_has_one_problem(tmp_path: Path, content: bytes, problem: str) -> None:
     with pytest.raises(OfficeFileError) as error:
-        read_bytes(tmp_path, b"")
-    assert len(error.value.problems) == len(GOOD)
-
-
-@pytest.mark.parametrize("content", ["Kantor é".encode("latin-1"), "office_id".encode("utf-16")])
-def test_a_file_in_another_encoding_is_a_mistake(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(OfficeFileError, match="not UTF-8"):
         read_bytes(tmp_path, content)
+    [said] = error.value.problems
+    assert problem in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude", "where"),
+    [
+        ("-8.65", "115.2167", "is in Bali (ID-BA), not in Jawa Barat (ID-JB)"),
+        ("-6.1862", "106.8296", "is in DKI Jakarta (ID-JK), not in Jawa Barat (ID-JB)"),
+        ("1.29", "103.85", "is in no province of Indonesia"),
+        ("0", "95", "is in no province of Indonesia"),
+    ],
+)
+def test_an_office_is_in_its_province_by_the_map(tmp_path: Path, latitude: str, longitude: str, where: str) -> None:
+    with pytest.raises(OfficeFileError) as error:
+        read(tmp_path, GOOD | {"latitude": latitude, "longitude": longitude})
+    [problem] = error.value.problems
+    assert problem.startswith("line 2, column latitude: ")
+    assert where in problem
+
+
+def test_coasts_and_borders_are_not_drawn_to_the_metre(tmp_path: Path) -> None:
+    at_sea = {"latitude": "-6.70", "longitude": "108.60"}  # two kilometres off Cirebon
+    at_the_border = {"latitude": "-6.3530", "longitude": "106.8350"}
+    assert len(read(tmp_path, GOOD | at_sea, GOOD | at_the_border | {"office_id": "kanim-two"})) == 2
+
+
+def test_the_shipped_offices_are_in_their_provinces() -> None:
+    with as_file(files("antrian.data").joinpath("offices.csv")) as file:
+        assert load_offices(file) == OFFICES
+
+
+def test_two_offices_of_one_name_or_at_one_place_are_doubtful(tmp_path: Path) -> None:
+    there = GOOD | {"latitude": "-6.41"}
+    rows = [
+        GOOD,
+        there | {"office_id": "kanim-two", "name": "KANTOR Imigrasi Depok"},
+        there | {"office_id": "kanim-three", "name": "Another"},
+    ]
+    found = read(tmp_path, *rows)
+    said = doubts(found, {"kanim-two"})
+    assert said == [
+        "kanim-depok and kanim-two have the same name, KANTOR Imigrasi Depok",
+        "kanim-two and kanim-three are at the same place, -6.41, 106.8",
+    ]
+    assert doubts(found, {"kanim-depok"}) == said[:1]
+    assert doubts(found, {"kanim-four"}) == []
 
 
 def test_from_jakarta_its_offices_are_offered_and_bogors_are_elsewhere() -> None:
