@@ -55,7 +55,7 @@ class Province:
 class Office:
     """An immigration office. Its days and sessions are in its own time zone.
 
-    morning_percent is None where the policy's split holds.
+    morning_percent is None where the policy's split holds. A retired one takes no more bookings and serves those it has.
     """
 
     office_id: str
@@ -69,6 +69,7 @@ class Office:
     daily_quota: int
     address: str
     morning_percent: int | None = None
+    retired: bool = False
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -9,7 +9,7 @@ from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from antrian.booking import Policy, Session, Slot, State, StatusReason, Window
+from antrian.booking import Office, Policy, Session, Slot, State, StatusReason, Window
 from antrian.errors import AntrianError, Reason
 
 _DAY = timedelta(days=1)
@@ -86,6 +86,11 @@ def closed_days(policy: Policy, window: Window) -> dict[date, str]:
         for day in _span(policy, _monday(window.opens_at.date()))
         if day.weekday() in policy.service_weekdays and day in policy.holidays
     }
+
+
+def refuse_office(office: Office) -> AntrianError | None:
+    """OFFICE_RETIRED, where that is so."""
+    return AntrianError(Reason.OFFICE_RETIRED, field="office_id") if office.retired else None
 
 
 def refuse_day(policy: Policy, day: date) -> AntrianError | None:

@@ -1,4 +1,4 @@
-"""The commands of an office's staff: office roster, check-in, set-quota, close-date, release, cancel-person."""
+"""The commands of an office's staff: office roster, check-in, set-quota, close-date, release, cancel-person, retire, reopen."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ _reason = click.option("--reason", required=True, metavar="WHY", help="Kept with
 
 @click.group(epilog=example("antrian office roster kanim-bogor"))
 def office() -> None:
-    """Work at an office: who comes, who has come, how many places.
+    """Work at an office: who comes, who has come, how many places, whether it takes bookings.
 
     For callers with the role staff, for that office.
     """
@@ -205,3 +205,41 @@ def cancel_person(
         show.json_list(party)
     else:
         show.roster(party)
+
+
+@office.command(
+    epilog=example('antrian office retire ulp-depok --staff head-1 --reason "The mall has ended the lease"')
+)
+@click.argument("office_id", metavar="OFFICE")
+@_staff
+@_reason
+@service_options
+@json_option
+def retire(service: Service, office_id: str, staff: str, reason: str, as_json: bool) -> None:
+    """Let an office take no more bookings.
+
+    Requests in line are still decided, and its bookings served on their days; `antrian office close-date` cancels those of
+    a day. `antrian office reopen` is the way back.
+    """
+    with repeatable():
+        answer = service.call_office(lambda client: client.retire_office(office_id, staff=staff, reason=reason))
+    if as_json:
+        show.json(answer)
+    else:
+        click.echo(f"retired; bookings still to be served: {answer.live_bookings}, and requests in line")
+
+
+@office.command(epilog=example('antrian office reopen ulp-depok --staff head-1 --reason "The lease goes on"'))
+@click.argument("office_id", metavar="OFFICE")
+@_staff
+@_reason
+@service_options
+@json_option
+def reopen(service: Service, office_id: str, staff: str, reason: str, as_json: bool) -> None:
+    """Let a retired office take bookings again."""
+    with repeatable():
+        answer = service.call_office(lambda client: client.reopen_office(office_id, staff=staff, reason=reason))
+    if as_json:
+        show.json(answer)
+    else:
+        click.echo(f"takes bookings; bookings still to be served: {answer.live_bookings}")

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from antrian.v1 import office_service_pb2 as wire
 from antrian.v1.messages_pb2 import SESSION_AFTERNOON, SESSION_MORNING, SESSION_UNSPECIFIED, Session
-from antrian.v1.office_service_pb2 import CloseDateResponse, RosterEntry, SetQuotaResponse
+from antrian.v1.office_service_pb2 import (
+    CloseDateResponse,
+    ReopenOfficeResponse,
+    RetireOfficeResponse,
+    RosterEntry,
+    SetQuotaResponse,
+)
 from antrian.v1.office_service_pb2_grpc import OfficeServiceStub
 from clients.calls import DESK_EXTRA, Client, RefusedError
 
@@ -90,3 +96,13 @@ class OfficeClient(Client):
             office_id=office_id, code=code, queue_number=queue_number, staff=staff, reason=reason
         )
         return list((await self._call(lambda: self.stub.CancelPerson, request, extra=DESK_EXTRA)).entries)
+
+    async def retire_office(self, office_id: str, *, staff: str, reason: str) -> RetireOfficeResponse:
+        """Makes the office take no more bookings; those that it has are served. The same when repeated."""
+        request = wire.RetireOfficeRequest(office_id=office_id, staff=staff, reason=reason)
+        return await self._call(lambda: self.stub.RetireOffice, request)
+
+    async def reopen_office(self, office_id: str, *, staff: str, reason: str) -> ReopenOfficeResponse:
+        """Lets a retired office take bookings again. The same when repeated."""
+        request = wire.ReopenOfficeRequest(office_id=office_id, staff=staff, reason=reason)
+        return await self._call(lambda: self.stub.ReopenOffice, request)

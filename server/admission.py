@@ -38,8 +38,8 @@ class Admission:
     def admit(self, request: RequestBookingRequest, caller: Caller) -> JoinRequest:
         """The request as the line takes it.
 
-        Raises what is wrong whenever it is asked (a malformed field, an unknown office). What depends on the day or on
-        where the person is becomes the verdict, which a request that is known already does not meet.
+        Raises what is wrong whenever it is asked (a malformed field, an unknown office). What depends on the day, on where
+        the person is or on an office's retirement becomes the verdict, which a request that is known does not meet.
         """
         keys, account = self._keys, check_account(request.account)
         request_id = check_uuid(request.request_id, "request_id")
@@ -51,7 +51,11 @@ class Admission:
         except AntrianError as refusal:
             refusal.initial = initial_of(refusal.field, [person.full_name for person in people])
             raise
-        verdict = self._catalog.refuse_day(slot.service_date) or self._judge_place(request, office, caller)
+        verdict = (
+            rules.refuse_office(office)
+            or self._catalog.refuse_day(slot.service_date)
+            or self._judge_place(request, office, caller)
+        )
 
         booking_id = keys.booking_id(caller.name, request_id)
         sealed, named = [], []

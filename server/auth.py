@@ -74,6 +74,8 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/antrian.v1.OfficeService/CloseDate": _STAFF,
     "/antrian.v1.OfficeService/ReleaseBooking": _STAFF,
     "/antrian.v1.OfficeService/CancelPerson": _STAFF,
+    "/antrian.v1.OfficeService/RetireOffice": _STAFF,
+    "/antrian.v1.OfficeService/ReopenOffice": _STAFF,
 }
 """Which roles may call an rpc; one that is not here may be called by nobody."""
 

@@ -59,6 +59,8 @@ class BookingService:
     async def GetQuota(self, request: wire.GetQuotaRequest, context: Context) -> bytes:  # noqa: N802
         """What is left at an office in the current or next window."""
         office = self._catalog.office(request.office_id)
+        if refusal := rules.refuse_office(office):
+            raise refusal
         window = self._catalog.last_window
         as_of, counters = await self._places(office, window)
         if (current := self._catalog.window_at(as_of)) != window:  # it has closed since this server last looked

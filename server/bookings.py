@@ -207,7 +207,7 @@ class Bookings:
         if office is None or not window.contains(now) or slot.service_date not in window.dates:
             return []
         slots = tuple(Slot(day, session) for day in window.dates for session in self._catalog.policy.sessions)
-        offices = [office_id, *self._catalog.neighbours(office, 4)]
+        offices = [*([] if office.retired else [office_id]), *self._catalog.neighbours(office, 4)]
         counters = await asyncio.gather(*(self._front.quota((one, slots)) for one in offices))
         choices = [
             rules.Choice(one, other, places.left)

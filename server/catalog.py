@@ -60,23 +60,28 @@ class Catalog:
 
     @property
     def offices(self) -> dict[str, Office]:
-        """The offices by id. Raises STORE_UNAVAILABLE before they were read for the first time."""
+        """The offices by id, retired ones included. Raises STORE_UNAVAILABLE before they were read for the first time."""
         if not self._offices:
             raise AntrianError(Reason.STORE_UNAVAILABLE, retry_after=timedelta(seconds=1))
         return self._offices
 
+    @property
+    def in_use(self) -> list[Office]:
+        """The offices that are not retired. Raises STORE_UNAVAILABLE as offices does."""
+        return [office for office in self.offices.values() if not office.retired]
+
     def office(self, office_id: str) -> Office:
-        """The office; raises OFFICE_NOT_FOUND."""
+        """The office, also a retired one; raises OFFICE_NOT_FOUND."""
         office = self.offices.get(office_id)
         if office is None:
             raise AntrianError(Reason.OFFICE_NOT_FOUND, field="office_id")
         return office
 
     def neighbours(self, office: Office, most: int) -> list[str]:
-        """The ids of the nearest other offices of the office's province."""
+        """The ids of the nearest other offices of the office's province that are in use."""
         near = self._neighbours.get(office.office_id)
         if near is None:
-            others = [o for o in self.offices.values() if o.province_code == office.province_code and o != office]
+            others = [o for o in self.in_use if o.province_code == office.province_code and o != office]
             others.sort(key=lambda o: distance_km(office.latitude, office.longitude, o.latitude, o.longitude))
             near = self._neighbours[office.office_id] = [o.office_id for o in others]
         return near[:most]

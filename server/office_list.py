@@ -32,7 +32,7 @@ def list_offices(request: ListOfficesRequest, catalog: Catalog) -> ListOfficesRe
         at = None
         codes = (check_province(catalog, request.province_code),)
 
-    offered = offices_for(catalog.offices.values(), codes if catalog.policy.device_location else set(catalog.provinces))
+    offered = offices_for(catalog.in_use, codes if catalog.policy.device_location else set(catalog.provinces))
     listed = sorted(offered, key=lambda office: _distance(at, office)) if at else sorted(offered, key=lambda o: o.name)
     page = listed[start : start + size]
     words = _explain(request, codes, catalog, offered)
@@ -47,7 +47,7 @@ def list_offices(request: ListOfficesRequest, catalog: Catalog) -> ListOfficesRe
         response.next_page_token = write_token("from", str(start + len(page)))
     if at and start == 0 and catalog.policy.device_location:
         here = catalog.provinces[codes[0]]
-        for office, distance in offices_elsewhere(catalog.offices.values(), codes, *at, catalog.policy.nearby_km):
+        for office, distance in offices_elsewhere(catalog.in_use, codes, *at, catalog.policy.nearby_km):
             why = explain_elsewhere(office, catalog.provinces[office.province_code], distance, here)
             response.elsewhere.append(
                 OfficeElsewhere(
@@ -61,14 +61,14 @@ def _explain(request: ListOfficesRequest, codes: Sequence[str], catalog: Catalog
     if not catalog.policy.device_location:
         return explain_anywhere()
     nearest = None
-    if not offered:
+    if not offered and catalog.in_use:
         # Where the province has an office of its own there is nothing to point to.
         at = (
             (request.location.latitude, request.location.longitude)
             if request.HasField("location")
             else catalog.map.centre(codes[0])
         )
-        office = min(catalog.offices.values(), key=lambda office: _distance(at, office))
+        office = min(catalog.in_use, key=lambda office: _distance(at, office))
         nearest = office, catalog.provinces[office.province_code]
     if request.HasField("location"):
         radius = max(request.location.accuracy_m, catalog.policy.border_tolerance_m)

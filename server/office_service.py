@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class OfficeService:
-    """Rosters, check-ins, quotas and closed days. Refusals are AntrianErrors; the gate turns them into statuses."""
+    """Rosters, check-ins, quotas and closed days, retirement. Refusals are AntrianErrors; the gate turns them into statuses."""
 
     def __init__(self, catalog: Catalog, front: LaneFront, ledger: LedgerStaff, keys: Keys, desk: Desk) -> None:
         self._catalog = catalog
@@ -147,6 +147,26 @@ class OfficeService:
         if found.state is not State.CANCELLED and number not in {*found.given} - {*found.numbers}:
             raise AntrianError(Reason.NOT_CANCELLABLE, field="code", state=found.state)
         return await self._ledger.party(found.booking_id)
+
+    async def RetireOffice(  # noqa: N802
+        self, request: wire.RetireOfficeRequest, context: Context
+    ) -> wire.RetireOfficeResponse:
+        """Ends an office's taking of bookings."""
+        return wire.RetireOfficeResponse(live_bookings=await self._set_retired(request, retired=True))
+
+    async def ReopenOffice(  # noqa: N802
+        self, request: wire.ReopenOfficeRequest, context: Context
+    ) -> wire.ReopenOfficeResponse:
+        """Lets a retired office take bookings again."""
+        return wire.ReopenOfficeResponse(live_bookings=await self._set_retired(request, retired=False))
+
+    async def _set_retired(self, request: wire.RetireOfficeRequest | wire.ReopenOfficeRequest, *, retired: bool) -> int:
+        office = self._office(request.office_id)
+        staff, reason = check_account(request.staff, "staff"), check_reason(request.reason)
+        action = nouns.StaffAction(uuid4(), CALLER.get().name, staff, reason)
+        live = await self._ledger.set_retired(office.office_id, action, retired=retired)
+        await self._catalog.refresh()  # this server follows at once
+        return live
 
     async def _judged(self, office: Office, entry: nouns.SetQuota | nouns.CloseDate) -> ActionRow:
         await self._desk.submit(office.office_id, entry)

@@ -64,6 +64,13 @@ TABLE: dict[Reason, Row] = {
             "There is no such office. Choose one from the list of offices.",
         ),
     ),
+    Reason.OFFICE_RETIRED: Row(
+        Code.FAILED_PRECONDITION,
+        Text(
+            "Kantor ini tidak lagi menerima pendaftaran. Silakan pilih kantor lain; pendaftaran yang sudah ada tetap dilayani.",
+            "This office takes no more bookings. Choose another one; bookings that it has are still served.",
+        ),
+    ),
     Reason.BOOKING_NOT_FOUND: Row(
         Code.NOT_FOUND,
         Text(

@@ -1,12 +1,12 @@
 """The staff's side of the ledger: rosters, check-ins, and what became of desk entries."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from antrian.booking import Session, State
+from antrian.booking import Session, StaffAction, State
 from antrian.errors import AntrianError, Reason, invalid
 from antrian.ledger import sql
 from antrian.ledger.connection import CONNECT, IDLE, POOL, AsyncPool, LimitedAsyncConnection
@@ -133,6 +133,13 @@ class LedgerStaff:
     async def has_slots(self, office_id: str, day: date) -> bool:
         """Whether the office has slots on that day, and so may have bookings."""
         return bool(await self._pool.rows(sql("slots_of_day"), office=office_id, service_date=day))
+
+    async def set_retired(self, office_id: str, action: StaffAction, *, retired: bool) -> int:
+        """Retires an office or reopens it, and notes who wanted it unless it is so already; answers its live bookings."""
+        values = {"office": office_id, "retired": retired} | asdict(action)
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(sql("retire_office"), values)).fetchone()
+        return int(row[0]) if row else 0
 
     async def closed_bookings(self, office_id: str, day: date) -> int:
         """How many bookings of the day its closing cancelled."""

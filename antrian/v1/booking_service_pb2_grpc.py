@@ -106,7 +106,7 @@ class BookingServiceServicer:
 
     def GetQuota(self, request, context):
         """The slots of one office that the current window, or the next one, is for, with the places left.
-        Errors: OFFICE_NOT_FOUND, LANE_CLOSED.
+        Errors: OFFICE_NOT_FOUND, OFFICE_RETIRED, LANE_CLOSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,7 @@ class BookingServiceStub:
     """
     GetQuota: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.GetQuotaRequest, _booking_service_pb2.GetQuotaResponse]
     """The slots of one office that the current window, or the next one, is for, with the places left.
-    Errors: OFFICE_NOT_FOUND, LANE_CLOSED.
+    Errors: OFFICE_NOT_FOUND, OFFICE_RETIRED, LANE_CLOSED.
     """
     RequestBooking: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.RequestBookingRequest, _booking_service_pb2.RequestBookingResponse]
     """Takes a place in the office's line and answers at once with a PENDING booking; the outcome comes with GetBooking or
@@ -94,7 +94,7 @@ class BookingServiceAsyncStub(BookingServiceStub):
     """
     GetQuota: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.GetQuotaRequest, _booking_service_pb2.GetQuotaResponse]  # type: ignore[assignment]
     """The slots of one office that the current window, or the next one, is for, with the places left.
-    Errors: OFFICE_NOT_FOUND, LANE_CLOSED.
+    Errors: OFFICE_NOT_FOUND, OFFICE_RETIRED, LANE_CLOSED.
     """
     RequestBooking: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.RequestBookingRequest, _booking_service_pb2.RequestBookingResponse]  # type: ignore[assignment]
     """Takes a place in the office's line and answers at once with a PENDING booking; the outcome comes with GetBooking or
@@ -154,7 +154,7 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_booking_service_pb2.GetQuotaResponse, _abc.Awaitable[_booking_service_pb2.GetQuotaResponse]]:
         """The slots of one office that the current window, or the next one, is for, with the places left.
-        Errors: OFFICE_NOT_FOUND, LANE_CLOSED.
+        Errors: OFFICE_NOT_FOUND, OFFICE_RETIRED, LANE_CLOSED.
         """
 
     @_abc_1.abstractmethod

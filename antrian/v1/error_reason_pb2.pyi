@@ -45,6 +45,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: there is no such booking, or it was made by another caller or for another account.
     Example: a booking_id with a typing error.
     """
+    ERROR_REASON_OFFICE_RETIRED: _ErrorReason.ValueType  # 6
+    """FAILED_PRECONDITION: the office takes no more bookings; those that it has are served. Choose another office.
+    Example: RequestBooking for an office that a phone has listed before it was retired, metadata {"field": "office_id"}.
+    """
     ERROR_REASON_NOT_A_SERVICE_DAY: _ErrorReason.ValueType  # 10
     """FAILED_PRECONDITION: offices take nobody on that date: a weekend, a national holiday or joint leave.
     Example: metadata {"field": "service_date", "service_date": "2026-12-25", "day": "Hari Raya Natal"}, day for a holiday only.
@@ -205,6 +209,10 @@ Example: metadata {"field": "office_id"}.
 ERROR_REASON_BOOKING_NOT_FOUND: ErrorReason.ValueType  # 5
 """NOT_FOUND: there is no such booking, or it was made by another caller or for another account.
 Example: a booking_id with a typing error.
+"""
+ERROR_REASON_OFFICE_RETIRED: ErrorReason.ValueType  # 6
+"""FAILED_PRECONDITION: the office takes no more bookings; those that it has are served. Choose another office.
+Example: RequestBooking for an office that a phone has listed before it was retired, metadata {"field": "office_id"}.
 """
 ERROR_REASON_NOT_A_SERVICE_DAY: ErrorReason.ValueType  # 10
 """FAILED_PRECONDITION: offices take nobody on that date: a weekend, a national holiday or joint leave.

@@ -466,3 +466,107 @@ class OfficeServiceCancelPersonResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OfficeServiceCancelPersonResponse: _TypeAlias = OfficeServiceCancelPersonResponse  # noqa: Y015
+
+@_typing.final
+class RetireOfficeRequest(_message.Message):
+    """Retires an office."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFICE_ID_FIELD_NUMBER: _builtins.int
+    STAFF_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    office_id: _builtins.str
+    """The office. Required."""
+    staff: _builtins.str
+    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    reason: _builtins.str
+    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    def __init__(
+        self,
+        *,
+        office_id: _builtins.str = ...,
+        staff: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["office_id", b"office_id", "reason", b"reason", "staff", b"staff"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetireOfficeRequest: _TypeAlias = RetireOfficeRequest  # noqa: Y015
+
+@_typing.final
+class RetireOfficeResponse(_message.Message):
+    """The office after that."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIVE_BOOKINGS_FIELD_NUMBER: _builtins.int
+    live_bookings: _builtins.int
+    """Its bookings that are still to be served; requests in line are not decided yet and come on top."""
+    def __init__(
+        self,
+        *,
+        live_bookings: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["live_bookings", b"live_bookings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetireOfficeResponse: _TypeAlias = RetireOfficeResponse  # noqa: Y015
+
+@_typing.final
+class ReopenOfficeRequest(_message.Message):
+    """Reopens an office."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFICE_ID_FIELD_NUMBER: _builtins.int
+    STAFF_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    office_id: _builtins.str
+    """The office. Required."""
+    staff: _builtins.str
+    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    reason: _builtins.str
+    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    def __init__(
+        self,
+        *,
+        office_id: _builtins.str = ...,
+        staff: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["office_id", b"office_id", "reason", b"reason", "staff", b"staff"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReopenOfficeRequest: _TypeAlias = ReopenOfficeRequest  # noqa: Y015
+
+@_typing.final
+class ReopenOfficeResponse(_message.Message):
+    """The office after that."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIVE_BOOKINGS_FIELD_NUMBER: _builtins.int
+    live_bookings: _builtins.int
+    """Its bookings that are still to be served; requests in line are not decided yet and come on top."""
+    def __init__(
+        self,
+        *,
+        live_bookings: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["live_bookings", b"live_bookings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReopenOfficeResponse: _TypeAlias = ReopenOfficeResponse  # noqa: Y015

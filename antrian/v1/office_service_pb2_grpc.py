@@ -66,6 +66,16 @@ class OfficeServiceStub:
                 request_serializer=antrian_dot_v1_dot_office__service__pb2.OfficeServiceCancelPersonRequest.SerializeToString,
                 response_deserializer=antrian_dot_v1_dot_office__service__pb2.OfficeServiceCancelPersonResponse.FromString,
                 _registered_method=True)
+        self.RetireOffice = channel.unary_unary(
+                '/antrian.v1.OfficeService/RetireOffice',
+                request_serializer=antrian_dot_v1_dot_office__service__pb2.RetireOfficeRequest.SerializeToString,
+                response_deserializer=antrian_dot_v1_dot_office__service__pb2.RetireOfficeResponse.FromString,
+                _registered_method=True)
+        self.ReopenOffice = channel.unary_unary(
+                '/antrian.v1.OfficeService/ReopenOffice',
+                request_serializer=antrian_dot_v1_dot_office__service__pb2.ReopenOfficeRequest.SerializeToString,
+                response_deserializer=antrian_dot_v1_dot_office__service__pb2.ReopenOfficeResponse.FromString,
+                _registered_method=True)
 
 
 class OfficeServiceServicer:
@@ -129,6 +139,24 @@ class OfficeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetireOffice(self, request, context):
+        """Retires the office: it is not listed any more and takes no more bookings (OFFICE_RETIRED). Requests that were accepted
+        are decided, and its bookings are served on their days as always; CloseDate cancels them where the office cannot. Other
+        servers follow within seconds. A repeat changes nothing. ReopenOffice is the way back.
+        Errors: OFFICE_NOT_FOUND, INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReopenOffice(self, request, context):
+        """Lets a retired office take bookings again. Other servers follow within seconds. A repeat changes nothing.
+        Errors: OFFICE_NOT_FOUND, INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OfficeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -161,6 +189,16 @@ def add_OfficeServiceServicer_to_server(servicer, server):
                     servicer.CancelPerson,
                     request_deserializer=antrian_dot_v1_dot_office__service__pb2.OfficeServiceCancelPersonRequest.FromString,
                     response_serializer=antrian_dot_v1_dot_office__service__pb2.OfficeServiceCancelPersonResponse.SerializeToString,
+            ),
+            'RetireOffice': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetireOffice,
+                    request_deserializer=antrian_dot_v1_dot_office__service__pb2.RetireOfficeRequest.FromString,
+                    response_serializer=antrian_dot_v1_dot_office__service__pb2.RetireOfficeResponse.SerializeToString,
+            ),
+            'ReopenOffice': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReopenOffice,
+                    request_deserializer=antrian_dot_v1_dot_office__service__pb2.ReopenOfficeRequest.FromString,
+                    response_serializer=antrian_dot_v1_dot_office__service__pb2.ReopenOfficeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -327,6 +365,60 @@ class OfficeService:
             '/antrian.v1.OfficeService/CancelPerson',
             antrian_dot_v1_dot_office__service__pb2.OfficeServiceCancelPersonRequest.SerializeToString,
             antrian_dot_v1_dot_office__service__pb2.OfficeServiceCancelPersonResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetireOffice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/antrian.v1.OfficeService/RetireOffice',
+            antrian_dot_v1_dot_office__service__pb2.RetireOfficeRequest.SerializeToString,
+            antrian_dot_v1_dot_office__service__pb2.RetireOfficeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReopenOffice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/antrian.v1.OfficeService/ReopenOffice',
+            antrian_dot_v1_dot_office__service__pb2.ReopenOfficeRequest.SerializeToString,
+            antrian_dot_v1_dot_office__service__pb2.ReopenOfficeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -67,6 +67,16 @@ class OfficeServiceStub:
     """ReleaseBooking for one person of a party. The others keep their queue numbers and the code, and their account is told
     PERSON_CANCELLED_BY_OFFICE. The last one's ends the booking. Errors: those of ReleaseBooking.
     """
+    RetireOffice: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.RetireOfficeRequest, _office_service_pb2.RetireOfficeResponse]
+    """Retires the office: it is not listed any more and takes no more bookings (OFFICE_RETIRED). Requests that were accepted
+    are decided, and its bookings are served on their days as always; CloseDate cancels them where the office cannot. Other
+    servers follow within seconds. A repeat changes nothing. ReopenOffice is the way back.
+    Errors: OFFICE_NOT_FOUND, INVALID_FIELD.
+    """
+    ReopenOffice: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.ReopenOfficeRequest, _office_service_pb2.ReopenOfficeResponse]
+    """Lets a retired office take bookings again. Other servers follow within seconds. A repeat changes nothing.
+    Errors: OFFICE_NOT_FOUND, INVALID_FIELD.
+    """
 
 @_typing.type_check_only
 class OfficeServiceAsyncStub(OfficeServiceStub):
@@ -106,6 +116,16 @@ class OfficeServiceAsyncStub(OfficeServiceStub):
     CancelPerson: _aio.UnaryUnaryMultiCallable[_office_service_pb2.OfficeServiceCancelPersonRequest, _office_service_pb2.OfficeServiceCancelPersonResponse]  # type: ignore[assignment]
     """ReleaseBooking for one person of a party. The others keep their queue numbers and the code, and their account is told
     PERSON_CANCELLED_BY_OFFICE. The last one's ends the booking. Errors: those of ReleaseBooking.
+    """
+    RetireOffice: _aio.UnaryUnaryMultiCallable[_office_service_pb2.RetireOfficeRequest, _office_service_pb2.RetireOfficeResponse]  # type: ignore[assignment]
+    """Retires the office: it is not listed any more and takes no more bookings (OFFICE_RETIRED). Requests that were accepted
+    are decided, and its bookings are served on their days as always; CloseDate cancels them where the office cannot. Other
+    servers follow within seconds. A repeat changes nothing. ReopenOffice is the way back.
+    Errors: OFFICE_NOT_FOUND, INVALID_FIELD.
+    """
+    ReopenOffice: _aio.UnaryUnaryMultiCallable[_office_service_pb2.ReopenOfficeRequest, _office_service_pb2.ReopenOfficeResponse]  # type: ignore[assignment]
+    """Lets a retired office take bookings again. Other servers follow within seconds. A repeat changes nothing.
+    Errors: OFFICE_NOT_FOUND, INVALID_FIELD.
     """
 
 class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -179,6 +199,28 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_office_service_pb2.OfficeServiceCancelPersonResponse, _abc.Awaitable[_office_service_pb2.OfficeServiceCancelPersonResponse]]:
         """ReleaseBooking for one person of a party. The others keep their queue numbers and the code, and their account is told
         PERSON_CANCELLED_BY_OFFICE. The last one's ends the booking. Errors: those of ReleaseBooking.
+        """
+
+    @_abc_1.abstractmethod
+    def RetireOffice(
+        self,
+        request: _office_service_pb2.RetireOfficeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_office_service_pb2.RetireOfficeResponse, _abc.Awaitable[_office_service_pb2.RetireOfficeResponse]]:
+        """Retires the office: it is not listed any more and takes no more bookings (OFFICE_RETIRED). Requests that were accepted
+        are decided, and its bookings are served on their days as always; CloseDate cancels them where the office cannot. Other
+        servers follow within seconds. A repeat changes nothing. ReopenOffice is the way back.
+        Errors: OFFICE_NOT_FOUND, INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def ReopenOffice(
+        self,
+        request: _office_service_pb2.ReopenOfficeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_office_service_pb2.ReopenOfficeResponse, _abc.Awaitable[_office_service_pb2.ReopenOfficeResponse]]:
+        """Lets a retired office take bookings again. Other servers follow within seconds. A repeat changes nothing.
+        Errors: OFFICE_NOT_FOUND, INVALID_FIELD.
         """
 
 def add_OfficeServiceServicer_to_server(servicer: OfficeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

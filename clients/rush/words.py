@@ -76,6 +76,7 @@ REASONS = {
     "WINDOW_CLOSED": ("pendaftaran tidak dibuka", "booking was not open"),
     "INVALID_FIELD": ("isian salah", "wrong input"),
     "OFFICE_NOT_FOUND": ("kantor tidak dikenal", "unknown office"),
+    "OFFICE_RETIRED": ("kantor tidak lagi menerima pendaftaran", "office takes no more bookings"),
     "OFFICE_OUTSIDE_PROVINCE": ("kantor di provinsi lain", "office of another province"),
     "OUTSIDE_INDONESIA": ("lokasi di luar Indonesia", "outside Indonesia"),
     "LOCATION_TOO_COARSE": ("lokasi tidak cukup tepat", "location too coarse"),

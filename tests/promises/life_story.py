@@ -130,6 +130,7 @@ async def _days(world: World, broken: Broken) -> None:
 async def _rebuild(world: World, broken: Broken) -> None:
     slot = replace(MONDAY, service_date=MONDAY.service_date + timedelta(days=7))
     zombie = world.take()
+    await world.staff.set_retired(BOGOR, StaffAction(uuid.uuid4(), *BY), retired=True)
     ahead = world.recorder.clock_ahead()
     world.redis.flushdb()
     world.line.set_clock(ahead)
@@ -138,6 +139,7 @@ async def _rebuild(world: World, broken: Broken) -> None:
         "P9", held=reason(await world.join(world.request(40, slot=slot, office_id=BOGOR))) == Reason.LANE_CLOSED
     )
     world.rebuild()
+    broken.hold("P15", held=isinstance(await world.join(world.request(50, slot=slot, office_id=BOGOR)), Joined))
     broken.hold("P9", held=await world.join(world.request(13, [3], slot=slot)) == Known())
     broken.hold("P9", held=reason(await world.join(world.request(41, [4], slot=slot))) == Reason.BARRED)
     broken.hold("P9", held=reason(await world.join(world.request(42, [3], slot=slot))) == Reason.ALREADY_BOOKED)

@@ -30,6 +30,7 @@ VARIANTS = [
     Variant("P10", "a holiday is not carried to the days that exist", "unserved_days.sql", "slot.service_date = any(%(holidays)s::date[])", "false"),
     Variant("P10", "who missed a day without service is barred", "days_over.sql", "office.office_id <> all(%(waiting)s::text[])", "%(waiting)s::text[] is not null"),
     Variant("P10", "a day that is over cannot be closed", "close_date.sql", "from day_done\n", "from slot as day_done\n"),
+    Variant("P15", "a rebuild passes a retired office by", "offices.sql", "order by", "where retired_at is null order by"),
     Variant("P15", "the sweep passes desks by", "sweep", "or lane.desk ~= lane.desked or lane.stocked", "or lane.stocked"),
     Variant("P16", "the first policy stays in force", "newest_policy.sql", "order by version desc", "order by version"),
 ]  # fmt: skip

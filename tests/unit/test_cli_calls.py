@@ -39,6 +39,10 @@ from antrian.v1.office_service_pb2 import (
     OfficeServiceCancelPersonResponse,
     ReleaseBookingRequest,
     ReleaseBookingResponse,
+    ReopenOfficeRequest,
+    ReopenOfficeResponse,
+    RetireOfficeRequest,
+    RetireOfficeResponse,
     RosterEntry,
     SetQuotaRequest,
     SetQuotaResponse,
@@ -152,10 +156,24 @@ def service() -> Iterator[Service]:
             "morning 3 C0DE Ani *0001",
             {"queue_number": 3},
         ),
+        (
+            ["office", "retire", "o", *BY],
+            RetireOfficeRequest(office_id="o", **WHY),
+            RetireOfficeResponse(live_bookings=7),
+            "retired; bookings still to be served: 7, and requests in line",
+            {"live_bookings": 7},
+        ),
+        (
+            ["office", "reopen", "o", *BY],
+            ReopenOfficeRequest(office_id="o", **WHY),
+            ReopenOfficeResponse(live_bookings=7),
+            "takes bookings; bookings still to be served: 7",
+            {"live_bookings": 7},
+        ),
     ],
     ids=[
         *("bookings", "cancel", "cancel-person", "roster", "check-in", "set-quota", "close-date"),
-        *("release", "office cancel-person"),
+        *("release", "office cancel-person", "retire", "reopen"),
     ],
 )
 def test_a_command_asks_what_was_typed_and_prints_the_answer(

@@ -1,0 +1,6 @@
+-- Offices that take no more bookings, while what they have is served to its end.
+alter table office add column retired_at timestamptz;
+
+alter table staff_action drop constraint staff_action_kind_check;
+alter table staff_action add constraint staff_action_kind_check
+    check (kind in ('CHECK_IN', 'SET_QUOTA', 'CLOSE_DATE', 'RELEASE', 'CANCEL_PERSON', 'RETIRE_OFFICE', 'REOPEN_OFFICE'));
