@@ -32,6 +32,10 @@ _LATITUDES, _LONGITUDES = (-11.1, 6.2), (94.9, 141.1)
 _BORDER_M = 1000  # how far beyond its province's border on the map an office may be
 
 
+Cell = str | int | float | None
+"""What is in a column of the file."""
+
+
 class OfficeFileError(ValueError):
     """The file is wrong; problems has one text each, with line number and column where there is one."""
 
@@ -77,6 +81,18 @@ def load_offices(file: Path | None = None) -> list[Office]:
     if problems:
         raise OfficeFileError(problems)
     return offices
+
+
+def differences(before: Office, after: Office) -> dict[str, tuple[Cell, Cell]]:
+    """What an import of after changes: the file's columns, with what was and what will be there."""
+    columns = {column: (_cell(before, column), _cell(after, column)) for column in _COLUMNS + _OPTIONAL}
+    return {column: cells for column, cells in columns.items() if cells[0] != cells[1]}
+
+
+def _cell(office: Office, column: str) -> Cell:
+    names = {"class": office.office_class, "timezone": office.time_zone.key}
+    value: Cell = names[column] if column in names else getattr(office, column)
+    return value
 
 
 def doubts(offices: Sequence[Office], imported: Collection[str]) -> list[str]:

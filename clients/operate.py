@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from antrian.child import EmbeddedError, UnfitError, hold
 from antrian.history import HistoryError
 from antrian.ledger.migrate import migrate as apply_migrations
-from antrian.ledger.recorder import LedgerRecorder
+from antrian.ledger.recorder import LedgerRecorder, OfficeHeld
 from antrian.offices import OfficeFileError, load_offices
 from antrian.policy import PolicyError
 from antrian.provinces import load_provinces
@@ -28,6 +28,7 @@ from antrian.v1 import booking_service_pb2
 from clients import verify as counting
 from clients.booking_client import BookingClient
 from clients.folder import empty, is_antrians
+from clients.imports import Import
 from clients.options import (
     FOLDER,
     Failure,
@@ -182,28 +183,30 @@ def migrate(offices: bool) -> None:
 
 @click.command("import", epilog=example("antrian offices import antrian/data/offices.csv"))
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--dry-run", is_flag=True, help="Only show what it would change.")
 @folder_option
-def import_offices(file: Path, folder: Path | None) -> None:
+@json_option
+def import_offices(file: Path, dry_run: bool, folder: Path | None, as_json: bool) -> None:
     """Add or change the offices of a CSV file: all of them, or none.
 
     Goes into the ledger of ANTRIAN_DATABASE_URL (or its file of secrets), else of the Antrian that runs on --folder.
-    Offices that the file lacks stay. A changed quota holds for days whose slots are not created yet; slots that exist
-    keep theirs.
+    Shows what changes, and what may be a mistake. Offices that the file lacks stay; `antrian office retire` ends their
+    taking of bookings. A changed quota holds for days that are not planned yet; it says from when on.
     """
     url = given_database() or running(folder)["database"]
     try:
         offices = load_offices(file)
     except OfficeFileError as error:
         raise Failure(f"nothing was imported\n{error}") from None
-    with failing_on(*_LEDGER_ERRORS):
+    with failing_on(*_LEDGER_ERRORS, OfficeHeld):
         psycopg.connect(url, connect_timeout=5).close()  # says at once, and why; the pool tries for a while
         with LedgerRecorder(url) as ledger:
-            before = {office.office_id: office for office in ledger.offices()}
-            ledger.upsert_offices(offices, load_provinces().values())
-    added = sum(office.office_id not in before for office in offices)
-    changed = sum(before.get(office.office_id, office) != office for office in offices)
-    same = len(offices) - added - changed
-    click.echo(f"{added} added, {changed} changed, {same} as they were; slots that exist keep their quota")
+            before, planned = ledger.offices(), ledger.planned_until()
+            ledger.upsert_offices(offices, load_provinces().values(), dry_run=dry_run)
+    done = Import(before, offices, planned)
+    click.echo(done.as_json(dry_run=dry_run) if as_json else done.as_text(dry_run=dry_run))
+    for doubt in done.doubts:
+        click.echo(f"Warning: {doubt}", err=True)
 
 
 @click.command(epilog=example("antrian health", "antrian health --target 127.0.0.1:7700 --json"))

@@ -1,7 +1,7 @@
 """The workers' and operators' side of the ledger: record turns, open lanes, load offices."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -40,6 +40,10 @@ class LaneRow:
     last_ticket: int
     epoch: int
     last_desk: int
+
+
+class OfficeHeld(Exception):
+    """An office cannot be another province's while it has bookings to serve; the message says which, and what to do."""
 
 
 class LedgerRecorder:
@@ -183,9 +187,26 @@ class LedgerRecorder:
         """How many offices there are."""
         return len(self.offices())
 
-    def upsert_offices(self, offices: Iterable[Office], provinces: Iterable[Province]) -> None:
-        """Adds or changes offices and provinces, all of them or none."""
-        with self._pool.connection() as connection, connection.transaction(), connection.cursor() as cursor:
+    def planned_until(self) -> dict[str, date]:
+        """Until which day each office's slots are made: with the quota that it had then."""
+        return dict(self._pool.ask(lambda connection: connection.execute(sql("planned_until")).fetchall()))
+
+    def upsert_offices(
+        self, offices: Collection[Office], provinces: Iterable[Province], *, dry_run: bool = False
+    ) -> None:
+        """Adds or changes offices and provinces, all of them or none; none in a dry run, which raises the same.
+
+        Raises OfficeHeld when one would change its province or time zone while it has bookings to serve.
+        """
+        with (
+            self._pool.connection() as connection,
+            connection.transaction(force_rollback=dry_run),
+            connection.cursor() as cursor,
+        ):
+            before = {row[0]: office_of(row) for row in cursor.execute(sql("offices"))}
+            for office in offices:
+                if _is_elsewhere(before.get(office.office_id, office), office):
+                    _check_free(connection, office)
             cursor.executemany(sql("upsert_province"), [_named_zone(asdict(p), p.time_zone) for p in provinces])
             cursor.executemany(sql("upsert_office"), [_named_zone(asdict(o), o.time_zone) for o in offices])
 
@@ -200,6 +221,21 @@ class LedgerRecorder:
         """How far the service's time is ahead of real time."""
         row = self._pool.ask(lambda connection: connection.execute(sql("clock")).fetchone())
         return row[0] if row else timedelta(0)
+
+
+def _is_elsewhere(before: Office, after: Office) -> bool:
+    return (before.province_code, before.time_zone) != (after.province_code, after.time_zone)
+
+
+def _check_free(connection: LimitedConnection, office: Office) -> None:
+    values = {"office": office.office_id}
+    connection.execute(sql("lock_lane"), values)  # no turn is recorded before this is over
+    row = connection.execute(sql("live_bookings"), values).fetchone()
+    if row and row[0]:
+        raise OfficeHeld(
+            f"{office.office_id} has bookings to serve ({row[0]}), so its province and time zone must stay: retire it, and move "
+            "it once they are over, or import it as another office"
+        )
 
 
 def _configure(connection: LimitedConnection) -> None:

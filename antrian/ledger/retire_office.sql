@@ -1,23 +1,15 @@
 -- Retires an office, or reopens it, and keeps who wanted it; changes nothing when it is so already. Safe to repeat.
 -- in: office, retired (what it shall be), action_id, caller, staff, why.
--- out: how many of its bookings are still to be served.
 with changed as (
     update office
     set retired_at = case when %(retired)s then service_now() end
     where office_id = %(office)s and (retired_at is not null) <> %(retired)s
     returning office_id, (service_now() at time zone time_zone)::date as today
-),
-
-noted as (
-    insert into staff_action
-    select
-        %(action_id)s, case when %(retired)s then 'RETIRE_OFFICE' else 'REOPEN_OFFICE' end, office_id, today, null,
-        %(caller)s, %(staff)s, %(why)s, jsonb_build_object('retired', not %(retired)s),
-        jsonb_build_object('retired', %(retired)s), null, service_now()
-    from changed
 )
 
-select count(distinct a.booking_id)
-from slot as s
-join applicant as a using (slot_id)
-where s.office_id = %(office)s and a.live
+insert into staff_action
+select
+    %(action_id)s, case when %(retired)s then 'RETIRE_OFFICE' else 'REOPEN_OFFICE' end, office_id, today, null,
+    %(caller)s, %(staff)s, %(why)s, jsonb_build_object('retired', not %(retired)s),
+    jsonb_build_object('retired', %(retired)s), null, service_now()
+from changed

@@ -138,7 +138,8 @@ class LedgerStaff:
         """Retires an office or reopens it, and notes who wanted it unless it is so already; answers its live bookings."""
         values = {"office": office_id, "retired": retired} | asdict(action)
         async with self._pool.connection() as connection:
-            row = await (await connection.execute(sql("retire_office"), values)).fetchone()
+            await connection.execute(sql("retire_office"), values)
+            row = await (await connection.execute(sql("live_bookings"), values)).fetchone()
         return int(row[0]) if row else 0
 
     async def closed_bookings(self, office_id: str, day: date) -> int:

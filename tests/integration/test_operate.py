@@ -31,7 +31,7 @@ def test_migrate_gives_a_new_ledger_the_shipped_offices_once(
     assert "185 offices added" in first.stdout
     assert (second.exit_code, second.stdout) == (0, "nothing to do\n")
     assert imported.exit_code == 0, imported.output
-    assert imported.stdout.startswith("0 added, 0 changed, 185 as they were")
+    assert imported.stdout == "imported: 0 new, 0 changed, 185 unchanged, 0 not in file\n"
 
 
 @pytest.mark.parametrize("module", ["server", "workers", "workers.rebuild", "clients.cli"])

@@ -1,0 +1,5 @@
+-- How many bookings of an office are still to be served. in: office.
+select count(distinct applicant.booking_id)
+from slot
+join applicant using (slot_id)
+where slot.office_id = %(office)s and applicant.live
