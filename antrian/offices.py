@@ -76,7 +76,7 @@ def load_offices(file: Path | None = None) -> list[Office]:
         office = _office(row, provinces, wrong, shipped=file is None)
         if office.office_id and seen.setdefault(office.office_id, line) != line:
             wrong.setdefault("office_id", f"{office.office_id} is on line {seen[office.office_id]} already")
-        problems += [f"line {line}, column {column}: {problem}" for column, problem in wrong.items()]
+        problems += [f"line {line}, column {column}: {wrong[column]}" for column in row if column in wrong]
         offices.append(office)
     if problems:
         raise OfficeFileError(problems)

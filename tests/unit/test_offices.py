@@ -143,11 +143,11 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(OfficeFileError) as error:
         read(tmp_path, GOOD | {"name": "", "daily_quota": "x"}, GOOD, GOOD | {"latitude": "x"}, {"only": "one"})
     assert [problem.split(":")[0] for problem in error.value.problems] == [
-        "line 2, column daily_quota",
         "line 2, column name",
+        "line 2, column daily_quota",
         "line 3, column office_id",
-        "line 4, column latitude",
         "line 4, column office_id",
+        "line 4, column latitude",
         "line 5, column name",
     ]
     assert str(error.value) == "\n".join(error.value.problems)
