@@ -28,7 +28,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A system that calls. offices is for staff: whose rosters and quotas it may handle; "*": all.
+    """A system that calls. offices is for staff: whose rosters and quotas it may handle, and which it may retire; "*": all.
 
     per_second: how many requests a second each server takes from it; None: any number.
     """

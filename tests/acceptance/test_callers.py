@@ -90,6 +90,8 @@ async def test_staff_see_and_change_their_own_office_only(guarded: Stack, crowd:
             with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
                 await office.close_date(other, day, staff="rina", reason="banjir")
             with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
+                await office.retire_office(other, staff="rina", reason="pindah")
+            with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
                 await office.check_in(other, "0000000000", staff="rina")
 
 

@@ -4,6 +4,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from antrian.booking import Office
 from antrian.offices import OfficeFileError, doubts, load_offices, offices_elsewhere, offices_for
@@ -267,6 +269,30 @@ def test_a_file_that_cannot_be_read_has_one_problem(tmp_path: Path, content: byt
     [said] = error.value.problems
     assert problem in said
     assert "\n" not in said
+
+
+@settings(deadline=None)  # the first one loads the map
+@given(
+    before=st.sampled_from([saved().encode(), saved(";").encode("utf-8-sig"), saved("\t").encode("utf-16")]),
+    cut=st.integers(0, 300),
+    junk=st.binary(max_size=20)
+    | st.text(max_size=10).map(str.encode)
+    | st.text(max_size=5).map(lambda t: t.encode("utf-16-le")),
+)
+@example(before=b"", cut=0, junk=b"\xff\xfe\xff")
+@example(before=b"", cut=0, junk=b"\xff\xfe\x00\xd8")
+@example(before=b"", cut=0, junk=b'sep="\n"')
+@example(before=b"", cut=0, junk=b'sep= \na b"c')
+def test_whatever_the_file_it_is_read_or_its_problems_are_named(
+    tmp_path_factory: pytest.TempPathFactory, before: bytes, cut: int, junk: bytes
+) -> None:
+    problems = ["line 1"]
+    try:
+        assert read_bytes(tmp_path_factory.getbasetemp(), before[:cut] + junk + before[cut:])
+    except OfficeFileError as error:
+        problems = error.problems
+    assert problems
+    assert all("\n" not in problem and problem.startswith(("line ", "the file ")) for problem in problems)
 
 
 @pytest.mark.parametrize(
