@@ -3,6 +3,7 @@
 No error and no repr of this module has a NIK, a name or a key in it.
 """
 
+import logging
 import os
 import re
 import unicodedata
@@ -21,6 +22,7 @@ from antrian.booking import Person, Policy, Slot
 from antrian.errors import invalid
 from antrian.text import compact
 
+_log = logging.getLogger(__name__)
 _WOMAN = 40
 _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _BIRTHDAYS = frozenset(
@@ -32,6 +34,7 @@ _BIRTHDAYS = frozenset(
 _LEAP_DAYS = frozenset({"2902", "6902"})
 _PLAIN_NAME = re.compile("(?=.*[A-Za-z])[A-Za-z .,'/()-]{1,100}")
 _NAME_MARKS = frozenset(" .,'/()-")
+_WORD = re.compile("[^ .,'/()-]+")
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _CROCKFORD_VALUES = (
@@ -117,6 +120,17 @@ def check_party(policy: Policy, people: Sequence[Person], nik_codes: Collection[
 @lru_cache
 def _fields(index: int) -> tuple[str, str]:
     return f"applicants[{index}].nik", f"applicants[{index}].full_name"
+
+
+def mask_name(name: str) -> str:
+    """The name with two letters of each word to be seen, one of a word of two: "De** Le*****"."""
+    return _WORD.sub(_mask_word, name)
+
+
+def _mask_word(match: "re.Match[str]") -> str:
+    word = match[0]
+    shown = 2 if len(word) > 2 else 1
+    return word[:shown] + "*" * (len(word) - shown)
 
 
 def mask_nik(nik: str) -> str:
@@ -208,6 +222,14 @@ class Keys:
             raise InvalidTag
         text = self._aes.decrypt(sealed[:12], sealed[12:], booking_id.bytes + key).decode()
         return Person(text[:16], text[16:])
+
+    def person(self, booking_id: UUID, key: bytes, sealed: bytes) -> Person:
+        """The personal data again; where they cannot be read, which is logged, no name and a NIK of asterisks."""
+        try:
+            return self.unseal(booking_id, key, sealed)
+        except InvalidTag:  # the others must not wait for the one
+            _log.error("a person of booking %s cannot be read", booking_id)
+            return Person(16 * "*", "")
 
     def fit(self, booking_id: UUID, key: bytes, sealed: bytes) -> bool:
         """Whether these keys sealed it, and made the applicant key of the NIK in it."""

@@ -120,6 +120,8 @@ def booking(it: Booking, *, english: bool) -> None:
         "decided": moment(it.decide_time) if it.HasField("decide_time") else "not yet",
         "as of": moment(it.as_of),
     }
+    if it.people:
+        facts["for"] = ", ".join(f"{one.masked_name} ({one.masked_nik[-4:]})" for one in it.people)
     if it.cancelled_numbers:
         facts["gave up"] = ", ".join(map(str, it.cancelled_numbers))
     if it.HasField("end_time"):

@@ -39,7 +39,7 @@ class Bookings:
     def __init__(self, catalog: Catalog, front: LaneFront, ledger: LedgerReader, keys: Keys, *, watching: Room) -> None:
         self._catalog = catalog
         self._watching = watching
-        self._keys = keys
+        self.keys = keys
         self._front = front
         self._ledger = ledger
         self._settled: set[UUID] = set()  # some of those that have left their lanes, for good: only the ledger is asked
@@ -84,7 +84,7 @@ class Bookings:
             raise found
         if found is None or not _theirs(found, caller, account):
             raise AntrianError(Reason.BOOKING_NOT_FOUND, field="booking_id")
-        resources.tell(booking, found)
+        resources.tell(booking, found, self.keys)
         if isinstance(found, Waiting) or found.reason is not StatusReason.SLOT_FULL:
             return None
         full = found.office_id, found.slot, found.party_size
@@ -111,13 +111,13 @@ class Bookings:
 
     async def waiting(self, caller: str, account: str) -> list[wire.Booking]:
         """The account's bookings that are still in line."""
-        owned = await self._front.owned(self._keys.owner(caller, account))
+        owned = await self._front.owned(self.keys.owner(caller, account))
         looks = await asyncio.gather(*map(self._front.look, owned))
         bookings = []
         for waiting in looks:
             if waiting:
                 bookings.append(wire.Booking())
-                resources.tell(bookings[-1], waiting)
+                resources.tell(bookings[-1], waiting, self.keys)
         return bookings
 
     async def recorded(

@@ -1,11 +1,8 @@
 """antrian.v1.OfficeService: what each rpc does. Every one needs staff of the office that it names."""
 
-import logging
 from collections.abc import Iterable
 from datetime import date, timedelta
 from uuid import uuid4
-
-from cryptography.exceptions import InvalidTag
 
 from antrian import booking as nouns
 from antrian import rules
@@ -29,8 +26,6 @@ _LARGEST_PAGE = 500
 _LARGEST_QUOTA = 10_000
 _YEAR = timedelta(days=366)
 _RETRY = timedelta(seconds=1)
-_UNREADABLE = nouns.Person(16 * "*", "")
-_log = logging.getLogger(__name__)
 
 
 class OfficeService:
@@ -197,11 +192,7 @@ class OfficeService:
     def _entries(self, rows: Iterable[RosterRow]) -> list[wire.RosterEntry]:
         entries = []
         for row in rows:
-            try:
-                person = self._keys.unseal(row.booking_id, row.applicant_key, row.sealed)
-            except InvalidTag:  # the others of the day must not wait for the one
-                _log.error("number %d of booking %s cannot be read", row.number, row.booking_id)
-                person = _UNREADABLE
+            person = self._keys.person(row.booking_id, row.applicant_key, row.sealed)
             entries.append(
                 wire.RosterEntry(
                     session=resources.session(row.session),

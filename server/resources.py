@@ -2,16 +2,18 @@
 
 from datetime import datetime
 from functools import lru_cache
+from itertools import repeat
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from antrian import booking as nouns
-from antrian.identity import booking_code
+from antrian.identity import Keys, booking_code, mask_name, mask_nik
 from antrian.lane.front import Joined, Waiting
 from antrian.ledger.reader import RecordedBooking
 from antrian.rules import Choice
+from antrian.text import compact, plain
 from antrian.v1 import messages_pb2 as wire
 from antrian.v1.booking_service_pb2 import RequestBookingRequest
 from server.booking_status import STATUS_MESSAGES
@@ -82,16 +84,20 @@ def tell_joined(booking: wire.Booking, request: RequestBookingRequest, booking_i
     at = timestamp(joined.at)
     booking.accept_time.CopyFrom(at)
     booking.as_of.CopyFrom(at)
+    for applicant in request.applicants:
+        booking.people.add(
+            masked_name=mask_name(plain(applicant.full_name)), masked_nik=mask_nik(compact(applicant.nik))
+        )
 
 
-def tell(booking: wire.Booking, found: Waiting | RecordedBooking) -> None:
+def tell(booking: wire.Booking, found: Waiting | RecordedBooking, keys: Keys) -> None:
     """Fills in a booking as its lane or the ledger has it; alternatives are for the caller to add."""
     # Field by field: what the constructor's keywords take is half of what such a read costs.
     booking.booking_id = str(found.booking_id)
     booking.office_id = found.office_id
     booking.service_date = str(found.slot)[:10]
     booking.session = session(found.slot.session)
-    booking.party_size = found.party_size
+    booking.party_size = len(found.people) if isinstance(found, Waiting) else found.party_size
     booking.ticket = found.ticket
     _set(booking.accept_time, found.accepted_at)
     booking.as_of.CopyFrom(timestamp(found.as_of))
@@ -100,6 +106,7 @@ def tell(booking: wire.Booking, found: Waiting | RecordedBooking) -> None:
         booking.ahead = found.ahead
         if found.left is not None:
             booking.places_left = found.left
+        _tell_people(booking, found, keys)
         return
     booking.state, first = _STATES[found.state], found.first_number
     if found.state is not nouns.State.REJECTED and first is not None:
@@ -110,12 +117,22 @@ def tell(booking: wire.Booking, found: Waiting | RecordedBooking) -> None:
         booking.cancelled_numbers.extend(found.cancelled)
         for number in found.cancelled:
             booking.queue_numbers.remove(number)
+    _tell_people(booking, found, keys)
     if found.reason:
         booking.status_reason = _REASONS[found.reason]
         booking.status_message_id, booking.status_message_en = STATUS_MESSAGES[found.reason]
     _set(booking.decide_time, found.decided_at)
     if found.ended_at:
         _set(booking.end_time, found.ended_at)
+
+
+def _tell_people(booking: wire.Booking, found: Waiting | RecordedBooking, keys: Keys) -> None:
+    numbers = booking.queue_numbers or repeat(0)
+    for number, one in zip(numbers, found.people, strict=False):
+        person = keys.person(found.booking_id, one.key, one.sealed)
+        booking.people.add(
+            queue_number=number, masked_name=mask_name(person.full_name), masked_nik=mask_nik(person.nik)
+        )
 
 
 def alternative(choice: Choice) -> wire.Alternative:

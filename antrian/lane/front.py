@@ -85,7 +85,7 @@ class Waiting(NamedTuple):
     ahead: int
     left: int | None
     slot: Slot
-    party_size: int
+    people: Sequence[SealedApplicant]
     caller: str
     account: str
     accepted_at: datetime
@@ -281,7 +281,7 @@ def _waiting(
 ) -> Waiting:
     entry, _ = read_line_entry(text)
     return Waiting(
-        booking_id, office.decode(), ticket, ahead, None if left < 0 else left, entry.slot, len(entry.applicants),
+        booking_id, office.decode(), ticket, ahead, None if left < 0 else left, entry.slot, entry.applicants,
         entry.caller.decode(), entry.account.decode(), moment(entry.accepted_ms), as_of,
     )  # fmt: skip
 

@@ -11,6 +11,15 @@ select
             and a.cancelled_at is not null
         order by a.number
     ) end,
+    array(
+        select a.applicant_key || a.sealed
+        from applicant as a
+        where a.slot_id = b.slot_id
+            and a.booking_id = b.booking_id
+            and a.number between b.first_number and b.first_number + b.party_size - 1
+            and a.cancelled_at is null
+        order by a.number
+    ),
     b.caller, b.account, b.accepted_at, b.decided_at, b.ended_at, (select service_now())
 from booking as b
 join slot as s using (slot_id)

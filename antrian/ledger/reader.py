@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from antrian.booking import Office, Policy, Session, Slot, State, StatusReason
+from antrian.booking import Office, Policy, SealedApplicant, Session, Slot, State, StatusReason
 from antrian.gather import Gather
 from antrian.identity import Keys
 from antrian.ledger import sql
@@ -24,7 +24,10 @@ _slot = lru_cache(maxsize=1024)(lambda day, session: Slot(day, Session(session))
 
 
 class RecordedBooking(NamedTuple):
-    """A booking as the ledger has it, and the moment for which that is so. cancelled: the numbers of who gave up."""
+    """A booking as the ledger has it, and the moment for which that is so.
+
+    cancelled: the numbers of who gave up. people: the others, by number.
+    """
 
     booking_id: UUID
     office_id: str
@@ -35,6 +38,7 @@ class RecordedBooking(NamedTuple):
     reason: StatusReason | None
     first_number: int | None
     cancelled: Sequence[int]
+    people: Sequence[SealedApplicant]
     caller: str
     account: str
     accepted_at: datetime
@@ -131,9 +135,10 @@ def _recorded(
     reason: str | None,
     first_number: int | None,
     cancelled: Sequence[int] | None,
+    people: Sequence[bytes],
     *rest: Any,
 ) -> RecordedBooking:
     return RecordedBooking(
         booking_id, office_id, ticket, _slot(day, session), party_size, _STATES[state], _REASONS[reason], first_number,
-        cancelled or (), *rest,
+        cancelled or (), [SealedApplicant(one[:16], one[16:]) for one in people], *rest,
     )  # fmt: skip

@@ -460,6 +460,38 @@ class Applicant(_message.Message):
 Global___Applicant: _TypeAlias = Applicant  # noqa: Y015
 
 @_typing.final
+class BookedPerson(_message.Message):
+    """A person of a booking, as its account is told of people."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_NUMBER_FIELD_NUMBER: _builtins.int
+    MASKED_NAME_FIELD_NUMBER: _builtins.int
+    MASKED_NIK_FIELD_NUMBER: _builtins.int
+    queue_number: _builtins.int
+    """The queue number (nomor antrian), once CONFIRMED."""
+    masked_name: _builtins.str
+    """The name as it was taken, with only the first letters of each word to be seen, so that a typing mistake shows:
+    "De** Le*****". Empty when it cannot be read.
+    """
+    masked_nik: _builtins.str
+    """The NIK with only its last four digits to be seen."""
+    def __init__(
+        self,
+        *,
+        queue_number: _builtins.int = ...,
+        masked_name: _builtins.str = ...,
+        masked_nik: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["masked_name", b"masked_name", "masked_nik", b"masked_nik", "queue_number", b"queue_number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BookedPerson: _TypeAlias = BookedPerson  # noqa: Y015
+
+@_typing.final
 class Booking(_message.Message):
     """A request for places and what became of it."""
 
@@ -485,6 +517,7 @@ class Booking(_message.Message):
     CANCELLED_NUMBERS_FIELD_NUMBER: _builtins.int
     STATUS_MESSAGE_ID_FIELD_NUMBER: _builtins.int
     STATUS_MESSAGE_EN_FIELD_NUMBER: _builtins.int
+    PEOPLE_FIELD_NUMBER: _builtins.int
     booking_id: _builtins.str
     """Names the booking: a UUID made from the caller and the request_id, the same however often it is asked."""
     state: Global___BookingState.ValueType
@@ -543,6 +576,10 @@ class Booking(_message.Message):
     def cancelled_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The queue numbers of people whom CancelPerson took out of the party. They are retired, nobody else gets them."""
 
+    @_builtins.property
+    def people(self) -> _containers.RepeatedCompositeFieldContainer[Global___BookedPerson]:
+        """The party_size people who are still in it, in the order of the request when it was accepted; nobody when it is REJECTED."""
+
     def __init__(
         self,
         *,
@@ -566,10 +603,11 @@ class Booking(_message.Message):
         cancelled_numbers: _abc.Iterable[_builtins.int] | None = ...,
         status_message_id: _builtins.str = ...,
         status_message_en: _builtins.str = ...,
+        people: _abc.Iterable[Global___BookedPerson] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "as_of", b"as_of", "decide_time", b"decide_time", "end_time", b"end_time", "places_left", b"places_left"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "alternatives", b"alternatives", "as_of", b"as_of", "booking_id", b"booking_id", "cancelled_numbers", b"cancelled_numbers", "code", b"code", "decide_time", b"decide_time", "end_time", b"end_time", "office_id", b"office_id", "party_size", b"party_size", "places_left", b"places_left", "queue_numbers", b"queue_numbers", "service_date", b"service_date", "session", b"session", "state", b"state", "status_message_en", b"status_message_en", "status_message_id", b"status_message_id", "status_reason", b"status_reason", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "alternatives", b"alternatives", "as_of", b"as_of", "booking_id", b"booking_id", "cancelled_numbers", b"cancelled_numbers", "code", b"code", "decide_time", b"decide_time", "end_time", b"end_time", "office_id", b"office_id", "party_size", b"party_size", "people", b"people", "places_left", b"places_left", "queue_numbers", b"queue_numbers", "service_date", b"service_date", "session", b"session", "state", b"state", "status_message_en", b"status_message_en", "status_message_id", b"status_message_id", "status_reason", b"status_reason", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ahead: _TypeAlias = _typing.Literal["ahead"]  # noqa: Y015
     _WhichOneofArgType__ahead: _TypeAlias = _typing.Literal["_ahead", b"_ahead"]  # noqa: Y015

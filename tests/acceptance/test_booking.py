@@ -15,6 +15,7 @@ from antrian.v1.messages_pb2 import (
     BOOKING_STATE_REJECTED,
     SESSION_AFTERNOON,
     STATUS_REASON_SLOT_FULL,
+    Applicant,
     Booking,
 )
 from clients.booking_client import BookingClient, RefusedError
@@ -87,6 +88,7 @@ async def test_the_same_request_id_with_other_content_is_refused(client: Booking
         {"applicants": crowd.people(1)},
         {"office_id": "kanim-jakarta-utara"},
         {"account": "somebody-else"},
+        {"applicants": [Applicant(nik=request.applicants[0].nik, full_name="Siti Rahmah")]},
     ):
         other = crowd.request(
             **{"request_id": request.request_id, "account": request.account, "applicants": request.applicants} | change
@@ -94,6 +96,40 @@ async def test_the_same_request_id_with_other_content_is_refused(client: Booking
         with pytest.raises(RefusedError) as caught:
             await client.send(other)
         assert caught.value.reason == "REQUEST_ID_REUSED", change
+
+
+async def test_a_booking_tells_whom_it_is_for_in_the_order_of_the_first_request(
+    client: BookingClient, crowd: Crowd
+) -> None:
+    dewi, umar = crowd.people(2)
+    dewi.full_name, umar.full_name = "Dewi\u200b Lestari", "‘Umar  Al-Farouq"
+    request = crowd.request(applicants=[dewi, umar])
+    told = [("De** Le*****", dewi.nik[-4:]), ("'Um** A*-Fa****", umar.nik[-4:])]
+
+    def people(booking: Booking) -> list[tuple[str, str]]:
+        return [(one.masked_name, one.masked_nik.removeprefix("************")) for one in booking.people]
+
+    joined = await client.send(request)
+    assert people(joined) == told
+    booking = await client.outcome(joined.booking_id, request.account)
+    again = crowd.request(request_id=request.request_id, account=request.account, applicants=[umar, dewi])
+    for one in (booking, await client.send(again), (await client.list_bookings(request.account))[0]):
+        assert people(one) == told
+        assert [one.queue_number for one in one.people] == list(booking.queue_numbers)
+    await client.cancel_person(booking.booking_id, request.account, booking.queue_numbers[0])
+    left = await client.get_booking(booking.booking_id, request.account)
+    assert people(left) == told[1:]
+    assert left.people[0].queue_number == booking.queue_numbers[1]
+
+
+async def test_names_and_niks_are_taken_as_phones_type_them(client: BookingClient, crowd: Crowd) -> None:
+    person = crowd.person()
+    for nik in (person.nik, f" {person.nik[:6]} {person.nik[6:12]}-{person.nik[12:]}\n", f"'{person.nik}\ufeff"):
+        request = crowd.request(applicants=[Applicant(nik=nik, full_name="Nur´Aini\u00a0binti Ana‑Maria\t")])
+        request.account = f" {request.account}\u200b"
+        booking = await client.outcome((await client.send(request)).booking_id, request.account.strip(" \u200b"))
+        assert booking.people[0].masked_name == "Nu*'Ai** bi*** An*-Ma***"
+        await client.cancel_booking(booking.booking_id, request.account)
 
 
 async def test_one_request_id_at_two_offices_at_once_is_accepted_by_one(client: BookingClient, crowd: Crowd) -> None:

@@ -183,9 +183,9 @@ async def test_other_peoples_and_undecided_bookings_are_left_alone(
         client.cancel_person(booking.booking_id, "own", wrong),
         office.cancel_person(PUSAT, booking.code, 0, **WHY),
     ):
-        with pytest.raises(RefusedError, match="queue_number: this party's queue numbers are") as refused:
+        with pytest.raises(RefusedError, match="Queue number: this party's queue numbers are") as refused:
             await ask
         assert (refused.value.reason, refused.value.metadata["field"]) == ("INVALID_FIELD", "queue_number")
-    with pytest.raises(RefusedError, match="reason: say why"):
+    with pytest.raises(RefusedError, match="Reason: say why"):
         await office.release_booking(PUSAT, booking.code, staff="rina", reason="")
     assert (await client.get_booking(booking.booking_id, "own")).state == BOOKING_STATE_CONFIRMED

@@ -23,7 +23,7 @@ async def test_a_booking_waits_in_its_lane_until_it_is_settled(world: World) -> 
     found = await world.front.look(second.booking_id)
     assert isinstance(found, Waiting)
     assert (found.office_id, found.ticket, found.ahead, found.left) == (PUSAT, 2, 1, 6)
-    assert (found.booking_id, found.slot, found.party_size) == (second.booking_id, MONDAY, 2)
+    assert (found.booking_id, found.slot, len(found.people)) == (second.booking_id, MONDAY, 2)
     assert (found.caller, found.account) == ("gateway", "account-2")
     assert OPENS < found.accepted_at <= found.as_of < OPENS + timedelta(minutes=5)
     lease = world.take()

@@ -18,6 +18,7 @@ from antrian.identity import (
     check_nik,
     check_party,
     code_range,
+    mask_name,
     mask_nik,
 )
 from antrian.policy import load_policy
@@ -126,6 +127,21 @@ def test_only_dates_that_exist_are_taken(digits: str) -> None:
         assert not exists
     else:
         assert exists
+
+
+@pytest.mark.parametrize(
+    ("name", "masked"),
+    [
+        ("Dewi Lestari", "De** Le*****"),
+        ("Budi", "Bu**"),
+        ("Al", "A*"),
+        ("H. M. Nur'aini", "H. M. Nu*'ai**"),
+        ("Ana-Maria (Ani)", "An*-Ma*** (An*)"),
+        ("李小龍", "李小*"),
+    ],
+)
+def test_a_masked_name_shows_how_each_word_begins(name: str, masked: str) -> None:
+    assert mask_name(name) == masked
 
 
 def test_a_masked_nik_shows_four_digits() -> None:
