@@ -173,7 +173,7 @@ def _the_servers_clock_judges(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
 VARIANTS = [
     Variant("P2", "pop before record", _changed("decide", r"\n  return answer\nend\n\nlocal answers", _POPPED)),
     Variant("P1 P2 P3", "requeue to the tail", _changed("decide", r"local again = #outbox > 0", _TO_THE_TAIL)),
-    Variant("P3", "no fencing in Redis", _changed("*", r"(local function fenced\(office, token, newest\)\n  return ).*", r"\1false")),
+    Variant("P3 P15", "no fencing in Redis", _changed("*", r"(local function fenced\(office, token, newest\)\n  return ).*", r"\1false")),
     Variant("P3", "no fencing in the ledger", _changed("record.sql", r"and lane\.token <= turn\.token", "")),
     Variant("P1 P10", "settle believes the outbox", _settle_believes_the_outbox),
     Variant("P1 P10", "cancel outside the desk", _cancel_outside_the_desk),
