@@ -159,9 +159,10 @@ async def test_a_closed_day_is_that_day_of_that_office(world: World) -> None:
     assert (world.left(TUESDAY), world.left(MONDAY, BOGOR)) == (5, 5)
 
 
-async def test_a_day_can_be_closed_while_it_lasts_and_not_after(world: World) -> None:
+async def test_a_day_can_be_closed_until_it_is_done(world: World) -> None:
     for day, refused in [(3, None), (4, "DAY_BEGUN")]:
         world.set_clock(OPENS.replace(hour=23, minute=59) + timedelta(days=day))
+        world.nightly()
         entry = CloseDate(uuid.uuid4(), "desk", "rina", "banjir", MONDAY.service_date)
         await world.ask(entry)
         done = await world.staff.action(entry.action_id)

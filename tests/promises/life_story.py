@@ -139,7 +139,7 @@ async def _rebuild(world: World, broken: Broken) -> None:
         "P9", held=reason(await world.join(world.request(40, slot=slot, office_id=BOGOR))) == Reason.LANE_CLOSED
     )
     world.rebuild()
-    broken.hold("P15", held=isinstance(await world.join(world.request(50, slot=slot, office_id=BOGOR)), Joined))
+    broken.hold("P15", held=isinstance(await world.join(world.request(45, slot=slot, office_id=BOGOR)), Joined))
     broken.hold("P9", held=await world.join(world.request(13, [3], slot=slot)) == Known())
     broken.hold("P9", held=reason(await world.join(world.request(41, [4], slot=slot))) == Reason.BARRED)
     broken.hold("P9", held=reason(await world.join(world.request(42, [3], slot=slot))) == Reason.ALREADY_BOOKED)
