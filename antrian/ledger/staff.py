@@ -159,7 +159,7 @@ def check_numbers(field: str, asked: Sequence[int], numbers: Sequence[int]) -> N
     """Raises INVALID_FIELD for that field unless all that were asked for are among a party's numbers."""
     if not set(asked) <= set(numbers):
         listed = ", ".join(map(str, numbers))
-        raise invalid(field, f"nomor antrian rombongan ini {listed}", f"this party's queue numbers are {listed}")
+        raise invalid(field, f"rombongan ini memiliki nomor {listed}", f"this party's queue numbers are {listed}")
 
 
 async def _find(connection: LimitedAsyncConnection, office_id: str, codes: tuple[UUID, UUID]) -> CodedBooking:
