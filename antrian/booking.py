@@ -142,6 +142,7 @@ class Policy:
     party_people: int
     account_people: int
     tried_people: int
+    corrected_letters: int
     lane_bound: int
     remembered_days: int
     content: str

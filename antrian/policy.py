@@ -271,6 +271,7 @@ class _Party(_Table):
     people: int = Field(ge=1, le=20)
     account_people: int
     tried_people: int = Field(le=1000)
+    corrected_letters: int = Field(ge=0, le=100)
 
     @model_validator(mode="after")
     def _an_account_can_book_a_party(self) -> Self:
@@ -333,6 +334,7 @@ class _File(_Table):
             party_people=self.party.people,
             account_people=self.party.account_people,
             tried_people=self.party.tried_people,
+            corrected_letters=self.party.corrected_letters,
             lane_bound=self.lane.bound,
             remembered_days=self.requests.remembered_days,
             content=self.content(),

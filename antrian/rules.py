@@ -233,3 +233,14 @@ def _span(policy: Policy, monday: date) -> list[date]:
 
 def _monday(day: date) -> date:
     return day - day.weekday() * _DAY
+
+
+def edits(one: str, other: str) -> int:
+    """How many letters to put in, take out or replace make one text of the other, whatever their case (Levenshtein 1965)."""
+    one, other = one.casefold(), other.casefold()
+    row = list(range(len(other) + 1))
+    for n, letter in enumerate(one, 1):
+        before, row = row, [n]
+        for m, its in enumerate(other, 1):
+            row.append(min(row[-1] + 1, before[m] + 1, before[m - 1] + (letter != its)))
+    return row[-1]

@@ -54,6 +54,7 @@ FIELDS = {
     "booking_id": Text("Nomor pendaftaran", "Booking id"),
     "code": Text("Kode", "Code"),
     "expected_quota": Text("Kuota yang diharapkan", "Expected quota"),
+    "full_name": Text("Nama", "Name"),
     "location": Text("Lokasi", "Location"),
     "location.accuracy_m": Text("Ketelitian lokasi", "Accuracy of the location"),
     "location.latitude": Text("Lintang lokasi", "Latitude of the location"),

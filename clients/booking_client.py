@@ -187,6 +187,13 @@ class BookingClient(Client):
         request = wire.CancelPersonRequest(booking_id=booking_id, account=account, queue_number=queue_number)
         return (await self._call(lambda: self.stub.CancelPerson, request, extra=DESK_EXTRA)).booking
 
+    async def correct_name(self, booking_id: str, account: str, queue_number: int, full_name: str) -> Booking:
+        """Corrects a few letters of one person's name, once; the booking after that, the same when repeated."""
+        request = wire.CorrectNameRequest(
+            booking_id=booking_id, account=account, queue_number=queue_number, full_name=full_name
+        )
+        return (await self._call(lambda: self.stub.CorrectName, request)).booking
+
 
 def _where(whereabouts: Whereabouts) -> dict[str, Any]:
     return {"province_code": whereabouts} if isinstance(whereabouts, str) else {"location": whereabouts}

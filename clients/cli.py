@@ -261,6 +261,23 @@ def cancel_person(service: Service, booking_id: str, number: int, account: str, 
     _print(service, booking, as_json)
 
 
+@main.command(epilog=example('antrian correct-name 7c1e…-… 3 "Dewi Lestari" --account ani'))
+@click.argument("booking_id")
+@click.argument("number", type=click.IntRange(min=1))
+@click.argument("name")
+@click.option("--account", required=True, help="The account that it was made for.")
+@service_options
+@json_option
+def correct_name(service: Service, booking_id: str, number: int, name: str, account: str, as_json: bool) -> None:
+    """Correct a few letters of a person's name.
+
+    By the person's queue number, once, and before the day has begun at the office. Safe to repeat.
+    """
+    with repeatable():
+        booking = service.call(lambda client: client.correct_name(booking_id, account, number, name))
+    _print(service, booking, as_json)
+
+
 def _print(service: Service, booking: Booking, as_json: bool) -> None:
     if as_json:
         show.json(booking)

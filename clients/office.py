@@ -1,4 +1,4 @@
-"""The commands of an office's staff: office roster, check-in, set-quota, close-date, release, cancel-person, retire, reopen."""
+"""The commands of an office's staff: office roster, check-in, set-quota, close-date, release, cancel-person, correct-name, retire, reopen."""
 
 from datetime import datetime
 
@@ -200,6 +200,36 @@ def cancel_person(
     with repeatable():
         party = service.call_office(
             lambda client: client.cancel_person(office_id, code, number, staff=staff, reason=reason)
+        )
+    if as_json:
+        show.json_list(party)
+    else:
+        show.roster(party)
+
+
+@office.command(
+    epilog=example(
+        'antrian office correct-name kanim-bogor 2KK56MF2V6 3 "Dewi Lestari" --staff head-1 --reason "As on the identity card"'
+    )
+)
+@click.argument("office_id", metavar="OFFICE")
+@click.argument("code")
+@click.argument("number", type=click.IntRange(min=1))
+@click.argument("name")
+@_staff
+@_reason
+@service_options
+@json_option
+def correct_name(
+    service: Service, office_id: str, code: str, number: int, name: str, staff: str, reason: str, as_json: bool
+) -> None:
+    """Correct a person's name.
+
+    By the code of the booking and the person's queue number, until its day is over. Safe to repeat. Prints the party.
+    """
+    with repeatable():
+        party = service.call_office(
+            lambda client: client.correct_name(office_id, code, number, name, staff=staff, reason=reason)
         )
     if as_json:
         show.json_list(party)

@@ -97,6 +97,15 @@ class OfficeClient(Client):
         )
         return list((await self._call(lambda: self.stub.CancelPerson, request, extra=DESK_EXTRA)).entries)
 
+    async def correct_name(
+        self, office_id: str, code: str, queue_number: int, full_name: str, *, staff: str, reason: str
+    ) -> list[RosterEntry]:
+        """Gives the person with that number of the code's party this name; the party, the same when repeated."""
+        request = wire.OfficeServiceCorrectNameRequest(
+            office_id=office_id, code=code, queue_number=queue_number, full_name=full_name, staff=staff, reason=reason
+        )
+        return list((await self._call(lambda: self.stub.CorrectName, request)).entries)
+
     async def retire_office(self, office_id: str, *, staff: str, reason: str) -> RetireOfficeResponse:
         """Makes the office take no more bookings; those that it has are served. The same when repeated."""
         request = wire.RetireOfficeRequest(office_id=office_id, staff=staff, reason=reason)

@@ -29,6 +29,7 @@ from server.catalog import Catalog
 from server.desk import Desk
 from server.gate import Gate
 from server.grpc_server import Handlers, make_server
+from server.names import Names
 from server.office_service import OfficeService
 from server.room import Room
 from server.strangers import Strangers
@@ -56,14 +57,20 @@ async def serve(settings: Settings) -> None:
         remembered=policy.remembered,
         gather_for=settings.gather_for,
     )
-    ledger = LedgerReader(settings.database_url, gather_for=settings.gather_for)
-    keys, desk, staff = Keys(settings.hash_key, settings.seal_key), Desk(front), LedgerStaff(settings.database_url)
+    ledger, staff = (
+        LedgerReader(settings.database_url, gather_for=settings.gather_for),
+        LedgerStaff(settings.database_url),
+    )
+    keys, desk = Keys(settings.hash_key, settings.seal_key), Desk(front)
     catalog = Catalog(policy, front, ledger, keys)
     most = settings.most_calls
     each = most // 2 if settings.callers_file else most  # without a file everybody is one caller
     bookings = Bookings(catalog, front, ledger, keys, watching=Room(most * 4 // 5, each * 4 // 5))
-    booking_service = BookingService(catalog, front, Admission(catalog, keys), bookings, desk)
-    office_service = OfficeService(catalog, front, staff, keys, desk)
+    admission, names = Admission(catalog, keys), Names(catalog, staff, keys)
+    booking_service, office_service = (
+        BookingService(catalog, front, admission, bookings, desk, names),
+        OfficeService(catalog, front, staff, keys, desk, names),
+    )
 
     health_servicer, strangers, gate = health.aio.HealthServicer(), Strangers(most), Gate(callers, Room(most, each))
     handlers = [

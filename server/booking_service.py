@@ -24,6 +24,7 @@ from server.bookings import Bookings
 from server.catalog import Catalog
 from server.desk import Desk
 from server.gate import FULL_RETRY, Context, explain, wants_english
+from server.names import Names
 from server.office_list import list_offices
 
 _BATCH = 200
@@ -40,13 +41,14 @@ class BookingService:
     """Offices, quota, requests and bookings. Refusals are AntrianErrors; the gate turns them into statuses."""
 
     def __init__(
-        self, catalog: Catalog, front: LaneFront, admission: Admission, bookings: Bookings, desk: Desk
+        self, catalog: Catalog, front: LaneFront, admission: Admission, bookings: Bookings, desk: Desk, names: Names
     ) -> None:
         self._catalog = catalog
         self._front = front
         self._admission = admission
         self._bookings = bookings
         self._desk = desk
+        self._names = names
         self._week = lru_cache(maxsize=16)(self._find_week)
         self._quota = lru_cache(maxsize=4096)(self._find_quota)  # most is asked for again before anything changes
 
@@ -236,6 +238,21 @@ class BookingService:
         """Gives one person's place back."""
         booking = await self._cancel(request.booking_id, request.account, request.queue_number)
         return wire.CancelPersonResponse(booking=booking)
+
+    async def CorrectName(  # noqa: N802
+        self, request: wire.CorrectNameRequest, context: Context
+    ) -> wire.CorrectNameResponse:
+        """Corrects a person's name."""
+        booking_id, account = self._whose(request.booking_id, request.account)
+        caller = CALLER.get().name
+        booking = await self._bookings.find(booking_id, caller, account)
+        if booking.state == messages_pb2.BOOKING_STATE_PENDING:
+            raise AntrianError(Reason.NOT_DECIDED_YET, field="booking_id", retry_after=_RETRY)
+        if booking.state != messages_pb2.BOOKING_STATE_CONFIRMED:
+            state = messages_pb2.BookingState.Name(booking.state).removeprefix("BOOKING_STATE_")
+            raise AntrianError(Reason.NOT_CONFIRMED, field="booking_id", state=state)
+        await self._names.correct(booking_id, request.queue_number, request.full_name, None)
+        return wire.CorrectNameResponse(booking=await self._bookings.find(booking_id, caller, account))
 
     async def _cancel(self, name: str, account: str, number: int | None = None) -> messages_pb2.Booking:
         """The booking after all of its people, or the one with that number, gave up."""

@@ -19,6 +19,7 @@ from server.auth import CALLER
 from server.catalog import Catalog, parse_day
 from server.desk import Desk
 from server.gate import Context
+from server.names import Names
 from server.paging import not_a_token, page_size, read_token, write_token
 
 _PAGE = 100
@@ -31,12 +32,15 @@ _RETRY = timedelta(seconds=1)
 class OfficeService:
     """Rosters, check-ins, quotas and closed days, retirement. Refusals are AntrianErrors; the gate turns them into statuses."""
 
-    def __init__(self, catalog: Catalog, front: LaneFront, ledger: LedgerStaff, keys: Keys, desk: Desk) -> None:
+    def __init__(
+        self, catalog: Catalog, front: LaneFront, ledger: LedgerStaff, keys: Keys, desk: Desk, names: Names
+    ) -> None:
         self._catalog = catalog
         self._front = front
         self._ledger = ledger
         self._keys = keys
         self._desk = desk
+        self._names = names
 
     async def GetDayRoster(  # noqa: N802 - the rpc's name
         self, request: wire.GetDayRosterRequest, context: Context
@@ -142,6 +146,20 @@ class OfficeService:
         if found.state is not State.CANCELLED and number not in {*found.given} - {*found.numbers}:
             raise AntrianError(Reason.NOT_CANCELLABLE, field="code", state=found.state)
         return await self._ledger.party(found.booking_id)
+
+    async def CorrectName(  # noqa: N802
+        self, request: wire.OfficeServiceCorrectNameRequest, context: Context
+    ) -> wire.OfficeServiceCorrectNameResponse:
+        """Corrects a person's name."""
+        office = self._office(request.office_id)
+        staff, reason = check_account(request.staff, "staff"), check_reason(request.reason)
+        found = await self._ledger.find(office.office_id, code_range(request.code))
+        if found.state not in {State.CONFIRMED, State.ATTENDED}:
+            raise AntrianError(Reason.NOT_CONFIRMED, field="code", state=found.state)
+        by = nouns.StaffAction(uuid4(), CALLER.get().name, staff, reason)
+        await self._names.correct(found.booking_id, request.queue_number, request.full_name, by)
+        party = await self._ledger.party(found.booking_id)
+        return wire.OfficeServiceCorrectNameResponse(entries=self._entries(party))
 
     async def RetireOffice(  # noqa: N802
         self, request: wire.RetireOfficeRequest, context: Context

@@ -182,6 +182,20 @@ TABLE: dict[Reason, Row] = {
             "This account has asked for {limit} different people in this booking window. Try again in the next one.",
         ),
     ),
+    Reason.NAME_TOO_DIFFERENT: Row(
+        Code.FAILED_PRECONDITION,
+        Text(
+            "Lewat aplikasi, paling banyak {limit} huruf dari sebuah nama dapat diperbaiki. Minta kantor memperbaikinya, dengan KTP.",
+            "At most {limit} letters of a name can be corrected in the app. Ask the office to correct it, with the identity card.",
+        ),
+    ),
+    Reason.NAME_CORRECTED_BEFORE: Row(
+        Code.FAILED_PRECONDITION,
+        Text(
+            "Nama ini sudah pernah diperbaiki lewat aplikasi. Minta kantor memperbaikinya, dengan KTP.",
+            "This name was corrected in the app before. Ask the office to correct it, with the identity card.",
+        ),
+    ),
     Reason.REQUEST_ID_REUSED: Row(
         Code.INVALID_ARGUMENT,
         Text(

@@ -134,6 +134,29 @@ class LedgerStaff:
         """Whether the office has slots on that day, and so may have bookings."""
         return bool(await self._pool.rows(sql("slots_of_day"), office=office_id, service_date=day))
 
+    async def correct_name(
+        self, booking_id: UUID, person: RosterRow, sealed: bytes, by: StaffAction | None, before: str, after: str
+    ) -> tuple[State, bool, bool, bool]:
+        """Writes a person's data with another name, if they are still what was read and it may be corrected.
+
+        before, after: JSON for the record of what staff do. Answers the booking's state; whether its day has begun (for staff:
+        is over); whether its account has corrected this name before; and whether this was written.
+        """
+        nobody = {"action_id": None, "caller": None, "staff": None, "why": None}
+        values = {
+            "booking_id": booking_id,
+            "number": person.number,
+            "sealed_before": person.sealed,
+            "sealed": sealed,
+            "before": before,
+            "after": after,
+        } | (asdict(by) if by else nobody)
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(sql("correct_name"), values)).fetchone()
+        if row is None:
+            raise AntrianError(Reason.BOOKING_NOT_FOUND, field="booking_id")
+        return (State(row[0]), *row[1:])
+
     async def set_retired(self, office_id: str, action: StaffAction, *, retired: bool) -> int:
         """Retires an office or reopens it, and notes who wanted it unless it is so already; answers its live bookings."""
         values = {"office": office_id, "retired": retired} | asdict(action)

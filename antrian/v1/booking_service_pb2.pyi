@@ -733,3 +733,61 @@ class CancelPersonResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelPersonResponse: _TypeAlias = CancelPersonResponse  # noqa: Y015
+
+@_typing.final
+class CorrectNameRequest(_message.Message):
+    """Asks to correct a name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOKING_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    QUEUE_NUMBER_FIELD_NUMBER: _builtins.int
+    FULL_NAME_FIELD_NUMBER: _builtins.int
+    booking_id: _builtins.str
+    """The booking. Required."""
+    account: _builtins.str
+    """The account that it was made for. Required."""
+    queue_number: _builtins.int
+    """The person's queue number. Required."""
+    full_name: _builtins.str
+    """The right name, written like an applicant's. Required."""
+    def __init__(
+        self,
+        *,
+        booking_id: _builtins.str = ...,
+        account: _builtins.str = ...,
+        queue_number: _builtins.int = ...,
+        full_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "booking_id", b"booking_id", "full_name", b"full_name", "queue_number", b"queue_number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CorrectNameRequest: _TypeAlias = CorrectNameRequest  # noqa: Y015
+
+@_typing.final
+class CorrectNameResponse(_message.Message):
+    """The booking as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOKING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def booking(self) -> _messages_pb2.Booking:
+        """With the name, masked, among its people."""
+
+    def __init__(
+        self,
+        *,
+        booking: _messages_pb2.Booking | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["booking", b"booking"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["booking", b"booking"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CorrectNameResponse: _TypeAlias = CorrectNameResponse  # noqa: Y015

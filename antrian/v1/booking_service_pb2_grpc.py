@@ -87,6 +87,11 @@ class BookingServiceStub:
                 request_serializer=antrian_dot_v1_dot_booking__service__pb2.CancelPersonRequest.SerializeToString,
                 response_deserializer=antrian_dot_v1_dot_booking__service__pb2.CancelPersonResponse.FromString,
                 _registered_method=True)
+        self.CorrectName = channel.unary_unary(
+                '/antrian.v1.BookingService/CorrectName',
+                request_serializer=antrian_dot_v1_dot_booking__service__pb2.CorrectNameRequest.SerializeToString,
+                response_deserializer=antrian_dot_v1_dot_booking__service__pb2.CorrectNameResponse.FromString,
+                _registered_method=True)
 
 
 class BookingServiceServicer:
@@ -179,6 +184,16 @@ class BookingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CorrectName(self, request, context):
+        """Corrects the name of one person of a CONFIRMED booking, before its day has begun at the office: once, and a few letters
+        (the policy says how many). More than that, the office's staff can. Answers the booking once that is recorded; a repeat
+        answers the same. Errors: INVALID_FIELD, BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CONFIRMED, NAME_TOO_DIFFERENT,
+        NAME_CORRECTED_BEFORE, DAY_BEGUN, STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BookingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -231,6 +246,11 @@ def add_BookingServiceServicer_to_server(servicer, server):
                     servicer.CancelPerson,
                     request_deserializer=antrian_dot_v1_dot_booking__service__pb2.CancelPersonRequest.FromString,
                     response_serializer=antrian_dot_v1_dot_booking__service__pb2.CancelPersonResponse.SerializeToString,
+            ),
+            'CorrectName': grpc.unary_unary_rpc_method_handler(
+                    servicer.CorrectName,
+                    request_deserializer=antrian_dot_v1_dot_booking__service__pb2.CorrectNameRequest.FromString,
+                    response_serializer=antrian_dot_v1_dot_booking__service__pb2.CorrectNameResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -506,6 +526,33 @@ class BookingService:
             '/antrian.v1.BookingService/CancelPerson',
             antrian_dot_v1_dot_booking__service__pb2.CancelPersonRequest.SerializeToString,
             antrian_dot_v1_dot_booking__service__pb2.CancelPersonResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CorrectName(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/antrian.v1.BookingService/CorrectName',
+            antrian_dot_v1_dot_booking__service__pb2.CorrectNameRequest.SerializeToString,
+            antrian_dot_v1_dot_booking__service__pb2.CorrectNameResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -78,6 +78,12 @@ class BookingServiceStub:
     party is an INVALID_FIELD.
     Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
     """
+    CorrectName: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.CorrectNameRequest, _booking_service_pb2.CorrectNameResponse]
+    """Corrects the name of one person of a CONFIRMED booking, before its day has begun at the office: once, and a few letters
+    (the policy says how many). More than that, the office's staff can. Answers the booking once that is recorded; a repeat
+    answers the same. Errors: INVALID_FIELD, BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CONFIRMED, NAME_TOO_DIFFERENT,
+    NAME_CORRECTED_BEFORE, DAY_BEGUN, STORE_UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class BookingServiceAsyncStub(BookingServiceStub):
@@ -128,6 +134,12 @@ class BookingServiceAsyncStub(BookingServiceStub):
     one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. A number of another
     party is an INVALID_FIELD.
     Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
+    """
+    CorrectName: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.CorrectNameRequest, _booking_service_pb2.CorrectNameResponse]  # type: ignore[assignment]
+    """Corrects the name of one person of a CONFIRMED booking, before its day has begun at the office: once, and a few letters
+    (the policy says how many). More than that, the office's staff can. Answers the booking once that is recorded; a repeat
+    answers the same. Errors: INVALID_FIELD, BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CONFIRMED, NAME_TOO_DIFFERENT,
+    NAME_CORRECTED_BEFORE, DAY_BEGUN, STORE_UNAVAILABLE.
     """
 
 class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -236,6 +248,18 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. A number of another
         party is an INVALID_FIELD.
         Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def CorrectName(
+        self,
+        request: _booking_service_pb2.CorrectNameRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_booking_service_pb2.CorrectNameResponse, _abc.Awaitable[_booking_service_pb2.CorrectNameResponse]]:
+        """Corrects the name of one person of a CONFIRMED booking, before its day has begun at the office: once, and a few letters
+        (the policy says how many). More than that, the office's staff can. Answers the booking once that is recorded; a repeat
+        answers the same. Errors: INVALID_FIELD, BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CONFIRMED, NAME_TOO_DIFFERENT,
+        NAME_CORRECTED_BEFORE, DAY_BEGUN, STORE_UNAVAILABLE.
         """
 
 def add_BookingServiceServicer_to_server(servicer: BookingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -101,6 +101,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the account has asked for more different people in this window than it may.
     Example: metadata {"limit": "15"}.
     """
+    ERROR_REASON_NAME_TOO_DIFFERENT: _ErrorReason.ValueType  # 61
+    """FAILED_PRECONDITION: an account may correct a few letters of a name; the office's staff may correct all of it.
+    Example: metadata {"field": "full_name", "limit": "3"}.
+    """
+    ERROR_REASON_NAME_CORRECTED_BEFORE: _ErrorReason.ValueType  # 62
+    """FAILED_PRECONDITION: an account may correct a name once; the office's staff may do so again.
+    Example: CorrectName for a person whose name was corrected yesterday.
+    """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 33
     """INVALID_ARGUMENT: the request_id was used before for another office, date, session, party or name.
     Example: metadata {"field": "request_id"}.
@@ -265,6 +273,14 @@ Example: metadata {"limit": "5", "live": "4"}.
 ERROR_REASON_PEOPLE_LIMIT: ErrorReason.ValueType  # 48
 """FAILED_PRECONDITION: the account has asked for more different people in this window than it may.
 Example: metadata {"limit": "15"}.
+"""
+ERROR_REASON_NAME_TOO_DIFFERENT: ErrorReason.ValueType  # 61
+"""FAILED_PRECONDITION: an account may correct a few letters of a name; the office's staff may correct all of it.
+Example: metadata {"field": "full_name", "limit": "3"}.
+"""
+ERROR_REASON_NAME_CORRECTED_BEFORE: ErrorReason.ValueType  # 62
+"""FAILED_PRECONDITION: an account may correct a name once; the office's staff may do so again.
+Example: CorrectName for a person whose name was corrected yesterday.
 """
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 33
 """INVALID_ARGUMENT: the request_id was used before for another office, date, session, party or name.

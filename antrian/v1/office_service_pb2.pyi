@@ -468,6 +468,72 @@ class OfficeServiceCancelPersonResponse(_message.Message):
 Global___OfficeServiceCancelPersonResponse: _TypeAlias = OfficeServiceCancelPersonResponse  # noqa: Y015
 
 @_typing.final
+class OfficeServiceCorrectNameRequest(_message.Message):
+    """Asks to correct a name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFICE_ID_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    QUEUE_NUMBER_FIELD_NUMBER: _builtins.int
+    FULL_NAME_FIELD_NUMBER: _builtins.int
+    STAFF_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    office_id: _builtins.str
+    """The office. Required."""
+    code: _builtins.str
+    """The booking's code as scanned or typed; the roster has it. Required."""
+    queue_number: _builtins.int
+    """The person's queue number. Required."""
+    full_name: _builtins.str
+    """The right name, written like an applicant's. Required."""
+    staff: _builtins.str
+    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    reason: _builtins.str
+    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    def __init__(
+        self,
+        *,
+        office_id: _builtins.str = ...,
+        code: _builtins.str = ...,
+        queue_number: _builtins.int = ...,
+        full_name: _builtins.str = ...,
+        staff: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "full_name", b"full_name", "office_id", b"office_id", "queue_number", b"queue_number", "reason", b"reason", "staff", b"staff"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfficeServiceCorrectNameRequest: _TypeAlias = OfficeServiceCorrectNameRequest  # noqa: Y015
+
+@_typing.final
+class OfficeServiceCorrectNameResponse(_message.Message):
+    """The party after that."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RosterEntry]:
+        """All who are in the party, in the order of their queue numbers."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___RosterEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfficeServiceCorrectNameResponse: _TypeAlias = OfficeServiceCorrectNameResponse  # noqa: Y015
+
+@_typing.final
 class RetireOfficeRequest(_message.Message):
     """Retires an office."""
 

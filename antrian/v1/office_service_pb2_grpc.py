@@ -66,6 +66,11 @@ class OfficeServiceStub:
                 request_serializer=antrian_dot_v1_dot_office__service__pb2.OfficeServiceCancelPersonRequest.SerializeToString,
                 response_deserializer=antrian_dot_v1_dot_office__service__pb2.OfficeServiceCancelPersonResponse.FromString,
                 _registered_method=True)
+        self.CorrectName = channel.unary_unary(
+                '/antrian.v1.OfficeService/CorrectName',
+                request_serializer=antrian_dot_v1_dot_office__service__pb2.OfficeServiceCorrectNameRequest.SerializeToString,
+                response_deserializer=antrian_dot_v1_dot_office__service__pb2.OfficeServiceCorrectNameResponse.FromString,
+                _registered_method=True)
         self.RetireOffice = channel.unary_unary(
                 '/antrian.v1.OfficeService/RetireOffice',
                 request_serializer=antrian_dot_v1_dot_office__service__pb2.RetireOfficeRequest.SerializeToString,
@@ -139,6 +144,14 @@ class OfficeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CorrectName(self, request, context):
+        """Corrects the name of one person, of a booking that is CONFIRMED or ATTENDED, until its day is over. A repeat answers the
+        same. Errors: CODE_NOT_FOUND, NOT_CONFIRMED, DAY_BEGUN when the day is over, INVALID_FIELD, STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RetireOffice(self, request, context):
         """Retires the office: it is not listed any more and takes no more bookings (OFFICE_RETIRED). Requests that were accepted
         are decided, and its bookings are served on their days as always; CloseDate cancels them where the office cannot. Other
@@ -189,6 +202,11 @@ def add_OfficeServiceServicer_to_server(servicer, server):
                     servicer.CancelPerson,
                     request_deserializer=antrian_dot_v1_dot_office__service__pb2.OfficeServiceCancelPersonRequest.FromString,
                     response_serializer=antrian_dot_v1_dot_office__service__pb2.OfficeServiceCancelPersonResponse.SerializeToString,
+            ),
+            'CorrectName': grpc.unary_unary_rpc_method_handler(
+                    servicer.CorrectName,
+                    request_deserializer=antrian_dot_v1_dot_office__service__pb2.OfficeServiceCorrectNameRequest.FromString,
+                    response_serializer=antrian_dot_v1_dot_office__service__pb2.OfficeServiceCorrectNameResponse.SerializeToString,
             ),
             'RetireOffice': grpc.unary_unary_rpc_method_handler(
                     servicer.RetireOffice,
@@ -365,6 +383,33 @@ class OfficeService:
             '/antrian.v1.OfficeService/CancelPerson',
             antrian_dot_v1_dot_office__service__pb2.OfficeServiceCancelPersonRequest.SerializeToString,
             antrian_dot_v1_dot_office__service__pb2.OfficeServiceCancelPersonResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CorrectName(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/antrian.v1.OfficeService/CorrectName',
+            antrian_dot_v1_dot_office__service__pb2.OfficeServiceCorrectNameRequest.SerializeToString,
+            antrian_dot_v1_dot_office__service__pb2.OfficeServiceCorrectNameResponse.FromString,
             options,
             channel_credentials,
             insecure,

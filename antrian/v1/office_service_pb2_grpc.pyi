@@ -67,6 +67,10 @@ class OfficeServiceStub:
     """ReleaseBooking for one person of a party. The others keep their queue numbers and the code, and their account is told
     PERSON_CANCELLED_BY_OFFICE. The last one's ends the booking. Errors: those of ReleaseBooking.
     """
+    CorrectName: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.OfficeServiceCorrectNameRequest, _office_service_pb2.OfficeServiceCorrectNameResponse]
+    """Corrects the name of one person, of a booking that is CONFIRMED or ATTENDED, until its day is over. A repeat answers the
+    same. Errors: CODE_NOT_FOUND, NOT_CONFIRMED, DAY_BEGUN when the day is over, INVALID_FIELD, STORE_UNAVAILABLE.
+    """
     RetireOffice: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.RetireOfficeRequest, _office_service_pb2.RetireOfficeResponse]
     """Retires the office: it is not listed any more and takes no more bookings (OFFICE_RETIRED). Requests that were accepted
     are decided, and its bookings are served on their days as always; CloseDate cancels them where the office cannot. Other
@@ -116,6 +120,10 @@ class OfficeServiceAsyncStub(OfficeServiceStub):
     CancelPerson: _aio.UnaryUnaryMultiCallable[_office_service_pb2.OfficeServiceCancelPersonRequest, _office_service_pb2.OfficeServiceCancelPersonResponse]  # type: ignore[assignment]
     """ReleaseBooking for one person of a party. The others keep their queue numbers and the code, and their account is told
     PERSON_CANCELLED_BY_OFFICE. The last one's ends the booking. Errors: those of ReleaseBooking.
+    """
+    CorrectName: _aio.UnaryUnaryMultiCallable[_office_service_pb2.OfficeServiceCorrectNameRequest, _office_service_pb2.OfficeServiceCorrectNameResponse]  # type: ignore[assignment]
+    """Corrects the name of one person, of a booking that is CONFIRMED or ATTENDED, until its day is over. A repeat answers the
+    same. Errors: CODE_NOT_FOUND, NOT_CONFIRMED, DAY_BEGUN when the day is over, INVALID_FIELD, STORE_UNAVAILABLE.
     """
     RetireOffice: _aio.UnaryUnaryMultiCallable[_office_service_pb2.RetireOfficeRequest, _office_service_pb2.RetireOfficeResponse]  # type: ignore[assignment]
     """Retires the office: it is not listed any more and takes no more bookings (OFFICE_RETIRED). Requests that were accepted
@@ -199,6 +207,16 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_office_service_pb2.OfficeServiceCancelPersonResponse, _abc.Awaitable[_office_service_pb2.OfficeServiceCancelPersonResponse]]:
         """ReleaseBooking for one person of a party. The others keep their queue numbers and the code, and their account is told
         PERSON_CANCELLED_BY_OFFICE. The last one's ends the booking. Errors: those of ReleaseBooking.
+        """
+
+    @_abc_1.abstractmethod
+    def CorrectName(
+        self,
+        request: _office_service_pb2.OfficeServiceCorrectNameRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_office_service_pb2.OfficeServiceCorrectNameResponse, _abc.Awaitable[_office_service_pb2.OfficeServiceCorrectNameResponse]]:
+        """Corrects the name of one person, of a booking that is CONFIRMED or ATTENDED, until its day is over. A repeat answers the
+        same. Errors: CODE_NOT_FOUND, NOT_CONFIRMED, DAY_BEGUN when the day is over, INVALID_FIELD, STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

@@ -189,3 +189,44 @@ async def test_other_peoples_and_undecided_bookings_are_left_alone(
     with pytest.raises(RefusedError, match="Reason: say why"):
         await office.release_booking(PUSAT, booking.code, staff="rina", reason="")
     assert (await client.get_booking(booking.booking_id, "own")).state == BOOKING_STATE_CONFIRMED
+
+
+async def test_a_name_is_corrected_by_its_account_once_and_by_staff_as_often_as_needed(
+    client: BookingClient, office: OfficeClient, crowd: Crowd
+) -> None:
+    rina, budi = crowd.people(2)
+    rina.full_name, budi.full_name = "Rina Lestri", "Budi"
+    request = crowd.request(applicants=[rina, budi])
+    booking = await client.outcome((await client.send(request)).booking_id, request.account)
+    first, _ = booking.queue_numbers
+    whose = booking.booking_id, request.account
+
+    async def names() -> list[str]:
+        entries = await office.day_roster(PUSAT, crowd.dates[0])
+        return [entry.full_name for entry in entries if entry.code == booking.code]
+
+    for number, name, reason in (
+        (first, "Rini Lestarini", "NAME_TOO_DIFFERENT"),
+        (first, "R1na", "INVALID_FIELD: Name"),
+        (first + 2, "Rina", "INVALID_FIELD: Queue number"),
+    ):
+        with pytest.raises(RefusedError, match=reason):
+            await client.correct_name(*whose, number, name)
+    for _ in range(2):
+        told = await client.correct_name(*whose, first, "Rina  Lestari")
+        assert [one.masked_name for one in told.people] == ["Ri** Le*****", "Bu**"]
+    assert await names() == ["Rina Lestari", "Budi"]
+    with pytest.raises(RefusedError, match="NAME_CORRECTED_BEFORE"):
+        await client.correct_name(*whose, first, "Rina Lestary")
+    with pytest.raises(RefusedError, match="BOOKING_NOT_FOUND"):
+        await client.correct_name(booking.booking_id, "another", first, "Rina Lestary")
+    with pytest.raises(RefusedError, match="CODE_NOT_FOUND"):
+        await office.correct_name("kanim-jakarta-barat", booking.code, first, "Siti", **WHY)
+    for name in ("Siti Aminah", "Rina Lestary"):
+        for _ in range(2):
+            party = await office.correct_name(PUSAT, booking.code, first, name, **WHY)
+            assert [entry.full_name for entry in party] == [name, "Budi"]
+    assert (await client.send(request)).booking_id == booking.booking_id, "the first request stays known"
+    await client.cancel_booking(*whose)
+    with pytest.raises(RefusedError, match="NOT_CONFIRMED"):
+        await client.correct_name(*whose, first, "Rina Lestari")

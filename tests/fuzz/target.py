@@ -38,6 +38,7 @@ from server.bookings import Bookings
 from server.catalog import Catalog
 from server.desk import Desk
 from server.gate import Gate
+from server.names import Names
 from server.office_service import OfficeService
 from server.room import Room
 from server.status import DOMAIN, code_of
@@ -166,11 +167,11 @@ class Target:
             await store.start()
         self.catalog = catalog = Catalog(policy, front, self._ledger, self.keys)
         await catalog.refresh()
-        desk = Desk(front)
+        desk, names = Desk(front), Names(catalog, self._staff, self.keys)
         bookings = Bookings(catalog, front, self._ledger, self.keys, watching=Room(settings.most_calls))
         servicers = (
-            BookingService(catalog, front, Admission(catalog, self.keys), bookings, desk),
-            OfficeService(catalog, front, self._staff, self.keys, desk),
+            BookingService(catalog, front, Admission(catalog, self.keys), bookings, desk, names),
+            OfficeService(catalog, front, self._staff, self.keys, desk, names),
         )
         gate = Gate(self._callers, Room(settings.most_calls))
         for service, servicer in zip(SERVICES, servicers, strict=True):

@@ -26,6 +26,7 @@ _EXAMPLES: Mapping[str, str] = {
 _LIMITS = {
     Reason.TOO_LARGE: "256 KiB", Reason.LOCATION_TOO_COARSE: "2000", Reason.CALLER_BUSY: "12500",
     Reason.RATE_LIMITED: "500", Reason.PEOPLE_LIMIT: "15",
+    Reason.NAME_TOO_DIFFERENT: "3",
 }  # fmt: skip
 
 

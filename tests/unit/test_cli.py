@@ -70,7 +70,18 @@ def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> Non
 
 def test_there_are_the_commands_that_were_asked_for() -> None:
     assert set(main.commands) == {
-        *("offices", "quota", "book", "status", "watch", "bookings", "cancel", "cancel-person", "office"),
+        *(
+            "offices",
+            "quota",
+            "book",
+            "status",
+            "watch",
+            "bookings",
+            "cancel",
+            "cancel-person",
+            "correct-name",
+            "office",
+        ),
         *("up", "serve", "work", "gateway", "migrate", "health", "verify", "rebuild", "reset", "rush", "policy"),
     }
 

@@ -48,6 +48,7 @@ def test_every_rpc_for_citizens_has_a_path() -> None:
         ("GET", "/v1/bookings/b-1:watch", "WatchBooking", {"booking_id": "b-1"}),
         ("POST", "/v1/bookings/b-1:cancel", "CancelBooking", {"booking_id": "b-1"}),
         ("POST", "/v1/bookings/b-1:cancelPerson", "CancelPerson", {"booking_id": "b-1"}),
+        ("POST", "/v1/bookings/b-1:correctName", "CorrectName", {"booking_id": "b-1"}),
         ("GET", "/v1/bookings", "ListBookings", {}),
     ],
 )

@@ -17,6 +17,7 @@ from antrian.rules import (
     closed_days,
     day_begins,
     decide,
+    edits,
     is_service_day,
     judge_province,
     next_opening,
@@ -376,3 +377,19 @@ def test_the_next_opening_is_the_first_that_is_not_over(moment: datetime) -> Non
     opening = next_opening(POLICY, moment)
     assert opening.opens_at >= moment
     assert next_opening(POLICY, opening.opens_at) == opening
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "count"),
+    [
+        ("Rina Lestri", "Rina Lestari", 1),
+        ("RINA", "rina", 0),
+        ("", "Ani", 3),
+        ("Ani", "", 3),
+        ("Dewi", "Deiw", 2),
+        ("kitten", "sitting", 3),
+        ("Budi Santoso", "Santoso Budi", 10),
+    ],
+)
+def test_edits_count_the_letters_that_differ(one: str, other: str, count: int) -> None:
+    assert edits(one, other) == count

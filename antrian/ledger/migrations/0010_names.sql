@@ -1,0 +1,9 @@
+-- A name that was typed wrong is corrected before the day.
+
+-- corrected_at: when the account corrected this person's name, which it may do once.
+alter table applicant add column corrected_at timestamptz;
+
+alter table staff_action drop constraint staff_action_kind_check;
+alter table staff_action add constraint staff_action_kind_check check (kind in (
+    'CHECK_IN', 'SET_QUOTA', 'CLOSE_DATE', 'RELEASE', 'CANCEL_PERSON', 'RETIRE_OFFICE', 'REOPEN_OFFICE', 'CORRECT_NAME'
+));

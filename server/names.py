@@ -1,0 +1,54 @@
+"""Correcting a name, for the account of a booking and for its office's staff."""
+
+import json
+from uuid import UUID
+
+from antrian import rules
+from antrian.booking import Person, StaffAction, State
+from antrian.errors import AntrianError, Reason
+from antrian.identity import Keys, check_full_name, mask_name
+from antrian.ledger.staff import LedgerStaff, check_numbers
+from antrian.text import plain
+from server.catalog import Catalog
+
+
+class Names:
+    """The names of people who have booked."""
+
+    def __init__(self, catalog: Catalog, ledger: LedgerStaff, keys: Keys) -> None:
+        self._catalog = catalog
+        self._ledger = ledger
+        self._keys = keys
+
+    async def correct(self, booking_id: UUID, number: int, text: str, by: StaffAction | None) -> None:
+        """Gives the person with that queue number this name; nothing happens when that is the name already.
+
+        by: who of the staff wants it; without, its account does, which may change a few letters of a name, and once. Raises
+        INVALID_FIELD, NAME_TOO_DIFFERENT, NAME_CORRECTED_BEFORE, NOT_CONFIRMED and DAY_BEGUN.
+        """
+        name = plain(text)
+        check_full_name(name, "full_name")
+        while True:
+            party = {row.number: row for row in await self._ledger.party(booking_id)}
+            check_numbers("queue_number", [number], sorted(party))
+            row = party[number]
+            person = self._keys.unseal(booking_id, row.applicant_key, row.sealed)
+            if person.full_name == name:
+                return
+            most = self._catalog.policy.corrected_letters
+            if by is None and rules.edits(person.full_name, name) > most:
+                raise AntrianError(Reason.NAME_TOO_DIFFERENT, field="full_name", limit=str(most))
+            sealed = self._keys.seal(booking_id, row.applicant_key, Person(person.nik, name))
+            before, after = (json.dumps({"number": number, "name": mask_name(one)}) for one in (person.full_name, name))
+            state, begun, corrected, written = await self._ledger.correct_name(
+                booking_id, row, sealed, by, before, after
+            )
+            if written:
+                return
+            if state not in {State.CONFIRMED, State.ATTENDED} or (by is None and state is not State.CONFIRMED):
+                raise AntrianError(Reason.NOT_CONFIRMED, field="booking_id", state=state)
+            if begun:
+                raise AntrianError(Reason.DAY_BEGUN, field="booking_id")
+            if by is None and corrected:
+                raise AntrianError(Reason.NAME_CORRECTED_BEFORE, field="full_name")
+            # else somebody else has corrected it meanwhile: look again
