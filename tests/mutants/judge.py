@@ -34,7 +34,19 @@ TESTS = [
     "tests/promises/test_life_variants.py::test_the_promises_hold_through_a_life",
     *(
         f"tests/integration/test_{name}.py"
-        for name in ("drain", "join", "desk", "days", "rebuild", "reads", "audit", "keys", "retire", "import")
+        for name in (
+            "drain",
+            "join",
+            "desk",
+            "days",
+            "rebuild",
+            "reads",
+            "audit",
+            "keys",
+            "policies",
+            "retire",
+            "import",
+        )
     ),
     *(f"tests/integration/test_mutants_killed{part}.py" for part in ("", "_days", "_lane")),
     "tests/promises/test_verify.py",
