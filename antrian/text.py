@@ -6,9 +6,12 @@ All text from outside passes plain or compact here, and what they return is what
 import re
 import unicodedata
 
+from antrian.errors import invalid
+
 _PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*")
 _COMPACT = re.compile(r"[0-9A-Za-z]*")
 _LONGEST = 1000  # whatever is longer is refused by whoever checks it, and need not be looked at letter by letter
+_ACCOUNT = re.compile("[A-Za-z0-9._:@-]{1,64}")
 _BLANKS = re.compile(" {2,}")
 
 # Letters and marks that show nothing: Unicode's Default_Ignorable_Code_Point beyond the format characters (category Cf).
@@ -58,6 +61,30 @@ def compact(text: str) -> str:
 def has_nik(text: str) -> bool:
     """Whether a NIK stands in text that plain has returned, in a row or in groups; a UUID, whose groups may look so, has none."""
     return _NIK_IN_TEXT.search(text) is not None and not _UUID.fullmatch(text)
+
+
+def check_account(text: str, field: str = "account") -> str:
+    """The account, or person of the staff, that it names; INVALID_FIELD unless it can name one. A NIK may not."""
+    account = plain(text)
+    if not _ACCOUNT.fullmatch(account) or has_nik(account):
+        raise invalid(
+            field,
+            "harus 1 sampai 64 huruf, angka atau . _ : @ - dan tidak memuat NIK",
+            "must be 1 to 64 of A-Z a-z 0-9 . _ : @ - and hold no NIK",
+        )
+    return account
+
+
+def check_reason(text: str) -> str:
+    """Why staff do something, in their own words; INVALID_FIELD unless there are 1 to 200 characters, without a NIK."""
+    reason = plain(text)
+    if not 1 <= len(reason) <= 200 or not reason.isprintable() or has_nik(reason):
+        raise invalid(
+            "reason",
+            "sebutkan alasannya, 1 sampai 200 karakter, tanpa NIK",
+            "say why: 1 to 200 printable characters, without a NIK",
+        )
+    return reason
 
 
 def _plain_character(one: str) -> str:

@@ -2,10 +2,8 @@
 
 import json
 import os
-import re
 import time
 import tomllib
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -24,12 +22,14 @@ from antrian.booking import Policy
 from antrian.child import EmbeddedError
 from antrian.closing import close_days
 from antrian.embedded import EmbeddedStores
+from antrian.errors import AntrianError
 from antrian.lane.drainer import LaneDrainer
 from antrian.ledger.connection import CONNECT
 from antrian.ledger.migrate import migrate
 from antrian.ledger.policies import UnservedDay, apply_policy, closed_days, ledger_policy, unserved_days
 from antrian.policy import SHIPPED, Difference, PolicyError, differences, load_policy, rules_of
 from antrian.settings import SettingsError
+from antrian.text import check_account, check_reason
 from clients import show
 from clients.folder import is_antrians
 from clients.options import (
@@ -48,7 +48,6 @@ from clients.options import (
 )
 
 _CARRIED_OUT_WITHIN = timedelta(seconds=60)
-_STAFF = re.compile("[A-Za-z0-9._:@-]{1,64}")
 _STORE_ERRORS = (psycopg.Error, PoolTimeout, RedisError, EmbeddedError, OSError)
 
 _file = click.argument("file", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
@@ -192,7 +191,7 @@ def apply(file: Path | None, staff: str, reason: str, yes: bool, folder: Path | 
     that is started next on --folder; 1 when something is left; 2 when the file is not valid
     or a store cannot be reached.
     """
-    _check(staff, reason)
+    staff, reason = _checked(staff, reason)
     _, wanted = _load(file)
     with _stores(folder) as stores:
         change = _change(stores, wanted)
@@ -238,19 +237,13 @@ def _load(file: Path | None) -> tuple[Path, Policy]:
         return file, load_policy(file)
 
 
-def _check(staff: str, reason: str) -> None:
-    """Raises UsageError for what may not be kept; the service asks the same of an office's staff."""
-    if not _STAFF.fullmatch(staff) or _reads_like_a_nik(staff):
-        raise click.BadParameter("must be 1 to 64 of A-Z a-z 0-9 . _ : @ - without a NIK", param_hint="--staff")
-    if not 1 <= len(reason.strip()) <= 200 or not reason.isprintable() or _reads_like_a_nik(reason):
-        raise click.BadParameter("say why: 1 to 200 printable characters, without a NIK", param_hint="--reason")
-
-
-def _reads_like_a_nik(text: str) -> bool:
-    """Whether it has 16 digits in a row, of any script and whatever stands between them that is no letter."""
-    signs = [sign for sign in unicodedata.normalize("NFKC", text) if sign.isalnum()]
-    digits = "".join([str(unicodedata.decimal(sign)) if sign.isdecimal() else "x" for sign in signs])
-    return bool(re.search("[0-9]{16}", digits))
+def _checked(staff: str, reason: str) -> tuple[str, str]:
+    """Both as they are kept. Raises UsageError for what may not be; the service asks the same of an office's staff."""
+    try:
+        return check_account(staff, "staff"), check_reason(reason)
+    except AntrianError as refusal:
+        problem = refusal.problem.english if refusal.problem else str(refusal)
+        raise click.BadParameter(problem, param_hint=f"--{refusal.field}") from None
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from antrian.booking import Office, Person, SealedApplicant, Session, Slot
 from antrian.errors import AntrianError, Reason, invalid
 from antrian.identity import Keys, check_party
 from antrian.lane.front import JoinRequest
-from antrian.text import compact, has_nik, plain
+from antrian.text import check_account, compact, plain
 from antrian.v1.booking_service_pb2 import RequestBookingRequest
 from antrian.v1.messages_pb2 import Location
 from antrian.v1.messages_pb2 import Session as WireSession
@@ -23,7 +23,6 @@ SESSIONS = {
     WireSession.SESSION_AFTERNOON: Session.AFTERNOON,
 }
 _UUID = re.compile("[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
-_ACCOUNT = re.compile("[A-Za-z0-9._:@-]{1,64}")
 
 
 class Admission:
@@ -126,30 +125,6 @@ def check_uuid(text: str, field: str) -> UUID:
             "must be a UUID such as 6f1c2d34-5a6b-4c7d-8e9f-0a1b2c3d4e5f",
         )
     return UUID(uuid)
-
-
-def check_account(text: str, field: str = "account") -> str:
-    """The account, or person of the staff, that it names; INVALID_FIELD unless it can name one. A NIK may not."""
-    account = plain(text)
-    if not _ACCOUNT.fullmatch(account) or has_nik(account):
-        raise invalid(
-            field,
-            "harus 1 sampai 64 huruf, angka atau . _ : @ - dan tidak memuat NIK",
-            "must be 1 to 64 of A-Z a-z 0-9 . _ : @ - and hold no NIK",
-        )
-    return account
-
-
-def check_reason(text: str) -> str:
-    """Why staff do something, in their own words; INVALID_FIELD unless there are 1 to 200 characters, without a NIK."""
-    reason = plain(text)
-    if not 1 <= len(reason) <= 200 or not reason.isprintable() or has_nik(reason):
-        raise invalid(
-            "reason",
-            "sebutkan alasannya, 1 sampai 200 karakter, tanpa NIK",
-            "say why: 1 to 200 printable characters, without a NIK",
-        )
-    return reason
 
 
 def check_province(catalog: Catalog, code: str) -> str:

@@ -5,10 +5,10 @@ from uuid import UUID
 
 from antrian.booking import State
 from antrian.errors import invalid
+from antrian.text import check_account
 from antrian.v1 import messages_pb2
 from antrian.v1.booking_service_pb2 import ListBookingsRequest, ListBookingsResponse
 from server import resources
-from server.admission import check_account
 from server.bookings import Bookings
 from server.catalog import parse_day
 from server.paging import not_a_token, page_size, read_token, write_token

@@ -13,11 +13,12 @@ from antrian.booking import Cancel, Office, Slot, Window
 from antrian.errors import AntrianError, Reason, invalid
 from antrian.lane.front import Counters, Joined, JoinRequest, Known, LaneFront, Refused
 from antrian.ledger.staff import check_numbers
+from antrian.text import check_account
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1 import messages_pb2
 from antrian.words import initial_of
 from server import resources
-from server.admission import Admission, check_account, check_uuid
+from server.admission import Admission, check_uuid
 from server.auth import CALLER
 from server.booking_list import list_bookings
 from server.bookings import Bookings

@@ -11,10 +11,11 @@ from antrian.errors import AntrianError, Reason, invalid
 from antrian.identity import Keys, booking_code, code_range, mask_nik
 from antrian.lane.front import LaneFront
 from antrian.ledger.staff import ActionRow, LedgerStaff, RosterRow, check_numbers
+from antrian.text import check_account, check_reason
 from antrian.v1 import messages_pb2
 from antrian.v1 import office_service_pb2 as wire
 from server import resources
-from server.admission import SESSIONS, check_account, check_reason
+from server.admission import SESSIONS
 from server.auth import CALLER
 from server.catalog import Catalog, parse_day
 from server.desk import Desk

@@ -39,10 +39,17 @@ checks.negative_data_rejection.enabled = false
 
 # Who books does it for anybody, since an account has places for five; who asks, for the account that has bookings.
 [[operations]]
-include-operation-id = ["BatchGetBookings", "CancelBooking"]
+include-operation-id = ["BatchGetBookings", "CancelBooking", "CancelPerson"]
 [operations.parameters]
 "body.account" = {dictionary = "query.account", probability = 0.9}
 "body.requests[*].account" = {dictionary = "query.account", probability = 0.9}
+
+# Others cancel all but one.
+[[operations]]
+include-operation-id = ["CorrectName"]
+[operations.parameters]
+"body.account" = {dictionary = "query.account", probability = 0.9}
+"path.booking_id" = {dictionary = "one.booking_id", probability = 0.9}
 """
 
 
@@ -62,8 +69,10 @@ def _dictionaries(address: str, crowd: Crowd) -> Iterator[str]:
     """What makes most of the generated requests good ones: values by their places, as a configuration."""
     account, dates = crowd.request().account, [day.isoformat() for day in crowd.dates]
     bookings = [_book(address, crowd, account) for _ in range(3)]
+    numbers = list(range(1, 4))  # among these are those of the bookings
     known: dict[str, list[Any]] = {
-        "path.booking_id": bookings,
+        "path.booking_id": bookings[1:],
+        "one.booking_id": bookings[:1],
         "path.office_id": [PUSAT],
         "query.account": [account],
         "query.location.latitude": [JAKARTA.latitude],
@@ -72,17 +81,19 @@ def _dictionaries(address: str, crowd: Crowd) -> Iterator[str]:
         "query.wait": ["0s", "0.5s"],
         "body.applicants[*].fullName": ["Siti Rahma", "Budi"],
         "body.applicants[*].nik": [crowd.person().nik for _ in range(500)],
-        "body.bookingId": bookings,
+        "body.bookingId": bookings[1:],
         "body.location.latitude": [JAKARTA.latitude],
         "body.location.longitude": [JAKARTA.longitude],
         "body.officeId": [PUSAT, "kanim-jakarta-barat"],
+        "body.fullName": ["Siti Rahma"],
         "body.provinceCode": ["ID-JK"],
+        "body.queueNumber": numbers,
         "body.serviceDate": dates,
     }
     for place, values in known.items():
         yield f'[dictionaries."{place}"]\nvalues = {json.dumps(values)}\n'
     yield "[parameters]\n"
-    for place in known:
+    for place in [name for name in known if not name.startswith("one.")]:
         for name in sorted({place, place.replace("body.", "body.requests[*].")}):
             yield f'"{name}" = {{dictionary = "{place}", probability = 0.9}}\n'
 
