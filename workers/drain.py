@@ -63,17 +63,19 @@ class Drain:
         The next has the given office's lane and those that have been ready for longest, at most so many. Answers how many
         tickets were settled.
         """
-        recorded, before = self._recorded, self._recording
+        recorded = self._recorded
         settled, taken = self.line.go_on(
             [(lease, said) for lease, _, said in recorded], self.stock_mark(self._time()), office_id,
             lanes=lanes, tickets=TURN, most=TURN,
         )  # fmt: skip
         taken_at = time.monotonic()
-        self._recorded, self._recording = [], None
+        self._recorded = []
         tickets = self.settled(recorded, settled)
         go, others = self.decided(taken, offices)
-        if before:
-            self._recorded = self.said(before[0], before[1].result())
+        if self._recording:
+            before, future = self._recording
+            self._recording = None
+            self._recorded = self.said(before, future.result())
         if go:
             turns, version = [turn for _, turn in go], self.policy.version or None
             self._recording = go, self._clerk.submit(self.ledger.record, turns, version)
