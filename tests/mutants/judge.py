@@ -46,6 +46,7 @@ TESTS = [
             "policies",
             "retire",
             "import",
+            "names",
         )
     ),
     *(f"tests/integration/test_mutants_killed{part}.py" for part in ("", "_days", "_lane")),
