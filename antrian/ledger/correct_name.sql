@@ -12,7 +12,7 @@ with asked as (
     join slot using (slot_id)
     join office on office.office_id = booking.office_id
     join applicant on applicant.slot_id = slot.slot_id and applicant.booking_id = booking.booking_id
-    where booking.booking_id = %(booking_id)s and applicant.number = %(number)s and applicant.cancelled_at is null
+    where booking.booking_id = %(booking_id)s and applicant.number = %(number)s
 ),
 
 written as (

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from antrian.booking import Cancel, Person, StaffAction
 from antrian.errors import AntrianError
 from antrian.identity import booking_code, code_range
 from antrian.lane.front import JoinRequest
+from antrian.ledger.staff import RosterRow
 from server.catalog import Catalog
 from server.names import Names
 from tests.support.world import OPENS, PUSAT, World, nik
@@ -91,6 +93,27 @@ async def test_nobody_corrects_the_name_of_who_gave_up(world: World, names: Name
     await world.ask(Cancel(booked.booking_id))
     assert await refused(names, booked, "Sitti", staff(), number=2) == "NOT_CONFIRMED"
     assert world.sql("select count(*) from staff_action") == [(0,)]
+
+
+async def test_only_the_person_that_was_read_is_changed(world: World, booked: JoinRequest) -> None:
+    other = world.request(2, [3])
+    await world.join(other)
+    world.turn()
+    [first, second] = await world.staff.party(booked.booking_id)
+    [third] = await world.staff.party(other.booking_id)
+
+    async def write(booking_id: uuid.UUID, row: RosterRow) -> bool:
+        sealed = world.keys.seal(booking_id, row.applicant_key, Person(nik(1), "Aminah"))
+        *_, written = await world.staff.correct_name(booking_id, row, sealed, staff(), "{}", "{}")
+        return written
+
+    with pytest.raises(AntrianError, match="BOOKING_NOT_FOUND"):
+        await write(booked.booking_id, third)
+    assert not await write(booked.booking_id, replace(first, sealed=second.sealed))
+    assert await write(booked.booking_id, first)
+    assert not await write(booked.booking_id, first)
+    assert [person.full_name for person in await told(world, booked)] == ["Aminah", "Siti"]
+    assert await told(world, other) == [Person(nik(3), "Siti")]
 
 
 async def test_of_two_corrections_at_once_the_account_has_one(world: World, names: Names, booked: JoinRequest) -> None:
