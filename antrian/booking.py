@@ -18,7 +18,7 @@ class Session(StrEnum):
 
 
 class State(StrEnum):
-    """Where a booking stands; no state goes back."""
+    """Where a booking stands; the ledger's booking_moves_forward has the only ways from one to another."""
 
     PENDING = "PENDING"
     CONFIRMED = "CONFIRMED"
@@ -26,6 +26,7 @@ class State(StrEnum):
     CANCELLED = "CANCELLED"
     ATTENDED = "ATTENDED"
     NO_SHOW = "NO_SHOW"
+    EXCUSED = "EXCUSED"
 
 
 class StatusReason(StrEnum):
@@ -145,6 +146,7 @@ class Policy:
     corrected_letters: int
     lane_bound: int
     remembered_days: int
+    late_until: time
     content: str
     version: int = 0
 
@@ -235,4 +237,48 @@ class CloseDate(StaffAction):
     service_date: date
 
 
-DeskEntry = Cancel | SetQuota | CloseDate
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Asks at an office's desk that Redis follows what the ledger says of a booking's people: after a check-in."""
+
+    booking_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class LiftBar(StaffAction):
+    """Asks at an office's desk to end the bar of the person with that queue number of a booking."""
+
+    booking_id: UUID
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExcuseNoShow(StaffAction):
+    """Asks at an office's desk to make a missed booking EXCUSED, and to end its bars."""
+
+    booking_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class UndoCheckIn(StaffAction):
+    """Asks at an office's desk to expect these people (queue number, applicant key) of a booking again.
+
+    owner is whose booking it is, in base 64. taken is the number of who cannot be held again: the drainer finds that out.
+    """
+
+    booking_id: UUID
+    owner: str
+    people: dict[int, UUID]
+    taken: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LateAttendance(StaffAction):
+    """Asks at an office's desk to note after the day that people of a booking did come, unless it is until by now."""
+
+    booking_id: UUID
+    numbers: tuple[int, ...]
+    until: datetime
+
+
+DeskEntry = Cancel | SetQuota | CloseDate | Follow | LiftBar | ExcuseNoShow | UndoCheckIn | LateAttendance

@@ -267,6 +267,10 @@ class _Bar(_Table):
     days: int = Field(ge=0, le=3660)
 
 
+class _Attendance(_Table):
+    late_until: _Clock
+
+
 class _Party(_Table):
     people: int = Field(ge=1, le=20)
     account_people: int
@@ -298,6 +302,7 @@ class _File(_Table):
     quota: _Quota
     province: _Province
     bar: _Bar
+    attendance: _Attendance
     party: _Party
     lane: _Lane
     requests: _Requests
@@ -337,5 +342,6 @@ class _File(_Table):
             corrected_letters=self.party.corrected_letters,
             lane_bound=self.lane.bound,
             remembered_days=self.requests.remembered_days,
+            late_until=self.attendance.late_until,
             content=self.content(),
         )

@@ -167,6 +167,11 @@ def bar_ends(policy: Policy, office_zone: ZoneInfo, missed: date) -> tuple[date,
     return last, day_begins(office_zone, last + _DAY)
 
 
+def attendance_ends(policy: Policy, office_zone: ZoneInfo, day: date) -> datetime:
+    """Until when staff may note that somebody came on a day that is over: a time of the day after, at the office."""
+    return datetime.combine(day + _DAY, policy.late_until, office_zone)
+
+
 def judge_province(policy: Policy, office_province: str, whereabouts: Collection[str]) -> AntrianError | None:
     """OFFICE_OUTSIDE_PROVINCE when the office is in none of the provinces where the person is.
 

@@ -22,6 +22,7 @@ from antrian.booking import Decision, Policy, Session, Slot, State
 from antrian.identity import Keys
 from antrian.in_clear import count_niks
 from antrian.lane.drainer import LEASE, DeskBatch, Fenced, LaneBroken, LaneDrainer, LaneState, Lease, sole
+from antrian.lane.entry import read_bars
 from antrian.lane.front import DESK_BOUND
 from antrian.ledger import sql
 from antrian.ledger.connection import CONNECT
@@ -74,6 +75,7 @@ def verify(settings: Settings) -> list[Check]:
             _calendar_check(ledger, policy),
             *_lane_checks(line, ledger, policy),
             _requests_check(redis, ledger),
+            _bars_check(redis, ledger, line),
             _clear_check(redis),
         ]
 
@@ -206,6 +208,37 @@ def _requests_check(redis: Redis, ledger: psycopg.Connection) -> Check:
         for name, office, ticket, *_ in ledger.execute(sql("outcomes"), {"booking_ids": list(known)}):
             breaches += (office, ticket) != (known[name][1].decode(), int(known[name][2]))
     return Check("P5", "a request names one booking, the same in Redis and in the ledger", examined, breaches)
+
+
+def _bars_check(redis: Redis, ledger: psycopg.Connection, line: LaneDrainer) -> Check:
+    """Whom Redis bars against whom the ledger bars; what differs is looked at again until a lane has had time to settle."""
+    what, ends = "Redis bars whom the ledger bars, and nobody else", time.monotonic() + 2 * LEASE.total_seconds()
+    examined, differ = _differing_bars(redis, ledger, line)
+    while differ and time.monotonic() < ends:
+        time.sleep(0.1)
+        differ &= _differing_bars(redis, ledger, line)[1]
+    return Check("P10", what, examined, len(differ))
+
+
+def _differing_bars(
+    redis: Redis, ledger: psycopg.Connection, line: LaneDrainer
+) -> tuple[int, set[tuple[bytes, bytes]]]:
+    """How many bars the ledger has, and people and missed bookings of which only one store says that they are barred."""
+    if not line.is_whole():  # it is to be rebuilt: its lanes are closed, and that is seen
+        return 0, set()
+    told = {(key, missed.bytes): told for key, missed, told in ledger.execute(sql("told_bars"))}
+    now, barred, holders = line.now(), set[tuple[bytes, bytes]](), set[bytes]()
+    for buckets in _pieces(redis, "applicants:*"):
+        with redis.pipeline(transaction=False) as pipeline:
+            for bucket in buckets:
+                pipeline.hgetall(bucket)
+            entries = [pair for bucket in pipeline.execute() for pair in bucket.items()]
+        holders |= {key for key, entry in entries if entry[:1] == b"B"}
+        barred |= {
+            (key, missed) for key, entry in entries for missed, bar_ends, _ in read_bars(entry) if bar_ends > now
+        }
+    lacking = {bar for bar, is_told in told.items() if is_told and bar[0] not in holders} - barred
+    return len(told), lacking | (barred - told.keys())
 
 
 def _clear_check(redis: Redis) -> Check:

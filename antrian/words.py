@@ -44,6 +44,7 @@ _STATES = {
     "CANCELLED": Text("dibatalkan", "cancelled"),
     "ATTENDED": Text("sudah hadir", "attended"),
     "NO_SHOW": Text("tidak hadir", "a missed appointment"),
+    "EXCUSED": Text("tidak hadir dengan izin", "an excused absence"),
 }
 _APPLICANT = re.compile(r"applicants\[(\d+)\]")
 _REQUEST = re.compile(r"^requests\[\d+\]\.?")
@@ -59,12 +60,14 @@ FIELDS = {
     "location.accuracy_m": Text("Ketelitian lokasi", "Accuracy of the location"),
     "location.latitude": Text("Lintang lokasi", "Latitude of the location"),
     "location.longitude": Text("Bujur lokasi", "Longitude of the location"),
+    "nik": Text("NIK", "NIK"),
     "office_id": Text("Kantor", "Office"),
     "page_size": Text("Ukuran halaman", "Page size"),
     "page_token": Text("Halaman", "Page"),
     "present_numbers": Text("Nomor antrian yang hadir", "Queue numbers of those present"),
     "province_code": Text("Provinsi", "Province"),
     "queue_number": Text("Nomor antrian", "Queue number"),
+    "queue_numbers": Text("Nomor antrian", "Queue numbers"),
     "quota": Text("Kuota", "Quota"),
     "reason": Text("Alasan", "Reason"),
     "request_id": Text("Nomor permintaan", "Request id"),

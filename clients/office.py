@@ -1,4 +1,4 @@
-"""The commands of an office's staff: office roster, check-in, set-quota, close-date, release, cancel-person, correct-name, retire, reopen."""
+"""The commands of an office's staff: rosters and check-ins, quotas and closed days, ways back, names, retirement."""
 
 from datetime import datetime
 
@@ -273,3 +273,147 @@ def reopen(service: Service, office_id: str, staff: str, reason: str, as_json: b
         show.json(answer)
     else:
         click.echo(f"takes bookings; bookings still to be served: {answer.live_bookings}")
+
+
+@office.command(epilog=example("antrian office bars kanim-bogor", "antrian office bars kanim-bogor --nik"))
+@click.argument("office_id", metavar="OFFICE")
+@click.option(
+    "--nik",
+    default="",
+    prompt="NIK",
+    prompt_required=False,
+    hide_input=True,
+    help="Only this person's. Without a value it is asked for, so that it stays out of the shell's history.",
+)
+@service_options
+@json_option
+def bars(service: Service, office_id: str, nik: str, as_json: bool) -> None:
+    """List who may not book since they missed a day here.
+
+    The newest missed day first, until the time of each bar is over; also those that were lifted. NIKs are masked.
+    """
+    found = service.call_office(lambda client: client.bars(office_id, nik))
+    if as_json:
+        show.json_list(found)
+    else:
+        show.bars(found)
+
+
+@office.command(
+    epilog=example(
+        'antrian office lift-bar kanim-bogor 2KK56MF2V6 3 --staff head-1 --reason "Was in hospital, letter seen"'
+    )
+)
+@click.argument("office_id", metavar="OFFICE")
+@click.argument("code")
+@click.argument("number", type=click.IntRange(min=1))
+@_staff
+@_reason
+@service_options
+@json_option
+def lift_bar(service: Service, office_id: str, code: str, number: int, staff: str, reason: str, as_json: bool) -> None:
+    """End one person's bar.
+
+    By the code of the missed booking and the person's queue number, as `office bars` lists them. That person may book
+    again at once; the booking stays as it is, and so do bars from other missed days.
+    """
+    with repeatable():
+        bar = service.call_office(lambda client: client.lift_bar(office_id, code, number, staff=staff, reason=reason))
+    if as_json:
+        show.json(bar)
+    else:
+        show.bars([bar])
+
+
+@office.command(
+    epilog=example('antrian office excuse kanim-bogor 2KK56MF2V6 --staff head-1 --reason "The bridge was out"')
+)
+@click.argument("office_id", metavar="OFFICE")
+@click.argument("code")
+@_staff
+@_reason
+@service_options
+@json_option
+def excuse(service: Service, office_id: str, code: str, staff: str, reason: str, as_json: bool) -> None:
+    """Excuse a booking of which nobody came.
+
+    It becomes EXCUSED, and all its people may book again. Prints the whole party.
+    """
+    with repeatable():
+        party = service.call_office(lambda client: client.excuse_no_show(office_id, code, staff=staff, reason=reason))
+    if as_json:
+        show.json_list(party)
+    else:
+        show.roster(party)
+
+
+@office.command(
+    epilog=example(
+        'antrian office undo-check-in kanim-bogor 2KK56MF2V6 --number 4 --staff counter-1 --reason "Wrong person"'
+    )
+)
+@click.argument("office_id", metavar="OFFICE")
+@click.argument("code")
+@click.option(
+    "--number",
+    "numbers",
+    type=click.IntRange(min=1),
+    multiple=True,
+    metavar="NUMBER",
+    help="Who is not here after all.  [default: the whole party]",
+)
+@_staff
+@_reason
+@service_options
+@json_option
+def undo_check_in(
+    service: Service, office_id: str, code: str, numbers: tuple[int, ...], staff: str, reason: str, as_json: bool
+) -> None:
+    """Take a wrong check-in back.
+
+    On the same day. These people are expected again, and barred if they do not come. Refused for who has booked again
+    since. Prints the whole party.
+    """
+    with repeatable():
+        party = service.call_office(
+            lambda client: client.undo_check_in(office_id, code, staff=staff, reason=reason, numbers=numbers)
+        )
+    if as_json:
+        show.json_list(party)
+    else:
+        show.roster(party)
+
+
+@office.command(
+    epilog=example(
+        'antrian office late kanim-bogor 2KK56MF2V6 --present 3 --staff head-1 --reason "Noted on paper, network was down"'
+    )
+)
+@click.argument("office_id", metavar="OFFICE")
+@click.argument("code")
+@click.option(
+    "--present",
+    type=click.IntRange(min=1),
+    multiple=True,
+    metavar="NUMBER",
+    help="Who came.  [default: the whole party]",
+)
+@_staff
+@_reason
+@service_options
+@json_option
+def late(
+    service: Service, office_id: str, code: str, present: tuple[int, ...], staff: str, reason: str, as_json: bool
+) -> None:
+    """Note after the day who did come.
+
+    Until noon of the day after, at the office. Their bars end; others of the party stay barred. Prints the whole party.
+    """
+    with repeatable():
+        party = service.call_office(
+            lambda client: client.late_attendance(office_id, code, staff=staff, reason=reason, present=present)
+        )
+    if as_json:
+        show.json_list(party)
+    else:
+        show.roster(party)

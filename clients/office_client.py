@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from antrian.v1 import office_service_pb2 as wire
 from antrian.v1.messages_pb2 import SESSION_AFTERNOON, SESSION_MORNING, SESSION_UNSPECIFIED, Session
 from antrian.v1.office_service_pb2 import (
+    Bar,
     CloseDateResponse,
     ReopenOfficeResponse,
     RetireOfficeResponse,
@@ -20,7 +21,7 @@ from clients.calls import DESK_EXTRA, Client, RefusedError
 if TYPE_CHECKING:
     from antrian.v1.office_service_pb2_grpc import OfficeServiceAsyncStub
 
-__all__ = ["SESSION_AFTERNOON", "SESSION_MORNING", "OfficeClient", "RefusedError", "RosterEntry"]
+__all__ = ["SESSION_AFTERNOON", "SESSION_MORNING", "Bar", "OfficeClient", "RefusedError", "RosterEntry"]
 
 
 class OfficeClient(Client):
@@ -115,3 +116,38 @@ class OfficeClient(Client):
         """Lets a retired office take bookings again. The same when repeated."""
         request = wire.ReopenOfficeRequest(office_id=office_id, staff=staff, reason=reason)
         return await self._call(lambda: self.stub.ReopenOffice, request)
+
+    async def bars(self, office_id: str, nik: str = "") -> list[Bar]:
+        """The bars of people who missed a day at the office, of all pages; with a NIK only that person's."""
+        request = wire.ListBarsRequest(office_id=office_id, nik=nik, page_size=500)
+        return [bar async for page in self._pages(lambda: self.stub.ListBars, request) for bar in page.bars]
+
+    async def lift_bar(self, office_id: str, code: str, queue_number: int, *, staff: str, reason: str) -> Bar:
+        """Ends one person's bar from one booking; the bar after that, the same when repeated."""
+        request = wire.LiftBarRequest(
+            office_id=office_id, code=code, queue_number=queue_number, staff=staff, reason=reason
+        )
+        return (await self._call(lambda: self.stub.LiftBar, request, extra=DESK_EXTRA)).bar
+
+    async def excuse_no_show(self, office_id: str, code: str, *, staff: str, reason: str) -> list[RosterEntry]:
+        """Excuses a booking of which nobody came, and ends its bars; the party after that."""
+        request = wire.ExcuseNoShowRequest(office_id=office_id, code=code, staff=staff, reason=reason)
+        return list((await self._call(lambda: self.stub.ExcuseNoShow, request, extra=DESK_EXTRA)).entries)
+
+    async def undo_check_in(
+        self, office_id: str, code: str, *, staff: str, reason: str, numbers: Sequence[int] = ()
+    ) -> list[RosterEntry]:
+        """Expects these queue numbers of the code's party again, or the whole party, on the same day; all of it after that."""
+        request = wire.UndoCheckInRequest(
+            office_id=office_id, code=code, queue_numbers=numbers, staff=staff, reason=reason
+        )
+        return list((await self._call(lambda: self.stub.UndoCheckIn, request, extra=DESK_EXTRA)).entries)
+
+    async def late_attendance(
+        self, office_id: str, code: str, *, staff: str, reason: str, present: Sequence[int] = ()
+    ) -> list[RosterEntry]:
+        """Notes after the day that these queue numbers did come, or the whole party; all of it after that."""
+        request = wire.LateAttendanceRequest(
+            office_id=office_id, code=code, present_numbers=present, staff=staff, reason=reason
+        )
+        return list((await self._call(lambda: self.stub.LateAttendance, request, extra=DESK_EXTRA)).entries)

@@ -23,7 +23,7 @@ from antrian.v1.messages_pb2 import (
     StatusReason,
     Window,
 )
-from antrian.v1.office_service_pb2 import RosterEntry
+from antrian.v1.office_service_pb2 import Bar, RosterEntry
 from antrian.words import zone_name
 
 _WIB = ZoneInfo("Asia/Jakarta")
@@ -162,6 +162,21 @@ def roster(entries: Sequence[RosterEntry]) -> None:
         came = moment(it.check_in_time) if it.present else ""
         person = (it.code, it.full_name or "(cannot be read)", it.masked_nik, _state_name(it.state), came)
         listed.add_row(session_name(it.session), str(it.queue_number), *person)
+    print_table(listed)
+
+
+def bars(found: Sequence[Bar]) -> None:
+    """Bars in a table, in their order."""
+    if not found:
+        click.echo("nobody is barred")
+        return
+    listed = table(
+        "missed", "session", "number", "code", "name", "NIK", "last barred day", "lifted", numbers=("number",)
+    )
+    for it in found:
+        person = (it.code, it.full_name or "(cannot be read)", it.masked_nik, _day(it.last_day))
+        lifted = moment(it.lift_time) if it.lifted else ""
+        listed.add_row(_day(it.service_date), session_name(it.session), str(it.queue_number), *person, lifted)
     print_table(listed)
 
 

@@ -78,6 +78,11 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/antrian.v1.OfficeService/CorrectName": _STAFF,
     "/antrian.v1.OfficeService/RetireOffice": _STAFF,
     "/antrian.v1.OfficeService/ReopenOffice": _STAFF,
+    "/antrian.v1.OfficeService/ListBars": _STAFF,
+    "/antrian.v1.OfficeService/LiftBar": _STAFF,
+    "/antrian.v1.OfficeService/ExcuseNoShow": _STAFF,
+    "/antrian.v1.OfficeService/UndoCheckIn": _STAFF,
+    "/antrian.v1.OfficeService/LateAttendance": _STAFF,
 }
 """Which roles may call an rpc; one that is not here may be called by nobody."""
 

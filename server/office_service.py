@@ -1,17 +1,20 @@
 """antrian.v1.OfficeService: what each rpc does. Every one needs staff of the office that it names."""
 
+import logging
+from base64 import b64encode
 from collections.abc import Iterable
-from datetime import date, timedelta
-from uuid import uuid4
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
 
 from antrian import booking as nouns
-from antrian import rules
+from antrian import rules, words
 from antrian.booking import Office, Session, Slot, State
-from antrian.errors import AntrianError, Reason, invalid
-from antrian.identity import Keys, booking_code, code_range, mask_nik
+from antrian.errors import AntrianError, Reason, Text, invalid
+from antrian.identity import Keys, booking_code, check_nik, code_range, mask_nik
 from antrian.lane.front import LaneFront
-from antrian.ledger.staff import ActionRow, LedgerStaff, RosterRow, check_numbers
-from antrian.text import check_account, check_reason
+from antrian.ledger.staff import ActionRow, BarRow, LedgerStaff, RosterRow, check_numbers
+from antrian.text import check_account, check_reason, compact
 from antrian.v1 import messages_pb2
 from antrian.v1 import office_service_pb2 as wire
 from server import resources
@@ -28,10 +31,14 @@ _LARGEST_PAGE = 500
 _LARGEST_QUOTA = 10_000
 _YEAR = timedelta(days=366)
 _RETRY = timedelta(seconds=1)
+_Judged = (
+    nouns.SetQuota | nouns.CloseDate | nouns.LiftBar | nouns.ExcuseNoShow | nouns.UndoCheckIn | nouns.LateAttendance
+)
+_log = logging.getLogger(__name__)
 
 
 class OfficeService:
-    """Rosters, check-ins, quotas and closed days, retirement. Refusals are AntrianErrors; the gate turns them into statuses."""
+    """Rosters, check-ins, quotas, closed days, ways back, retirement. Refusals are AntrianErrors; the gate turns them into statuses."""
 
     def __init__(
         self, catalog: Catalog, front: LaneFront, ledger: LedgerStaff, keys: Keys, desk: Desk, names: Names
@@ -42,6 +49,7 @@ class OfficeService:
         self._keys = keys
         self._desk = desk
         self._names = names
+        self._nik_codes = frozenset(province.nik_code for province in catalog.provinces.values())
 
     async def GetDayRoster(  # noqa: N802 - the rpc's name
         self, request: wire.GetDayRosterRequest, context: Context
@@ -66,8 +74,10 @@ class OfficeService:
         office = self._office(request.office_id)
         staff, codes = check_account(request.staff, "staff"), code_range(request.code)
         party = await self._ledger.check_in(office.office_id, codes, request.present_numbers, CALLER.get().name, staff)
-        # The ledger has it. If this second step is lost, the end of the day repeats it.
-        await self._front.release(party[0].booking_id, [row.applicant_key for row in party if row.present_at])
+        try:
+            await self._front.ask_desk(office.office_id, nouns.Follow(party[0].booking_id))
+        except AntrianError as problem:  # the ledger has it; a rebuild or the end of the day makes Redis follow
+            _log.warning("who was checked in at %s may book again later: %s", office.office_id, problem)
         return wire.CheckInResponse(entries=self._entries(party))
 
     async def SetQuota(self, request: wire.SetQuotaRequest, context: Context) -> wire.SetQuotaResponse:  # noqa: N802
@@ -77,10 +87,7 @@ class OfficeService:
         if not (request.HasField("quota") and 0 <= request.quota <= _LARGEST_QUOTA):
             raise invalid("quota", f"harus disebut, 0 sampai {_LARGEST_QUOTA}", f"must be given, 0 to {_LARGEST_QUOTA}")
         entry = nouns.SetQuota(
-            action_id=uuid4(),
-            caller=CALLER.get().name,
-            staff=check_account(request.staff, "staff"),
-            why=check_reason(request.reason),
+            **_by(request.staff, request.reason),
             slot=Slot(day, _session(request.session)),
             quota=request.quota,
             expected=request.expected_quota if request.HasField("expected_quota") else None,
@@ -101,10 +108,7 @@ class OfficeService:
         office = self._office(request.office_id)
         day = await self._service_day(office, request.service_date, begun=True)
         entry = nouns.CloseDate(
-            action_id=uuid4(),
-            caller=CALLER.get().name,
-            staff=check_account(request.staff, "staff"),
-            why=check_reason(request.reason),
+            **_by(request.staff, request.reason),
             service_date=day,
         )
         done = await self._judged(office, entry)
@@ -131,12 +135,10 @@ class OfficeService:
     ) -> list[RosterRow]:
         """The party after all of it, or the one with that number, was let go."""
         office = self._office(request.office_id)
-        staff, reason = check_account(request.staff, "staff"), check_reason(request.reason)
-        codes = code_range(request.code)
+        by, codes = nouns.StaffAction(**_by(request.staff, request.reason)), code_range(request.code)
         found = await self._ledger.find(office.office_id, codes)
         if number is not None and found.given:
             check_numbers("queue_number", [number], found.given)
-        by = nouns.StaffAction(uuid4(), CALLER.get().name, staff, reason)
         if found.holds(number):
             await self._desk.submit(office.office_id, nouns.Cancel(found.booking_id, number, by))
             found = await self._ledger.find(office.office_id, codes)
@@ -153,11 +155,10 @@ class OfficeService:
     ) -> wire.OfficeServiceCorrectNameResponse:
         """Corrects a person's name."""
         office = self._office(request.office_id)
-        staff, reason = check_account(request.staff, "staff"), check_reason(request.reason)
+        by = nouns.StaffAction(**_by(request.staff, request.reason))
         found = await self._ledger.find(office.office_id, code_range(request.code))
         if found.state not in {State.CONFIRMED, State.ATTENDED}:
             raise AntrianError(Reason.NOT_CONFIRMED, field="code", state=found.state)
-        by = nouns.StaffAction(uuid4(), CALLER.get().name, staff, reason)
         await self._names.correct(found.booking_id, request.queue_number, request.full_name, by)
         party = await self._ledger.party(found.booking_id)
         return wire.OfficeServiceCorrectNameResponse(entries=self._entries(party))
@@ -176,13 +177,108 @@ class OfficeService:
 
     async def _set_retired(self, request: wire.RetireOfficeRequest | wire.ReopenOfficeRequest, *, retired: bool) -> int:
         office = self._office(request.office_id)
-        staff, reason = check_account(request.staff, "staff"), check_reason(request.reason)
-        action = nouns.StaffAction(uuid4(), CALLER.get().name, staff, reason)
+        action = nouns.StaffAction(**_by(request.staff, request.reason))
         live = await self._ledger.set_retired(office.office_id, action, retired=retired)
         await self._catalog.refresh()  # this server follows at once
         return live
 
-    async def _judged(self, office: Office, entry: nouns.SetQuota | nouns.CloseDate) -> ActionRow:
+    async def ListBars(self, request: wire.ListBarsRequest, context: Context) -> wire.ListBarsResponse:  # noqa: N802
+        """Who may not book since they missed a day here."""
+        office = self._office(request.office_id)
+        key = None
+        if request.nik:
+            nik = compact(request.nik)
+            check_nik(nik, "nik", self._nik_codes)
+            key = self._keys.applicant_key(nik)
+        size = page_size(request.page_size, _PAGE, _LARGEST_PAGE)
+        after = _read_bar_token(request.page_token)
+        as_of = await self._front.now()
+        rows = await self._ledger.bars(
+            office.office_id, self._bars_since(as_of), size + 1, applicant_key=key, after=after
+        )
+        response = wire.ListBarsResponse(bars=map(self._bar, rows[:size]), as_of=resources.timestamp(as_of))
+        if len(rows) > size:
+            last = rows[size - 1]
+            response.next_page_token = write_token(last.service_date.isoformat(), last.session, str(last.number))
+        return response
+
+    async def LiftBar(self, request: wire.LiftBarRequest, context: Context) -> wire.LiftBarResponse:  # noqa: N802
+        """Ends one person's bar."""
+        office = self._office(request.office_id)
+        by = _by(request.staff, request.reason)
+        found = await self._ledger.find(office.office_id, code_range(request.code))
+        check_numbers("queue_number", [request.queue_number], found.numbers)
+        entry = nouns.LiftBar(**by, booking_id=found.booking_id, number=request.queue_number)
+        done = await self._judged(office, entry)
+        if done.refused:
+            raise AntrianError(done.refused, field="queue_number")
+        since = self._bars_since(await self._front.now())
+        bars = await self._ledger.bars(office.office_id, since, 1, person=(found.booking_id, request.queue_number))
+        if not bars:  # its time ended just now
+            raise AntrianError(Reason.BAR_NOT_FOUND, field="queue_number")
+        return wire.LiftBarResponse(bar=self._bar(bars[0]))
+
+    async def ExcuseNoShow(  # noqa: N802
+        self, request: wire.ExcuseNoShowRequest, context: Context
+    ) -> wire.ExcuseNoShowResponse:
+        """Excuses a booking of which nobody came."""
+        office = self._office(request.office_id)
+        by = _by(request.staff, request.reason)
+        found = await self._ledger.find(office.office_id, code_range(request.code))
+        entry = nouns.ExcuseNoShow(**by, booking_id=found.booking_id)
+        done = await self._judged(office, entry)
+        if done.refused:
+            raise AntrianError(done.refused, field="code", state=done.before["state"])
+        return wire.ExcuseNoShowResponse(entries=self._entries(await self._ledger.party(found.booking_id)))
+
+    async def UndoCheckIn(  # noqa: N802
+        self, request: wire.UndoCheckInRequest, context: Context
+    ) -> wire.UndoCheckInResponse:
+        """Takes a wrong check-in back."""
+        office = self._office(request.office_id)
+        by = _by(request.staff, request.reason)
+        found = await self._ledger.find(office.office_id, code_range(request.code))
+        check_numbers("queue_numbers", request.queue_numbers, found.numbers)
+        numbers, party = request.queue_numbers or found.numbers, await self._ledger.party(found.booking_id)
+        entry = nouns.UndoCheckIn(
+            **by,
+            booking_id=found.booking_id,
+            owner=b64encode(self._keys.owner(found.caller, found.account)).decode(),
+            people={row.number: UUID(bytes=row.applicant_key) for row in party if row.number in numbers},
+        )
+        done = await self._judged(office, entry)
+        if done.refused is Reason.BOOKED_AGAIN:
+            raise AntrianError(done.refused, field="queue_numbers", queue_number=str(done.after["taken"]))
+        if done.refused:
+            on = found.service_date
+            problem = _undone_on(on) if done.refused is Reason.NOT_TODAY else None
+            state = done.before["state"]
+            raise AntrianError(done.refused, field="code", problem=problem, state=state, service_date=on.isoformat())
+        return wire.UndoCheckInResponse(entries=self._entries(await self._ledger.party(found.booking_id)))
+
+    async def LateAttendance(  # noqa: N802
+        self, request: wire.LateAttendanceRequest, context: Context
+    ) -> wire.LateAttendanceResponse:
+        """Notes after the day who did come."""
+        office = self._office(request.office_id)
+        by = _by(request.staff, request.reason)
+        found = await self._ledger.find(office.office_id, code_range(request.code))
+        check_numbers("present_numbers", request.present_numbers, found.numbers)
+        until = rules.attendance_ends(self._catalog.policy, office.time_zone, found.service_date)
+        entry = nouns.LateAttendance(
+            **by,
+            booking_id=found.booking_id,
+            numbers=tuple(request.present_numbers or found.numbers),
+            until=until,
+        )
+        done = await self._judged(office, entry)
+        if done.refused is Reason.ATTENDANCE_CLOSED:
+            raise AntrianError(done.refused, field="code", until=until.isoformat())
+        if done.refused:
+            raise AntrianError(done.refused, field="code", state=done.before["state"])
+        return wire.LateAttendanceResponse(entries=self._entries(await self._ledger.party(found.booking_id)))
+
+    async def _judged(self, office: Office, entry: _Judged) -> ActionRow:
         await self._desk.submit(office.office_id, entry)
         done = await self._ledger.action(entry.action_id)
         if done is None:  # the desk was lost with its Redis
@@ -207,6 +303,24 @@ class OfficeService:
         if day > today + _YEAR:
             raise invalid("service_date", "paling lama setahun dari sekarang", "must be within a year from now")
         return day
+
+    def _bars_since(self, moment: datetime) -> date:
+        """The earliest day that may bar somebody at that moment, whatever the office's zone."""
+        return (moment - timedelta(days=self._catalog.policy.bar_days + 2)).date()
+
+    def _bar(self, row: BarRow) -> wire.Bar:
+        person = self._keys.person(row.booking_id, row.applicant_key, row.sealed)
+        return wire.Bar(
+            service_date=row.service_date.isoformat(),
+            session=resources.session(row.session),
+            queue_number=row.number,
+            code=booking_code(row.booking_id),
+            full_name=person.full_name,
+            masked_nik=mask_nik(person.nik),
+            last_day=row.last_day.isoformat(),
+            lifted=row.lifted_at is not None,
+            lift_time=resources.timestamp(row.lifted_at) if row.lifted_at else None,
+        )
 
     def _entries(self, rows: Iterable[RosterRow]) -> list[wire.RosterEntry]:
         entries = []
@@ -239,6 +353,32 @@ def _session(value: messages_pb2.Session.ValueType) -> Session:
     if session is None:
         raise invalid("session", "pilih pagi atau siang", "choose the morning or the afternoon")
     return session
+
+
+def _by(staff: str, reason: str) -> dict[str, Any]:
+    """The fields of a StaffAction of this call's. Raises INVALID_FIELD."""
+    return {
+        "action_id": uuid4(),
+        "caller": CALLER.get().name,
+        "staff": check_account(staff, "staff"),
+        "why": check_reason(reason),
+    }
+
+
+def _undone_on(day: date) -> Text:
+    on = words.day(day)
+    return Text(
+        f"Check-in hanya dapat dibatalkan pada hari kunjungannya: {on.indonesian}.",
+        f"A check-in can only be undone on the day of the visit: {on.english}.",
+    )
+
+
+def _read_bar_token(token: str) -> tuple[date, Session, int] | None:
+    where = read_token(token, 3)
+    try:
+        return (date.fromisoformat(where[0]), Session(where[1]), int(where[2])) if where else None
+    except ValueError:
+        raise not_a_token() from None
 
 
 def _read_token(token: str) -> tuple[Session, int] | None:

@@ -15,7 +15,7 @@ from google.rpc.status_pb2 import Status
 from antrian.errors import AntrianError, Reason, Text
 from antrian.provinces import load_provinces
 from antrian.whereabouts import list_provinces
-from antrian.words import about, day, moment_at_office, state, subject
+from antrian.words import about, day, moment, moment_at_office, state, subject
 
 DOMAIN = "antrian"
 """ErrorInfo.domain of every error that is ours."""
@@ -301,6 +301,34 @@ TABLE: dict[Reason, Row] = {
             "This app sends more than {limit} requests a second; the request was not accepted. Try again in a moment.",
         ),
     ),
+    Reason.BAR_NOT_FOUND: Row(
+        Code.NOT_FOUND,
+        Text(
+            "Pemegang nomor antrian itu tidak sedang ditangguhkan karena pendaftaran ini. Periksa daftar penangguhan.",
+            "The holder of that queue number is not barred for this booking. Check the list of bars.",
+        ),
+    ),
+    Reason.NOT_MISSED: Row(
+        Code.FAILED_PRECONDITION,
+        Text(
+            "Pendaftaran ini tidak tercatat sebagai tidak hadir ({state}). Kehadiran pada harinya dicatat dengan check-in.",
+            "This booking was not missed ({state}). Note with a check-in who comes on the day itself.",
+        ),
+    ),
+    Reason.BOOKED_AGAIN: Row(
+        Code.FAILED_PRECONDITION,
+        Text(
+            "Pemegang nomor antrian {queue_number} sudah mendaftar lagi setelah check-in, jadi check-in itu tidak dapat dibatalkan. Batalkan dahulu pendaftaran yang baru.",
+            "The holder of queue number {queue_number} has booked again since the check-in, so it cannot be undone. Cancel the new booking first.",
+        ),
+    ),
+    Reason.ATTENDANCE_CLOSED: Row(
+        Code.FAILED_PRECONDITION,
+        Text(
+            "Kehadiran susulan hanya dapat dicatat sampai {until}. Untuk sesudahnya, cabut penangguhannya.",
+            "Attendance could be noted until {until}. After that, lift the person's bar.",
+        ),
+    ),
     Reason.UNAUTHENTICATED: Row(
         Code.UNAUTHENTICATED,
         Text(
@@ -402,6 +430,8 @@ def _said(name: str, value: str, metadata: Mapping[str, str]) -> Text:
     match name:
         case "first_date" | "last_date" | "last_day" | "service_date":
             return day(date.fromisoformat(value))
+        case "until":
+            return moment(datetime.fromisoformat(value))
         case "opens_at":
             at_office = metadata.get("opens_at_office", value)
             return moment_at_office(datetime.fromisoformat(value), datetime.fromisoformat(at_office))

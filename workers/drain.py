@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 
 from antrian import rules
-from antrian.booking import Office, Policy
+from antrian.booking import Office, Policy, UndoCheckIn
 from antrian.lane.drainer import LEASE, DeskBatch, Fenced, LaneBroken, LaneDrainer, Lease, Stock, Taken, Turn
 from antrian.ledger.desk import SlotRow, days_of
 from antrian.ledger.fence import LedgerBusy, LedgerFenced, LedgerGap
@@ -186,8 +186,10 @@ class Drain:
         to be done then, the caller knows.
         """
         self.plan(office, days_of(batch.entries))
+        if any(isinstance(entry, UndoCheckIn) for entry in batch.entries):
+            batch = self.line.claim(lease, batch)
         said = self.ledger.record_desk(lease.office_id, lease.token, batch)
-        self.line.settle_desk(lease, batch, [_stock(office, row) for row in said.slots], said.freed)
+        self.line.settle_desk(lease, batch, [_stock(office, row) for row in said.slots], said.freed, said.lifted_at)
         count_desk(batch.entries)
 
     def open(self, lease: Lease, office: Office) -> Lease:

@@ -21,7 +21,20 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
-from antrian.booking import Cancel, CloseDate, Decision, DeskEntry, SetQuota, State, StatusReason
+from antrian.booking import (
+    Cancel,
+    CloseDate,
+    Decision,
+    DeskEntry,
+    ExcuseNoShow,
+    Follow,
+    LateAttendance,
+    LiftBar,
+    SetQuota,
+    State,
+    StatusReason,
+    UndoCheckIn,
+)
 from antrian.lane.drainer import LaneDrainer
 from antrian.ledger import sql
 from antrian.process import metrics_served
@@ -47,7 +60,16 @@ DESK_SETTLED = Counter("antrian_desk_settled", "Entries of desks that were settl
 _DECIDED = Counter("antrian_decided", "Tickets that were settled, by their outcome.", ["outcome"])
 
 _decided = {outcome: _DECIDED.labels(outcome) for outcome in (State.CONFIRMED, *StatusReason)}
-_KINDS: dict[type[DeskEntry], str] = {Cancel: "CANCEL", SetQuota: "SET_QUOTA", CloseDate: "CLOSE_DATE"}
+_KINDS: dict[type[DeskEntry], str] = {
+    Cancel: "CANCEL",
+    SetQuota: "SET_QUOTA",
+    CloseDate: "CLOSE_DATE",
+    Follow: "FOLLOW",
+    LiftBar: "LIFT_BAR",
+    ExcuseNoShow: "EXCUSE_NO_SHOW",
+    UndoCheckIn: "UNDO_CHECK_IN",
+    LateAttendance: "LATE_ATTENDANCE",
+}
 for _kind in _KINDS.values():
     DESK_SETTLED.labels(_kind)
 _log = logging.getLogger(__name__)

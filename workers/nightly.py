@@ -1,7 +1,7 @@
 """What becomes of days: those on which nobody is served any more are closed; when one is over, who did not come is barred."""
 
 import logging
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import groupby
 
 from antrian import rules
@@ -11,6 +11,7 @@ from antrian.lane.drainer import LaneDrainer
 from antrian.lane.entry import milliseconds
 from antrian.ledger.recorder import LedgerRecorder
 
+_GRACE = timedelta(minutes=1)  # a bar that was just lifted may still be at its desk
 _log = logging.getLogger(__name__)
 
 
@@ -20,7 +21,7 @@ def finish_days(line: LaneDrainer, ledger: LedgerRecorder, policy: Policy) -> in
     A day's people are told to Redis until that is noted, so a crash between the two steps costs nothing; it also heals
     check-ins whose second step was lost. A Redis that went back in time is told again of all bars that may still hold.
     """
-    last_told = ledger.days.last_told()
+    last_told = ledger.days.last_told(_GRACE)
     if last_told and line.told() < milliseconds(last_told):
         _log.error("Redis does not know of days that it was told of: it went back in time, and is told again")
         ledger.days.tell_again((line.now() - timedelta(days=policy.bar_days + 2)).date())
@@ -32,14 +33,25 @@ def finish_days(line: LaneDrainer, ledger: LedgerRecorder, policy: Policy) -> in
     for office_id, day, time_zone in ledger.days.over(waiting):
         last_day, ends_at = rules.bar_ends(policy, time_zone, day)
         ledger.days.finish(office_id, day, last_day, ends_at)
-    untold = ledger.days.untold()
-    for office_id, day, done_at in untold:
-        people = ledger.days.people(office_id, day)
-        line.release([(p.booking_id, p.applicant_key) for p in people if p.ends_at is None])
-        for (ends_at, last_day), barred in groupby(people, key=lambda p: (p.ends_at, p.last_day)):
-            if ends_at and last_day:
-                line.release([(p.booking_id, p.applicant_key) for p in barred], ends_at, last_day.isoformat())
-        line.note_told(done_at)
-        ledger.days.told(office_id, day)
-        _log.info("%s is done for %s", office_id, day)
-    return len(untold)
+    told = 0
+    for office_id, day, done_at in ledger.days.untold():
+        if _tell(line, ledger, office_id, day):
+            line.note_told(done_at)
+            ledger.days.told(office_id, day)
+            _log.info("%s is done for %s", office_id, day)
+            told += 1
+    return told
+
+
+def _tell(line: LaneDrainer, ledger: LedgerRecorder, office_id: str, day: date) -> bool:
+    """Tells Redis of a day's people; not while the office's desk, which lifts bars, is served: then later."""
+    desked = line.desked(office_id)
+    people = ledger.days.people(office_id, day)
+    came = [(p.booking_id, p.applicant_key) for p in people if p.ends_at is None]
+    if not line.release(office_id, desked, came):
+        return False
+    for (ends_at, last_day), group in groupby(people, key=lambda p: (p.ends_at, p.last_day)):
+        barred = [(p.booking_id, p.applicant_key) for p in group]
+        if ends_at and last_day and not line.release(office_id, desked, barred, ends_at, last_day.isoformat()):
+            return False
+    return True

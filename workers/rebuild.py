@@ -81,7 +81,7 @@ class Rebuild:
             # Redis may have issued tickets that it lost again: as many as its bound lets wait.
             opened.append(self._ledger.open_lane(office.office_id, epoch, skip=self._drain.policy.lane_bound))
             self._drain.stock(lease, office)
-        if last_told := self._ledger.days.last_told():
+        if last_told := self._ledger.days.last_told(timedelta(0)):
             self._line.note_told(last_told)
         lanes.make_whole()
         for (_, lease), lane in zip(seized, opened, strict=True):
@@ -147,7 +147,7 @@ class Rebuild:
         return restored
 
     def _restore_bars(self, lanes: LaneRebuilder) -> int:
-        bars = [Bar(key, ends, last_day.isoformat()) for key, ends, last_day in self._ledger.bars()]
+        bars = [Bar(missed.bytes, key, ends, day.isoformat()) for key, missed, ends, day in self._ledger.bars()]
         for n in range(0, len(bars), _PIECE):
             lanes.restore([], bars[n : n + _PIECE])
         return len(bars)

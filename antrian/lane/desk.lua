@@ -1,5 +1,5 @@
 #!lua
--- Puts what is asked of an office's places (a cancel, a quota, a closure) on its desk. ARGV: office, desk bound, text.
+-- Puts what is asked of an office's places or people (a cancel, a quota, the end of a bar) on its desk. ARGV: office, desk bound, text.
 -- Answers: LANE_CLOSED | LANE_FULL waiting | DESKED number. Holds: P1 (nothing but its drainer touches counters), P12.
 local office = ARGV[1]
 local lane = redis.call('HMGET', key('lane', office), 'open', 'desk', 'desked')

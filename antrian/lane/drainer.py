@@ -1,6 +1,7 @@
 """The drainer's side of the line: take a lane, decide, settle."""
 
 import logging
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from redis.commands.core import Script
 from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError
 from redis.retry import Retry
 
-from antrian.booking import Decision, DeskEntry, Slot, StatusReason
+from antrian.booking import Decision, DeskEntry, Slot, StatusReason, UndoCheckIn
 from antrian.lane import READY, script
 from antrian.lane.entry import milliseconds, moment, read_desk_entry, read_line_entry, write_desk_entry
 from antrian.lane.front import DESK_BOUND
@@ -132,6 +133,7 @@ class LaneDrainer:
             "forget",
             "audit",
             "depth",
+            "claim",
             "settle_desk",
             "release",
             "leave",
@@ -210,22 +212,61 @@ class LaneDrainer:
                 raise answers[n]
         return answers
 
+    def claim(self, lease: Lease, batch: DeskBatch) -> DeskBatch:
+        """Holds the people again whose check-ins the batch wants undone; the batch, with who cannot be held (see claim.lua)."""
+        undone = [entry for entry in batch.entries if isinstance(entry, UndoCheckIn)]
+        args: list[bytes] = []
+        for entry in undone:
+            keys = b"".join(key.bytes for key in entry.people.values())
+            args += [entry.booking_id.bytes, b64decode(entry.owner), keys]
+        _, *answers = self._run("claim", lease.office_id, lease.token, *args)
+        taken = {entry.action_id: list(entry.people)[at - 1] for entry, at in zip(undone, answers, strict=True) if at}
+        entries = [
+            replace(entry, taken=taken.get(entry.action_id)) if isinstance(entry, UndoCheckIn) else entry
+            for entry in batch.entries
+        ]
+        return replace(batch, entries=entries)
+
     def settle_desk(
-        self, lease: Lease, batch: DeskBatch, slots: Iterable[Stock], freed: Iterable[tuple[bytes, bytes]]
+        self,
+        lease: Lease,
+        batch: DeskBatch,
+        slots: Iterable[Stock],
+        freed: Iterable[tuple[bytes, bytes]],
+        lifted_at: datetime | None,
     ) -> None:
-        """Makes the lane follow the ledger after a batch of its desk: these counters, these people free."""
+        """Makes the lane follow the ledger after a batch of its desk: these counters, these people free.
+
+        lifted_at is when the latest bar of the batch's bookings was lifted.
+        """
         args: list[bytes | str | int] = []
         for s in slots:
             args += [str(s.slot), s.quota, s.left, s.next_number, int(s.closed)]
         count = len(args) // 5
         for booking_id, person in freed:
             args += [booking_id, person]
-        self._run("settle_desk", lease.office_id, lease.token, batch.last, count, *args)
+        lifted = milliseconds(lifted_at) if lifted_at else 0
+        self._run("settle_desk", lease.office_id, lease.token, batch.last, lifted, count, *args)
 
-    def release(self, people: Sequence[tuple[bytes, bytes]], ends: datetime | None = None, last_day: str = "") -> None:
-        """Frees these people (booking id, applicant key) after their day; with ends, they are barred until then."""
+    def desked(self, office_id: str) -> int:
+        """The number that was settled last at the office's desk."""
+        number: Any = self._redis.hget(f"lane:{{{office_id}}}", "desked")
+        return int(number or 0)
+
+    def release(
+        self,
+        office_id: str,
+        desked: int,
+        people: Sequence[tuple[bytes, bytes]],
+        ends: datetime | None = None,
+        last_day: str = "",
+    ) -> bool:
+        """Frees these people (booking id, applicant key) after their day; with ends, they are barred until then.
+
+        desked is what it was before the ledger was asked. False, and nothing was done: ask again (see release.lua).
+        """
         flat = [text for pair in people for text in pair]
-        self._run("release", milliseconds(ends) if ends else 0, last_day, *flat)
+        return bool(self._run("release", office_id, desked, milliseconds(ends) if ends else 0, last_day, *flat))
 
     def stock(self, lease: Lease, slots: Iterable[Stock], mark: str) -> None:
         """Gives the lane the counters that it lacks; mark is kept with it, to tell later whether it needs more."""

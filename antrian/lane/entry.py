@@ -4,12 +4,15 @@ import math
 import struct
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import get_args
 
 from pydantic import TypeAdapter
 
 from antrian.booking import DeskEntry, LineEntry, SealedApplicant, Slot
 
-_DESK_ENTRY: TypeAdapter[DeskEntry] = TypeAdapter(DeskEntry)
+_DESK_ENTRIES: dict[bytes, TypeAdapter[DeskEntry]] = {
+    kind.__name__.encode(): TypeAdapter(kind) for kind in get_args(DeskEntry)
+}
 # How many people, slot, booking id, fingerprint, how long caller and account are.
 _REQUEST, _LENGTH, _MOMENT = struct.Struct("!B11s16s8sBB"), struct.Struct("!H"), len(" 1764150000000")
 
@@ -62,11 +65,21 @@ def read_line_entry(text: bytes) -> tuple[LineEntry, bool]:
     return entry, sound and at == len(text) - _MOMENT
 
 
+def read_bars(entry: bytes) -> list[tuple[bytes, datetime, str]]:
+    """The bars of a person's entry in Redis: missed booking, end, last day; none when a booking holds the person."""
+    bars = [entry[n : n + 41] for n in range(1, len(entry), 41)] if entry[:1] == b"X" else []
+    return [(bar[:16], moment(int(bar[17:30])), bar[31:].decode()) for bar in bars]
+
+
 def write_desk_entry(entry: DeskEntry) -> bytes:
-    """What is asked of a desk, as text; its fields tell which kind it is."""
-    return _DESK_ENTRY.dump_json(entry)
+    """What is asked of a desk, as text: its kind, a blank, its fields."""
+    kind = type(entry).__name__.encode()
+    return kind + b" " + _DESK_ENTRIES[kind].dump_json(entry)
 
 
 def read_desk_entry(text: bytes) -> DeskEntry:
-    """What was asked."""
-    return _DESK_ENTRY.validate_json(text)
+    """What was asked. Raises ValueError when it cannot be read."""
+    kind, _, fields = text.partition(b" ")
+    if kind not in _DESK_ENTRIES:
+        raise ValueError("no entry of a desk")
+    return _DESK_ENTRIES[kind].validate_json(fields)

@@ -9,9 +9,6 @@ local function drop(kind, over)
   end
 end
 drop('requests', function(known) return now >= 3600000 * tonumber(known:match('(%d+)$')) end)
-drop('applicants', function(entry)
-  local ends = entry:match('^X(%d+) ')
-  return ends and now >= tonumber(ends)
-end)
+drop('applicants', function(entry) return entry:sub(1, 1) == 'X' and now >= barred_until(entry) end)
 drop('tried', function(tried) return now >= 3600000 * tonumber(tried:match('^%d+')) end)
 return gone

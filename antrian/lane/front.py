@@ -118,8 +118,8 @@ class LaneFront:
     ) -> None:
         self._redis_url = redis_url
         self._pipe, self._news = Pipe(redis_url), Pipe(redis_url, self._hear)
-        self._join, self._look, self._quota, self._desk, self._owned, self._release = (
-            Script(self._pipe, script(name)) for name in ("join", "look", "quota", "desk", "owned", "release")
+        self._join, self._look, self._quota, self._desk, self._owned = (
+            Script(self._pipe, script(name)) for name in ("join", "look", "quota", "desk", "owned")
         )
         self.set_bounds(
             lane_bound=lane_bound, account_people=account_people, tried_people=tried_people, remembered=remembered
@@ -229,10 +229,6 @@ class LaneFront:
     async def owned(self, owner: bytes) -> list[UUID]:
         """The bookings that an account has live: in line or confirmed."""
         return [UUID(bytes=booking_id) for booking_id in await self._owned(owner)]
-
-    async def release(self, booking_id: UUID, people: Sequence[bytes]) -> None:
-        """Frees people who have come; the ledger has to say so already."""
-        await self._release(0, "", booking_id.bytes, b"".join(people))
 
     def desk_settled(self, office_id: str, number: int) -> "asyncio.Future[None]":
         """The same as settled, for an entry of the office's desk."""

@@ -59,8 +59,8 @@ local function refused_for_others(entries)
     if entry and entry:sub(1, 1) == 'B' then
       return { 'ALREADY_BOOKED', n - 1, '' }
     elseif entry then
-      local ends, last_day = entry:match('^X(%d+) (.+)$')
-      if now < tonumber(ends) then return { 'BARRED', n - 1, last_day } end
+      local ends, last_day = barred_until(entry)
+      if now < ends then return { 'BARRED', n - 1, last_day } end
     end
   end
 end

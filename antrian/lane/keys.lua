@@ -8,14 +8,15 @@
 --                            issued), handed (last handed to a drainer), desked (last settled)
 --   line:{office}    stream  the accepted requests, id = ticket-0: r the request as entry.py packs it, and behind that
 --                            when it was accepted (a blank, ms in 13 digits)
---   desk:{office}    stream  cancels, quota changes and closures, id = number-0: d what is asked (JSON)
+--   desk:{office}    stream  what is asked of the office's places and people, id = number-0: d its kind, " ", the rest (JSON)
 --   places:{office}  hash    slot -> "quota left next begins(ms) closed(0 or 1)"
 --   ready            zset    office -> since when it waits (us)
---   applicants:xxx   hash    applicant key -> "B" booking id, owner | "X" end of the bar (ms) " " last day
+--   applicants:xxx   hash    applicant key -> "B" booking id, owner | "X", then 41 bytes a bar: id of the booking that was
+--                            missed, " ", end of the bar (ms in 13 digits), " ", last day
 --   requests:xxx     hash    booking id -> "fingerprint office ticket keep-until(hours)"
 --   accounts:xxx     hash    owner (caller and account, hashed) -> 17 bytes a live booking: id, how many people hold it
 --   tried:xxx        hash    owner -> end of the window (hours), a blank, and 4 bytes of the key of each person asked for
---   told             zset    day -> when the latest day was done whose bars it was told of (ms)
+--   told             zset    day -> the latest of what it was told of bars: when a day was done, or one lifted (ms)
 --   audit            string  there while a supervisor of workers audits
 --   rebuild          string  number of the newest rebuild: no other may put anything back
 --   whole            string  there once Redis has all that the ledger knows of people: no lane opens before
@@ -127,7 +128,35 @@ local function count_live(owner, held, id, change)
   end
 end
 
--- Frees the people whom this booking still holds. Safe to repeat.
+-- Until when an entry bars its person, and the last of these days; 0 when it is of no bar.
+local function barred_until(entry)
+  local ends, last_day = 0, ''
+  for n = 2, entry:sub(1, 1) == 'X' and #entry or 0, 41 do
+    local until_ms = tonumber(entry:sub(n + 17, n + 29))
+    if until_ms > ends then ends, last_day = until_ms, entry:sub(n + 31, n + 40) end
+  end
+  return ends, last_day
+end
+
+-- An entry of bars without that of one booking; only "X" when there is no other.
+local function without_bar(entry, id)
+  local kept = 'X'
+  for n = 2, #entry, 41 do
+    if entry:sub(n, n + 15) ~= id then kept = kept .. entry:sub(n, n + 40) end
+  end
+  return kept
+end
+
+-- Bars a person for having missed a booking, unless another holds that person. Safe to repeat.
+local function bar(id, person, ends, last_day)
+  local entry = redis.call('HGET', bucket('applicants', person), person) or 'X'
+  if entry:sub(1, 1) == 'X' then
+    entry = without_bar(entry, id) .. id .. format(' %013d %s', ends, last_day)
+    redis.call('HSET', bucket('applicants', person), person, entry)
+  end
+end
+
+-- Frees the people whom this booking still holds, or bars. Safe to repeat.
 local function free(id, people)
   for n = 1, #people, 16 do
     local person = people:sub(n, n + 15)
@@ -136,6 +165,13 @@ local function free(id, people)
       redis.call('HDEL', bucket('applicants', person), person)
       local owner = held:sub(18)
       count_live(owner, held_by(owner), id, -1)
+    elseif held and held:sub(1, 1) == 'X' then
+      local kept = without_bar(held, id)
+      if kept == 'X' then
+        redis.call('HDEL', bucket('applicants', person), person)
+      elseif kept ~= held then
+        redis.call('HSET', bucket('applicants', person), person, kept)
+      end
     end
   end
 end

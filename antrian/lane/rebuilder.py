@@ -27,8 +27,9 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Who may not book, and until when."""
+    """Who may not book for having missed a booking, and until when."""
 
+    booking_id: bytes
     applicant_key: bytes
     ends: datetime
     last_day: str
@@ -65,7 +66,7 @@ class LaneRebuilder:
             where = f"{b.office_id} {b.ticket} {whole_hours(b.keep_until)}"
             args += [b.booking_id, b.fingerprint, where, b.owner, b.people]
         for bar in bars:
-            args += [bar.applicant_key, milliseconds(bar.ends), bar.last_day]
+            args += [bar.booking_id, bar.applicant_key, milliseconds(bar.ends), bar.last_day]
         self._run("restore", *args)
 
     def make_whole(self) -> None:

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Puts back what the ledger knows of people and requests, while every lane is closed. Safe to repeat.
 -- ARGV: number of the rebuild, how many bookings, then 5 a booking: id, fingerprint ("": not to be known any more), "office ticket keep(hours)",
---   owner, keys of the people who hold it; then 3 a bar: applicant key, its end (ms), its last day.
+--   owner, keys of the people who hold it; then 4 a bar: id of the missed booking, applicant key, its end (ms), its last
+--   day.
 -- Answers: FENCED | RESTORED. Holds: P4, P5, P9.
 if superseded(ARGV[1]) then return { 'FENCED' } end
 local bookings = tonumber(ARGV[2])
@@ -17,10 +18,5 @@ for i = 3, 2 + bookings * 5, 5 do
     end
   end
 end
-for i = 3 + bookings * 5, #ARGV, 3 do
-  local person, ends = ARGV[i], ARGV[i + 1]
-  if redis.call('HEXISTS', bucket('applicants', person), person) == 0 then
-    redis.call('HSET', bucket('applicants', person), person, string.format('X%s %s', ends, ARGV[i + 2]))
-  end
-end
+for i = 3 + bookings * 5, #ARGV, 4 do bar(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]) end
 return { 'RESTORED' }

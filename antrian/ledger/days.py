@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,7 @@ from antrian.ledger.connection import LimitedConnection, Pool
 
 @dataclass(frozen=True, slots=True)
 class DayPerson:
-    """A person of a day that is done; ends_at and last_day are of the bar, None for who came or was let off."""
+    """A person of a day that is done; ends_at and last_day are of the bar, None for who came or whose bar was lifted."""
 
     booking_id: bytes
     applicant_key: bytes
@@ -51,10 +51,10 @@ class LedgerDays:
         rows = self._rows("day_people", office=office_id, service_date=day)
         return [DayPerson(booking_id.bytes, key, ends_at, last_day) for booking_id, key, ends_at, last_day in rows]
 
-    def last_told(self) -> datetime | None:
-        """When the latest of the days was done that Redis has been told of."""
-        done_at: datetime | None = self._rows("last_told")[0][0]
-        return done_at
+    def last_told(self, grace: timedelta) -> datetime | None:
+        """The latest of what Redis has been told of: when a day was done, or a bar lifted longer ago than grace."""
+        moment: datetime | None = self._rows("last_told", grace=grace)[0][0]
+        return moment
 
     def tell_again(self, since: date) -> None:
         """Makes the days from that one on untold."""

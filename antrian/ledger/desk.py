@@ -1,13 +1,26 @@
-"""Recording a batch of a desk: cancels, quotas and closures, judged by the ledger alone."""
+"""Recording a batch of a desk: what is asked of places and people, judged by the ledger alone."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg
 
-from antrian.booking import Cancel, CloseDate, DeskEntry, Session, SetQuota, Slot
+from antrian.booking import (
+    Cancel,
+    CloseDate,
+    DeskEntry,
+    ExcuseNoShow,
+    Follow,
+    LateAttendance,
+    LiftBar,
+    Session,
+    SetQuota,
+    Slot,
+    UndoCheckIn,
+)
 from antrian.lane.drainer import DeskBatch
 from antrian.ledger import sql
 from antrian.ledger.fence import LedgerFenced, LedgerGap
@@ -32,11 +45,12 @@ class DeskRecord:
     """What the ledger says after a batch.
 
     slots: those that it may have changed. freed: booking id and applicant key of the people who hold their booking no
-    more.
+    more. lifted_at: when the latest bar of the bookings that the batch named was lifted.
     """
 
     slots: list[SlotRow]
     freed: list[tuple[bytes, bytes]]
+    lifted_at: datetime | None
 
 
 def record_batch(connection: psycopg.Connection, office_id: str, token: int, batch: DeskBatch) -> DeskRecord:
@@ -47,7 +61,8 @@ def record_batch(connection: psycopg.Connection, office_id: str, token: int, bat
             pipeline.sync()
             _check_fence(connection, fence.rowcount, office_id, token, batch)
             for entry in batch.entries:
-                connection.execute(*_statement(office_id, entry))
+                for statement in _statements(office_id, entry):
+                    connection.execute(*statement)
             said = _look(connection, office_id, batch)
     except psycopg.OperationalError:  # of the store, not of what we write
         raise
@@ -63,7 +78,8 @@ def _record_one_by_one(connection: psycopg.Connection, office_id: str, token: in
         for entry in batch.entries:
             try:
                 with connection.transaction():
-                    connection.execute(*_statement(office_id, entry))
+                    for statement in _statements(office_id, entry):
+                        connection.execute(*statement)
             except psycopg.OperationalError:
                 raise
             except psycopg.Error as error:
@@ -88,20 +104,21 @@ def _check_fence(connection: psycopg.Connection, moved: int, office_id: str, tok
 _Cursor = psycopg.Cursor[tuple[Any, ...]]
 
 
-def _look(connection: psycopg.Connection, office_id: str, batch: DeskBatch) -> tuple[_Cursor, _Cursor]:
-    """The slots that the batch may have changed, and the people who hold their booking no more."""
+def _look(connection: psycopg.Connection, office_id: str, batch: DeskBatch) -> tuple[_Cursor, ...]:
+    """The slots that the batch may have changed, the people who hold their booking no more, the latest end of a bar."""
     touched = {
         "office": office_id,
-        "booking_ids": [entry.booking_id for entry in batch.entries if isinstance(entry, Cancel)],
+        "booking_ids": [entry.booking_id for entry in batch.entries if not isinstance(entry, SetQuota | CloseDate)],
         "days": days_of(batch.entries),
     }
-    return connection.execute(sql("desk_slots"), touched), connection.execute(sql("desk_freed"), touched)
+    return tuple(connection.execute(sql(name), touched) for name in ("desk_slots", "desk_freed", "desk_lifted"))
 
 
-def _record(slots: _Cursor, freed: _Cursor) -> DeskRecord:
+def _record(slots: _Cursor, freed: _Cursor, lifted: _Cursor) -> DeskRecord:
     return DeskRecord(
         [SlotRow(Slot(day, Session(session)), *counts) for day, session, *counts in slots],
         [(booking_id.bytes, key) for booking_id, key in freed],
+        lifted.fetchall()[0][0],
     )
 
 
@@ -114,13 +131,25 @@ def days_of(entries: Sequence[DeskEntry]) -> list[Any]:
     ]
 
 
-def _statement(office_id: str, entry: DeskEntry) -> tuple[str, dict[str, Any]]:
+def _statements(office_id: str, entry: DeskEntry) -> Iterator[tuple[str, dict[str, Any]]]:
     values = {"office": office_id} | asdict(entry)
     match entry:
         case Cancel():
-            return sql("cancel"), values | (values.pop("by") or _NOBODY)
+            yield sql("cancel"), values | (values.pop("by") or _NOBODY)
         case SetQuota():
             day, session = entry.slot.service_date, entry.slot.session.value
-            return sql("set_quota"), values | {"service_date": day, "session": session}
+            yield sql("set_quota"), values | {"service_date": day, "session": session}
         case CloseDate():
-            return sql("close_date"), values
+            yield sql("close_date"), values
+        case Follow():
+            pass  # only to be looked at
+        case LiftBar():
+            yield sql("lift_bar"), values
+        case ExcuseNoShow():
+            yield sql("excuse_no_show"), values
+        case UndoCheckIn():
+            yield sql("lock_booking"), values
+            yield sql("undo_check_in"), values | {"numbers": list(entry.people)}
+        case LateAttendance():
+            yield sql("lock_booking"), values
+            yield sql("late_attendance"), values | {"numbers": list(entry.numbers)}

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -166,8 +167,8 @@ class LedgerRecorder:
             cursor.execute(sql("rebuild_bookings"), {"since": since})
             yield from cursor
 
-    def bars(self) -> list[tuple[bytes, datetime, date]]:
-        """Bars that have not ended: applicant key, end, last day."""
+    def bars(self) -> list[tuple[bytes, UUID, datetime, date]]:
+        """Bars that have not ended and were not lifted: applicant key, missed booking, end, last day."""
         return self._pool.ask(lambda connection: connection.execute(sql("rebuild_bars")).fetchall())
 
     def policy(self) -> Policy | None:

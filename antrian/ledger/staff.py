@@ -1,4 +1,4 @@
-"""The staff's side of the ledger: rosters, check-ins, and what became of desk entries."""
+"""The staff's side of the ledger: rosters, check-ins, bars, and what became of desk entries."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -6,8 +6,9 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+from antrian import words
 from antrian.booking import Session, StaffAction, State
-from antrian.errors import AntrianError, Reason, invalid
+from antrian.errors import AntrianError, Reason, Text, invalid
 from antrian.ledger import sql
 from antrian.ledger.connection import CONNECT, IDLE, POOL, AsyncPool, LimitedAsyncConnection
 
@@ -26,13 +27,30 @@ class RosterRow:
 
 
 @dataclass(frozen=True, slots=True)
+class BarRow:
+    """A person's bar from a missed day; the personal data are sealed. lifted_at is None while it holds."""
+
+    service_date: date
+    session: Session
+    number: int
+    booking_id: UUID
+    applicant_key: bytes
+    sealed: bytes
+    last_day: date
+    lifted_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class CodedBooking:
     """The booking that a code names.
 
-    today: the office's day. given: the queue numbers that its party was given; numbers: those of who has not given up.
+    caller, account: whose it is. today: the office's day. given: the queue numbers that its party was given; numbers: those
+    of who has not given up.
     """
 
     booking_id: UUID
+    caller: str
+    account: str
     state: State
     service_date: date
     today: date
@@ -101,7 +119,12 @@ class LedgerStaff:
             if found.state not in {State.CONFIRMED, State.ATTENDED}:
                 raise AntrianError(Reason.NOT_CONFIRMED, field="code", state=found.state)
             if found.service_date != found.today:
-                raise AntrianError(Reason.NOT_TODAY, field="code", service_date=found.service_date.isoformat())
+                raise AntrianError(
+                    Reason.NOT_TODAY,
+                    field="code",
+                    problem=_over(found.service_date) if found.service_date < found.today else None,
+                    service_date=found.service_date.isoformat(),
+                )
             check_numbers("present_numbers", present, found.numbers)
             await connection.execute(
                 sql("check_in"),
@@ -122,8 +145,36 @@ class LedgerStaff:
             return await _find(connection, office_id, codes)
 
     async def party(self, booking_id: UUID) -> list[RosterRow]:
-        """The people of a booking who have not given up, by number."""
+        """The people of a booking who have not given up, by number; nobody when it never had places."""
         return await self._people("party", {"booking_id": booking_id})
+
+    async def bars(
+        self,
+        office_id: str,
+        since: date,
+        most: int,
+        *,
+        applicant_key: bytes | None = None,
+        person: tuple[UUID, int] | None = None,
+        after: tuple[date, Session, int] | None = None,
+    ) -> list[BarRow]:
+        """At most so many bars of days missed at the office since then, the newest day first, those after a page's last one.
+
+        Of all people, or of one: by applicant key, or by booking and queue number.
+        """
+        values = {
+            "office": office_id,
+            "since": since,
+            "applicant_key": applicant_key,
+            "booking_id": person and person[0],
+            "number": person and person[1],
+            "after_day": after and after[0],
+            "after_session": after and after[1],
+            "after_number": after and after[2],
+            "most": most,
+        }
+        rows = await self._pool.rows(sql("bars"), **values)
+        return [BarRow(day, Session(session), *rest) for day, session, *rest in rows]
 
     async def action(self, action_id: UUID) -> ActionRow | None:
         """What became of a desk entry; None when it was not recorded."""
@@ -181,17 +232,26 @@ class LedgerStaff:
 def check_numbers(field: str, asked: Sequence[int], numbers: Sequence[int]) -> None:
     """Raises INVALID_FIELD for that field unless all that were asked for are among a party's numbers."""
     if not set(asked) <= set(numbers):
-        listed = ", ".join(map(str, numbers))
+        listed = ", ".join(map(str, numbers)) or "-"
         raise invalid(field, f"rombongan ini memiliki nomor {listed}", f"this party's queue numbers are {listed}")
 
 
 async def _find(connection: LimitedAsyncConnection, office_id: str, codes: tuple[UUID, UUID]) -> CodedBooking:
     values = {"office": office_id, "low": codes[0], "high": codes[1]}
-    row = await (await connection.execute(sql("check_in_find"), values)).fetchone()
+    row = await (await connection.execute(sql("find_booking"), values)).fetchone()
     if row is None:
         raise AntrianError(Reason.CODE_NOT_FOUND, field="code")
-    booking_id, state, day, first, size, today = row
+    booking_id, caller, account, state, day, first, size, today = row
     # A statement of its own: who waited for the booking's lock sees what became of its people meanwhile.
     people = await (await connection.execute(sql("party"), {"booking_id": booking_id})).fetchall()
     given = () if state == State.REJECTED else range(first, first + size)
-    return CodedBooking(booking_id, State(state), day, today, given, [number for _, number, *_ in people])
+    numbers = [number for _, number, *_ in people]
+    return CodedBooking(booking_id, caller, account, State(state), day, today, given, numbers)
+
+
+def _over(day: date) -> Text:
+    on = words.day(day)
+    return Text(
+        f"Pendaftaran ini untuk {on.indonesian}, yang sudah lewat. Catat yang hadir sebagai kehadiran susulan.",
+        f"This booking was for {on.english}, which is over. Note who came as a late attendance.",
+    )

@@ -174,6 +174,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     this server as one may at once. Certain: the request was not accepted.
     Example: metadata {"limit": "12500"}, RetryInfo of 2 s.
     """
+    ERROR_REASON_BAR_NOT_FOUND: _ErrorReason.ValueType  # 70
+    """NOT_FOUND: the person of that queue number has no bar from that booking, or its time is over.
+    Example: LiftBar for somebody of the party who came.
+    """
+    ERROR_REASON_NOT_MISSED: _ErrorReason.ValueType  # 71
+    """FAILED_PRECONDITION: the booking was not missed: its day is not over, somebody came, or it was cancelled or excused.
+    Example: ExcuseNoShow, metadata {"state": "ATTENDED"}.
+    """
+    ERROR_REASON_BOOKED_AGAIN: _ErrorReason.ValueType  # 72
+    """FAILED_PRECONDITION: one of the people has booked again since the check-in, or is barred, so it cannot be undone.
+    Example: UndoCheckIn, metadata {"queue_number": "3"}.
+    """
+    ERROR_REASON_ATTENDANCE_CLOSED: _ErrorReason.ValueType  # 73
+    """FAILED_PRECONDITION: the time is over in which staff may note that somebody came on the day before.
+    Example: LateAttendance, metadata {"until": "2026-12-01T12:00:00+07:00"}.
+    """
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 50
     """UNAUTHENTICATED: no bearer token, or one that belongs to no caller.
     Example: a call without "authorization: Bearer …".
@@ -346,6 +362,22 @@ ERROR_REASON_CALLER_BUSY: ErrorReason.ValueType  # 47
 """UNAVAILABLE with RetryInfo: the caller (for health and reflection: the address) holds as many calls and streams of
 this server as one may at once. Certain: the request was not accepted.
 Example: metadata {"limit": "12500"}, RetryInfo of 2 s.
+"""
+ERROR_REASON_BAR_NOT_FOUND: ErrorReason.ValueType  # 70
+"""NOT_FOUND: the person of that queue number has no bar from that booking, or its time is over.
+Example: LiftBar for somebody of the party who came.
+"""
+ERROR_REASON_NOT_MISSED: ErrorReason.ValueType  # 71
+"""FAILED_PRECONDITION: the booking was not missed: its day is not over, somebody came, or it was cancelled or excused.
+Example: ExcuseNoShow, metadata {"state": "ATTENDED"}.
+"""
+ERROR_REASON_BOOKED_AGAIN: ErrorReason.ValueType  # 72
+"""FAILED_PRECONDITION: one of the people has booked again since the check-in, or is barred, so it cannot be undone.
+Example: UndoCheckIn, metadata {"queue_number": "3"}.
+"""
+ERROR_REASON_ATTENDANCE_CLOSED: ErrorReason.ValueType  # 73
+"""FAILED_PRECONDITION: the time is over in which staff may note that somebody came on the day before.
+Example: LateAttendance, metadata {"until": "2026-12-01T12:00:00+07:00"}.
 """
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 50
 """UNAUTHENTICATED: no bearer token, or one that belongs to no caller.

@@ -64,10 +64,14 @@ class _BookingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BookingS
     """At least one of the party came. Those of it who did not are barred once the day is over."""
     BOOKING_STATE_NO_SHOW: _BookingState.ValueType  # 6
     """Nobody of the party came; its applicants are barred for 30 days."""
+    BOOKING_STATE_EXCUSED: _BookingState.ValueType  # 7
+    """Nobody of the party came, and the office excused it: its applicants may book again."""
 
 class BookingState(_BookingState, metaclass=_BookingStateEnumTypeWrapper):
-    """Where a booking stands. No state goes back:
-    PENDING to CONFIRMED or REJECTED; CONFIRMED to CANCELLED, ATTENDED or NO_SHOW.
+    """Where a booking stands:
+    PENDING to CONFIRMED or REJECTED; CONFIRMED to CANCELLED, ATTENDED or NO_SHOW. An office's staff may excuse a NO_SHOW
+    (EXCUSED), note later that somebody came (NO_SHOW to ATTENDED), or undo a wrong check-in on its day (ATTENDED to
+    CONFIRMED). There are no other ways.
     """
 
 BOOKING_STATE_UNSPECIFIED: BookingState.ValueType  # 0
@@ -84,6 +88,8 @@ BOOKING_STATE_ATTENDED: BookingState.ValueType  # 5
 """At least one of the party came. Those of it who did not are barred once the day is over."""
 BOOKING_STATE_NO_SHOW: BookingState.ValueType  # 6
 """Nobody of the party came; its applicants are barred for 30 days."""
+BOOKING_STATE_EXCUSED: BookingState.ValueType  # 7
+"""Nobody of the party came, and the office excused it: its applicants may book again."""
 Global___BookingState: _TypeAlias = BookingState  # noqa: Y015
 
 class _StatusReason:
@@ -570,7 +576,7 @@ class Booking(_message.Message):
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it became CANCELLED, ATTENDED or NO_SHOW."""
+        """When it became CANCELLED, ATTENDED or NO_SHOW. An excuse or an attendance that was noted later does not change it."""
 
     @_builtins.property
     def cancelled_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:

@@ -636,3 +636,375 @@ class ReopenOfficeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReopenOfficeResponse: _TypeAlias = ReopenOfficeResponse  # noqa: Y015
+
+@_typing.final
+class ListBarsRequest(_message.Message):
+    """Asks who may not book since they missed a day at an office."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFICE_ID_FIELD_NUMBER: _builtins.int
+    NIK_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    office_id: _builtins.str
+    """The office. Required."""
+    nik: _builtins.str
+    """Only the bars of the person with this NIK, 16 digits; empty: everybody's. It is hashed at once and kept nowhere."""
+    page_size: _builtins.int
+    """At most this many bars in the answer, 1 to 500; 0: 100."""
+    page_token: _builtins.str
+    """next_page_token of the answer before, to the same question; empty: from the start."""
+    def __init__(
+        self,
+        *,
+        office_id: _builtins.str = ...,
+        nik: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nik", b"nik", "office_id", b"office_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBarsRequest: _TypeAlias = ListBarsRequest  # noqa: Y015
+
+@_typing.final
+class Bar(_message.Message):
+    """One person's bar from one missed day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_DATE_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    QUEUE_NUMBER_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    FULL_NAME_FIELD_NUMBER: _builtins.int
+    MASKED_NIK_FIELD_NUMBER: _builtins.int
+    LAST_DAY_FIELD_NUMBER: _builtins.int
+    LIFTED_FIELD_NUMBER: _builtins.int
+    LIFT_TIME_FIELD_NUMBER: _builtins.int
+    service_date: _builtins.str
+    """The missed day at the office, "YYYY-MM-DD"."""
+    session: _messages_pb2.Session.ValueType
+    """The session of that day."""
+    queue_number: _builtins.int
+    """The person's queue number, unique in the session."""
+    code: _builtins.str
+    """The code of the booking; the same for all of a party."""
+    full_name: _builtins.str
+    """Name as on the identity card; empty when what the ledger has of this person cannot be read."""
+    masked_nik: _builtins.str
+    """The NIK with only its last four digits to be seen; sixteen asterisks when it cannot be read."""
+    last_day: _builtins.str
+    """The last day on which the person may not book, "YYYY-MM-DD"."""
+    lifted: _builtins.bool
+    """Whether staff ended it before its time: the person may book."""
+    @_builtins.property
+    def lift_time(self) -> _timestamp_pb2.Timestamp:
+        """When they did; absent while not lifted."""
+
+    def __init__(
+        self,
+        *,
+        service_date: _builtins.str = ...,
+        session: _messages_pb2.Session.ValueType = ...,
+        queue_number: _builtins.int = ...,
+        code: _builtins.str = ...,
+        full_name: _builtins.str = ...,
+        masked_nik: _builtins.str = ...,
+        last_day: _builtins.str = ...,
+        lifted: _builtins.bool = ...,
+        lift_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lift_time", b"lift_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "full_name", b"full_name", "last_day", b"last_day", "lift_time", b"lift_time", "lifted", b"lifted", "masked_nik", b"masked_nik", "queue_number", b"queue_number", "service_date", b"service_date", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Bar: _TypeAlias = Bar  # noqa: Y015
+
+@_typing.final
+class ListBarsResponse(_message.Message):
+    """One page of an office's bars."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BARS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Set when there are more: the page_token of the next call."""
+    @_builtins.property
+    def bars(self) -> _containers.RepeatedCompositeFieldContainer[Global___Bar]:
+        """By missed day, the newest first, session and queue number."""
+
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """The moment for which this is true."""
+
+    def __init__(
+        self,
+        *,
+        bars: _abc.Iterable[Global___Bar] | None = ...,
+        next_page_token: _builtins.str = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "bars", b"bars", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBarsResponse: _TypeAlias = ListBarsResponse  # noqa: Y015
+
+@_typing.final
+class LiftBarRequest(_message.Message):
+    """Ends one person's bar."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFICE_ID_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    QUEUE_NUMBER_FIELD_NUMBER: _builtins.int
+    STAFF_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    office_id: _builtins.str
+    """The office. Required."""
+    code: _builtins.str
+    """The code of the booking that was missed. Required."""
+    queue_number: _builtins.int
+    """The person's queue number. Required."""
+    staff: _builtins.str
+    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    reason: _builtins.str
+    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    def __init__(
+        self,
+        *,
+        office_id: _builtins.str = ...,
+        code: _builtins.str = ...,
+        queue_number: _builtins.int = ...,
+        staff: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "office_id", b"office_id", "queue_number", b"queue_number", "reason", b"reason", "staff", b"staff"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiftBarRequest: _TypeAlias = LiftBarRequest  # noqa: Y015
+
+@_typing.final
+class LiftBarResponse(_message.Message):
+    """The bar after that."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BAR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def bar(self) -> Global___Bar:
+        """The bar, lifted."""
+
+    def __init__(
+        self,
+        *,
+        bar: Global___Bar | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bar", b"bar"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bar", b"bar"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiftBarResponse: _TypeAlias = LiftBarResponse  # noqa: Y015
+
+@_typing.final
+class ExcuseNoShowRequest(_message.Message):
+    """Excuses a booking of which nobody came."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFICE_ID_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    STAFF_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    office_id: _builtins.str
+    """The office. Required."""
+    code: _builtins.str
+    """The booking's code as scanned or typed. Required."""
+    staff: _builtins.str
+    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    reason: _builtins.str
+    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    def __init__(
+        self,
+        *,
+        office_id: _builtins.str = ...,
+        code: _builtins.str = ...,
+        staff: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "office_id", b"office_id", "reason", b"reason", "staff", b"staff"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExcuseNoShowRequest: _TypeAlias = ExcuseNoShowRequest  # noqa: Y015
+
+@_typing.final
+class ExcuseNoShowResponse(_message.Message):
+    """The party after that."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RosterEntry]:
+        """All who are in the party, in the order of their queue numbers."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___RosterEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExcuseNoShowResponse: _TypeAlias = ExcuseNoShowResponse  # noqa: Y015
+
+@_typing.final
+class UndoCheckInRequest(_message.Message):
+    """Takes a check-in back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFICE_ID_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    QUEUE_NUMBERS_FIELD_NUMBER: _builtins.int
+    STAFF_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    office_id: _builtins.str
+    """The office. Required."""
+    code: _builtins.str
+    """The booking's code as scanned or typed. Required."""
+    staff: _builtins.str
+    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    reason: _builtins.str
+    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    @_builtins.property
+    def queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The queue numbers of those who are not here after all; empty: the whole party."""
+
+    def __init__(
+        self,
+        *,
+        office_id: _builtins.str = ...,
+        code: _builtins.str = ...,
+        queue_numbers: _abc.Iterable[_builtins.int] | None = ...,
+        staff: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "office_id", b"office_id", "queue_numbers", b"queue_numbers", "reason", b"reason", "staff", b"staff"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoCheckInRequest: _TypeAlias = UndoCheckInRequest  # noqa: Y015
+
+@_typing.final
+class UndoCheckInResponse(_message.Message):
+    """The party after that."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RosterEntry]:
+        """All who are in the party, in the order of their queue numbers."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___RosterEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoCheckInResponse: _TypeAlias = UndoCheckInResponse  # noqa: Y015
+
+@_typing.final
+class LateAttendanceRequest(_message.Message):
+    """Notes after the day who did come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFICE_ID_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    PRESENT_NUMBERS_FIELD_NUMBER: _builtins.int
+    STAFF_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    office_id: _builtins.str
+    """The office. Required."""
+    code: _builtins.str
+    """The booking's code as scanned or typed. Required."""
+    staff: _builtins.str
+    """Who of the staff notes it: the caller's own opaque id, written like an account. Required."""
+    reason: _builtins.str
+    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    @_builtins.property
+    def present_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The queue numbers of those who came; empty: the whole party."""
+
+    def __init__(
+        self,
+        *,
+        office_id: _builtins.str = ...,
+        code: _builtins.str = ...,
+        present_numbers: _abc.Iterable[_builtins.int] | None = ...,
+        staff: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "office_id", b"office_id", "present_numbers", b"present_numbers", "reason", b"reason", "staff", b"staff"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LateAttendanceRequest: _TypeAlias = LateAttendanceRequest  # noqa: Y015
+
+@_typing.final
+class LateAttendanceResponse(_message.Message):
+    """The party after that."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RosterEntry]:
+        """All who are in the party, in the order of their queue numbers; check_in_time is when it was noted."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___RosterEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LateAttendanceResponse: _TypeAlias = LateAttendanceResponse  # noqa: Y015

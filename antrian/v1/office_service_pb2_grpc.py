@@ -81,6 +81,31 @@ class OfficeServiceStub:
                 request_serializer=antrian_dot_v1_dot_office__service__pb2.ReopenOfficeRequest.SerializeToString,
                 response_deserializer=antrian_dot_v1_dot_office__service__pb2.ReopenOfficeResponse.FromString,
                 _registered_method=True)
+        self.ListBars = channel.unary_unary(
+                '/antrian.v1.OfficeService/ListBars',
+                request_serializer=antrian_dot_v1_dot_office__service__pb2.ListBarsRequest.SerializeToString,
+                response_deserializer=antrian_dot_v1_dot_office__service__pb2.ListBarsResponse.FromString,
+                _registered_method=True)
+        self.LiftBar = channel.unary_unary(
+                '/antrian.v1.OfficeService/LiftBar',
+                request_serializer=antrian_dot_v1_dot_office__service__pb2.LiftBarRequest.SerializeToString,
+                response_deserializer=antrian_dot_v1_dot_office__service__pb2.LiftBarResponse.FromString,
+                _registered_method=True)
+        self.ExcuseNoShow = channel.unary_unary(
+                '/antrian.v1.OfficeService/ExcuseNoShow',
+                request_serializer=antrian_dot_v1_dot_office__service__pb2.ExcuseNoShowRequest.SerializeToString,
+                response_deserializer=antrian_dot_v1_dot_office__service__pb2.ExcuseNoShowResponse.FromString,
+                _registered_method=True)
+        self.UndoCheckIn = channel.unary_unary(
+                '/antrian.v1.OfficeService/UndoCheckIn',
+                request_serializer=antrian_dot_v1_dot_office__service__pb2.UndoCheckInRequest.SerializeToString,
+                response_deserializer=antrian_dot_v1_dot_office__service__pb2.UndoCheckInResponse.FromString,
+                _registered_method=True)
+        self.LateAttendance = channel.unary_unary(
+                '/antrian.v1.OfficeService/LateAttendance',
+                request_serializer=antrian_dot_v1_dot_office__service__pb2.LateAttendanceRequest.SerializeToString,
+                response_deserializer=antrian_dot_v1_dot_office__service__pb2.LateAttendanceResponse.FromString,
+                _registered_method=True)
 
 
 class OfficeServiceServicer:
@@ -170,6 +195,49 @@ class OfficeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListBars(self, request, context):
+        """The bars of people who missed a day at this office, those that were lifted included, until their time is over: the
+        newest missed day first. With a NIK, only those of that person. Errors: INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LiftBar(self, request, context):
+        """Ends the bar that one person has from a missed day at this office: that person may book again at once. The booking
+        stays as it is, and so do bars from other missed days. A repeat answers the same.
+        Errors: CODE_NOT_FOUND, BAR_NOT_FOUND, INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExcuseNoShow(self, request, context):
+        """Excuses a booking of which nobody came: NO_SHOW becomes EXCUSED, and the bars of all its people end. A repeat answers
+        the same. Errors: CODE_NOT_FOUND, NOT_MISSED, INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndoCheckIn(self, request, context):
+        """Takes a wrong check-in back, on the same day: these people are expected again, and the booking is CONFIRMED again when
+        nobody of it is here any more. Who has booked again since keeps the new booking, and nothing is undone. A repeat
+        answers the same. Errors: CODE_NOT_FOUND, NOT_CONFIRMED, NOT_TODAY, BOOKED_AGAIN, DAY_CLOSED, INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LateAttendance(self, request, context):
+        """Notes after the day, until noon of the day after, that people did come: a NO_SHOW becomes ATTENDED, and their bars end.
+        Others of the party stay barred. A repeat answers the same.
+        Errors: CODE_NOT_FOUND, NOT_MISSED, ATTENDANCE_CLOSED, INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OfficeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -217,6 +285,31 @@ def add_OfficeServiceServicer_to_server(servicer, server):
                     servicer.ReopenOffice,
                     request_deserializer=antrian_dot_v1_dot_office__service__pb2.ReopenOfficeRequest.FromString,
                     response_serializer=antrian_dot_v1_dot_office__service__pb2.ReopenOfficeResponse.SerializeToString,
+            ),
+            'ListBars': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBars,
+                    request_deserializer=antrian_dot_v1_dot_office__service__pb2.ListBarsRequest.FromString,
+                    response_serializer=antrian_dot_v1_dot_office__service__pb2.ListBarsResponse.SerializeToString,
+            ),
+            'LiftBar': grpc.unary_unary_rpc_method_handler(
+                    servicer.LiftBar,
+                    request_deserializer=antrian_dot_v1_dot_office__service__pb2.LiftBarRequest.FromString,
+                    response_serializer=antrian_dot_v1_dot_office__service__pb2.LiftBarResponse.SerializeToString,
+            ),
+            'ExcuseNoShow': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExcuseNoShow,
+                    request_deserializer=antrian_dot_v1_dot_office__service__pb2.ExcuseNoShowRequest.FromString,
+                    response_serializer=antrian_dot_v1_dot_office__service__pb2.ExcuseNoShowResponse.SerializeToString,
+            ),
+            'UndoCheckIn': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndoCheckIn,
+                    request_deserializer=antrian_dot_v1_dot_office__service__pb2.UndoCheckInRequest.FromString,
+                    response_serializer=antrian_dot_v1_dot_office__service__pb2.UndoCheckInResponse.SerializeToString,
+            ),
+            'LateAttendance': grpc.unary_unary_rpc_method_handler(
+                    servicer.LateAttendance,
+                    request_deserializer=antrian_dot_v1_dot_office__service__pb2.LateAttendanceRequest.FromString,
+                    response_serializer=antrian_dot_v1_dot_office__service__pb2.LateAttendanceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -464,6 +557,141 @@ class OfficeService:
             '/antrian.v1.OfficeService/ReopenOffice',
             antrian_dot_v1_dot_office__service__pb2.ReopenOfficeRequest.SerializeToString,
             antrian_dot_v1_dot_office__service__pb2.ReopenOfficeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBars(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/antrian.v1.OfficeService/ListBars',
+            antrian_dot_v1_dot_office__service__pb2.ListBarsRequest.SerializeToString,
+            antrian_dot_v1_dot_office__service__pb2.ListBarsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LiftBar(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/antrian.v1.OfficeService/LiftBar',
+            antrian_dot_v1_dot_office__service__pb2.LiftBarRequest.SerializeToString,
+            antrian_dot_v1_dot_office__service__pb2.LiftBarResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExcuseNoShow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/antrian.v1.OfficeService/ExcuseNoShow',
+            antrian_dot_v1_dot_office__service__pb2.ExcuseNoShowRequest.SerializeToString,
+            antrian_dot_v1_dot_office__service__pb2.ExcuseNoShowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndoCheckIn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/antrian.v1.OfficeService/UndoCheckIn',
+            antrian_dot_v1_dot_office__service__pb2.UndoCheckInRequest.SerializeToString,
+            antrian_dot_v1_dot_office__service__pb2.UndoCheckInResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LateAttendance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/antrian.v1.OfficeService/LateAttendance',
+            antrian_dot_v1_dot_office__service__pb2.LateAttendanceRequest.SerializeToString,
+            antrian_dot_v1_dot_office__service__pb2.LateAttendanceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -81,6 +81,29 @@ class OfficeServiceStub:
     """Lets a retired office take bookings again. Other servers follow within seconds. A repeat changes nothing.
     Errors: OFFICE_NOT_FOUND, INVALID_FIELD.
     """
+    ListBars: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.ListBarsRequest, _office_service_pb2.ListBarsResponse]
+    """The bars of people who missed a day at this office, those that were lifted included, until their time is over: the
+    newest missed day first. With a NIK, only those of that person. Errors: INVALID_FIELD.
+    """
+    LiftBar: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.LiftBarRequest, _office_service_pb2.LiftBarResponse]
+    """Ends the bar that one person has from a missed day at this office: that person may book again at once. The booking
+    stays as it is, and so do bars from other missed days. A repeat answers the same.
+    Errors: CODE_NOT_FOUND, BAR_NOT_FOUND, INVALID_FIELD.
+    """
+    ExcuseNoShow: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.ExcuseNoShowRequest, _office_service_pb2.ExcuseNoShowResponse]
+    """Excuses a booking of which nobody came: NO_SHOW becomes EXCUSED, and the bars of all its people end. A repeat answers
+    the same. Errors: CODE_NOT_FOUND, NOT_MISSED, INVALID_FIELD.
+    """
+    UndoCheckIn: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.UndoCheckInRequest, _office_service_pb2.UndoCheckInResponse]
+    """Takes a wrong check-in back, on the same day: these people are expected again, and the booking is CONFIRMED again when
+    nobody of it is here any more. Who has booked again since keeps the new booking, and nothing is undone. A repeat
+    answers the same. Errors: CODE_NOT_FOUND, NOT_CONFIRMED, NOT_TODAY, BOOKED_AGAIN, DAY_CLOSED, INVALID_FIELD.
+    """
+    LateAttendance: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.LateAttendanceRequest, _office_service_pb2.LateAttendanceResponse]
+    """Notes after the day, until noon of the day after, that people did come: a NO_SHOW becomes ATTENDED, and their bars end.
+    Others of the party stay barred. A repeat answers the same.
+    Errors: CODE_NOT_FOUND, NOT_MISSED, ATTENDANCE_CLOSED, INVALID_FIELD.
+    """
 
 @_typing.type_check_only
 class OfficeServiceAsyncStub(OfficeServiceStub):
@@ -134,6 +157,29 @@ class OfficeServiceAsyncStub(OfficeServiceStub):
     ReopenOffice: _aio.UnaryUnaryMultiCallable[_office_service_pb2.ReopenOfficeRequest, _office_service_pb2.ReopenOfficeResponse]  # type: ignore[assignment]
     """Lets a retired office take bookings again. Other servers follow within seconds. A repeat changes nothing.
     Errors: OFFICE_NOT_FOUND, INVALID_FIELD.
+    """
+    ListBars: _aio.UnaryUnaryMultiCallable[_office_service_pb2.ListBarsRequest, _office_service_pb2.ListBarsResponse]  # type: ignore[assignment]
+    """The bars of people who missed a day at this office, those that were lifted included, until their time is over: the
+    newest missed day first. With a NIK, only those of that person. Errors: INVALID_FIELD.
+    """
+    LiftBar: _aio.UnaryUnaryMultiCallable[_office_service_pb2.LiftBarRequest, _office_service_pb2.LiftBarResponse]  # type: ignore[assignment]
+    """Ends the bar that one person has from a missed day at this office: that person may book again at once. The booking
+    stays as it is, and so do bars from other missed days. A repeat answers the same.
+    Errors: CODE_NOT_FOUND, BAR_NOT_FOUND, INVALID_FIELD.
+    """
+    ExcuseNoShow: _aio.UnaryUnaryMultiCallable[_office_service_pb2.ExcuseNoShowRequest, _office_service_pb2.ExcuseNoShowResponse]  # type: ignore[assignment]
+    """Excuses a booking of which nobody came: NO_SHOW becomes EXCUSED, and the bars of all its people end. A repeat answers
+    the same. Errors: CODE_NOT_FOUND, NOT_MISSED, INVALID_FIELD.
+    """
+    UndoCheckIn: _aio.UnaryUnaryMultiCallable[_office_service_pb2.UndoCheckInRequest, _office_service_pb2.UndoCheckInResponse]  # type: ignore[assignment]
+    """Takes a wrong check-in back, on the same day: these people are expected again, and the booking is CONFIRMED again when
+    nobody of it is here any more. Who has booked again since keeps the new booking, and nothing is undone. A repeat
+    answers the same. Errors: CODE_NOT_FOUND, NOT_CONFIRMED, NOT_TODAY, BOOKED_AGAIN, DAY_CLOSED, INVALID_FIELD.
+    """
+    LateAttendance: _aio.UnaryUnaryMultiCallable[_office_service_pb2.LateAttendanceRequest, _office_service_pb2.LateAttendanceResponse]  # type: ignore[assignment]
+    """Notes after the day, until noon of the day after, that people did come: a NO_SHOW becomes ATTENDED, and their bars end.
+    Others of the party stay barred. A repeat answers the same.
+    Errors: CODE_NOT_FOUND, NOT_MISSED, ATTENDANCE_CLOSED, INVALID_FIELD.
     """
 
 class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -239,6 +285,59 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_office_service_pb2.ReopenOfficeResponse, _abc.Awaitable[_office_service_pb2.ReopenOfficeResponse]]:
         """Lets a retired office take bookings again. Other servers follow within seconds. A repeat changes nothing.
         Errors: OFFICE_NOT_FOUND, INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def ListBars(
+        self,
+        request: _office_service_pb2.ListBarsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_office_service_pb2.ListBarsResponse, _abc.Awaitable[_office_service_pb2.ListBarsResponse]]:
+        """The bars of people who missed a day at this office, those that were lifted included, until their time is over: the
+        newest missed day first. With a NIK, only those of that person. Errors: INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def LiftBar(
+        self,
+        request: _office_service_pb2.LiftBarRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_office_service_pb2.LiftBarResponse, _abc.Awaitable[_office_service_pb2.LiftBarResponse]]:
+        """Ends the bar that one person has from a missed day at this office: that person may book again at once. The booking
+        stays as it is, and so do bars from other missed days. A repeat answers the same.
+        Errors: CODE_NOT_FOUND, BAR_NOT_FOUND, INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def ExcuseNoShow(
+        self,
+        request: _office_service_pb2.ExcuseNoShowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_office_service_pb2.ExcuseNoShowResponse, _abc.Awaitable[_office_service_pb2.ExcuseNoShowResponse]]:
+        """Excuses a booking of which nobody came: NO_SHOW becomes EXCUSED, and the bars of all its people end. A repeat answers
+        the same. Errors: CODE_NOT_FOUND, NOT_MISSED, INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def UndoCheckIn(
+        self,
+        request: _office_service_pb2.UndoCheckInRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_office_service_pb2.UndoCheckInResponse, _abc.Awaitable[_office_service_pb2.UndoCheckInResponse]]:
+        """Takes a wrong check-in back, on the same day: these people are expected again, and the booking is CONFIRMED again when
+        nobody of it is here any more. Who has booked again since keeps the new booking, and nothing is undone. A repeat
+        answers the same. Errors: CODE_NOT_FOUND, NOT_CONFIRMED, NOT_TODAY, BOOKED_AGAIN, DAY_CLOSED, INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def LateAttendance(
+        self,
+        request: _office_service_pb2.LateAttendanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_office_service_pb2.LateAttendanceResponse, _abc.Awaitable[_office_service_pb2.LateAttendanceResponse]]:
+        """Notes after the day, until noon of the day after, that people did come: a NO_SHOW becomes ATTENDED, and their bars end.
+        Others of the party stay barred. A repeat answers the same.
+        Errors: CODE_NOT_FOUND, NOT_MISSED, ATTENDANCE_CLOSED, INVALID_FIELD.
         """
 
 def add_OfficeServiceServicer_to_server(servicer: OfficeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

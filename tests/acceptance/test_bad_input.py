@@ -200,6 +200,15 @@ BAD_STAFF: list[tuple[str, dict[str, Any], str, str]] = [
     ("ReleaseBooking", {"reason": f"untuk {GOOD}"}, "INVALID_FIELD", "reason"),
     ("CancelPerson", {"reason": ""}, "INVALID_FIELD", "reason"),
     ("CancelPerson", {}, "CODE_NOT_FOUND", "code"),
+    ("ListBars", {"nik": "3171"}, "INVALID_FIELD", "nik"),
+    ("ListBars", {"page_size": -1}, "INVALID_FIELD", "page_size"),
+    ("ListBars", {"page_token": "MORNING 1"}, "INVALID_FIELD", "page_token"),
+    ("LiftBar", {"code": "12345"}, "INVALID_FIELD", "code"),
+    ("LiftBar", {"reason": ""}, "INVALID_FIELD", "reason"),
+    ("ExcuseNoShow", {"code": "0000000000"}, "CODE_NOT_FOUND", "code"),
+    ("ExcuseNoShow", {"reason": f"untuk {GOOD}"}, "INVALID_FIELD", "reason"),
+    ("UndoCheckIn", {"staff": ""}, "INVALID_FIELD", "staff"),
+    ("LateAttendance", {"staff": GOOD}, "INVALID_FIELD", "staff"),
 ]
 
 
@@ -232,7 +241,10 @@ async def test_a_bad_request_of_staff_is_refused_with_its_field(
             "staff": "rina",
             "reason": "sakit",
         },
+        "ListBars": {"office_id": PUSAT},
     }
+    coded = {"office_id": PUSAT, "code": "0123456789", "staff": "rina", "reason": "surat dokter"}
+    good |= dict.fromkeys(("LiftBar", "ExcuseNoShow", "UndoCheckIn", "LateAttendance"), coded)
 
     async def places() -> list[tuple[str, int, int, bool]]:  # not those left: good requests may still be in line
         slots = (await client.get_quota(PUSAT)).slots
@@ -292,6 +304,11 @@ ELSEWHERE = {
     ("queue_number", "INVALID_FIELD"): "acceptance/test_ways_back.py",
     ("present_numbers", "INVALID_FIELD"): "integration/test_days.py",
     ("quota", "QUOTA_BELOW_TAKEN"): "acceptance/test_life.py",
+    ("code", "NOT_MISSED"): "acceptance/test_bars.py",
+    ("code", "ATTENDANCE_CLOSED"): "acceptance/test_bars.py",
+    ("queue_numbers", "BOOKED_AGAIN"): "integration/test_ways_back.py",
+    ("queue_numbers", "INVALID_FIELD"): "acceptance/test_bars.py",
+    ("queue_number", "BAR_NOT_FOUND"): "acceptance/test_bars.py",
 }
 """Rows of the table in docs/errors.md that need a life before them, or no RequestBooking, and the test that has them."""
 

@@ -93,6 +93,13 @@ async def test_staff_see_and_change_their_own_office_only(guarded: Stack, crowd:
                 await office.retire_office(other, staff="rina", reason="pindah")
             with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
                 await office.check_in(other, "0000000000", staff="rina")
+            with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
+                await office.bars(other)
+            with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
+                await office.lift_bar(other, "0000000000", 1, staff="rina", reason="banjir")
+            for way_back in (office.excuse_no_show, office.undo_check_in, office.late_attendance):
+                with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
+                    await way_back(other, "0000000000", staff="rina", reason="banjir")
 
 
 async def test_another_callers_booking_is_neither_listed_nor_cancelled(guarded: Stack, crowd: Crowd) -> None:

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from antrian.booking import CloseDate, State
+from antrian.booking import CloseDate, Follow, State
 from antrian.errors import AntrianError, Reason
 from antrian.identity import booking_code, code_range
 from antrian.lane.front import Joined, JoinRequest
@@ -20,7 +20,7 @@ TUESDAY_0000 = datetime.combine(TUESDAY.service_date, time.min, OPENS.tzinfo)
 async def check_in(world: World, request: JoinRequest, *present: int, office_id: str = PUSAT) -> list[RosterRow]:
     codes = code_range(booking_code(request.booking_id))
     party = await world.staff.check_in(office_id, codes, present, "desk", "rina")
-    await world.front.release(request.booking_id, [row.applicant_key for row in party if row.present_at])
+    await world.ask(Follow(request.booking_id), office_id)
     return party
 
 

@@ -247,10 +247,10 @@ async def test_a_drainer_that_dies_after_recording_the_desk_is_repeated_without_
     stock = [
         Stock(row.slot, row.quota, row.quota - row.taken, row.last_number + 1, OPENS, row.closed) for row in said.slots
     ]
-    world.line.settle_desk(second, batch, stock, said.freed)
+    world.line.settle_desk(second, batch, stock, said.freed, said.lifted_at)
     assert world.left() == 4
     before = world.dump()
-    world.line.settle_desk(second, batch, stock, said.freed)
+    world.line.settle_desk(second, batch, stock, said.freed, said.lifted_at)
     assert world.dump() == before
     world.turn()
     assert world.left() == 5
@@ -266,7 +266,7 @@ async def test_a_late_drainer_of_the_desk_is_fenced_off_by_redis_and_by_the_ledg
     world.lease_ends()
     world.turn()
     with pytest.raises(Fenced):
-        world.line.settle_desk(zombie, batch, [], [])
+        world.line.settle_desk(zombie, batch, [], [], None)
     with pytest.raises(LedgerFenced):
         world.recorder.record_desk(PUSAT, zombie.token, batch)
     assert world.verify() == []

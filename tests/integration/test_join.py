@@ -164,7 +164,7 @@ async def test_a_barred_applicant_is_refused_until_the_bar_ends(world: World) ->
     key = world.keys.applicant_key("3171010101900001")
     bucket = f"applicants:{key.hex()[:3]}"
     ends = milliseconds(OPENS + timedelta(hours=1))
-    world.redis.hset(bucket, key, f"X{ends} 2026-11-27".encode())
+    world.redis.hset(bucket, key, b"X" + bytes(16) + f" {ends} 2026-11-27".encode())
     refusal = await world.refusal(world.request(1))
     assert (refusal.reason, refusal.applicant, refusal.detail) == (Reason.BARRED, 0, b"2026-11-27")
     world.set_clock(OPENS + timedelta(hours=1))

@@ -129,7 +129,7 @@ async def test_the_last_day_that_redis_was_told_of_is_the_latest(world: World) -
         f"insert into day_done select '{PUSAT}', date '2026-11-01' + n, timestamptz '2026-11-01Z' + n * interval '1 day', 0, "
         "n < 3 from generate_series(1, 3) as n"
     )
-    assert world.recorder.days.last_told() == datetime(2026, 11, 3, tzinfo=UTC)
+    assert world.recorder.days.last_told(timedelta(0)) == datetime(2026, 11, 3, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(("held", "waits"), [(PUSAT, True), (BOGOR, False)])

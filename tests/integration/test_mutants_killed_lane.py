@@ -59,13 +59,15 @@ async def test_an_account_counts_those_of_a_party_who_still_hold_it(world: World
     await world.ticket(request)
     world.turn()
     for _ in range(2):
-        await world.front.release(request.booking_id, [request.applicants[0].key])
+        assert world.line.release(
+            PUSAT, world.line.desked(PUSAT), [(request.booking_id.bytes, request.applicants[0].key)]
+        )
     assert await world.front.owned(request.owner) == [request.booking_id]
     refused = await world.refusal(world.request(2, [3, 4, 5, 6, 7], account="family"))
     assert (refused.reason, refused.detail) == (Reason.ACCOUNT_LIMIT, b"1")
     again = world.request(3, [1, 3, 4, 5], account="family")
     await world.ticket(again)
-    await world.front.release(request.booking_id, [a.key for a in request.applicants])
+    assert world.line.release(PUSAT, 0, [(request.booking_id.bytes, a.key) for a in request.applicants])
     assert await world.front.owned(request.owner) == [again.booking_id], "people are freed of that booking alone"
     assert (await world.refusal(world.request(4, [1]))).reason == Reason.ALREADY_BOOKED
 
@@ -88,7 +90,7 @@ async def test_bars_are_forgotten_when_they_end_and_holders_never(world: World) 
     holder, barred = world.request(1), world.keys.applicant_key(nik(2))
     await world.ticket(holder)
     ends = OPENS + timedelta(hours=1)
-    world.line.release([(b"b" * 16, barred)], ends, "2026-12-31")
+    world.line.release(PUSAT, 0, [(b"b" * 16, barred)], ends, "2026-12-31")
     buckets = [int(key.hex()[:3], 16) for key in (holder.applicants[0].key, barred)]
     for moment, gone in [(ends - timedelta(seconds=2), [0, 0]), (ends + timedelta(seconds=1), [0, 1])]:
         world.set_clock(moment)
@@ -99,9 +101,9 @@ async def test_a_bar_neither_shortens_a_longer_one_nor_takes_a_booking_away(worl
     await world.ticket(world.request(1))
     booked, barred = world.keys.applicant_key(nik(1)), world.keys.applicant_key(nik(2))
     for days in (10, 20, 15):
-        people = [(b"b" * 16, booked + barred)]
-        world.line.release(people, OPENS + timedelta(days=days), f"2026-12-{days}")
-    LaneRebuilder(world.redis).restore([], [Bar(booked, OPENS + timedelta(days=30), "2026-12-30")])
+        people = [(b"%16d" % days, booked + barred)]
+        world.line.release(PUSAT, 0, people, OPENS + timedelta(days=days), f"2026-12-{days}")
+    LaneRebuilder(world.redis).restore([], [Bar(b"b" * 16, booked, OPENS + timedelta(days=30), "2026-12-30")])
     assert (await world.refusal(world.request(3, [1]))).reason == Reason.ALREADY_BOOKED
     assert (await world.refusal(world.request(4, [2]))).detail == b"2026-12-20"
 
@@ -190,7 +192,7 @@ async def test_a_settle_without_its_counters_stops_the_lane(world: World) -> Non
 async def test_a_bar_ends_to_the_millisecond_of_its_words(world: World) -> None:
     key = world.keys.applicant_key(nik(1))
     ends = milliseconds(OPENS + timedelta(hours=2))
-    world.redis.hset(f"applicants:{key.hex()[:3]}", key, f"X{ends} 2026-12-31".encode())
+    world.redis.hset(f"applicants:{key.hex()[:3]}", key, b"X" + bytes(16) + f" {ends} 2026-12-31".encode())
     assert (await world.refusal(world.request(1, [2, 1], slot=TUESDAY))).applicant == 1
     assert isinstance(await world.join(world.request(2, [2], slot=TUESDAY)), Joined)
 

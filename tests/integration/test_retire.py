@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from uuid import uuid4
 
-from antrian.booking import Cancel, StaffAction, State
+from antrian.booking import Cancel, Follow, StaffAction, State
 from antrian.identity import booking_code, code_range
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, World
 
@@ -37,8 +37,8 @@ async def test_what_a_retired_office_has_accepted_is_decided_and_served(world: W
     assert (await world.recorded(cancelled)).state is State.CANCELLED
     world.set_clock(MONDAY_NOON)
     assert len(await world.staff.roster(PUSAT, MONDAY.service_date, None, None, 10)) == 3
-    party = await world.staff.check_in(PUSAT, code_range(booking_code(came.booking_id)), [], "desk", "rina")
-    await world.front.release(came.booking_id, [row.applicant_key for row in party])
+    await world.staff.check_in(PUSAT, code_range(booking_code(came.booking_id)), [], "desk", "rina")
+    await world.ask(Follow(came.booking_id))
     world.set_clock(MONDAY_NOON + timedelta(days=1))
     world.nightly()
     assert (await world.recorded(came)).state is State.ATTENDED

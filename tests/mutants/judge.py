@@ -32,6 +32,7 @@ from tests.mutants.mutator import ANTRIAN, Mutant
 TESTS = [
     "tests/promises/test_variants.py::test_the_promises_hold",
     "tests/promises/test_life_variants.py::test_the_promises_hold_through_a_life",
+    "tests/promises/test_life_variants.py::test_the_promises_hold_on_all_ways_back",
     *(
         f"tests/integration/test_{name}.py"
         for name in (
@@ -45,6 +46,7 @@ TESTS = [
             "keys",
             "policies",
             "retire",
+            "ways_back",
             "import",
             "names",
         )

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from antrian.booking import Cancel, CloseDate, Policy, SetQuota, StaffAction, State, StatusReason
+from antrian.booking import Cancel, CloseDate, Follow, Policy, SetQuota, StaffAction, State, StatusReason
 from antrian.errors import Reason
 from antrian.identity import Keys, booking_code, code_range
 from antrian.lane.drainer import DeskBatch, Fenced
@@ -72,7 +72,7 @@ async def _desk(world: World, broken: Broken) -> None:
     world.lease_ends()
     with suppress(Fenced):
         assert isinstance(batch, DeskBatch)
-        world.line.settle_desk(zombie, batch, [], [])
+        world.line.settle_desk(zombie, batch, [], [], None)
         broken.add("P3")
         return
     world.turn()
@@ -111,8 +111,8 @@ async def _days(world: World, broken: Broken) -> None:
     broken.hold("P10", held=world.left() == left)
     if broken:
         return
-    party = await world.staff.check_in(PUSAT, code_range(booking_code(third.booking_id)), [], "desk", "rina")
-    await world.front.release(third.booking_id, [row.applicant_key for row in party])
+    await world.staff.check_in(PUSAT, code_range(booking_code(third.booking_id)), [], "desk", "rina")
+    await world.ask(Follow(third.booking_id))
     await world.ask(CloseDate(uuid.uuid4(), *BY, TUESDAY.service_date))
     world.set_clock(OPENS + timedelta(days=7))
     world.turn()

@@ -11,13 +11,15 @@ import psycopg
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from antrian.booking import Cancel, CloseDate, DeskEntry, SetQuota, Slot, StaffAction
+from antrian.booking import Cancel, CloseDate, DeskEntry, Follow, SetQuota, Slot, StaffAction
 from antrian.errors import AntrianError, Reason
+from antrian.identity import booking_code, code_range
 from antrian.lane.drainer import Lease
 from antrian.lane.front import JoinRequest
 from tests.promises.model import Broken, Model, hold
 from tests.promises.sight import Sight, look
 from tests.promises.slow_turn import SlowTurn
+from tests.support.ways_back import excuse, late, lift, undo
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World, nik
 
 WEEK = timedelta(days=7)
@@ -32,12 +34,14 @@ MOMENTS = [
     OPENS.replace(hour=9) + timedelta(days=4),  # Tuesday
     OPENS + WEEK + timedelta(minutes=1),
 ]
-MONDAY_MORNING = 4
+MONDAY_MORNING, TUESDAY_MORNING = 4, 5
 BY = ("desk", "rina", "banjir")
 
 OFFICES = st.sampled_from([PUSAT, PUSAT, BOGOR])
 SLOTS = st.sampled_from([MONDAY, MONDAY, TUESDAY, NEXT_MONDAY])
 PARTIES = st.lists(st.integers(1, 8), min_size=1, max_size=3, unique=True)
+OFTEN = st.sampled_from([True, True, False])
+WHO = st.sampled_from(["all", "first", "last"])
 ASKED = st.tuples(PARTIES, OFFICES, SLOTS, st.sampled_from(["ani", "budi"]))
 
 
@@ -164,6 +168,98 @@ class PromiseMachine(RuleBasedStateMachine):
                 office_id, CloseDate(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.names}"), *BY, slot.service_date)
             )
 
+    def _numbers(self, request: JoinRequest, who: str) -> dict[int, bytes]:
+        """Queue numbers and keys of some of a party, which is decided first; nobody where it has none."""
+        if request.booking_id in self.told.accepted and request.booking_id not in self.told.sight.rows:
+            self.lease_runs_out(request.office_id)
+            self.serve(request.office_id)
+            self.promises_hold()
+        row = self.told.sight.rows.get(request.booking_id)
+        if row is None or row.first_number is None or row.state == "REJECTED":
+            return {}
+        party = {row.first_number + n: applicant.key for n, applicant in enumerate(request.applicants)}
+        some = {"all": party, "first": [min(party)], "last": [max(party)]}[who]
+        return {number: party[number] for number in some}
+
+    @rule(request=requests, who=WHO, on_time=OFTEN, told=OFTEN)
+    def check_in(self, request: JoinRequest, who: str, on_time: bool, told: bool) -> None:
+        """Some of a party are noted as here, on their day or not; the second step may be lost."""
+        numbers = self._numbers(request, who)
+        if numbers and on_time and request.slot == MONDAY and self.moment < MONDAY_MORNING:
+            self.time_passes(MONDAY_MORNING - self.moment)
+            self.promises_hold()
+        if not numbers:
+            return
+        self.told.asked_to_note |= {(key, request.booking_id) for key in numbers.values()}
+        codes = code_range(booking_code(request.booking_id))
+        gave_up = not numbers.keys().isdisjoint(self.told.sight.cancelled.get(request.booking_id, set()))
+        try:
+            self.runner.run(self.world.staff.check_in(request.office_id, codes, list(numbers), *BY[:2]))
+        except AntrianError as refusal:
+            right = {Reason.NOT_CONFIRMED, Reason.NOT_TODAY} | ({Reason.INVALID_FIELD} if gave_up else set())
+            hold("P7", refusal.reason in right, refusal.reason)
+            return
+        hold("P7", not gave_up, "somebody who gave up was checked in")
+        if told:
+            self._ask_desk(request.office_id, Follow(request.booking_id))
+        self.told.untold.add(request.booking_id)
+
+    @rule(request=requests, who=WHO, came=OFTEN, served=st.booleans())
+    def undo_check_in(self, request: JoinRequest, who: str, came: bool, served: bool) -> None:
+        """Staff take a check-in back, whether there was one or not; its people may have booked again."""
+        if came:
+            self.check_in(request, "all", on_time=True, told=served)
+            if served:
+                self.serve(request.office_id)
+            self.promises_hold()
+        if numbers := self._numbers(request, who):
+            first = self.told.sight.rows[request.booking_id].first_number or 0
+            self.told.asked_to_undo.add(request.booking_id)
+            self._ask_desk(request.office_id, undo(request, *numbers, first=first))
+            if served:
+                self.serve(request.office_id)
+
+    @rule(request=requests, who=WHO, over=OFTEN, finished=OFTEN)
+    def note_late(self, request: JoinRequest, who: str, over: bool, finished: bool) -> None:
+        """Staff note after the day that some did come, before or after the nightly work; others may still have come."""
+        numbers = self._numbers(request, who)
+        if numbers and over:
+            self._let_monday_end(request, finished=finished)
+        self.told.asked_to_note |= {(key, request.booking_id) for key in numbers.values()}
+        if numbers:
+            self._ask_desk(request.office_id, late(self.world.policy, request, *numbers))
+            if finished:
+                self.serve(request.office_id)
+
+    @rule(request=requests, over=OFTEN)
+    def excuse(self, request: JoinRequest, over: bool) -> None:
+        """Staff excuse a booking, missed or not."""
+        if self._numbers(request, "all") and over:
+            self._let_monday_end(request, finished=True)
+        self.told.asked_to_excuse.add(request.booking_id)
+        self._ask_desk(request.office_id, excuse(request))
+
+    @rule(request=requests, who=WHO, over=OFTEN, again=st.booleans())
+    def lift_bars(self, request: JoinRequest, who: str, over: bool, again: bool) -> None:
+        """Staff lift the bars of some of a party, missed or not; the nightly work may tell its day again."""
+        numbers = self._numbers(request, who)
+        if numbers and over:
+            self._let_monday_end(request, finished=True)
+        self.told.asked_to_lift |= {(key, request.booking_id) for key in numbers.values()}
+        for number in numbers:
+            self._ask_desk(request.office_id, lift(request, number))
+        if again:
+            self.world.recorder.days.tell_again(MONDAY.service_date)
+            self.world.nightly()
+
+    def _let_monday_end(self, request: JoinRequest, *, finished: bool) -> None:
+        if request.slot == MONDAY and self.moment < TUESDAY_MORNING:
+            self.time_passes(TUESDAY_MORNING - self.moment)
+            self.promises_hold()
+        if finished:
+            self.world.nightly()
+            self.promises_hold()
+
     def _ask_desk(self, office_id: str, entry: DeskEntry) -> None:
         self.names += 1
         try:
@@ -257,7 +353,7 @@ class PromiseMachine(RuleBasedStateMachine):
         if not turn.next_step:
             return
         sight, office_id, token = self.told.sight, turn.lease.office_id, turn.lease.token
-        newest = sight.lanes[office_id].token if turn.next_step in {"decide", "settle", "settle_desk"} else 0
+        newest = sight.lanes[office_id].token if turn.next_step in {"decide", "claim", "settle", "settle_desk"} else 0
         newest = max(newest, sight.ledger_lanes[office_id].token) if turn.next_step.startswith("record") else newest
         step = turn.go_on(times=times)
         if not turn.shut_out:

@@ -15,6 +15,8 @@ from tests.support.world import JAKARTA
 _FORWARD = {
     None: {"CONFIRMED", "REJECTED"},
     "CONFIRMED": {"CONFIRMED", "CANCELLED", "ATTENDED", "NO_SHOW"},
+    "ATTENDED": {"CONFIRMED", "CANCELLED"},  # undone, and its day closed with the same batch
+    "NO_SHOW": {"ATTENDED", "EXCUSED"},
 }
 _REFUSALS = {
     "KNOWN": "P5",
@@ -65,6 +67,11 @@ class Model:
         self.asked_to_cancel: set[UUID] = set()
         self.asked_to_cancel_person: set[tuple[UUID, int]] = set()
         self.asked_to_close: set[OfficeSlot] = set()
+        self.asked_to_note: set[tuple[bytes, UUID]] = set()  # who has come
+        self.asked_to_undo: set[UUID] = set()
+        self.asked_to_excuse: set[UUID] = set()
+        self.asked_to_lift: set[tuple[bytes, UUID]] = set()
+        self.untold: set[UUID] = set()  # checked in, and the second step was lost
         self._decided: dict[tuple[str, int], str] = {}
         self._last_decided = dict.fromkeys(sight.lanes, 0)
         self._waits_since: dict[str, int] = {}
@@ -108,7 +115,7 @@ class Model:
         for claim in claims:
             if claim[:1] == b"B":
                 yield Reason.ALREADY_BOOKED
-            elif claim and at.timestamp() * 1000 < int(claim[1:].split()[0]):
+            elif claim and at.timestamp() * 1000 < max(int(claim[n + 17 : n + 30]) for n in range(1, len(claim), 41)):
                 yield Reason.BARRED
 
     def _last_ticket(self, office_id: str) -> int:
@@ -195,6 +202,13 @@ class Model:
         if before is None or before.state != row.state:
             moves = _FORWARD.get(before.state if before else None, set[str]())
             hold("P7", row.state in moves, f"{row} was {before}")
+            undone = before and before.state == State.ATTENDED
+            hold("P7", not undone or row.booking_id in self.asked_to_undo, f"{row}: nobody asked to undo {before}")
+            hold(
+                "P7",
+                row.state != State.EXCUSED or row.booking_id in self.asked_to_excuse,
+                f"{row}: nobody asked for that",
+            )
         if row.state == State.CANCELLED:
             asked = row.booking_id in self.asked_to_cancel or (row.office_id, row.slot) in self.asked_to_close
             hold("P10", asked or row.cancelled_people == row.party, f"{row}: nobody asked for that")
@@ -307,20 +321,17 @@ class Model:
         rows, holders = self.sight.rows, dict[bytes, UUID]()
         for booking_id, told in self.accepted.items():
             row = rows.get(booking_id)
-            if told.lost or (row and row.state != State.CONFIRMED):
+            if told.lost:
                 continue
             for applicant in self._still_in(told, row):
+                if row and not self._is_expected(row, applicant.key):
+                    continue
                 other = holders.setdefault(applicant.key, booking_id)
                 hold("P4", other == booking_id, f"one of {told.request.account} has two live bookings")
         live = {(key, booking_id) for key, booking_id in holders.items() if booking_id in rows}
         hold("P4", set(self.sight.live) == live and len(self.sight.live) == len(live), "live people of the ledger")
-        missed = {
-            (applicant.key, booking_id)
-            for booking_id, row in rows.items()
-            if row.state == State.NO_SHOW
-            for applicant in self._still_in(self.accepted[booking_id], row)
-        }
-        hold("P10", self.sight.bars.keys() == missed, "who did not come is barred once, and nobody else")
+        hold("P10", self.sight.present <= self.asked_to_note, "somebody is noted who did not come")
+        self._bars()
         if not self.emptied:
             self._claims(holders)
 
@@ -330,8 +341,34 @@ class Model:
         first = (row.first_number if row else None) or 1
         return [one for number, one in enumerate(told.request.applicants, first) if number not in gone]
 
+    def _is_expected(self, row: Row, key: bytes) -> bool:
+        """Whether one of a booking holds it: until the day is over, or closed, who of an ATTENDED party has not come."""
+        if row.state == State.CONFIRMED:
+            return True
+        over = (row.office_id, row.slot.service_date) in self.sight.days or self.sight.slots[
+            row.office_id, row.slot
+        ].closed
+        return row.state == State.ATTENDED and not over and (key, row.booking_id) not in self.sight.present
+
+    def _bars(self) -> None:
+        """Who did not come is barred once, unless staff let that person off, and nobody else."""
+        missed, excused = set[tuple[bytes, UUID]](), set[tuple[bytes, UUID]]()
+        for booking_id, row in self.sight.rows.items():
+            people = {(applicant.key, booking_id) for applicant in self._still_in(self.accepted[booking_id], row)}
+            if row.state == State.NO_SHOW:
+                missed |= people
+            elif row.state == State.EXCUSED:
+                excused |= people
+            elif row.state == State.ATTENDED and not self.sight.slots[row.office_id, row.slot].closed:
+                over = (row.office_id, row.slot.service_date) in self.sight.days
+                missed |= people - self.sight.present if over else set()
+        bars, lifted = self.sight.bars.keys(), self.sight.lifted
+        hold("P10", missed | excused <= bars, "somebody who did not come is not barred")
+        hold("P10", bars - lifted <= missed, "somebody is barred who came or was excused")
+        hold("P10", lifted & missed <= self.asked_to_lift, "a bar was lifted, and nobody asked for that")
+
     def _claims(self, holders: dict[bytes, UUID]) -> None:
-        """What Redis says of people, who may be held a little longer: until their lane is settled."""
+        """What Redis says of people, who may be held or barred a little longer: until their lane is settled."""
         for key, booking_id in holders.items():
             claim = self.sight.claims.get(key, b"")
             hold("P4", claim[:17] == b"B" + booking_id.bytes, "somebody with a live booking could book again")
@@ -340,13 +377,27 @@ class Model:
                 told = self.accepted.get(UUID(bytes=claim[1:17]))
                 if told is None:
                     raise Broken("P4", "somebody is held by a booking that nobody knows")
-                office_id = told.request.office_id
-                lane, ledger = self.sight.lanes[office_id], self.sight.ledger_lanes[office_id]
-                unsettled = told.ticket > lane.settled or ledger.last_desk != lane.desked
-                hold("P4", unsettled, "somebody without a live booking cannot book")
-        for (key, _), ends in self.sight.bars.items():
-            claim = self.sight.claims.get(key, b"")
-            hold("P10", claim.startswith(b"X%d " % (ends.timestamp() * 1000)), "Redis does not know of a bar")
+                hold("P4", self._is_unsettled(told), "somebody without a live booking cannot book")
+            for n in range(1, len(claim) if claim[:1] == b"X" else 0, 41):
+                bar = key, UUID(bytes=claim[n : n + 16])
+                holds = bar in self.sight.bars and bar not in self.sight.lifted
+                hold("P10", holds or self._is_unsettled(self.accepted[bar[1]]), "Redis bars whose bar was lifted")
+        for (key, booking_id), ends in self.sight.bars.items():
+            row = self.sight.rows[booking_id]
+            if (key, booking_id) not in self.sight.lifted and self.sight.days[row.office_id, row.slot.service_date]:
+                said = booking_id.bytes + b" %013d " % (ends.timestamp() * 1000)
+                hold("P10", said in self.sight.claims.get(key, b""), "Redis does not know of a bar")
+
+    def _is_unsettled(self, told: Accepted) -> bool:
+        """Whether Redis may say of a booking's people what the ledger does not: its lane or desk has still to be settled."""
+        request = told.request
+        lane, ledger = self.sight.lanes[request.office_id], self.sight.ledger_lanes[request.office_id]
+        if told.ticket > lane.settled or not lane.desk == lane.desked == ledger.last_desk:
+            return True
+        day = request.office_id, request.slot.service_date
+        return (request.booking_id in self.untold and not self.sight.days.get(day, False)) or self.sight.days.get(
+            day
+        ) is False
 
     def _rows_of(self, slot: OfficeSlot) -> list[Row]:
         rows = [row for row in self.sight.rows.values() if (row.office_id, row.slot) == slot]

@@ -27,7 +27,9 @@ _SLOTS = (
 _LANES = "select office_id, token, last_ticket, last_desk from lane"
 _LIVE = "select applicant_key, booking_id from applicant where live"
 _NUMBERS = "select booking_id, number, cancelled_at is not null from applicant order by number"
-_BARS = "select applicant_key, booking_id, ends_at from bar"
+_BARS = "select applicant_key, booking_id, ends_at, lifted_at is not null from bar"
+_PRESENT = "select applicant_key, booking_id from applicant where present_at is not null"
+_DAYS = "select office_id, service_date, told from day_done"
 
 
 class Row(NamedTuple):
@@ -101,8 +103,8 @@ class Lane:
 class Sight:
     """What both stores hold.
 
-    claims: what Redis says of each person; live, bars: people and bookings in the ledger; numbers: those of each booking's
-    people; cancelled: those of who gave up.
+    claims: what Redis says of each person; live, present, bars, lifted: people and bookings in the ledger; numbers: those of
+    each booking's people; cancelled: those of who gave up; days: those that are done, and whether Redis was told of them.
     """
 
     rows: dict[UUID, Row]
@@ -112,7 +114,10 @@ class Sight:
     live: list[tuple[bytes, UUID]]
     numbers: dict[UUID, list[int]]
     cancelled: dict[UUID, set[int]]
+    present: set[tuple[bytes, UUID]]
     bars: dict[tuple[bytes, UUID], datetime]
+    lifted: set[tuple[bytes, UUID]]
+    days: dict[tuple[str, date], bool]
     claims: dict[bytes, bytes]
     ready: list[str]
 
@@ -120,9 +125,9 @@ class Sight:
 def look(world: World, ledger: "psycopg.Connection[Any]", days: Sequence[date], people: Sequence[bytes]) -> Sight:
     """Both stores now. Nothing else may run meanwhile."""
     with ledger.pipeline():
-        bookings, slots, lanes, live, numbers, bars = (
+        bookings, slots, lanes, live, present, numbers, bars, done = (
             ledger.execute(statement.encode(), [list(days)] if "%s" in statement else None)
-            for statement in (_BOOKINGS, _SLOTS, _LANES, _LIVE, _NUMBERS, _BARS)
+            for statement in (_BOOKINGS, _SLOTS, _LANES, _LIVE, _PRESENT, _NUMBERS, _BARS, _DAYS)
         )
     by_booking: dict[UUID, list[int]] = {}
     cancelled: dict[UUID, set[int]] = {}
@@ -131,6 +136,7 @@ def look(world: World, ledger: "psycopg.Connection[Any]", days: Sequence[date], 
         if gave_up:
             cancelled.setdefault(booking_id, set()).add(number)
     in_redis, claims, ready = _redis(world, people)
+    barred = bars.fetchall()
     return Sight(
         rows={row[0]: _row(*row) for row in bookings.fetchall()},
         slots={(row[0], Slot(row[1], Session(row[2]))): SlotCount(*row[3:]) for row in slots.fetchall()},
@@ -139,7 +145,10 @@ def look(world: World, ledger: "psycopg.Connection[Any]", days: Sequence[date], 
         live=live.fetchall(),
         numbers=by_booking,
         cancelled=cancelled,
-        bars={(key, booking_id): ends for key, booking_id, ends in bars.fetchall()},
+        present=set(present.fetchall()),
+        bars={(key, booking_id): ends for key, booking_id, ends, _ in barred},
+        lifted={(key, booking_id) for key, booking_id, _, lifted in barred if lifted},
+        days={(office_id, day): told for office_id, day, told in done.fetchall()},
         claims=claims,
         ready=ready,
     )

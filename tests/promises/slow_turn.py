@@ -10,7 +10,7 @@ from antrian.ledger.recorder import LedgerRecorder
 from tests.support.world import World, serve
 from workers.drain import Drain
 
-_STEPS = {"decide", "record", "record_desk", "settle", "settle_desk"}
+_STEPS = {"decide", "claim", "record", "record_desk", "settle", "settle_desk"}
 
 
 class _Died(BaseException):

@@ -43,6 +43,13 @@ STAFF_ACTION = (
     "(gen_random_uuid(), 'CLOSE_DATE', 'kanim-pusat', '2026-11-30', 'desk', '{}', '{}', '{{}}', '{{}}', now())"
 )
 
+
+def bar_in_redis_only(world: World) -> None:
+    ends = OPENS + timedelta(days=30)
+    key = world.keys.applicant_key(nik(30))
+    assert world.line.release(PUSAT, world.line.desked(PUSAT), [(bytes(16), key)], ends, "2026-12-30")
+
+
 TAMPERED: list[tuple[str, str, Callable[[World], object]]] = [
     ("P1", "places sold", sql("update slot set taken = taken - 1 where taken > 0")),
     ("P1", "make the quota", lambda w: w.redis.hset(PLACES, str(MONDAY), "6 1 7 1795971600000 0")),
@@ -66,6 +73,7 @@ TAMPERED: list[tuple[str, str, Callable[[World], object]]] = [
     ("P6", "queue numbers", sql("update slot set last_number = last_number + 1 where taken > 0")),
     ("P6", "queue numbers", sql("update booking set first_number = 5 where ticket = 1")),
     ("P7", "outcomes came after", sql("update booking set accepted_at = accepted_at + interval '1 hour'")),
+    ("P10", "whom the ledger bars", bar_in_redis_only),
     ("P15", "lane is open", lambda w: w.redis.hset(LANE, "open", "0")),
     ("P15", "lane is open", lambda w: w.redis.flushdb()),
     ("P14", "in the ledger", sql(f"update booking set account = 'nik-{NIK}' where ticket = 1")),

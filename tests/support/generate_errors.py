@@ -20,7 +20,7 @@ _EXAMPLES: Mapping[str, str] = {
     "last_day": "2026-12-26", "limit": "5", "live": "4", "office_province": "ID-JB",
     "opens_at": "2026-11-27T14:00:00+07:00", "opens_at_office": "2026-11-27T16:00:00+09:00", "provinces": "ID-JK",
     "quota": "60", "service_date": "2026-12-25", "state": "REJECTED", "taken": "42",
-    "booking_id": "6f1c2d34-5a6b-8c7d-8e9f-0a1b2c3d4e5f",
+    "queue_number": "3", "until": "2026-12-01T12:00:00+07:00", "booking_id": "6f1c2d34-5a6b-8c7d-8e9f-0a1b2c3d4e5f",
 }  # fmt: skip
 """Of each metadata that words name, a value."""
 _LIMITS = {

@@ -29,12 +29,21 @@ from antrian.v1.messages_pb2 import (
     Booking,
 )
 from antrian.v1.office_service_pb2 import (
+    Bar,
     CheckInRequest,
     CheckInResponse,
     CloseDateRequest,
     CloseDateResponse,
+    ExcuseNoShowRequest,
+    ExcuseNoShowResponse,
     GetDayRosterRequest,
     GetDayRosterResponse,
+    LateAttendanceRequest,
+    LateAttendanceResponse,
+    LiftBarRequest,
+    LiftBarResponse,
+    ListBarsRequest,
+    ListBarsResponse,
     OfficeServiceCancelPersonRequest,
     OfficeServiceCancelPersonResponse,
     ReleaseBookingRequest,
@@ -46,6 +55,8 @@ from antrian.v1.office_service_pb2 import (
     RosterEntry,
     SetQuotaRequest,
     SetQuotaResponse,
+    UndoCheckInRequest,
+    UndoCheckInResponse,
 )
 from clients.cli import main
 
@@ -55,6 +66,16 @@ BOOKING = Booking(**FACTS, state=BOOKING_STATE_CANCELLED)
 ENTRY = RosterEntry(session=SESSION_MORNING, queue_number=3, code="C0DE", full_name="Ani", masked_nik="*0001")
 BY = ["--staff", "head-1", "--reason", "flood"]
 WHY = {"staff": "head-1", "reason": "flood"}
+CODED = {"office_id": "o", "code": "C0DE", **WHY}
+BAR = Bar(
+    service_date=DAY,
+    session=SESSION_MORNING,
+    queue_number=3,
+    code="C0DE",
+    full_name="Ani",
+    masked_nik="*0001",
+    last_day="2026-12-31",
+)
 SLOT = {"office_id": "o", "service_date": DAY}
 
 
@@ -170,10 +191,46 @@ def service() -> Iterator[Service]:
             "takes bookings; bookings still to be served: 7",
             {"live_bookings": 7},
         ),
+        (
+            ["office", "bars", "o", "--nik", "3171014505920003"],
+            ListBarsRequest(office_id="o", nik="3171014505920003", page_size=500),
+            ListBarsResponse(bars=[BAR]),
+            "Tue 2026-12-01 morning 3 C0DE Ani *0001 Thu 2026-12-31",
+            {"queue_number": 3, "lifted": False},
+        ),
+        (
+            ["office", "lift-bar", "o", "C0DE", "3", *BY],
+            LiftBarRequest(**CODED, queue_number=3),
+            LiftBarResponse(bar=BAR),
+            "Tue 2026-12-01 morning 3 C0DE Ani *0001 Thu 2026-12-31",
+            {"queue_number": 3},
+        ),
+        (
+            ["office", "excuse", "o", "C0DE", *BY],
+            ExcuseNoShowRequest(**CODED),
+            ExcuseNoShowResponse(entries=[ENTRY]),
+            "morning 3 C0DE Ani *0001",
+            {"queue_number": 3},
+        ),
+        (
+            ["office", "undo-check-in", "o", "C0DE", "--number", "3", *BY],
+            UndoCheckInRequest(**CODED, queue_numbers=[3]),
+            UndoCheckInResponse(entries=[ENTRY]),
+            "morning 3 C0DE Ani *0001",
+            {"queue_number": 3},
+        ),
+        (
+            ["office", "late", "o", "C0DE", "--present", "3", *BY],
+            LateAttendanceRequest(**CODED, present_numbers=[3]),
+            LateAttendanceResponse(entries=[ENTRY]),
+            "morning 3 C0DE Ani *0001",
+            {"queue_number": 3},
+        ),
     ],
     ids=[
         *("bookings", "cancel", "cancel-person", "roster", "check-in", "set-quota", "close-date"),
         *("release", "office cancel-person", "retire", "reopen"),
+        *("bars", "lift-bar", "excuse", "undo-check-in", "late"),
     ],
 )
 def test_a_command_asks_what_was_typed_and_prints_the_answer(
@@ -193,3 +250,16 @@ def test_close_date_asks_nothing_of_the_service_before_the_person_is_sure(servic
     service.asked = None
     result = CliRunner().invoke(main, ["office", "close-date", "o", DAY, *BY, "--target", service.target], input="y\n")
     assert (result.exit_code, service.asked) == (2, None)
+
+
+def test_a_nik_is_asked_for_where_it_was_not_typed(service: Service) -> None:
+    service.answer = ListBarsResponse()
+    words = ["office", "bars", "o", "--target", service.target]
+    result = CliRunner().invoke(main, [*words, "--nik"], input="3171014505920003\n")
+    assert (result.exit_code, service.asked) == (
+        0,
+        ListBarsRequest(office_id="o", nik="3171014505920003", page_size=500),
+    )
+    assert "3171014505920003" not in result.output
+    assert CliRunner().invoke(main, words).output == "nobody is barred\n"
+    assert service.asked == ListBarsRequest(office_id="o", page_size=500)

@@ -112,7 +112,7 @@ def test_people_requests_and_accounts_have_none(
     print_ = KEYS.fingerprint(OFFICE.decode(), Slot(date(2026, 11, 30), Session.MORNING), [(key, "Siti")])
     for name, value in {
         b"applicants:abc": {key: b"B" + booking_id.bytes + owner},
-        b"applicants:abd": {key: b"X%d 2026-12-30" % ends},
+        b"applicants:abd": {key: b"X" + b"0123456789abcdef" + b" %d 2026-12-30" % ends},
         b"requests:abc": {booking_id.bytes: b"%b %b %b 498889" % (print_, OFFICE, ticket.encode())},
         b"accounts:abc": {owner: booking_id.bytes + b"\5" + booking_id.bytes + b"\1"},
         b"clock": str(ends).encode(),

@@ -1,20 +1,35 @@
--- P10 who missed a day is barred once, and nobody else
--- out: examined (bars and people of no-shows), breaches (absent people of days that are done without their bar, bars of
--- people who came or gave up, or whose booking was cancelled, days that are over for two hours and not done).
+-- P10 who missed a day is barred once, unless staff let that person off, and nobody else
+-- out: examined (bars and people of missed days), breaches (absent people of days that are done without their bar, bars that
+-- hold of people who came, gave up or were excused, or whose booking was cancelled, bars that nobody of the staff lifted and
+-- hold no more, days that are over for two hours and not done).
 with missed as (
-    select a.applicant_key, a.booking_id
+    select a.applicant_key, a.booking_id, b.state
     from applicant as a
     join booking as b using (booking_id)
     join slot as s on s.slot_id = b.slot_id
     join day_done as d on d.office_id = s.office_id and d.service_date = s.service_date
     where a.cancelled_at is null
-        and (b.state = 'NO_SHOW' or b.state = 'ATTENDED' and a.present_at is null and not s.closed)
+        and (b.state in ('NO_SHOW', 'EXCUSED') or b.state = 'ATTENDED' and a.present_at is null and not s.closed)
+),
+
+let_off as (
+    select (before ->> 'booking_id')::uuid as booking_id
+    from staff_action
+    where kind in ('LIFT_BAR', 'EXCUSE_NO_SHOW', 'LATE_ATTENDANCE') and refused is null
 )
 
 select
     (select count(*) from bar) + (select count(*) from missed),
     (select count(*) from (select applicant_key, booking_id from missed except select applicant_key, booking_id from bar) as x)
-    + (select count(*) from (select applicant_key, booking_id from bar except select applicant_key, booking_id from missed) as y)
+    + (
+        select count(*)
+        from (
+            select applicant_key, booking_id from bar where lifted_at is null
+            except
+            select applicant_key, booking_id from missed where state <> 'EXCUSED'
+        ) as y
+    )
+    + (select count(*) from bar where lifted_at is not null and booking_id not in (select booking_id from let_off))
     + (
         select count(*)
         from booking as b

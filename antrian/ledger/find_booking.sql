@@ -1,7 +1,8 @@
--- The booking that a code names at an office, today's before others', locked against other changes.
--- in: office, low, high (booking ids with that code). out: booking_id, state, service_date, first_number, party_size, today.
+-- The booking that a code names at an office, today's before others, locked against other changes.
+-- in: office, low, high (booking ids with that code).
+-- out: booking_id, caller, account, state, service_date, first_number, party_size, today.
 select
-    b.booking_id, b.state, s.service_date, b.first_number, b.party_size,
+    b.booking_id, b.caller, b.account, b.state, s.service_date, b.first_number, b.party_size,
     (service_now() at time zone o.time_zone)::date as today
 from booking as b
 join slot as s using (slot_id)
