@@ -10,7 +10,10 @@ from antrian.history.case import Case, Found
 from antrian.history.events import Op
 from antrian.history.facts import Booked
 
-_RANK = {"PENDING": 0, "CONFIRMED": 1, "REJECTED": 2, "CANCELLED": 2, "ATTENDED": 2, "NO_SHOW": 2}
+# How far a state is; a check-in may be undone on its day, and a missed day noted as attended after all, or excused.
+_RANK = {"PENDING": 0, "CONFIRMED": 1, "REJECTED": 2, "CANCELLED": 2, "ATTENDED": 2, "NO_SHOW": 2, "EXCUSED": 3}
+_BACK = {("ATTENDED", "CONFIRMED"), ("ATTENDED", "NO_SHOW"), ("ATTENDED", "CANCELLED"), ("NO_SHOW", "ATTENDED")}
+_NEVER_TO = {("CONFIRMED", "REJECTED"), *((before, "EXCUSED") for before in ("REJECTED", "CANCELLED"))}
 _CLOCKS = timedelta(milliseconds=5)  # moments so near to each other have no order: Redis's clock counts milliseconds
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -173,7 +176,8 @@ def _rank(op: Op) -> tuple[int, int]:
 
 def _forward(before: str, after: str) -> bool:
     """Whether a booking in the one state may be, or become, in the other."""
-    return before == after or (_RANK[before] < _RANK[after] and (before, after) != ("CONFIRMED", "REJECTED"))
+    way = before, after
+    return before == after or way in _BACK or (_RANK[before] < _RANK[after] and way not in _NEVER_TO)
 
 
 def mistold(case: Case) -> Iterator[Found]:

@@ -209,6 +209,31 @@ def test_only_a_fault_that_may_lose_undecided_tickets_excuses_another_ticket(tmp
     )
 
 
+@pytest.mark.parametrize(
+    ("states", "broken"),
+    [
+        (["CONFIRMED", "ATTENDED", "CONFIRMED", "NO_SHOW", "EXCUSED"], False),
+        (["CONFIRMED", "NO_SHOW", "ATTENDED"], False),
+        (["CONFIRMED", "ATTENDED", "CONFIRMED", "CANCELLED"], False),
+        (["NO_SHOW", "CONFIRMED"], True),
+        (["EXCUSED", "NO_SHOW"], True),
+        (["CANCELLED", "ATTENDED"], True),
+        (["CANCELLED", "EXCUSED"], True),
+        (["ATTENDED", "PENDING"], True),
+    ],
+    ids=str,
+)
+def test_a_booking_goes_back_only_on_the_ways_that_there_are(
+    tmp_path: Path, states: list[str], *, broken: bool
+) -> None:
+    with History(tmp_path / "a") as history:
+        for state in states:
+            answer = {"booking_id": "b", "office": OFFICE, "state": state, "numbers": [], "ticket": 3}
+            history.end(history.begin("read", booking_id="b", account="a"), "ok", **answer)
+    found = check_history(read_history([tmp_path / "a"]), Facts(waiting={"b": (OFFICE, 3)}))
+    assert [b.promise for b in found.breaches] == (["P7"] if broken else [])
+
+
 def test_several_files_are_one_history_and_a_cut_line_is_left_out(tmp_path: Path) -> None:
     for name in ("a", "b"):
         with History(tmp_path / name) as history, history.fault(f"fault {name}"):
