@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import get_state_machine_test
 
 from antrian import ledger
+from antrian.ledger.fence import LedgerBusy
 from tests.promises.machine import PromiseMachine
 from tests.promises.machine_variants import VARIANTS, Variant
 from tests.promises.model import Broken
@@ -107,8 +108,10 @@ async def test_two_lanes_that_name_the_same_people_never_wait_for_each_other(
         ]
         await until(waiting)
         third.rollback()
-    deadlocks = [record for record in records if isinstance(record.exception(), psycopg.errors.DeadlockDetected)]
+    # Whoever waits for longer than a lock may take gives up before Postgres has found the deadlock.
+    stuck = psycopg.errors.DeadlockDetected | LedgerBusy
+    deadlocks = [record for record in records if isinstance(record.exception(), stuck)]
     if order:
         assert sorted(record.result() for record in records) == ["K", "R"]
     else:
-        assert len(deadlocks) == 1
+        assert deadlocks
