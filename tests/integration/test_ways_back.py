@@ -411,6 +411,21 @@ async def test_late_attendance_before_and_after_the_day_was_finished(world: Worl
     assert world.verify() == []
 
 
+async def test_late_attendance_is_of_who_did_not_come_yet_in_this_party_and_ends_no_other_bar(world: World) -> None:
+    request, other = await booked(world, 1, [1, 2]), await booked(world, 2, [3])
+    world.set_clock(MONDAY_NOON)
+    await check_in(world, request, 2)
+    world.set_clock(TUESDAY_0000 + timedelta(hours=1))
+    world.nightly()
+    world.sql(
+        "insert into bar (applicant_key, booking_id, last_day, ends_at) "
+        f"select applicant_key, '{other.booking_id}', last_day, ends_at from bar where booking_id = '{request.booking_id}'"
+    )
+    assert (await done(world, late(world.policy, request, 1, 2, 3))).after["present"] == [1]
+    assert world.sql("select booking_id from bar where lifted_at is not null") == [(request.booking_id,)]
+    assert [row.present_at for row in await world.staff.party(other.booking_id)] == [None]
+
+
 async def test_late_attendance_is_for_days_that_are_over_and_bookings_that_were_missed(world: World) -> None:
     request, excused = await booked(world, 1, [1]), await booked(world, 2, [2])
     world.set_clock(TUESDAY_0000 - timedelta(seconds=5))
