@@ -53,7 +53,7 @@ def test_while_booking_is_closed_the_run_fails_and_says_how_to_open_it(stack: St
     stack.set_clock(opens + timedelta(days=3))
     done, calls, failures = locust(stack.address, 2)
     assert done.returncode == 1
-    assert "WINDOW_CLOSED: Booking is closed; it opens" in done.stderr
+    assert "WINDOW_CLOSED: Booking is closed. Come back when it opens" in done.stderr
     assert "antrian up --clock" in done.stderr
     assert +failures == Counter({"RequestBooking": calls["RequestBooking"]})
 

@@ -57,7 +57,7 @@ def _forget(self: LedgerRecorder, turns: Sequence[Turn], policy_version: int | N
 
 
 _NO_QUOTA = {"decide": [("counters.left < party", "false")]}
-_NO_APPLICANTS = ("if refusal then return refusal end", "")
+_NO_APPLICANTS = ("if refusal then return refusal end", ""), ("if own then return own end", "")
 
 MODES = {
     "none": Sabotage((), "nothing: the control of the controls"),
@@ -91,13 +91,13 @@ MODES = {
     "two-bookings": Sabotage(
         ("P4",),
         "nobody looks whether an applicant holds a booking",
-        {"join": [_NO_APPLICANTS]},
+        {"join": [*_NO_APPLICANTS]},
         ledger="drop index applicant_one_live_booking",
     ),
     "forgotten-requests": Sabotage(
         ("P5",),
         "a request that comes again is taken for a new one",
-        {"join": [("if known then", "if false then"), _NO_APPLICANTS]},
+        {"join": [("if known then", "if false then"), *_NO_APPLICANTS]},
     ),
     "one-number": Sabotage(
         ("P6",),
@@ -106,7 +106,7 @@ MODES = {
         ledger="alter table applicant drop constraint applicant_number_once",
     ),
     "no-window": Sabotage(
-        ("P11",), "booking is open before it opens", {"join": [("if not in_window(windows)", "if false")]}
+        ("P11",), "booking is open before it opens", {"join": [("local window_ends = in_window(windows)", "local window_ends = 1")]}
     ),
     # P10 has no count of its own for cancels: places that are not given back once are missing, or sold once more.
     "kept-places": Sabotage(
