@@ -61,7 +61,13 @@ def fuzz(target: Target, known: Known, rpc: str, number: int = 1, *, shrink: boo
     return outcomes
 
 
-SELDOM = {"OfficeService.CheckIn", "OfficeService.CorrectName", "BookingService.CorrectName"}
+SELDOM = {
+    *(
+        f"OfficeService.{rpc}"
+        for rpc in ("CheckIn", "CorrectName", "LiftBar", "ExcuseNoShow", "UndoCheckIn", "LateAttendance")
+    ),
+    "BookingService.CorrectName",
+}
 """They need a booking that was confirmed, and its day, its code, or one of its queue numbers."""
 
 
