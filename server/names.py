@@ -28,6 +28,7 @@ class Names:
         """
         name = plain(text)
         check_full_name(name, "full_name")
+        whose = "code" if by else "booking_id"  # by what the request names the booking
         while True:
             party = {row.number: row for row in await self._ledger.party(booking_id)}
             check_numbers("queue_number", [number], sorted(party))
@@ -46,9 +47,9 @@ class Names:
             if written:
                 return
             if state not in {State.CONFIRMED, State.ATTENDED} or (by is None and state is not State.CONFIRMED):
-                raise AntrianError(Reason.NOT_CONFIRMED, field="booking_id", state=state)
+                raise AntrianError(Reason.NOT_CONFIRMED, field=whose, state=state)
             if begun:
-                raise AntrianError(Reason.DAY_BEGUN, field="booking_id")
+                raise AntrianError(Reason.DAY_BEGUN, field=whose)
             if by is None and corrected:
                 raise AntrianError(Reason.NAME_CORRECTED_BEFORE, field="full_name")
             # else somebody else has corrected it meanwhile: look again
