@@ -72,14 +72,16 @@ class Rebuild:
         epochs = [self._ledger.epoch(office.office_id) for office, _ in seized]
         finished = sum(self._finish(office, lease) for office, lease in seized)
         _log.info("%d lanes closed, %d tickets finished", len(seized), finished)
-        lanes.forget_people()
-        bookings, bars = self._restore_bookings(lanes), self._restore_bars(lanes)
-        _log.info("%d bookings and %d bars put back", bookings, bars)
         lost, opened = 0, []
         for (office, lease), epoch in zip(seized, epochs, strict=True):
             lost += lanes.clear(lease)  # asks, too, whether the lane is still ours
-            # Redis may have issued tickets that it lost again: as many as its bound lets wait.
+            # Redis may have issued tickets that it lost again: as many as its bound lets wait. From here on nobody records
+            # under an older token, so that what is read of the ledger below is all that there will be.
             opened.append(self._ledger.open_lane(office.office_id, epoch, skip=self._drain.policy.lane_bound))
+        lanes.forget_people()
+        bookings, bars = self._restore_bookings(lanes), self._restore_bars(lanes)
+        _log.info("%d bookings and %d bars put back", bookings, bars)
+        for office, lease in seized:
             self._drain.stock(lease, office)
         if last_told := self._ledger.days.last_told(timedelta(0)):
             self._line.note_told(last_told)

@@ -1,9 +1,10 @@
 """A rebuild: what the ledger knows is in Redis again, what Redis still had is finished, and nobody from before writes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,6 +15,7 @@ from antrian.lane.drainer import Fenced, LaneBroken, LaneDrainer, Lease
 from antrian.lane.front import Joined, Known
 from antrian.lane.rebuilder import LaneRebuilder
 from antrian.ledger.fence import LedgerFenced
+from antrian.ledger.recorder import LedgerRecorder
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World, serve
 from workers.rebuild import Rebuild
 
@@ -172,6 +174,27 @@ async def test_a_drainer_from_before_the_rebuild_writes_nothing(world: World) ->
         world.record(zombie, decisions)
     assert (world.dump(), world.sql("select * from booking")) == before
     assert isinstance(await world.join(world.request(1)), Joined)
+
+
+async def test_nobody_records_behind_a_rebuild_that_reads_the_ledger(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.ticket(world.request(1))
+    zombie = world.take()
+    decisions = world.decide(zombie)
+    world.redis.flushdb()
+    read = LedgerRecorder.known_bookings
+
+    def record_first(self: LedgerRecorder, since: date) -> Iterator[tuple[Any, ...]]:
+        with pytest.raises(LedgerFenced):
+            world.record(zombie, decisions)
+        return read(self, since)
+
+    monkeypatch.setattr(LedgerRecorder, "known_bookings", record_first)
+    assert world.rebuild().bookings == 0
+    assert isinstance(await world.join(world.request(1)), Joined)
+    world.turn()
+    assert world.verify() == []
 
 
 async def test_a_rebuild_may_be_repeated_and_nothing_is_asked_of_a_closed_lane(world: World) -> None:
