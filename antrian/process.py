@@ -18,6 +18,8 @@ from prometheus_client import CollectorRegistry, start_http_server
 from pythonjsonlogger.core import LogData
 from pythonjsonlogger.json import JsonFormatter
 
+from antrian.text import NIK_IN_TEXT
+
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the call that is being served, which its log lines carry; empty outside of calls."""
 
@@ -26,7 +28,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _BURST, _PER_SECOND = 100.0, 0.1
 _HEAD, _TAIL = 800, 200
 _TRACE = 4000
-_NIK = re.compile(r"(?<![0-9])[0-9]{16}(?![0-9])")
+_NIK = re.compile(NIK_IN_TEXT)
 
 
 def die_with_parent() -> None:
@@ -92,7 +94,7 @@ class JsonLines(JsonFormatter):
 
 
 def _shown(name: str, text: str) -> str:
-    text, tail = _NIK.sub("[16 digits]", text), _TRACE if name == "exception" else _TAIL
+    text, tail = _NIK.sub("[NIK]", text), _TRACE if name == "exception" else _TAIL
     if (left_out := len(text) - _HEAD - tail) <= 0:
         return text
     return f"{text[:_HEAD]} [{left_out} characters] {text[-tail:]}"

@@ -16,6 +16,7 @@ from antrian.in_clear import count_niks
 from antrian.lane.entry import pack_request, write_desk_entry
 
 NIK = "3171010101900001"
+GROUPED = "3171-0101-0190-0001"
 KEYS = Keys(b"h" * 32, b"s" * 32)
 OFFICE = b"kanim-jakarta-pusat"
 WORD = st.from_regex(r"[0-9]{1,15}|[a-z0-9][a-z._-][0-9]{1,15}", fullmatch=True)  # such as a phone number, or app-1
@@ -126,6 +127,7 @@ ENTRY = (
     Slot(date(2026, 11, 30), Session.MORNING), bytes(range(16)), b"abcdefgh", "gateway", "ani",
     [SealedApplicant(bytes(range(16)), bytes(range(60)))],
 )  # fmt: skip
+CLOSES = CloseDate(UUID("12345678-1234-4123-8123-123456789012"), "desk", "rina", "flood", date(2026, 11, 30))
 
 
 @pytest.mark.parametrize(
@@ -138,9 +140,12 @@ ENTRY = (
         (of_lane("lane"), {b"token": f"of {NIK}".encode()}),
         (of_lane("line"), stream("r", pack_request(*ENTRY[:4], NIK, ENTRY[5]) + b" 1764150000000", "1")),
         (of_lane("line"), stream("r", pack_request(*ENTRY[:3], f"1{NIK}", *ENTRY[4:]) + b" 1764150000000", "1")),
+        (of_lane("line"), stream("r", pack_request(*ENTRY[:4], GROUPED, ENTRY[5]) + b" 1764150000000", "1")),
         (of_lane("line"), stream("r", pack_request(*ENTRY)[:-30] + NIK.encode(), "1")),
         (of_lane("line"), stream("nik", NIK.encode(), "1")),
         (of_lane("desk"), stream("d", json.dumps({"why": NIK}).encode(), "1")),
+        (of_lane("desk"), stream("d", write_desk_entry(replace(CLOSES, why=f"for {GROUPED}")), "1")),
+        (of_lane("desk"), stream("d", write_desk_entry(replace(CLOSES, staff=GROUPED)), "1")),
         (of_lane("places"), {b"2026-11-30M": NIK.encode()}),
         (b"applicants:abc", {NIK.encode(): b"B" + bytes(24)}),
         (b"applicants:abc", {bytes(16): b"B" + NIK.encode() + b"12345678"}),
