@@ -116,14 +116,14 @@ def rush(
         if file and not os.access(file.parent, os.W_OK):
             raise WrongSettings(f"{file} cannot be written: there is no folder {file.parent}, or it is not yours")
     with _extra():
-        from clients.rush.generator import RushError  # noqa: PLC0415
-        from clients.rush.live import Live  # noqa: PLC0415
-        from clients.rush.report import write_report  # noqa: PLC0415
-        from clients.rush.result import write_result  # noqa: PLC0415
+        from clients.rush.judge.result import write_result  # noqa: PLC0415
+        from clients.rush.judge.verdict import EXIT_CODES  # noqa: PLC0415
+        from clients.rush.load.generator import RushError  # noqa: PLC0415
+        from clients.rush.load.live import Live  # noqa: PLC0415
+        from clients.rush.plan.scenario import ScenarioError, load_scenario  # noqa: PLC0415
+        from clients.rush.report.report import write_report  # noqa: PLC0415
+        from clients.rush.report.table import print_table  # noqa: PLC0415
         from clients.rush.rush import Orders, rush_embedded, rush_running  # noqa: PLC0415
-        from clients.rush.scenario import ScenarioError, load_scenario  # noqa: PLC0415
-        from clients.rush.table import print_table  # noqa: PLC0415
-        from clients.rush.verdict import EXIT_CODES  # noqa: PLC0415
 
     with failing_on(ScenarioError, by=WrongSettings):
         played = load_scenario(scenario, requests=requests, compression=compression)
@@ -159,8 +159,8 @@ def compare(one: Path, other: Path, report: Path | None, as_json: bool) -> None:
     The files are what `antrian rush --json` wrote.
     """
     with _extra():
-        from clients.rush.compare import comparison, print_comparison, write_comparison  # noqa: PLC0415
-        from clients.rush.result import ResultError, read_result  # noqa: PLC0415
+        from clients.rush.judge.result import ResultError, read_result  # noqa: PLC0415
+        from clients.rush.report.compare import comparison, print_comparison, write_comparison  # noqa: PLC0415
 
     with failing_on(ResultError, by=WrongSettings):
         a, b = read_result(one), read_result(other)

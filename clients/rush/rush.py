@@ -19,17 +19,17 @@ from antrian.settings import Settings
 from antrian.stack import Stack
 from clients.booking_client import BookingClient
 from clients.options import Service
-from clients.rush.crowd import Crowd
-from clients.rush.fairness import OVERTAKING, check_from_outside, check_stores, check_with_stores, within_window
-from clients.rush.generator import RushError, play
-from clients.rush.live import Live
-from clients.rush.meter import Meter
-from clients.rush.result import RushResult
-from clients.rush.scenario import Scenario
-from clients.rush.summary import Played, summarise
-from clients.rush.survey import Survey, make_town, read_clock, survey
-from clients.rush.tally import Counts
-from clients.rush.verdict import judge
+from clients.rush.judge.fairness import OVERTAKING, check_from_outside, check_stores, check_with_stores, within_window
+from clients.rush.judge.result import RushResult
+from clients.rush.judge.summary import Played, summarise
+from clients.rush.judge.verdict import judge
+from clients.rush.load.generator import RushError, play
+from clients.rush.load.live import Live
+from clients.rush.load.meter import Meter
+from clients.rush.load.survey import Survey, make_town, read_clock, survey
+from clients.rush.load.tally import Counts
+from clients.rush.plan.crowd import Crowd
+from clients.rush.plan.scenario import Scenario
 
 _LEAD = timedelta(seconds=2)
 _SET_UP = timedelta(minutes=5)

@@ -15,11 +15,11 @@ from antrian.booking import Window
 from antrian.policy import load_policy
 from antrian.stack import Stack
 from clients.options import Service
-from clients.rush.generator import RushError
-from clients.rush.live import Live
-from clients.rush.result import RushResult
+from clients.rush.judge.result import RushResult
+from clients.rush.load.generator import RushError
+from clients.rush.load.live import Live
+from clients.rush.plan.scenario import Scenario, load_scenario
 from clients.rush.rush import Orders, Site, rush_running, site_before_opening
-from clients.rush.scenario import Scenario, load_scenario
 from tests.acceptance.conftest import StartStack
 
 JAKARTA = ZoneInfo("Asia/Jakarta")

@@ -24,7 +24,14 @@ def stack(start_stack: StartStack, opens: datetime) -> Stack:
 
 def locust(host: str, seconds: int) -> tuple[subprocess.CompletedProcess[str], Counter[str], Counter[str]]:
     """A run of so many seconds with five users; how many calls each row has, and how many of them failed."""
-    words = ["-f", "clients/rush/locustfile.py", "--headless", "--users=5", "--spawn-rate=5", f"--run-time={seconds}s"]
+    words = [
+        "-f",
+        "clients/rush/load/locustfile.py",
+        "--headless",
+        "--users=5",
+        "--spawn-rate=5",
+        f"--run-time={seconds}s",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "locust", *words, f"--host={host}", "--json", "--only-summary"],
         cwd=ROOT,

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from antrian.stack import Stack
-from clients.rush.verdict import EXIT_CODES
+from clients.rush.judge.verdict import EXIT_CODES
 from tests.acceptance.conftest import StartStack
 
 pytestmark = pytest.mark.timeout(300)

@@ -11,7 +11,7 @@ from antrian.identity import Keys
 from antrian.lane.front import Joined, JoinRequest, LaneFront
 from antrian.rules import windows_of
 from antrian.settings import Settings
-from clients.rush.people import People
+from clients.rush.plan.people import People
 
 _GATHER = timedelta(milliseconds=2)
 

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from antrian.offices import load_offices
 from antrian.v1 import booking_service_pb2 as wire
-from clients.rush.crowd import Crowd
-from clients.rush.people import People
-from clients.rush.scenario import load_scenario
-from clients.rush.survey import make_town
+from clients.rush.load.survey import make_town
+from clients.rush.plan.crowd import Crowd
+from clients.rush.plan.people import People
+from clients.rush.plan.scenario import load_scenario
 from tests.support.window import window_to_come
 
 _TEMPLATES = 2000

@@ -27,12 +27,12 @@ from antrian.offices import load_offices
 from antrian.stack import Stack
 from clients.booking_client import BookingClient, RefusedError
 from clients.options import Service
-from clients.rush.crowd import Crowd
-from clients.rush.generator import play
-from clients.rush.scenario import Scenario, load_scenario
-from clients.rush.summary import latency
-from clients.rush.survey import make_town
-from clients.rush.verdict import LATE_MS
+from clients.rush.judge.summary import latency
+from clients.rush.judge.verdict import LATE_MS
+from clients.rush.load.generator import play
+from clients.rush.load.survey import make_town
+from clients.rush.plan.crowd import Crowd
+from clients.rush.plan.scenario import Scenario, load_scenario
 from tests.support.window import window_to_come
 
 _PROCESSES = 2

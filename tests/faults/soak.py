@@ -23,9 +23,9 @@ from rich.table import Table
 
 from antrian.stack import Stack
 from antrian.verify import verify
-from clients.rush.live import Live
+from clients.rush.load.live import Live
+from clients.rush.plan.scenario import load_scenario
 from clients.rush.rush import Orders, rush_running, site_before_opening
-from clients.rush.scenario import load_scenario
 
 _WARM = 3  # rounds until what a program keeps is there
 _FLAT_BYTES, _FLAT_SHARE, _FLAT_FILES = 16 << 20, 0.1, 10

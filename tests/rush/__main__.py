@@ -10,12 +10,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from clients.rush.live import Live
-from clients.rush.result import write_result
+from clients.rush.judge.result import write_result
+from clients.rush.judge.verdict import EXIT_CODES
+from clients.rush.load.live import Live
+from clients.rush.plan.scenario import load_scenario
+from clients.rush.report.table import print_table
 from clients.rush.rush import Orders, rush_embedded
-from clients.rush.scenario import load_scenario
-from clients.rush.table import print_table
-from clients.rush.verdict import EXIT_CODES
 from tests.rush.sabotage import MODES
 from tests.rush.stack import REQUESTS, SabotagedStack
 

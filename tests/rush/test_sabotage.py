@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clients.rush.result import RushResult, read_result
-from clients.rush.verdict import EXIT_CODES
+from clients.rush.judge.result import RushResult, read_result
+from clients.rush.judge.verdict import EXIT_CODES
 from tests.rush.sabotage import MODES, Sabotage
 from tests.support.town import copy_stores
 

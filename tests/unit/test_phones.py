@@ -6,7 +6,7 @@ from datetime import timedelta
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from clients.rush.phones import HttpPhones
+from clients.rush.load.phones import HttpPhones
 
 
 async def test_a_stream_that_ends_at_once_is_taken_up_again_after_growing_pauses() -> None:

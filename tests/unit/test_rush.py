@@ -17,16 +17,16 @@ from antrian.policy import load_policy
 from antrian.provinces import ProvinceMap, load_provinces
 from antrian.rules import next_window
 from antrian.verify import Check
-from clients.rush.crowd import Ask, Crowd, popularity, presses
-from clients.rush.fairness import Quotas, check_from_outside
-from clients.rush.pace import real_of, second_of
-from clients.rush.record import Record, Share, Told
-from clients.rush.result import Generator, ResultError, RushResult, read_result, write_result
-from clients.rush.scenario import Scenario, ScenarioError, load_scenario, shipped
-from clients.rush.summary import Played, summarise
-from clients.rush.survey import make_town
-from clients.rush.tally import Tally
-from clients.rush.verdict import LATE_MS, judge
+from clients.rush.judge.fairness import check_from_outside
+from clients.rush.judge.result import Generator, ResultError, RushResult, read_result, write_result
+from clients.rush.judge.summary import Played, summarise
+from clients.rush.judge.verdict import LATE_MS, judge
+from clients.rush.load.record import Record, Share, Told
+from clients.rush.load.survey import Quotas, make_town
+from clients.rush.load.tally import Tally
+from clients.rush.plan.crowd import Ask, Crowd, popularity, presses
+from clients.rush.plan.pace import real_of, second_of
+from clients.rush.plan.scenario import Scenario, ScenarioError, load_scenario, shipped
 
 POLICY = load_policy()
 WINDOW = next_window(POLICY, datetime(2026, 11, 23, tzinfo=UTC))
@@ -190,7 +190,7 @@ def test_numbers_given_go_before_those_of_the_file() -> None:
     ],
 )
 def test_a_wrong_scenario_is_refused_by_name(tmp_path: Path, old: str, new: str, says: str) -> None:
-    text = Path("clients/rush/scenarios/friday.toml").read_text()
+    text = Path("clients/rush/plan/scenarios/friday.toml").read_text()
     assert text.count(old) == 1
     file = tmp_path / "mine.toml"
     file.write_text(text.replace(old, new))

@@ -9,8 +9,8 @@ from plotly.offline import get_plotlyjs
 from rich.console import Console
 
 from antrian.verify import Check
-from clients.rush.compare import Row, comparison, print_comparison, warnings, write_comparison
-from clients.rush.result import Cpu, Generator, Latency, RushResult, Tick
+from clients.rush.judge.result import Cpu, Generator, Latency, RushResult, Tick
+from clients.rush.report.compare import Row, comparison, print_comparison, warnings, write_comparison
 
 A = RushResult(
     scenario="friday",

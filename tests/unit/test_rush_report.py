@@ -15,11 +15,8 @@ from rich.console import Console
 from antrian.history import Breach
 from antrian.provinces import load_provinces
 from antrian.verify import Check
-from clients.rush import charts, outcomes, places, waiting
-from clients.rush.clock import PlayClock, play_clock
-from clients.rush.fairness import OVERTAKING
-from clients.rush.report import write_report
-from clients.rush.result import (
+from clients.rush.judge.fairness import OVERTAKING
+from clients.rush.judge.result import (
     Account,
     Arrivals,
     Cpu,
@@ -33,8 +30,11 @@ from clients.rush.result import (
     SoldOut,
     Tick,
 )
-from clients.rush.table import print_table
-from clients.rush.words import ENGLISH, INDONESIAN, short_name
+from clients.rush.report import charts, outcomes, places, waiting
+from clients.rush.report.clock import PlayClock, play_clock
+from clients.rush.report.report import write_report
+from clients.rush.report.table import print_table
+from clients.rush.report.words import ENGLISH, INDONESIAN, short_name
 
 _LATENCY = Latency(
     500, 40, 90, 700, 900, 1000, [(0.0, 1), (50.0, 40), (90.0, 90), (99.0, 700), (99.9, 900), (100.0, 1000)]

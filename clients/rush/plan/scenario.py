@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from clients.rush.pace import second_of
+from clients.rush.plan.pace import second_of
 
 SHIPPED = Path(__file__).with_name("scenarios")
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from clients.rush.pace import real_of, second_of
-from clients.rush.result import RushResult
+from clients.rush.judge.result import RushResult
+from clients.rush.plan.pace import real_of, second_of
 
 _STEPS = (86_400, 43_200, 21_600, 10_800, 3600, 1800, 600, 300, 60, 30, 10, 5, 1)  # each a part of the one before
 _WIB = ZoneInfo("Asia/Jakarta")

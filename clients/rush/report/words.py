@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 
-from clients.rush.result import SoldOut
+from clients.rush.judge.result import SoldOut
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The people of the rush for who lives in Locust: each of its users plays one citizen after another, over gRPC.
 
-    locust -f clients/rush/locustfile.py --host 127.0.0.1:7700 --users 200 --spawn-rate 50
+    locust -f clients/rush/load/locustfile.py --host 127.0.0.1:7700 --users 200 --spawn-rate 50
 
 Rows are named by their rpcs, with the reason where the answer is one of the rules ("GetBooking SLOT_FULL"). A failure is
 whatever else kept somebody from an answer, and WINDOW_CLOSED, since then nobody can book at all. Every run has other
@@ -32,9 +32,9 @@ from antrian.v1.booking_service_pb2 import GetBookingRequest, GetQuotaRequest, R
 from antrian.v1.booking_service_pb2_grpc import BookingServiceStub
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, StatusReason
 from clients.calls import MORE_CONNECTIONS, RefusedError
-from clients.rush.crowd import Crowd
-from clients.rush.scenario import load_scenario
-from clients.rush.survey import make_town
+from clients.rush.load.survey import make_town
+from clients.rush.plan.crowd import Crowd
+from clients.rush.plan.scenario import load_scenario
 
 _ANSWERS = {"SLOT_FULL", "TOO_LATE", "ALREADY_BOOKED", "ACCOUNT_LIMIT", "PEOPLE_LIMIT", "BARRED", "DAY_CLOSED"}
 _HINTS = {

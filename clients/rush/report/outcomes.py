@@ -1,8 +1,8 @@
 """The report's charts of who got what."""
 
-from clients.rush.drawing import ACCEPTED, DECIDED, OFFERED, REFUSED, Chart, Row, row_frame, rows
-from clients.rush.result import RushResult
-from clients.rush.words import INDONESIAN, REASONS
+from clients.rush.judge.result import RushResult
+from clients.rush.report.drawing import ACCEPTED, DECIDED, OFFERED, REFUSED, Chart, Row, row_frame, rows
+from clients.rush.report.words import INDONESIAN, REASONS
 
 _ALARM = "var(--bad)"
 _GROUPS = {"people": ("orang", "people", ACCEPTED), "bots": ("bot", "bots", REFUSED)}

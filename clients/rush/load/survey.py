@@ -17,8 +17,7 @@ from antrian.v1 import messages_pb2
 from antrian.v1.booking_service_pb2 import GetQuotaResponse
 from clients.booking_client import BookingClient
 from clients.options import Service
-from clients.rush.crowd import Town
-from clients.rush.fairness import Quotas
+from clients.rush.plan.crowd import Town
 
 _JITTER = 0.012
 _SPOTS = 8
@@ -26,6 +25,11 @@ _AT_ONCE = 16
 _CLOCK_LOOKS = 5
 # Offices whose lanes are not open yet are waited for.
 _PATIENCE = timedelta(minutes=2)
+
+
+SlotOfOffice = tuple[str, Slot]
+Quotas = Mapping[SlotOfOffice, tuple[int, int]]
+"""Places in all and places left, by office and slot."""
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from antrian.booking import Office, Province
-from clients.rush.fairness import Quotas, SlotOfOffice
-from clients.rush.record import Record
-from clients.rush.result import OfficeSales, ProvinceSales, SoldOut
+from clients.rush.judge.result import OfficeSales, ProvinceSales, SoldOut
+from clients.rush.load.record import Record
+from clients.rush.load.survey import Quotas, SlotOfOffice
 
 
 def sold_out(decided: Iterable[Record], quotas: Quotas, offices: Iterable[Office], opens_epoch: float) -> list[SoldOut]:

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from clients.rush.tally import Counts
+from clients.rush.load.tally import Counts
 
 _EVERY = 5.0
 _BARS = " ▁▂▃▄▅▆▇█"

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
-from clients.rush import charts, outcomes, places, story, waiting
-from clients.rush.clock import play_clock
-from clients.rush.drawing import Chart
-from clients.rush.fairness import OVERTAKING
-from clients.rush.page import both, card, chart_card, columns, facts, page, section, table
-from clients.rush.result import RushResult
-from clients.rush.words import ENGLISH, HABITS, INDONESIAN, PROGRAMS, PROMISES
+from clients.rush.judge.fairness import OVERTAKING
+from clients.rush.judge.result import RushResult
+from clients.rush.report import charts, outcomes, places, story, waiting
+from clients.rush.report.clock import play_clock
+from clients.rush.report.drawing import Chart
+from clients.rush.report.page import both, card, chart_card, columns, facts, page, section, table
+from clients.rush.report.words import ENGLISH, HABITS, INDONESIAN, PROGRAMS, PROMISES
 
 _CHARTS: tuple[Callable[[RushResult], Chart | None], ...] = (
     charts.opening,

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from clients.rush.clock import play_clock
-from clients.rush.drawing import (
+from clients.rush.judge.result import Latency, RushResult
+from clients.rush.report.clock import play_clock
+from clients.rush.report.drawing import (
     ACCEPTED,
     AXIS,
     DECIDED,
@@ -22,8 +23,7 @@ from clients.rush.drawing import (
     span_of,
     time_axis,
 )
-from clients.rush.result import Latency, RushResult
-from clients.rush.words import ENGLISH, INDONESIAN, LATENCIES, short_name
+from clients.rush.report.words import ENGLISH, INDONESIAN, LATENCIES, short_name
 
 _KINDS = {"accept": ACCEPTED, "outcome": DECIDED, "screen": REFUSED, "service": QUEUE, "look": OFFERED}
 _LEAST = 0.1  # ms: what is faster is as good

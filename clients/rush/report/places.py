@@ -9,10 +9,10 @@ from importlib.resources import files
 import plotly.graph_objects as go
 import shapely
 
-from clients.rush.clock import PlayClock, play_clock
-from clients.rush.drawing import DECIDED, GRID, HEAT, HEAT_KEYS, SOFT, Chart, frame, heat, label, row_frame
-from clients.rush.result import OfficeSales, ProvinceSales, RushResult, SoldOut
-from clients.rush.words import ENGLISH, INDONESIAN, short_name
+from clients.rush.judge.result import OfficeSales, ProvinceSales, RushResult, SoldOut
+from clients.rush.report.clock import PlayClock, play_clock
+from clients.rush.report.drawing import DECIDED, GRID, HEAT, HEAT_KEYS, SOFT, Chart, frame, heat, label, row_frame
+from clients.rush.report.words import ENGLISH, INDONESIAN, short_name
 
 _TOP, _TOP_OFFICES = 10, 16
 _TOLERANCE, _ISLAND = 0.05, 0.02  # degrees, square degrees

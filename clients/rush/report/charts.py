@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from clients.rush.clock import PlayClock, play_clock
-from clients.rush.drawing import (
+from clients.rush.judge.result import Mark, RushResult, Tick
+from clients.rush.report.clock import PlayClock, play_clock
+from clients.rush.report.drawing import (
     ACCEPTED,
     AXIS,
     DECIDED,
@@ -21,8 +22,7 @@ from clients.rush.drawing import (
     span_of,
     time_axis,
 )
-from clients.rush.result import Mark, RushResult, Tick
-from clients.rush.words import ENGLISH, INDONESIAN, PROGRAMS
+from clients.rush.report.words import ENGLISH, INDONESIAN, PROGRAMS
 
 _BEFORE, _AFTER = 10.0, 60.0
 _PROGRAMS = {"postgres": QUEUE, "redis": REFUSED, "workers": DECIDED, "server": ACCEPTED}

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from html import escape
 
-from clients.rush.clock import play_clock
-from clients.rush.page import Words, both
-from clients.rush.result import RushResult
-from clients.rush.words import ENGLISH, INDONESIAN, PROMISES, VERDICTS, Tongue
+from clients.rush.judge.result import RushResult
+from clients.rush.report.clock import play_clock
+from clients.rush.report.page import Words, both
+from clients.rush.report.words import ENGLISH, INDONESIAN, PROMISES, VERDICTS, Tongue
 
 _FULL_LIST = 10
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from hdrh.histogram import HdrHistogram
 
 from antrian.booking import Office, Province
-from clients.rush.fairness import Quotas, SlotOfOffice
-from clients.rush.record import Record, Share
-from clients.rush.result import Account, Arrivals, Cpu, Generator, Group, Lane, Latency, Mark, RushResult, Tick
-from clients.rush.sales import office_sales, province_sales, sold_out
-from clients.rush.scenario import Scenario
+from clients.rush.judge.result import Account, Arrivals, Cpu, Generator, Group, Lane, Latency, Mark, RushResult, Tick
+from clients.rush.judge.sales import office_sales, province_sales, sold_out
+from clients.rush.load.record import Record, Share
+from clients.rush.load.survey import Quotas, SlotOfOffice
+from clients.rush.plan.scenario import Scenario
 
 _PERCENTILES = (0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.9, 99.95, 99.99, 99.999, 100.0)
 _SAMPLES, _LANES, _ACCOUNTS, _POINTS = 10, 12, 10, 1000

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from clients.rush.result import RushResult
+from clients.rush.judge.result import RushResult
 
 LATE_MS = 100.0
 """Presses that leave so much later than people would (p99) are another load than the planned one."""

@@ -8,13 +8,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from clients.rush.charts import over_time
-from clients.rush.clock import PlayClock, play_clock
-from clients.rush.drawing import ACCEPTED, DECIDED, Chart
-from clients.rush.page import Words, both, chart_card, page, section, table
-from clients.rush.result import RushResult
-from clients.rush.waiting import hdr_plot
-from clients.rush.words import ENGLISH, INDONESIAN, LATENCIES, PROGRAMS, VERDICTS, Tongue
+from clients.rush.judge.result import RushResult
+from clients.rush.report.charts import over_time
+from clients.rush.report.clock import PlayClock, play_clock
+from clients.rush.report.drawing import ACCEPTED, DECIDED, Chart
+from clients.rush.report.page import Words, both, chart_card, page, section, table
+from clients.rush.report.waiting import hdr_plot
+from clients.rush.report.words import ENGLISH, INDONESIAN, LATENCIES, PROGRAMS, VERDICTS, Tongue
 
 _COLOURS = (ACCEPTED, DECIDED)
 _LONG = {"machine", "versions"}

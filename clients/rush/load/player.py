@@ -17,10 +17,10 @@ from antrian.history import Answer
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, Booking, BookingState, StatusReason
 from clients.booking_client import BookingClient, RefusedError
-from clients.rush.crowd import Ask
-from clients.rush.phones import HttpPhones
-from clients.rush.record import Record, Told
-from clients.rush.tally import TallyWriter
+from clients.rush.load.phones import HttpPhones
+from clients.rush.load.record import Record, Told
+from clients.rush.load.tally import TallyWriter
+from clients.rush.plan.crowd import Ask
 
 _BATCH_METHOD = "/antrian.v1.BookingService/BatchRequestBooking"
 _GATHER = 0.02

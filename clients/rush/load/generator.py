@@ -16,11 +16,11 @@ import uvloop
 
 from clients.calls import PATIENCE
 from clients.options import Service
-from clients.rush.crowd import Ask, Crowd
-from clients.rush.phones import HttpPhones
-from clients.rush.player import CrowdClient, Player
-from clients.rush.record import Share
-from clients.rush.tally import Counts, Tally, TallyWriter
+from clients.rush.load.phones import HttpPhones
+from clients.rush.load.player import CrowdClient, Player
+from clients.rush.load.record import Share
+from clients.rush.load.tally import Counts, Tally, TallyWriter
+from clients.rush.plan.crowd import Ask, Crowd
 
 # Longer than an app's: an answer that is late is to be seen as late, not as two requests.
 _DEADLINE = timedelta(seconds=20)

@@ -8,7 +8,7 @@ from string import Template
 
 from plotly.offline import get_plotlyjs
 
-from clients.rush.drawing import Chart
+from clients.rush.report.drawing import Chart
 
 Words = tuple[str, str]
 """In Indonesian and in English, as HTML."""
@@ -17,7 +17,7 @@ Words = tuple[str, str]
 def page(title: Words, body: str, charts: Iterable[Chart]) -> str:
     """The whole file."""
     figures = {chart.name: json.loads(chart.figure.to_json()) for chart in charts}
-    return Template(files("clients.rush").joinpath("report.html").read_text("utf-8")).substitute(
+    return Template(files("clients.rush.report").joinpath("report.html").read_text("utf-8")).substitute(
         title=escape(title[0]),
         heading=heading("h1", title),
         body=body,

@@ -17,8 +17,8 @@ from random import Random
 from antrian.booking import Office, Session, Slot
 from antrian.v1.booking_service_pb2 import RequestBookingRequest
 from antrian.v1.messages_pb2 import SESSION_AFTERNOON, SESSION_MORNING, Location
-from clients.rush.people import People
-from clients.rush.scenario import Scenario
+from clients.rush.plan.people import People
+from clients.rush.plan.scenario import Scenario
 
 _POPULATION = Path(__file__).with_name("population.toml")
 _WRONGS = {

@@ -6,9 +6,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from clients.rush.clock import PlayClock
-from clients.rush.result import Mark, RushResult
-from clients.rush.words import INDONESIAN
+from clients.rush.judge.result import Mark, RushResult
+from clients.rush.report.clock import PlayClock
+from clients.rush.report.words import INDONESIAN
 
 OFFERED, ACCEPTED, DECIDED, REFUSED, QUEUE = (
     f"var(--{name})" for name in ("offered", "accepted", "decided", "refused", "queue")

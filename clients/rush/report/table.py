@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from clients.rush.result import Latency, RushResult
-from clients.rush.words import LATENCIES
+from clients.rush.judge.result import Latency, RushResult
+from clients.rush.report.words import LATENCIES
 
 _COLOURS = {"PASS": "green", "FAIL": "red", "INVALID": "yellow"}
 _ACCOUNTS = 3

@@ -1,20 +1,17 @@
 """The promises, held against what the clients were told: with the stores' facts where they can be seen, else without."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf
 
-from antrian.booking import Slot, Window
+from antrian.booking import Window
 from antrian.history import Booked, ClientHistory, Facts, Findings, Op, Places, check_history, read_facts
 from antrian.settings import Settings
 from antrian.verify import Check, verify
-from clients.rush.record import Record
-
-SlotOfOffice = tuple[str, Slot]
-Quotas = Mapping[SlotOfOffice, tuple[int, int]]
-"""Places in all and places left, by office and slot."""
+from clients.rush.load.record import Record
+from clients.rush.load.survey import Quotas, SlotOfOffice
 
 OVERTAKING = "who was answered before another asked is before him"
 """The check of P3 whose breaches are overtakings."""

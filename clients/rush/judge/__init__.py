@@ -1,0 +1,1 @@
+"""What came of a rush: its numbers, the checks of the promises, the verdict."""
