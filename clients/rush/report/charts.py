@@ -1,184 +1,176 @@
-"""The report's charts of what happened when."""
+"""The report's charts over time: the flow of requests, the waits, and queue numbers by arrival."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-import plotly.graph_objects as go
-
-from clients.rush.judge.result import Mark, RushResult, Tick
-from clients.rush.report.clock import PlayClock, play_clock
-from clients.rush.report.drawing import (
-    ACCEPTED,
-    AXIS,
-    DECIDED,
-    INK,
-    OFFERED,
-    QUEUE,
-    REFUSED,
-    SOFT,
-    Chart,
-    faint,
-    frame,
-    label,
-    span_of,
-    time_axis,
-)
-from clients.rush.report.words import ENGLISH, INDONESIAN, PROGRAMS
+from clients.rush.judge.result import RushResult, Tick
+from clients.rush.report.clock import play_clock
+from clients.rush.report.svg import Axis, Chart, Panel, Series, linear_axis, log_axis
+from clients.rush.report.words import LATENCIES, Language, short_name
 
 _BEFORE, _AFTER = 10.0, 60.0
-_PROGRAMS = {"postgres": QUEUE, "redis": REFUSED, "workers": DECIDED, "server": ACCEPTED}
+_LEAST = 0.1  # ms
 
 
-def opening(result: RushResult) -> Chart | None:
-    """The first seconds, when there is much after them; the whole of a short play."""
+def opening(result: RushResult, language: Language) -> Chart | None:
+    """The first minute where much comes after it, else the whole run."""
     if not result.ticks:
         return None
-    clock = play_clock(result)
-    span = span_of(result)
+    clock, span = play_clock(result, language), _span(result)
     until = clock.second(_AFTER)
     if span[1] > 2 * until:
         span = max(span[0], -_BEFORE), until
-    return Chart(
-        "opening",
-        (f"Saat pendaftaran dibuka, {clock.time(0)}", f"When booking opened, {clock.time(0)}"),
-        (
-            (
-                f"Abu-abu: yang menekan; hijau: yang masuk antrean; jingga: yang sudah mendapat hasil, setiap detik. "
-                f"Paling banyak {INDONESIAN.number(result.peaks.get('offered', 0))} tekanan dalam satu detik; antrean "
-                f"terpanjang {INDONESIAN.number(result.peaks.get('in_line', 0))} permohonan."
-            ),
-            (
-                f"Each second: who pressed (grey), who was accepted into a line (green), who had the outcome (orange). At the "
-                f"most {ENGLISH.number(result.peaks.get('offered', 0))} presses in a second and "
-                f"{ENGLISH.number(result.peaks.get('in_line', 0))} requests in line."
-            ),
+    number = language.number
+    most, longest = number(result.peaks.get("offered", 0)), number(result.peaks.get("in_line", 0))
+    return _flow(
+        result,
+        language,
+        span,
+        language(f"Saat pendaftaran dibuka, {clock.time(0)}", f"When booking opened, {clock.time(0)}"),
+        language(
+            f"Pada detik tersibuk tombol ditekan {most} kali; paling banyak {longest} permohonan menunggu bersamaan.",
+            f"{most} submissions in the busiest second; at most {longest} requests waited at the same time.",
         ),
-        _flow(result, clock, span),
-        wide=True,
     )
 
 
-def weekend(result: RushResult) -> Chart | None:
-    """All of a play that is much longer than its opening."""
-    shown = opening(result)
-    span = span_of(result)
-    if not shown or shown.figure.layout.xaxis.range[1] >= span[1]:
+def whole_run(result: RushResult, language: Language) -> Chart | None:
+    """The whole of a run that is much longer than its opening."""
+    shown, span = opening(result, language), _span(result)
+    if not shown or shown.span[1] >= span[1]:
         return None
-    clock = play_clock(result)
-    real = clock.real(span[1])
-    faster = clock.compression > 1
-    return Chart(
-        "weekend",
-        ("Dari awal sampai akhir", "From the start to the end"),
-        (
-            f"Seluruhnya {INDONESIAN.duration(real)}"
-            + (f"; di bagian yang diarsir waktu berjalan makin cepat, sampai {INDONESIAN.number(clock.compression)} kali, jadi "
-               "lebih padat daripada aslinya." if faster else "."),
-            f"All {ENGLISH.duration(real)}"
-            + (f"; where it is shaded, time passes ever faster, up to {ENGLISH.number(clock.compression)} times, so the load is denser "
-               "than in life." if faster else "."),
-        ),
-        _flow(result, clock, span),
-        wide=True,
-    )  # fmt: skip
-
-
-def over_time(
-    lines: Sequence[tuple[str, str, Sequence[Tick], float]], value: str, clock: PlayClock, marks: Iterable[Mark]
-) -> go.Figure:
-    """That field of the ticks of several runs, each with its name, colour and width of a tick."""
-    figure = frame(300)
-    for name, colour, ticks, width in lines:
-        at = [tick.second for tick in ticks]
-        figure.add_scatter(
-            **_steps(at, [getattr(tick, value) for tick in ticks], width), customdata=_moments(clock, at, width), name=name,
-            mode="lines", line={"color": colour, "width": 2, "shape": "hv"},
-            hovertemplate=f"%{{customdata}}<br>{name}: %{{y:,.0f}}<extra></extra>",
-        )  # fmt: skip
-    ends = [second for _, _, ticks, width in lines for tick in ticks for second in (tick.second, tick.second + width)]
-    time_axis(figure, clock, (min(ends), max(ends)), marks)
-    figure.update_yaxes(rangemode="tozero")
-    return figure
-
-
-def cpu(result: RushResult) -> Chart | None:
-    """Cores used by the service's programs, stacked, and by the generator."""
-    if not result.cpu.cores or not result.ticks:
-        return None
-    clock = play_clock(result)
-    figure = frame(300)
-    at = [tick.second + result.tick for tick in result.ticks]
-    common = {"x": at, "mode": "lines", "customdata": [clock.say(second) for second in at]}
-    for name, colour in _PROGRAMS.items():
-        if name in result.cpu.cores:
-            _add_cores(
-                figure, name, result.cpu.cores[name], {"color": colour, "width": 1.5}, common | {"stackgroup": "x"}
-            )
-    if "generator" in result.cpu.cores:
-        line = {"color": INK, "width": 1.5, "dash": "dot"}
-        _add_cores(figure, "generator", result.cpu.cores["generator"], line, common)
-    time_axis(figure, clock, span_of(result), result.marks)
-    figure.update_yaxes(rangemode="tozero")
-    return Chart(
-        "cpu",
-        ("Kerja mesin: inti prosesor per program", "Processor cores by program"),
-        (
-            "Bertumpuk: program layanan. Garis putus-putus: pembangkit beban, yang memainkan orang-orangnya.",
-            "Stacked: the service's programs. Dotted: the load generator, which plays the people.",
-        ),
-        figure,
+    clock = play_clock(result, language)
+    real = language.duration(clock.real(span[1]))
+    return _flow(
+        result,
+        language,
+        span,
+        language("Dari awal sampai akhir", "From start to end"),
+        language(f"Seluruhnya {real}.", f"{real} in all."),
     )
 
 
-def _add_cores(
-    figure: go.Figure, name: str, cores: Sequence[float], line: object, common: Mapping[str, object]
-) -> None:
-    words = " · ".join(dict.fromkeys(PROGRAMS[name]))
-    hover = f"%{{customdata}}<br>{words}: %{{y:.2f}}<extra></extra>"
-    figure.add_scatter(y=list(cores), name=words, line=line, hovertemplate=hover, **common)
+def waits(result: RushResult, language: Language) -> Chart | None:
+    """How long people waited, by the moment when they submitted."""
+    values: dict[str, Callable[[Tick], tuple[float, float]]] = {
+        "accept": lambda tick: (tick.accept_p50, tick.accept_p99),
+        "outcome": lambda tick: (tick.outcome_p50, tick.outcome_p99),
+    }
+    panels = []
+    for (kind, of), colour in zip(values.items(), ("accepted", "decided"), strict=True):
+        seen = [(tick.second + result.tick / 2, *of(tick)) for tick in result.ticks if of(tick)[1]]
+        if seen:
+            half = Series(language("separuhnya", "half"), colour, [(at, p50) for at, p50, _ in seen], "dashed")
+            slow = Series(language("99 dari 100", "99 of 100"), colour, [(at, p99) for at, _, p99 in seen])
+            title = language(*LATENCIES[kind])
+            panels.append(Panel(title[0].upper() + title[1:], _wait_axis(seen, language), (half, slow), 150))
+    if not panels:
+        return None
+    return _over_time(
+        result,
+        language,
+        _span(result),
+        language("Berapa lama orang menunggu", "How long people waited"),
+        language(
+            "Menurut saat menekan tombol: separuh, dan 99 dari 100 orang, menunggu paling lama sekian.",
+            "By the moment of submission: half of the people, and 99 of 100, waited no longer than this.",
+        ),
+        panels,
+    )
 
 
-def _flow(result: RushResult, clock: PlayClock, span: tuple[float, float]) -> go.Figure:
-    """Rates above, and how many are in line below."""
+def arrivals(result: RushResult, language: Language) -> Chart | None:
+    """Queue numbers by arrival, in the slot in which most people got places."""
+    slot = result.arrivals
+    if slot is None:
+        return None
+    seconds, numbers = zip(*slot.points, strict=True)
+    where = f"{short_name(slot.office_id)}, {language.slot(slot.service_date, slot.session)}"
+    dots = Series("", "accepted", slot.points, "dots")
+    title = language("Nomor antrean", "Queue number")
+    return _over_time(
+        result,
+        language,
+        (min(seconds) - 1, max(seconds) + 1),
+        language("Siapa datang dulu, dilayani dulu", "First come, first served"),
+        language(
+            f"{where}: setiap titik satu rombongan. Titik-titiknya selalu naik: yang datang dulu bernomor lebih kecil.",
+            f"{where}: each dot is a party. The dots only rise: whoever came first has the smaller number.",
+        ),
+        [Panel(title, linear_axis(max(numbers), language.number), (dots,), 220)],
+    )
+
+
+def _flow(result: RushResult, language: Language, span: tuple[float, float], title: str, caption: str) -> Chart:
+    """Rates per second above, the number of waiting requests below."""
     ticks = [tick for tick in result.ticks if span[0] <= tick.second < span[1]]
-    figure = frame(460)
-    lines = [
-        ("menekan · pressed", [tick.offered for tick in ticks], OFFERED, "solid", "tozeroy"),
-        ("diterima · accepted", [tick.accepted for tick in ticks], ACCEPTED, "solid", None),
-        ("diputuskan · decided", [tick.decided for tick in ticks], DECIDED, "solid", None),
-        ("tidak diterima · refused", [tick.refused for tick in ticks], REFUSED, "dash", None),
+    end = min(ticks[-1].second + result.tick, span[1])
+
+    def rate(indonesian: str, english: str, colour: str, of: Callable[[Tick], float], **look: str) -> Series:
+        points = [(tick.second, of(tick)) for tick in ticks]
+        points.append((end, points[-1][1]))
+        return Series(language(indonesian, english), colour, points, steps=True, **look)  # type: ignore[arg-type]
+
+    rates = [
+        rate("tombol ditekan", "submitted", "submitted", lambda tick: tick.offered, look="area"),
+        rate("diterima di antrean", "accepted", "accepted", lambda tick: tick.accepted),
+        rate("diputuskan", "decided", "decided", lambda tick: tick.decided),
+        rate("tidak diterima", "refused", "refused", lambda tick: tick.refused, look="dashed"),
     ]
     if any(tick.again for tick in ticks):
-        lines.append(("diminta mencoba lagi · asked to come again", [tick.again for tick in ticks], SOFT, "dot", None))
-    at = [tick.second for tick in ticks]
-    for name, values, colour, dash, fill in lines:
-        line = {"color": colour, "width": 1.5 if fill or dash != "solid" else 2.5, "shape": "hv", "dash": dash}
-        figure.add_scatter(
-            **_steps(at, values, result.tick), customdata=_moments(clock, at, result.tick), name=name, mode="lines",
-            line=line, fill=fill, fillcolor=faint(colour), hovertemplate=f"%{{customdata}}<br>{name}: %{{y:,.0f}}<extra></extra>",
-        )  # fmt: skip
-    figure.add_scatter(
-        x=[second + result.tick for second in at], y=[tick.in_line for tick in ticks], yaxis="y2", name="dalam antrean · in line",
-        customdata=[clock.say(second + result.tick) for second in at], mode="lines", line={"color": QUEUE, "width": 1.5},
-        fill="tozeroy", fillcolor=faint(QUEUE), hovertemplate="%{customdata}<br>dalam antrean: %{y:,}<extra></extra>",
+        rates.append(rate("diminta mencoba lagi", "asked to retry", "soft", lambda tick: tick.again, look="thin"))
+    waiting = [
+        (tick.second + result.tick, float(tick.in_line)) for tick in ticks if tick.second + result.tick <= span[1]
+    ]
+    number = language.number
+    return _over_time(
+        result,
+        language,
+        span,
+        title,
+        caption,
+        [
+            Panel(language("Per detik", "Per second"), linear_axis(max(y for s in rates for _, y in s.points), number), rates, 220),
+            Panel(
+                language("Menunggu di antrean", "Waiting in the queues"),
+                linear_axis(max(y for _, y in waiting), number),
+                (Series("", "queue", waiting, "area"),),
+                80,
+            ),
+        ],
+        [(mark.second, language(mark.name_id, mark.name_en)) for mark in result.marks if span[0] < mark.second < span[1]],
     )  # fmt: skip
-    time_axis(figure, clock, span, result.marks, ("y", "y2"), named=True)
-    figure.update_layout(
-        yaxis={"domain": [0.38, 1], "rangemode": "tozero"},
-        yaxis2=AXIS | {"domain": [0, 0.25], "rangemode": "tozero", "nticks": 4},
-        margin={"t": 36},
-    )
-    for words, y in (("per detik · per second", 1), ("dalam antrean · in line", 0.25)):
-        shift = 18 if y == 1 else 0
-        figure.add_annotation(
-            label(words, x=0, xref="paper", xanchor="left", y=y, yref="paper", yanchor="bottom", yshift=shift)
+
+
+def _over_time(
+    result: RushResult,
+    language: Language,
+    span: tuple[float, float],
+    title: str,
+    caption: str,
+    panels: Sequence[Panel],
+    marks: Sequence[tuple[float, str]] = (),
+) -> Chart:
+    clock = play_clock(result, language)
+    shaded_from = clock.real_seconds if clock.compression > 1 else span[1]
+    if shaded_from < span[1]:
+        fastest = language.number(clock.compression)
+        caption += language(
+            f" Di bagian berlatar gelap waktu diputar makin cepat, sampai {fastest} kali.",
+            f" Where it is shaded, time passes ever faster, up to {fastest} times.",
         )
-    return figure
+    return Chart(title, caption, panels, span, lambda most: clock.ticks(*span, most), marks, shaded_from)
 
 
-def _steps(at: Sequence[float], values: Sequence[float], width: float) -> dict[str, list[float]]:
-    """Up to the end of the last tick, too."""
-    return {"x": [*at, at[-1] + width], "y": [*values, values[-1]]} if at else {"x": [], "y": []}
+def _wait_axis(seen: Sequence[tuple[float, float, float]], language: Language) -> Axis:
+    ordered = sorted(ms for _, half, slow in seen for ms in (half, slow))
+
+    def label(ms: float) -> str:
+        text = f"{ms:g} ms" if ms < 1000 else f"{ms / 1000:g} {language('dtk', 's')}"
+        return text.replace(".", language.point)
+
+    # The fastest twentieth may lie below the axis: one lucky tick would take most of its height.
+    return log_axis(ordered[len(ordered) // 20 :], _LEAST, label)
 
 
-def _moments(clock: PlayClock, at: Sequence[float], width: float) -> list[str]:
-    return [clock.say(second) for second in at] + ([clock.say(at[-1] + width)] if at else [])
+def _span(result: RushResult) -> tuple[float, float]:
+    return (result.ticks[0].second, result.ticks[-1].second + result.tick) if result.ticks else (0.0, 1.0)

@@ -7,21 +7,22 @@ from zoneinfo import ZoneInfo
 
 from clients.rush.judge.result import RushResult
 from clients.rush.plan.pace import real_of, second_of
+from clients.rush.report.words import Language
 
 _STEPS = (86_400, 43_200, 21_600, 10_800, 3600, 1800, 600, 300, 60, 30, 10, 5, 1)  # each a part of the one before
 _WIB = ZoneInfo("Asia/Jakarta")
-_DAYS = ("Sen", "Sel", "Rab", "Kam", "Jum", "Sab", "Min")
 _FRIDAY = "2026-11-27T14:00:00+07:00"  # as good as any
-_MINUTE, _MINUTES = 60.0, 300.0  # what is shorter shows seconds
+_MINUTES = 300.0  # a shorter axis shows seconds
 
 
 @dataclass(frozen=True)
 class PlayClock:
-    """Seconds after the opening, played and in life: pace.py with a scenario's real_seconds and compression."""
+    """Converts seconds after the opening, as played and as in life; pace.py has the formula. days: names, from Monday."""
 
     opens: datetime
     real_seconds: float
     compression: float
+    days: tuple[str, ...]
 
     def real(self, second: float) -> float:
         """Seconds of life after the opening."""
@@ -37,15 +38,8 @@ class PlayClock:
         return f"{moment:%H:%M:%S}" if seconds or moment.second else f"{moment:%H:%M}"
 
     def day(self, real: float) -> str:
-        """The day of the week, short."""
-        return _DAYS[(self.opens + timedelta(seconds=real)).weekday()]
-
-    def say(self, second: float) -> str:
-        """The moment in full: "Sab 09:12"."""
-        real = self.real(second)
-        moment = self.opens + timedelta(seconds=real)
-        fine = self.real(second + 1) - real < _MINUTE
-        return f"{self.day(real)} {moment:%H:%M:%S}" if fine else f"{self.day(real)} {moment:%H:%M}"
+        """The day of the week, abbreviated."""
+        return self.days[(self.opens + timedelta(seconds=real)).weekday()][:3]
 
     def ticks(self, first: float, last: float, most: int) -> tuple[list[float], list[str]]:
         """Where an axis has its ticks and what they say: the opening and round times of day, as many as there is room."""
@@ -67,13 +61,13 @@ class PlayClock:
         days = {self.day(real) for real in reals}
         for real in reals:
             new = self.day(real) if self.day(real) != day and len(days) > 1 else ""
-            labels.append(self.time(real, seconds=seconds) + (f"<br>{new}" if new else ""))
+            labels.append(self.time(real, seconds=seconds) + (f"\n{new}" if new else ""))
             day = new or day
         return [self.second(real) for real in reals], labels
 
 
-def play_clock(result: RushResult) -> PlayClock:
+def play_clock(result: RushResult, language: Language) -> PlayClock:
     """The clock of a run; it opens on Friday 14:00 unless the run says otherwise."""
     opens = datetime.fromisoformat(result.about.get("opens") or _FRIDAY)
     opens = (opens + timedelta(seconds=30)).astimezone(_WIB).replace(second=0, microsecond=0)
-    return PlayClock(opens, result.real_seconds, max(result.compression, 1))
+    return PlayClock(opens, result.real_seconds, max(result.compression, 1), language.days)

@@ -1,111 +1,90 @@
-"""The page that reports are printed on: one HTML file with everything in it. Indonesian first, English after it."""
+"""The report, one HTML file in one language that needs no network and no script, and the picture of a rush."""
 
-import json
-from collections.abc import Iterable, Sequence
+import base64
+import math
+from dataclasses import replace
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 
-from plotly.offline import get_plotlyjs
+from clients.rush.judge.result import RushResult
+from clients.rush.report import charts, story, tables
+from clients.rush.report.svg import Chart, draw
+from clients.rush.report.words import Language
 
-from clients.rush.report.drawing import Chart
-
-Words = tuple[str, str]
-"""In Indonesian and in English, as HTML."""
+_WIDE, _NARROW = 860, 340
 
 
-def page(title: Words, body: str, charts: Iterable[Chart]) -> str:
-    """The whole file."""
-    figures = {chart.name: json.loads(chart.figure.to_json()) for chart in charts}
-    return Template(files("clients.rush.report").joinpath("report.html").read_text("utf-8")).substitute(
-        title=escape(title[0]),
-        heading=heading("h1", title),
-        body=body,
-        plotly=get_plotlyjs(),
-        figures=json.dumps(figures, separators=(",", ":")).replace("<", "\\u003c"),
+def write_report(result: RushResult, file: Path, language: Language) -> None:
+    """Writes the report. Raises OSError."""
+    t = language
+    sections = (
+        _chart(charts.opening(result, t)),
+        _chart(charts.whole_run(result, t)),
+        _section(
+            t("Nasib setiap permohonan", "What became of every request"),
+            t("Setiap permohonan berakhir di tepat satu baris.", "Every request ends in exactly one row."),
+            tables.outcomes(result, t) if result.requests else "",
+        ),
+        _section(
+            t("Kapan tempatnya habis", "When places sold out"),
+            t(
+                "Kantor yang paling dicari: berapa lama setelah dibuka setiap sesi habis; kalau tidak habis, berapa persen terisi.",
+                "The most wanted offices: how long after the opening each session sold out, or else how full it got.",
+            ),
+            tables.sold_out(result, t),
+        ),
+        _chart(charts.waits(result, t), tables.latencies(result, t)),
+        _chart(charts.arrivals(result, t)),
+        _section(
+            t("Bagian untuk bot", "What bots got"),
+            t(
+                "Bagian bot dari semua akun, permohonan, dan tempat. Satu akun hanya dapat memegang tempat untuk lima orang.",
+                "The bots' share of all accounts, requests and places. One account holds places for at most five people.",
+            ),
+            tables.people_and_bots(result, t),
+        ),
+        _section(t("Janji yang diperiksa", "Promises checked"), "", tables.promises(result, t)),
+        _section(
+            t("Tentang uji ini", "About this run"),
+            t(
+                "Waktu tunggu dihitung sejak orang hendak menekan tombol, juga kalau pembangkit beban terlambat.",
+                "Waits count from when a person meant to submit, even where the load generator was late.",
+            ),
+            tables.about(result, t),
+        ),
     )
+    text = Template(files("clients.rush.report").joinpath("page.html").read_text("utf-8")).substitute(
+        language=t.code,
+        title=escape(t(result.title_id, result.title_en) or "Antrian"),
+        body=story.story(result, t) + "".join(sections),
+    )
+    file.write_text(text, "utf-8")
 
 
-def heading(tag: str, words: Words) -> str:
-    """A heading with its English beside it."""
-    return f'<{tag}>{escape(words[0])} <span class="en" lang="en">{escape(words[1])}</span></{tag}>'
+def write_picture(result: RushResult, file: Path, language: Language) -> None:
+    """Writes the opening of a rush as one SVG, for a page that tells about Antrian. Raises ValueError, OSError."""
+    chart = charts.opening(result, language)
+    if chart is None:
+        raise ValueError(f"nothing was played, so there is no picture for {file}")
+    title = language(result.title_id, result.title_en)
+    chart = replace(chart, shaded_from=math.inf)  # nothing beside it would explain the shade
+    file.write_text(draw(chart, _WIDE, (title, story.headline(result, language))), "utf-8")
 
 
-def both(words: Words) -> str:
-    """A paragraph in both languages; the words are HTML."""
-    return f'<p>{words[0]}</p><p class="en" lang="en">{words[1]}</p>'
+def _section(title: str, caption: str, inside: str) -> str:
+    return f"<section><h2>{escape(title)}</h2><p>{escape(caption)}</p>{inside}</section>" if inside else ""
 
 
-def section(title: Words, *cards: str) -> str:
-    """A part of the page, or nothing when it has no cards."""
-    inside = "".join(cards)
-    return f'<section>{heading("h2", title)}<div class="cards">{inside}</div></section>' if inside else ""
-
-
-def columns(*cards: str) -> str:
-    """Cards in two columns of like height, which a phone puts one below the other."""
-    return f'<div class="columns wide">{"".join(cards)}</div>' if any(cards) else ""
-
-
-def card(title: Words, inside: str, *, wide: bool = True) -> str:
-    """A card with a title."""
-    return f'<article class="card{" wide" * wide}">{heading("h3", title)}{inside}</article>'
-
-
-def chart_card(chart: Chart | None) -> str:
-    """A card with a chart, its legend and what one sees; nothing for no chart."""
+def _chart(chart: Chart | None, below: str = "") -> str:
+    """A chart drawn twice, for a desk and for a phone; the browser shows the one that fits."""
     if not chart:
         return ""
-    says = f'<p class="says">{escape(chart.words[0])} <span class="en" lang="en">{escape(chart.words[1])}</span></p>'
-    drawn = f'<div class="chart" id="{chart.name}" role="img" aria-label="{escape(chart.title[0])}"></div>'
-    return card(chart.title, says + _legend(chart) + drawn, wide=chart.wide)
-
-
-def table(head: Sequence[Words | str], body: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
-    """A table of HTML cells; numbers are the columns that have numbers."""
-    right = set(numbers)
-
-    def cell(tag: str, n: int, inside: str) -> str:
-        return f"<{tag}{' class=number' if n in right else ''}>{inside}</{tag}>"
-
-    titles = [f'{w[0]} <span class="en" lang="en">{w[1]}</span>' if isinstance(w, tuple) else w for w in head]
-    lines = ["".join(cell("th", n, title) for n, title in enumerate(titles))]
-    lines += ["".join(cell("td", n, inside) for n, inside in enumerate(row)) for row in body]
-    return f'<div class="scroll"><table>{"".join(f"<tr>{line}</tr>" for line in lines)}</table></div>'
-
-
-def facts(pairs: Iterable[tuple[str, str, str]]) -> str:
-    """A list of facts: words, English words, what it is (plain text)."""
-    return "<dl>{}</dl>".format(
-        "".join(
-            f'<dt>{escape(words)} <span class="en" lang="en">{escape(english)}</span></dt><dd>{escape(fact)}</dd>'
-            for words, english, fact in pairs
-        )
+    wide, narrow = (
+        "data:image/svg+xml;base64," + base64.b64encode(draw(chart, width).encode()).decode()
+        for width in (_WIDE, _NARROW)
     )
-
-
-def _legend(chart: Chart) -> str:
-    items = [("box", words, colour) for words, colour in chart.keys] or _named_traces(chart)
-    if len(items) < 2:
-        return ""
-    keys = "".join(
-        f'<li class="{kind}" style="--key:{colour}">{_both_words(words)}</li>' for kind, words, colour in items
-    )
-    return f'<ul class="legend">{keys}</ul>'
-
-
-def _both_words(words: str) -> str:
-    own, _, english = words.partition(" · ")
-    return escape(own) + (f' <span class="en" lang="en">{escape(english)}</span>' if english else "")
-
-
-def _named_traces(chart: Chart) -> list[tuple[str, str, str]]:
-    """Their looks, names and colours."""
-    items = {}
-    for trace in chart.figure.data:
-        if trace.type == "bar" and trace.name:
-            items[trace.name] = "box", trace.name, trace.marker.color
-        elif trace.type == "scatter" and trace.name:
-            filled = trace.fill in {"tozeroy", "tonexty"} and trace.line.width < 2
-            items[trace.name] = "box" if filled else trace.line.dash or "solid", trace.name, trace.line.color
-    return list(items.values())
+    alternative = escape(f"{chart.title}. {chart.caption}")
+    picture = f'<picture><source media="(max-width: 600px)" srcset="{narrow}"><img src="{wide}" alt="{alternative}"></picture>'
+    return _section(chart.title, chart.caption, picture + below)

@@ -1,4 +1,4 @@
-"""How the reports say numbers, times and names: in Indonesian, and in English."""
+"""How a rush is told in Indonesian or in English: numbers, times, and the words for reasons and promises."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -7,14 +7,22 @@ from clients.rush.judge.result import SoldOut
 
 
 @dataclass(frozen=True)
-class Tongue:
-    """A language's way with numbers. units: millisecond, second, minute, hour, day."""
+class Language:
+    """A language and its way with numbers; calling it picks one of two texts.
 
+    units: millisecond, second, minute, hour, day; days begin with Monday; sessions: morning, afternoon.
+    """
+
+    code: str
     point: str
     thousands: str
     units: tuple[str, str, str, str, str]
     days: tuple[str, ...]
     sessions: tuple[str, str]
+
+    def __call__(self, indonesian: str, english: str) -> str:
+        """The text in this language."""
+        return english if self.code == "en" else indonesian
 
     def number(self, value: float, decimals: int = 0) -> str:
         """12.345,6 or 12,345.6."""
@@ -44,49 +52,56 @@ class Tongue:
         return f"{short_name(slot.office_id)} ({self.slot(slot.service_date, slot.session)})"
 
 
-INDONESIAN = Tongue(
+INDONESIAN = Language(
+    "id",
     ",",
     ".",
     ("milidetik", "detik", "menit", "jam", "hari"),
     ("Senin", "Selasa", "Rabu", "Kamis", "Jumat", "Sabtu", "Minggu"),
     ("pagi", "siang"),
 )
-ENGLISH = Tongue(
+ENGLISH = Language(
+    "en",
     ".",
     ",",
     ("ms", "s", "min", "hours", "days"),
     ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
     ("morning", "afternoon"),
 )
+LANGUAGES = {language.code: language for language in (INDONESIAN, ENGLISH)}
+"""By their codes."""
 
 VERDICTS = {
     "PASS": ("Lulus: semua janji ditepati.", "PASS: every promise held."),
-    "FAIL": ("Gagal: ada yang tidak beres.", "FAIL: something went wrong."),
+    "FAIL": (
+        "Gagal: ada janji yang dilanggar atau permohonan yang tidak jelas nasibnya.",
+        "FAIL: a promise was broken, or a request is unaccounted for.",
+    ),
     "INVALID": (
-        "Tidak sah: bebannya bukan yang direncanakan.",
-        "INVALID: the load was not the planned one, so these numbers prove nothing.",
+        "Tidak sah: beban atau pemeriksaannya tidak sesuai rencana, jadi angka-angka ini tidak membuktikan apa-apa.",
+        "INVALID: the load or the checks were not as planned, so these numbers prove nothing.",
     ),
 }
 REASONS = {
     "SLOT_FULL": ("sesi sudah penuh", "session full"),
     "TOO_LATE": ("harinya sudah mulai", "the day has begun"),
-    "ALREADY_BOOKED": ("sudah punya tempat", "has a place already"),
+    "ALREADY_BOOKED": ("sudah punya tempat", "already has a place"),
     "PEOPLE_LIMIT": ("terlalu banyak orang yang dicoba satu akun", "too many people tried by one account"),
-    "ACCOUNT_LIMIT": ("lebih dari lima orang per akun", "over five people an account"),
+    "ACCOUNT_LIMIT": ("lebih dari lima orang per akun", "more than five people per account"),
     "WINDOW_CLOSED": ("pendaftaran tidak dibuka", "booking was not open"),
     "INVALID_FIELD": ("isian salah", "wrong input"),
     "OFFICE_NOT_FOUND": ("kantor tidak dikenal", "unknown office"),
     "OFFICE_RETIRED": ("kantor tidak lagi menerima pendaftaran", "office takes no more bookings"),
-    "OFFICE_OUTSIDE_PROVINCE": ("kantor di provinsi lain", "office of another province"),
+    "OFFICE_OUTSIDE_PROVINCE": ("kantor di provinsi lain", "office in another province"),
     "OUTSIDE_INDONESIA": ("lokasi di luar Indonesia", "outside Indonesia"),
     "LOCATION_TOO_COARSE": ("lokasi tidak cukup tepat", "location too coarse"),
     "LOCATION_REQUIRED": ("tanpa lokasi", "no location"),
-    "NOT_A_SERVICE_DAY": ("bukan hari layanan", "no service day"),
+    "NOT_A_SERVICE_DAY": ("bukan hari layanan", "not a service day"),
     "DATE_NOT_OFFERED": ("tanggal tidak ditawarkan", "date not offered"),
     "DAY_CLOSED": ("hari ditutup kantor", "day closed by the office"),
     "BARRED": ("masih dilarang mendaftar", "barred after a no-show"),
-    "REQUEST_ID_REUSED": ("nomor permohonan dipakai lagi", "request_id used again"),
-    "LANE_FULL": ("antrean terlalu panjang", "line too long"),
+    "REQUEST_ID_REUSED": ("nomor permohonan dipakai lagi", "request_id reused"),
+    "LANE_FULL": ("antrean terlalu panjang", "queue too long"),
     "RATE_LIMITED": ("terlalu banyak sekaligus", "too many at once"),
     "SERVER_BUSY": ("server sedang sibuk", "server busy"),
     "CALLER_BUSY": ("pemanggil memegang terlalu banyak panggilan", "caller holds too many calls"),
@@ -96,25 +111,25 @@ PROMISES = {
     "P2": ("Yang sudah diterima tidak pernah hilang", "Accepted is never lost"),
     "P3": ("Yang datang dulu dilayani dulu", "Arrival order"),
     "P4": ("Satu orang, satu tempat", "One live booking per person"),
-    "P5": ("Menekan lagi tidak membuat permohonan baru", "Asking again changes nothing"),
+    "P5": ("Menekan lagi tidak membuat permohonan baru", "A repeated request changes nothing"),
     "P6": ("Nomor antrean urut, tanpa lompatan", "Queue numbers without gaps"),
     "P7": ("Status tidak pernah mundur", "States only move forward"),
-    "P8": ("Jawaban tidak bohong", "Answers do not lie"),
-    "P9": ("Redis dapat dibangun lagi dari buku besar", "Redis can be rebuilt"),
-    "P10": ("Tempat yang dikembalikan kembali tepat satu kali", "A cancel gives back once"),
-    "P11": ("Satu jam menentukan saat buka dan tutup", "One clock judges the window"),
-    "P12": ("Semuanya ada batasnya", "Everything has a bound"),
-    "P13": ("Kantor yang satu tidak mengganggu yang lain", "Offices do not hurt each other"),
-    "P14": ("NIK tidak pernah tersimpan terbuka", "No NIK in clear"),
-    "P15": ("Antrean selalu bergerak", "Every line moves"),
-    "P16": ("Kalau ada yang rusak, sistem mengatakannya", "It says so when it breaks"),
+    "P8": ("Jawaban selalu benar", "Responses are true"),
+    "P9": ("Redis dapat dibangun lagi dari buku besar", "Redis can be rebuilt from the ledger"),
+    "P10": ("Tempat yang dikembalikan kembali tepat satu kali", "A cancelled place returns exactly once"),
+    "P11": ("Satu jam menentukan saat buka dan tutup", "One clock opens and closes booking"),
+    "P12": ("Semuanya ada batasnya", "Everything is bounded"),
+    "P13": ("Kantor yang satu tidak mengganggu yang lain", "Offices do not slow each other down"),
+    "P14": ("NIK tidak pernah tersimpan terbuka", "No NIK in plain text"),
+    "P15": ("Antrean selalu bergerak", "Every queue moves"),
+    "P16": ("Kalau ada yang rusak, sistem mengatakannya", "Failures are reported"),
 }
 LATENCIES = {
-    "accept": ("tekan sampai diterima", "press to accepted"),
-    "outcome": ("tekan sampai diputuskan", "press to decided"),
-    "screen": ("tekan sampai hasil di layar", "press to the outcome on the screen"),
-    "service": ("dalam layanan: diterima sampai diputuskan", "in the service: accepted to decided"),
-    "look": ("melihat sisa tempat", "looking at the places left"),
+    "accept": ("dari menekan sampai diterima", "submitted to accepted"),
+    "outcome": ("dari menekan sampai diputuskan", "submitted to decided"),
+    "screen": ("dari menekan sampai hasil tampil di layar", "submitted to outcome on the screen"),
+    "service": ("dari diterima sampai diputuskan, di dalam layanan", "accepted to decided, in the service"),
+    "look": ("melihat sisa tempat", "reading the remaining places"),
 }
 PROGRAMS = {
     "server": ("server", "server"),
@@ -122,17 +137,6 @@ PROGRAMS = {
     "redis": ("Redis", "Redis"),
     "postgres": ("Postgres", "Postgres"),
     "generator": ("pembangkit beban", "load generator"),
-}
-HABITS = {
-    "pressed early": "menekan sebelum dibuka",
-    "pressed again": "menekan lagi karena tidak sabar",
-    "second phone": "mencoba juga dari HP kedua",
-    "neighbouring province": "mencoba kantor di provinsi tetangga",
-    "wrong input": "salah isi",
-    "slow phone": "HP lambat, jawaban pertama tidak sampai",
-    "looks at the places left": "melihat sisa tempat",
-    "asked again by the service": "diminta mencoba lagi oleh layanan",
-    "given back": "mengembalikan tempat",
 }
 
 

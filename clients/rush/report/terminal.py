@@ -1,4 +1,4 @@
-"""The result as a table for the terminal."""
+"""The result as tables on the terminal."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ _ACCOUNTS = 3
 
 
 def print_table(result: RushResult, console: Console) -> None:
-    """Prints what happened, who got places, each promise with its count, then the verdict and its reasons."""
+    """Prints what happened, who got places, each promise with its counts, then the verdict and its reasons."""
     facts = Table(title=result.title_en or "The rush", title_justify="left", show_header=False)
     facts.add_column()
     facts.add_column(justify="right")
@@ -30,7 +30,7 @@ def print_table(result: RushResult, console: Console) -> None:
 def _print_verdict(result: RushResult, console: Console) -> None:
     colour = _COLOURS[result.verdict]
     if not result.stores_seen:
-        console.print("Only what the clients were told was checked: the stores could not be seen.", style="dim")
+        console.print("Only the responses to the clients were checked: the stores could not be seen.", style="dim")
     for sample in result.surprise_samples:
         console.print(f"  surprise: {sample}", style="yellow", highlight=False, markup=False)
     for failure in result.failures:
@@ -43,14 +43,14 @@ def _print_verdict(result: RushResult, console: Console) -> None:
 
 def _facts(result: RushResult) -> Iterator[tuple[str, str]]:
     yield "requests", f"{result.requests:,}"
-    yield "presses, early ones and repeats included", f"{result.presses:,}"
-    yield "accepted into a line", f"{result.accepted:,}"
+    yield "submissions, early ones and repeats included", f"{result.presses:,}"
+    yield "accepted", f"{result.accepted:,}"
     yield "confirmed; people with a place", f"{result.confirmed:,}; {result.people_confirmed:,}"
     if result.cancelled:
         yield "confirmed, then given back", f"{result.cancelled:,}"
-    for told, counts in (("rejected", result.rejected), ("refused", result.refused)):
+    for kind, counts in (("rejected", result.rejected), ("refused", result.refused)):
         for reason, count in counts.items():
-            yield f"{told}: {reason}", f"{count:,}"
+            yield f"{kind}: {reason}", f"{count:,}"
     for name, count in (
         ("unanswered", result.unanswered),
         ("undecided", result.undecided),
@@ -61,12 +61,12 @@ def _facts(result: RushResult) -> Iterator[tuple[str, str]]:
     yield "slots sold out", f"{len(result.sold_out):,}"
     peaks = (f"{result.peaks.get(name, 0):,.0f}" for name in ("offered", "accepted", "decided"))
     yield "most in one second: offered / accepted / decided", " / ".join(peaks)
-    yield "most in line", f"{result.peaks.get('in_line', 0):,.0f}"
+    yield "most waiting", f"{result.peaks.get('in_line', 0):,.0f}"
     for kind, (_, name) in LATENCIES.items():
         if kind in result.latencies:
             yield f"{name}: p50 / p99 / p99.9", _words(result.latencies[kind])
     yield "overtaken", f"{result.overtakings:,}"
-    yield "load generator: presses left late by, p99", f"{result.generator.late_p99:,.1f} ms"
+    yield "load generator: submissions late by, p99", f"{result.generator.late_p99:,.1f} ms"
 
 
 def _groups(result: RushResult) -> Table:
@@ -85,7 +85,7 @@ def _groups(result: RushResult) -> Table:
 def _promises(result: RushResult) -> Table:
     table = Table("", "promise", title="Promises", title_justify="left")
     table.add_column("checked", justify="right")
-    table.add_column("broken", justify="right")
+    table.add_column("violations", justify="right")
     for check in sorted(result.promises, key=lambda check: int(check.promise[1:])):
         style = "red" if check.breaches else ""
         table.add_row(check.promise, check.what, *_counts(check.examined, check.breaches), style=style)

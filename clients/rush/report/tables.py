@@ -1,0 +1,168 @@
+"""The report's tables and bars: outcomes, sold-out slots, latencies, bots, promises, and facts about the run."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from antrian.verify import Check
+from clients.rush.judge.result import OfficeSales, RushResult
+from clients.rush.report.clock import play_clock
+from clients.rush.report.words import LATENCIES, PROGRAMS, PROMISES, REASONS, Language, short_name
+
+_OFFICES = 12
+_HABITS = {
+    "pressed early": ("menekan sebelum dibuka", "submitted before the opening"),
+    "pressed again": ("menekan lagi karena tidak sabar", "submitted again, impatient"),
+    "second phone": ("mencoba juga dari HP kedua", "tried from a second phone, too"),
+    "neighbouring province": ("mencoba kantor di provinsi tetangga", "tried an office in a neighbouring province"),
+    "wrong input": ("salah isi", "wrong input"),
+    "slow phone": ("HP lambat, jawaban pertama tidak sampai", "slow phone, first answer lost"),
+    "looks at the places left": ("melihat sisa tempat", "reads of the remaining places"),
+    "asked again by the service": ("diminta layanan mencoba lagi", "asked to retry by the service"),
+    "given back": ("mengembalikan tempat", "cancelled after confirmation"),
+}
+
+
+def outcomes(result: RushResult, language: Language) -> str:
+    """A bar for each way in which a request ended; each request is in exactly one."""
+    kinds = [(language("mendapat tempat", "confirmed"), result.confirmed, "accepted"),
+             (language("mendapat tempat, lalu dikembalikan", "confirmed, then cancelled"), result.cancelled, "accepted")]  # fmt: skip
+    for kind, counts, colour in (
+        (language("ditolak", "rejected"), result.rejected, "decided"),
+        (language("tidak diterima", "refused"), result.refused, "refused"),
+    ):
+        for reason, count in counts.items():
+            kinds.append((f"{kind}: {language(*REASONS.get(reason, (reason, reason)))}", count, colour))
+    kinds.append((language("diterima, tanpa hasil", "accepted, without an outcome"), result.undecided, "bad"))
+    kinds.append((language("tanpa jawaban yang pasti", "no certain answer"), result.unanswered, "bad"))
+    return bars(
+        (words, f"{language.number(count)} · {language.share(count, result.requests)}", count / result.requests, colour)
+        for words, count, colour in kinds
+        if count
+    )
+
+
+def people_and_bots(result: RushResult, language: Language) -> str:
+    """The bots' share of the accounts, of the requests and of the places; nothing where there were no bots."""
+    bots = next((group for group in result.groups if group.name == "bots"), None)
+    if not bots or not bots.requests:
+        return ""
+    lines = []
+    for words, key in (
+        (language("akun", "accounts"), "accounts"),
+        (language("permohonan", "requests"), "requests"),
+        (language("diterima di antrean", "accepted"), "accepted"),
+        (language("tempat yang didapat", "places they got"), "places"),
+    ):
+        count, total = getattr(bots, key), sum(getattr(group, key) for group in result.groups)
+        lines.append((words, language.share(count, total), count / total if total else 0, "refused"))
+    return bars(lines)
+
+
+def sold_out(result: RushResult, language: Language) -> str:
+    """The most wanted offices: of each slot, how soon it sold out, else the share of its places that was sold."""
+    wanted = sorted((office for office in result.offices if _sold(office)), key=_sold, reverse=True)[:_OFFICES]
+    if not wanted:
+        return ""
+    clock = play_clock(result, language)
+    gone = {(s.office_id, f"{s.service_date} {s.session}"): s.seconds for s in result.sold_out}
+    slots = sorted(
+        {slot for office in wanted for slot in office.slots}, key=lambda s: (s[:10], s.endswith("AFTERNOON"))
+    )
+
+    def cell(office: OfficeSales, slot: str) -> str:
+        sold, quota = office.slots.get(slot, (0, 0))
+        if not quota:
+            return '<td class="heat">–</td>'
+        heat = 5 if sold >= quota else int(5 * sold / quota)
+        seconds = gone.get((office.office_id, slot))
+        words = language.share(sold, quota) if seconds is None else language.duration(clock.real(seconds))
+        return f'<td class="heat heat{heat}">{words}</td>'
+
+    days = "".join(f'<th class="heat">{day[:3]}<br>{session}</th>' for slot in slots
+                   for day, session in [language.slot(*slot.split()).split()])  # fmt: skip
+    lines = "".join(
+        f"<tr><th>{escape(short_name(office.office_id))}</th>{''.join(cell(office, slot) for slot in slots)}</tr>"
+        for office in wanted
+    )
+    return f'<div class="scroll"><table><tr><th></th>{days}</tr>{lines}</table></div>'
+
+
+def latencies(result: RushResult, language: Language) -> str:
+    """The percentiles of each kind of wait."""
+    lines = [
+        (language(*LATENCIES[kind]), *(language.duration(ms / 1000) for ms in (each.p50, each.p99, each.p999, each.most)))
+        for kind, each in result.latencies.items()
+    ]  # fmt: skip
+    head = (
+        "",
+        *(f"{language.number(p, int(p > 99))}\u00a0%" for p in (50, 99, 99.9)),
+        language("terlama", "longest"),
+    )
+    return table(head, lines) if lines else ""
+
+
+def promises(result: RushResult, language: Language) -> str:
+    """Each promise with the number of facts that were checked and of violations."""
+    by_promise: dict[str, list[Check]] = {}
+    for check in sorted(result.promises, key=lambda check: int(check.promise[1:])):
+        by_promise.setdefault(check.promise, []).append(check)
+    lines = []
+    for name, checks in by_promise.items():
+        examined, broken = sum(c.examined for c in checks), sum(c.breaches for c in checks)
+        words = f"{name}. {language(*PROMISES.get(name, (name, name)))}"
+        look = "bad" if broken else "good" if examined else ""
+        lines.append(
+            (words, language.number(examined), f'<span class="{look}">{language.number(broken)}</span>')
+        )  # fmt: skip
+    head = (
+        language("janji", "promise"),
+        language("diperiksa", "checked"),
+        language("dilanggar", "violations"),
+    )
+    return table(head, lines) if lines else ""
+
+
+def about(result: RushResult, language: Language) -> str:
+    """What was played on what machine, and what it cost; empty of an empty run."""
+    late = " · ".join(language.number(ms, 1) for ms in (result.generator.late_p50, result.generator.late_p99))
+    given = {
+        language("perintah", "command"): result.about.get("command"),
+        language("benih acak", "seed"): result.about.get("seed"),
+        language("sasaran", "target"): result.about.get("target"),
+        language("pendaftaran dibuka", "booking opened"): result.about.get("opens"),
+        language("dijalankan", "ran at"): result.about.get("ran"),
+        language("mesin", "machine"): result.about.get("machine"),
+        language("versi", "versions"): result.about.get("versions"),
+        language("terlambat menekan (50 % · 99 %)", "submissions late by (50 % · 99 %)"): f"{late} ms",
+    }
+    for name, seconds in result.cpu.items():
+        program = language(*PROGRAMS.get(name, (name, name)))
+        given[language(f"waktu prosesor: {program}", f"CPU time: {program}")] = f"{language.number(seconds, 1)} s"
+    for name, count in result.habits.items():
+        if count:
+            given[language(*_HABITS.get(name, (name, name)))] = language.number(count)
+    pairs = "".join(f"<dt>{escape(words)}</dt><dd>{escape(fact)}</dd>" for words, fact in given.items() if fact)
+    return f"<dl>{pairs}</dl>" if result.about else ""
+
+
+def bars(lines: Iterable[tuple[str, str, float, str]]) -> str:
+    """Words, their value, the part of the bar that is filled (0 to 1), and its colour."""
+    return "".join(
+        f'<div class="bar"><span>{escape(words)}</span><b>{value}</b>'
+        f'<i><i style="width:{100 * part:.2f}%;background:var(--{colour})"></i></i></div>'
+        for words, value, part, colour in lines
+    )
+
+
+def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A table of HTML cells; all columns but the first have numbers."""
+
+    def row(tag: str, cells: Sequence[str]) -> str:
+        return "".join(f"<{tag}{' class=number' * (n > 0)}>{inside}</{tag}>" for n, inside in enumerate(cells))
+
+    lines = [row("th", head), *(row("td", cells) for cells in body)]
+    return f'<div class="scroll"><table>{"".join(f"<tr>{line}</tr>" for line in lines)}</table></div>'
+
+
+def _sold(office: OfficeSales) -> int:
+    return sum(sold for sold, _ in office.slots.values())
