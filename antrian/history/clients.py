@@ -10,10 +10,14 @@ from antrian.history.case import Case, Found
 from antrian.history.events import Op
 from antrian.history.facts import Booked
 
-# How far a state is; a check-in may be undone on its day, and a missed day noted as attended after all, or excused.
 _RANK = {"PENDING": 0, "CONFIRMED": 1, "REJECTED": 2, "CANCELLED": 2, "ATTENDED": 2, "NO_SHOW": 2, "EXCUSED": 3}
-_BACK = {("ATTENDED", "CONFIRMED"), ("ATTENDED", "NO_SHOW"), ("ATTENDED", "CANCELLED"), ("NO_SHOW", "ATTENDED")}
-_NEVER_TO = {("CONFIRMED", "REJECTED"), *((before, "EXCUSED") for before in ("REJECTED", "CANCELLED"))}
+"""How far a state is."""
+_STEPS = {
+    ("PENDING", "CONFIRMED"),
+    ("PENDING", "REJECTED"),
+    *(("CONFIRMED", end) for end in ("CANCELLED", "ATTENDED", "NO_SHOW")),
+}
+"""Those that every booking may make; there are no others but what staff made of this one."""
 _CLOCKS = timedelta(milliseconds=5)  # moments so near to each other have no order: Redis's clock counts milliseconds
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -141,7 +145,7 @@ def taken_back(case: Case) -> Iterator[Found]:
         due = next(ended, None)
         for op in sorted(ops, key=lambda op: op.started):
             while due is not None and due.ended < op.started:
-                if due.answer and (known is None or _rank(due) > _rank(known)):
+                if due.answer and (known is None or _rank(due) >= _rank(known)):
                     known = due
                 due = next(ended, None)
             if known is not None and _back(case, known, op):
@@ -153,7 +157,7 @@ def taken_back(case: Case) -> Iterator[Found]:
                 )
                 break
         for op in ops if booked else ():
-            if booked and op.answer and not _forward(op.answer.state, booked.state):
+            if booked and op.answer and not _led(case, booking_id, op.answer.state, booked.state):
                 words = f"ticket {booked.ticket} was told {op.answer.state} and is {booked.state}"
                 yield Found(booked.office, words, [booked], ops=[op])
                 break
@@ -164,7 +168,7 @@ def _back(case: Case, known: Op, op: Op) -> bool:
         return False
     if op.answer is not None:
         came_back = not set(known.answer.cancelled) <= set(op.answer.cancelled)
-        return came_back or not _forward(known.answer.state, op.answer.state)
+        return came_back or not _led(case, known.answer.booking_id, known.answer.state, op.answer.state)
     if op.reason != "BOOKING_NOT_FOUND":
         return False
     return known.answer.state != "PENDING" or not case.history.lost_between(known.started, op.ended)
@@ -174,10 +178,14 @@ def _rank(op: Op) -> tuple[int, int]:
     return (_RANK[op.answer.state], len(op.answer.cancelled)) if op.answer else (-1, 0)
 
 
-def _forward(before: str, after: str) -> bool:
-    """Whether a booking in the one state may be, or become, in the other."""
-    way = before, after
-    return before == after or way in _BACK or (_RANK[before] < _RANK[after] and way not in _NEVER_TO)
+def _led(case: Case, booking_id: str, before: str, after: str) -> bool:
+    """Whether the steps of this booking lead from the one state to the other."""
+    steps = _STEPS | case.facts.ways_back.get(booking_id, set())
+    reached, found = set[str](), {before}
+    while found - reached:
+        reached |= found
+        found = {end for begin, end in steps if begin in reached}
+    return after in reached
 
 
 def mistold(case: Case) -> Iterator[Found]:

@@ -77,12 +77,16 @@ SlotOfOffice = tuple[str, Slot]
 
 @dataclass(slots=True)
 class Facts:
-    """Bookings by id, slots, the changes of each slot in order, and office and ticket of bookings that still wait, by id."""
+    """Bookings by id, slots, the changes of each slot in order, and office and ticket of bookings that still wait, by id.
+
+    ways_back: the steps from state to state that staff made for a booking, by id.
+    """
 
     bookings: dict[str, Booked] = field(default_factory=dict)
     slots: dict[SlotOfOffice, Places] = field(default_factory=dict)
     changes: dict[SlotOfOffice, list[Change]] = field(default_factory=dict)
     waiting: dict[str, tuple[str, int]] = field(default_factory=dict)
+    ways_back: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
 
 
 def read_facts(settings: Settings) -> Facts:
@@ -106,6 +110,8 @@ def read_facts(settings: Settings) -> Facts:
                 booked.cancelled = dict(zip(cancelled, at, strict=True))
             for office, day, session, *change in ledger.execute(sql("history_changes")):
                 facts.changes.setdefault((office, Slot(day, Session(session))), []).append(Change(*change))
+            for booking_id, before, after in ledger.execute(sql("history_ways_back")):
+                facts.ways_back.setdefault(booking_id, set()).add((before, after))
     return facts
 
 

@@ -1,7 +1,6 @@
 """Faults of our own processes: killed, stopped, frozen, doubled, off in time; and of what RQ knows of them."""
 
 import asyncio
-import random
 import signal
 import time
 from collections.abc import Iterator
@@ -152,14 +151,14 @@ async def delete_rq_keys(site: Site, load: Load) -> float:
 @fault("shifts lost, late and doubled", injections=3)
 async def disturb_shifts(site: Site, load: Load) -> float:
     """Shifts are only chances to work: while there are none the lines wait, and too many of them change nothing."""
-    late = []
+    late, lose = [], cycle((False, True))
     with site.redis() as redis:
         ends = time.monotonic() + 1.2 * shift.LENGTH.total_seconds()  # so that those that run end meanwhile
         while time.monotonic() < ends:
             # Who waits for a job gets it before a worker that looks for one.
             taken: Any = await asyncio.to_thread(redis.blpop, [_QUEUE], 1)
-            late += [taken[1]] if taken and random.random() < 0.5 else []
-        assert late
+            late += [taken[1]] if taken and not next(lose) else []
+        assert late, "no shift was to be had"
         redis.rpush(_QUEUE, *late)
         queue = Queue(shift.QUEUE, connection=redis, serializer=JSONSerializer)
         for _ in range(100):

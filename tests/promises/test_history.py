@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from antrian.booking import Cancel, CloseDate, SetQuota, Slot
+from antrian.booking import Cancel, CloseDate, Follow, SetQuota, Slot
 from antrian.history import Findings, check_history, read_facts, read_history
+from antrian.identity import booking_code, code_range
 from antrian.lane.front import Joined, JoinRequest, Refused
 from clients.cli import main
 from clients.history import History
+from tests.support.ways_back import undo
 from tests.support.world import BOGOR, JAKARTA, MONDAY, OPENS, PUSAT, TUESDAY, World
 
 BY = ("desk", "rina", "banjir")
@@ -140,6 +142,18 @@ async def play(world: World, witness: Witness) -> None:
     decided = world.decide(lease)
     world.set_clock(DAY_BEGINS + timedelta(seconds=1))
     world.settle(lease, world.record(lease, decided))
+    await undo_a_check_in(world, witness, raised[1])
+
+
+async def undo_a_check_in(world: World, witness: Witness, request: JoinRequest) -> None:
+    """Somebody is noted as here by mistake."""
+    await world.staff.check_in(PUSAT, code_range(booking_code(request.booking_id)), [], "desk", "rina")
+    await world.ask(Follow(request.booking_id))
+    await witness.read(request)
+    first = (await world.recorded(request)).first_number
+    assert first
+    await world.ask(undo(request, first, first=first))
+    await witness.read(request)
 
 
 @pytest.fixture
@@ -229,6 +243,7 @@ TAMPERED: list[tuple[str, str, int, Callable[[World, Path], object]]] = [
     ("another ticket told", "P5", 7, line(lambda event: event.update(ticket=7), ticket=1)),
     ("a number told", "P8", 3, line(lambda event: event.update(numbers=[5, 7]), ticket=3)),
     ("a read that went back", "P7", 1, line(lambda event: event.update(state="PENDING"), ticket=1)),
+    ("a check-in undone by nobody", "P7", 8, ledger("delete from staff_action where kind = 'UNDO_CHECK_IN'")),
     ("overtaken", "P3", 8, line(lambda event: event.update(t=0.0), ticket=8, state="PENDING")),
     ("found no more", "P7", 1, line(
         lambda event: event.update(event="refused", reason="BOOKING_NOT_FOUND"), ticket=1

@@ -1,9 +1,13 @@
-"""The story of a life holds on the code as it is, and names the promise that a deliberately broken variant breaks."""
+"""The stories hold on the code as it is, and name the promise that a deliberately broken variant breaks."""
+
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from antrian import lane, ledger
+from tests.promises.asking_story import broken_promises_of_asking
 from tests.promises.life_story import broken_promises_of_a_life
+from tests.promises.names_story import broken_promises_of_names
 from tests.promises.test_variants import Variant
 from tests.promises.ways_back_story import broken_promises_of_the_ways_back
 from tests.support.world import World
@@ -56,20 +60,66 @@ WAYS_BACK = [
 ]  # fmt: skip
 
 
-async def test_the_promises_hold_through_a_life(world: World) -> None:
-    assert await broken_promises_of_a_life(world) == set()
+NAMES = [
+    Variant("P7", "an account corrects a name twice", "correct_name.sql", "and not corrected", ""),
+    Variant("P7", "an account corrects a name on the day itself", "correct_name.sql", "(%(staff)s::text is not null)::int", "1"),
+    Variant("P7", "staff correct a name after the day", "correct_name.sql", "        and not begun\n", ""),
+    Variant("P7", "a correction overwrites one that it has not read", "correct_name.sql", "        and applicant.sealed = %(sealed_before)s\n", ""),
+    Variant("P7", "the name of who gave up is corrected", "correct_name.sql", "        and applicant.cancelled_at is null\n", ""),
+    Variant("P7", "staff's correction is not noted", "correct_name.sql", "where %(staff)s::text is not null and exists (select from written)", "where false"),
+    Variant("P7", "a correction is noted that was not written", "correct_name.sql", "is not null and exists (select from written)", "is not null"),
+]  # fmt: skip
+
+_OWN = "  if own then return own end\n"
+_STRANGERS = "  local early = refused_for_others(entries)\n  if early then return early end\n"
+_LIMIT = "  local party, held = party_of(request), held_by(owner)\n"
+_TRIED = "  if not note_tried(owner, people, window_ends) then return { 'PEOPLE_LIMIT' } end\n"
+_REFUSAL = "  local refusal = refused_for_others(entries)\n  if refusal then return refusal end\n"
+_FULL = "  if lane.ticket - lane.settled >= BOUND then return { 'LANE_FULL', 0 } end\n"
+
+ASKING = [
+    Variant("P5", "a repeat hears that its people are booked", "join", "  if known then\n", "  if known and not select(2, look_up(people, owner)) then\n"),
+    Variant("P5", "a repeat hears that its window is over", "join", "  if known then\n", "  if known and in_window(windows) then\n"),
+    Variant("P5", "a repeat hears that its lane is full", "join", "  if known then\n", "  local its = lane_of(office)\n  if known and its.ticket - its.settled < BOUND then\n"),
+    Variant("P4", "an account's own people are strangers to it", "join", "entry:sub(18) == owner", "false"),
+    Variant("P4", "strangers before the account's own people", "join", _OWN, _STRANGERS + _OWN),
+    Variant("P4", "the account's limit before its own people", "join", _OWN, "  if live_of(held_by(owner)) + party_of(request) > MOST then return { 'ACCOUNT_LIMIT', 0 } end\n" + _OWN),
+    Variant("P4", "strangers before the account's limit", "join", _LIMIT, _STRANGERS + _LIMIT),
+    Variant("P4", "a full lane before the account's limit", "join", _LIMIT, _FULL + _LIMIT),
+    Variant("P4", "strangers before a full lane", "join", "  if waiting >= BOUND", _STRANGERS + "  if waiting >= BOUND"),
+    Variant("P4", "a stranger's booking is told by its id", "join", "{ 'ALREADY_BOOKED', n - 1, '' }", "{ 'ALREADY_BOOKED', n - 1, entry:sub(2, 17) }"),
+    Variant("P12", "an account asks for as many people as it likes", "join", "  if #after > 4 * MOST_TRIED then return false end\n", ""),
+    Variant("P12", "who is booked is not counted", "join", _TRIED + _REFUSAL, _REFUSAL + _TRIED),
+    Variant("P12", "who is free is not counted", "join", _TRIED + _REFUSAL, _REFUSAL.replace("if refusal", "if refusal and note_tried(owner, people, window_ends)")),
+    Variant("P12", "who was asked for is counted again", "join", "if not known[person] then", "if true then"),
+]  # fmt: skip
+
+Story = Callable[[World], Awaitable[set[str]]]
+STORIES: list[tuple[Story, list[Variant]]] = [
+    (broken_promises_of_a_life, VARIANTS),
+    (broken_promises_of_the_ways_back, WAYS_BACK),
+    (broken_promises_of_names, NAMES),
+    (broken_promises_of_asking, ASKING),
+]
+_TOLD = [(story, variant) for story, variants in STORIES for variant in variants]
 
 
-async def test_the_promises_hold_on_all_ways_back(world: World) -> None:
-    assert await broken_promises_of_the_ways_back(world) == set()
+@pytest.mark.parametrize("story", [story for story, _ in STORIES], ids=lambda story: story.__name__)
+async def test_the_promises_hold_in_the_story(world: World, story: Story) -> None:
+    assert await story(world) == set()
 
 
-@pytest.mark.parametrize("variant", [*VARIANTS, *WAYS_BACK], ids=lambda v: f"{v.promise}: {v.name}")
+async def test_a_large_change_of_a_name_is_caught_by_name(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("antrian.rules.edits", lambda *_: 0)
+    assert "P7" in await broken_promises_of_names(world)
+
+
+@pytest.mark.parametrize(
+    ("story", "variant"), _TOLD, ids=[f"{variant.promise}: {variant.name}" for _, variant in _TOLD]
+)
 async def test_a_broken_variant_of_a_life_is_caught_by_name(
-    redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch, variant: Variant
+    redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch, story: Story, variant: Variant
 ) -> None:
-    story = broken_promises_of_the_ways_back if variant in WAYS_BACK else broken_promises_of_a_life
-
     def changed(text: str) -> str:
         assert text.count(variant.old) == 1, "the variant no longer fits"
         return text.replace(variant.old, variant.new)

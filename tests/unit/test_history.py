@@ -209,29 +209,57 @@ def test_only_a_fault_that_may_lose_undecided_tickets_excuses_another_ticket(tmp
     )
 
 
+UNDONE, LATE, EXCUSED = ("ATTENDED", "CONFIRMED"), ("NO_SHOW", "ATTENDED"), ("NO_SHOW", "EXCUSED")
+
+
 @pytest.mark.parametrize(
-    ("states", "broken"),
+    ("states", "by_staff"),
     [
-        (["CONFIRMED", "ATTENDED", "CONFIRMED", "NO_SHOW", "EXCUSED"], False),
-        (["CONFIRMED", "NO_SHOW", "ATTENDED"], False),
-        (["CONFIRMED", "ATTENDED", "CONFIRMED", "CANCELLED"], False),
-        (["NO_SHOW", "CONFIRMED"], True),
-        (["EXCUSED", "NO_SHOW"], True),
-        (["CANCELLED", "ATTENDED"], True),
-        (["CANCELLED", "EXCUSED"], True),
-        (["ATTENDED", "PENDING"], True),
+        (["PENDING", "CONFIRMED", "ATTENDED"], []),
+        (["PENDING", "NO_SHOW"], []),
+        (["CONFIRMED", "ATTENDED", "CONFIRMED", "NO_SHOW", "EXCUSED"], [UNDONE, EXCUSED]),
+        (["CONFIRMED", "NO_SHOW", "ATTENDED"], [LATE]),
+        (["ATTENDED", "NO_SHOW"], [UNDONE]),
+        (["ATTENDED", "CANCELLED"], [UNDONE]),
+        (["ATTENDED", "EXCUSED"], [UNDONE, EXCUSED]),
     ],
     ids=str,
 )
-def test_a_booking_goes_back_only_on_the_ways_that_there_are(
-    tmp_path: Path, states: list[str], *, broken: bool
+def test_a_booking_goes_back_only_where_staff_led_it(
+    tmp_path: Path, states: list[str], by_staff: list[tuple[str, str]]
 ) -> None:
-    with History(tmp_path / "a") as history:
+    assert _breaches_of_reads(tmp_path, states, by_staff) == []
+    for step in by_staff:
+        without = [other for other in by_staff if other != step]
+        assert _breaches_of_reads(tmp_path, states, without) == ["P7"], f"without {step}"
+
+
+@pytest.mark.parametrize(
+    "states",
+    [
+        ["NO_SHOW", "CONFIRMED"],
+        ["EXCUSED", "NO_SHOW"],
+        ["CANCELLED", "ATTENDED"],
+        ["CANCELLED", "EXCUSED"],
+        ["CONFIRMED", "REJECTED"],
+        ["ATTENDED", "PENDING"],
+        ["NO_SHOW", "ATTENDED", "NO_SHOW"],
+    ],
+    ids=str,
+)
+def test_there_are_no_other_ways_back(tmp_path: Path, states: list[str]) -> None:
+    assert _breaches_of_reads(tmp_path, states, [LATE, EXCUSED]) == ["P7"]
+
+
+def _breaches_of_reads(tmp_path: Path, states: list[str], by_staff: list[tuple[str, str]]) -> list[str]:
+    """The promises that are broken when a booking is read in these states, one after the other."""
+    path = tmp_path / f"{len([*tmp_path.iterdir()])}"
+    with History(path) as history:
         for state in states:
             answer = {"booking_id": "b", "office": OFFICE, "state": state, "numbers": [], "ticket": 3}
             history.end(history.begin("read", booking_id="b", account="a"), "ok", **answer)
-    found = check_history(read_history([tmp_path / "a"]), Facts(waiting={"b": (OFFICE, 3)}))
-    assert [b.promise for b in found.breaches] == (["P7"] if broken else [])
+    facts = Facts(waiting={"b": (OFFICE, 3)}, ways_back={"b": set(by_staff), "another": {UNDONE, LATE, EXCUSED}})
+    return [breach.promise for breach in check_history(read_history([path]), facts).breaches]
 
 
 def test_several_files_are_one_history_and_a_cut_line_is_left_out(tmp_path: Path) -> None:

@@ -1,0 +1,7 @@
+-- What staff made of states on the ways back, for the check of a history.
+-- out: booking_id (text), state before, state after.
+select distinct before ->> 'booking_id', before ->> 'state', after ->> 'state'
+from staff_action
+where kind in ('UNDO_CHECK_IN', 'LATE_ATTENDANCE', 'EXCUSE_NO_SHOW')
+    and refused is null
+    and before ->> 'state' <> after ->> 'state'
