@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -38,6 +39,24 @@ CERTAIN = {"LANE_FULL", "LANE_CLOSED", "STORE_FULL", "SERVER_BUSY", "CALLER_BUSY
 _QUIET_MS, _NO_ECHO_MS = 10_000, 5_000
 _SILENT = 2  # calls in a row without any answer, after which another connection is tried
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where an Antrian is called: HOST:PORT, the caller's bearer token, and the CA's certificates (PEM) for TLS.
+
+    http is its gateway's HOST:PORT, for calls that go through it.
+    """
+
+    target: str
+    token: str = ""
+    ca: bytes | None = None
+    http: str = ""
+
+    @property
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """For a channel; None means plain text."""
+        return grpc.ssl_channel_credentials(self.ca) if self.ca else None
 
 
 class RefusedError(Exception):

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import grpc
 
 from antrian.settings import (
     Settings,
@@ -34,7 +33,7 @@ from clients.booking_client import (
     RefusedError,
     Whereabouts,
 )
-from clients.calls import Client
+from clients.calls import Client, Target
 from clients.office_client import OfficeClient
 
 FOLDER = Path(".antrian")
@@ -156,23 +155,11 @@ def stores_settings(folder: Path | None) -> Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """The Antrian that a command calls. ca: speak TLS; folder: where the one that runs on it was found.
+class Service(Target):
+    """The Antrian that a command calls, in which language; folder: where the one that runs on it was found."""
 
-    http is its gateway's address, for what goes through that.
-    """
-
-    target: str
-    token: str = ""
     english: bool = False
-    ca: bytes | None = None
     folder: Path | None = None
-    http: str = ""
-
-    @property
-    def credentials(self) -> grpc.ChannelCredentials | None:
-        """For a channel."""
-        return grpc.ssl_channel_credentials(self.ca) if self.ca else None
 
     def call(self, work: Callable[[BookingClient], Coroutine[Any, Any, _T]]) -> _T:
         """Runs work with a client; a refusal becomes a Failure."""
@@ -263,7 +250,7 @@ def make_service(*, folder: Path | None, target: str | None, token: str, ca: Pat
         target = facts["grpc"] if facts else _DEFAULT_TARGET
     with failing_on(SettingsError, by=WrongSettings):
         certificate = read_certificates(ca) if ca else None
-    return Service(target, token, lang == "en", certificate, found)
+    return Service(target, token, certificate, english=lang == "en", folder=found)
 
 
 def service_options(command: _Command) -> _Command:

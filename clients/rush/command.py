@@ -46,12 +46,6 @@ _GIVEN = click.Path(path_type=Path, dir_okay=False, exists=True)
 _STORES = (RedisError, psycopg.Error, PoolTimeout)
 
 
-def _language() -> str:
-    """The reader's language, by the locale's variables in their order of precedence."""
-    locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := os.environ.get(name))), "")
-    return "en" if locale.startswith("en") else "id"
-
-
 @click.group(
     invoke_without_command=True,
     epilog=example(
@@ -78,14 +72,11 @@ def _language() -> str:
 @click.option(
     "--json", "json_file", type=_FILE, metavar="FILE", help="Write the numbers, for programs and `rush compare`."
 )
-@click.option("--report", type=_FILE, metavar="FILE", help="Write the report: one HTML file.")
-@click.option("--picture", type=_FILE, metavar="FILE", help="Draw the opening as one SVG file.")
 @click.option(
-    "--language",
-    type=click.Choice(["id", "en"]),
-    default=_language,
-    show_default="en in an English locale, else id",
-    help="The language of the report and the picture.",
+    "--report", type=_FILE, metavar="FILE", help="Write the report, in the language of --lang: one HTML file."
+)
+@click.option(
+    "--picture", type=_FILE, metavar="FILE", help="Draw the opening, in the language of --lang: one SVG file."
 )
 @service_params
 @click.pass_context
@@ -106,7 +97,6 @@ def rush(
     json_file: Path | None,
     report: Path | None,
     picture: Path | None,
-    language: str,
     folder: Path | None,
     **which: Any,
 ) -> None:
@@ -160,9 +150,9 @@ def rush(
     print_table(result, Console())
     with failing_on(OSError, ValueError):
         if report:
-            write_report(result, report, LANGUAGES[language])
+            write_report(result, report, LANGUAGES[which["lang"]])
         if picture:
-            write_picture(result, picture, LANGUAGES[language])
+            write_picture(result, picture, LANGUAGES[which["lang"]])
     sys.exit(EXIT_CODES[result.verdict])
 
 

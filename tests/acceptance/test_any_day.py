@@ -14,7 +14,7 @@ from antrian import rules
 from antrian.booking import Window
 from antrian.policy import load_policy
 from antrian.stack import Stack
-from clients.options import Service
+from clients.calls import Target
 from clients.rush.judge.result import RushResult
 from clients.rush.load.generator import RushError
 from clients.rush.load.live import Live
@@ -93,7 +93,7 @@ def test_a_moment_of_the_week(stack: Stack, name: str) -> None:
     moment, refused = MOMENTS[name]
     stack.set_clock(moment(rules.next_opening(stack.policy, stack.now() + timedelta(days=5))))
 
-    as_it_is = Site(Service(stack.address))
+    as_it_is = Site(Target(stack.address))
     if refused:
         with pytest.raises(RushError, match=refused):
             play(as_it_is)
@@ -106,7 +106,7 @@ def test_a_week_without_service(stack: Stack, closed_week: date) -> None:
     friday = datetime.combine(closed_week - timedelta(days=3), load_policy().opens_time, JAKARTA)
     stack.set_clock(friday)
     with pytest.raises(RushError, match="booking opens at"):
-        play(Site(Service(stack.address)))
+        play(Site(Target(stack.address)))
     assert played(play(site_before_opening(stack, plan())))
     assert stack.now() > friday + timedelta(days=6)
 

@@ -105,7 +105,7 @@ async def test_it_passes_on_an_antrian_of_its_own_though_its_workers_are_killed(
             numbers,
             "--report",
             report,
-            "--language",
+            "--lang",
             "id",
         )
         async with rush(*own) as command:
@@ -195,7 +195,7 @@ async def test_what_was_seen_is_written_when_a_part_of_the_generator_and_a_store
         numbers,
         "--report",
         report,
-        "--language",
+        "--lang",
         "en",
     )
     async with rush(*running, environment={**stack.environment, "ANTRIAN_REDIS_URL": "redis://127.0.0.1:1"}) as command:

@@ -26,7 +26,7 @@ from antrian.booking import Window
 from antrian.offices import load_offices
 from antrian.stack import Stack
 from clients.booking_client import BookingClient, RefusedError
-from clients.options import Service
+from clients.calls import Target
 from clients.rush.judge.summary import latency
 from clients.rush.judge.verdict import LATE_MS
 from clients.rush.load.generator import play
@@ -60,7 +60,7 @@ def _driven(rate: int, seconds: float, target: str) -> tuple[float, float]:
     """How late its presses left (ms, p99), and its CPU microseconds a request."""
     window = window_to_come()
     crowd = Crowd(_steady(rate, seconds), make_town(load_offices(), window), 1)
-    shares = play(crowd, Service(target), lambda _: time.monotonic() + _LEAD, lambda _: None, _PROCESSES)
+    shares = play(crowd, Target(target), lambda _: time.monotonic() + _LEAD, lambda _: None, _PROCESSES)
     late = latency(max(lag, 0) for share in shares for lag in share.lags)
     assert late
     assert all(record.decided for share in shares for record in share.records)

@@ -14,8 +14,7 @@ from multiprocessing.connection import Connection
 
 import uvloop
 
-from clients.calls import PATIENCE
-from clients.options import Service
+from clients.calls import PATIENCE, Target
 from clients.rush.load.phones import HttpPhones
 from clients.rush.load.player import CrowdClient, Player
 from clients.rush.load.record import Share
@@ -36,14 +35,14 @@ class RushError(Exception):
 class Job:
     """What one process of the generator does: its share of so many, with people of such patience (seconds)."""
 
-    service: Service
+    service: Target
     share: int
     of: int
     patience: float
 
 
 def play(
-    crowd: Crowd, service: Service, start: Callable[[list[int]], float], progress: Progress, processes: int
+    crowd: Crowd, service: Target, start: Callable[[list[int]], float], progress: Progress, processes: int
 ) -> list[Share]:
     """Plays the crowd against the service, and returns when every request has its end.
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, timedelta
 from random import Random
@@ -16,7 +16,7 @@ from antrian.rules import next_window
 from antrian.v1 import messages_pb2
 from antrian.v1.booking_service_pb2 import GetQuotaResponse
 from clients.booking_client import BookingClient
-from clients.options import Service
+from clients.calls import Target
 from clients.rush.plan.crowd import Town
 
 _JITTER = 0.012
@@ -42,14 +42,19 @@ class Survey:
     open: bool
 
 
-def survey(service: Service) -> Survey:
+def survey(service: Target) -> Survey:
     """Asks for all offices and their places. Raises RefusedError, and ValueError when there is no office."""
     return asyncio.run(_survey(service))
 
 
-def read_clock(service: Service, office_id: str) -> float:
+def read_clock(service: Target, office_id: str) -> float:
     """The service's clock less time.monotonic(), in seconds: from the quickest of a few answers."""
     return asyncio.run(_read_clock(service, office_id))
+
+
+def has_bookings(service: Target, accounts: Collection[str]) -> bool:
+    """Whether any of the accounts has a booking. Raises RefusedError."""
+    return asyncio.run(_has_bookings(service, accounts))
 
 
 def make_town(offices: Sequence[Office], window: Window) -> Town:
@@ -60,7 +65,12 @@ def make_town(offices: Sequence[Office], window: Window) -> Town:
     return Town(offices, window.dates, later, codes, _spots(offices, policy))
 
 
-async def _survey(service: Service) -> Survey:
+async def _has_bookings(service: Target, accounts: Collection[str]) -> bool:
+    async with BookingClient(service.target, token=service.token, credentials=service.credentials) as client:
+        return any([await client.list_bookings(account) for account in accounts])
+
+
+async def _survey(service: Target) -> Survey:
     async with BookingClient(
         service.target, token=service.token, patience=_PATIENCE, credentials=service.credentials
     ) as client:
@@ -86,7 +96,7 @@ async def _survey(service: Service) -> Survey:
     return Survey(offices, quotas, Window(opens_at, closes_at, dates), window.open)
 
 
-async def _read_clock(service: Service, office_id: str) -> float:
+async def _read_clock(service: Target, office_id: str) -> float:
     looks = []
     async with BookingClient(service.target, token=service.token, credentials=service.credentials) as client:
         for _ in range(_CLOCK_LOOKS):

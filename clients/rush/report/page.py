@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 
 from clients.rush.judge.result import RushResult
-from clients.rush.report import charts, story, tables
+from clients.rush.report import charts, head, tables
 from clients.rush.report.svg import Chart, draw
 from clients.rush.report.words import Language
 
@@ -29,20 +29,14 @@ def write_report(result: RushResult, file: Path, language: Language) -> None:
         ),
         _section(
             t("Kapan tempatnya habis", "When places sold out"),
-            t(
-                "Kantor yang paling dicari: berapa lama setelah dibuka setiap sesi habis; kalau tidak habis, berapa persen terisi.",
-                "The most wanted offices: how long after the opening each session sold out, or else how full it got.",
-            ),
+            tables.sold_out_caption(result, t),
             tables.sold_out(result, t),
         ),
         _chart(charts.waits(result, t), tables.latencies(result, t)),
         _chart(charts.arrivals(result, t)),
         _section(
             t("Bagian untuk bot", "What bots got"),
-            t(
-                "Bagian bot dari semua akun, permohonan, dan tempat. Satu akun hanya dapat memegang tempat untuk lima orang.",
-                "The bots' share of all accounts, requests and places. One account holds places for at most five people.",
-            ),
+            tables.bots_caption(result, t),
             tables.people_and_bots(result, t),
         ),
         _section(t("Janji yang diperiksa", "Promises checked"), "", tables.promises(result, t)),
@@ -58,7 +52,7 @@ def write_report(result: RushResult, file: Path, language: Language) -> None:
     text = Template(files("clients.rush.report").joinpath("page.html").read_text("utf-8")).substitute(
         language=t.code,
         title=escape(t(result.title_id, result.title_en) or "Antrian"),
-        body=story.story(result, t) + "".join(sections),
+        body=head.head(result, t) + "".join(sections),
     )
     file.write_text(text, "utf-8")
 
@@ -70,7 +64,7 @@ def write_picture(result: RushResult, file: Path, language: Language) -> None:
         raise ValueError(f"nothing was played, so there is no picture for {file}")
     title = language(result.title_id, result.title_en)
     chart = replace(chart, shaded_from=math.inf)  # nothing beside it would explain the shade
-    file.write_text(draw(chart, _WIDE, (title, story.headline(result, language))), "utf-8")
+    file.write_text(draw(chart, _WIDE, (title, head.headline(result, language))), "utf-8")
 
 
 def _section(title: str, caption: str, inside: str) -> str:

@@ -58,6 +58,39 @@ def people_and_bots(result: RushResult, language: Language) -> str:
     return bars(lines)
 
 
+def bots_caption(result: RushResult, language: Language) -> str:
+    """What the bars of people_and_bots show, and how the largest account fared."""
+    words = language(
+        "Bagian bot dari semua akun, permohonan, dan tempat. Satu akun hanya dapat memegang tempat untuk lima orang",
+        "The bots' share of all accounts, requests and places. One account holds places for at most five people",
+    )
+    if result.bot_accounts:
+        requests, places = (
+            language.number(n) for n in (result.bot_accounts[0].requests, result.bot_accounts[0].places)
+        )
+        words += language(
+            f"; akun terbesar mengirim {requests} permohonan dan mendapat {places}",
+            f"; the largest account sent {requests} requests and got {places}",
+        )
+    return f"{words}."
+
+
+def sold_out_caption(result: RushResult, language: Language) -> str:
+    """What the table of sold_out shows, and which slot was the first."""
+    words = language(
+        "Kantor yang paling dicari: berapa lama setelah dibuka setiap sesi habis; kalau tidak habis, berapa persen terisi.",
+        "The most wanted offices: how long after the opening each session sold out, or else how full it got.",
+    )
+    if not result.sold_out or result.sold_out[0].seconds is None:
+        return words
+    first, count = result.sold_out[0], language.number(len(result.sold_out))
+    soon = language.duration(play_clock(result, language).real(first.seconds or 0))
+    return words + language(
+        f" Yang pertama habis adalah {language.place(first)}, setelah {soon}; seluruhnya {count} sesi habis.",
+        f" The first was {language.place(first)}, after {soon}; {count} sessions sold out in all.",
+    )
+
+
 def sold_out(result: RushResult, language: Language) -> str:
     """The most wanted offices: of each slot, how soon it sold out, else the share of its places that was sold."""
     wanted = sorted((office for office in result.offices if _sold(office)), key=_sold, reverse=True)[:_OFFICES]

@@ -1,6 +1,5 @@
-"""What happened, in plain words: the verdict, the numbers that people ask for first, and a short story."""
+"""The head of the report: the verdict with its reasons, and the numbers that people ask for first."""
 
-from collections.abc import Iterator
 from html import escape
 
 from clients.rush.judge.result import RushResult
@@ -10,9 +9,9 @@ from clients.rush.report.words import PROMISES, VERDICTS, Language
 _FULL_LIST = 10
 
 
-def story(result: RushResult, language: Language) -> str:
-    """The top of the report, as HTML."""
-    return _context(result, language) + _verdict(result, language) + _tiles(result, language) + _told(result, language)
+def head(result: RushResult, language: Language) -> str:
+    """The head, as HTML."""
+    return _context(result, language) + _verdict(result, language) + _tiles(result, language)
 
 
 def headline(result: RushResult, t: Language) -> str:
@@ -84,52 +83,3 @@ def _tiles(result: RushResult, t: Language) -> str:
     ]  # fmt: skip
     cards = "".join(f"<div><b>{value}</b>{words}</div>" for value, words in items)
     return f'<section class="tiles">{cards}</section>'
-
-
-def _told(result: RushResult, t: Language) -> str:
-    if not result.requests:
-        return t("<p>Tidak ada permohonan yang dimainkan.</p>", "<p>No request was played.</p>")
-    return f"<section><ul>{''.join(f'<li>{words}</li>' for words in _sentences(result, t))}</ul></section>"
-
-
-def _sentences(result: RushResult, t: Language) -> Iterator[str]:
-    def bold(value: float) -> str:
-        return f"<b>{t.number(value)}</b>"
-
-    full, refused = bold(result.rejected.get("SLOT_FULL", 0)), bold(sum(result.refused.values()))
-    share, people = t.share(result.confirmed, result.requests), bold(result.people_confirmed)
-    yield t(
-        f"{bold(result.confirmed)} dari {bold(result.requests)} permohonan ({share}) mendapat tempat, untuk {people} orang. "
-        f"{full} diberi tahu bahwa sesinya sudah penuh, dan {refused} tidak diterima, dengan alasan yang disebutkan.",
-        f"{bold(result.confirmed)} of {bold(result.requests)} requests ({share}) got places, for {people} people. "
-        f"{full} were told that their session was full, and {refused} were refused with a reason.",
-    )
-    if lost := result.undecided + result.unanswered:
-        yield t(f"{bold(lost)} tidak pernah mendapat jawaban.", f"{bold(lost)} never got an answer.")
-    if result.sold_out and result.sold_out[0].seconds is not None:
-        first, sold = result.sold_out[0], bold(len(result.sold_out))
-        soon = t.duration(play_clock(result, t).real(first.seconds or 0))
-        yield t(
-            f"Tempat pertama kali habis di {t.place(first)}, <b>{soon}</b> setelah dibuka; pada akhirnya {sold} sesi habis.",
-            f"Places first ran out at {t.place(first)}, <b>{soon}</b> after the opening; in the end {sold} sessions were sold out.",
-        )
-    yield (
-        t("<b>Tidak seorang pun</b> didahului oleh yang datang belakangan.", "<b>Nobody</b> was overtaken by a later arrival.")
-        if not result.overtakings
-        else t(f"{bold(result.overtakings)} kali orang didahului oleh yang datang belakangan.",
-               f"{bold(result.overtakings)} times somebody was overtaken by a later arrival.")
-    )  # fmt: skip
-    bots = next((group for group in result.groups if group.name == "bots" and group.requests), None)
-    if bots:
-        asked = t.share(bots.requests, sum(group.requests for group in result.groups))
-        got = t.share(bots.places, sum(group.places for group in result.groups))
-        yield t(
-            f"Bot mengirim <b>{asked}</b> dari semua permohonan dan mendapat <b>{got}</b> dari tempatnya.",
-            f"Bots sent <b>{asked}</b> of the requests and got <b>{got}</b> of the places.",
-        )
-    if result.bot_accounts:
-        most = result.bot_accounts[0]
-        yield t(
-            f"Akun bot terbesar mengirim {bold(most.requests)} permohonan dan mendapat {bold(most.places)} tempat.",
-            f"The bots' largest account sent {bold(most.requests)} requests and got {bold(most.places)} place{'s' * (most.places != 1)}.",
-        )
