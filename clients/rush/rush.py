@@ -116,7 +116,7 @@ def rush_running(site: Site, orders: Orders, live: Live) -> RushResult:
         meter.start()
         return opening
 
-    def told(counts: Counts) -> None:
+    def progress(counts: Counts) -> None:
         site.tend()
         live.show(counts)
 
@@ -125,7 +125,7 @@ def rush_running(site: Site, orders: Orders, live: Live) -> RushResult:
         return {**own, "generator": generator}
 
     with closing(Meter(programs)) as meter:
-        shares = play(crowd, site.service, start, told, orders.processes)
+        shares = play(crowd, site.service, start, progress, orders.processes)
     cut = [share.cut for share in shares if share.cut]
     unchecked = [f"the rush was stopped before its end: {cut[0]}"] if cut else []
     after = _attempt(unchecked, "the places left in the end", lambda: survey(site.service))
@@ -177,7 +177,9 @@ def _check(result: RushResult, played: Played, settings: Settings | None, before
     # From outside, requests whose outcome nobody heard look like numbers that were left out.
     if not found and after and not result.stopped:
         quotas = after.quotas
-        found = _attempt(result.unchecked, "what was told", lambda: check_from_outside(records, before.quotas, quotas))
+        found = _attempt(
+            result.unchecked, "what the clients observed", lambda: check_from_outside(records, before.quotas, quotas)
+        )
     result.promises = [within_window(records, before.window)]
     if found:
         result.promises, result.breaches = found.checks + result.promises, found.breaches

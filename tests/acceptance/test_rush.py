@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[2]
 INVALID = EXIT_CODES["INVALID"]
 TRIES = 5
-"""Whoever shares this machine may make presses late, and then a rush says nothing."""
+"""Whoever shares this machine may make submissions late, and then a rush says nothing."""
 
 
 class Rush:

@@ -1,7 +1,7 @@
 """`python -m tests.bench.generator`: how much the rush's generator can drive, beside what one server process takes.
 
 The generator plays crowds of growing size against a server that does nothing (sink.py), through BatchRequestBooking; the
-greatest rate at which its presses still leave in time is what it can drive. Beside it the unary RequestBooking calls that
+greatest rate at which its submissions still leave in time is what it can drive. Beside it the unary RequestBooking calls that
 a real server, on stores of its own, answers in a second when two processes keep it busy. Both on this machine, one after
 the other, so the ratio says whether the generator or the service is what a rush measures.
 """
@@ -57,7 +57,7 @@ def _steady(rate: int, seconds: float) -> Scenario:
 
 
 def _driven(rate: int, seconds: float, target: str) -> tuple[float, float]:
-    """How late its presses left (ms, p99), and its CPU microseconds a request."""
+    """How late its submissions left (ms, p99), and its CPU microseconds a request."""
     window = window_to_come()
     crowd = Crowd(_steady(rate, seconds), make_town(load_offices(), window), 1)
     shares = play(crowd, Target(target), lambda _: time.monotonic() + _LEAD, lambda _: None, _PROCESSES)
@@ -107,7 +107,7 @@ def _server_takes(seconds: float) -> float:
 
 
 def _generator_drives(seconds: float) -> tuple[int, float]:
-    """The greatest rate at which presses leave in time, and the generator's CPU microseconds a request there."""
+    """The greatest rate at which submissions leave in time, and the generator's CPU microseconds a request there."""
     with subprocess.Popen([sys.executable, "-m", "tests.bench.sink", "7699"], stdout=subprocess.PIPE) as sink:
         try:
             assert sink.stdout
@@ -116,7 +116,7 @@ def _generator_drives(seconds: float) -> tuple[int, float]:
             for rate in _RATES:
                 late, cost = _driven(rate, seconds, "127.0.0.1:7699")
                 print(
-                    f"  {rate:>6,} a second: presses left {late:.1f} ms late (p99), {cost:.0f} µs of CPU each",
+                    f"  {rate:>6,} a second: submissions left {late:.1f} ms late (p99), {cost:.0f} µs of CPU each",
                     file=sys.stderr,
                 )
                 if late > LATE_MS:

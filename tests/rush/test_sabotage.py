@@ -40,7 +40,7 @@ def results(new_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
         return process.returncode or 0, read_result(file)
 
     async def play_all() -> dict[str, tuple[int, RushResult]]:
-        # It has to PASS: others beside it would make its presses late, and so may whoever shares this machine.
+        # It has to PASS: others beside it would make its submissions late, and so may whoever shares this machine.
         alone, tries = await play("none"), 1
         while alone[0] == EXIT_CODES["INVALID"] and tries < _TRIES:
             alone, tries = await play("none"), tries + 1

@@ -21,10 +21,10 @@ from clients.rush.judge.fairness import check_from_outside
 from clients.rush.judge.result import Generator, ResultError, RushResult, read_result, write_result
 from clients.rush.judge.summary import Played, summarise
 from clients.rush.judge.verdict import LATE_MS, judge
-from clients.rush.load.record import Record, Share, Told
+from clients.rush.load.record import Observation, Record, Share
 from clients.rush.load.survey import Quotas, make_town
 from clients.rush.load.tally import Tally
-from clients.rush.plan.crowd import Ask, Crowd, popularity, presses
+from clients.rush.plan.crowd import Ask, Crowd, popularity, submissions
 from clients.rush.plan.pace import real_of, second_of
 from clients.rush.plan.scenario import Scenario, ScenarioError, load_scenario, shipped
 
@@ -156,7 +156,7 @@ def test_what_is_wrong_has_the_reason_with_which_it_must_be_refused() -> None:
 
 
 def test_an_early_press_is_pressed_again_after_the_opening(asks: list[Ask]) -> None:
-    early = [list(presses(ask)) for ask in asks if ask.at < 0 and not ask.wrong]
+    early = [list(submissions(ask)) for ask in asks if ask.at < 0 and not ask.wrong]
     assert early
     assert all(moments[1] >= 0 for moments in early)
 
@@ -211,7 +211,7 @@ def test_popularity_has_a_default_for_all_other_cities() -> None:
     assert popularity(scenario, offices["kanim-ternate"]) == 0
 
 
-# -- what is told meanwhile
+# -- what the live view shows
 
 
 def test_the_tally_adds_up_what_the_processes_count() -> None:
@@ -219,10 +219,10 @@ def test_the_tally_adds_up_what_the_processes_count() -> None:
     before = tally.read()
     for process, seconds in ((0, 0.010), (0, 0.010), (1, 1.5)):
         tally.writer(process).accepted(BOGOR, 4, seconds)
-    tally.writer(1).count("pressed")
+    tally.writer(1).count("submitted")
     tally.writer(1).accepted("kanim-of-nowhere", 9, 0.001)
     now = tally.read()
-    assert (now.counts["accepted"], now.counts["pressed"]) == (4, 1)
+    assert (now.counts["accepted"], now.counts["submitted"]) == (4, 1)
     assert now.waiting == {BOGOR: 5, "kanim-depok": 0}
     assert now.latency_since(now, 0.5) is None
     half, most = now.latency_since(before, 0.5), now.latency_since(before, 0.99)
@@ -236,14 +236,14 @@ def test_the_tally_adds_up_what_the_processes_count() -> None:
 def record(ticket: int, answered: float, state: str = "CONFIRMED", *, number: int = 1, **more: object) -> Record:
     name = f"b{ticket}"
     made = Record(ticket, BOGOR, MONDAY, f"a{ticket}", f"r{ticket}", (f"p{ticket}",), due=answered - 0.1)
-    made.presses, made.answered, made.seen, made.watched = [answered - 0.1], answered, answered + 1, True
+    made.submissions, made.answered, made.seen, made.watched = [answered - 0.1], answered, answered + 1, True
     made.booking_id, made.ticket, made.state, made.ahead = name, ticket, state, ticket - 1
     made.reason = "SLOT_FULL" if state == "REJECTED" else "UNSPECIFIED"
     made.numbers = (number,) if state == "CONFIRMED" else ()
     made.accepted_at, made.decided_at = answered, answered + 0.5
-    made.told = [
-        Told("request", answered - 0.1, answered, Answer(name, BOGOR, ticket, "PENDING", ())),
-        Told("read", answered + 0.9, answered + 1, Answer(name, BOGOR, ticket, state, made.numbers)),
+    made.observations = [
+        Observation("request", answered - 0.1, answered, Answer(name, BOGOR, ticket, "PENDING", ())),
+        Observation("read", answered + 0.9, answered + 1, Answer(name, BOGOR, ticket, state, made.numbers)),
     ]
     for key, value in more.items():
         setattr(made, key, value)
@@ -256,7 +256,7 @@ FRESH: Quotas = {(BOGOR, MONDAY): (2, 2)}
 
 def story() -> list[Record]:
     refused = Record(4, BOGOR, MONDAY, "a4", "r4", ("p4",), "wrong", due=0.2, answered=0.3, refusal="INVALID_FIELD")
-    refused.presses = [0.2]
+    refused.submissions = [0.2]
     return [record(1, 0.1), record(2, 0.2, number=2), record(3, 1.4, "REJECTED"), refused]
 
 
@@ -274,7 +274,7 @@ def summary(records: list[Record], scenario: Scenario | None = None) -> RushResu
 
 def test_every_request_has_its_place_in_the_summary() -> None:
     result = summary(story())
-    assert (result.requests, result.presses, result.accepted, result.confirmed) == (4, 4, 3, 2)
+    assert (result.requests, result.submissions, result.accepted, result.confirmed) == (4, 4, 3, 2)
     assert (result.rejected, result.refused) == ({"SLOT_FULL": 1}, {"INVALID_FIELD": 1})
     assert (result.unanswered, result.undecided, result.people_confirmed) == (0, 0, 2)
     assert [(slot.office_id, slot.seconds) for slot in result.sold_out] == [(BOGOR, 0.7)]
@@ -342,14 +342,14 @@ def test_who_overtakes_is_seen() -> None:
 
 def test_an_outcome_that_never_came_is_no_breach_but_undecided() -> None:
     waiting = record(3, 0.3, "PENDING")
-    waiting.told.pop()
+    waiting.observations.pop()
     assert broken([*story()[:2], waiting]) == set()
     assert summary([*story()[:2], waiting]).undecided == 1
 
 
 def test_two_bookings_under_one_request_are_seen() -> None:
     twice = record(1, 0.1)
-    twice.told.append(Told("request", 0.2, 0.3, Answer("b9", BOGOR, 9, "PENDING", ())))
+    twice.observations.append(Observation("request", 0.2, 0.3, Answer("b9", BOGOR, 9, "PENDING", ())))
     assert "P5" in broken([twice, record(2, 0.2, number=2)])
 
 

@@ -1,4 +1,4 @@
-"""The promises, held against what the clients were told: with the stores' facts where they can be seen, else without."""
+"""Checks the promises against what the clients observed, with the stores' facts where they can be seen, else without."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ def check_stores(settings: Settings) -> Findings:
 
 
 def check_from_outside(records: Sequence[Record], before: Quotas, after: Quotas) -> Findings:
-    """The checks that need no more than what the clients were told, before the first service day begins.
+    """The checks that need no more than what the clients observed, before the first service day begins.
 
     On stores that had bookings before, what needs a lane's whole line is left out.
     """
@@ -88,14 +88,14 @@ def _history(records: Sequence[Record]) -> ClientHistory:
 
 def _ops(record: Record) -> Iterator[Op]:
     day, session = record.slot.service_date.isoformat(), record.slot.session.value
-    for n, told in enumerate(record.told):
-        # Nobody heard its end, so nobody may be told to have been overtaken by it.
-        ended = inf if told.reason == "UNHEARD" else told.ended
-        event = "ok" if told.answer else "unknown" if told.uncertain else "refused"
+    for n, seen in enumerate(record.observations):
+        # Nobody heard its end, so it can have overtaken nobody.
+        ended = inf if seen.reason == "UNHEARD" else seen.ended
+        event = "ok" if seen.answer else "unknown" if seen.uncertain else "refused"
         op = Op(
             f"{record.number}-{n}",
-            told.call,
-            told.started,
+            seen.call,
+            seen.started,
             record.account,
             record.request_id,
             record.office_id,
@@ -104,10 +104,10 @@ def _ops(record: Record) -> Iterator[Op]:
             record.people,
             ended=ended,
             event=event,
-            reason=told.reason,
-            answer=told.answer,
+            reason=seen.reason,
+            answer=seen.answer,
         )
-        if told.call != "request":
+        if seen.call != "request":
             op.booking_id = record.booking_id
         yield op
 

@@ -25,7 +25,7 @@ class Latency:
 class Tick:
     """A step of time, counted in seconds from the opening. Rates are a second; latencies are ms, by when it was due.
 
-    offered: presses; accepted and refused: answers; decided: by the service's clock; again: answers that said "not now"
+    offered: submissions; accepted and refused: answers; decided: by the service's clock; again: answers that said "not now"
     or nothing for certain; in_line: accepted and not decided at the end of the step.
     """
 
@@ -70,7 +70,7 @@ class Group:
     name: str
     accounts: int
     requests: int
-    presses: int
+    submissions: int
     accepted: int
     got_places: int
     places: int
@@ -108,7 +108,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Generator:
-    """How well the load was played: presses left so many ms after they were due."""
+    """How well the load was played: submissions left this many ms after they were due."""
 
     processes: int = 0
     late_p50: float = 0
@@ -121,7 +121,7 @@ class RushResult:
     """What happened. Every request is confirmed, cancelled, rejected, refused, unanswered or undecided.
 
     failures say why the verdict is FAIL, doubts why it is INVALID. confirmed are those that still have their places,
-    cancelled those that gave them back. unanswered: never told anything for certain; undecided: accepted and without an
+    cancelled those that gave them back. unanswered: never got a certain answer; undecided: accepted and without an
     outcome.
     """
 
@@ -131,7 +131,7 @@ class RushResult:
     compression: float = 1
     real_seconds: float = 0
     requests: int = 0
-    presses: int = 0
+    submissions: int = 0
     accepted: int = 0
     confirmed: int = 0
     cancelled: int = 0
@@ -143,7 +143,7 @@ class RushResult:
     surprises: int = 0
     surprise_samples: list[str] = field(default_factory=list)
     habits: dict[str, int] = field(default_factory=dict)
-    """How many did what: "pressed early", "pressed again", "second phone" and so on."""
+    """How many did what: "submitted early", "submitted again", "second phone" and so on."""
     tick: float = 1
     """Seconds of one tick."""
     ticks: list[Tick] = field(default_factory=list)
@@ -152,7 +152,7 @@ class RushResult:
     """The most in one second: offered, accepted, decided; and in_line."""
     latencies: dict[str, Latency] = field(default_factory=dict)
     """accept: due to accepted; outcome: due to decided; screen: due to the outcome on the screen of who waits for it;
-    service: accepted to decided, by the service's clock; look: a look at the places left."""
+    service: accepted to decided, by the service's clock; look: a read of the remaining places."""
     sold_out: list[SoldOut] = field(default_factory=list)
     offices: list[OfficeSales] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
@@ -163,7 +163,7 @@ class RushResult:
     promises: list[Check] = field(default_factory=list)
     breaches: list[Breach] = field(default_factory=list)
     stores_seen: bool = False
-    """Whether the promises were counted in the stores too, or only in what the clients were told."""
+    """Whether the promises were counted in the stores too, or only in what the clients observed."""
     generator: Generator = field(default_factory=Generator)
     cpu: dict[str, float] = field(default_factory=dict)
     """CPU seconds of the run by program: "generator", "server", "workers", "redis", "postgres"."""

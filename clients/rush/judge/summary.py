@@ -56,7 +56,7 @@ def summarise(played: Played) -> RushResult:
         compression=scenario.arrivals.compression,
         real_seconds=scenario.arrivals.real_seconds,
         requests=len(records),
-        presses=sum(len(record.presses) for record in records),
+        submissions=sum(len(record.submissions) for record in records),
         accepted=len(accepted),
         confirmed=sum(record.state == "CONFIRMED" for record in decided),
         cancelled=sum(record.state == "CANCELLED" for record in decided),
@@ -113,16 +113,16 @@ def _seconds(
 ) -> dict[str, Counter[int]]:
     """What happened in each second after the opening."""
     return {
-        "offered": Counter(math.floor(press) for record in records for press in record.presses),
+        "offered": Counter(math.floor(moment) for record in records for moment in record.submissions),
         "accepted": Counter(math.floor(record.answered) for record in accepted),
         "refused": Counter(math.floor(record.answered) for record in records if record.refusal),
         "decided": Counter(math.floor(record.decided_at - opens) for record in decided),
         "again": Counter(
-            math.floor(told.ended)
+            math.floor(each.ended)
             for record in records
             if record.passing
-            for told in record.told
-            if told.call == "request" and not told.answer and told.reason != record.refusal
+            for each in record.observations
+            if each.call == "request" and not each.answer and each.reason != record.refusal
         ),
     }
 
@@ -183,13 +183,13 @@ def _arrivals(decided: Iterable[Record], opens: float) -> Arrivals | None:
 
 def _habits(played: Played, records: Sequence[Record]) -> dict[str, int]:
     return {
-        "pressed early": sum(record.early for record in records),
-        "pressed again": sum(len(record.presses) - 1 for record in records if record.habit == "impatient"),
+        "submitted early": sum(record.early for record in records),
+        "submitted again": sum(len(record.submissions) - 1 for record in records if record.habit == "impatient"),
         "second phone": sum(record.habit == "second phone" for record in records),
         "neighbouring province": sum(record.habit == "neighbour" for record in records),
         "wrong input": sum(record.habit == "wrong" for record in records),
         "slow phone": sum(record.habit == "slow" for record in records),
-        "looks at the places left": sum(len(share.looks) for share in played.shares),
+        "reads of the remaining places": sum(len(share.looks) for share in played.shares),
         "asked again by the service": sum(record.passing for record in records),
         "given back": sum(record.state == "CANCELLED" for record in records),
     }
@@ -201,7 +201,7 @@ def _group(name: str, records: Sequence[Record]) -> Group:
         name,
         len({record.account for record in records}),
         len(records),
-        sum(len(record.presses) for record in records),
+        sum(len(record.submissions) for record in records),
         sum(record.accepted for record in records),
         len(got),
         sum(record.party for record in got),

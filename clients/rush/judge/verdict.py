@@ -5,7 +5,7 @@ from collections import Counter
 from clients.rush.judge.result import RushResult
 
 LATE_MS = 100.0
-"""Presses that leave so much later than people would (p99) are another load than the planned one."""
+"""Submissions that leave this much later than planned (p99) are another load than the planned one."""
 EXIT_CODES = {"PASS": 0, "FAIL": 1, "INVALID": 3}
 _SAMPLES = 5  # of each promise
 
@@ -29,7 +29,7 @@ def judge(result: RushResult) -> None:
         failures.append(f"requests answered otherwise than expected: {result.surprises:,}")
     if result.generator.late_p99 > LATE_MS:
         doubts.append(
-            f"the load generator fell behind: 1 % of the presses left over {result.generator.late_p99:,.0f} ms late; "
+            f"the load generator fell behind: 1 % of the submissions left over {result.generator.late_p99:,.0f} ms late; "
             f"more than {LATE_MS:.0f} ms is another load than the planned one"
         )
     if not result.accepted:

@@ -130,7 +130,7 @@ def _process(crowd: Crowd, job: Job, tally: TallyWriter, line: Connection) -> No
     asks = list(crowd.asks(job.share, job.of))
     if job.service.http:  # the gateway gathers them
         asks = [replace(ask, gateway=False) for ask in asks]
-    # A collection in the middle would make presses late, and what a rush makes is kept to its end anyway.
+    # A collection in the middle would make submissions late, and what a rush makes is kept to its end anyway.
     gc.collect()
     gc.freeze()
     gc.disable()

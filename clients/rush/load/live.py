@@ -20,7 +20,7 @@ _LANES = 6
 
 
 class Live:
-    """A context manager; show takes what the generator has counted. opens is told once it is known."""
+    """A context manager; show takes what the generator has counted. opens is called once that is known."""
 
     def __init__(self, console: Console, requests: int, title: str) -> None:
         self._console, self._requests, self._title = console, requests, title
@@ -28,7 +28,7 @@ class Live:
         self._opening: float | None = None
         self._before: Counts | None = None
         self._at = self._told_at = time.monotonic()
-        self._rates = {name: deque[float](maxlen=_HISTORY) for name in ("pressed", "accepted", "decided")}
+        self._rates = {name: deque[float](maxlen=_HISTORY) for name in ("submitted", "accepted", "decided")}
         self._latency = "-"
 
     def __enter__(self) -> Self:
@@ -70,31 +70,33 @@ class Live:
         return f"opens in {-seconds:.0f} s" if seconds < 0 else f"{seconds:.0f} s after the opening"
 
     def _line(self, counts: Counts) -> str:
-        told = counts.counts
-        pace = self._rates["pressed"][-1] if self._rates["pressed"] else 0
+        counted = counts.counts
+        pace = self._rates["submitted"][-1] if self._rates["submitted"] else 0
         return (
-            f"{self._clock():>24}   pressed {told['pressed']:>8,} ({pace:,.0f}/s)   accepted {told['accepted']:>8,}   "
-            f"decided {told['decided']:>8,}   refused {told['refused']:>7,}   until accepted {self._latency}"
+            f"{self._clock():>24}   submitted {counted['submitted']:>8,} ({pace:,.0f}/s)   accepted {counted['accepted']:>8,}   "
+            f"decided {counted['decided']:>8,}   refused {counted['refused']:>7,}   until accepted {self._latency}"
         )
 
     def _view(self, counts: Counts) -> RenderableType:
-        told = counts.counts
+        counted = counts.counts
         flow = Table.grid(padding=(0, 2))
         flow.add_column(min_width=10)
         flow.add_column(justify="right", min_width=9)
         flow.add_column(justify="right", min_width=9)
         flow.add_column()
         most = max((max(rates, default=0) for rates in self._rates.values()), default=0)
-        for name, colour in (("pressed", "white"), ("accepted", "cyan"), ("decided", "green")):
+        for name, colour in (("submitted", "white"), ("accepted", "cyan"), ("decided", "green")):
             rates = self._rates[name]
             pace = f"{rates[-1]:,.0f}/s" if rates else ""
-            flow.add_row(name, f"{told[name]:,}", pace, Text(_sparkline(rates, most), style=colour))
-        flow.add_row("refused", f"{told['refused']:,}")
-        flow.add_row("asked again", f"{told['again']:,}", "", "the service said not now, or nothing")
-        if told["surprises"]:
-            flow.add_row("[red]surprises", f"[red]{told['surprises']:,}")
+            flow.add_row(name, f"{counted[name]:,}", pace, Text(_sparkline(rates, most), style=colour))
+        flow.add_row("refused", f"{counted['refused']:,}")
+        flow.add_row("asked again", f"{counted['again']:,}", "", "the service said not now, or nothing")
+        if counted["surprises"]:
+            flow.add_row("[red]surprises", f"[red]{counted['surprises']:,}")
         flow.add_row("until accepted", "", "", f"{self._latency}  (half / 99 %, just now)")
-        flow.add_row("no outcome yet", f"{told['accepted'] - told['decided']:,}", "", "still in line, or not looked at")
+        flow.add_row(
+            "no outcome yet", f"{counted['accepted'] - counted['decided']:,}", "", "still waiting, or not read yet"
+        )
         lanes = Table.grid(padding=(0, 2))
         longest = sorted(counts.waiting.items(), key=lambda lane: -lane[1])[:_LANES]
         for office, waiting in longest:
@@ -102,12 +104,12 @@ class Live:
                 lanes.add_row(
                     office, f"{waiting:,}", ProgressBar(total=max(longest[0][1], 1), completed=waiting, width=30)
                 )
-        done = told["decided"] + told["refused"]
+        done = counted["decided"] + counted["refused"]
         head = Table.grid(padding=(0, 2))
         head.add_row(
             f"[bold]{self._title}[/]", self._clock(), ProgressBar(self._requests, done, width=30), f"{done:,} done"
         )
-        return Group(head, "", flow, "", Text("in line, as its latest comer was told", style="dim"), lanes)
+        return Group(head, "", flow, "", Text("in line, as its latest request was answered", style="dim"), lanes)
 
 
 def _sparkline(values: deque[float], most: float) -> str:

@@ -60,7 +60,7 @@ def citizens(seed: int) -> Iterator[tuple[RequestBookingRequest, int]]:
 
 
 class Citizen(User):
-    """Looks at the places left, books, sometimes presses again, and waits for the outcome."""
+    """Reads the remaining places, books, sometimes submits again, and waits for the outcome."""
 
     host = "127.0.0.1:7700"
     wait_time = between(0, 1)

@@ -1,4 +1,4 @@
-"""Plays asks against a service, open loop: every press at its moment, whatever the service does meanwhile."""
+"""Plays asks against a service, open loop: every submission at its moment, whatever the service does meanwhile."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, Booking, BookingState, StatusReason
 from clients.booking_client import BookingClient, RefusedError
 from clients.rush.load.phones import HttpPhones
-from clients.rush.load.record import Record, Told
+from clients.rush.load.record import Observation, Record
 from clients.rush.load.tally import TallyWriter
 from clients.rush.plan.crowd import Ask
 
@@ -27,10 +27,10 @@ _GATHER = 0.02
 _BATCH = 100
 _READS = 200
 _POLL = (0.1, 1.6)  # seconds until a gateway asks for an outcome, and the most that its pauses grow to
-_TURN = 0.002  # seconds of presses after which answers have their turn
-# A press so soon after the opening may be before it on the service's clock.
+_TURN = 0.002  # seconds of submissions after which answers are handled
+# A submission so soon after the opening may be before it on the service's clock.
 _ABOUT_OPENING = 0.25
-# A slow phone hears nothing before that; then it presses again.
+# A slow phone hears nothing before that; then it submits again.
 _DEAF = (0.01, 0.3)
 _SLOW_AGAIN = (2.0, 6.0)
 _SLOW_READ = 1.0
@@ -62,7 +62,7 @@ def encoded(message: wire.RequestBookingRequest) -> bytes:
 
 @dataclass(slots=True)
 class _Live:
-    """An ask that is being played. ends: until when its person persists, from its first press on."""
+    """An ask that is being played. ends: until when its person persists, from the first submission on."""
 
     ask: Ask
     record: Record
@@ -71,8 +71,8 @@ class _Live:
 
 
 @dataclass(slots=True)
-class _Press:
-    """One press of it, and when it was due."""
+class _Submission:
+    """One submission of it, and when it was due."""
 
     live: _Live
     due: float
@@ -82,7 +82,7 @@ class _Press:
 class Player:
     """Plays asks; opening is the moment of the opening on time.monotonic(), patience how long people go on (seconds).
 
-    records has what became of each ask, so far. lags has the seconds by which each press left late; looks, for each look at the places left, when it was due and how
+    records has what became of each ask, so far. lags has the seconds by which each submission left late; looks, for each read of the remaining places, when it was due and how
     many seconds it took.
     """
 
@@ -91,7 +91,7 @@ class Player:
         self.lags: list[float] = []
         self.looks: list[tuple[float, float]] = []
         self._client, self._opening, self._tally, self._patience = client, opening, tally, patience
-        self._batch: list[_Press] = []
+        self._batch: list[_Submission] = []
         self._reads = Gather(client.get_bookings, timedelta(seconds=_GATHER), _READS)
         self._tasks = asyncio.TaskGroup()
 
@@ -115,9 +115,9 @@ class Player:
     def _plan(self, lives: Sequence[_Live]) -> Iterable[tuple[float, Callable[[], None]]]:
         for live in lives:
             ask = live.ask
-            yield ask.at, partial(self._press, _Press(live, ask.at))
+            yield ask.at, partial(self._submit, _Submission(live, ask.at))
             for delay in ask.repeats:
-                yield ask.at + delay, partial(self._press, _Press(live, ask.at + delay, repeat=True))
+                yield ask.at + delay, partial(self._submit, _Submission(live, ask.at + delay, repeat=True))
             for due in ask.looks:
                 yield due, partial(self._start_look, live.record.office_id, due)
 
@@ -134,77 +134,77 @@ class Player:
         await asyncio.sleep(seconds)
         step()
 
-    # -- pressing
+    # -- submitting
 
-    def _press(self, press: _Press) -> None:
-        now, live = self._now(), press.live
-        live.record.presses.append(press.due)
+    def _submit(self, submission: _Submission) -> None:
+        now, live = self._now(), submission.live
+        live.record.submissions.append(submission.due)
         live.ends = min(live.ends, now + self._patience)
-        self.lags.append(now - press.due)
-        self._tally.count("pressed")
-        if live.ask.habit == "slow" and not press.repeat:
-            self._start(self._press_unheard(press))
+        self.lags.append(now - submission.due)
+        self._tally.count("submitted")
+        if live.ask.habit == "slow" and not submission.repeat:
+            self._start(self._submit_unheard(submission))
         else:
-            self._send(press)
+            self._send(submission)
 
-    def _send(self, press: _Press) -> None:
-        if not press.live.ask.gateway:
-            self._start(self._send_alone(press))
+    def _send(self, submission: _Submission) -> None:
+        if not submission.live.ask.gateway:
+            self._start(self._send_alone(submission))
             return
         if not self._batch:
             self._start(self._send_together(self._batch))
-        self._batch.append(press)
+        self._batch.append(submission)
         if len(self._batch) >= _BATCH:
             self._batch = []
 
-    async def _send_together(self, batch: list[_Press]) -> None:
+    async def _send_together(self, batch: list[_Submission]) -> None:
         """Sends what came in a short time, as a gateway does for its phones."""
         await asyncio.sleep(_GATHER)
         if self._batch is batch:
             self._batch = []
         started = self._now()
         try:
-            with self._cut_off("request", [press.live.record for press in batch], started):
-                results = await self._client.send_encoded([press.live.item for press in batch])
+            with self._cut_off("request", [submission.live.record for submission in batch], started):
+                results = await self._client.send_encoded([submission.live.item for submission in batch])
         except RefusedError as error:
-            for press in batch:
-                self._refused(press, started, error)
+            for submission in batch:
+                self._refused(submission, started, error)
             return
-        for press, result in zip(batch, results, strict=True):
+        for submission, result in zip(batch, results, strict=True):
             if result.HasField("booking"):
-                self._accepted(press, started, result.booking)
+                self._accepted(submission, started, result.booking)
             else:
-                self._refused(press, started, RefusedError.of_status(result.error))
+                self._refused(submission, started, RefusedError.of_status(result.error))
 
-    async def _send_alone(self, press: _Press) -> None:
+    async def _send_alone(self, submission: _Submission) -> None:
         started = self._now()
         try:
-            with self._cut_off("request", [press.live.record], started):
-                booking = await self._client.send(press.live.ask.message)
+            with self._cut_off("request", [submission.live.record], started):
+                booking = await self._client.send(submission.live.ask.message)
         except RefusedError as error:
-            self._refused(press, started, error)
+            self._refused(submission, started, error)
         else:
-            self._accepted(press, started, booking)
+            self._accepted(submission, started, booking)
 
-    async def _press_unheard(self, press: _Press) -> None:
+    async def _submit_unheard(self, submission: _Submission) -> None:
         """The request arrives, the answer does not: the phone has lost its connection by then."""
-        live, started = press.live, self._now()
+        live, started = submission.live, self._now()
         seconds = _between(_DEAF, live.ask)
         with self._cut_off("request", [live.record], started):
             await self._client.send_unheard(live.ask.message, seconds)
-        live.record.told.append(Told("request", started, self._now(), None, "UNHEARD", uncertain=True))
+        live.record.observations.append(Observation("request", started, self._now(), None, "UNHEARD", uncertain=True))
         await asyncio.sleep(_between(_SLOW_AGAIN, live.ask))
         again = self._now()
-        live.record.presses.append(again)
-        self._tally.count("pressed")
-        await self._send_alone(_Press(live, again))
+        live.record.submissions.append(again)
+        self._tally.count("submitted")
+        await self._send_alone(_Submission(live, again))
 
-    def _accepted(self, press: _Press, started: float, booking: Booking) -> None:
-        live, record, now = press.live, press.live.record, self._now()
-        record.told.append(Told("request", started, now, _answer(booking)))
+    def _accepted(self, submission: _Submission, started: float, booking: Booking) -> None:
+        live, record, now = submission.live, submission.live.record, self._now()
+        record.observations.append(Observation("request", started, now, _answer(booking)))
         if record.accepted:
             return
-        record.due, record.answered = live.ask.at if press.repeat else press.due, now
+        record.due, record.answered = live.ask.at if submission.repeat else submission.due, now
         record.refusal = ""
         record.booking_id, record.ticket, record.ahead = booking.booking_id, booking.ticket, booking.ahead
         record.accepted_at = booking.accept_time.ToNanoseconds() / 1e9
@@ -214,29 +214,29 @@ class Player:
             self._surprise(record, f"accepted in spite of {live.ask.wrong}")
         self._start(self._follow(live, booking))
 
-    def _refused(self, press: _Press, started: float, error: RefusedError) -> None:
-        live, record, now = press.live, press.live.record, self._now()
-        record.told.append(Told("request", started, now, None, error.reason, error.uncertain))
+    def _refused(self, submission: _Submission, started: float, error: RefusedError) -> None:
+        live, record, now = submission.live, submission.live.record, self._now()
+        record.observations.append(Observation("request", started, now, None, error.reason, error.uncertain))
         if _is_passing(error):
             record.passing += 1
             self._tally.count("again")
             pause = error.retry_after.total_seconds() if error.retry_after else 0.5
             if now + pause < live.ends:
-                self._start(self._later(pause, partial(self._send, press)))
+                self._start(self._later(pause, partial(self._send, submission)))
                 return
             if error.uncertain:
                 return  # it stays without an answer
         if record.accepted:
             self._surprise(record, f"repeated, it was refused: {error.reason}")
             return
-        if error.reason == "WINDOW_CLOSED" and press.due < _ABOUT_OPENING and not live.ask.wrong:
+        if error.reason == "WINDOW_CLOSED" and submission.due < _ABOUT_OPENING and not live.ask.wrong:
             record.early = True
             again = max(live.ask.again, now)
-            self._start(self._later(again - now, partial(self._press, _Press(live, again))))
+            self._start(self._later(again - now, partial(self._submit, _Submission(live, again))))
             return
         if not record.refusal:
             self._tally.count("refused")
-        record.due, record.answered, record.refusal = press.due, now, error.reason
+        record.due, record.answered, record.refusal = submission.due, now, error.reason
         if error.reason not in live.ask.expected and not _is_passing(error):
             self._surprise(record, f"refused with {error.reason} ({live.ask.wrong or 'nothing wrong'})")
 
@@ -254,7 +254,7 @@ class Player:
             self._surprise(record, f"no outcome: {error}")
             return
         record.seen = self._now()
-        record.told.append(Told("read", started, record.seen, _answer(booking)))
+        record.observations.append(Observation("read", started, record.seen, _answer(booking)))
         record.state = BookingState.Name(booking.state).removeprefix("BOOKING_STATE_")
         record.reason = StatusReason.Name(booking.status_reason).removeprefix("STATUS_REASON_")
         record.numbers = tuple(booking.queue_numbers)
@@ -304,10 +304,10 @@ class Player:
                     partial(self._client.cancel_booking, record.booking_id, live.ask.message.account)
                 )
         except RefusedError as error:
-            record.told.append(Told("cancel", started, self._now(), None, error.reason, error.uncertain))
+            record.observations.append(Observation("cancel", started, self._now(), None, error.reason, error.uncertain))
             self._surprise(record, f"not cancelled: {error.reason}")
             return
-        record.told.append(Told("cancel", started, self._now(), _answer(booking)))
+        record.observations.append(Observation("cancel", started, self._now(), _answer(booking)))
         record.state = BookingState.Name(booking.state).removeprefix("BOOKING_STATE_")
         record.ended_at = booking.end_time.ToNanoseconds() / 1e9
 
@@ -335,7 +335,7 @@ class Player:
             yield
         except asyncio.CancelledError:
             for record in records:
-                record.told.append(Told(call, started, self._now(), None, "UNHEARD", uncertain=True))
+                record.observations.append(Observation(call, started, self._now(), None, "UNHEARD", uncertain=True))
             raise
 
     def _surprise(self, record: Record, words: str) -> None:
@@ -366,5 +366,5 @@ def _between(limits: tuple[float, float], ask: Ask) -> float:
 
 
 def _is_passing(error: RefusedError) -> bool:
-    """Whether it says "unknown" or "not now": the person presses again, with the same request_id."""
+    """Whether it says "unknown" or "not now": the person submits again, with the same request_id."""
     return error.uncertain or error.code is grpc.StatusCode.UNAVAILABLE or error.reason == "RATE_LIMITED"

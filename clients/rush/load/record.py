@@ -7,7 +7,7 @@ from antrian.history import Answer
 
 
 @dataclass(slots=True, frozen=True)
-class Told:
+class Observation:
     """One call about a request ("request", "read", "cancel") and its answer, or the reason why there was none.
 
     Times are seconds after the opening; uncertain: nobody knows what became of the call.
@@ -25,8 +25,8 @@ class Told:
 class Record:
     """One request's story. Times are seconds after the opening, by one clock for all.
 
-    due is when the press that counts was due, answered when its first acceptance or its refusal came, seen when the
-    outcome did; presses are all moments at which it was due, early ones and repeats included. accepted_at, decided_at
+    due is when the submission that counts was due, answered when its first acceptance or its refusal came, seen when the
+    outcome did; submissions are all moments at which it was due, early ones and repeats included. accepted_at, decided_at
     and ended_at are the service's own times (epoch). passing counts answers that say "not now" or nothing for certain.
     """
 
@@ -39,12 +39,12 @@ class Record:
     habit: str = ""
     due: float = 0
     answered: float = 0
-    presses: list[float] = field(default_factory=list)
+    submissions: list[float] = field(default_factory=list)
     early: bool = False
     refusal: str = ""
     surprise: str = ""
     passing: int = 0
-    told: list[Told] = field(default_factory=list)
+    observations: list[Observation] = field(default_factory=list)
     booking_id: str = ""
     ticket: int = 0
     ahead: int = 0
@@ -85,9 +85,9 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one process of the generator brings home: the records, how late its presses were, and more.
+    """What one process of the generator brings home: the records, how late its submissions were, and more.
 
-    lags: seconds by which each press left late; looks: for each look at the places left, when it was due and how many
+    lags: seconds by which each submission left late; looks: for each read of the remaining places, when it was due and how many
     seconds it took; cpu: seconds of it that the play took; cut: why it was stopped before its end, empty where it was not.
     """
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from multiprocessing.context import SpawnContext
 from typing import Any
 
-COUNTS = ("pressed", "accepted", "refused", "decided", "again", "surprises")
+COUNTS = ("submitted", "accepted", "refused", "decided", "again", "surprises")
 _STEPS = 5  # buckets for each doubling of a latency
 _BUCKETS = 20 * _STEPS  # up to 2**20 ms
 

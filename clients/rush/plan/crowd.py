@@ -43,10 +43,10 @@ _COMPANIONS = frozenset({"second phone", "neighbour"})
 
 @dataclass(frozen=True)
 class Ask:
-    """One request: when it is pressed (seconds after the opening), what is sent, and how its person behaves.
+    """One request: when it is submitted (seconds after the opening), what is sent, and how its person behaves.
 
-    habit says what is special about it, wrong what is the matter with it. again is when one who pressed early presses
-    again, repeats when an impatient one presses the same once more. rival tells that another request is for the same
+    habit says what is special about it, wrong what is the matter with it. again is when a person who submitted early submits
+    again, repeats when an impatient one submits the same once more. rival tells that another request is for the same
     people; looks when the places left are looked at; look_later how long after the answer the outcome is; cancels how
     long after the outcome the places are given back.
     """
@@ -278,8 +278,8 @@ def popularity(scenario: Scenario, office: Office) -> float:
     return wanted.get(office.city, wanted.get("*", 1.0))
 
 
-def presses(ask: Ask) -> Iterator[float]:
-    """When the ask is pressed, the early press and the repeats included."""
+def submissions(ask: Ask) -> Iterator[float]:
+    """When the ask is submitted, early and repeated submissions included."""
     yield ask.at
     if ask.at < 0 and not ask.wrong:
         yield ask.again

@@ -40,7 +40,7 @@ class Wave(_Part):
 
 
 class Arrivals(_Part):
-    """When citizens press. Those who neither wait for the opening nor come in a wave come in the tail."""
+    """When citizens submit. Those who neither wait for the opening nor come in a wave come in the tail."""
 
     real_seconds: Annotated[float, Field(gt=0)]
     """After so long time passes twice as fast as in life, then ever faster: see pace.py."""
@@ -51,9 +51,9 @@ class Arrivals(_Part):
     waiting: Share
     """Those who sit and wait for 14:00:00."""
     reaction_s: Annotated[float, Field(gt=0)]
-    """How late these press, on average (exponential)."""
+    """How late these submit, on average (exponential)."""
     early: Share
-    """Those of the waiting who press before it, are told so, and press again."""
+    """Those of the waiting who submit before it, are refused, and submit again."""
     early_s: Annotated[float, Field(gt=0, le=60)] = 8
     """So long before it they begin; nobody does anything earlier."""
     tail_minutes: Annotated[float, Field(gt=0)]
@@ -78,12 +78,12 @@ class Demand(_Part):
 
 
 class Habits(_Part):
-    """What citizens do beside pressing once; shares of the citizens' requests."""
+    """What citizens do besides submitting once; shares of the citizens' requests."""
 
     gateway: Share
     """Come through a gateway, in batches; the others call by themselves."""
     impatient: Share
-    """Press again, up to three times, with the same request_id."""
+    """Submit again, up to three times, with the same request_id."""
     second_phone: Share
     """Are a second request for the same people, from another phone."""
     neighbour: Share
@@ -91,9 +91,9 @@ class Habits(_Part):
     wrong: Share
     """Have wrong input."""
     slow: Share
-    """Come from slow phones: the first answer never arrives, so they press again; they read their stream slowly."""
+    """Come from slow phones: the first answer never arrives, so they submit again; they read their stream slowly."""
     polling: Share
-    """Look at the places left every few seconds before they press, and again when they got none."""
+    """Read the remaining places every few seconds before they submit, and again when they got none."""
     watching: Share
     """Watch the booking (a stream) until it is decided."""
     staring: Share

@@ -73,7 +73,7 @@ def _load_rows(a: RushResult, b: RushResult) -> Iterator[Row]:
 
 
 def _outcome_rows(a: RushResult, b: RushResult) -> Iterator[Row]:
-    yield _row("submissions", a.presses, b.presses)
+    yield _row("submissions", a.submissions, b.submissions)
     yield _row("accepted", a.accepted, b.accepted)
     yield _row("confirmed", a.confirmed, b.confirmed)
     yield _row("people with a place", a.people_confirmed, b.people_confirmed)

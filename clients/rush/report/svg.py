@@ -85,7 +85,7 @@ def linear_axis(most: float, label: Callable[[float], str]) -> Axis:
 
 
 def log_axis(values: Sequence[float], least: float, label: Callable[[float], str]) -> Axis:
-    """Logarithmic, from a round number to a round number; nothing below least is told apart."""
+    """Logarithmic, from a round number to a round number; values below least count as least."""
     low, high = max(min(values), least), max(*values, least)
     marks = [mark * 10.0**power for power in range(-3, 9) for mark in (1, 2, 5)]
     low, high = max(mark for mark in marks if mark <= low), min(mark for mark in marks if mark > high)

@@ -10,13 +10,13 @@ from clients.rush.report.words import LATENCIES, PROGRAMS, PROMISES, REASONS, La
 
 _OFFICES = 12
 _HABITS = {
-    "pressed early": ("menekan sebelum dibuka", "submitted before the opening"),
-    "pressed again": ("menekan lagi karena tidak sabar", "submitted again, impatient"),
+    "submitted early": ("menekan sebelum dibuka", "submitted before the opening"),
+    "submitted again": ("menekan lagi karena tidak sabar", "submitted again, impatient"),
     "second phone": ("mencoba juga dari HP kedua", "tried from a second phone, too"),
     "neighbouring province": ("mencoba kantor di provinsi tetangga", "tried an office in a neighbouring province"),
     "wrong input": ("salah isi", "wrong input"),
     "slow phone": ("HP lambat, jawaban pertama tidak sampai", "slow phone, first answer lost"),
-    "looks at the places left": ("melihat sisa tempat", "reads of the remaining places"),
+    "reads of the remaining places": ("melihat sisa tempat", "reads of the remaining places"),
     "asked again by the service": ("diminta layanan mencoba lagi", "asked to retry by the service"),
     "given back": ("mengembalikan tempat", "cancelled after confirmation"),
 }

@@ -43,7 +43,7 @@ def _print_verdict(result: RushResult, console: Console) -> None:
 
 def _facts(result: RushResult) -> Iterator[tuple[str, str]]:
     yield "requests", f"{result.requests:,}"
-    yield "submissions, early ones and repeats included", f"{result.presses:,}"
+    yield "submissions, early ones and repeats included", f"{result.submissions:,}"
     yield "accepted", f"{result.accepted:,}"
     yield "confirmed; people with a place", f"{result.confirmed:,}; {result.people_confirmed:,}"
     if result.cancelled:

@@ -1,4 +1,4 @@
-"""How a rush is told in Indonesian or in English: numbers, times, and the words for reasons and promises."""
+"""How a rush is described in Indonesian or in English: numbers, times, and the words for reasons and promises."""
 
 from dataclasses import dataclass
 from datetime import date
