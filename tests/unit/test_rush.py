@@ -283,7 +283,7 @@ def test_every_request_has_its_place_in_the_summary() -> None:
 def test_ticks_have_rates_the_line_and_latencies() -> None:
     ticks = {tick.second: tick for tick in summary(story()).ticks}
     assert (ticks[0].offered, ticks[0].accepted, ticks[0].refused, ticks[0].decided) == (3, 2, 1, 2)
-    assert (ticks[1].offered, ticks[1].accepted, ticks[1].in_line) == (1, 1, 0 if ticks[1].decided else 1)
+    assert (ticks[1].offered, ticks[1].accepted, ticks[1].waiting) == (1, 1, 0 if ticks[1].decided else 1)
     assert ticks[0].accept_p50 == pytest.approx(100)
 
 

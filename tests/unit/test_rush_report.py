@@ -55,7 +55,7 @@ def _result() -> RushResult:
         refused={"ALREADY_BOOKED": 3345},
         ticks=ticks,
         marks=[Mark(140, "Sabtu pagi", "Saturday morning")],
-        peaks={"offered": 2000, "in_line": 90},
+        peaks={"offered": 2000, "waiting": 90},
         latencies={"accept": _LATENCY, "outcome": _LATENCY},
         sold_out=[SoldOut("kanim-bogor", "Kantor Imigrasi Bogor", "2026-11-30", "MORNING", 60, 3.2)],
         offices=[

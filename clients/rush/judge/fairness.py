@@ -38,7 +38,7 @@ def check_stores(settings: Settings) -> Findings:
 def check_from_outside(records: Sequence[Record], before: Quotas, after: Quotas) -> Findings:
     """The checks that need no more than what the clients observed, before the first service day begins.
 
-    On stores that had bookings before, what needs a lane's whole line is left out.
+    On stores that had bookings before, what needs every booking of a lane is left out.
     """
     facts = Facts()
     for slot, (quota, left) in after.items():

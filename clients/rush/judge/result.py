@@ -26,7 +26,7 @@ class Tick:
     """A step of time, counted in seconds from the opening. Rates are a second; latencies are ms, by when it was due.
 
     offered: submissions; accepted and refused: answers; decided: by the service's clock; again: answers that said "not now"
-    or nothing for certain; in_line: accepted and not decided at the end of the step.
+    or nothing for certain; waiting: accepted and not decided at the end of the step.
     """
 
     second: float
@@ -35,7 +35,7 @@ class Tick:
     refused: float
     decided: float
     again: float
-    in_line: int
+    waiting: int
     accept_p50: float
     accept_p99: float
     outcome_p50: float
@@ -149,7 +149,7 @@ class RushResult:
     ticks: list[Tick] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     peaks: dict[str, float] = field(default_factory=dict)
-    """The most in one second: offered, accepted, decided; and in_line."""
+    """The most in one second: offered, accepted, decided; and waiting."""
     latencies: dict[str, Latency] = field(default_factory=dict)
     """accept: due to accepted; outcome: due to decided; screen: due to the outcome on the screen of who waits for it;
     service: accepted to decided, by the service's clock; look: a read of the remaining places."""

@@ -72,7 +72,7 @@ def summarise(played: Played) -> RushResult:
         ticks=ticks,
         marks=[Mark(scenario.second_of(w.hour), w.name_id, w.name_en) for w in scenario.arrivals.waves],
         peaks={name: float(max(seconds[name].values(), default=0)) for name in ("offered", "accepted", "decided")}
-        | {"in_line": float(max((tick.in_line for tick in ticks), default=0))},
+        | {"waiting": float(max((tick.waiting for tick in ticks), default=0))},
         latencies=_latencies(played, accepted, decided),
         sold_out=sold_out(decided, played.quotas, played.offices, played.opens_epoch),
         offices=office_sales(played.offices, played.quotas),

@@ -23,7 +23,7 @@ from clients.rush.plan.crowd import Ask, Crowd
 
 # Longer than an app's: an answer that is late is to be seen as late, not as two requests.
 _DEADLINE = timedelta(seconds=20)
-_TOLD_EVERY = 0.5
+_PROGRESS_EVERY = 0.5
 Progress = Callable[[Counts], None]
 
 
@@ -56,7 +56,7 @@ def play(
     context = multiprocessing.get_context("spawn")  # a process with grpc in it must not fork
     tally = Tally(context, [office.office_id for office in crowd.town.offices], processes)
     with ExitStack() as undo:
-        lines: list[Connection] = []
+        pipes: list[Connection] = []
         pids: list[int] = []
         for share in range(processes):
             ours, theirs = context.Pipe()
@@ -66,30 +66,30 @@ def play(
             undo.callback(process.join)
             undo.callback(process.terminate)
             theirs.close()
-            lines.append(ours)
+            pipes.append(ours)
             pids.append(process.pid or 0)
         try:
-            for line in lines:
-                line.recv()
+            for pipe in pipes:
+                pipe.recv()
             opening = start(pids)
-            for line in lines:
-                line.send(opening)
+            for pipe in pipes:
+                pipe.send(opening)
         except (EOFError, OSError):
             raise RushError("a process of the load generator died; its last words are above") from None
-        return _gather(lines, lambda: progress(tally.read()))
+        return _collect(pipes, lambda: progress(tally.read()))
 
 
-def _gather(lines: list[Connection], progress: Callable[[], None]) -> list[Share]:
+def _collect(pipes: list[Connection], progress: Callable[[], None]) -> list[Share]:
     """What the processes bring home, in time or as soon as anything goes wrong."""
     shares: list[Share] = []
     cut = ""
     with _asked_to_stop() as asked:
-        while lines:
+        while pipes:
             before = cut
-            for line in [line for line in lines if line.poll(_TOLD_EVERY / len(lines))]:
-                lines.remove(line)
+            for pipe in [pipe for pipe in pipes if pipe.poll(_PROGRESS_EVERY / len(pipes))]:
+                pipes.remove(pipe)
                 try:
-                    shares.append(line.recv())
+                    shares.append(pipe.recv())
                 except (EOFError, OSError):
                     cut = "a process of the load generator died, and what it saw went with it"
                     shares.append(Share([], [], [], 0.0))
@@ -101,9 +101,9 @@ def _gather(lines: list[Connection], progress: Callable[[], None]) -> list[Share
             if asked():
                 cut = cut or "Ctrl-C"
             if cut and not before:
-                for line in lines:
+                for pipe in pipes:
                     with suppress(OSError):
-                        line.send(None)
+                        pipe.send(None)
     return [replace(share, cut=cut) for share in shares]
 
 
@@ -125,7 +125,7 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _process(crowd: Crowd, job: Job, tally: TallyWriter, line: Connection) -> None:
+def _process(crowd: Crowd, job: Job, tally: TallyWriter, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C comes to all of a terminal; our parent says what to do
     asks = list(crowd.asks(job.share, job.of))
     if job.service.http:  # the gateway gathers them
@@ -134,26 +134,26 @@ def _process(crowd: Crowd, job: Job, tally: TallyWriter, line: Connection) -> No
     gc.collect()
     gc.freeze()
     gc.disable()
-    line.send("ready")
-    line.send(uvloop.run(_play(asks, job, line.recv(), tally, line)))
+    pipe.send("ready")
+    pipe.send(uvloop.run(_play(asks, job, pipe.recv(), tally, pipe)))
 
 
-async def _play(asks: Iterable[Ask], job: Job, opening: float, tally: TallyWriter, line: Connection) -> Share:
-    """Plays until all have their end, or there is a word on the line, or nobody at its other end."""
+async def _play(asks: Iterable[Ask], job: Job, opening: float, tally: TallyWriter, pipe: Connection) -> Share:
+    """Plays until all have their end, or the pipe has a message or lost its other end."""
     cpu, loop = time.process_time(), asyncio.get_running_loop()
     async with _client(job) as client:
         player = Player(client, opening, tally, job.patience)
         playing = loop.create_task(player.play(asks))
 
         def stop() -> None:
-            loop.remove_reader(line.fileno())
+            loop.remove_reader(pipe.fileno())
             playing.cancel()
 
-        loop.add_reader(line.fileno(), stop)
+        loop.add_reader(pipe.fileno(), stop)
         with suppress(asyncio.CancelledError):
             await playing
-        loop.remove_reader(line.fileno())
-        os.set_blocking(line.fileno(), True)  # uvloop made it what no Connection can send much on
+        loop.remove_reader(pipe.fileno())
+        os.set_blocking(pipe.fileno(), True)  # uvloop made it what no Connection can send much on
     return Share(player.records, player.lags, player.looks, time.process_time() - cpu)
 
 

@@ -109,7 +109,7 @@ class Live:
         head.add_row(
             f"[bold]{self._title}[/]", self._clock(), ProgressBar(self._requests, done, width=30), f"{done:,} done"
         )
-        return Group(head, "", flow, "", Text("in line, as its latest request was answered", style="dim"), lanes)
+        return Group(head, "", flow, "", Text("waiting, as the latest request was answered", style="dim"), lanes)
 
 
 def _sparkline(values: deque[float], most: float) -> str:

@@ -69,7 +69,7 @@ class Record:
 
     @property
     def accepted(self) -> bool:
-        """Whether it got a place in the line."""
+        """Whether it was accepted and has a ticket."""
         return bool(self.booking_id)
 
     @property

@@ -12,7 +12,7 @@ _BUCKETS = 20 * _STEPS  # up to 2**20 ms
 
 
 class Tally:
-    """Counts, latencies until accepted, and how long each office's line is; one part of it for each process."""
+    """Counts, latencies until accepted, and how long each office's queue is; one part for each process."""
 
     def __init__(self, context: SpawnContext, offices: Sequence[str], processes: int) -> None:
         self.offices = list(offices)
@@ -63,7 +63,7 @@ class TallyWriter:
 
 @dataclass(frozen=True)
 class Counts:
-    """One reading. latencies: how many were accepted within each bucket; waiting: the line that the latest one met."""
+    """One reading. latencies: how many were accepted within each bucket; waiting: the queue that the latest one met."""
 
     counts: dict[str, int]
     latencies: list[int]

@@ -20,7 +20,7 @@ def opening(result: RushResult, language: Language) -> Chart | None:
     if span[1] > 2 * until:
         span = max(span[0], -_BEFORE), until
     number = language.number
-    most, longest = number(result.peaks.get("offered", 0)), number(result.peaks.get("in_line", 0))
+    most, longest = number(result.peaks.get("offered", 0)), number(result.peaks.get("waiting", 0))
     return _flow(
         result,
         language,
@@ -119,7 +119,7 @@ def _flow(result: RushResult, language: Language, span: tuple[float, float], tit
     if any(tick.again for tick in ticks):
         rates.append(rate("diminta mencoba lagi", "asked to retry", "soft", lambda tick: tick.again, look="thin"))
     waiting = [
-        (tick.second + result.tick, float(tick.in_line)) for tick in ticks if tick.second + result.tick <= span[1]
+        (tick.second + result.tick, float(tick.waiting)) for tick in ticks if tick.second + result.tick <= span[1]
     ]
     number = language.number
     return _over_time(

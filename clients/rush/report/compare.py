@@ -88,7 +88,7 @@ def _outcome_rows(a: RushResult, b: RushResult) -> Iterator[Row]:
 def _pace_rows(a: RushResult, b: RushResult) -> Iterator[Row]:
     for kind in ("offered", "accepted", "decided"):
         yield _row(f"peak {kind}", a.peaks.get(kind), b.peaks.get(kind), "/s")
-    yield _row("most waiting", a.peaks.get("in_line"), b.peaks.get("in_line"))
+    yield _row("most waiting", a.peaks.get("waiting"), b.peaks.get("waiting"))
     for kind, (_, name) in LATENCIES.items():
         one, other = a.latencies.get(kind), b.latencies.get(kind)
         if one or other:

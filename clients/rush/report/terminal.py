@@ -61,7 +61,7 @@ def _facts(result: RushResult) -> Iterator[tuple[str, str]]:
     yield "slots sold out", f"{len(result.sold_out):,}"
     peaks = (f"{result.peaks.get(name, 0):,.0f}" for name in ("offered", "accepted", "decided"))
     yield "most in one second: offered / accepted / decided", " / ".join(peaks)
-    yield "most waiting", f"{result.peaks.get('in_line', 0):,.0f}"
+    yield "most waiting", f"{result.peaks.get('waiting', 0):,.0f}"
     for kind, (_, name) in LATENCIES.items():
         if kind in result.latencies:
             yield f"{name}: p50 / p99 / p99.9", _words(result.latencies[kind])
