@@ -165,6 +165,15 @@ def test_a_failed_run_says_why_and_nothing_in_it_is_markup(tmp_path: Path) -> No
     assert "<b>2</b>left without an answer" in page
 
 
+def test_names_from_a_scenario_or_a_catalog_are_no_markup(tmp_path: Path) -> None:
+    arrivals = Arrivals("kanim-<i>x", "2026-11-30", "MORNING", [(0.2, 1), (0.3, 3)])
+    offices = [replace(_result().offices[0], office_id="kanim-<i>y")]
+    result = replace(_result(), title_en="<i>Friday", arrivals=arrivals, offices=offices)
+    page = _page(tmp_path, result, ENGLISH)
+    assert "&lt;i&gt;" in page
+    assert not re.search("<i>[a-z]", page, re.IGNORECASE)
+
+
 def test_an_invalid_run_says_so_and_what_was_not_seen(tmp_path: Path) -> None:
     page = _page(tmp_path, replace(_result(), doubts=["the generator fell behind"], stores_seen=False))
     assert "Tidak sah" in page
