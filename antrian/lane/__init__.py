@@ -1,6 +1,6 @@
 """THE LINE (Redis): one script a step. LaneFront is the server's side (async), LaneDrainer the workers' (sync).
 
-keys.lua names every key; the scripts are read together with it.
+scripts/prelude.lua names every key and is put before every script.
 """
 
 from importlib.resources import files
@@ -13,6 +13,7 @@ SETTLED = "settled"
 
 
 def script(name: str) -> str:
-    """The text of a step: `script("join")` is keys.lua and lane/join.lua, whose head comment explains it."""
-    shebang, body = (files(__package__) / f"{name}.lua").read_text().split("\n", 1)
-    return f"{shebang}\n{(files(__package__) / 'keys.lua').read_text()}{body}"
+    """Returns the text of a step: `script("join")` is scripts/prelude.lua, then scripts/join.lua."""
+    scripts = files(__package__) / "scripts"
+    shebang, body = (scripts / f"{name}.lua").read_text().split("\n", 1)
+    return f"{shebang}\n{(scripts / 'prelude.lua').read_text()}{body}"

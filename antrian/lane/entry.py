@@ -35,7 +35,7 @@ def moment(milliseconds: int) -> datetime:
 def pack_request(
     slot: Slot, booking_id: bytes, fingerprint: bytes, caller: str, account: str, applicants: Sequence[SealedApplicant]
 ) -> bytes:
-    """A request as a line entry has it, before the moment when it was accepted; keys.lua knows where what is."""
+    """A request as a line entry has it, before the moment when it was accepted; prelude.lua knows where what is."""
     names = caller.encode(), account.encode()
     keys, sealed = [one.key for one in applicants], []
     for one in applicants:

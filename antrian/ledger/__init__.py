@@ -6,5 +6,5 @@ from importlib.resources import files
 
 @cache
 def sql(name: str) -> str:
-    """The text of a statement: `sql("record")` is ledger/record.sql, whose head comment explains it."""
-    return (files(__package__) / f"{name}.sql").read_text()
+    """Returns the text of a statement: `sql("record")` is queries/record.sql, whose head comment explains it."""
+    return (files(__package__) / "queries" / f"{name}.sql").read_text()

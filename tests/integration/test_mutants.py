@@ -12,9 +12,9 @@ from tests.mutants.mutator import Mutant, all_mutants
 
 STORY = "tests/promises/test_variants.py::test_the_promises_hold"
 DEADLY = [
-    ("lane/settle.lua", "delete", "if fenced(office, token, lane.token)"),
-    ("lane/decide.lua", "arithmetic", "counters.left - party"),
-    ("ledger/record.sql", "arithmetic", "set taken = slot.taken + sums.places"),
+    ("lane/scripts/settle.lua", "delete", "if fenced(office, token, lane.token)"),
+    ("lane/scripts/decide.lua", "arithmetic", "counters.left - party"),
+    ("ledger/queries/record.sql", "arithmetic", "set taken = slot.taken + sums.places"),
 ]
 
 

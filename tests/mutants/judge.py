@@ -182,7 +182,7 @@ class Judge:
 
     def _order(self, mutant: Mutant) -> list[str]:
         """The tests for this mutant: those first that killed one of the same file last."""
-        script_part = mutant.file == "lane/keys.lua" or "migrations" in mutant.file
+        script_part = mutant.file == "lane/scripts/prelude.lua" or "migrations" in mutant.file
         fit = [test for test, used in self._uses.items() if script_part or mutant.file in used]
         killers = self._killers.get(mutant.file, [])
         return [*(test for test in killers if test in fit), *(test for test in fit if test not in killers)]
@@ -274,7 +274,9 @@ def _is_stillborn(runner: Runner, mutant: Mutant) -> bool:
         name = Path(mutant.file).stem
         try:
             with Redis.from_url(runner.stores.redis_url) as redis:
-                redis.script_load(importlib.import_module("antrian.lane").script("decide" if name == "keys" else name))
+                redis.script_load(
+                    importlib.import_module("antrian.lane").script("decide" if name == "prelude" else name)
+                )
         except ResponseError:
             return True
         return False
@@ -302,9 +304,11 @@ class _watched:  # noqa: N801 - reads as a statement
     def __enter__(self) -> None:
         lane = importlib.import_module("antrian.lane")
         names = {
-            lane.script(path.stem): f"lane/{path.name}" for path in ANTRIAN.glob("lane/*.lua") if path.stem != "keys"
+            lane.script(path.stem): f"lane/scripts/{path.name}"
+            for path in ANTRIAN.glob("lane/scripts/*.lua")
+            if path.stem != "prelude"
         }
-        names |= {sql(path.stem): f"ledger/{path.name}" for path in ANTRIAN.glob("ledger/*.sql")}
+        names |= {sql(path.stem): f"ledger/queries/{path.name}" for path in ANTRIAN.glob("ledger/queries/*.sql")}
         for kind, call in [
             *((kind, "__call__") for kind in (Script, AsyncScript)),
             *((kind, "execute") for kind in (psycopg.Cursor, psycopg.AsyncCursor, psycopg.ServerCursor)),

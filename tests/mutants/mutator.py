@@ -66,7 +66,11 @@ _TOKEN = re.compile(rf"[()]|\b(?:{_CLAUSE_ENDS}|between|and|or)\b|,|$")
 
 def all_mutants() -> list[Mutant]:
     """Of every script and statement, and of the schema's constraints; in a fixed order."""
-    files = [*ANTRIAN.glob("lane/*.lua"), *ANTRIAN.glob("ledger/*.sql"), *ANTRIAN.glob("ledger/migrations/*.sql")]
+    files = [
+        *ANTRIAN.glob("lane/scripts/*.lua"),
+        *ANTRIAN.glob("ledger/queries/*.sql"),
+        *ANTRIAN.glob("ledger/migrations/*.sql"),
+    ]
     # What a history is read with belongs to the checks; tampered histories test it.
     files = [path for path in files if not path.name.startswith("history_")]
     return [m for path in sorted(files) for m in mutants_of(str(path.relative_to(ANTRIAN)), path.read_text())]

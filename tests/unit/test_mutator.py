@@ -39,14 +39,14 @@ def faults(file: str, text: str) -> set[tuple[str, str]]:
 
 def test_scripts() -> None:
     call = "redis.call('RPUSH', key('outbox', office), '1 - 1')"
-    assert faults("lane/x.lua", SCRIPT) == {
+    assert faults("lane/scripts/x.lua", SCRIPT) == {
         ("delete", ""),
         ("flip", f"if left <= party then {call} end"),
         ("delete", "if left < party then end"),
         ("ends", f"if left < party then {call.replace('RPUSH', 'LPUSH')} end"),
         ("arithmetic", "'ticket', ticket - 1)"),
     }
-    assert [m.old for m in mutants_of("lane/x.lua", SCRIPT) if not m.new] == [
+    assert [m.old for m in mutants_of("lane/scripts/x.lua", SCRIPT) if not m.new] == [
         "if fenced(office, token) then return { 'FENCED' } end",
         "redis.call('HSET', key('lane', office), 'ticket', ticket + 1)",
     ]
@@ -55,7 +55,7 @@ def test_scripts() -> None:
 def test_statements() -> None:
     update = "update applicant set live = false from slot where"
     rest = "select max(number) from slot where taken < quota order by day desc, number"
-    assert faults("ledger/x.sql", STATEMENT) == {
+    assert faults("ledger/queries/x.sql", STATEMENT) == {
         ("delete", f"{update} false and slot.day between 1 and 2 and (a or b)"),
         ("flip", f"{update.replace('false', 'true')} slot.day between 1 and 2 and (a or b)"),
         ("condition", f"{update} true and (a or b)"),
@@ -84,11 +84,11 @@ def test_constraints() -> None:
 def test_every_script_and_migration_has_mutants_none_twice() -> None:
     mutants = all_mutants()
     files = {mutant.file for mutant in mutants}
-    assert {str(path.relative_to(ANTRIAN)) for path in ANTRIAN.glob("lane/*.lua")} <= files
+    assert {str(path.relative_to(ANTRIAN)) for path in ANTRIAN.glob("lane/scripts/*.lua")} <= files
     assert len({(mutant.file, mutant.text) for mutant in mutants}) == len(mutants)
     assert len(mutants) > 500
 
 
 @pytest.mark.parametrize("text", ["-- nothing but words: a < b", "select 'a < b and c'"])
 def test_comments_and_strings_are_left_alone(text: str) -> None:
-    assert mutants_of("ledger/x.sql", text) == []
+    assert mutants_of("ledger/queries/x.sql", text) == []

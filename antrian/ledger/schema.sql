@@ -1,0 +1,214 @@
+-- The ledger's whole schema, as the migrations leave it. For readers: databases are made by `antrian migrate`, which runs
+-- the files of migrations/ (docs/decisions/2026-11-28-one-schema-file.md). tests/integration/test_schema.py holds both equal.
+-- Columns stand in the order in which they were added. P1 to P16 are the promises of docs/promises.md.
+
+-- Where: provinces and their offices, imported from files.
+
+create table province (
+    province_code text primary key, -- ISO 3166-2:ID
+    name_id text not null, -- in Indonesian
+    name_en text not null, -- in English
+    nik_code char(2) not null unique, -- the first two digits of a NIK that was issued there
+    time_zone text not null -- IANA name
+);
+
+create table office (
+    office_id text primary key,
+    name text not null,
+    office_class text not null, -- as the immigration service ranks it
+    city text not null,
+    province_code text not null references province,
+    time_zone text not null, -- IANA name; its days begin and end by it
+    latitude double precision not null, -- degrees, WGS 84
+    longitude double precision not null,
+    daily_quota int not null check (daily_quota >= 0), -- applicants a day, for slots that are yet to be made
+    address text not null,
+    morning_percent int check (morning_percent between 0 and 100), -- share of the quota; null: as the policy splits it
+    retired_at timestamptz -- since when it takes no new bookings; null: it does
+);
+
+-- What there is to book: one row per office, day and session.
+create table slot (
+    slot_id bigint generated always as identity primary key,
+    office_id text not null references office,
+    service_date date not null, -- the day at the office
+    session text not null check (session in ('MORNING', 'AFTERNOON')),
+    quota int not null check (quota >= 0), -- applicants it has room for
+    taken int not null default 0, -- applicants who hold a place
+    last_number int not null default 0, -- the highest queue number ever given; numbers of cancelled bookings stay retired
+    closed boolean not null default false, -- the office closed the day: its places are neither given nor counted as left
+    constraint slot_once unique (office_id, service_date, session),
+    constraint slot_taken_within_quota check (taken between 0 and quota) -- P1
+);
+
+-- How far each office's lane is recorded. Its row is the lock behind the lane's lease: a worker with an older token
+-- cannot write.
+create table lane (
+    office_id text primary key references office,
+    token bigint not null default 0, -- the highest that wrote
+    last_ticket bigint not null default 0, -- the last ticket that is recorded
+    epoch int not null default 0, -- how often the lane was opened on a Redis that did not know it
+    last_desk bigint not null default 0, -- the last desk entry that is recorded
+    skipped bigint not null default 0 -- tickets that rebuilds left out, since a lost Redis may have issued them
+);
+
+-- The outcome of every request that was accepted, kept for good. A rejected booking has no rows in applicant.
+create table booking (
+    booking_id uuid primary key, -- P2, P5: one outcome per request
+    office_id text not null,
+    ticket bigint not null check (ticket > 0), -- arrival number in the lane
+    slot_id bigint not null,
+    party_size int not null check (party_size > 0), -- applicants
+    state text not null check (state in ('CONFIRMED', 'REJECTED', 'CANCELLED', 'ATTENDED', 'NO_SHOW', 'EXCUSED')),
+    reason text, -- why it was rejected or cancelled, or one of its people was cancelled by the office
+    first_number int check (first_number > 0), -- queue number of its first applicant; the others have the next ones
+    caller text not null, -- the system that sent it
+    account text not null, -- whom that system named
+    accepted_at timestamptz not null,
+    decided_at timestamptz not null,
+    fingerprint text not null default '', -- digest of what was asked for, by which a repeat is told from another request
+    ended_at timestamptz, -- when it became CANCELLED, ATTENDED, NO_SHOW or EXCUSED
+    policy_version int, -- the version by which it was decided; null: before there were any
+    cancelled_people int not null default 0, -- how many of its applicants have cancelled_at
+    constraint booking_one_per_ticket unique (office_id, ticket), -- P3
+    constraint booking_reason_known check (reason in (
+        'SLOT_FULL', 'TOO_LATE', 'ALREADY_BOOKED', 'INTERNAL', 'DAY_CLOSED', 'RELEASED_BY_OFFICE', 'PERSON_CANCELLED_BY_OFFICE'
+    )),
+    constraint booking_reason_when_rejected check (case state
+        when 'REJECTED' then reason is not null
+        when 'CANCELLED' then true
+        else reason is null or reason = 'PERSON_CANCELLED_BY_OFFICE'
+    end),
+    constraint booking_number_when_confirmed check (state = 'REJECTED' or first_number is not null),
+    constraint booking_someone_is_left
+        check (cancelled_people between 0 and party_size - case state when 'CANCELLED' then 0 else 1 end)
+);
+create index booking_by_account on booking (caller, account);
+
+-- P7: the only ways from state to state. Back to CONFIRMED leads a check-in that was undone on its day.
+create function booking_moves_forward() returns trigger language plpgsql as $$
+begin
+    if old.state is distinct from new.state and not (
+        old.state = 'CONFIRMED' and new.state in ('CANCELLED', 'ATTENDED', 'NO_SHOW')
+        or old.state = 'ATTENDED' and new.state = 'CONFIRMED'
+        or old.state = 'NO_SHOW' and new.state in ('ATTENDED', 'EXCUSED')
+    ) then
+        raise exception 'booking %: no way from % to %', old.booking_id, old.state, new.state
+            using errcode = 'check_violation', constraint = 'booking_moves_forward';
+    end if;
+    return new;
+end $$;
+create trigger booking_moves_forward before update of state on booking
+    for each row execute function booking_moves_forward();
+
+-- The people of bookings that won places, one row each. A booking's applicants are those of its slot with its numbers.
+-- P14: the NIK is here only as its keyed hash and, with the name, encrypted.
+create table applicant (
+    slot_id bigint not null,
+    number int not null check (number > 0), -- queue number
+    booking_id uuid not null,
+    applicant_key bytea not null check (length(applicant_key) = 16), -- keyed hash of the NIK
+    sealed bytea not null, -- NIK and name, encrypted (AES-GCM)
+    live boolean not null default true, -- the person is still expected, and so cannot book again
+    present_at timestamptz, -- when the person was checked in
+    cancelled_at timestamptz, -- when the person's place was cancelled
+    corrected_at timestamptz, -- when the account corrected the name, which it may do once
+    constraint applicant_number_once primary key (slot_id, number), -- P6
+    constraint applicant_present_or_live check (not live or present_at is null),
+    constraint applicant_cancelled_is_gone check (cancelled_at is null or not live and present_at is null)
+);
+create unique index applicant_one_live_booking on applicant (applicant_key) where live; -- P4
+
+-- Who missed a booking, and until when that person may not book.
+create table bar (
+    applicant_key bytea not null check (length(applicant_key) = 16), -- keyed hash of the NIK
+    booking_id uuid not null references booking, -- the booking that was missed
+    last_day date not null, -- the last barred day, at the office that was missed
+    ends_at timestamptz not null, -- the end of that day
+    lifted_at timestamptz, -- when staff ended the bar early; the row stays, so that the day cannot bar the person again
+    constraint bar_once primary key (applicant_key, booking_id) -- P10
+);
+create index bar_by_booking on bar (booking_id);
+
+-- Days of offices that are over and whose missed bookings are recorded.
+create table day_done (
+    office_id text not null references office,
+    service_date date not null,
+    done_at timestamptz not null,
+    no_shows int not null, -- applicants who were barred
+    told boolean not null default false, -- Redis has the day's bars, too
+    constraint day_done_once primary key (office_id, service_date) -- P10
+);
+create index day_done_untold on day_done (office_id) where not told;
+create index day_done_told on day_done (done_at) where told; -- shows at once whether Redis went back in time
+
+-- What staff did or tried to do. Rows are only ever added.
+create table staff_action (
+    action_id uuid primary key,
+    kind text not null check (kind in (
+        'CHECK_IN', 'SET_QUOTA', 'CLOSE_DATE', 'RELEASE', 'CANCEL_PERSON',
+        'LIFT_BAR', 'EXCUSE_NO_SHOW', 'UNDO_CHECK_IN', 'LATE_ATTENDANCE', 'RETIRE_OFFICE', 'REOPEN_OFFICE', 'CORRECT_NAME'
+    )),
+    office_id text not null references office,
+    service_date date not null,
+    session text check (session in ('MORNING', 'AFTERNOON')), -- null: of the whole day, or of no session
+    caller text not null, -- the system through which it was done
+    staff text not null, -- who did it, as that system says
+    why text not null,
+    before jsonb not null, -- what the action changes, before it
+    after jsonb not null, -- the same, after it
+    refused text, -- why nothing changed; null: it was done
+    done_at timestamptz not null
+);
+create index staff_action_by_day on staff_action (office_id, service_date);
+
+create function staff_action_is_for_good() returns trigger language plpgsql as $$
+begin
+    raise exception 'staff_action is only ever added to' using errcode = 'check_violation', constraint = 'staff_action_is_for_good';
+end $$;
+create trigger staff_action_is_for_good before update or delete on staff_action
+    for each row execute function staff_action_is_for_good();
+
+-- The rules of booking; the newest version is in force. Rows are only ever added.
+create table policy_version (
+    version int primary key check (version > 0),
+    content text not null, -- a policy file (TOML), whole
+    applied_at timestamptz not null,
+    staff text not null, -- who applied it
+    why text not null
+);
+
+create function policy_version_is_for_good() returns trigger language plpgsql as $$
+begin
+    raise exception 'policy_version is only ever added to'
+        using errcode = 'check_violation', constraint = 'policy_version_is_for_good';
+end $$;
+create trigger policy_version_is_for_good before update or delete on policy_version
+    for each row execute function policy_version_is_for_good();
+
+-- Which keys made what is stored. A program with other keys does not start: with another hash key one NIK could hold two
+-- live bookings (P4), with another seal key no name could be read.
+create table key_check_value (
+    kind text primary key check (kind in ('hash', 'seal')),
+    value bytea not null check (length(value) = 16) -- keyed hash of a constant: tells keys apart, gives none away
+);
+
+-- How far the service's time is ahead of real time: not at all, but in demos and tests on embedded stores. One row.
+create table clock (
+    one boolean primary key default true check (one),
+    ahead interval not null default '0' check (ahead >= '0')
+);
+insert into clock default values;
+
+create function service_now() returns timestamptz language sql stable as
+    'select clock_timestamp() + ahead from clock';
+
+-- Midnight at the office with which the day begins.
+create function day_begins(day date, time_zone text) returns timestamptz language sql stable as
+    'select day::timestamp at time zone time_zone';
+
+-- The migrations that this database has.
+create table migration (
+    name text primary key, -- the file's
+    applied_at timestamptz not null
+);
