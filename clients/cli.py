@@ -201,7 +201,7 @@ def watch(service: Service, booking_id: str, account: str, as_json: bool) -> Non
             if as_json:
                 show.json(booking, line=True)
             else:
-                click.echo(f"{show.moment(booking.as_of)}  {show.headline(booking)}")
+                click.echo(f"{show.moment(booking.read_time)}  {show.headline(booking)}")
 
     service.call(follow)
 

@@ -81,7 +81,7 @@ def offices(answer: wire.ListOfficesResponse, *, english: bool) -> None:
         click.echo("\nnot from here:")
     for other in answer.elsewhere:
         click.echo(f"  {other.office.office_id}: {other.reason_en if english else other.reason_id}")
-    click.echo(f"\nas of {moment(answer.as_of)}")
+    click.echo(f"\nas of {moment(answer.read_time)}")
 
 
 def quota(answer: wire.GetQuotaResponse) -> None:
@@ -99,11 +99,14 @@ def quota(answer: wire.GetQuotaResponse) -> None:
         listed.add_row(_day(day), *cells, closed.get(day, ""))
     click.echo(f"{answer.office_id}: places left / quota\n")
     print_table(listed)
-    click.echo(f"\n{_window(answer.window)}\nas of {moment(answer.as_of)}")
+    click.echo(f"\n{_window(answer.window)}\nas of {moment(answer.read_time)}")
 
 
 def _window(window: Window) -> str:
-    opens, closes = _twice(window.opens_at, window.opens_at_office), _twice(window.closes_at, window.closes_at_office)
+    opens, closes = (
+        _twice(window.open_time, window.office_open_time),
+        _twice(window.close_time, window.office_close_time),
+    )
     when = f"open until {closes}" if window.open else f"closed; it opens {opens}, until {closes},"
     return f"booking is {when} for {_day(window.first_date)} to {_day(window.last_date)}"
 
@@ -118,7 +121,7 @@ def booking(it: Booking, *, english: bool) -> None:
         "booking": it.booking_id,
         "accepted": moment(it.accept_time),
         "decided": moment(it.decide_time) if it.HasField("decide_time") else "not yet",
-        "as of": moment(it.as_of),
+        "as of": moment(it.read_time),
     }
     if it.people:
         facts["for"] = ", ".join(f"{one.masked_name} ({one.masked_nik[-4:]})" for one in it.people)

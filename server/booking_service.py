@@ -106,8 +106,8 @@ class BookingService:
             answer.slots.add(
                 service_date=slot.service_date.isoformat(),
                 session=resources.session(slot.session),
-                starts_at=resources.timestamp(starts),
-                ends_at=resources.timestamp(ends),
+                start_time=resources.timestamp(starts),
+                end_time=resources.timestamp(ends),
             )
         return slots, answer
 
@@ -274,7 +274,7 @@ class BookingService:
                 raise AntrianError(Reason.NOT_DECIDED_YET, field="booking_id", retry_after=_RETRY)
             case messages_pb2.BOOKING_STATE_CONFIRMED:
                 office, day = self._catalog.office(booking.office_id), date.fromisoformat(booking.service_date)
-                if booking.as_of.ToDatetime(UTC) < rules.day_begins(
+                if booking.read_time.ToDatetime(UTC) < rules.day_begins(
                     office.time_zone, day
                 ):  # the desk was lost with its Redis
                     raise AntrianError(Reason.STORE_UNAVAILABLE, retry_after=_RETRY)
@@ -348,7 +348,7 @@ def _check_no_wait(item: wire.GetBookingRequest) -> None:
 
 @lru_cache(maxsize=64)
 def _moment(as_of: datetime, is_open: bool) -> bytes:
-    answer = wire.GetQuotaResponse(window=messages_pb2.Window(open=is_open), as_of=resources.timestamp(as_of))
+    answer = wire.GetQuotaResponse(window=messages_pb2.Window(open=is_open), read_time=resources.timestamp(as_of))
     return answer.SerializeToString()
 
 

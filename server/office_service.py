@@ -63,7 +63,7 @@ class OfficeService:
         after = _read_token(request.page_token)
         rows = await self._ledger.roster(office.office_id, day, session, after, size + 1)
         response = wire.GetDayRosterResponse(
-            entries=self._entries(rows[:size]), service_date=day.isoformat(), as_of=resources.timestamp(as_of)
+            entries=self._entries(rows[:size]), service_date=day.isoformat(), read_time=resources.timestamp(as_of)
         )
         if len(rows) > size:
             response.next_page_token = write_token(rows[size - 1].session, str(rows[size - 1].number))
@@ -196,7 +196,7 @@ class OfficeService:
         rows = await self._ledger.bars(
             office.office_id, self._bars_since(as_of), size + 1, applicant_key=key, after=after
         )
-        response = wire.ListBarsResponse(bars=map(self._bar, rows[:size]), as_of=resources.timestamp(as_of))
+        response = wire.ListBarsResponse(bars=map(self._bar, rows[:size]), read_time=resources.timestamp(as_of))
         if len(rows) > size:
             last = rows[size - 1]
             response.next_page_token = write_token(last.service_date.isoformat(), last.session, str(last.number))
@@ -273,7 +273,7 @@ class OfficeService:
         )
         done = await self._judged(office, entry)
         if done.refused is Reason.ATTENDANCE_CLOSED:
-            raise AntrianError(done.refused, field="code", until=until.isoformat())
+            raise AntrianError(done.refused, field="code", close_time=until.isoformat())
         if done.refused:
             raise AntrianError(done.refused, field="code", state=done.before["state"])
         return wire.LateAttendanceResponse(entries=self._entries(await self._ledger.party(found.booking_id)))

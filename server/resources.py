@@ -60,13 +60,13 @@ def province(value: nouns.Province) -> wire.Province:
 def window(value: nouns.Window, now: datetime, office_zone: ZoneInfo) -> wire.Window:
     """A window on the wire, for an office in that zone."""
     return wire.Window(
-        opens_at=timestamp(value.opens_at),
-        closes_at=timestamp(value.closes_at),
+        open_time=timestamp(value.opens_at),
+        close_time=timestamp(value.closes_at),
         open=value.contains(now),
         first_date=value.dates[0].isoformat(),
         last_date=value.dates[-1].isoformat(),
-        opens_at_office=value.opens_at.astimezone(office_zone).isoformat(),
-        closes_at_office=value.closes_at.astimezone(office_zone).isoformat(),
+        office_open_time=value.opens_at.astimezone(office_zone).isoformat(),
+        office_close_time=value.closes_at.astimezone(office_zone).isoformat(),
     )
 
 
@@ -83,7 +83,7 @@ def tell_joined(booking: wire.Booking, request: RequestBookingRequest, booking_i
     booking.places_left = joined.left
     at = timestamp(joined.at)
     booking.accept_time.CopyFrom(at)
-    booking.as_of.CopyFrom(at)
+    booking.read_time.CopyFrom(at)
     for applicant in request.applicants:
         booking.people.add(
             masked_name=mask_name(plain(applicant.full_name)), masked_nik=mask_nik(compact(applicant.nik))
@@ -100,7 +100,7 @@ def tell(booking: wire.Booking, found: Waiting | RecordedBooking, keys: Keys) ->
     booking.party_size = len(found.people) if isinstance(found, Waiting) else found.party_size
     booking.ticket = found.ticket
     _set(booking.accept_time, found.accepted_at)
-    booking.as_of.CopyFrom(timestamp(found.as_of))
+    booking.read_time.CopyFrom(timestamp(found.as_of))
     if isinstance(found, Waiting):
         booking.state = wire.BOOKING_STATE_PENDING
         booking.ahead = found.ahead

@@ -101,8 +101,8 @@ TABLE: dict[Reason, Row] = {
     Reason.WINDOW_CLOSED: Row(
         Code.FAILED_PRECONDITION,
         Text(
-            "Pendaftaran sedang ditutup. Coba lagi saat dibuka: {opens_at}.",
-            "Booking is closed. Come back when it opens: {opens_at}.",
+            "Pendaftaran sedang ditutup. Coba lagi saat dibuka: {open_time}.",
+            "Booking is closed. Come back when it opens: {open_time}.",
         ),
     ),
     Reason.DAY_CLOSED: Row(
@@ -325,8 +325,8 @@ TABLE: dict[Reason, Row] = {
     Reason.ATTENDANCE_CLOSED: Row(
         Code.FAILED_PRECONDITION,
         Text(
-            "Kehadiran susulan hanya dapat dicatat sampai {until}. Untuk sesudahnya, cabut penangguhannya.",
-            "Attendance could be noted until {until}. After that, lift the person's bar.",
+            "Kehadiran susulan hanya dapat dicatat sampai {close_time}. Untuk sesudahnya, cabut penangguhannya.",
+            "Attendance could be noted until {close_time}. After that, lift the person's bar.",
         ),
     ),
     Reason.UNAUTHENTICATED: Row(
@@ -413,7 +413,7 @@ def _filled(error: AntrianError, initial: str) -> Text:
 def _named(words: Text) -> set[str]:
     """What the words name in braces, and what that is said with."""
     named = {name for text in words for _, name, _, _ in Formatter().parse(text) if name}
-    return named | {"opens_at_office"} if "opens_at" in named else named
+    return named | {"office_open_time"} if "open_time" in named else named
 
 
 @lru_cache(maxsize=4096)  # when booking opens, thousands a second are told the same
@@ -430,10 +430,10 @@ def _said(name: str, value: str, metadata: Mapping[str, str]) -> Text:
     match name:
         case "first_date" | "last_date" | "last_day" | "service_date":
             return day(date.fromisoformat(value))
-        case "until":
+        case "close_time":
             return moment(datetime.fromisoformat(value))
-        case "opens_at":
-            at_office = metadata.get("opens_at_office", value)
+        case "open_time":
+            at_office = metadata.get("office_open_time", value)
             return moment_at_office(datetime.fromisoformat(value), datetime.fromisoformat(at_office))
         case "state":
             return state(value)

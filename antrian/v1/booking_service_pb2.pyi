@@ -104,7 +104,7 @@ class ListOfficesResponse(_message.Message):
     REASON_ID_FIELD_NUMBER: _builtins.int
     REASON_EN_FIELD_NUMBER: _builtins.int
     ELSEWHERE_FIELD_NUMBER: _builtins.int
-    AS_OF_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Set when there are more: the page_token of the next call."""
     reason_id: _builtins.str
@@ -126,7 +126,7 @@ class ListOfficesResponse(_message.Message):
         """
 
     @_builtins.property
-    def as_of(self) -> _timestamp_pb2.Timestamp:
+    def read_time(self) -> _timestamp_pb2.Timestamp:
         """The moment for which this is true."""
 
     def __init__(
@@ -138,11 +138,11 @@ class ListOfficesResponse(_message.Message):
         reason_id: _builtins.str = ...,
         reason_en: _builtins.str = ...,
         elsewhere: _abc.Iterable[Global___OfficeElsewhere] | None = ...,
-        as_of: _timestamp_pb2.Timestamp | None = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "elsewhere", b"elsewhere", "next_page_token", b"next_page_token", "offices", b"offices", "provinces", b"provinces", "reason_en", b"reason_en", "reason_id", b"reason_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["elsewhere", b"elsewhere", "next_page_token", b"next_page_token", "offices", b"offices", "provinces", b"provinces", "read_time", b"read_time", "reason_en", b"reason_en", "reason_id", b"reason_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -180,7 +180,7 @@ class GetQuotaResponse(_message.Message):
     SLOTS_FIELD_NUMBER: _builtins.int
     WINDOW_FIELD_NUMBER: _builtins.int
     CLOSED_DAYS_FIELD_NUMBER: _builtins.int
-    AS_OF_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
     """The office."""
     @_builtins.property
@@ -196,7 +196,7 @@ class GetQuotaResponse(_message.Message):
         """Weekdays among the window's days on which the office is closed."""
 
     @_builtins.property
-    def as_of(self) -> _timestamp_pb2.Timestamp:
+    def read_time(self) -> _timestamp_pb2.Timestamp:
         """The moment for which left is true."""
 
     def __init__(
@@ -206,11 +206,11 @@ class GetQuotaResponse(_message.Message):
         slots: _abc.Iterable[_messages_pb2.Slot] | None = ...,
         window: _messages_pb2.Window | None = ...,
         closed_days: _abc.Iterable[_messages_pb2.ClosedDay] | None = ...,
-        as_of: _timestamp_pb2.Timestamp | None = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "window", b"window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "closed_days", b"closed_days", "office_id", b"office_id", "slots", b"slots", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_days", b"closed_days", "office_id", b"office_id", "read_time", b"read_time", "slots", b"slots", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -59,7 +59,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_WINDOW_CLOSED: _ErrorReason.ValueType  # 12
     """FAILED_PRECONDITION with RetryInfo: nothing can be booked now; it says when booking opens.
-    Example: metadata {"opens_at": "2026-11-27T14:00:00+07:00", "opens_at_office": "2026-11-27T16:00:00+09:00"}, the same moment.
+    Example: metadata {"open_time": "2026-11-27T14:00:00+07:00", "office_open_time": "2026-11-27T16:00:00+09:00"}, the same moment.
     """
     ERROR_REASON_DAY_CLOSED: _ErrorReason.ValueType  # 13
     """FAILED_PRECONDITION: the office closed that day. Choose another day or office.
@@ -188,7 +188,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_ATTENDANCE_CLOSED: _ErrorReason.ValueType  # 73
     """FAILED_PRECONDITION: the time is over in which staff may note that somebody came on the day before.
-    Example: LateAttendance, metadata {"until": "2026-12-01T12:00:00+07:00"}.
+    Example: LateAttendance, metadata {"close_time": "2026-12-01T12:00:00+07:00"}.
     """
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 50
     """UNAUTHENTICATED: no bearer token, or one that belongs to no caller.
@@ -248,7 +248,7 @@ Example: metadata {"field": "service_date", "first_date": "2026-11-30", "last_da
 """
 ERROR_REASON_WINDOW_CLOSED: ErrorReason.ValueType  # 12
 """FAILED_PRECONDITION with RetryInfo: nothing can be booked now; it says when booking opens.
-Example: metadata {"opens_at": "2026-11-27T14:00:00+07:00", "opens_at_office": "2026-11-27T16:00:00+09:00"}, the same moment.
+Example: metadata {"open_time": "2026-11-27T14:00:00+07:00", "office_open_time": "2026-11-27T16:00:00+09:00"}, the same moment.
 """
 ERROR_REASON_DAY_CLOSED: ErrorReason.ValueType  # 13
 """FAILED_PRECONDITION: the office closed that day. Choose another day or office.
@@ -377,7 +377,7 @@ Example: UndoCheckIn, metadata {"queue_number": "3"}.
 """
 ERROR_REASON_ATTENDANCE_CLOSED: ErrorReason.ValueType  # 73
 """FAILED_PRECONDITION: the time is over in which staff may note that somebody came on the day before.
-Example: LateAttendance, metadata {"until": "2026-12-01T12:00:00+07:00"}.
+Example: LateAttendance, metadata {"close_time": "2026-12-01T12:00:00+07:00"}.
 """
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 50
 """UNAUTHENTICATED: no bearer token, or one that belongs to no caller.

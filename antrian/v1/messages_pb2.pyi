@@ -279,47 +279,47 @@ class Window(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    OPENS_AT_FIELD_NUMBER: _builtins.int
-    CLOSES_AT_FIELD_NUMBER: _builtins.int
+    OPEN_TIME_FIELD_NUMBER: _builtins.int
+    CLOSE_TIME_FIELD_NUMBER: _builtins.int
     OPEN_FIELD_NUMBER: _builtins.int
     FIRST_DATE_FIELD_NUMBER: _builtins.int
     LAST_DATE_FIELD_NUMBER: _builtins.int
-    OPENS_AT_OFFICE_FIELD_NUMBER: _builtins.int
-    CLOSES_AT_OFFICE_FIELD_NUMBER: _builtins.int
+    OFFICE_OPEN_TIME_FIELD_NUMBER: _builtins.int
+    OFFICE_CLOSE_TIME_FIELD_NUMBER: _builtins.int
     open: _builtins.bool
     """Whether now lies in it; if not, it is the next one."""
     first_date: _builtins.str
     """The first service date that it is for, "YYYY-MM-DD"."""
     last_date: _builtins.str
     """The last service date that it is for, "YYYY-MM-DD"."""
-    opens_at_office: _builtins.str
-    """opens_at by the clock of the office, RFC 3339: the window is the same moment everywhere, so 14:00 in Jakarta (WIB) is
+    office_open_time: _builtins.str
+    """open_time by the clock of the office, RFC 3339: the window is the same moment everywhere, so 14:00 in Jakarta (WIB) is
     15:00 WITA and 16:00 WIT; for example "2026-11-27T16:00:00+09:00".
     """
-    closes_at_office: _builtins.str
-    """closes_at by the clock of the office, RFC 3339."""
+    office_close_time: _builtins.str
+    """close_time by the clock of the office, RFC 3339."""
     @_builtins.property
-    def opens_at(self) -> _timestamp_pb2.Timestamp:
+    def open_time(self) -> _timestamp_pb2.Timestamp:
         """The first moment of booking."""
 
     @_builtins.property
-    def closes_at(self) -> _timestamp_pb2.Timestamp:
+    def close_time(self) -> _timestamp_pb2.Timestamp:
         """The first moment after booking."""
 
     def __init__(
         self,
         *,
-        opens_at: _timestamp_pb2.Timestamp | None = ...,
-        closes_at: _timestamp_pb2.Timestamp | None = ...,
+        open_time: _timestamp_pb2.Timestamp | None = ...,
+        close_time: _timestamp_pb2.Timestamp | None = ...,
         open: _builtins.bool = ...,
         first_date: _builtins.str = ...,
         last_date: _builtins.str = ...,
-        opens_at_office: _builtins.str = ...,
-        closes_at_office: _builtins.str = ...,
+        office_open_time: _builtins.str = ...,
+        office_close_time: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["closes_at", b"closes_at", "opens_at", b"opens_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "open_time", b"open_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closes_at", b"closes_at", "closes_at_office", b"closes_at_office", "first_date", b"first_date", "last_date", b"last_date", "open", b"open", "opens_at", b"opens_at", "opens_at_office", b"opens_at_office"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "first_date", b"first_date", "last_date", b"last_date", "office_close_time", b"office_close_time", "office_open_time", b"office_open_time", "open", b"open", "open_time", b"open_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -335,8 +335,8 @@ class Slot(_message.Message):
     SESSION_FIELD_NUMBER: _builtins.int
     QUOTA_FIELD_NUMBER: _builtins.int
     LEFT_FIELD_NUMBER: _builtins.int
-    STARTS_AT_FIELD_NUMBER: _builtins.int
-    ENDS_AT_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
     service_date: _builtins.str
     """The day at the office, "YYYY-MM-DD"."""
@@ -349,11 +349,11 @@ class Slot(_message.Message):
     closed: _builtins.bool
     """The office closed that day; left is 0 then."""
     @_builtins.property
-    def starts_at(self) -> _timestamp_pb2.Timestamp:
+    def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the session begins."""
 
     @_builtins.property
-    def ends_at(self) -> _timestamp_pb2.Timestamp:
+    def end_time(self) -> _timestamp_pb2.Timestamp:
         """When the session ends."""
 
     def __init__(
@@ -363,13 +363,13 @@ class Slot(_message.Message):
         session: Global___Session.ValueType = ...,
         quota: _builtins.int = ...,
         left: _builtins.int = ...,
-        starts_at: _timestamp_pb2.Timestamp | None = ...,
-        ends_at: _timestamp_pb2.Timestamp | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
         closed: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ends_at", b"ends_at", "starts_at", b"starts_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "ends_at", b"ends_at", "left", b"left", "quota", b"quota", "service_date", b"service_date", "session", b"session", "starts_at", b"starts_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "end_time", b"end_time", "left", b"left", "quota", b"quota", "service_date", b"service_date", "session", b"session", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -418,7 +418,7 @@ class Alternative(_message.Message):
     session: Global___Session.ValueType
     """The session of that day."""
     left: _builtins.int
-    """Places left in it, at most a second before the booking's as_of."""
+    """Places left in it, at most a second before the booking's read_time."""
     def __init__(
         self,
         *,
@@ -518,7 +518,7 @@ class Booking(_message.Message):
     ALTERNATIVES_FIELD_NUMBER: _builtins.int
     ACCEPT_TIME_FIELD_NUMBER: _builtins.int
     DECIDE_TIME_FIELD_NUMBER: _builtins.int
-    AS_OF_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     CANCELLED_NUMBERS_FIELD_NUMBER: _builtins.int
     STATUS_MESSAGE_ID_FIELD_NUMBER: _builtins.int
@@ -558,7 +558,7 @@ class Booking(_message.Message):
 
     @_builtins.property
     def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alternative]:
-        """When REJECTED for lack of places: up to five slots with room for the party at as_of; other sessions and days of the
+        """When REJECTED for lack of places: up to five slots with room for the party at read_time; other sessions and days of the
         office first, then the nearest offices of the province.
         """
 
@@ -571,7 +571,7 @@ class Booking(_message.Message):
         """When its outcome was recorded; absent while PENDING."""
 
     @_builtins.property
-    def as_of(self) -> _timestamp_pb2.Timestamp:
+    def read_time(self) -> _timestamp_pb2.Timestamp:
         """The moment for which all of this is true."""
 
     @_builtins.property
@@ -604,16 +604,16 @@ class Booking(_message.Message):
         alternatives: _abc.Iterable[Global___Alternative] | None = ...,
         accept_time: _timestamp_pb2.Timestamp | None = ...,
         decide_time: _timestamp_pb2.Timestamp | None = ...,
-        as_of: _timestamp_pb2.Timestamp | None = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         cancelled_numbers: _abc.Iterable[_builtins.int] | None = ...,
         status_message_id: _builtins.str = ...,
         status_message_en: _builtins.str = ...,
         people: _abc.Iterable[Global___BookedPerson] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "as_of", b"as_of", "decide_time", b"decide_time", "end_time", b"end_time", "places_left", b"places_left"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "decide_time", b"decide_time", "end_time", b"end_time", "places_left", b"places_left", "read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "alternatives", b"alternatives", "as_of", b"as_of", "booking_id", b"booking_id", "cancelled_numbers", b"cancelled_numbers", "code", b"code", "decide_time", b"decide_time", "end_time", b"end_time", "office_id", b"office_id", "party_size", b"party_size", "people", b"people", "places_left", b"places_left", "queue_numbers", b"queue_numbers", "service_date", b"service_date", "session", b"session", "state", b"state", "status_message_en", b"status_message_en", "status_message_id", b"status_message_id", "status_reason", b"status_reason", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "alternatives", b"alternatives", "booking_id", b"booking_id", "cancelled_numbers", b"cancelled_numbers", "code", b"code", "decide_time", b"decide_time", "end_time", b"end_time", "office_id", b"office_id", "party_size", b"party_size", "people", b"people", "places_left", b"places_left", "queue_numbers", b"queue_numbers", "read_time", b"read_time", "service_date", b"service_date", "session", b"session", "state", b"state", "status_message_en", b"status_message_en", "status_message_id", b"status_message_id", "status_reason", b"status_reason", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ahead: _TypeAlias = _typing.Literal["ahead"]  # noqa: Y015
     _WhichOneofArgType__ahead: _TypeAlias = _typing.Literal["_ahead", b"_ahead"]  # noqa: Y015

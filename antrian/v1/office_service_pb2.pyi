@@ -119,7 +119,7 @@ class GetDayRosterResponse(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     SERVICE_DATE_FIELD_NUMBER: _builtins.int
-    AS_OF_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Set when there are more: the page_token of the next call."""
     service_date: _builtins.str
@@ -129,7 +129,7 @@ class GetDayRosterResponse(_message.Message):
         """By session and queue number."""
 
     @_builtins.property
-    def as_of(self) -> _timestamp_pb2.Timestamp:
+    def read_time(self) -> _timestamp_pb2.Timestamp:
         """The moment for which this is true."""
 
     def __init__(
@@ -138,11 +138,11 @@ class GetDayRosterResponse(_message.Message):
         entries: _abc.Iterable[Global___RosterEntry] | None = ...,
         next_page_token: _builtins.str = ...,
         service_date: _builtins.str = ...,
-        as_of: _timestamp_pb2.Timestamp | None = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "entries", b"entries", "next_page_token", b"next_page_token", "service_date", b"service_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_page_token", b"next_page_token", "read_time", b"read_time", "service_date", b"service_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -735,7 +735,7 @@ class ListBarsResponse(_message.Message):
 
     BARS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    AS_OF_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Set when there are more: the page_token of the next call."""
     @_builtins.property
@@ -743,7 +743,7 @@ class ListBarsResponse(_message.Message):
         """By missed day, the newest first, session and queue number."""
 
     @_builtins.property
-    def as_of(self) -> _timestamp_pb2.Timestamp:
+    def read_time(self) -> _timestamp_pb2.Timestamp:
         """The moment for which this is true."""
 
     def __init__(
@@ -751,11 +751,11 @@ class ListBarsResponse(_message.Message):
         *,
         bars: _abc.Iterable[Global___Bar] | None = ...,
         next_page_token: _builtins.str = ...,
-        as_of: _timestamp_pb2.Timestamp | None = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "bars", b"bars", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bars", b"bars", "next_page_token", b"next_page_token", "read_time", b"read_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

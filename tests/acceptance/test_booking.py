@@ -33,7 +33,7 @@ async def test_a_request_is_accepted_at_once_and_confirmed_soon(client: BookingC
     first = booking.queue_numbers[0]
     assert list(booking.queue_numbers) == [first, first + 1, first + 2]
     assert len(booking.code) == 10
-    assert booking.accept_time.ToDatetime() <= booking.decide_time.ToDatetime() <= booking.as_of.ToDatetime()
+    assert booking.accept_time.ToDatetime() <= booking.decide_time.ToDatetime() <= booking.read_time.ToDatetime()
 
 
 async def test_many_bookings_are_read_at_once_and_a_bad_question_harms_no_other(

@@ -118,7 +118,7 @@ class Bench:
             self._writer.recv()
 
         def dated(message: bytes) -> int:
-            as_of = wire.GetQuotaResponse.FromString(message).as_of
+            as_of = wire.GetQuotaResponse.FromString(message).read_time
             ages.append(time.time() + self._ahead - as_of.seconds - as_of.nanos / 1e9)
             return 1
 

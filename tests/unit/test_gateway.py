@@ -316,7 +316,7 @@ async def test_an_answer_is_used_again_while_it_is_fresh_and_its_tag_does_not_de
         nonlocal asked
         asked += 1
         answer = wire.GetQuotaResponse(office_id="kanim-bogor")
-        answer.as_of.FromSeconds(asked)
+        answer.read_time.FromSeconds(asked)
         return answer
 
     first, again = await fresh.get("k", 60, ask), await fresh.get("k", 60, ask)

@@ -73,7 +73,7 @@ def test_it_has_every_route_of_the_gateway_and_names_no_host(document: Any, text
         ("Location", "latitude", {"minimum": -90, "maximum": 90}),
         ("BatchGetBookingsRequest", "requests", {"minItems": 1, "maxItems": 200}),
         ("Booking", "ticket", {"type": "string", "format": "int64"}),
-        ("Booking", "asOf", {"type": "string", "format": "date-time"}),
+        ("Booking", "readTime", {"type": "string", "format": "date-time"}),
     ],
 )
 def test_limits_are_those_of_the_comments(document: Any, message: str, field: str, limits: dict[str, Any]) -> None:

@@ -102,7 +102,7 @@ def test_a_person_is_told_by_position_and_initial_and_the_path_is_in_the_details
         ),
         (
             AntrianError(
-                Reason.WINDOW_CLOSED, opens_at="2026-11-27T14:00:00+07:00", opens_at_office="2026-11-27T16:00:00+09:00"
+                Reason.WINDOW_CLOSED, open_time="2026-11-27T14:00:00+07:00", office_open_time="2026-11-27T16:00:00+09:00"
             ),
             "Coba lagi saat dibuka: Jumat, 27 November 2026 pukul 14.00 WIB (pukul 16.00 WIT di kantor ini).",
             "Come back when it opens: Friday, 27 November 2026 at 14:00 WIB (16:00 WIT at this office).",
