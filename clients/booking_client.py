@@ -58,7 +58,7 @@ class BookingClient(Client):
         return answer
 
     async def get_quota(self, office_id: str) -> wire.GetQuotaResponse:
-        """What is left at the office in the current or next window."""
+        """The places that remain at the office in the current or next window."""
         return await self._call(lambda: self.stub.GetQuota, wire.GetQuotaRequest(office_id=office_id))
 
     async def request_booking(

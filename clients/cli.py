@@ -80,7 +80,7 @@ def list_offices(service: Service, whereabouts: Whereabouts, as_json: bool) -> N
 @service_options
 @json_option
 def quota(service: Service, office: str, as_json: bool) -> None:
-    """Show the places left at an office.
+    """Show the places that remain at an office.
 
     By day and session, and when one may book.
     """

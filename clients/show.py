@@ -85,10 +85,10 @@ def offices(answer: wire.ListOfficesResponse, *, english: bool) -> None:
 
 
 def quota(answer: wire.GetQuotaResponse) -> None:
-    """The places left of an office, days by sessions, and the window."""
+    """The remaining places of an office, days by sessions, and the window."""
     sessions = sorted({slot.session for slot in answer.slots})
     places = {
-        (slot.service_date, slot.session): "closed" if slot.closed else f"{slot.left}/{slot.quota}"
+        (slot.service_date, slot.session): "closed" if slot.closed else f"{slot.remaining}/{slot.quota}"
         for slot in answer.slots
     }
     closed = {day.date: day.name for day in answer.closed_days}
@@ -97,7 +97,7 @@ def quota(answer: wire.GetQuotaResponse) -> None:
     for day in sorted({slot.service_date for slot in answer.slots} | closed.keys()):
         cells = [places.get((day, session), "-") for session in sessions]
         listed.add_row(_day(day), *cells, closed.get(day, ""))
-    click.echo(f"{answer.office_id}: places left / quota\n")
+    click.echo(f"{answer.office_id}: places remaining / quota\n")
     print_table(listed)
     click.echo(f"\n{_window(answer.window)}\nas of {moment(answer.read_time)}")
 
@@ -135,9 +135,9 @@ def booking(it: Booking, *, english: bool) -> None:
     for name, value in facts.items():
         click.echo(f"  {name:<8}  {value}")
     if it.alternatives:
-        listed = table("office", "day", "session", "left", numbers=("left",))
+        listed = table("office", "day", "session", "remaining", numbers=("remaining",))
         for slot in it.alternatives:
-            listed.add_row(slot.office_id, _day(slot.service_date), session_name(slot.session), str(slot.left))
+            listed.add_row(slot.office_id, _day(slot.service_date), session_name(slot.session), str(slot.remaining))
         click.echo("\nthere is room here:\n")
         print_table(listed)
 
@@ -187,7 +187,7 @@ def headline(it: Booking) -> str:
     """A booking's state and what goes with it, in one line."""
     state = _state_name(it.state)
     if it.state == BOOKING_STATE_PENDING:
-        return f"{state}: ticket {it.ticket}, {it.ahead} ahead, {it.places_left} places left in the slot"
+        return f"{state}: ticket {it.ticket}, {it.ahead} ahead, {it.remaining} places remaining in the slot"
     if it.state == BOOKING_STATE_CONFIRMED:
         word = "queue number" if len(it.queue_numbers) == 1 else "queue numbers"
         return f"{state}: {word} {', '.join(map(str, it.queue_numbers))}, code {it.code}"

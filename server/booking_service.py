@@ -84,7 +84,7 @@ class BookingService:
         for slot, places in zip(response.slots, counters, strict=True):
             if places is None:
                 raise AntrianError(Reason.LANE_CLOSED, retry_after=_RETRY)
-            slot.quota, slot.left = places.quota, 0 if places.closed else places.left
+            slot.quota, slot.remaining = places.quota, 0 if places.closed else places.left
             slot.closed = places.closed
         return response.SerializeToString()
 

@@ -80,7 +80,7 @@ def tell_joined(booking: wire.Booking, request: RequestBookingRequest, booking_i
     booking.party_size = len(request.applicants)
     booking.ticket = joined.ticket
     booking.ahead = joined.ahead
-    booking.places_left = joined.left
+    booking.remaining = joined.left
     at = timestamp(joined.at)
     booking.accept_time.CopyFrom(at)
     booking.read_time.CopyFrom(at)
@@ -105,7 +105,7 @@ def tell(booking: wire.Booking, found: Waiting | RecordedBooking, keys: Keys) ->
         booking.state = wire.BOOKING_STATE_PENDING
         booking.ahead = found.ahead
         if found.left is not None:
-            booking.places_left = found.left
+            booking.remaining = found.left
         _tell_people(booking, found, keys)
         return
     booking.state, first = _STATES[found.state], found.first_number
@@ -141,7 +141,7 @@ def alternative(choice: Choice) -> wire.Alternative:
         office_id=choice.office_id,
         service_date=choice.slot.service_date.isoformat(),
         session=session(choice.slot.session),
-        left=choice.left,
+        remaining=choice.left,
     )
 
 

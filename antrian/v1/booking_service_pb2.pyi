@@ -150,7 +150,7 @@ Global___ListOfficesResponse: _TypeAlias = ListOfficesResponse  # noqa: Y015
 
 @_typing.final
 class GetQuotaRequest(_message.Message):
-    """Asks what is left at an office."""
+    """Asks how many places remain at an office."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -172,7 +172,7 @@ Global___GetQuotaRequest: _TypeAlias = GetQuotaRequest  # noqa: Y015
 
 @_typing.final
 class GetQuotaResponse(_message.Message):
-    """What is left at an office."""
+    """The places that remain at an office."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -197,7 +197,7 @@ class GetQuotaResponse(_message.Message):
 
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
-        """The moment for which left is true."""
+        """The moment for which the slots are true."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class BookingServiceStub:
-    """What citizens use, through a gateway or an internal system: find an office, see what is left, take a place in its
+    """What citizens use, through a gateway or an internal system: find an office, see what remains, take a place in its
     line, learn the outcome. Calls carry "authorization: Bearer TOKEN"; bookings are seen only by the caller and the
     account that made them. Errors: see ErrorReason.
     """
@@ -95,7 +95,7 @@ class BookingServiceStub:
 
 
 class BookingServiceServicer:
-    """What citizens use, through a gateway or an internal system: find an office, see what is left, take a place in its
+    """What citizens use, through a gateway or an internal system: find an office, see what remains, take a place in its
     line, learn the outcome. Calls carry "authorization: Bearer TOKEN"; bookings are seen only by the caller and the
     account that made them. Errors: see ErrorReason.
     """
@@ -110,7 +110,7 @@ class BookingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetQuota(self, request, context):
-        """The slots of one office that the current window, or the next one, is for, with the places left.
+        """The slots of one office that the current window, or the next one, is for, with the places that remain.
         Errors: OFFICE_NOT_FOUND, OFFICE_RETIRED, LANE_CLOSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -150,7 +150,7 @@ class BookingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchBooking(self, request, context):
-        """A booking whenever something about it changes: its place in line, the places left, the outcome. Every message is
+        """A booking whenever something about it changes: its place in line, the remaining places, the outcome. Every message is
         the full state. Ends after the message in which it is no longer PENDING. Errors: BOOKING_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -261,7 +261,7 @@ def add_BookingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class BookingService:
-    """What citizens use, through a gateway or an internal system: find an office, see what is left, take a place in its
+    """What citizens use, through a gateway or an internal system: find an office, see what remains, take a place in its
     line, learn the outcome. Calls carry "authorization: Bearer TOKEN"; bookings are seen only by the caller and the
     account that made them. Errors: see ErrorReason.
     """

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class BookingServiceStub:
-    """What citizens use, through a gateway or an internal system: find an office, see what is left, take a place in its
+    """What citizens use, through a gateway or an internal system: find an office, see what remains, take a place in its
     line, learn the outcome. Calls carry "authorization: Bearer TOKEN"; bookings are seen only by the caller and the
     account that made them. Errors: see ErrorReason.
     """
@@ -42,7 +42,7 @@ class BookingServiceStub:
     not offered. Errors: OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, INVALID_FIELD.
     """
     GetQuota: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.GetQuotaRequest, _booking_service_pb2.GetQuotaResponse]
-    """The slots of one office that the current window, or the next one, is for, with the places left.
+    """The slots of one office that the current window, or the next one, is for, with the places that remain.
     Errors: OFFICE_NOT_FOUND, OFFICE_RETIRED, LANE_CLOSED.
     """
     RequestBooking: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.RequestBookingRequest, _booking_service_pb2.RequestBookingResponse]
@@ -61,7 +61,7 @@ class BookingServiceStub:
     not found harms no other.
     """
     WatchBooking: _grpc.UnaryStreamMultiCallable[_booking_service_pb2.WatchBookingRequest, _booking_service_pb2.WatchBookingResponse]
-    """A booking whenever something about it changes: its place in line, the places left, the outcome. Every message is
+    """A booking whenever something about it changes: its place in line, the remaining places, the outcome. Every message is
     the full state. Ends after the message in which it is no longer PENDING. Errors: BOOKING_NOT_FOUND.
     """
     ListBookings: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.ListBookingsRequest, _booking_service_pb2.ListBookingsResponse]
@@ -87,7 +87,7 @@ class BookingServiceStub:
 
 @_typing.type_check_only
 class BookingServiceAsyncStub(BookingServiceStub):
-    """What citizens use, through a gateway or an internal system: find an office, see what is left, take a place in its
+    """What citizens use, through a gateway or an internal system: find an office, see what remains, take a place in its
     line, learn the outcome. Calls carry "authorization: Bearer TOKEN"; bookings are seen only by the caller and the
     account that made them. Errors: see ErrorReason.
     """
@@ -99,7 +99,7 @@ class BookingServiceAsyncStub(BookingServiceStub):
     not offered. Errors: OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, INVALID_FIELD.
     """
     GetQuota: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.GetQuotaRequest, _booking_service_pb2.GetQuotaResponse]  # type: ignore[assignment]
-    """The slots of one office that the current window, or the next one, is for, with the places left.
+    """The slots of one office that the current window, or the next one, is for, with the places that remain.
     Errors: OFFICE_NOT_FOUND, OFFICE_RETIRED, LANE_CLOSED.
     """
     RequestBooking: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.RequestBookingRequest, _booking_service_pb2.RequestBookingResponse]  # type: ignore[assignment]
@@ -118,7 +118,7 @@ class BookingServiceAsyncStub(BookingServiceStub):
     not found harms no other.
     """
     WatchBooking: _aio.UnaryStreamMultiCallable[_booking_service_pb2.WatchBookingRequest, _booking_service_pb2.WatchBookingResponse]  # type: ignore[assignment]
-    """A booking whenever something about it changes: its place in line, the places left, the outcome. Every message is
+    """A booking whenever something about it changes: its place in line, the remaining places, the outcome. Every message is
     the full state. Ends after the message in which it is no longer PENDING. Errors: BOOKING_NOT_FOUND.
     """
     ListBookings: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.ListBookingsRequest, _booking_service_pb2.ListBookingsResponse]  # type: ignore[assignment]
@@ -143,7 +143,7 @@ class BookingServiceAsyncStub(BookingServiceStub):
     """
 
 class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What citizens use, through a gateway or an internal system: find an office, see what is left, take a place in its
+    """What citizens use, through a gateway or an internal system: find an office, see what remains, take a place in its
     line, learn the outcome. Calls carry "authorization: Bearer TOKEN"; bookings are seen only by the caller and the
     account that made them. Errors: see ErrorReason.
     """
@@ -165,7 +165,7 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _booking_service_pb2.GetQuotaRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_booking_service_pb2.GetQuotaResponse, _abc.Awaitable[_booking_service_pb2.GetQuotaResponse]]:
-        """The slots of one office that the current window, or the next one, is for, with the places left.
+        """The slots of one office that the current window, or the next one, is for, with the places that remain.
         Errors: OFFICE_NOT_FOUND, OFFICE_RETIRED, LANE_CLOSED.
         """
 
@@ -214,7 +214,7 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _booking_service_pb2.WatchBookingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_booking_service_pb2.WatchBookingResponse], _abc.AsyncIterator[_booking_service_pb2.WatchBookingResponse]]:
-        """A booking whenever something about it changes: its place in line, the places left, the outcome. Every message is
+        """A booking whenever something about it changes: its place in line, the remaining places, the outcome. Every message is
         the full state. Ends after the message in which it is no longer PENDING. Errors: BOOKING_NOT_FOUND.
         """
 

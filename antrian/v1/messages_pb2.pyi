@@ -101,7 +101,7 @@ class _StatusReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StatusRe
     STATUS_REASON_UNSPECIFIED: _StatusReason.ValueType  # 0
     """Nothing of the kind: it goes its usual way, or its account cancelled it."""
     STATUS_REASON_SLOT_FULL: _StatusReason.ValueType  # 1
-    """When its turn came, the slot had fewer places left than the party has people."""
+    """When its turn came, the slot had fewer places remaining than the party has people."""
     STATUS_REASON_TOO_LATE: _StatusReason.ValueType  # 2
     """When its turn came, or when it was recorded, the day of the appointment had begun at the office."""
     STATUS_REASON_ALREADY_BOOKED: _StatusReason.ValueType  # 3
@@ -121,7 +121,7 @@ class StatusReason(_StatusReason, metaclass=_StatusReasonEnumTypeWrapper):
 STATUS_REASON_UNSPECIFIED: StatusReason.ValueType  # 0
 """Nothing of the kind: it goes its usual way, or its account cancelled it."""
 STATUS_REASON_SLOT_FULL: StatusReason.ValueType  # 1
-"""When its turn came, the slot had fewer places left than the party has people."""
+"""When its turn came, the slot had fewer places remaining than the party has people."""
 STATUS_REASON_TOO_LATE: StatusReason.ValueType  # 2
 """When its turn came, or when it was recorded, the day of the appointment had begun at the office."""
 STATUS_REASON_ALREADY_BOOKED: StatusReason.ValueType  # 3
@@ -334,7 +334,7 @@ class Slot(_message.Message):
     SERVICE_DATE_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
     QUOTA_FIELD_NUMBER: _builtins.int
-    LEFT_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
@@ -344,10 +344,10 @@ class Slot(_message.Message):
     """The session of that day."""
     quota: _builtins.int
     """Places in all."""
-    left: _builtins.int
+    remaining: _builtins.int
     """Places that no decided booking has. Requests in line will take some of them."""
     closed: _builtins.bool
-    """The office closed that day; left is 0 then."""
+    """The office closed that day; remaining is 0 then."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the session begins."""
@@ -362,14 +362,14 @@ class Slot(_message.Message):
         service_date: _builtins.str = ...,
         session: Global___Session.ValueType = ...,
         quota: _builtins.int = ...,
-        left: _builtins.int = ...,
+        remaining: _builtins.int = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         closed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "end_time", b"end_time", "left", b"left", "quota", b"quota", "service_date", b"service_date", "session", b"session", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "end_time", b"end_time", "quota", b"quota", "remaining", b"remaining", "service_date", b"service_date", "session", b"session", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -403,33 +403,33 @@ Global___ClosedDay: _TypeAlias = ClosedDay  # noqa: Y015
 
 @_typing.final
 class Alternative(_message.Message):
-    """A slot with places left, offered in place of one that was full."""
+    """A slot with remaining places, offered in place of one that was full."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OFFICE_ID_FIELD_NUMBER: _builtins.int
     SERVICE_DATE_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
-    LEFT_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
     """The office; one of the same province."""
     service_date: _builtins.str
     """The day at the office, "YYYY-MM-DD"."""
     session: Global___Session.ValueType
     """The session of that day."""
-    left: _builtins.int
-    """Places left in it, at most a second before the booking's read_time."""
+    remaining: _builtins.int
+    """Places that remain in it, at most a second before the booking's read_time."""
     def __init__(
         self,
         *,
         office_id: _builtins.str = ...,
         service_date: _builtins.str = ...,
         session: Global___Session.ValueType = ...,
-        left: _builtins.int = ...,
+        remaining: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["left", b"left", "office_id", b"office_id", "service_date", b"service_date", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["office_id", b"office_id", "remaining", b"remaining", "service_date", b"service_date", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -511,7 +511,7 @@ class Booking(_message.Message):
     PARTY_SIZE_FIELD_NUMBER: _builtins.int
     TICKET_FIELD_NUMBER: _builtins.int
     AHEAD_FIELD_NUMBER: _builtins.int
-    PLACES_LEFT_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
     QUEUE_NUMBERS_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     STATUS_REASON_FIELD_NUMBER: _builtins.int
@@ -540,8 +540,8 @@ class Booking(_message.Message):
     """Arrival number in the office's line; decided in this order."""
     ahead: _builtins.int
     """While PENDING: how many accepted requests of this office are decided before it."""
-    places_left: _builtins.int
-    """While PENDING: places left in the slot, not counting those that the requests ahead will take."""
+    remaining: _builtins.int
+    """While PENDING: places that remain in the slot, not counting those that the requests ahead will take."""
     code: _builtins.str
     """Once CONFIRMED: what the office scans, ten letters and digits."""
     status_reason: Global___StatusReason.ValueType
@@ -597,7 +597,7 @@ class Booking(_message.Message):
         party_size: _builtins.int = ...,
         ticket: _builtins.int = ...,
         ahead: _builtins.int | None = ...,
-        places_left: _builtins.int | None = ...,
+        remaining: _builtins.int | None = ...,
         queue_numbers: _abc.Iterable[_builtins.int] | None = ...,
         code: _builtins.str = ...,
         status_reason: Global___StatusReason.ValueType = ...,
@@ -611,17 +611,17 @@ class Booking(_message.Message):
         status_message_en: _builtins.str = ...,
         people: _abc.Iterable[Global___BookedPerson] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "decide_time", b"decide_time", "end_time", b"end_time", "places_left", b"places_left", "read_time", b"read_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_remaining", b"_remaining", "accept_time", b"accept_time", "ahead", b"ahead", "decide_time", b"decide_time", "end_time", b"end_time", "read_time", b"read_time", "remaining", b"remaining"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "alternatives", b"alternatives", "booking_id", b"booking_id", "cancelled_numbers", b"cancelled_numbers", "code", b"code", "decide_time", b"decide_time", "end_time", b"end_time", "office_id", b"office_id", "party_size", b"party_size", "people", b"people", "places_left", b"places_left", "queue_numbers", b"queue_numbers", "read_time", b"read_time", "service_date", b"service_date", "session", b"session", "state", b"state", "status_message_en", b"status_message_en", "status_message_id", b"status_message_id", "status_reason", b"status_reason", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_remaining", b"_remaining", "accept_time", b"accept_time", "ahead", b"ahead", "alternatives", b"alternatives", "booking_id", b"booking_id", "cancelled_numbers", b"cancelled_numbers", "code", b"code", "decide_time", b"decide_time", "end_time", b"end_time", "office_id", b"office_id", "party_size", b"party_size", "people", b"people", "queue_numbers", b"queue_numbers", "read_time", b"read_time", "remaining", b"remaining", "service_date", b"service_date", "session", b"session", "state", b"state", "status_message_en", b"status_message_en", "status_message_id", b"status_message_id", "status_reason", b"status_reason", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ahead: _TypeAlias = _typing.Literal["ahead"]  # noqa: Y015
     _WhichOneofArgType__ahead: _TypeAlias = _typing.Literal["_ahead", b"_ahead"]  # noqa: Y015
-    _WhichOneofReturnType__places_left: _TypeAlias = _typing.Literal["places_left"]  # noqa: Y015
-    _WhichOneofArgType__places_left: _TypeAlias = _typing.Literal["_places_left", b"_places_left"]  # noqa: Y015
+    _WhichOneofReturnType__remaining: _TypeAlias = _typing.Literal["remaining"]  # noqa: Y015
+    _WhichOneofArgType__remaining: _TypeAlias = _typing.Literal["_remaining", b"_remaining"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ahead) -> _WhichOneofReturnType__ahead | None: ...
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__places_left) -> _WhichOneofReturnType__places_left | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__remaining) -> _WhichOneofReturnType__remaining | None: ...
 
 Global___Booking: _TypeAlias = Booking  # noqa: Y015

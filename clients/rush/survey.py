@@ -75,7 +75,7 @@ async def _survey(service: Service) -> Survey:
     for office, answer in answers:
         for slot in answer.slots:
             session = Session.MORNING if slot.session == messages_pb2.SESSION_MORNING else Session.AFTERNOON
-            quotas[office.office_id, Slot(date.fromisoformat(slot.service_date), session)] = slot.quota, slot.left
+            quotas[office.office_id, Slot(date.fromisoformat(slot.service_date), session)] = slot.quota, slot.remaining
     window = answers[0][1].window
     dates = tuple(sorted({slot.service_date for _, slot in quotas}))
     opens_at, closes_at = window.open_time.ToDatetime(UTC), window.close_time.ToDatetime(UTC)

@@ -136,7 +136,7 @@ def test_a_quota_is_changed_but_never_below_what_is_taken(antrian: Antrian, crow
     assert again.stdout == "6 places, 3 of them taken; it was 5\n"
     slots = told(antrian("quota", PUSAT, "--json"))["slots"]
     [left] = [
-        (slot["quota"], slot["left"])
+        (slot["quota"], slot["remaining"])
         for slot in slots
         if (slot["service_date"], slot["session"]) == (str(crowd.dates[2]), "SESSION_AFTERNOON")
     ]

@@ -67,7 +67,7 @@ async def booked(client: BookingClient, crowd: Crowd, account: str, people: list
 
 
 async def left(client: BookingClient, day: int = 0) -> int:
-    return (await client.get_quota(PUSAT)).slots[2 * day].left
+    return (await client.get_quota(PUSAT)).slots[2 * day].remaining
 
 
 async def test_a_strangers_booking_of_my_nik_is_released_and_i_book_at_once(

@@ -57,7 +57,7 @@ async def test_from_before_the_opening_until_after_the_close(before: Stack, open
     async with BookingClient(before.address, english=True, patience=timedelta(seconds=20)) as client:
         quota = await client.get_quota(PUSAT)
         assert (quota.window.open, quota.window.open_time.ToDatetime(tzinfo=UTC)) == (False, opens)
-        assert quota.slots[0].left == quota.slots[0].quota
+        assert quota.slots[0].remaining == quota.slots[0].quota
         request = crowd.request()
         with pytest.raises(RefusedError, match="WINDOW_CLOSED"):
             await client.send(request)

@@ -37,7 +37,7 @@ def answers() -> dict[str, Message]:
     waiting = messages_pb2.Booking(
         booking_id="6f1c2d34-5a6b-8c7d-8e9f-0a1b2c3d4e5f", state=messages_pb2.BOOKING_STATE_PENDING,
         office_id="kanim-kelas-i-khusus-jakarta", service_date=window.dates[0].isoformat(),
-        session=messages_pb2.SESSION_MORNING, party_size=1, ticket=1234, ahead=100, places_left=50,
+        session=messages_pb2.SESSION_MORNING, party_size=1, ticket=1234, ahead=100, remaining=50,
         accept_time=now, read_time=now,
     )  # fmt: skip
     decided = messages_pb2.Booking(
@@ -53,7 +53,7 @@ def answers() -> dict[str, Message]:
     for day in window.dates:
         for session in (messages_pb2.SESSION_MORNING, messages_pb2.SESSION_AFTERNOON):
             quota.slots.add(
-                service_date=day.isoformat(), session=session, start_time=now, end_time=now, quota=60, left=30
+                service_date=day.isoformat(), session=session, start_time=now, end_time=now, quota=60, remaining=30
             )
     province = load_provinces()["ID-JK"]
     offices = [resources.office(one, 1.5) for one in load_offices() if one.province_code == province.code]

@@ -353,7 +353,7 @@ def test_a_booking_is_shown_with_the_words_for_its_reason(capsys: pytest.Capture
 def test_the_quota_table_has_a_day_a_line_and_names_closed_ones(capsys: pytest.CaptureFixture[str]) -> None:
     answer = wire.GetQuotaResponse(office_id="kanim-bogor")
     for session, left in ((SESSION_MORNING, 0), (SESSION_AFTERNOON, 2)):
-        answer.slots.add(service_date="2026-12-24", session=session, quota=3, left=left)
+        answer.slots.add(service_date="2026-12-24", session=session, quota=3, remaining=left)
     answer.slots.add(service_date="2026-12-23", session=SESSION_MORNING, quota=3, closed=True)
     answer.closed_days.add(date="2026-12-25", name="Hari Raya Natal")
     answer.window.first_date, answer.window.last_date = "2026-12-24", "2026-12-25"

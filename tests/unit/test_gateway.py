@@ -229,10 +229,10 @@ def test_a_field_twice_is_found_beside_the_path_too_and_among_many() -> None:
     assert caught.value.field == "account"
 
 
-def test_no_places_left_is_a_number_too() -> None:
+def test_no_remaining_places_are_a_number_and_an_absent_number_is_left_out() -> None:
     answer = json.loads(write(wire.GetQuotaResponse(slots=[Slot(service_date="2026-11-30")])))
-    assert (answer["slots"][0]["left"], answer["closedDays"]) == (0, [])
-    assert "places_left" not in answer
+    assert (answer["slots"][0]["remaining"], answer["closedDays"]) == (0, [])
+    assert "remaining" not in json.loads(write(Booking()))
 
 
 def test_an_error_says_all_that_the_service_said() -> None:
