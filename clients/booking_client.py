@@ -94,7 +94,7 @@ class BookingClient(Client):
         Single requests that were refused for now (retry_after is set) are the caller's to send again.
         """
         answer = await self._call(
-            lambda: self.stub.BatchRequestBooking, wire.BatchRequestBookingRequest(requests=requests)
+            lambda: self.stub.BatchRequestBookings, wire.BatchRequestBookingsRequest(requests=requests)
         )
         return [
             result.booking if result.HasField("booking") else RefusedError.of_status(result.error)

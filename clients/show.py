@@ -69,7 +69,7 @@ def print_table(listed: Table) -> None:
 
 def offices(answer: wire.ListOfficesResponse, *, english: bool) -> None:
     """The offices that may be used, why these, and why not those elsewhere."""
-    click.echo(", ".join(f"{province.name_id} ({province.code})" for province in answer.provinces))
+    click.echo(", ".join(f"{province.name_id} ({province.province_code})" for province in answer.provinces))
     click.echo(f"  id  {answer.reason_id}\n  en  {answer.reason_en}\n")
     with_distance = any(office.HasField("distance_km") for office in answer.offices)
     listed = table("office", "name", "city", *["km"] * with_distance, "places a day", numbers=("km", "places a day"))
@@ -125,8 +125,8 @@ def booking(it: Booking, *, english: bool) -> None:
     }
     if it.people:
         facts["for"] = ", ".join(f"{one.masked_name} ({one.masked_nik[-4:]})" for one in it.people)
-    if it.cancelled_numbers:
-        facts["gave up"] = ", ".join(map(str, it.cancelled_numbers))
+    if it.cancelled_queue_numbers:
+        facts["gave up"] = ", ".join(map(str, it.cancelled_queue_numbers))
     if it.HasField("end_time"):
         facts["ended"] = moment(it.end_time)
     click.echo(headline(it))
@@ -177,7 +177,7 @@ def bars(found: Sequence[Bar]) -> None:
         "missed", "session", "number", "code", "name", "NIK", "last barred day", "lifted", numbers=("number",)
     )
     for it in found:
-        person = (it.code, it.full_name or "(cannot be read)", it.masked_nik, _day(it.last_day))
+        person = (it.code, it.full_name or "(cannot be read)", it.masked_nik, _day(it.last_barred_date))
         lifted = moment(it.lift_time) if it.lifted else ""
         listed.add_row(_day(it.service_date), session_name(it.session), str(it.queue_number), *person, lifted)
     print_table(listed)

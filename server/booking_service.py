@@ -121,19 +121,19 @@ class BookingService:
         await self._tell(response.booking, request, ask, answer)
         return response
 
-    async def BatchRequestBooking(  # noqa: N802
-        self, request: wire.BatchRequestBookingRequest, context: Context
-    ) -> wire.BatchRequestBookingResponse:
+    async def BatchRequestBookings(  # noqa: N802
+        self, request: wire.BatchRequestBookingsRequest, context: Context
+    ) -> wire.BatchRequestBookingsResponse:
         """Takes places for many requests; each has its own answer."""
         _check_batch(request.requests)
-        response = wire.BatchRequestBookingResponse()
+        response = wire.BatchRequestBookingsResponse()
         english, caller, leaves = wants_english(context), CALLER.get(), _leaves(context)
 
-        def refuse(result: wire.BatchRequestBookingResult, error: Exception) -> None:  # one bad item harms no other
-            result.error.CopyFrom(explain(error, "BatchRequestBooking", english=english)[1])
+        def refuse(result: wire.BatchRequestBookingsResult, error: Exception) -> None:  # one bad item harms no other
+            result.error.CopyFrom(explain(error, "BatchRequestBookings", english=english)[1])
 
         async def tell(
-            result: wire.BatchRequestBookingResult, item: wire.RequestBookingRequest, ask: JoinRequest, answer: Any
+            result: wire.BatchRequestBookingsResult, item: wire.RequestBookingRequest, ask: JoinRequest, answer: Any
         ) -> None:
             try:
                 await self._tell(result.booking, item, ask, answer)
@@ -261,11 +261,11 @@ class BookingService:
         caller = CALLER.get().name
         booking = await self._bookings.find(booking_id, caller, account)
         if number is not None and booking.code:
-            check_numbers("queue_number", [number], sorted([*booking.queue_numbers, *booking.cancelled_numbers]))
-        if booking.state == messages_pb2.BOOKING_STATE_CONFIRMED and number not in booking.cancelled_numbers:
+            check_numbers("queue_number", [number], sorted([*booking.queue_numbers, *booking.cancelled_queue_numbers]))
+        if booking.state == messages_pb2.BOOKING_STATE_CONFIRMED and number not in booking.cancelled_queue_numbers:
             await self._desk.submit(booking.office_id, Cancel(booking_id, number))
             booking = await self._bookings.find(booking_id, caller, account)
-        if number in booking.cancelled_numbers:
+        if number in booking.cancelled_queue_numbers:
             return booking
         match booking.state:
             case messages_pb2.BOOKING_STATE_CANCELLED:
@@ -315,7 +315,7 @@ class BookingService:
     def _refusal(self, reason: Reason, applicant: int, detail: bytes) -> AntrianError:
         match reason:
             case Reason.BARRED:
-                refusal = AntrianError(reason, field=f"applicants[{applicant}]", last_day=detail.decode())
+                refusal = AntrianError(reason, field=f"applicants[{applicant}]", last_barred_date=detail.decode())
             case Reason.ALREADY_BOOKED:
                 refusal = AntrianError(reason, field=f"applicants[{applicant}]")
                 if detail:

@@ -51,9 +51,9 @@ class OfficeService:
         self._names = names
         self._nik_codes = frozenset(province.nik_code for province in catalog.provinces.values())
 
-    async def GetDayRoster(  # noqa: N802 - the rpc's name
-        self, request: wire.GetDayRosterRequest, context: Context
-    ) -> wire.GetDayRosterResponse:
+    async def ListRosterEntries(  # noqa: N802 - the rpc's name
+        self, request: wire.ListRosterEntriesRequest, context: Context
+    ) -> wire.ListRosterEntriesResponse:
         """Who has queue numbers on a day."""
         office = self._office(request.office_id)
         as_of = await self._front.now()
@@ -62,7 +62,7 @@ class OfficeService:
         size = page_size(request.page_size, _PAGE, _LARGEST_PAGE)
         after = _read_token(request.page_token)
         rows = await self._ledger.roster(office.office_id, day, session, after, size + 1)
-        response = wire.GetDayRosterResponse(
+        response = wire.ListRosterEntriesResponse(
             entries=self._entries(rows[:size]), service_date=day.isoformat(), read_time=resources.timestamp(as_of)
         )
         if len(rows) > size:
@@ -73,7 +73,7 @@ class OfficeService:
         """Notes who of a party has come."""
         office = self._office(request.office_id)
         staff, codes = check_account(request.staff, "staff"), code_range(request.code)
-        party = await self._ledger.check_in(office.office_id, codes, request.present_numbers, CALLER.get().name, staff)
+        party = await self._ledger.check_in(office.office_id, codes, request.queue_numbers, CALLER.get().name, staff)
         try:
             await self._front.ask_desk(office.office_id, nouns.Follow(party[0].booking_id))
         except AntrianError as problem:  # the ledger has it; a rebuild or the end of the day makes Redis follow
@@ -263,12 +263,12 @@ class OfficeService:
         office = self._office(request.office_id)
         by = _by(request.staff, request.reason)
         found = await self._ledger.find(office.office_id, code_range(request.code))
-        check_numbers("present_numbers", request.present_numbers, found.numbers)
+        check_numbers("queue_numbers", request.queue_numbers, found.numbers)
         until = rules.attendance_ends(self._catalog.policy, office.time_zone, found.service_date)
         entry = nouns.LateAttendance(
             **by,
             booking_id=found.booking_id,
-            numbers=tuple(request.present_numbers or found.numbers),
+            numbers=tuple(request.queue_numbers or found.numbers),
             until=until,
         )
         done = await self._judged(office, entry)
@@ -317,7 +317,7 @@ class OfficeService:
             code=booking_code(row.booking_id),
             full_name=person.full_name,
             masked_nik=mask_nik(person.nik),
-            last_day=row.last_day.isoformat(),
+            last_barred_date=row.last_day.isoformat(),
             lifted=row.lifted_at is not None,
             lift_time=resources.timestamp(row.lifted_at) if row.lifted_at else None,
         )

@@ -54,7 +54,7 @@ def office(value: nouns.Office, distance_km: float | None = None) -> wire.Office
 
 def province(value: nouns.Province) -> wire.Province:
     """A province on the wire."""
-    return wire.Province(code=value.code, name_id=value.name_id, name_en=value.name_en)
+    return wire.Province(province_code=value.code, name_id=value.name_id, name_en=value.name_en)
 
 
 def window(value: nouns.Window, now: datetime, office_zone: ZoneInfo) -> wire.Window:
@@ -114,7 +114,7 @@ def tell(booking: wire.Booking, found: Waiting | RecordedBooking, keys: Keys) ->
         booking.code = booking_code(found.booking_id)
     if found.cancelled:
         booking.party_size -= len(found.cancelled)
-        booking.cancelled_numbers.extend(found.cancelled)
+        booking.cancelled_queue_numbers.extend(found.cancelled)
         for number in found.cancelled:
             booking.queue_numbers.remove(number)
     _tell_people(booking, found, keys)

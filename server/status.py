@@ -94,8 +94,8 @@ TABLE: dict[Reason, Row] = {
     Reason.DATE_NOT_OFFERED: Row(
         Code.FAILED_PRECONDITION,
         Text(
-            "Saat ini pendaftaran dibuka untuk {first_date} sampai {last_date}. Pilih tanggal di antaranya.",
-            "Booking is now open for {first_date} to {last_date}. Choose a date among these.",
+            "Saat ini pendaftaran dibuka untuk {first_date} sampai {last_barred_date}. Pilih tanggal di antaranya.",
+            "Booking is now open for {first_date} to {last_barred_date}. Choose a date among these.",
         ),
     ),
     Reason.WINDOW_CLOSED: Row(
@@ -150,8 +150,8 @@ TABLE: dict[Reason, Row] = {
     Reason.BARRED: Row(
         Code.FAILED_PRECONDITION,
         Text(
-            "{who} tidak hadir pada janji temu sebelumnya dan baru dapat mendaftar lagi setelah {last_day}. Daftarkan yang lain tanpa orang ini, atau tunggu sampai hari itu lewat.",
-            "{who} missed an appointment and may book again after {last_day}. Book for the others without this person, or wait until that day is over.",
+            "{who} tidak hadir pada janji temu sebelumnya dan baru dapat mendaftar lagi setelah {last_barred_date}. Daftarkan yang lain tanpa orang ini, atau tunggu sampai hari itu lewat.",
+            "{who} missed an appointment and may book again after {last_barred_date}. Book for the others without this person, or wait until that day is over.",
         ),
     ),
     Reason.ALREADY_BOOKED: Row(
@@ -428,7 +428,7 @@ def _fill(words: Text, facts: tuple[tuple[str, str], ...], who: Text | None) -> 
 def _said(name: str, value: str, metadata: Mapping[str, str]) -> Text:
     """A value of the metadata as people say it."""
     match name:
-        case "first_date" | "last_date" | "last_day" | "service_date":
+        case "first_date" | "last_date" | "last_barred_date" | "service_date":
             return day(date.fromisoformat(value))
         case "close_time":
             return moment(datetime.fromisoformat(value))

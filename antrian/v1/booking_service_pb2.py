@@ -29,7 +29,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n antrian/v1/booking_service.proto\x12\nantrian.v1\x1a\x19\x61ntrian/v1/messages.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x8d\x01\n\x12ListOfficesRequest\x12(\n\x08location\x18\x01 \x01(\x0b\x32\x14.antrian.v1.LocationH\x00\x12\x17\n\rprovince_code\x18\x02 \x01(\tH\x00\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\tB\r\n\x0bwhereabouts\"[\n\x0fOfficeElsewhere\x12\"\n\x06office\x18\x01 \x01(\x0b\x32\x12.antrian.v1.Office\x12\x11\n\treason_id\x18\x02 \x01(\t\x12\x11\n\treason_en\x18\x03 \x01(\t\"\x81\x02\n\x13ListOfficesResponse\x12#\n\x07offices\x18\x01 \x03(\x0b\x32\x12.antrian.v1.Office\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\tprovinces\x18\x03 \x03(\x0b\x32\x14.antrian.v1.Province\x12\x11\n\treason_id\x18\x04 \x01(\t\x12\x11\n\treason_en\x18\x05 \x01(\t\x12.\n\telsewhere\x18\x06 \x03(\x0b\x32\x1b.antrian.v1.OfficeElsewhere\x12-\n\tread_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"$\n\x0fGetQuotaRequest\x12\x11\n\toffice_id\x18\x01 \x01(\t\"\xc5\x01\n\x10GetQuotaResponse\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x1f\n\x05slots\x18\x02 \x03(\x0b\x32\x10.antrian.v1.Slot\x12\"\n\x06window\x18\x03 \x01(\x0b\x32\x12.antrian.v1.Window\x12*\n\x0b\x63losed_days\x18\x04 \x03(\x0b\x32\x15.antrian.v1.ClosedDay\x12-\n\tread_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x88\x02\n\x15RequestBookingRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x11\n\toffice_id\x18\x03 \x01(\t\x12\x14\n\x0cservice_date\x18\x04 \x01(\t\x12$\n\x07session\x18\x05 \x01(\x0e\x32\x13.antrian.v1.Session\x12)\n\napplicants\x18\x06 \x03(\x0b\x32\x15.antrian.v1.Applicant\x12(\n\x08location\x18\x07 \x01(\x0b\x32\x14.antrian.v1.LocationH\x00\x12\x17\n\rprovince_code\x18\x08 \x01(\tH\x00\x42\r\n\x0bwhereabouts\">\n\x16RequestBookingResponse\x12$\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.Booking\"Q\n\x1a\x42\x61tchRequestBookingRequest\x12\x33\n\x08requests\x18\x01 \x03(\x0b\x32!.antrian.v1.RequestBookingRequest\"r\n\x19\x42\x61tchRequestBookingResult\x12&\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.BookingH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"U\n\x1b\x42\x61tchRequestBookingResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.antrian.v1.BatchRequestBookingResult\"a\n\x11GetBookingRequest\x12\x12\n\nbooking_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\'\n\x04wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\":\n\x12GetBookingResponse\x12$\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.Booking\"J\n\x17\x42\x61tchGetBookingsRequest\x12/\n\x08requests\x18\x01 \x03(\x0b\x32\x1d.antrian.v1.GetBookingRequest\"o\n\x16\x42\x61tchGetBookingsResult\x12&\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.BookingH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"O\n\x18\x42\x61tchGetBookingsResponse\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\".antrian.v1.BatchGetBookingsResult\":\n\x13WatchBookingRequest\x12\x12\n\nbooking_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\"<\n\x14WatchBookingResponse\x12$\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.Booking\"\x8c\x01\n\x13ListBookingsRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.antrian.v1.BookingState\x12\x14\n\x0cservice_date\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"V\n\x14ListBookingsResponse\x12%\n\x08\x62ookings\x18\x01 \x03(\x0b\x32\x13.antrian.v1.Booking\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x14\x43\x61ncelBookingRequest\x12\x12\n\nbooking_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\"=\n\x15\x43\x61ncelBookingResponse\x12$\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.Booking\"P\n\x13\x43\x61ncelPersonRequest\x12\x12\n\nbooking_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x14\n\x0cqueue_number\x18\x03 \x01(\x05\"<\n\x14\x43\x61ncelPersonResponse\x12$\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.Booking\"b\n\x12\x43orrectNameRequest\x12\x12\n\nbooking_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x14\n\x0cqueue_number\x18\x03 \x01(\x05\x12\x11\n\tfull_name\x18\x04 \x01(\t\";\n\x13\x43orrectNameResponse\x12$\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.Booking2\xca\n\n\x0e\x42ookingService\x12\x63\n\x0bListOffices\x12\x1e.antrian.v1.ListOfficesRequest\x1a\x1f.antrian.v1.ListOfficesResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/offices\x12l\n\x08GetQuota\x12\x1b.antrian.v1.GetQuotaRequest\x1a\x1c.antrian.v1.GetQuotaResponse\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/offices/{office_id}/quota\x12p\n\x0eRequestBooking\x12!.antrian.v1.RequestBookingRequest\x1a\".antrian.v1.RequestBookingResponse\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/bookings:\x01*\x12\x8c\x01\n\x13\x42\x61tchRequestBooking\x12&.antrian.v1.BatchRequestBookingRequest\x1a\'.antrian.v1.BatchRequestBookingResponse\"$\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/bookings:batchRequest:\x01*\x12n\n\nGetBooking\x12\x1d.antrian.v1.GetBookingRequest\x1a\x1e.antrian.v1.GetBookingResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/bookings/{booking_id}\x12\x7f\n\x10\x42\x61tchGetBookings\x12#.antrian.v1.BatchGetBookingsRequest\x1a$.antrian.v1.BatchGetBookingsResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/bookings:batchGet:\x01*\x12|\n\x0cWatchBooking\x12\x1f.antrian.v1.WatchBookingRequest\x1a .antrian.v1.WatchBookingResponse\"\'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/bookings/{booking_id}:watch0\x01\x12g\n\x0cListBookings\x12\x1f.antrian.v1.ListBookingsRequest\x1a .antrian.v1.ListBookingsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/bookings\x12\x81\x01\n\rCancelBooking\x12 .antrian.v1.CancelBookingRequest\x1a!.antrian.v1.CancelBookingResponse\"+\x82\xd3\xe4\x93\x02%\" /v1/bookings/{booking_id}:cancel:\x01*\x12\x84\x01\n\x0c\x43\x61ncelPerson\x12\x1f.antrian.v1.CancelPersonRequest\x1a .antrian.v1.CancelPersonResponse\"1\x82\xd3\xe4\x93\x02+\"&/v1/bookings/{booking_id}:cancelPerson:\x01*\x12\x80\x01\n\x0b\x43orrectName\x12\x1e.antrian.v1.CorrectNameRequest\x1a\x1f.antrian.v1.CorrectNameResponse\"0\x82\xd3\xe4\x93\x02*\"%/v1/bookings/{booking_id}:correctName:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n antrian/v1/booking_service.proto\x12\nantrian.v1\x1a\x19\x61ntrian/v1/messages.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x8d\x01\n\x12ListOfficesRequest\x12(\n\x08location\x18\x01 \x01(\x0b\x32\x14.antrian.v1.LocationH\x00\x12\x17\n\rprovince_code\x18\x02 \x01(\tH\x00\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\tB\r\n\x0bwhereabouts\"[\n\x0fOfficeElsewhere\x12\"\n\x06office\x18\x01 \x01(\x0b\x32\x12.antrian.v1.Office\x12\x11\n\treason_id\x18\x02 \x01(\t\x12\x11\n\treason_en\x18\x03 \x01(\t\"\x81\x02\n\x13ListOfficesResponse\x12#\n\x07offices\x18\x01 \x03(\x0b\x32\x12.antrian.v1.Office\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\tprovinces\x18\x03 \x03(\x0b\x32\x14.antrian.v1.Province\x12\x11\n\treason_id\x18\x04 \x01(\t\x12\x11\n\treason_en\x18\x05 \x01(\t\x12.\n\telsewhere\x18\x06 \x03(\x0b\x32\x1b.antrian.v1.OfficeElsewhere\x12-\n\tread_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"$\n\x0fGetQuotaRequest\x12\x11\n\toffice_id\x18\x01 \x01(\t\"\xc5\x01\n\x10GetQuotaResponse\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x1f\n\x05slots\x18\x02 \x03(\x0b\x32\x10.antrian.v1.Slot\x12\"\n\x06window\x18\x03 \x01(\x0b\x32\x12.antrian.v1.Window\x12*\n\x0b\x63losed_days\x18\x04 \x03(\x0b\x32\x15.antrian.v1.ClosedDay\x12-\n\tread_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x88\x02\n\x15RequestBookingRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x11\n\toffice_id\x18\x03 \x01(\t\x12\x14\n\x0cservice_date\x18\x04 \x01(\t\x12$\n\x07session\x18\x05 \x01(\x0e\x32\x13.antrian.v1.Session\x12)\n\napplicants\x18\x06 \x03(\x0b\x32\x15.antrian.v1.Applicant\x12(\n\x08location\x18\x07 \x01(\x0b\x32\x14.antrian.v1.LocationH\x00\x12\x17\n\rprovince_code\x18\x08 \x01(\tH\x00\x42\r\n\x0bwhereabouts\">\n\x16RequestBookingResponse\x12$\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.Booking\"R\n\x1b\x42\x61tchRequestBookingsRequest\x12\x33\n\x08requests\x18\x01 \x03(\x0b\x32!.antrian.v1.RequestBookingRequest\"s\n\x1a\x42\x61tchRequestBookingsResult\x12&\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.BookingH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"W\n\x1c\x42\x61tchRequestBookingsResponse\x12\x37\n\x07results\x18\x01 \x03(\x0b\x32&.antrian.v1.BatchRequestBookingsResult\"a\n\x11GetBookingRequest\x12\x12\n\nbooking_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\'\n\x04wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\":\n\x12GetBookingResponse\x12$\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.Booking\"J\n\x17\x42\x61tchGetBookingsRequest\x12/\n\x08requests\x18\x01 \x03(\x0b\x32\x1d.antrian.v1.GetBookingRequest\"o\n\x16\x42\x61tchGetBookingsResult\x12&\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.BookingH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"O\n\x18\x42\x61tchGetBookingsResponse\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\".antrian.v1.BatchGetBookingsResult\":\n\x13WatchBookingRequest\x12\x12\n\nbooking_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\"<\n\x14WatchBookingResponse\x12$\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.Booking\"\x8c\x01\n\x13ListBookingsRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.antrian.v1.BookingState\x12\x14\n\x0cservice_date\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"V\n\x14ListBookingsResponse\x12%\n\x08\x62ookings\x18\x01 \x03(\x0b\x32\x13.antrian.v1.Booking\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x14\x43\x61ncelBookingRequest\x12\x12\n\nbooking_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\"=\n\x15\x43\x61ncelBookingResponse\x12$\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.Booking\"P\n\x13\x43\x61ncelPersonRequest\x12\x12\n\nbooking_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x14\n\x0cqueue_number\x18\x03 \x01(\x05\"<\n\x14\x43\x61ncelPersonResponse\x12$\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.Booking\"b\n\x12\x43orrectNameRequest\x12\x12\n\nbooking_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x14\n\x0cqueue_number\x18\x03 \x01(\x05\x12\x11\n\tfull_name\x18\x04 \x01(\t\";\n\x13\x43orrectNameResponse\x12$\n\x07\x62ooking\x18\x01 \x01(\x0b\x32\x13.antrian.v1.Booking2\xcd\n\n\x0e\x42ookingService\x12\x63\n\x0bListOffices\x12\x1e.antrian.v1.ListOfficesRequest\x1a\x1f.antrian.v1.ListOfficesResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/offices\x12l\n\x08GetQuota\x12\x1b.antrian.v1.GetQuotaRequest\x1a\x1c.antrian.v1.GetQuotaResponse\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/offices/{office_id}/quota\x12p\n\x0eRequestBooking\x12!.antrian.v1.RequestBookingRequest\x1a\".antrian.v1.RequestBookingResponse\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/bookings:\x01*\x12\x8f\x01\n\x14\x42\x61tchRequestBookings\x12\'.antrian.v1.BatchRequestBookingsRequest\x1a(.antrian.v1.BatchRequestBookingsResponse\"$\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/bookings:batchRequest:\x01*\x12n\n\nGetBooking\x12\x1d.antrian.v1.GetBookingRequest\x1a\x1e.antrian.v1.GetBookingResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/bookings/{booking_id}\x12\x7f\n\x10\x42\x61tchGetBookings\x12#.antrian.v1.BatchGetBookingsRequest\x1a$.antrian.v1.BatchGetBookingsResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/bookings:batchGet:\x01*\x12|\n\x0cWatchBooking\x12\x1f.antrian.v1.WatchBookingRequest\x1a .antrian.v1.WatchBookingResponse\"\'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/bookings/{booking_id}:watch0\x01\x12g\n\x0cListBookings\x12\x1f.antrian.v1.ListBookingsRequest\x1a .antrian.v1.ListBookingsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/bookings\x12\x81\x01\n\rCancelBooking\x12 .antrian.v1.CancelBookingRequest\x1a!.antrian.v1.CancelBookingResponse\"+\x82\xd3\xe4\x93\x02%\" /v1/bookings/{booking_id}:cancel:\x01*\x12\x84\x01\n\x0c\x43\x61ncelPerson\x12\x1f.antrian.v1.CancelPersonRequest\x1a .antrian.v1.CancelPersonResponse\"1\x82\xd3\xe4\x93\x02+\"&/v1/bookings/{booking_id}:cancelPerson:\x01*\x12\x80\x01\n\x0b\x43orrectName\x12\x1e.antrian.v1.CorrectNameRequest\x1a\x1f.antrian.v1.CorrectNameResponse\"0\x82\xd3\xe4\x93\x02*\"%/v1/bookings/{booking_id}:correctName:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,8 +42,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BOOKINGSERVICE'].methods_by_name['GetQuota']._serialized_options = b'\202\323\344\223\002\037\022\035/v1/offices/{office_id}/quota'
   _globals['_BOOKINGSERVICE'].methods_by_name['RequestBooking']._loaded_options = None
   _globals['_BOOKINGSERVICE'].methods_by_name['RequestBooking']._serialized_options = b'\202\323\344\223\002\021\"\014/v1/bookings:\001*'
-  _globals['_BOOKINGSERVICE'].methods_by_name['BatchRequestBooking']._loaded_options = None
-  _globals['_BOOKINGSERVICE'].methods_by_name['BatchRequestBooking']._serialized_options = b'\202\323\344\223\002\036\"\031/v1/bookings:batchRequest:\001*'
+  _globals['_BOOKINGSERVICE'].methods_by_name['BatchRequestBookings']._loaded_options = None
+  _globals['_BOOKINGSERVICE'].methods_by_name['BatchRequestBookings']._serialized_options = b'\202\323\344\223\002\036\"\031/v1/bookings:batchRequest:\001*'
   _globals['_BOOKINGSERVICE'].methods_by_name['GetBooking']._loaded_options = None
   _globals['_BOOKINGSERVICE'].methods_by_name['GetBooking']._serialized_options = b'\202\323\344\223\002\033\022\031/v1/bookings/{booking_id}'
   _globals['_BOOKINGSERVICE'].methods_by_name['BatchGetBookings']._loaded_options = None
@@ -72,42 +72,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REQUESTBOOKINGREQUEST']._serialized_end=1195
   _globals['_REQUESTBOOKINGRESPONSE']._serialized_start=1197
   _globals['_REQUESTBOOKINGRESPONSE']._serialized_end=1259
-  _globals['_BATCHREQUESTBOOKINGREQUEST']._serialized_start=1261
-  _globals['_BATCHREQUESTBOOKINGREQUEST']._serialized_end=1342
-  _globals['_BATCHREQUESTBOOKINGRESULT']._serialized_start=1344
-  _globals['_BATCHREQUESTBOOKINGRESULT']._serialized_end=1458
-  _globals['_BATCHREQUESTBOOKINGRESPONSE']._serialized_start=1460
-  _globals['_BATCHREQUESTBOOKINGRESPONSE']._serialized_end=1545
-  _globals['_GETBOOKINGREQUEST']._serialized_start=1547
-  _globals['_GETBOOKINGREQUEST']._serialized_end=1644
-  _globals['_GETBOOKINGRESPONSE']._serialized_start=1646
-  _globals['_GETBOOKINGRESPONSE']._serialized_end=1704
-  _globals['_BATCHGETBOOKINGSREQUEST']._serialized_start=1706
-  _globals['_BATCHGETBOOKINGSREQUEST']._serialized_end=1780
-  _globals['_BATCHGETBOOKINGSRESULT']._serialized_start=1782
-  _globals['_BATCHGETBOOKINGSRESULT']._serialized_end=1893
-  _globals['_BATCHGETBOOKINGSRESPONSE']._serialized_start=1895
-  _globals['_BATCHGETBOOKINGSRESPONSE']._serialized_end=1974
-  _globals['_WATCHBOOKINGREQUEST']._serialized_start=1976
-  _globals['_WATCHBOOKINGREQUEST']._serialized_end=2034
-  _globals['_WATCHBOOKINGRESPONSE']._serialized_start=2036
-  _globals['_WATCHBOOKINGRESPONSE']._serialized_end=2096
-  _globals['_LISTBOOKINGSREQUEST']._serialized_start=2099
-  _globals['_LISTBOOKINGSREQUEST']._serialized_end=2239
-  _globals['_LISTBOOKINGSRESPONSE']._serialized_start=2241
-  _globals['_LISTBOOKINGSRESPONSE']._serialized_end=2327
-  _globals['_CANCELBOOKINGREQUEST']._serialized_start=2329
-  _globals['_CANCELBOOKINGREQUEST']._serialized_end=2388
-  _globals['_CANCELBOOKINGRESPONSE']._serialized_start=2390
-  _globals['_CANCELBOOKINGRESPONSE']._serialized_end=2451
-  _globals['_CANCELPERSONREQUEST']._serialized_start=2453
-  _globals['_CANCELPERSONREQUEST']._serialized_end=2533
-  _globals['_CANCELPERSONRESPONSE']._serialized_start=2535
-  _globals['_CANCELPERSONRESPONSE']._serialized_end=2595
-  _globals['_CORRECTNAMEREQUEST']._serialized_start=2597
-  _globals['_CORRECTNAMEREQUEST']._serialized_end=2695
-  _globals['_CORRECTNAMERESPONSE']._serialized_start=2697
-  _globals['_CORRECTNAMERESPONSE']._serialized_end=2756
-  _globals['_BOOKINGSERVICE']._serialized_start=2759
-  _globals['_BOOKINGSERVICE']._serialized_end=4113
+  _globals['_BATCHREQUESTBOOKINGSREQUEST']._serialized_start=1261
+  _globals['_BATCHREQUESTBOOKINGSREQUEST']._serialized_end=1343
+  _globals['_BATCHREQUESTBOOKINGSRESULT']._serialized_start=1345
+  _globals['_BATCHREQUESTBOOKINGSRESULT']._serialized_end=1460
+  _globals['_BATCHREQUESTBOOKINGSRESPONSE']._serialized_start=1462
+  _globals['_BATCHREQUESTBOOKINGSRESPONSE']._serialized_end=1549
+  _globals['_GETBOOKINGREQUEST']._serialized_start=1551
+  _globals['_GETBOOKINGREQUEST']._serialized_end=1648
+  _globals['_GETBOOKINGRESPONSE']._serialized_start=1650
+  _globals['_GETBOOKINGRESPONSE']._serialized_end=1708
+  _globals['_BATCHGETBOOKINGSREQUEST']._serialized_start=1710
+  _globals['_BATCHGETBOOKINGSREQUEST']._serialized_end=1784
+  _globals['_BATCHGETBOOKINGSRESULT']._serialized_start=1786
+  _globals['_BATCHGETBOOKINGSRESULT']._serialized_end=1897
+  _globals['_BATCHGETBOOKINGSRESPONSE']._serialized_start=1899
+  _globals['_BATCHGETBOOKINGSRESPONSE']._serialized_end=1978
+  _globals['_WATCHBOOKINGREQUEST']._serialized_start=1980
+  _globals['_WATCHBOOKINGREQUEST']._serialized_end=2038
+  _globals['_WATCHBOOKINGRESPONSE']._serialized_start=2040
+  _globals['_WATCHBOOKINGRESPONSE']._serialized_end=2100
+  _globals['_LISTBOOKINGSREQUEST']._serialized_start=2103
+  _globals['_LISTBOOKINGSREQUEST']._serialized_end=2243
+  _globals['_LISTBOOKINGSRESPONSE']._serialized_start=2245
+  _globals['_LISTBOOKINGSRESPONSE']._serialized_end=2331
+  _globals['_CANCELBOOKINGREQUEST']._serialized_start=2333
+  _globals['_CANCELBOOKINGREQUEST']._serialized_end=2392
+  _globals['_CANCELBOOKINGRESPONSE']._serialized_start=2394
+  _globals['_CANCELBOOKINGRESPONSE']._serialized_end=2455
+  _globals['_CANCELPERSONREQUEST']._serialized_start=2457
+  _globals['_CANCELPERSONREQUEST']._serialized_end=2537
+  _globals['_CANCELPERSONRESPONSE']._serialized_start=2539
+  _globals['_CANCELPERSONRESPONSE']._serialized_end=2599
+  _globals['_CORRECTNAMEREQUEST']._serialized_start=2601
+  _globals['_CORRECTNAMEREQUEST']._serialized_end=2699
+  _globals['_CORRECTNAMERESPONSE']._serialized_start=2701
+  _globals['_CORRECTNAMERESPONSE']._serialized_end=2760
+  _globals['_BOOKINGSERVICE']._serialized_start=2763
+  _globals['_BOOKINGSERVICE']._serialized_end=4120
 # @@protoc_insertion_point(module_scope)

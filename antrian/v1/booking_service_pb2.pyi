@@ -299,7 +299,7 @@ class RequestBookingResponse(_message.Message):
 Global___RequestBookingResponse: _TypeAlias = RequestBookingResponse  # noqa: Y015
 
 @_typing.final
-class BatchRequestBookingRequest(_message.Message):
+class BatchRequestBookingsRequest(_message.Message):
     """Many requests in one message."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -320,10 +320,10 @@ class BatchRequestBookingRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___BatchRequestBookingRequest: _TypeAlias = BatchRequestBookingRequest  # noqa: Y015
+Global___BatchRequestBookingsRequest: _TypeAlias = BatchRequestBookingsRequest  # noqa: Y015
 
 @_typing.final
-class BatchRequestBookingResult(_message.Message):
+class BatchRequestBookingsResult(_message.Message):
     """One request's answer."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -352,23 +352,23 @@ class BatchRequestBookingResult(_message.Message):
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
-Global___BatchRequestBookingResult: _TypeAlias = BatchRequestBookingResult  # noqa: Y015
+Global___BatchRequestBookingsResult: _TypeAlias = BatchRequestBookingsResult  # noqa: Y015
 
 @_typing.final
-class BatchRequestBookingResponse(_message.Message):
+class BatchRequestBookingsResponse(_message.Message):
     """One answer a request, in the order of the requests."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchRequestBookingResult]:
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchRequestBookingsResult]:
         """As many as there were requests."""
 
     def __init__(
         self,
         *,
-        results: _abc.Iterable[Global___BatchRequestBookingResult] | None = ...,
+        results: _abc.Iterable[Global___BatchRequestBookingsResult] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -376,7 +376,7 @@ class BatchRequestBookingResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___BatchRequestBookingResponse: _TypeAlias = BatchRequestBookingResponse  # noqa: Y015
+Global___BatchRequestBookingsResponse: _TypeAlias = BatchRequestBookingsResponse  # noqa: Y015
 
 @_typing.final
 class GetBookingRequest(_message.Message):
@@ -719,7 +719,7 @@ class CancelPersonResponse(_message.Message):
     BOOKING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def booking(self) -> _messages_pb2.Booking:
-        """With the number among cancelled_numbers; CANCELLED when nobody is left."""
+        """With the number among cancelled_queue_numbers; CANCELLED when nobody is left."""
 
     def __init__(
         self,

@@ -52,10 +52,10 @@ class BookingServiceStub:
                 request_serializer=antrian_dot_v1_dot_booking__service__pb2.RequestBookingRequest.SerializeToString,
                 response_deserializer=antrian_dot_v1_dot_booking__service__pb2.RequestBookingResponse.FromString,
                 _registered_method=True)
-        self.BatchRequestBooking = channel.unary_unary(
-                '/antrian.v1.BookingService/BatchRequestBooking',
-                request_serializer=antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingRequest.SerializeToString,
-                response_deserializer=antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingResponse.FromString,
+        self.BatchRequestBookings = channel.unary_unary(
+                '/antrian.v1.BookingService/BatchRequestBookings',
+                request_serializer=antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingsRequest.SerializeToString,
+                response_deserializer=antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingsResponse.FromString,
                 _registered_method=True)
         self.GetBooking = channel.unary_unary(
                 '/antrian.v1.BookingService/GetBooking',
@@ -126,7 +126,7 @@ class BookingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def BatchRequestBooking(self, request, context):
+    def BatchRequestBookings(self, request, context):
         """RequestBooking for up to 200 requests of a gateway in one message. One answer each, in their order; a bad one harms
         no other.
         """
@@ -212,10 +212,10 @@ def add_BookingServiceServicer_to_server(servicer, server):
                     request_deserializer=antrian_dot_v1_dot_booking__service__pb2.RequestBookingRequest.FromString,
                     response_serializer=antrian_dot_v1_dot_booking__service__pb2.RequestBookingResponse.SerializeToString,
             ),
-            'BatchRequestBooking': grpc.unary_unary_rpc_method_handler(
-                    servicer.BatchRequestBooking,
-                    request_deserializer=antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingRequest.FromString,
-                    response_serializer=antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingResponse.SerializeToString,
+            'BatchRequestBookings': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchRequestBookings,
+                    request_deserializer=antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingsRequest.FromString,
+                    response_serializer=antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingsResponse.SerializeToString,
             ),
             'GetBooking': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBooking,
@@ -348,7 +348,7 @@ class BookingService:
             _registered_method=True)
 
     @staticmethod
-    def BatchRequestBooking(request,
+    def BatchRequestBookings(request,
             target,
             options=(),
             channel_credentials=None,
@@ -361,9 +361,9 @@ class BookingService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/antrian.v1.BookingService/BatchRequestBooking',
-            antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingRequest.SerializeToString,
-            antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingResponse.FromString,
+            '/antrian.v1.BookingService/BatchRequestBookings',
+            antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingsRequest.SerializeToString,
+            antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

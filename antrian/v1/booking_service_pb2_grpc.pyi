@@ -50,7 +50,7 @@ class BookingServiceStub:
     WatchBooking. The same request_id with the same content answers the same booking as it is now, at any time.
     Errors: all of ErrorReason 1 to 42.
     """
-    BatchRequestBooking: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.BatchRequestBookingRequest, _booking_service_pb2.BatchRequestBookingResponse]
+    BatchRequestBookings: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.BatchRequestBookingsRequest, _booking_service_pb2.BatchRequestBookingsResponse]
     """RequestBooking for up to 200 requests of a gateway in one message. One answer each, in their order; a bad one harms
     no other.
     """
@@ -107,7 +107,7 @@ class BookingServiceAsyncStub(BookingServiceStub):
     WatchBooking. The same request_id with the same content answers the same booking as it is now, at any time.
     Errors: all of ErrorReason 1 to 42.
     """
-    BatchRequestBooking: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.BatchRequestBookingRequest, _booking_service_pb2.BatchRequestBookingResponse]  # type: ignore[assignment]
+    BatchRequestBookings: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.BatchRequestBookingsRequest, _booking_service_pb2.BatchRequestBookingsResponse]  # type: ignore[assignment]
     """RequestBooking for up to 200 requests of a gateway in one message. One answer each, in their order; a bad one harms
     no other.
     """
@@ -181,11 +181,11 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
-    def BatchRequestBooking(
+    def BatchRequestBookings(
         self,
-        request: _booking_service_pb2.BatchRequestBookingRequest,
+        request: _booking_service_pb2.BatchRequestBookingsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_booking_service_pb2.BatchRequestBookingResponse, _abc.Awaitable[_booking_service_pb2.BatchRequestBookingResponse]]:
+    ) -> _typing.Union[_booking_service_pb2.BatchRequestBookingsResponse, _abc.Awaitable[_booking_service_pb2.BatchRequestBookingsResponse]]:
         """RequestBooking for up to 200 requests of a gateway in one message. One answer each, in their order; a bad one harms
         no other.
         """

@@ -87,7 +87,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_BARRED: _ErrorReason.ValueType  # 30
     """FAILED_PRECONDITION: an applicant missed an appointment and may not book yet.
-    Example: metadata {"field": "applicants[1]", "last_day": "2026-12-26"}.
+    Example: metadata {"field": "applicants[1]", "last_barred_date": "2026-12-26"}.
     """
     ERROR_REASON_ALREADY_BOOKED: _ErrorReason.ValueType  # 31
     """ALREADY_EXISTS: an applicant holds a pending or confirmed booking somewhere in the country.
@@ -276,7 +276,7 @@ Example: a gateway that sends province_code instead of location to RequestBookin
 """
 ERROR_REASON_BARRED: ErrorReason.ValueType  # 30
 """FAILED_PRECONDITION: an applicant missed an appointment and may not book yet.
-Example: metadata {"field": "applicants[1]", "last_day": "2026-12-26"}.
+Example: metadata {"field": "applicants[1]", "last_barred_date": "2026-12-26"}.
 """
 ERROR_REASON_ALREADY_BOOKED: ErrorReason.ValueType  # 31
 """ALREADY_EXISTS: an applicant holds a pending or confirmed booking somewhere in the country.

@@ -25,37 +25,37 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61ntrian/v1/messages.proto\x12\nantrian.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"|\n\x08Location\x12\x15\n\x08latitude\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tlongitude\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\naccuracy_m\x18\x03 \x01(\x01H\x02\x88\x01\x01\x42\x0b\n\t_latitudeB\x0c\n\n_longitudeB\r\n\x0b_accuracy_m\":\n\x08Province\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07name_id\x18\x02 \x01(\t\x12\x0f\n\x07name_en\x18\x03 \x01(\t\"\xec\x01\n\x06Office\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0coffice_class\x18\x03 \x01(\t\x12\x0c\n\x04\x63ity\x18\x04 \x01(\t\x12\x15\n\rprovince_code\x18\x05 \x01(\t\x12\x11\n\ttime_zone\x18\x06 \x01(\t\x12\x10\n\x08latitude\x18\x07 \x01(\x01\x12\x11\n\tlongitude\x18\x08 \x01(\x01\x12\x0f\n\x07\x61\x64\x64ress\x18\t \x01(\t\x12\x13\n\x0b\x64\x61ily_quota\x18\n \x01(\x05\x12\x18\n\x0b\x64istance_km\x18\x0b \x01(\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_distance_km\"\xd1\x01\n\x06Window\x12-\n\topen_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nclose_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04open\x18\x03 \x01(\x08\x12\x12\n\nfirst_date\x18\x04 \x01(\t\x12\x11\n\tlast_date\x18\x05 \x01(\t\x12\x18\n\x10office_open_time\x18\x06 \x01(\t\x12\x19\n\x11office_close_time\x18\x07 \x01(\t\"\xd2\x01\n\x04Slot\x12\x14\n\x0cservice_date\x18\x01 \x01(\t\x12$\n\x07session\x18\x02 \x01(\x0e\x32\x13.antrian.v1.Session\x12\r\n\x05quota\x18\x03 \x01(\x05\x12\x11\n\tremaining\x18\x04 \x01(\x05\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x63losed\x18\x07 \x01(\x08\"\'\n\tClosedDay\x12\x0c\n\x04\x64\x61te\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"o\n\x0b\x41lternative\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x14\n\x0cservice_date\x18\x02 \x01(\t\x12$\n\x07session\x18\x03 \x01(\x0e\x32\x13.antrian.v1.Session\x12\x11\n\tremaining\x18\x04 \x01(\x05\"+\n\tApplicant\x12\x0b\n\x03nik\x18\x01 \x01(\t\x12\x11\n\tfull_name\x18\x02 \x01(\t\"M\n\x0c\x42ookedPerson\x12\x14\n\x0cqueue_number\x18\x01 \x01(\x05\x12\x13\n\x0bmasked_name\x18\x02 \x01(\t\x12\x12\n\nmasked_nik\x18\x03 \x01(\t\"\xbc\x05\n\x07\x42ooking\x12\x12\n\nbooking_id\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.antrian.v1.BookingState\x12\x11\n\toffice_id\x18\x03 \x01(\t\x12\x14\n\x0cservice_date\x18\x04 \x01(\t\x12$\n\x07session\x18\x05 \x01(\x0e\x32\x13.antrian.v1.Session\x12\x12\n\nparty_size\x18\x06 \x01(\x05\x12\x0e\n\x06ticket\x18\x07 \x01(\x03\x12\x12\n\x05\x61head\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\tremaining\x18\t \x01(\x05H\x01\x88\x01\x01\x12\x15\n\rqueue_numbers\x18\n \x03(\x05\x12\x0c\n\x04\x63ode\x18\x0b \x01(\t\x12/\n\rstatus_reason\x18\x0c \x01(\x0e\x32\x18.antrian.v1.StatusReason\x12-\n\x0c\x61lternatives\x18\r \x03(\x0b\x32\x17.antrian.v1.Alternative\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65\x63ide_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tread_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x63\x61ncelled_numbers\x18\x12 \x03(\x05\x12\x19\n\x11status_message_id\x18\x13 \x01(\t\x12\x19\n\x11status_message_en\x18\x14 \x01(\t\x12(\n\x06people\x18\x15 \x03(\x0b\x32\x18.antrian.v1.BookedPersonB\x08\n\x06_aheadB\x0c\n\n_remaining*N\n\x07Session\x12\x17\n\x13SESSION_UNSPECIFIED\x10\x00\x12\x13\n\x0fSESSION_MORNING\x10\x01\x12\x15\n\x11SESSION_AFTERNOON\x10\x02*\xf0\x01\n\x0c\x42ookingState\x12\x1d\n\x19\x42OOKING_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x42OOKING_STATE_PENDING\x10\x01\x12\x1b\n\x17\x42OOKING_STATE_CONFIRMED\x10\x02\x12\x1a\n\x16\x42OOKING_STATE_REJECTED\x10\x03\x12\x1b\n\x17\x42OOKING_STATE_CANCELLED\x10\x04\x12\x1a\n\x16\x42OOKING_STATE_ATTENDED\x10\x05\x12\x19\n\x15\x42OOKING_STATE_NO_SHOW\x10\x06\x12\x19\n\x15\x42OOKING_STATE_EXCUSED\x10\x07*\x96\x02\n\x0cStatusReason\x12\x1d\n\x19STATUS_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17STATUS_REASON_SLOT_FULL\x10\x01\x12\x1a\n\x16STATUS_REASON_TOO_LATE\x10\x02\x12 \n\x1cSTATUS_REASON_ALREADY_BOOKED\x10\x03\x12\x1a\n\x16STATUS_REASON_INTERNAL\x10\x04\x12\x1c\n\x18STATUS_REASON_DAY_CLOSED\x10\x05\x12$\n STATUS_REASON_RELEASED_BY_OFFICE\x10\x06\x12,\n(STATUS_REASON_PERSON_CANCELLED_BY_OFFICE\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61ntrian/v1/messages.proto\x12\nantrian.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"|\n\x08Location\x12\x15\n\x08latitude\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tlongitude\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\naccuracy_m\x18\x03 \x01(\x01H\x02\x88\x01\x01\x42\x0b\n\t_latitudeB\x0c\n\n_longitudeB\r\n\x0b_accuracy_m\"C\n\x08Province\x12\x15\n\rprovince_code\x18\x01 \x01(\t\x12\x0f\n\x07name_id\x18\x02 \x01(\t\x12\x0f\n\x07name_en\x18\x03 \x01(\t\"\xec\x01\n\x06Office\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0coffice_class\x18\x03 \x01(\t\x12\x0c\n\x04\x63ity\x18\x04 \x01(\t\x12\x15\n\rprovince_code\x18\x05 \x01(\t\x12\x11\n\ttime_zone\x18\x06 \x01(\t\x12\x10\n\x08latitude\x18\x07 \x01(\x01\x12\x11\n\tlongitude\x18\x08 \x01(\x01\x12\x0f\n\x07\x61\x64\x64ress\x18\t \x01(\t\x12\x13\n\x0b\x64\x61ily_quota\x18\n \x01(\x05\x12\x18\n\x0b\x64istance_km\x18\x0b \x01(\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_distance_km\"\xd1\x01\n\x06Window\x12-\n\topen_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nclose_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04open\x18\x03 \x01(\x08\x12\x12\n\nfirst_date\x18\x04 \x01(\t\x12\x11\n\tlast_date\x18\x05 \x01(\t\x12\x18\n\x10office_open_time\x18\x06 \x01(\t\x12\x19\n\x11office_close_time\x18\x07 \x01(\t\"\xd2\x01\n\x04Slot\x12\x14\n\x0cservice_date\x18\x01 \x01(\t\x12$\n\x07session\x18\x02 \x01(\x0e\x32\x13.antrian.v1.Session\x12\r\n\x05quota\x18\x03 \x01(\x05\x12\x11\n\tremaining\x18\x04 \x01(\x05\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x63losed\x18\x07 \x01(\x08\"\'\n\tClosedDay\x12\x0c\n\x04\x64\x61te\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"o\n\x0b\x41lternative\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x14\n\x0cservice_date\x18\x02 \x01(\t\x12$\n\x07session\x18\x03 \x01(\x0e\x32\x13.antrian.v1.Session\x12\x11\n\tremaining\x18\x04 \x01(\x05\"+\n\tApplicant\x12\x0b\n\x03nik\x18\x01 \x01(\t\x12\x11\n\tfull_name\x18\x02 \x01(\t\"M\n\x0c\x42ookedPerson\x12\x14\n\x0cqueue_number\x18\x01 \x01(\x05\x12\x13\n\x0bmasked_name\x18\x02 \x01(\t\x12\x12\n\nmasked_nik\x18\x03 \x01(\t\"\xc2\x05\n\x07\x42ooking\x12\x12\n\nbooking_id\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.antrian.v1.BookingState\x12\x11\n\toffice_id\x18\x03 \x01(\t\x12\x14\n\x0cservice_date\x18\x04 \x01(\t\x12$\n\x07session\x18\x05 \x01(\x0e\x32\x13.antrian.v1.Session\x12\x12\n\nparty_size\x18\x06 \x01(\x05\x12\x0e\n\x06ticket\x18\x07 \x01(\x03\x12\x12\n\x05\x61head\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\tremaining\x18\t \x01(\x05H\x01\x88\x01\x01\x12\x15\n\rqueue_numbers\x18\n \x03(\x05\x12\x0c\n\x04\x63ode\x18\x0b \x01(\t\x12/\n\rstatus_reason\x18\x0c \x01(\x0e\x32\x18.antrian.v1.StatusReason\x12-\n\x0c\x61lternatives\x18\r \x03(\x0b\x32\x17.antrian.v1.Alternative\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65\x63ide_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tread_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\x17\x63\x61ncelled_queue_numbers\x18\x12 \x03(\x05\x12\x19\n\x11status_message_id\x18\x13 \x01(\t\x12\x19\n\x11status_message_en\x18\x14 \x01(\t\x12(\n\x06people\x18\x15 \x03(\x0b\x32\x18.antrian.v1.BookedPersonB\x08\n\x06_aheadB\x0c\n\n_remaining*N\n\x07Session\x12\x17\n\x13SESSION_UNSPECIFIED\x10\x00\x12\x13\n\x0fSESSION_MORNING\x10\x01\x12\x15\n\x11SESSION_AFTERNOON\x10\x02*\xf0\x01\n\x0c\x42ookingState\x12\x1d\n\x19\x42OOKING_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x42OOKING_STATE_PENDING\x10\x01\x12\x1b\n\x17\x42OOKING_STATE_CONFIRMED\x10\x02\x12\x1a\n\x16\x42OOKING_STATE_REJECTED\x10\x03\x12\x1b\n\x17\x42OOKING_STATE_CANCELLED\x10\x04\x12\x1a\n\x16\x42OOKING_STATE_ATTENDED\x10\x05\x12\x19\n\x15\x42OOKING_STATE_NO_SHOW\x10\x06\x12\x19\n\x15\x42OOKING_STATE_EXCUSED\x10\x07*\x96\x02\n\x0cStatusReason\x12\x1d\n\x19STATUS_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17STATUS_REASON_SLOT_FULL\x10\x01\x12\x1a\n\x16STATUS_REASON_TOO_LATE\x10\x02\x12 \n\x1cSTATUS_REASON_ALREADY_BOOKED\x10\x03\x12\x1a\n\x16STATUS_REASON_INTERNAL\x10\x04\x12\x1c\n\x18STATUS_REASON_DAY_CLOSED\x10\x05\x12$\n STATUS_REASON_RELEASED_BY_OFFICE\x10\x06\x12,\n(STATUS_REASON_PERSON_CANCELLED_BY_OFFICE\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'antrian.v1.messages_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SESSION']._serialized_start=1905
-  _globals['_SESSION']._serialized_end=1983
-  _globals['_BOOKINGSTATE']._serialized_start=1986
-  _globals['_BOOKINGSTATE']._serialized_end=2226
-  _globals['_STATUSREASON']._serialized_start=2229
-  _globals['_STATUSREASON']._serialized_end=2507
+  _globals['_SESSION']._serialized_start=1920
+  _globals['_SESSION']._serialized_end=1998
+  _globals['_BOOKINGSTATE']._serialized_start=2001
+  _globals['_BOOKINGSTATE']._serialized_end=2241
+  _globals['_STATUSREASON']._serialized_start=2244
+  _globals['_STATUSREASON']._serialized_end=2522
   _globals['_LOCATION']._serialized_start=74
   _globals['_LOCATION']._serialized_end=198
   _globals['_PROVINCE']._serialized_start=200
-  _globals['_PROVINCE']._serialized_end=258
-  _globals['_OFFICE']._serialized_start=261
-  _globals['_OFFICE']._serialized_end=497
-  _globals['_WINDOW']._serialized_start=500
-  _globals['_WINDOW']._serialized_end=709
-  _globals['_SLOT']._serialized_start=712
-  _globals['_SLOT']._serialized_end=922
-  _globals['_CLOSEDDAY']._serialized_start=924
-  _globals['_CLOSEDDAY']._serialized_end=963
-  _globals['_ALTERNATIVE']._serialized_start=965
-  _globals['_ALTERNATIVE']._serialized_end=1076
-  _globals['_APPLICANT']._serialized_start=1078
-  _globals['_APPLICANT']._serialized_end=1121
-  _globals['_BOOKEDPERSON']._serialized_start=1123
-  _globals['_BOOKEDPERSON']._serialized_end=1200
-  _globals['_BOOKING']._serialized_start=1203
-  _globals['_BOOKING']._serialized_end=1903
+  _globals['_PROVINCE']._serialized_end=267
+  _globals['_OFFICE']._serialized_start=270
+  _globals['_OFFICE']._serialized_end=506
+  _globals['_WINDOW']._serialized_start=509
+  _globals['_WINDOW']._serialized_end=718
+  _globals['_SLOT']._serialized_start=721
+  _globals['_SLOT']._serialized_end=931
+  _globals['_CLOSEDDAY']._serialized_start=933
+  _globals['_CLOSEDDAY']._serialized_end=972
+  _globals['_ALTERNATIVE']._serialized_start=974
+  _globals['_ALTERNATIVE']._serialized_end=1085
+  _globals['_APPLICANT']._serialized_start=1087
+  _globals['_APPLICANT']._serialized_end=1130
+  _globals['_BOOKEDPERSON']._serialized_start=1132
+  _globals['_BOOKEDPERSON']._serialized_end=1209
+  _globals['_BOOKING']._serialized_start=1212
+  _globals['_BOOKING']._serialized_end=1918
 # @@protoc_insertion_point(module_scope)

@@ -113,7 +113,7 @@ class _StatusReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StatusRe
     STATUS_REASON_RELEASED_BY_OFFICE: _StatusReason.ValueType  # 6
     """The office ended the booking; its applicants may book again at once."""
     STATUS_REASON_PERSON_CANCELLED_BY_OFFICE: _StatusReason.ValueType  # 7
-    """The office took somebody out of the party; cancelled_numbers says whom. The others' numbers and the code stay."""
+    """The office took somebody out of the party; cancelled_queue_numbers says whom. The others' numbers and the code stay."""
 
 class StatusReason(_StatusReason, metaclass=_StatusReasonEnumTypeWrapper):
     """Why a booking is REJECTED, or what its office did to it. Booking has the same in words for people."""
@@ -133,7 +133,7 @@ STATUS_REASON_DAY_CLOSED: StatusReason.ValueType  # 5
 STATUS_REASON_RELEASED_BY_OFFICE: StatusReason.ValueType  # 6
 """The office ended the booking; its applicants may book again at once."""
 STATUS_REASON_PERSON_CANCELLED_BY_OFFICE: StatusReason.ValueType  # 7
-"""The office took somebody out of the party; cancelled_numbers says whom. The others' numbers and the code stay."""
+"""The office took somebody out of the party; cancelled_queue_numbers says whom. The others' numbers and the code stay."""
 Global___StatusReason: _TypeAlias = StatusReason  # noqa: Y015
 
 @_typing.final
@@ -185,10 +185,10 @@ class Province(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    CODE_FIELD_NUMBER: _builtins.int
+    PROVINCE_CODE_FIELD_NUMBER: _builtins.int
     NAME_ID_FIELD_NUMBER: _builtins.int
     NAME_EN_FIELD_NUMBER: _builtins.int
-    code: _builtins.str
+    province_code: _builtins.str
     """ISO 3166-2:ID, for example "ID-JK"."""
     name_id: _builtins.str
     """Indonesian name, for example "DKI Jakarta"."""
@@ -197,13 +197,13 @@ class Province(_message.Message):
     def __init__(
         self,
         *,
-        code: _builtins.str = ...,
+        province_code: _builtins.str = ...,
         name_id: _builtins.str = ...,
         name_en: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "name_en", b"name_en", "name_id", b"name_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name_en", b"name_en", "name_id", b"name_id", "province_code", b"province_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -520,7 +520,7 @@ class Booking(_message.Message):
     DECIDE_TIME_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
-    CANCELLED_NUMBERS_FIELD_NUMBER: _builtins.int
+    CANCELLED_QUEUE_NUMBERS_FIELD_NUMBER: _builtins.int
     STATUS_MESSAGE_ID_FIELD_NUMBER: _builtins.int
     STATUS_MESSAGE_EN_FIELD_NUMBER: _builtins.int
     PEOPLE_FIELD_NUMBER: _builtins.int
@@ -535,7 +535,7 @@ class Booking(_message.Message):
     session: Global___Session.ValueType
     """The session of that day."""
     party_size: _builtins.int
-    """How many people it is for: 1 to 5 as requested, fewer once people were cancelled one by one (see cancelled_numbers)."""
+    """How many people it is for: 1 to 5 as requested, fewer once people were cancelled one by one (see cancelled_queue_numbers)."""
     ticket: _builtins.int
     """Arrival number in the office's line; decided in this order."""
     ahead: _builtins.int
@@ -553,7 +553,7 @@ class Booking(_message.Message):
     @_builtins.property
     def queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Once CONFIRMED: the queue numbers (nomor antrian) of the party_size people who are still in it, in the order of the
-        request's applicants. Consecutive, together with cancelled_numbers.
+        request's applicants. Consecutive, together with cancelled_queue_numbers.
         """
 
     @_builtins.property
@@ -579,7 +579,7 @@ class Booking(_message.Message):
         """When it became CANCELLED, ATTENDED or NO_SHOW. An excuse or an attendance that was noted later does not change it."""
 
     @_builtins.property
-    def cancelled_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+    def cancelled_queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The queue numbers of people whom CancelPerson took out of the party. They are retired, nobody else gets them."""
 
     @_builtins.property
@@ -606,14 +606,14 @@ class Booking(_message.Message):
         decide_time: _timestamp_pb2.Timestamp | None = ...,
         read_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
-        cancelled_numbers: _abc.Iterable[_builtins.int] | None = ...,
+        cancelled_queue_numbers: _abc.Iterable[_builtins.int] | None = ...,
         status_message_id: _builtins.str = ...,
         status_message_en: _builtins.str = ...,
         people: _abc.Iterable[Global___BookedPerson] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_remaining", b"_remaining", "accept_time", b"accept_time", "ahead", b"ahead", "decide_time", b"decide_time", "end_time", b"end_time", "read_time", b"read_time", "remaining", b"remaining"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_remaining", b"_remaining", "accept_time", b"accept_time", "ahead", b"ahead", "alternatives", b"alternatives", "booking_id", b"booking_id", "cancelled_numbers", b"cancelled_numbers", "code", b"code", "decide_time", b"decide_time", "end_time", b"end_time", "office_id", b"office_id", "party_size", b"party_size", "people", b"people", "queue_numbers", b"queue_numbers", "read_time", b"read_time", "remaining", b"remaining", "service_date", b"service_date", "session", b"session", "state", b"state", "status_message_en", b"status_message_en", "status_message_id", b"status_message_id", "status_reason", b"status_reason", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_remaining", b"_remaining", "accept_time", b"accept_time", "ahead", b"ahead", "alternatives", b"alternatives", "booking_id", b"booking_id", "cancelled_queue_numbers", b"cancelled_queue_numbers", "code", b"code", "decide_time", b"decide_time", "end_time", b"end_time", "office_id", b"office_id", "party_size", b"party_size", "people", b"people", "queue_numbers", b"queue_numbers", "read_time", b"read_time", "remaining", b"remaining", "service_date", b"service_date", "session", b"session", "state", b"state", "status_message_en", b"status_message_en", "status_message_id", b"status_message_id", "status_reason", b"status_reason", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ahead: _TypeAlias = _typing.Literal["ahead"]  # noqa: Y015
     _WhichOneofArgType__ahead: _TypeAlias = _typing.Literal["_ahead", b"_ahead"]  # noqa: Y015

@@ -21,7 +21,7 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
-class GetDayRosterRequest(_message.Message):
+class ListRosterEntriesRequest(_message.Message):
     """Asks who comes to an office on a day."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -56,7 +56,7 @@ class GetDayRosterRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetDayRosterRequest: _TypeAlias = GetDayRosterRequest  # noqa: Y015
+Global___ListRosterEntriesRequest: _TypeAlias = ListRosterEntriesRequest  # noqa: Y015
 
 @_typing.final
 class RosterEntry(_message.Message):
@@ -111,7 +111,7 @@ class RosterEntry(_message.Message):
 Global___RosterEntry: _TypeAlias = RosterEntry  # noqa: Y015
 
 @_typing.final
-class GetDayRosterResponse(_message.Message):
+class ListRosterEntriesResponse(_message.Message):
     """One page of a day's people."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -146,7 +146,7 @@ class GetDayRosterResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetDayRosterResponse: _TypeAlias = GetDayRosterResponse  # noqa: Y015
+Global___ListRosterEntriesResponse: _TypeAlias = ListRosterEntriesResponse  # noqa: Y015
 
 @_typing.final
 class CheckInRequest(_message.Message):
@@ -156,7 +156,7 @@ class CheckInRequest(_message.Message):
 
     OFFICE_ID_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
-    PRESENT_NUMBERS_FIELD_NUMBER: _builtins.int
+    QUEUE_NUMBERS_FIELD_NUMBER: _builtins.int
     STAFF_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
     """The office. Required."""
@@ -165,7 +165,7 @@ class CheckInRequest(_message.Message):
     staff: _builtins.str
     """Who of the staff notes it: the caller's own opaque id, written like an account. Required."""
     @_builtins.property
-    def present_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+    def queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The queue numbers of those who are here; empty: all who are in the party, without those whom CancelPerson took out."""
 
     def __init__(
@@ -173,12 +173,12 @@ class CheckInRequest(_message.Message):
         *,
         office_id: _builtins.str = ...,
         code: _builtins.str = ...,
-        present_numbers: _abc.Iterable[_builtins.int] | None = ...,
+        queue_numbers: _abc.Iterable[_builtins.int] | None = ...,
         staff: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "office_id", b"office_id", "present_numbers", b"present_numbers", "staff", b"staff"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "office_id", b"office_id", "queue_numbers", b"queue_numbers", "staff", b"staff"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -683,7 +683,7 @@ class Bar(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     FULL_NAME_FIELD_NUMBER: _builtins.int
     MASKED_NIK_FIELD_NUMBER: _builtins.int
-    LAST_DAY_FIELD_NUMBER: _builtins.int
+    LAST_BARRED_DATE_FIELD_NUMBER: _builtins.int
     LIFTED_FIELD_NUMBER: _builtins.int
     LIFT_TIME_FIELD_NUMBER: _builtins.int
     service_date: _builtins.str
@@ -698,7 +698,7 @@ class Bar(_message.Message):
     """Name as on the identity card; empty when what the ledger has of this person cannot be read."""
     masked_nik: _builtins.str
     """The NIK with only its last four digits to be seen; sixteen asterisks when it cannot be read."""
-    last_day: _builtins.str
+    last_barred_date: _builtins.str
     """The last day on which the person may not book, "YYYY-MM-DD"."""
     lifted: _builtins.bool
     """Whether staff ended it before its time: the person may book."""
@@ -715,13 +715,13 @@ class Bar(_message.Message):
         code: _builtins.str = ...,
         full_name: _builtins.str = ...,
         masked_nik: _builtins.str = ...,
-        last_day: _builtins.str = ...,
+        last_barred_date: _builtins.str = ...,
         lifted: _builtins.bool = ...,
         lift_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lift_time", b"lift_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "full_name", b"full_name", "last_day", b"last_day", "lift_time", b"lift_time", "lifted", b"lifted", "masked_nik", b"masked_nik", "queue_number", b"queue_number", "service_date", b"service_date", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "full_name", b"full_name", "last_barred_date", b"last_barred_date", "lift_time", b"lift_time", "lifted", b"lifted", "masked_nik", b"masked_nik", "queue_number", b"queue_number", "service_date", b"service_date", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -953,7 +953,7 @@ class LateAttendanceRequest(_message.Message):
 
     OFFICE_ID_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
-    PRESENT_NUMBERS_FIELD_NUMBER: _builtins.int
+    QUEUE_NUMBERS_FIELD_NUMBER: _builtins.int
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
@@ -965,7 +965,7 @@ class LateAttendanceRequest(_message.Message):
     reason: _builtins.str
     """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
     @_builtins.property
-    def present_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+    def queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The queue numbers of those who came; empty: the whole party."""
 
     def __init__(
@@ -973,13 +973,13 @@ class LateAttendanceRequest(_message.Message):
         *,
         office_id: _builtins.str = ...,
         code: _builtins.str = ...,
-        present_numbers: _abc.Iterable[_builtins.int] | None = ...,
+        queue_numbers: _abc.Iterable[_builtins.int] | None = ...,
         staff: _builtins.str = ...,
         reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "office_id", b"office_id", "present_numbers", b"present_numbers", "reason", b"reason", "staff", b"staff"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "office_id", b"office_id", "queue_numbers", b"queue_numbers", "reason", b"reason", "staff", b"staff"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

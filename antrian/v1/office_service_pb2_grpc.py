@@ -36,10 +36,10 @@ class OfficeServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.GetDayRoster = channel.unary_unary(
-                '/antrian.v1.OfficeService/GetDayRoster',
-                request_serializer=antrian_dot_v1_dot_office__service__pb2.GetDayRosterRequest.SerializeToString,
-                response_deserializer=antrian_dot_v1_dot_office__service__pb2.GetDayRosterResponse.FromString,
+        self.ListRosterEntries = channel.unary_unary(
+                '/antrian.v1.OfficeService/ListRosterEntries',
+                request_serializer=antrian_dot_v1_dot_office__service__pb2.ListRosterEntriesRequest.SerializeToString,
+                response_deserializer=antrian_dot_v1_dot_office__service__pb2.ListRosterEntriesResponse.FromString,
                 _registered_method=True)
         self.CheckIn = channel.unary_unary(
                 '/antrian.v1.OfficeService/CheckIn',
@@ -113,7 +113,7 @@ class OfficeServiceServicer:
     for that office; every change is kept with who did it, when and why. Errors: see ErrorReason.
     """
 
-    def GetDayRoster(self, request, context):
+    def ListRosterEntries(self, request, context):
         """The people who have queue numbers on a day, by session and queue number: names in clear, NIKs masked. Errors:
         OFFICE_NOT_FOUND, INVALID_FIELD.
         """
@@ -241,10 +241,10 @@ class OfficeServiceServicer:
 
 def add_OfficeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'GetDayRoster': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetDayRoster,
-                    request_deserializer=antrian_dot_v1_dot_office__service__pb2.GetDayRosterRequest.FromString,
-                    response_serializer=antrian_dot_v1_dot_office__service__pb2.GetDayRosterResponse.SerializeToString,
+            'ListRosterEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRosterEntries,
+                    request_deserializer=antrian_dot_v1_dot_office__service__pb2.ListRosterEntriesRequest.FromString,
+                    response_serializer=antrian_dot_v1_dot_office__service__pb2.ListRosterEntriesResponse.SerializeToString,
             ),
             'CheckIn': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckIn,
@@ -325,7 +325,7 @@ class OfficeService:
     """
 
     @staticmethod
-    def GetDayRoster(request,
+    def ListRosterEntries(request,
             target,
             options=(),
             channel_credentials=None,
@@ -338,9 +338,9 @@ class OfficeService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/antrian.v1.OfficeService/GetDayRoster',
-            antrian_dot_v1_dot_office__service__pb2.GetDayRosterRequest.SerializeToString,
-            antrian_dot_v1_dot_office__service__pb2.GetDayRosterResponse.FromString,
+            '/antrian.v1.OfficeService/ListRosterEntries',
+            antrian_dot_v1_dot_office__service__pb2.ListRosterEntriesRequest.SerializeToString,
+            antrian_dot_v1_dot_office__service__pb2.ListRosterEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,7 +35,7 @@ class OfficeServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> OfficeServiceAsyncStub: ...
-    GetDayRoster: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.GetDayRosterRequest, _office_service_pb2.GetDayRosterResponse]
+    ListRosterEntries: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.ListRosterEntriesRequest, _office_service_pb2.ListRosterEntriesResponse]
     """The people who have queue numbers on a day, by session and queue number: names in clear, NIKs masked. Errors:
     OFFICE_NOT_FOUND, INVALID_FIELD.
     """
@@ -112,7 +112,7 @@ class OfficeServiceAsyncStub(OfficeServiceStub):
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    GetDayRoster: _aio.UnaryUnaryMultiCallable[_office_service_pb2.GetDayRosterRequest, _office_service_pb2.GetDayRosterResponse]  # type: ignore[assignment]
+    ListRosterEntries: _aio.UnaryUnaryMultiCallable[_office_service_pb2.ListRosterEntriesRequest, _office_service_pb2.ListRosterEntriesResponse]  # type: ignore[assignment]
     """The people who have queue numbers on a day, by session and queue number: names in clear, NIKs masked. Errors:
     OFFICE_NOT_FOUND, INVALID_FIELD.
     """
@@ -188,11 +188,11 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
     """
 
     @_abc_1.abstractmethod
-    def GetDayRoster(
+    def ListRosterEntries(
         self,
-        request: _office_service_pb2.GetDayRosterRequest,
+        request: _office_service_pb2.ListRosterEntriesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_office_service_pb2.GetDayRosterResponse, _abc.Awaitable[_office_service_pb2.GetDayRosterResponse]]:
+    ) -> _typing.Union[_office_service_pb2.ListRosterEntriesResponse, _abc.Awaitable[_office_service_pb2.ListRosterEntriesResponse]]:
         """The people who have queue numbers on a day, by session and queue number: names in clear, NIKs masked. Errors:
         OFFICE_NOT_FOUND, INVALID_FIELD.
         """

@@ -62,8 +62,8 @@ def answers() -> dict[str, Message]:
         "GetBooking": wire.GetBookingResponse(booking=decided),
         "GetQuota": quota,
         "ListOffices": wire.ListOfficesResponse(offices=offices, provinces=[resources.province(province)]),
-        "BatchRequestBooking": wire.BatchRequestBookingResponse(
-            results=[wire.BatchRequestBookingResult(booking=waiting)]
+        "BatchRequestBookings": wire.BatchRequestBookingsResponse(
+            results=[wire.BatchRequestBookingsResult(booking=waiting)]
         ),
     }
 
@@ -73,7 +73,7 @@ class Empty:
 
     def __init__(self) -> None:
         self._answers = answers()
-        self._result = self._answers["BatchRequestBooking"].results[0]  # type: ignore[attr-defined]
+        self._result = self._answers["BatchRequestBookings"].results[0]  # type: ignore[attr-defined]
 
     def __getattr__(self, rpc: str) -> Any:
         answer = self._answers.get(rpc)
@@ -84,9 +84,9 @@ class Empty:
 
         return same
 
-    async def BatchRequestBooking(self, request: wire.BatchRequestBookingRequest, _: object) -> Message:  # noqa: N802
+    async def BatchRequestBookings(self, request: wire.BatchRequestBookingsRequest, _: object) -> Message:  # noqa: N802
         """A result for each."""
-        return wire.BatchRequestBookingResponse(results=[self._result] * len(request.requests))
+        return wire.BatchRequestBookingsResponse(results=[self._result] * len(request.requests))
 
 
 def _bare(empty: Empty) -> grpc.GenericRpcHandler:

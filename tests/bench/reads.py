@@ -73,12 +73,12 @@ def _writes(address: str, pipe: Connection) -> None:
 def _taken(stub: BookingServiceStub, folk: Iterator[wire.RequestBookingRequest]) -> Iterator[tuple[str, int, bytes]]:
     """Books for them; of each the office, the ticket, and the request that watches it."""
     while True:
-        batch = wire.BatchRequestBookingRequest()
+        batch = wire.BatchRequestBookingsRequest()
         for message in islice(folk, _BATCH):
             batch.requests.append(message)
         if not batch.requests:
             return
-        for one, result in zip(batch.requests, stub.BatchRequestBooking(batch).results, strict=True):
+        for one, result in zip(batch.requests, stub.BatchRequestBookings(batch).results, strict=True):
             booking: Booking = result.booking
             watch = wire.WatchBookingRequest(booking_id=booking.booking_id, account=one.account)
             yield booking.office_id, booking.ticket, watch.SerializeToString()

@@ -43,7 +43,7 @@ def test_every_rpc_for_citizens_has_a_path() -> None:
         ("GET", "/v1/offices", "ListOffices", {}),
         ("GET", "/v1/offices/kanim-bogor/quota", "GetQuota", {"office_id": "kanim-bogor"}),
         ("POST", "/v1/bookings", "RequestBooking", {}),
-        ("POST", "/v1/bookings:batchRequest", "BatchRequestBooking", {}),
+        ("POST", "/v1/bookings:batchRequest", "BatchRequestBookings", {}),
         ("GET", "/v1/bookings/b-1", "GetBooking", {"booking_id": "b-1"}),
         ("GET", "/v1/bookings/b-1:watch", "WatchBooking", {"booking_id": "b-1"}),
         ("POST", "/v1/bookings/b-1:cancel", "CancelBooking", {"booking_id": "b-1"}),

@@ -81,7 +81,7 @@ def test_a_person_is_told_by_position_and_initial_and_the_path_is_in_the_details
             "This office is in West Java, and you are in Banten and Jakarta.",
         ),
         (
-            AntrianError(Reason.BARRED, field="applicants[2]", initial="D.", last_day="2026-12-26"),
+            AntrianError(Reason.BARRED, field="applicants[2]", initial="D.", last_barred_date="2026-12-26"),
             "Pemohon ke-3 (D.) tidak hadir pada janji temu sebelumnya dan baru dapat mendaftar lagi setelah Sabtu, 26 Desember",
             "Applicant 3 (D.) missed an appointment and may book again after Saturday, 26 December 2026.",
         ),
@@ -122,5 +122,5 @@ def test_facts_are_said_as_people_say_them(error: AntrianError, indonesian: str,
 
 
 def test_the_message_for_developers_has_nothing_of_a_name() -> None:
-    error = AntrianError(Reason.BARRED, field="applicants[2]", initial="D.", last_day="2026-12-26")
+    error = AntrianError(Reason.BARRED, field="applicants[2]", initial="D.", last_barred_date="2026-12-26")
     assert to_status(error, english=False).message.startswith("BARRED: Applicant 3 missed")
