@@ -35,7 +35,7 @@ class ListOfficesRequest(_message.Message):
     province_code: _builtins.str
     """A province's ISO 3166-2 code, "ID-JK", when there is no location."""
     page_size: _builtins.int
-    """At most this many offices in the answer, 1 to 200; 0: 50."""
+    """At most this many offices in the answer; 0: 50. More than 200 means 200."""
     page_token: _builtins.str
     """next_page_token of the answer before; empty: from the start."""
     @_builtins.property
@@ -582,7 +582,7 @@ class ListBookingsRequest(_message.Message):
     service_date: _builtins.str
     """Only bookings for this day at the office, "YYYY-MM-DD"; empty: for any."""
     page_size: _builtins.int
-    """At most this many bookings in the answer, 1 to 100; 0: 20."""
+    """At most this many bookings in the answer; 0: 20. More than 100 means 100."""
     page_token: _builtins.str
     """next_page_token of the answer before, to the same question; empty: from the start."""
     def __init__(

@@ -38,7 +38,7 @@ class ListRosterEntriesRequest(_message.Message):
     session: _messages_pb2.Session.ValueType
     """Only this session; unspecified: all."""
     page_size: _builtins.int
-    """At most this many entries in the answer, 1 to 500; 0: 100."""
+    """At most this many entries in the answer; 0: 100. More than 500 means 500."""
     page_token: _builtins.str
     """next_page_token of the answer before, to the same question; empty: from the start."""
     def __init__(
@@ -652,7 +652,7 @@ class ListBarsRequest(_message.Message):
     nik: _builtins.str
     """Only the bars of the person with this NIK, 16 digits; empty: everybody's. It is hashed at once and kept nowhere."""
     page_size: _builtins.int
-    """At most this many bars in the answer, 1 to 500; 0: 100."""
+    """At most this many bars in the answer; 0: 100. More than 500 means 500."""
     page_token: _builtins.str
     """next_page_token of the answer before, to the same question; empty: from the start."""
     def __init__(

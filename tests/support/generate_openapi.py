@@ -306,8 +306,10 @@ class Document:
             limits["pattern"] = f"^[{chars[3].replace(' ', '')}]{{{chars[1]},{chars[2]}}}$"
         elif span := re.search(r"(-?\d+) to (-?\d+)( letters)?", said):
             names = ("minItems", "maxItems") if field.is_repeated else ("minimum", "maximum")
-            least = 0 if "; 0:" in said else int(span[1])
-            limits |= zip(("minLength", "maxLength") if span[3] else names, (least, int(span[2])), strict=True)
+            names = ("minLength", "maxLength") if span[3] else names
+            limits |= zip(names, (int(span[1]), int(span[2])), strict=True)
+        elif "; 0:" in said:
+            limits["minimum"] = 0
         elif digits := re.search(r"(\d+) digits", said):
             limits["pattern"] = f"^[0-9]{{{digits[1]}}}$"
         elif "UUID" in said:
