@@ -121,7 +121,7 @@ def read_comments() -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "set"
         options = ["--include_imports", "--include_source_info", f"--descriptor_set_out={out}"]
-        protos = ["antrian/v1/booking_service.proto", "antrian/v1/error_reason.proto"]
+        protos = [f"antrian/v1/{name}.proto" for name in ("booking_service", "error_reason", "office_service")]
         if failed := protoc.main(["protoc", *(f"-I{path}" for path in includes), *options, *protos]):
             raise SystemExit(failed)
         found = FileDescriptorSet.FromString(out.read_bytes())
@@ -333,10 +333,7 @@ class Document:
 
     def _named(self, method: MethodDescriptor) -> list[str]:
         """The reasons that the rpc's comment names."""
-        errors = self._said[method.full_name].partition("Errors: ")[2]
-        if span := re.match(r"all of ErrorReason (\d+) to (\d+)", errors):
-            return [name for name, v in self._reasons.items() if int(span[1]) <= v.number <= int(span[2])]
-        return [name for name in re.findall("[A-Z_]+", errors) if name in self._reasons]
+        return re.findall("[A-Z_]+", self._said[method.full_name].partition(" Errors: ")[2])
 
     def _refusals(self, method: MethodDescriptor, *, in_path: bool, in_body: bool) -> dict[str, Schema]:
         """The errors of an rpc, by HTTP status."""
@@ -349,7 +346,7 @@ class Document:
         for name, (status, words) in gateways.items():
             by_status.setdefault(status, {})[name] = words
         return {
-            str(s): self._refusal(s, found, shared=found.keys().isdisjoint(named))
+            str(s): self._refusal(s, found, shared=found.keys().isdisjoint({*named} - {*_ANY_CALL}))
             for s, found in sorted(by_status.items())
         }
 

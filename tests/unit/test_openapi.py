@@ -106,7 +106,7 @@ def test_what_is_never_sent_is_not_in_it(document: Any) -> None:
 
 def test_an_rpc_names_its_reasons_under_the_status_that_they_have(document: Any) -> None:
     cancel = document["paths"]["/v1/bookings/{booking_id}:cancel"]["post"]
-    assert cancel["x-reasons"][:2] == ["BOOKING_NOT_FOUND", "NOT_DECIDED_YET"]
+    assert {"BOOKING_NOT_FOUND", "NOT_DECIDED_YET"} < {*cancel["x-reasons"]}
     assert "`BOOKING_NOT_FOUND`" in cancel["responses"]["404"]["description"]
     assert "`LANE_FULL`" in cancel["responses"]["503"]["description"]
 
