@@ -163,7 +163,7 @@ class BookingClient(Client):
         First those still in line, then the decided ones, newest first.
         """
         request = wire.ListBookingsRequest(
-            account=account, state=state, service_date=service_date.isoformat() if service_date else "", page_size=100
+            account=account, state=state, service_date=service_date.isoformat() if service_date else None, page_size=100
         )
         # By id: one that is decided between two pages is on both.
         found: dict[str, Booking] = {}

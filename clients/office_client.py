@@ -41,7 +41,7 @@ class OfficeClient(Client):
         """Who has a queue number on the day (today at the office), by session and number, of all pages."""
         request = wire.ListRosterEntriesRequest(
             office_id=office_id,
-            service_date=service_date.isoformat() if service_date else "",
+            service_date=service_date.isoformat() if service_date else None,
             session=session or SESSION_UNSPECIFIED,
             page_size=500,
         )
@@ -121,7 +121,7 @@ class OfficeClient(Client):
 
     async def bars(self, office_id: str, nik: str = "") -> list[Bar]:
         """The bars of people who missed a day at the office, of all pages; with a NIK only that person's."""
-        request = wire.ListBarsRequest(office_id=office_id, nik=nik, page_size=500)
+        request = wire.ListBarsRequest(office_id=office_id, nik=nik or None, page_size=500)
         return [bar async for page in self._pages(lambda: self.stub.ListBars, request) for bar in page.bars]
 
     async def lift_bar(self, office_id: str, code: str, queue_number: int, *, staff: str, reason: str) -> Bar:

@@ -57,7 +57,11 @@ class OfficeService:
         """Who has queue numbers on a day."""
         office = self._office(request.office_id)
         as_of = await self._front.now()
-        day = _day(request.service_date) if request.service_date else as_of.astimezone(office.time_zone).date()
+        day = (
+            _day(request.service_date)
+            if request.HasField("service_date")
+            else as_of.astimezone(office.time_zone).date()
+        )
         session = _session(request.session) if request.session else None
         size = page_size(request.page_size, _PAGE, _LARGEST_PAGE)
         after = _read_token(request.page_token)
@@ -186,7 +190,7 @@ class OfficeService:
         """Who may not book since they missed a day here."""
         office = self._office(request.office_id)
         key = None
-        if request.nik:
+        if request.HasField("nik"):
             nik = compact(request.nik)
             check_nik(nik, "nik", self._nik_codes)
             key = self._keys.applicant_key(nik)
@@ -315,7 +319,7 @@ class OfficeService:
             session=resources.session(row.session),
             queue_number=row.number,
             code=booking_code(row.booking_id),
-            full_name=person.full_name,
+            full_name=person.full_name or None,
             masked_nik=mask_nik(person.nik),
             last_barred_date=row.last_day.isoformat(),
             lifted=row.lifted_at is not None,
@@ -331,7 +335,7 @@ class OfficeService:
                     session=resources.session(row.session),
                     queue_number=row.number,
                     code=booking_code(row.booking_id),
-                    full_name=person.full_name,
+                    full_name=person.full_name or None,
                     masked_nik=mask_nik(person.nik),
                     state=messages_pb2.BookingState.Value(f"BOOKING_STATE_{row.state}"),
                     present=row.present_at is not None,

@@ -40,13 +40,13 @@ def office(value: nouns.Office, distance_km: float | None = None) -> wire.Office
     return wire.Office(
         office_id=value.office_id,
         name=value.name,
-        office_class=value.office_class,
+        office_class=value.office_class or None,
         city=value.city,
         province_code=value.province_code,
         time_zone=value.time_zone.key,
         latitude=value.latitude,
         longitude=value.longitude,
-        address=value.address,
+        address=value.address or None,
         daily_quota=value.daily_quota,
         distance_km=None if distance_km is None else round(distance_km, 1),
     )
@@ -127,11 +127,11 @@ def tell(booking: wire.Booking, found: Waiting | RecordedBooking, keys: Keys) ->
 
 
 def _tell_people(booking: wire.Booking, found: Waiting | RecordedBooking, keys: Keys) -> None:
-    numbers = booking.queue_numbers or repeat(0)
+    numbers = booking.queue_numbers or repeat(None)
     for number, one in zip(numbers, found.people, strict=False):
         person = keys.person(found.booking_id, one.key, one.sealed)
         booking.people.add(
-            queue_number=number, masked_name=mask_name(person.full_name), masked_nik=mask_nik(person.nik)
+            queue_number=number, masked_name=mask_name(person.full_name) or None, masked_nik=mask_nik(person.nik)
         )
 
 

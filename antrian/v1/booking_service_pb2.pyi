@@ -580,7 +580,7 @@ class ListBookingsRequest(_message.Message):
     state: _messages_pb2.BookingState.ValueType
     """Only bookings in this state; unspecified: in any."""
     service_date: _builtins.str
-    """Only bookings for this day at the office, "YYYY-MM-DD"; empty: for any."""
+    """Only bookings for this day at the office, "YYYY-MM-DD"; absent: for any."""
     page_size: _builtins.int
     """At most this many bookings in the answer; 0: 20. More than 100 means 100."""
     page_token: _builtins.str
@@ -590,15 +590,17 @@ class ListBookingsRequest(_message.Message):
         *,
         account: _builtins.str = ...,
         state: _messages_pb2.BookingState.ValueType = ...,
-        service_date: _builtins.str = ...,
+        service_date: _builtins.str | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_service_date", b"_service_date", "service_date", b"service_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "page_size", b"page_size", "page_token", b"page_token", "service_date", b"service_date", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service_date", b"_service_date", "account", b"account", "page_size", b"page_size", "page_token", b"page_token", "service_date", b"service_date", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__service_date: _TypeAlias = _typing.Literal["service_date"]  # noqa: Y015
+    _WhichOneofArgType__service_date: _TypeAlias = _typing.Literal["_service_date", b"_service_date"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__service_date) -> _WhichOneofReturnType__service_date | None: ...
 
 Global___ListBookingsRequest: _TypeAlias = ListBookingsRequest  # noqa: Y015
 

@@ -231,7 +231,7 @@ class Office(_message.Message):
     name: _builtins.str
     """Full Indonesian name."""
     office_class: _builtins.str
-    """Its class as published, for example "Kelas I Khusus Non TPI"; empty where not known."""
+    """Its class as published, for example "Kelas I Khusus Non TPI"; absent where not known."""
     city: _builtins.str
     """City or regency."""
     province_code: _builtins.str
@@ -243,7 +243,7 @@ class Office(_message.Message):
     longitude: _builtins.float
     """Degrees east; of the city, not of the building."""
     address: _builtins.str
-    """Street address, empty where not known."""
+    """Street address; absent where not known."""
     daily_quota: _builtins.int
     """Places a day, before holidays and changes; GetQuota has the true number of a day."""
     distance_km: _builtins.float
@@ -253,23 +253,32 @@ class Office(_message.Message):
         *,
         office_id: _builtins.str = ...,
         name: _builtins.str = ...,
-        office_class: _builtins.str = ...,
+        office_class: _builtins.str | None = ...,
         city: _builtins.str = ...,
         province_code: _builtins.str = ...,
         time_zone: _builtins.str = ...,
         latitude: _builtins.float = ...,
         longitude: _builtins.float = ...,
-        address: _builtins.str = ...,
+        address: _builtins.str | None = ...,
         daily_quota: _builtins.int = ...,
         distance_km: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "distance_km", b"distance_km"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_distance_km", b"_distance_km", "_office_class", b"_office_class", "address", b"address", "distance_km", b"distance_km", "office_class", b"office_class"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "address", b"address", "city", b"city", "daily_quota", b"daily_quota", "distance_km", b"distance_km", "latitude", b"latitude", "longitude", b"longitude", "name", b"name", "office_class", b"office_class", "office_id", b"office_id", "province_code", b"province_code", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_distance_km", b"_distance_km", "_office_class", b"_office_class", "address", b"address", "city", b"city", "daily_quota", b"daily_quota", "distance_km", b"distance_km", "latitude", b"latitude", "longitude", b"longitude", "name", b"name", "office_class", b"office_class", "office_id", b"office_id", "province_code", b"province_code", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__address: _TypeAlias = _typing.Literal["address"]  # noqa: Y015
+    _WhichOneofArgType__address: _TypeAlias = _typing.Literal["_address", b"_address"]  # noqa: Y015
     _WhichOneofReturnType__distance_km: _TypeAlias = _typing.Literal["distance_km"]  # noqa: Y015
     _WhichOneofArgType__distance_km: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km"]  # noqa: Y015
+    _WhichOneofReturnType__office_class: _TypeAlias = _typing.Literal["office_class"]  # noqa: Y015
+    _WhichOneofArgType__office_class: _TypeAlias = _typing.Literal["_office_class", b"_office_class"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__address) -> _WhichOneofReturnType__address | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__distance_km) -> _WhichOneofReturnType__distance_km | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__office_class) -> _WhichOneofReturnType__office_class | None: ...
 
 Global___Office: _TypeAlias = Office  # noqa: Y015
 
@@ -478,22 +487,29 @@ class BookedPerson(_message.Message):
     """The queue number (nomor antrian), once CONFIRMED."""
     masked_name: _builtins.str
     """The name as it was taken, with only the first letters of each word to be seen, so that a typing mistake shows:
-    "De** Le*****". Empty when it cannot be read.
+    "De** Le*****". Absent when it cannot be read.
     """
     masked_nik: _builtins.str
     """The NIK with only its last four digits to be seen."""
     def __init__(
         self,
         *,
-        queue_number: _builtins.int = ...,
-        masked_name: _builtins.str = ...,
+        queue_number: _builtins.int | None = ...,
+        masked_name: _builtins.str | None = ...,
         masked_nik: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_masked_name", b"_masked_name", "_queue_number", b"_queue_number", "masked_name", b"masked_name", "queue_number", b"queue_number"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["masked_name", b"masked_name", "masked_nik", b"masked_nik", "queue_number", b"queue_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_masked_name", b"_masked_name", "_queue_number", b"_queue_number", "masked_name", b"masked_name", "masked_nik", b"masked_nik", "queue_number", b"queue_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__masked_name: _TypeAlias = _typing.Literal["masked_name"]  # noqa: Y015
+    _WhichOneofArgType__masked_name: _TypeAlias = _typing.Literal["_masked_name", b"_masked_name"]  # noqa: Y015
+    _WhichOneofReturnType__queue_number: _TypeAlias = _typing.Literal["queue_number"]  # noqa: Y015
+    _WhichOneofArgType__queue_number: _TypeAlias = _typing.Literal["_queue_number", b"_queue_number"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__masked_name) -> _WhichOneofReturnType__masked_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__queue_number) -> _WhichOneofReturnType__queue_number | None: ...
 
 Global___BookedPerson: _TypeAlias = BookedPerson  # noqa: Y015
 
@@ -547,7 +563,7 @@ class Booking(_message.Message):
     status_reason: Global___StatusReason.ValueType
     """When REJECTED: why. Later: what the office did to it, if anything."""
     status_message_id: _builtins.str
-    """status_reason for the account to read, with what to do now, in Indonesian; empty while it is unspecified."""
+    """status_reason for the account to read, with what to do now, in Indonesian; absent while it is unspecified."""
     status_message_en: _builtins.str
     """The same in English."""
     @_builtins.property
@@ -599,7 +615,7 @@ class Booking(_message.Message):
         ahead: _builtins.int | None = ...,
         remaining: _builtins.int | None = ...,
         queue_numbers: _abc.Iterable[_builtins.int] | None = ...,
-        code: _builtins.str = ...,
+        code: _builtins.str | None = ...,
         status_reason: Global___StatusReason.ValueType = ...,
         alternatives: _abc.Iterable[Global___Alternative] | None = ...,
         accept_time: _timestamp_pb2.Timestamp | None = ...,
@@ -607,21 +623,33 @@ class Booking(_message.Message):
         read_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         cancelled_queue_numbers: _abc.Iterable[_builtins.int] | None = ...,
-        status_message_id: _builtins.str = ...,
-        status_message_en: _builtins.str = ...,
+        status_message_id: _builtins.str | None = ...,
+        status_message_en: _builtins.str | None = ...,
         people: _abc.Iterable[Global___BookedPerson] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_remaining", b"_remaining", "accept_time", b"accept_time", "ahead", b"ahead", "decide_time", b"decide_time", "end_time", b"end_time", "read_time", b"read_time", "remaining", b"remaining"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_code", b"_code", "_remaining", b"_remaining", "_status_message_en", b"_status_message_en", "_status_message_id", b"_status_message_id", "accept_time", b"accept_time", "ahead", b"ahead", "code", b"code", "decide_time", b"decide_time", "end_time", b"end_time", "read_time", b"read_time", "remaining", b"remaining", "status_message_en", b"status_message_en", "status_message_id", b"status_message_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_remaining", b"_remaining", "accept_time", b"accept_time", "ahead", b"ahead", "alternatives", b"alternatives", "booking_id", b"booking_id", "cancelled_queue_numbers", b"cancelled_queue_numbers", "code", b"code", "decide_time", b"decide_time", "end_time", b"end_time", "office_id", b"office_id", "party_size", b"party_size", "people", b"people", "queue_numbers", b"queue_numbers", "read_time", b"read_time", "remaining", b"remaining", "service_date", b"service_date", "session", b"session", "state", b"state", "status_message_en", b"status_message_en", "status_message_id", b"status_message_id", "status_reason", b"status_reason", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_code", b"_code", "_remaining", b"_remaining", "_status_message_en", b"_status_message_en", "_status_message_id", b"_status_message_id", "accept_time", b"accept_time", "ahead", b"ahead", "alternatives", b"alternatives", "booking_id", b"booking_id", "cancelled_queue_numbers", b"cancelled_queue_numbers", "code", b"code", "decide_time", b"decide_time", "end_time", b"end_time", "office_id", b"office_id", "party_size", b"party_size", "people", b"people", "queue_numbers", b"queue_numbers", "read_time", b"read_time", "remaining", b"remaining", "service_date", b"service_date", "session", b"session", "state", b"state", "status_message_en", b"status_message_en", "status_message_id", b"status_message_id", "status_reason", b"status_reason", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ahead: _TypeAlias = _typing.Literal["ahead"]  # noqa: Y015
     _WhichOneofArgType__ahead: _TypeAlias = _typing.Literal["_ahead", b"_ahead"]  # noqa: Y015
+    _WhichOneofReturnType__code: _TypeAlias = _typing.Literal["code"]  # noqa: Y015
+    _WhichOneofArgType__code: _TypeAlias = _typing.Literal["_code", b"_code"]  # noqa: Y015
     _WhichOneofReturnType__remaining: _TypeAlias = _typing.Literal["remaining"]  # noqa: Y015
     _WhichOneofArgType__remaining: _TypeAlias = _typing.Literal["_remaining", b"_remaining"]  # noqa: Y015
+    _WhichOneofReturnType__status_message_en: _TypeAlias = _typing.Literal["status_message_en"]  # noqa: Y015
+    _WhichOneofArgType__status_message_en: _TypeAlias = _typing.Literal["_status_message_en", b"_status_message_en"]  # noqa: Y015
+    _WhichOneofReturnType__status_message_id: _TypeAlias = _typing.Literal["status_message_id"]  # noqa: Y015
+    _WhichOneofArgType__status_message_id: _TypeAlias = _typing.Literal["_status_message_id", b"_status_message_id"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ahead) -> _WhichOneofReturnType__ahead | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__code) -> _WhichOneofReturnType__code | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__remaining) -> _WhichOneofReturnType__remaining | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__status_message_en) -> _WhichOneofReturnType__status_message_en | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__status_message_id) -> _WhichOneofReturnType__status_message_id | None: ...
 
 Global___Booking: _TypeAlias = Booking  # noqa: Y015

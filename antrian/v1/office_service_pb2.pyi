@@ -34,7 +34,7 @@ class ListRosterEntriesRequest(_message.Message):
     office_id: _builtins.str
     """The office. Required."""
     service_date: _builtins.str
-    """The day at the office, "YYYY-MM-DD"; empty: today there."""
+    """The day at the office, "YYYY-MM-DD"; absent: today there."""
     session: _messages_pb2.Session.ValueType
     """Only this session; unspecified: all."""
     page_size: _builtins.int
@@ -45,16 +45,18 @@ class ListRosterEntriesRequest(_message.Message):
         self,
         *,
         office_id: _builtins.str = ...,
-        service_date: _builtins.str = ...,
+        service_date: _builtins.str | None = ...,
         session: _messages_pb2.Session.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_service_date", b"_service_date", "service_date", b"service_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["office_id", b"office_id", "page_size", b"page_size", "page_token", b"page_token", "service_date", b"service_date", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service_date", b"_service_date", "office_id", b"office_id", "page_size", b"page_size", "page_token", b"page_token", "service_date", b"service_date", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__service_date: _TypeAlias = _typing.Literal["service_date"]  # noqa: Y015
+    _WhichOneofArgType__service_date: _TypeAlias = _typing.Literal["_service_date", b"_service_date"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__service_date) -> _WhichOneofReturnType__service_date | None: ...
 
 Global___ListRosterEntriesRequest: _TypeAlias = ListRosterEntriesRequest  # noqa: Y015
 
@@ -79,7 +81,7 @@ class RosterEntry(_message.Message):
     code: _builtins.str
     """The code of the booking; the same for all of a party."""
     full_name: _builtins.str
-    """Name as on the identity card; empty when what the ledger has of this person cannot be read."""
+    """Name as on the identity card; absent when what the ledger has of this person cannot be read."""
     masked_nik: _builtins.str
     """The NIK with only its last four digits to be seen; sixteen asterisks when it cannot be read."""
     state: _messages_pb2.BookingState.ValueType
@@ -96,17 +98,19 @@ class RosterEntry(_message.Message):
         session: _messages_pb2.Session.ValueType = ...,
         queue_number: _builtins.int = ...,
         code: _builtins.str = ...,
-        full_name: _builtins.str = ...,
+        full_name: _builtins.str | None = ...,
         masked_nik: _builtins.str = ...,
         state: _messages_pb2.BookingState.ValueType = ...,
         present: _builtins.bool = ...,
         check_in_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["check_in_time", b"check_in_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_full_name", b"_full_name", "check_in_time", b"check_in_time", "full_name", b"full_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_in_time", b"check_in_time", "code", b"code", "full_name", b"full_name", "masked_nik", b"masked_nik", "present", b"present", "queue_number", b"queue_number", "session", b"session", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_full_name", b"_full_name", "check_in_time", b"check_in_time", "code", b"code", "full_name", b"full_name", "masked_nik", b"masked_nik", "present", b"present", "queue_number", b"queue_number", "session", b"session", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__full_name: _TypeAlias = _typing.Literal["full_name"]  # noqa: Y015
+    _WhichOneofArgType__full_name: _TypeAlias = _typing.Literal["_full_name", b"_full_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__full_name) -> _WhichOneofReturnType__full_name | None: ...
 
 Global___RosterEntry: _TypeAlias = RosterEntry  # noqa: Y015
 
@@ -650,7 +654,7 @@ class ListBarsRequest(_message.Message):
     office_id: _builtins.str
     """The office. Required."""
     nik: _builtins.str
-    """Only the bars of the person with this NIK, 16 digits; empty: everybody's. It is hashed at once and kept nowhere."""
+    """Only the bars of the person with this NIK, 16 digits; absent: everybody's. It is hashed at once and kept nowhere."""
     page_size: _builtins.int
     """At most this many bars in the answer; 0: 100. More than 500 means 500."""
     page_token: _builtins.str
@@ -659,15 +663,17 @@ class ListBarsRequest(_message.Message):
         self,
         *,
         office_id: _builtins.str = ...,
-        nik: _builtins.str = ...,
+        nik: _builtins.str | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_nik", b"_nik", "nik", b"nik"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["nik", b"nik", "office_id", b"office_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_nik", b"_nik", "nik", b"nik", "office_id", b"office_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__nik: _TypeAlias = _typing.Literal["nik"]  # noqa: Y015
+    _WhichOneofArgType__nik: _TypeAlias = _typing.Literal["_nik", b"_nik"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__nik) -> _WhichOneofReturnType__nik | None: ...
 
 Global___ListBarsRequest: _TypeAlias = ListBarsRequest  # noqa: Y015
 
@@ -695,7 +701,7 @@ class Bar(_message.Message):
     code: _builtins.str
     """The code of the booking; the same for all of a party."""
     full_name: _builtins.str
-    """Name as on the identity card; empty when what the ledger has of this person cannot be read."""
+    """Name as on the identity card; absent when what the ledger has of this person cannot be read."""
     masked_nik: _builtins.str
     """The NIK with only its last four digits to be seen; sixteen asterisks when it cannot be read."""
     last_barred_date: _builtins.str
@@ -713,17 +719,19 @@ class Bar(_message.Message):
         session: _messages_pb2.Session.ValueType = ...,
         queue_number: _builtins.int = ...,
         code: _builtins.str = ...,
-        full_name: _builtins.str = ...,
+        full_name: _builtins.str | None = ...,
         masked_nik: _builtins.str = ...,
         last_barred_date: _builtins.str = ...,
         lifted: _builtins.bool = ...,
         lift_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["lift_time", b"lift_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_full_name", b"_full_name", "full_name", b"full_name", "lift_time", b"lift_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "full_name", b"full_name", "last_barred_date", b"last_barred_date", "lift_time", b"lift_time", "lifted", b"lifted", "masked_nik", b"masked_nik", "queue_number", b"queue_number", "service_date", b"service_date", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_full_name", b"_full_name", "code", b"code", "full_name", b"full_name", "last_barred_date", b"last_barred_date", "lift_time", b"lift_time", "lifted", b"lifted", "masked_nik", b"masked_nik", "queue_number", b"queue_number", "service_date", b"service_date", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__full_name: _TypeAlias = _typing.Literal["full_name"]  # noqa: Y015
+    _WhichOneofArgType__full_name: _TypeAlias = _typing.Literal["_full_name", b"_full_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__full_name) -> _WhichOneofReturnType__full_name | None: ...
 
 Global___Bar: _TypeAlias = Bar  # noqa: Y015
 

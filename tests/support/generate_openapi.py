@@ -314,8 +314,6 @@ class Document:
             limits["pattern"] = f"^[0-9]{{{digits[1]}}}$"
         elif "UUID" in said:
             limits["format"] = "uuid"
-        elif '"YYYY-MM-DD"; empty' in said:
-            limits["pattern"] = "^([0-9]{4}-[0-9]{2}-[0-9]{2})?$"
         elif "YYYY-MM-DD" in said:
             limits["format"] = "date"
         elif "ISO 3166-2" in said:
