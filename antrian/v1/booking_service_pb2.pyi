@@ -121,7 +121,7 @@ class ListOfficesResponse(_message.Message):
 
     @_builtins.property
     def elsewhere(self) -> _containers.RepeatedCompositeFieldContainer[Global___OfficeElsewhere]:
-        """The nearest offices of other provinces, at most 25 within 60 km, with why they are not offered. Only with the first
+        """The nearest offices of other provinces, at most 25 within the distance that the policy says, with why they are not offered. Only with the first
         page of a call with a location.
         """
 
@@ -156,7 +156,7 @@ class GetQuotaRequest(_message.Message):
 
     OFFICE_ID_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     def __init__(
         self,
         *,
@@ -231,22 +231,22 @@ class RequestBookingRequest(_message.Message):
     LOCATION_FIELD_NUMBER: _builtins.int
     PROVINCE_CODE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """A UUID that the client makes before it first sends the request, and keeps when it sends it again. Required."""
+    """A UUID that the client makes before it first sends the request, and keeps when it sends it again."""
     account: _builtins.str
     """On whose behalf the caller books: the caller's own opaque id of a user, 1 to 64 of the characters A-Z a-z 0-9 . _ : @ -
-    without a NIK, also one in groups. At most five people of an account have live bookings. Required.
+    without a NIK, also one in groups. The policy says how many people of an account may have live bookings (`antrian policy show`).
     """
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     service_date: _builtins.str
-    """The day at the office, "YYYY-MM-DD". Required."""
+    """The day at the office, "YYYY-MM-DD"."""
     session: _messages_pb2.Session.ValueType
-    """The session of that day. Required."""
+    """The session of that day."""
     province_code: _builtins.str
     """A province that the caller vouches for; only internal and staff callers may."""
     @_builtins.property
     def applicants(self) -> _containers.RepeatedCompositeFieldContainer[_messages_pb2.Applicant]:
-        """The people, 1 to 5, no NIK twice. Required."""
+        """The people, at least one, no NIK twice. The policy says how many at most (`antrian policy show`)."""
 
     @_builtins.property
     def location(self) -> _messages_pb2.Location:
@@ -388,9 +388,9 @@ class GetBookingRequest(_message.Message):
     ACCOUNT_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
     booking_id: _builtins.str
-    """The booking. Required."""
+    """The booking."""
     account: _builtins.str
-    """The account that it was made for. Required."""
+    """The account that it was made for."""
     @_builtins.property
     def wait(self) -> _duration_pb2.Duration:
         """How long to wait for the outcome while it is PENDING, at most 60 s. Absent: answer at once."""
@@ -523,9 +523,9 @@ class WatchBookingRequest(_message.Message):
     BOOKING_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
     booking_id: _builtins.str
-    """The booking. Required."""
+    """The booking."""
     account: _builtins.str
-    """The account that it was made for. Required."""
+    """The account that it was made for."""
     def __init__(
         self,
         *,
@@ -576,7 +576,7 @@ class ListBookingsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     account: _builtins.str
-    """The account. Required."""
+    """The account."""
     state: _messages_pb2.BookingState.ValueType
     """Only bookings in this state; unspecified: in any."""
     service_date: _builtins.str
@@ -641,9 +641,9 @@ class CancelBookingRequest(_message.Message):
     BOOKING_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
     booking_id: _builtins.str
-    """The booking. Required."""
+    """The booking."""
     account: _builtins.str
-    """The account that it was made for. Required."""
+    """The account that it was made for."""
     def __init__(
         self,
         *,
@@ -692,11 +692,11 @@ class CancelPersonRequest(_message.Message):
     ACCOUNT_FIELD_NUMBER: _builtins.int
     QUEUE_NUMBER_FIELD_NUMBER: _builtins.int
     booking_id: _builtins.str
-    """The booking. Required."""
+    """The booking."""
     account: _builtins.str
-    """The account that it was made for. Required."""
+    """The account that it was made for."""
     queue_number: _builtins.int
-    """The person's queue number. Required."""
+    """The person's queue number."""
     def __init__(
         self,
         *,
@@ -747,13 +747,13 @@ class CorrectNameRequest(_message.Message):
     QUEUE_NUMBER_FIELD_NUMBER: _builtins.int
     FULL_NAME_FIELD_NUMBER: _builtins.int
     booking_id: _builtins.str
-    """The booking. Required."""
+    """The booking."""
     account: _builtins.str
-    """The account that it was made for. Required."""
+    """The account that it was made for."""
     queue_number: _builtins.int
-    """The person's queue number. Required."""
+    """The person's queue number."""
     full_name: _builtins.str
-    """The right name, written like an applicant's. Required."""
+    """The right name, written like an applicant's."""
     def __init__(
         self,
         *,

@@ -70,11 +70,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: CancelBooking on the day of the appointment, SetQuota for today.
     """
     ERROR_REASON_OUTSIDE_INDONESIA: _ErrorReason.ValueType  # 20
-    """INVALID_ARGUMENT: the location is not in Indonesia (no province within 5 km).
+    """INVALID_ARGUMENT: the location is not in Indonesia, nor as near to its coast as the policy allows.
     Example: latitude 1.29, longitude 103.85 (Singapore).
     """
     ERROR_REASON_LOCATION_TOO_COARSE: _ErrorReason.ValueType  # 21
-    """FAILED_PRECONDITION: the location's accuracy is worse than 2 km, so the province cannot be told.
+    """FAILED_PRECONDITION: the location's accuracy is worse than the policy allows, so the province cannot be told.
     Example: metadata {"field": "location.accuracy_m", "limit": "2000"}.
     """
     ERROR_REASON_OFFICE_OUTSIDE_PROVINCE: _ErrorReason.ValueType  # 22
@@ -94,7 +94,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: metadata {"field": "applicants[0]", "booking_id": "…"}, the id only when the booking is the caller's and account's own.
     """
     ERROR_REASON_ACCOUNT_LIMIT: _ErrorReason.ValueType  # 32
-    """FAILED_PRECONDITION: with this request more than five people of the account would have live bookings.
+    """FAILED_PRECONDITION: with this request more people of the account would have live bookings than the policy allows.
     Example: metadata {"limit": "5", "live": "4"}.
     """
     ERROR_REASON_PEOPLE_LIMIT: _ErrorReason.ValueType  # 48
@@ -259,11 +259,11 @@ ERROR_REASON_DAY_BEGUN: ErrorReason.ValueType  # 14
 Example: CancelBooking on the day of the appointment, SetQuota for today.
 """
 ERROR_REASON_OUTSIDE_INDONESIA: ErrorReason.ValueType  # 20
-"""INVALID_ARGUMENT: the location is not in Indonesia (no province within 5 km).
+"""INVALID_ARGUMENT: the location is not in Indonesia, nor as near to its coast as the policy allows.
 Example: latitude 1.29, longitude 103.85 (Singapore).
 """
 ERROR_REASON_LOCATION_TOO_COARSE: ErrorReason.ValueType  # 21
-"""FAILED_PRECONDITION: the location's accuracy is worse than 2 km, so the province cannot be told.
+"""FAILED_PRECONDITION: the location's accuracy is worse than the policy allows, so the province cannot be told.
 Example: metadata {"field": "location.accuracy_m", "limit": "2000"}.
 """
 ERROR_REASON_OFFICE_OUTSIDE_PROVINCE: ErrorReason.ValueType  # 22
@@ -283,7 +283,7 @@ ERROR_REASON_ALREADY_BOOKED: ErrorReason.ValueType  # 31
 Example: metadata {"field": "applicants[0]", "booking_id": "…"}, the id only when the booking is the caller's and account's own.
 """
 ERROR_REASON_ACCOUNT_LIMIT: ErrorReason.ValueType  # 32
-"""FAILED_PRECONDITION: with this request more than five people of the account would have live bookings.
+"""FAILED_PRECONDITION: with this request more people of the account would have live bookings than the policy allows.
 Example: metadata {"limit": "5", "live": "4"}.
 """
 ERROR_REASON_PEOPLE_LIMIT: ErrorReason.ValueType  # 48

@@ -29,9 +29,9 @@ class _SessionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Session.Value
     SESSION_UNSPECIFIED: _Session.ValueType  # 0
     """Not a session; refused where one is required."""
     SESSION_MORNING: _Session.ValueType  # 1
-    """08:00 to 12:00 at the office."""
+    """The morning; Slot says from when until when."""
     SESSION_AFTERNOON: _Session.ValueType  # 2
-    """13:00 to 15:00 at the office."""
+    """The afternoon; Slot says from when until when."""
 
 class Session(_Session, metaclass=_SessionEnumTypeWrapper):
     """A part of an office's day."""
@@ -39,9 +39,9 @@ class Session(_Session, metaclass=_SessionEnumTypeWrapper):
 SESSION_UNSPECIFIED: Session.ValueType  # 0
 """Not a session; refused where one is required."""
 SESSION_MORNING: Session.ValueType  # 1
-"""08:00 to 12:00 at the office."""
+"""The morning; Slot says from when until when."""
 SESSION_AFTERNOON: Session.ValueType  # 2
-"""13:00 to 15:00 at the office."""
+"""The afternoon; Slot says from when until when."""
 Global___Session: _TypeAlias = Session  # noqa: Y015
 
 class _BookingState:
@@ -63,7 +63,7 @@ class _BookingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BookingS
     BOOKING_STATE_ATTENDED: _BookingState.ValueType  # 5
     """At least one of the party came. Those of it who did not are barred once the day is over."""
     BOOKING_STATE_NO_SHOW: _BookingState.ValueType  # 6
-    """Nobody of the party came; its applicants are barred for 30 days."""
+    """Nobody of the party came; its applicants are barred for as many days as the policy says."""
     BOOKING_STATE_EXCUSED: _BookingState.ValueType  # 7
     """Nobody of the party came, and the office excused it: its applicants may book again."""
 
@@ -87,7 +87,7 @@ BOOKING_STATE_CANCELLED: BookingState.ValueType  # 4
 BOOKING_STATE_ATTENDED: BookingState.ValueType  # 5
 """At least one of the party came. Those of it who did not are barred once the day is over."""
 BOOKING_STATE_NO_SHOW: BookingState.ValueType  # 6
-"""Nobody of the party came; its applicants are barred for 30 days."""
+"""Nobody of the party came; its applicants are barred for as many days as the policy says."""
 BOOKING_STATE_EXCUSED: BookingState.ValueType  # 7
 """Nobody of the party came, and the office excused it: its applicants may book again."""
 Global___BookingState: _TypeAlias = BookingState  # noqa: Y015
@@ -146,12 +146,12 @@ class Location(_message.Message):
     LONGITUDE_FIELD_NUMBER: _builtins.int
     ACCURACY_M_FIELD_NUMBER: _builtins.int
     latitude: _builtins.float
-    """Degrees north, -90 to 90. The equator crosses Indonesia, so 0 has to be said. Required."""
+    """Degrees north, -90 to 90. The equator crosses Indonesia, so 0 has to be said."""
     longitude: _builtins.float
-    """Degrees east, -180 to 180. Required."""
+    """Degrees east, -180 to 180."""
     accuracy_m: _builtins.float
-    """The radius in metres within which the device is, as the device says. Taken as at least 300; above 2,000 the
-    location is refused as too coarse to tell a province. Absent: 300.
+    """The radius in metres within which the device is, as the device says. The policy says what it is taken as
+    at least, and when it is absent, and above what a location is too coarse to tell a province (`antrian policy show`).
     """
     def __init__(
         self,
@@ -551,7 +551,7 @@ class Booking(_message.Message):
     session: Global___Session.ValueType
     """The session of that day."""
     party_size: _builtins.int
-    """How many people it is for: 1 to 5 as requested, fewer once people were cancelled one by one (see cancelled_queue_numbers)."""
+    """How many people it is for: as requested, fewer once people were cancelled one by one (see cancelled_queue_numbers)."""
     ticket: _builtins.int
     """Arrival number in the office's line; decided in this order."""
     ahead: _builtins.int

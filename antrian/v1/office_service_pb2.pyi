@@ -32,7 +32,7 @@ class ListRosterEntriesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     service_date: _builtins.str
     """The day at the office, "YYYY-MM-DD"; absent: today there."""
     session: _messages_pb2.Session.ValueType
@@ -163,11 +163,11 @@ class CheckInRequest(_message.Message):
     QUEUE_NUMBERS_FIELD_NUMBER: _builtins.int
     STAFF_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     code: _builtins.str
-    """The booking's code as scanned or typed. Required."""
+    """The booking's code as scanned or typed."""
     staff: _builtins.str
-    """Who of the staff notes it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff notes it: the caller's own opaque id, written like an account."""
     @_builtins.property
     def queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The queue numbers of those who are here; empty: all who are in the party, without those whom CancelPerson took out."""
@@ -226,19 +226,19 @@ class SetQuotaRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     service_date: _builtins.str
-    """The day at the office, "YYYY-MM-DD", within a year. Required."""
+    """The day at the office, "YYYY-MM-DD", within a year."""
     session: _messages_pb2.Session.ValueType
-    """The session of that day. Required."""
+    """The session of that day."""
     quota: _builtins.int
-    """The places from now on, 0 to 10,000; 0 has to be said. Required."""
+    """The places from now on, 0 to 10,000; 0 has to be said."""
     expected_quota: _builtins.int
     """Refuse unless the quota is this now, or is already what is asked for; absent: whatever it is."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff wants it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     def __init__(
         self,
         *,
@@ -306,13 +306,13 @@ class CloseDateRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     service_date: _builtins.str
-    """The day at the office, "YYYY-MM-DD", within a year. Required."""
+    """The day at the office, "YYYY-MM-DD", within a year."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff wants it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     def __init__(
         self,
         *,
@@ -362,13 +362,13 @@ class ReleaseBookingRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     code: _builtins.str
-    """The booking's code as scanned or typed; the roster has it. Required."""
+    """The booking's code as scanned or typed; the roster has it."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff wants it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     def __init__(
         self,
         *,
@@ -421,15 +421,15 @@ class OfficeServiceCancelPersonRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     code: _builtins.str
-    """The booking's code as scanned or typed; the roster has it. Required."""
+    """The booking's code as scanned or typed; the roster has it."""
     queue_number: _builtins.int
-    """The person's queue number. Required."""
+    """The person's queue number."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff wants it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     def __init__(
         self,
         *,
@@ -484,17 +484,17 @@ class OfficeServiceCorrectNameRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     code: _builtins.str
-    """The booking's code as scanned or typed; the roster has it. Required."""
+    """The booking's code as scanned or typed; the roster has it."""
     queue_number: _builtins.int
-    """The person's queue number. Required."""
+    """The person's queue number."""
     full_name: _builtins.str
-    """The right name, written like an applicant's. Required."""
+    """The right name, written like an applicant's."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff wants it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     def __init__(
         self,
         *,
@@ -547,11 +547,11 @@ class RetireOfficeRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff wants it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     def __init__(
         self,
         *,
@@ -599,11 +599,11 @@ class ReopenOfficeRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff wants it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     def __init__(
         self,
         *,
@@ -652,7 +652,7 @@ class ListBarsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     nik: _builtins.str
     """Only the bars of the person with this NIK, 16 digits; absent: everybody's. It is hashed at once and kept nowhere."""
     page_size: _builtins.int
@@ -781,15 +781,15 @@ class LiftBarRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     code: _builtins.str
-    """The code of the booking that was missed. Required."""
+    """The code of the booking that was missed."""
     queue_number: _builtins.int
-    """The person's queue number. Required."""
+    """The person's queue number."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff wants it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     def __init__(
         self,
         *,
@@ -842,13 +842,13 @@ class ExcuseNoShowRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     code: _builtins.str
-    """The booking's code as scanned or typed. Required."""
+    """The booking's code as scanned or typed."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff wants it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     def __init__(
         self,
         *,
@@ -901,13 +901,13 @@ class UndoCheckInRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     code: _builtins.str
-    """The booking's code as scanned or typed. Required."""
+    """The booking's code as scanned or typed."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff wants it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     @_builtins.property
     def queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The queue numbers of those who are not here after all; empty: the whole party."""
@@ -965,13 +965,13 @@ class LateAttendanceRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     code: _builtins.str
-    """The booking's code as scanned or typed. Required."""
+    """The booking's code as scanned or typed."""
     staff: _builtins.str
-    """Who of the staff notes it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff notes it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     @_builtins.property
     def queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The queue numbers of those who came; empty: the whole party."""

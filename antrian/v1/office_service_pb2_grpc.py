@@ -246,7 +246,7 @@ class OfficeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def LateAttendance(self, request, context):
-        """Notes after the day, until noon of the day after, that people did come: a NO_SHOW becomes ATTENDED, and their bars
+        """Notes after the day, until the hour that the policy says, that people did come: a NO_SHOW becomes ATTENDED, and their bars
         end. Others of the party stay barred. A repeat answers the same.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL,
         NOT_MISSED, ATTENDANCE_CLOSED.

@@ -114,7 +114,7 @@ class OfficeServiceStub:
     LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL, BOOKED_AGAIN.
     """
     LateAttendance: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.LateAttendanceRequest, _office_service_pb2.LateAttendanceResponse]
-    """Notes after the day, until noon of the day after, that people did come: a NO_SHOW becomes ATTENDED, and their bars
+    """Notes after the day, until the hour that the policy says, that people did come: a NO_SHOW becomes ATTENDED, and their bars
     end. Others of the party stay barred. A repeat answers the same.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL,
     NOT_MISSED, ATTENDANCE_CLOSED.
@@ -206,7 +206,7 @@ class OfficeServiceAsyncStub(OfficeServiceStub):
     LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL, BOOKED_AGAIN.
     """
     LateAttendance: _aio.UnaryUnaryMultiCallable[_office_service_pb2.LateAttendanceRequest, _office_service_pb2.LateAttendanceResponse]  # type: ignore[assignment]
-    """Notes after the day, until noon of the day after, that people did come: a NO_SHOW becomes ATTENDED, and their bars
+    """Notes after the day, until the hour that the policy says, that people did come: a NO_SHOW becomes ATTENDED, and their bars
     end. Others of the party stay barred. A repeat answers the same.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL,
     NOT_MISSED, ATTENDANCE_CLOSED.
@@ -379,7 +379,7 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _office_service_pb2.LateAttendanceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_office_service_pb2.LateAttendanceResponse, _abc.Awaitable[_office_service_pb2.LateAttendanceResponse]]:
-        """Notes after the day, until noon of the day after, that people did come: a NO_SHOW becomes ATTENDED, and their bars
+        """Notes after the day, until the hour that the policy says, that people did come: a NO_SHOW becomes ATTENDED, and their bars
         end. Others of the party stay barred. A repeat answers the same.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL,
         NOT_MISSED, ATTENDANCE_CLOSED.

@@ -5,20 +5,15 @@ What the comments say becomes descriptions, and limits where they say so: what i
 
 import json
 import re
-import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
-from google.api import annotations_pb2
+from google.api import annotations_pb2, field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, MethodDescriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from grpc_tools import protoc
 
 from antrian.v1 import booking_service_pb2, error_reason_pb2
-from tests.support.generate_protos import ROOT
+from tests.support.generate_protos import ROOT, describe
 
 Schema = dict[str, Any]
 
@@ -117,14 +112,7 @@ _ANSWERS_HEADERS: Mapping[str, Schema] = {
 
 def read_comments() -> dict[str, str]:
     """What the protos say of each service, rpc, message, field and enum value, by full name; each as one line."""
-    includes = [ROOT / "protos", ROOT / "protos/vendor", files("grpc_tools") / "_proto"]
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "set"
-        options = ["--include_imports", "--include_source_info", f"--descriptor_set_out={out}"]
-        protos = [f"antrian/v1/{name}.proto" for name in ("booking_service", "error_reason", "office_service")]
-        if failed := protoc.main(["protoc", *(f"-I{path}" for path in includes), *options, *protos]):
-            raise SystemExit(failed)
-        found = FileDescriptorSet.FromString(out.read_bytes())
+    found = describe(*(f"antrian/v1/{name}.proto" for name in ("booking_service", "error_reason", "office_service")))
     comments = {}
     for file in found.file:
         for place in file.source_code_info.location:
@@ -250,7 +238,7 @@ class Document:
             elif field.name not in bound:
                 parameter = self._parameter(field)
                 parameter["description"] += note
-                required = not note and self._is_required(field)  # with a note, only where that message is given at all
+                required = not note and _is_required(field)  # with a note, only where that message is given at all
                 yield {"name": path, "in": "query", "required": required} | parameter
 
     def _parameter(self, field: FieldDescriptor) -> Schema:
@@ -272,7 +260,7 @@ class Document:
     def _message(self, message: Descriptor, *, asked: bool) -> Schema:
         """Of a request: what must be given, and nothing unknown. Of an answer: what is always there."""
         fields = message.fields
-        required = [f.json_name for f in fields if (self._is_required(f) if asked else not f.has_presence)]
+        required = [f.json_name for f in fields if (_is_required(f) if asked else not f.has_presence)]
         schema: Schema = {"type": "object", "additionalProperties": False} if asked else {"type": "object"}
         schema["properties"] = {field.json_name: self._field(field, asked=asked) for field in fields}
         if required:
@@ -308,6 +296,8 @@ class Document:
             names = ("minItems", "maxItems") if field.is_repeated else ("minimum", "maximum")
             names = ("minLength", "maxLength") if span[3] else names
             limits |= zip(names, (int(span[1]), int(span[2])), strict=True)
+        elif "at least one" in said:
+            limits["minItems"] = 1
         elif "; 0:" in said:
             limits["minimum"] = 0
         elif digits := re.search(r"(\d+) digits", said):
@@ -321,13 +311,6 @@ class Document:
         if example := re.search(r'for example "([^"]+)"', said):
             limits["examples"] = [example[1]]
         return limits
-
-    def _is_required(self, field: FieldDescriptor) -> bool:
-        """Whether it says so, or its empty value is not within its limits."""
-        limits = self._limits(field)
-        empty_fails = limits.get("minItems") or limits.get("minLength") or not re.search(limits.get("pattern", ""), "")
-        said = self._said.get(field.full_name, "").endswith("Required.")
-        return said or bool(empty_fails and not field.has_presence)
 
     def _named(self, method: MethodDescriptor) -> list[str]:
         """The reasons that the rpc's comment names."""
@@ -405,6 +388,10 @@ def _answer(description: str, content: Schema, *headers: str) -> Schema:
 
 def _header(name: str, description: str, schema: Schema) -> Schema:
     return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
+
+
+def _is_required(field: FieldDescriptor) -> bool:
+    return field_behavior_pb2.REQUIRED in field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
 
 
 def _one_of(field: FieldDescriptor) -> str:

@@ -64,7 +64,7 @@ def test_it_has_every_route_of_the_gateway_and_names_no_host(document: Any, text
 @pytest.mark.parametrize(
     ("message", "field", "limits"),
     [
-        ("RequestBookingBody", "applicants", {"minItems": 1, "maxItems": 5}),
+        ("RequestBookingBody", "applicants", {"minItems": 1}),
         ("RequestBookingBody", "serviceDate", {"format": "date"}),
         ("RequestBookingBody", "account", {"pattern": "^[A-Za-z0-9._:@-]{1,64}$"}),
         ("RequestBookingRequest", "requestId", {"format": "uuid"}),
