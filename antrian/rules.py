@@ -106,7 +106,7 @@ def refuse_day(policy: Policy, day: date) -> AntrianError | None:
 def refuse_window(policy: Policy, day: date, moment: datetime, office_zone: ZoneInfo) -> AntrianError | None:
     """None when the moment lies in a window of the day.
 
-    Else WINDOW_CLOSED when no window is open (opens_at, opens_at_office and retry_after say until when), or
+    Else WINDOW_CLOSED when no window is open (open_time, office_open_time and retry_after say until when), or
     DATE_NOT_OFFERED when one is open for other days (first_date to last_date).
     """
     window = next_window(policy, moment)
@@ -114,8 +114,8 @@ def refuse_window(policy: Policy, day: date, moment: datetime, office_zone: Zone
         return AntrianError(
             Reason.WINDOW_CLOSED,
             retry_after=window.opens_at - moment,
-            opens_at=window.opens_at.isoformat(),
-            opens_at_office=window.opens_at.astimezone(office_zone).isoformat(),
+            open_time=window.opens_at.isoformat(),
+            office_open_time=window.opens_at.astimezone(office_zone).isoformat(),
         )
     if day in window.dates:
         return None

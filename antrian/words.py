@@ -64,7 +64,6 @@ FIELDS = {
     "office_id": Text("Kantor", "Office"),
     "page_size": Text("Ukuran halaman", "Page size"),
     "page_token": Text("Halaman", "Page"),
-    "present_numbers": Text("Nomor antrian yang hadir", "Queue numbers of those present"),
     "province_code": Text("Provinsi", "Province"),
     "queue_number": Text("Nomor antrian", "Queue number"),
     "queue_numbers": Text("Nomor antrian", "Queue numbers"),

@@ -58,7 +58,7 @@ class BookingClient(Client):
         return answer
 
     async def get_quota(self, office_id: str) -> wire.GetQuotaResponse:
-        """What is left at the office in the current or next window."""
+        """The places that remain at the office in the current or next window."""
         return await self._call(lambda: self.stub.GetQuota, wire.GetQuotaRequest(office_id=office_id))
 
     async def request_booking(
@@ -94,7 +94,7 @@ class BookingClient(Client):
         Single requests that were refused for now (retry_after is set) are the caller's to send again.
         """
         answer = await self._call(
-            lambda: self.stub.BatchRequestBooking, wire.BatchRequestBookingRequest(requests=requests)
+            lambda: self.stub.BatchRequestBookings, wire.BatchRequestBookingsRequest(requests=requests)
         )
         return [
             result.booking if result.HasField("booking") else RefusedError.of_status(result.error)
@@ -163,7 +163,7 @@ class BookingClient(Client):
         First those still in line, then the decided ones, newest first.
         """
         request = wire.ListBookingsRequest(
-            account=account, state=state, service_date=service_date.isoformat() if service_date else "", page_size=100
+            account=account, state=state, service_date=service_date.isoformat() if service_date else None, page_size=100
         )
         # By id: one that is decided between two pages is on both.
         found: dict[str, Booking] = {}

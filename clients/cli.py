@@ -80,7 +80,7 @@ def list_offices(service: Service, whereabouts: Whereabouts, as_json: bool) -> N
 @service_options
 @json_option
 def quota(service: Service, office: str, as_json: bool) -> None:
-    """Show the places left at an office.
+    """Show the places that remain at an office.
 
     By day and session, and when one may book.
     """
@@ -201,7 +201,7 @@ def watch(service: Service, booking_id: str, account: str, as_json: bool) -> Non
             if as_json:
                 show.json(booking, line=True)
             else:
-                click.echo(f"{show.moment(booking.as_of)}  {show.headline(booking)}")
+                click.echo(f"{show.moment(booking.read_time)}  {show.headline(booking)}")
 
     service.call(follow)
 

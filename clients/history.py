@@ -157,5 +157,5 @@ def booking_facts(booking: Booking) -> dict[str, Any]:
         "ticket": booking.ticket,
         "state": BookingState.Name(booking.state).removeprefix("BOOKING_STATE_"),
         "numbers": list(booking.queue_numbers),
-        "cancelled": list(booking.cancelled_numbers),
+        "cancelled": list(booking.cancelled_queue_numbers),
     }

@@ -39,19 +39,21 @@ class OfficeClient(Client):
         self, office_id: str, service_date: date | None = None, session: Session.ValueType | None = None
     ) -> list[RosterEntry]:
         """Who has a queue number on the day (today at the office), by session and number, of all pages."""
-        request = wire.GetDayRosterRequest(
+        request = wire.ListRosterEntriesRequest(
             office_id=office_id,
-            service_date=service_date.isoformat() if service_date else "",
+            service_date=service_date.isoformat() if service_date else None,
             session=session or SESSION_UNSPECIFIED,
             page_size=500,
         )
-        return [entry async for page in self._pages(lambda: self.stub.GetDayRoster, request) for entry in page.entries]
+        return [
+            entry async for page in self._pages(lambda: self.stub.ListRosterEntries, request) for entry in page.entries
+        ]
 
     async def check_in(
         self, office_id: str, code: str, *, staff: str, present: Sequence[int] = ()
     ) -> list[RosterEntry]:
         """Notes that these queue numbers of the code's party have come, or the whole party; all of it after that."""
-        request = wire.CheckInRequest(office_id=office_id, code=code, present_numbers=present, staff=staff)
+        request = wire.CheckInRequest(office_id=office_id, code=code, queue_numbers=present, staff=staff)
         return list((await self._call(lambda: self.stub.CheckIn, request)).entries)
 
     async def set_quota(
@@ -119,7 +121,7 @@ class OfficeClient(Client):
 
     async def bars(self, office_id: str, nik: str = "") -> list[Bar]:
         """The bars of people who missed a day at the office, of all pages; with a NIK only that person's."""
-        request = wire.ListBarsRequest(office_id=office_id, nik=nik, page_size=500)
+        request = wire.ListBarsRequest(office_id=office_id, nik=nik or None, page_size=500)
         return [bar async for page in self._pages(lambda: self.stub.ListBars, request) for bar in page.bars]
 
     async def lift_bar(self, office_id: str, code: str, queue_number: int, *, staff: str, reason: str) -> Bar:
@@ -148,6 +150,6 @@ class OfficeClient(Client):
     ) -> list[RosterEntry]:
         """Notes after the day that these queue numbers did come, or the whole party; all of it after that."""
         request = wire.LateAttendanceRequest(
-            office_id=office_id, code=code, present_numbers=present, staff=staff, reason=reason
+            office_id=office_id, code=code, queue_numbers=present, staff=staff, reason=reason
         )
         return list((await self._call(lambda: self.stub.LateAttendance, request, extra=DESK_EXTRA)).entries)

@@ -69,7 +69,7 @@ def print_table(listed: Table) -> None:
 
 def offices(answer: wire.ListOfficesResponse, *, english: bool) -> None:
     """The offices that may be used, why these, and why not those elsewhere."""
-    click.echo(", ".join(f"{province.name_id} ({province.code})" for province in answer.provinces))
+    click.echo(", ".join(f"{province.name_id} ({province.province_code})" for province in answer.provinces))
     click.echo(f"  id  {answer.reason_id}\n  en  {answer.reason_en}\n")
     with_distance = any(office.HasField("distance_km") for office in answer.offices)
     listed = table("office", "name", "city", *["km"] * with_distance, "places a day", numbers=("km", "places a day"))
@@ -81,14 +81,14 @@ def offices(answer: wire.ListOfficesResponse, *, english: bool) -> None:
         click.echo("\nnot from here:")
     for other in answer.elsewhere:
         click.echo(f"  {other.office.office_id}: {other.reason_en if english else other.reason_id}")
-    click.echo(f"\nas of {moment(answer.as_of)}")
+    click.echo(f"\nas of {moment(answer.read_time)}")
 
 
 def quota(answer: wire.GetQuotaResponse) -> None:
-    """The places left of an office, days by sessions, and the window."""
+    """The remaining places of an office, days by sessions, and the window."""
     sessions = sorted({slot.session for slot in answer.slots})
     places = {
-        (slot.service_date, slot.session): "closed" if slot.closed else f"{slot.left}/{slot.quota}"
+        (slot.service_date, slot.session): "closed" if slot.closed else f"{slot.remaining}/{slot.quota}"
         for slot in answer.slots
     }
     closed = {day.date: day.name for day in answer.closed_days}
@@ -97,13 +97,16 @@ def quota(answer: wire.GetQuotaResponse) -> None:
     for day in sorted({slot.service_date for slot in answer.slots} | closed.keys()):
         cells = [places.get((day, session), "-") for session in sessions]
         listed.add_row(_day(day), *cells, closed.get(day, ""))
-    click.echo(f"{answer.office_id}: places left / quota\n")
+    click.echo(f"{answer.office_id}: places remaining / quota\n")
     print_table(listed)
-    click.echo(f"\n{_window(answer.window)}\nas of {moment(answer.as_of)}")
+    click.echo(f"\n{_window(answer.window)}\nas of {moment(answer.read_time)}")
 
 
 def _window(window: Window) -> str:
-    opens, closes = _twice(window.opens_at, window.opens_at_office), _twice(window.closes_at, window.closes_at_office)
+    opens, closes = (
+        _twice(window.open_time, window.office_open_time),
+        _twice(window.close_time, window.office_close_time),
+    )
     when = f"open until {closes}" if window.open else f"closed; it opens {opens}, until {closes},"
     return f"booking is {when} for {_day(window.first_date)} to {_day(window.last_date)}"
 
@@ -118,12 +121,12 @@ def booking(it: Booking, *, english: bool) -> None:
         "booking": it.booking_id,
         "accepted": moment(it.accept_time),
         "decided": moment(it.decide_time) if it.HasField("decide_time") else "not yet",
-        "as of": moment(it.as_of),
+        "as of": moment(it.read_time),
     }
     if it.people:
         facts["for"] = ", ".join(f"{one.masked_name} ({one.masked_nik[-4:]})" for one in it.people)
-    if it.cancelled_numbers:
-        facts["gave up"] = ", ".join(map(str, it.cancelled_numbers))
+    if it.cancelled_queue_numbers:
+        facts["gave up"] = ", ".join(map(str, it.cancelled_queue_numbers))
     if it.HasField("end_time"):
         facts["ended"] = moment(it.end_time)
     click.echo(headline(it))
@@ -132,9 +135,9 @@ def booking(it: Booking, *, english: bool) -> None:
     for name, value in facts.items():
         click.echo(f"  {name:<8}  {value}")
     if it.alternatives:
-        listed = table("office", "day", "session", "left", numbers=("left",))
+        listed = table("office", "day", "session", "remaining", numbers=("remaining",))
         for slot in it.alternatives:
-            listed.add_row(slot.office_id, _day(slot.service_date), session_name(slot.session), str(slot.left))
+            listed.add_row(slot.office_id, _day(slot.service_date), session_name(slot.session), str(slot.remaining))
         click.echo("\nthere is room here:\n")
         print_table(listed)
 
@@ -174,7 +177,7 @@ def bars(found: Sequence[Bar]) -> None:
         "missed", "session", "number", "code", "name", "NIK", "last barred day", "lifted", numbers=("number",)
     )
     for it in found:
-        person = (it.code, it.full_name or "(cannot be read)", it.masked_nik, _day(it.last_day))
+        person = (it.code, it.full_name or "(cannot be read)", it.masked_nik, _day(it.last_barred_date))
         lifted = moment(it.lift_time) if it.lifted else ""
         listed.add_row(_day(it.service_date), session_name(it.session), str(it.queue_number), *person, lifted)
     print_table(listed)
@@ -184,7 +187,7 @@ def headline(it: Booking) -> str:
     """A booking's state and what goes with it, in one line."""
     state = _state_name(it.state)
     if it.state == BOOKING_STATE_PENDING:
-        return f"{state}: ticket {it.ticket}, {it.ahead} ahead, {it.places_left} places left in the slot"
+        return f"{state}: ticket {it.ticket}, {it.ahead} ahead, {it.remaining} places remaining in the slot"
     if it.state == BOOKING_STATE_CONFIRMED:
         word = "queue number" if len(it.queue_numbers) == 1 else "queue numbers"
         return f"{state}: {word} {', '.join(map(str, it.queue_numbers))}, code {it.code}"

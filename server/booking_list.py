@@ -22,8 +22,8 @@ async def list_bookings(request: ListBookingsRequest, caller: str, bookings: Boo
     account = check_account(request.account)
     size = page_size(request.page_size, _PAGE, _LARGEST_PAGE)
     state = _state(request.state)
-    day = parse_day(request.service_date) if request.service_date else None
-    if request.service_date and day is None:
+    day = parse_day(request.service_date) if request.HasField("service_date") else None
+    if request.HasField("service_date") and day is None:
         raise invalid("service_date", "harus ditulis TTTT-BB-HH, misalnya 2026-11-30", "must be a date, YYYY-MM-DD")
     before = _read_token(request.page_token)
 

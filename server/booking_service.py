@@ -84,7 +84,7 @@ class BookingService:
         for slot, places in zip(response.slots, counters, strict=True):
             if places is None:
                 raise AntrianError(Reason.LANE_CLOSED, retry_after=_RETRY)
-            slot.quota, slot.left = places.quota, 0 if places.closed else places.left
+            slot.quota, slot.remaining = places.quota, 0 if places.closed else places.left
             slot.closed = places.closed
         return response.SerializeToString()
 
@@ -106,8 +106,8 @@ class BookingService:
             answer.slots.add(
                 service_date=slot.service_date.isoformat(),
                 session=resources.session(slot.session),
-                starts_at=resources.timestamp(starts),
-                ends_at=resources.timestamp(ends),
+                start_time=resources.timestamp(starts),
+                end_time=resources.timestamp(ends),
             )
         return slots, answer
 
@@ -121,19 +121,19 @@ class BookingService:
         await self._tell(response.booking, request, ask, answer)
         return response
 
-    async def BatchRequestBooking(  # noqa: N802
-        self, request: wire.BatchRequestBookingRequest, context: Context
-    ) -> wire.BatchRequestBookingResponse:
+    async def BatchRequestBookings(  # noqa: N802
+        self, request: wire.BatchRequestBookingsRequest, context: Context
+    ) -> wire.BatchRequestBookingsResponse:
         """Takes places for many requests; each has its own answer."""
         _check_batch(request.requests)
-        response = wire.BatchRequestBookingResponse()
+        response = wire.BatchRequestBookingsResponse()
         english, caller, leaves = wants_english(context), CALLER.get(), _leaves(context)
 
-        def refuse(result: wire.BatchRequestBookingResult, error: Exception) -> None:  # one bad item harms no other
-            result.error.CopyFrom(explain(error, "BatchRequestBooking", english=english)[1])
+        def refuse(result: wire.BatchRequestBookingsResult, error: Exception) -> None:  # one bad item harms no other
+            result.error.CopyFrom(explain(error, "BatchRequestBookings", english=english)[1])
 
         async def tell(
-            result: wire.BatchRequestBookingResult, item: wire.RequestBookingRequest, ask: JoinRequest, answer: Any
+            result: wire.BatchRequestBookingsResult, item: wire.RequestBookingRequest, ask: JoinRequest, answer: Any
         ) -> None:
             try:
                 await self._tell(result.booking, item, ask, answer)
@@ -261,11 +261,11 @@ class BookingService:
         caller = CALLER.get().name
         booking = await self._bookings.find(booking_id, caller, account)
         if number is not None and booking.code:
-            check_numbers("queue_number", [number], sorted([*booking.queue_numbers, *booking.cancelled_numbers]))
-        if booking.state == messages_pb2.BOOKING_STATE_CONFIRMED and number not in booking.cancelled_numbers:
+            check_numbers("queue_number", [number], sorted([*booking.queue_numbers, *booking.cancelled_queue_numbers]))
+        if booking.state == messages_pb2.BOOKING_STATE_CONFIRMED and number not in booking.cancelled_queue_numbers:
             await self._desk.submit(booking.office_id, Cancel(booking_id, number))
             booking = await self._bookings.find(booking_id, caller, account)
-        if number in booking.cancelled_numbers:
+        if number in booking.cancelled_queue_numbers:
             return booking
         match booking.state:
             case messages_pb2.BOOKING_STATE_CANCELLED:
@@ -274,7 +274,7 @@ class BookingService:
                 raise AntrianError(Reason.NOT_DECIDED_YET, field="booking_id", retry_after=_RETRY)
             case messages_pb2.BOOKING_STATE_CONFIRMED:
                 office, day = self._catalog.office(booking.office_id), date.fromisoformat(booking.service_date)
-                if booking.as_of.ToDatetime(UTC) < rules.day_begins(
+                if booking.read_time.ToDatetime(UTC) < rules.day_begins(
                     office.time_zone, day
                 ):  # the desk was lost with its Redis
                     raise AntrianError(Reason.STORE_UNAVAILABLE, retry_after=_RETRY)
@@ -315,7 +315,7 @@ class BookingService:
     def _refusal(self, reason: Reason, applicant: int, detail: bytes) -> AntrianError:
         match reason:
             case Reason.BARRED:
-                refusal = AntrianError(reason, field=f"applicants[{applicant}]", last_day=detail.decode())
+                refusal = AntrianError(reason, field=f"applicants[{applicant}]", last_barred_date=detail.decode())
             case Reason.ALREADY_BOOKED:
                 refusal = AntrianError(reason, field=f"applicants[{applicant}]")
                 if detail:
@@ -348,7 +348,7 @@ def _check_no_wait(item: wire.GetBookingRequest) -> None:
 
 @lru_cache(maxsize=64)
 def _moment(as_of: datetime, is_open: bool) -> bytes:
-    answer = wire.GetQuotaResponse(window=messages_pb2.Window(open=is_open), as_of=resources.timestamp(as_of))
+    answer = wire.GetQuotaResponse(window=messages_pb2.Window(open=is_open), read_time=resources.timestamp(as_of))
     return answer.SerializeToString()
 
 

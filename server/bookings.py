@@ -223,4 +223,4 @@ def _theirs(found: Found, caller: str, account: str) -> bool:
 
 
 def _news(before: wire.Booking, now: wire.Booking) -> bool:
-    return (before.ahead, before.places_left) != (now.ahead, now.places_left)
+    return (before.ahead, before.remaining) != (now.ahead, now.remaining)

@@ -41,7 +41,7 @@ def list_offices(request: ListOfficesRequest, catalog: Catalog) -> ListOfficesRe
         provinces=[resources.province(catalog.provinces[code]) for code in codes],
         reason_id=words.indonesian,
         reason_en=words.english,
-        as_of=resources.timestamp(catalog.as_of),
+        read_time=resources.timestamp(catalog.as_of),
     )
     if start + len(page) < len(listed):
         response.next_page_token = write_token("from", str(start + len(page)))

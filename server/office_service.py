@@ -51,19 +51,23 @@ class OfficeService:
         self._names = names
         self._nik_codes = frozenset(province.nik_code for province in catalog.provinces.values())
 
-    async def GetDayRoster(  # noqa: N802 - the rpc's name
-        self, request: wire.GetDayRosterRequest, context: Context
-    ) -> wire.GetDayRosterResponse:
+    async def ListRosterEntries(  # noqa: N802 - the rpc's name
+        self, request: wire.ListRosterEntriesRequest, context: Context
+    ) -> wire.ListRosterEntriesResponse:
         """Who has queue numbers on a day."""
         office = self._office(request.office_id)
         as_of = await self._front.now()
-        day = _day(request.service_date) if request.service_date else as_of.astimezone(office.time_zone).date()
+        day = (
+            _day(request.service_date)
+            if request.HasField("service_date")
+            else as_of.astimezone(office.time_zone).date()
+        )
         session = _session(request.session) if request.session else None
         size = page_size(request.page_size, _PAGE, _LARGEST_PAGE)
         after = _read_token(request.page_token)
         rows = await self._ledger.roster(office.office_id, day, session, after, size + 1)
-        response = wire.GetDayRosterResponse(
-            entries=self._entries(rows[:size]), service_date=day.isoformat(), as_of=resources.timestamp(as_of)
+        response = wire.ListRosterEntriesResponse(
+            entries=self._entries(rows[:size]), service_date=day.isoformat(), read_time=resources.timestamp(as_of)
         )
         if len(rows) > size:
             response.next_page_token = write_token(rows[size - 1].session, str(rows[size - 1].number))
@@ -73,7 +77,7 @@ class OfficeService:
         """Notes who of a party has come."""
         office = self._office(request.office_id)
         staff, codes = check_account(request.staff, "staff"), code_range(request.code)
-        party = await self._ledger.check_in(office.office_id, codes, request.present_numbers, CALLER.get().name, staff)
+        party = await self._ledger.check_in(office.office_id, codes, request.queue_numbers, CALLER.get().name, staff)
         try:
             await self._front.ask_desk(office.office_id, nouns.Follow(party[0].booking_id))
         except AntrianError as problem:  # the ledger has it; a rebuild or the end of the day makes Redis follow
@@ -186,7 +190,7 @@ class OfficeService:
         """Who may not book since they missed a day here."""
         office = self._office(request.office_id)
         key = None
-        if request.nik:
+        if request.HasField("nik"):
             nik = compact(request.nik)
             check_nik(nik, "nik", self._nik_codes)
             key = self._keys.applicant_key(nik)
@@ -196,7 +200,7 @@ class OfficeService:
         rows = await self._ledger.bars(
             office.office_id, self._bars_since(as_of), size + 1, applicant_key=key, after=after
         )
-        response = wire.ListBarsResponse(bars=map(self._bar, rows[:size]), as_of=resources.timestamp(as_of))
+        response = wire.ListBarsResponse(bars=map(self._bar, rows[:size]), read_time=resources.timestamp(as_of))
         if len(rows) > size:
             last = rows[size - 1]
             response.next_page_token = write_token(last.service_date.isoformat(), last.session, str(last.number))
@@ -263,17 +267,17 @@ class OfficeService:
         office = self._office(request.office_id)
         by = _by(request.staff, request.reason)
         found = await self._ledger.find(office.office_id, code_range(request.code))
-        check_numbers("present_numbers", request.present_numbers, found.numbers)
+        check_numbers("queue_numbers", request.queue_numbers, found.numbers)
         until = rules.attendance_ends(self._catalog.policy, office.time_zone, found.service_date)
         entry = nouns.LateAttendance(
             **by,
             booking_id=found.booking_id,
-            numbers=tuple(request.present_numbers or found.numbers),
+            numbers=tuple(request.queue_numbers or found.numbers),
             until=until,
         )
         done = await self._judged(office, entry)
         if done.refused is Reason.ATTENDANCE_CLOSED:
-            raise AntrianError(done.refused, field="code", until=until.isoformat())
+            raise AntrianError(done.refused, field="code", close_time=until.isoformat())
         if done.refused:
             raise AntrianError(done.refused, field="code", state=done.before["state"])
         return wire.LateAttendanceResponse(entries=self._entries(await self._ledger.party(found.booking_id)))
@@ -315,9 +319,9 @@ class OfficeService:
             session=resources.session(row.session),
             queue_number=row.number,
             code=booking_code(row.booking_id),
-            full_name=person.full_name,
+            full_name=person.full_name or None,
             masked_nik=mask_nik(person.nik),
-            last_day=row.last_day.isoformat(),
+            last_barred_date=row.last_day.isoformat(),
             lifted=row.lifted_at is not None,
             lift_time=resources.timestamp(row.lifted_at) if row.lifted_at else None,
         )
@@ -331,7 +335,7 @@ class OfficeService:
                     session=resources.session(row.session),
                     queue_number=row.number,
                     code=booking_code(row.booking_id),
-                    full_name=person.full_name,
+                    full_name=person.full_name or None,
                     masked_nik=mask_nik(person.nik),
                     state=messages_pb2.BookingState.Value(f"BOOKING_STATE_{row.state}"),
                     present=row.present_at is not None,

@@ -7,10 +7,10 @@ from antrian.errors import invalid
 
 
 def page_size(asked: int, default: int, largest: int) -> int:
-    """How many to answer; raises INVALID_FIELD."""
-    if not 0 <= asked <= largest:
-        raise invalid("page_size", f"harus 0 sampai {largest}", f"must be 0 to {largest}")
-    return asked or default
+    """How many to answer: the default for 0, at most the largest (AIP-158). Raises INVALID_FIELD when it is negative."""
+    if asked < 0:
+        raise invalid("page_size", "tidak boleh negatif", "must not be negative")
+    return min(asked or default, largest)
 
 
 def write_token(*where: str) -> str:

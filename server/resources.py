@@ -40,13 +40,13 @@ def office(value: nouns.Office, distance_km: float | None = None) -> wire.Office
     return wire.Office(
         office_id=value.office_id,
         name=value.name,
-        office_class=value.office_class,
+        office_class=value.office_class or None,
         city=value.city,
         province_code=value.province_code,
         time_zone=value.time_zone.key,
         latitude=value.latitude,
         longitude=value.longitude,
-        address=value.address,
+        address=value.address or None,
         daily_quota=value.daily_quota,
         distance_km=None if distance_km is None else round(distance_km, 1),
     )
@@ -54,19 +54,19 @@ def office(value: nouns.Office, distance_km: float | None = None) -> wire.Office
 
 def province(value: nouns.Province) -> wire.Province:
     """A province on the wire."""
-    return wire.Province(code=value.code, name_id=value.name_id, name_en=value.name_en)
+    return wire.Province(province_code=value.code, name_id=value.name_id, name_en=value.name_en)
 
 
 def window(value: nouns.Window, now: datetime, office_zone: ZoneInfo) -> wire.Window:
     """A window on the wire, for an office in that zone."""
     return wire.Window(
-        opens_at=timestamp(value.opens_at),
-        closes_at=timestamp(value.closes_at),
+        open_time=timestamp(value.opens_at),
+        close_time=timestamp(value.closes_at),
         open=value.contains(now),
         first_date=value.dates[0].isoformat(),
         last_date=value.dates[-1].isoformat(),
-        opens_at_office=value.opens_at.astimezone(office_zone).isoformat(),
-        closes_at_office=value.closes_at.astimezone(office_zone).isoformat(),
+        office_open_time=value.opens_at.astimezone(office_zone).isoformat(),
+        office_close_time=value.closes_at.astimezone(office_zone).isoformat(),
     )
 
 
@@ -80,10 +80,10 @@ def tell_joined(booking: wire.Booking, request: RequestBookingRequest, booking_i
     booking.party_size = len(request.applicants)
     booking.ticket = joined.ticket
     booking.ahead = joined.ahead
-    booking.places_left = joined.left
+    booking.remaining = joined.left
     at = timestamp(joined.at)
     booking.accept_time.CopyFrom(at)
-    booking.as_of.CopyFrom(at)
+    booking.read_time.CopyFrom(at)
     for applicant in request.applicants:
         booking.people.add(
             masked_name=mask_name(plain(applicant.full_name)), masked_nik=mask_nik(compact(applicant.nik))
@@ -100,12 +100,12 @@ def tell(booking: wire.Booking, found: Waiting | RecordedBooking, keys: Keys) ->
     booking.party_size = len(found.people) if isinstance(found, Waiting) else found.party_size
     booking.ticket = found.ticket
     _set(booking.accept_time, found.accepted_at)
-    booking.as_of.CopyFrom(timestamp(found.as_of))
+    booking.read_time.CopyFrom(timestamp(found.as_of))
     if isinstance(found, Waiting):
         booking.state = wire.BOOKING_STATE_PENDING
         booking.ahead = found.ahead
         if found.left is not None:
-            booking.places_left = found.left
+            booking.remaining = found.left
         _tell_people(booking, found, keys)
         return
     booking.state, first = _STATES[found.state], found.first_number
@@ -114,7 +114,7 @@ def tell(booking: wire.Booking, found: Waiting | RecordedBooking, keys: Keys) ->
         booking.code = booking_code(found.booking_id)
     if found.cancelled:
         booking.party_size -= len(found.cancelled)
-        booking.cancelled_numbers.extend(found.cancelled)
+        booking.cancelled_queue_numbers.extend(found.cancelled)
         for number in found.cancelled:
             booking.queue_numbers.remove(number)
     _tell_people(booking, found, keys)
@@ -127,11 +127,11 @@ def tell(booking: wire.Booking, found: Waiting | RecordedBooking, keys: Keys) ->
 
 
 def _tell_people(booking: wire.Booking, found: Waiting | RecordedBooking, keys: Keys) -> None:
-    numbers = booking.queue_numbers or repeat(0)
+    numbers = booking.queue_numbers or repeat(None)
     for number, one in zip(numbers, found.people, strict=False):
         person = keys.person(found.booking_id, one.key, one.sealed)
         booking.people.add(
-            queue_number=number, masked_name=mask_name(person.full_name), masked_nik=mask_nik(person.nik)
+            queue_number=number, masked_name=mask_name(person.full_name) or None, masked_nik=mask_nik(person.nik)
         )
 
 
@@ -141,7 +141,7 @@ def alternative(choice: Choice) -> wire.Alternative:
         office_id=choice.office_id,
         service_date=choice.slot.service_date.isoformat(),
         session=session(choice.slot.session),
-        left=choice.left,
+        remaining=choice.left,
     )
 
 

@@ -94,15 +94,15 @@ TABLE: dict[Reason, Row] = {
     Reason.DATE_NOT_OFFERED: Row(
         Code.FAILED_PRECONDITION,
         Text(
-            "Saat ini pendaftaran dibuka untuk {first_date} sampai {last_date}. Pilih tanggal di antaranya.",
-            "Booking is now open for {first_date} to {last_date}. Choose a date among these.",
+            "Saat ini pendaftaran dibuka untuk {first_date} sampai {last_barred_date}. Pilih tanggal di antaranya.",
+            "Booking is now open for {first_date} to {last_barred_date}. Choose a date among these.",
         ),
     ),
     Reason.WINDOW_CLOSED: Row(
         Code.FAILED_PRECONDITION,
         Text(
-            "Pendaftaran sedang ditutup. Coba lagi saat dibuka: {opens_at}.",
-            "Booking is closed. Come back when it opens: {opens_at}.",
+            "Pendaftaran sedang ditutup. Coba lagi saat dibuka: {open_time}.",
+            "Booking is closed. Come back when it opens: {open_time}.",
         ),
     ),
     Reason.DAY_CLOSED: Row(
@@ -150,8 +150,8 @@ TABLE: dict[Reason, Row] = {
     Reason.BARRED: Row(
         Code.FAILED_PRECONDITION,
         Text(
-            "{who} tidak hadir pada janji temu sebelumnya dan baru dapat mendaftar lagi setelah {last_day}. Daftarkan yang lain tanpa orang ini, atau tunggu sampai hari itu lewat.",
-            "{who} missed an appointment and may book again after {last_day}. Book for the others without this person, or wait until that day is over.",
+            "{who} tidak hadir pada janji temu sebelumnya dan baru dapat mendaftar lagi setelah {last_barred_date}. Daftarkan yang lain tanpa orang ini, atau tunggu sampai hari itu lewat.",
+            "{who} missed an appointment and may book again after {last_barred_date}. Book for the others without this person, or wait until that day is over.",
         ),
     ),
     Reason.ALREADY_BOOKED: Row(
@@ -325,8 +325,8 @@ TABLE: dict[Reason, Row] = {
     Reason.ATTENDANCE_CLOSED: Row(
         Code.FAILED_PRECONDITION,
         Text(
-            "Kehadiran susulan hanya dapat dicatat sampai {until}. Untuk sesudahnya, cabut penangguhannya.",
-            "Attendance could be noted until {until}. After that, lift the person's bar.",
+            "Kehadiran susulan hanya dapat dicatat sampai {close_time}. Untuk sesudahnya, cabut penangguhannya.",
+            "Attendance could be noted until {close_time}. After that, lift the person's bar.",
         ),
     ),
     Reason.UNAUTHENTICATED: Row(
@@ -413,7 +413,7 @@ def _filled(error: AntrianError, initial: str) -> Text:
 def _named(words: Text) -> set[str]:
     """What the words name in braces, and what that is said with."""
     named = {name for text in words for _, name, _, _ in Formatter().parse(text) if name}
-    return named | {"opens_at_office"} if "opens_at" in named else named
+    return named | {"office_open_time"} if "open_time" in named else named
 
 
 @lru_cache(maxsize=4096)  # when booking opens, thousands a second are told the same
@@ -428,12 +428,12 @@ def _fill(words: Text, facts: tuple[tuple[str, str], ...], who: Text | None) -> 
 def _said(name: str, value: str, metadata: Mapping[str, str]) -> Text:
     """A value of the metadata as people say it."""
     match name:
-        case "first_date" | "last_date" | "last_day" | "service_date":
+        case "first_date" | "last_date" | "last_barred_date" | "service_date":
             return day(date.fromisoformat(value))
-        case "until":
+        case "close_time":
             return moment(datetime.fromisoformat(value))
-        case "opens_at":
-            at_office = metadata.get("opens_at_office", value)
+        case "open_time":
+            at_office = metadata.get("office_open_time", value)
             return moment_at_office(datetime.fromisoformat(value), datetime.fromisoformat(at_office))
         case "state":
             return state(value)

@@ -125,7 +125,7 @@ class LedgerStaff:
                     problem=_over(found.service_date) if found.service_date < found.today else None,
                     service_date=found.service_date.isoformat(),
                 )
-            check_numbers("present_numbers", present, found.numbers)
+            check_numbers("queue_numbers", present, found.numbers)
             await connection.execute(
                 sql("check_in"),
                 {

@@ -35,7 +35,7 @@ class ListOfficesRequest(_message.Message):
     province_code: _builtins.str
     """A province's ISO 3166-2 code, "ID-JK", when there is no location."""
     page_size: _builtins.int
-    """At most this many offices in the answer, 1 to 200; 0: 50."""
+    """At most this many offices in the answer; 0: 50. More than 200 means 200."""
     page_token: _builtins.str
     """next_page_token of the answer before; empty: from the start."""
     @_builtins.property
@@ -104,7 +104,7 @@ class ListOfficesResponse(_message.Message):
     REASON_ID_FIELD_NUMBER: _builtins.int
     REASON_EN_FIELD_NUMBER: _builtins.int
     ELSEWHERE_FIELD_NUMBER: _builtins.int
-    AS_OF_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Set when there are more: the page_token of the next call."""
     reason_id: _builtins.str
@@ -121,12 +121,12 @@ class ListOfficesResponse(_message.Message):
 
     @_builtins.property
     def elsewhere(self) -> _containers.RepeatedCompositeFieldContainer[Global___OfficeElsewhere]:
-        """The nearest offices of other provinces, at most 25 within 60 km, with why they are not offered. Only with the first
+        """The nearest offices of other provinces, at most 25 within the distance that the policy says, with why they are not offered. Only with the first
         page of a call with a location.
         """
 
     @_builtins.property
-    def as_of(self) -> _timestamp_pb2.Timestamp:
+    def read_time(self) -> _timestamp_pb2.Timestamp:
         """The moment for which this is true."""
 
     def __init__(
@@ -138,11 +138,11 @@ class ListOfficesResponse(_message.Message):
         reason_id: _builtins.str = ...,
         reason_en: _builtins.str = ...,
         elsewhere: _abc.Iterable[Global___OfficeElsewhere] | None = ...,
-        as_of: _timestamp_pb2.Timestamp | None = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "elsewhere", b"elsewhere", "next_page_token", b"next_page_token", "offices", b"offices", "provinces", b"provinces", "reason_en", b"reason_en", "reason_id", b"reason_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["elsewhere", b"elsewhere", "next_page_token", b"next_page_token", "offices", b"offices", "provinces", b"provinces", "read_time", b"read_time", "reason_en", b"reason_en", "reason_id", b"reason_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -150,13 +150,13 @@ Global___ListOfficesResponse: _TypeAlias = ListOfficesResponse  # noqa: Y015
 
 @_typing.final
 class GetQuotaRequest(_message.Message):
-    """Asks what is left at an office."""
+    """Asks how many places remain at an office."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OFFICE_ID_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     def __init__(
         self,
         *,
@@ -172,7 +172,7 @@ Global___GetQuotaRequest: _TypeAlias = GetQuotaRequest  # noqa: Y015
 
 @_typing.final
 class GetQuotaResponse(_message.Message):
-    """What is left at an office."""
+    """The places that remain at an office."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -180,7 +180,7 @@ class GetQuotaResponse(_message.Message):
     SLOTS_FIELD_NUMBER: _builtins.int
     WINDOW_FIELD_NUMBER: _builtins.int
     CLOSED_DAYS_FIELD_NUMBER: _builtins.int
-    AS_OF_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
     """The office."""
     @_builtins.property
@@ -196,8 +196,8 @@ class GetQuotaResponse(_message.Message):
         """Weekdays among the window's days on which the office is closed."""
 
     @_builtins.property
-    def as_of(self) -> _timestamp_pb2.Timestamp:
-        """The moment for which left is true."""
+    def read_time(self) -> _timestamp_pb2.Timestamp:
+        """The moment for which the slots are true."""
 
     def __init__(
         self,
@@ -206,11 +206,11 @@ class GetQuotaResponse(_message.Message):
         slots: _abc.Iterable[_messages_pb2.Slot] | None = ...,
         window: _messages_pb2.Window | None = ...,
         closed_days: _abc.Iterable[_messages_pb2.ClosedDay] | None = ...,
-        as_of: _timestamp_pb2.Timestamp | None = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "window", b"window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "closed_days", b"closed_days", "office_id", b"office_id", "slots", b"slots", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_days", b"closed_days", "office_id", b"office_id", "read_time", b"read_time", "slots", b"slots", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -231,22 +231,22 @@ class RequestBookingRequest(_message.Message):
     LOCATION_FIELD_NUMBER: _builtins.int
     PROVINCE_CODE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """A UUID that the client makes before it first sends the request, and keeps when it sends it again. Required."""
+    """A UUID that the client makes before it first sends the request, and keeps when it sends it again."""
     account: _builtins.str
     """On whose behalf the caller books: the caller's own opaque id of a user, 1 to 64 of the characters A-Z a-z 0-9 . _ : @ -
-    without a NIK, also one in groups. At most five people of an account have live bookings. Required.
+    without a NIK, also one in groups. The policy says how many people of an account may have live bookings (`antrian policy show`).
     """
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     service_date: _builtins.str
-    """The day at the office, "YYYY-MM-DD". Required."""
+    """The day at the office, "YYYY-MM-DD"."""
     session: _messages_pb2.Session.ValueType
-    """The session of that day. Required."""
+    """The session of that day."""
     province_code: _builtins.str
     """A province that the caller vouches for; only internal and staff callers may."""
     @_builtins.property
     def applicants(self) -> _containers.RepeatedCompositeFieldContainer[_messages_pb2.Applicant]:
-        """The people, 1 to 5, no NIK twice. Required."""
+        """The people, at least one, no NIK twice. The policy says how many at most (`antrian policy show`)."""
 
     @_builtins.property
     def location(self) -> _messages_pb2.Location:
@@ -299,7 +299,7 @@ class RequestBookingResponse(_message.Message):
 Global___RequestBookingResponse: _TypeAlias = RequestBookingResponse  # noqa: Y015
 
 @_typing.final
-class BatchRequestBookingRequest(_message.Message):
+class BatchRequestBookingsRequest(_message.Message):
     """Many requests in one message."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -320,10 +320,10 @@ class BatchRequestBookingRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___BatchRequestBookingRequest: _TypeAlias = BatchRequestBookingRequest  # noqa: Y015
+Global___BatchRequestBookingsRequest: _TypeAlias = BatchRequestBookingsRequest  # noqa: Y015
 
 @_typing.final
-class BatchRequestBookingResult(_message.Message):
+class BatchRequestBookingsResult(_message.Message):
     """One request's answer."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -352,23 +352,23 @@ class BatchRequestBookingResult(_message.Message):
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
-Global___BatchRequestBookingResult: _TypeAlias = BatchRequestBookingResult  # noqa: Y015
+Global___BatchRequestBookingsResult: _TypeAlias = BatchRequestBookingsResult  # noqa: Y015
 
 @_typing.final
-class BatchRequestBookingResponse(_message.Message):
+class BatchRequestBookingsResponse(_message.Message):
     """One answer a request, in the order of the requests."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchRequestBookingResult]:
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchRequestBookingsResult]:
         """As many as there were requests."""
 
     def __init__(
         self,
         *,
-        results: _abc.Iterable[Global___BatchRequestBookingResult] | None = ...,
+        results: _abc.Iterable[Global___BatchRequestBookingsResult] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -376,7 +376,7 @@ class BatchRequestBookingResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___BatchRequestBookingResponse: _TypeAlias = BatchRequestBookingResponse  # noqa: Y015
+Global___BatchRequestBookingsResponse: _TypeAlias = BatchRequestBookingsResponse  # noqa: Y015
 
 @_typing.final
 class GetBookingRequest(_message.Message):
@@ -388,9 +388,9 @@ class GetBookingRequest(_message.Message):
     ACCOUNT_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
     booking_id: _builtins.str
-    """The booking. Required."""
+    """The booking."""
     account: _builtins.str
-    """The account that it was made for. Required."""
+    """The account that it was made for."""
     @_builtins.property
     def wait(self) -> _duration_pb2.Duration:
         """How long to wait for the outcome while it is PENDING, at most 60 s. Absent: answer at once."""
@@ -523,9 +523,9 @@ class WatchBookingRequest(_message.Message):
     BOOKING_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
     booking_id: _builtins.str
-    """The booking. Required."""
+    """The booking."""
     account: _builtins.str
-    """The account that it was made for. Required."""
+    """The account that it was made for."""
     def __init__(
         self,
         *,
@@ -576,13 +576,13 @@ class ListBookingsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     account: _builtins.str
-    """The account. Required."""
+    """The account."""
     state: _messages_pb2.BookingState.ValueType
     """Only bookings in this state; unspecified: in any."""
     service_date: _builtins.str
-    """Only bookings for this day at the office, "YYYY-MM-DD"; empty: for any."""
+    """Only bookings for this day at the office, "YYYY-MM-DD"; absent: for any."""
     page_size: _builtins.int
-    """At most this many bookings in the answer, 1 to 100; 0: 20."""
+    """At most this many bookings in the answer; 0: 20. More than 100 means 100."""
     page_token: _builtins.str
     """next_page_token of the answer before, to the same question; empty: from the start."""
     def __init__(
@@ -590,15 +590,17 @@ class ListBookingsRequest(_message.Message):
         *,
         account: _builtins.str = ...,
         state: _messages_pb2.BookingState.ValueType = ...,
-        service_date: _builtins.str = ...,
+        service_date: _builtins.str | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_service_date", b"_service_date", "service_date", b"service_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "page_size", b"page_size", "page_token", b"page_token", "service_date", b"service_date", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service_date", b"_service_date", "account", b"account", "page_size", b"page_size", "page_token", b"page_token", "service_date", b"service_date", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__service_date: _TypeAlias = _typing.Literal["service_date"]  # noqa: Y015
+    _WhichOneofArgType__service_date: _TypeAlias = _typing.Literal["_service_date", b"_service_date"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__service_date) -> _WhichOneofReturnType__service_date | None: ...
 
 Global___ListBookingsRequest: _TypeAlias = ListBookingsRequest  # noqa: Y015
 
@@ -639,9 +641,9 @@ class CancelBookingRequest(_message.Message):
     BOOKING_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
     booking_id: _builtins.str
-    """The booking. Required."""
+    """The booking."""
     account: _builtins.str
-    """The account that it was made for. Required."""
+    """The account that it was made for."""
     def __init__(
         self,
         *,
@@ -690,11 +692,11 @@ class CancelPersonRequest(_message.Message):
     ACCOUNT_FIELD_NUMBER: _builtins.int
     QUEUE_NUMBER_FIELD_NUMBER: _builtins.int
     booking_id: _builtins.str
-    """The booking. Required."""
+    """The booking."""
     account: _builtins.str
-    """The account that it was made for. Required."""
+    """The account that it was made for."""
     queue_number: _builtins.int
-    """The person's queue number. Required."""
+    """The person's queue number."""
     def __init__(
         self,
         *,
@@ -719,7 +721,7 @@ class CancelPersonResponse(_message.Message):
     BOOKING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def booking(self) -> _messages_pb2.Booking:
-        """With the number among cancelled_numbers; CANCELLED when nobody is left."""
+        """With the number among cancelled_queue_numbers; CANCELLED when nobody is left."""
 
     def __init__(
         self,
@@ -745,13 +747,13 @@ class CorrectNameRequest(_message.Message):
     QUEUE_NUMBER_FIELD_NUMBER: _builtins.int
     FULL_NAME_FIELD_NUMBER: _builtins.int
     booking_id: _builtins.str
-    """The booking. Required."""
+    """The booking."""
     account: _builtins.str
-    """The account that it was made for. Required."""
+    """The account that it was made for."""
     queue_number: _builtins.int
-    """The person's queue number. Required."""
+    """The person's queue number."""
     full_name: _builtins.str
-    """The right name, written like an applicant's. Required."""
+    """The right name, written like an applicant's."""
     def __init__(
         self,
         *,

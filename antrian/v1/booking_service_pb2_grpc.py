@@ -26,9 +26,11 @@ if _version_not_supported:
 
 
 class BookingServiceStub:
-    """What citizens use, through a gateway or an internal system: find an office, see what is left, take a place in its
+    """What citizens use, through a gateway or an internal system: find an office, see what remains, take a place in its
     line, learn the outcome. Calls carry "authorization: Bearer TOKEN"; bookings are seen only by the caller and the
-    account that made them. Errors: see ErrorReason.
+    account that made them. Every rpc can answer INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED,
+    UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it; ErrorReason explains
+    them.
     """
 
     def __init__(self, channel):
@@ -52,10 +54,10 @@ class BookingServiceStub:
                 request_serializer=antrian_dot_v1_dot_booking__service__pb2.RequestBookingRequest.SerializeToString,
                 response_deserializer=antrian_dot_v1_dot_booking__service__pb2.RequestBookingResponse.FromString,
                 _registered_method=True)
-        self.BatchRequestBooking = channel.unary_unary(
-                '/antrian.v1.BookingService/BatchRequestBooking',
-                request_serializer=antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingRequest.SerializeToString,
-                response_deserializer=antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingResponse.FromString,
+        self.BatchRequestBookings = channel.unary_unary(
+                '/antrian.v1.BookingService/BatchRequestBookings',
+                request_serializer=antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingsRequest.SerializeToString,
+                response_deserializer=antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingsResponse.FromString,
                 _registered_method=True)
         self.GetBooking = channel.unary_unary(
                 '/antrian.v1.BookingService/GetBooking',
@@ -95,23 +97,26 @@ class BookingServiceStub:
 
 
 class BookingServiceServicer:
-    """What citizens use, through a gateway or an internal system: find an office, see what is left, take a place in its
+    """What citizens use, through a gateway or an internal system: find an office, see what remains, take a place in its
     line, learn the outcome. Calls carry "authorization: Bearer TOKEN"; bookings are seen only by the caller and the
-    account that made them. Errors: see ErrorReason.
+    account that made them. Every rpc can answer INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED,
+    UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it; ErrorReason explains
+    them.
     """
 
     def ListOffices(self, request, context):
         """The offices that a person may use: those of the province(s) where the person is. Nearest first when asked with a
-        location, by name when asked with a province. Says which province it took and why, and which offices nearby are
-        not offered. Errors: OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, INVALID_FIELD.
+        location, by name when asked with a province. Says which province it took and why, and which offices nearby are not
+        offered.
+        Errors: INVALID_FIELD, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetQuota(self, request, context):
-        """The slots of one office that the current window, or the next one, is for, with the places left.
-        Errors: OFFICE_NOT_FOUND, OFFICE_RETIRED, LANE_CLOSED.
+        """The slots of one office that the current window, or the next one, is for, with the places that remain.
+        Errors: OFFICE_NOT_FOUND, OFFICE_RETIRED, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,38 +125,48 @@ class BookingServiceServicer:
     def RequestBooking(self, request, context):
         """Takes a place in the office's line and answers at once with a PENDING booking; the outcome comes with GetBooking or
         WatchBooking. The same request_id with the same content answers the same booking as it is now, at any time.
-        Errors: all of ErrorReason 1 to 42.
+        Errors: INVALID_FIELD, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED, WINDOW_CLOSED,
+        DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED, BARRED,
+        ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
+        STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def BatchRequestBooking(self, request, context):
+    def BatchRequestBookings(self, request, context):
         """RequestBooking for up to 200 requests of a gateway in one message. One answer each, in their order; a bad one harms
         no other.
+        Errors: INVALID_FIELD, TOO_LARGE, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED,
+        WINDOW_CLOSED, DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
+        BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
+        STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetBooking(self, request, context):
-        """A booking as it is now; with wait, as soon as it is decided. Errors: BOOKING_NOT_FOUND.
+        """A booking as it is now; with wait, as soon as it is decided.
+        Errors: INVALID_FIELD, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetBookings(self, request, context):
-        """GetBooking, at once, for up to 200 bookings of a gateway in one message. One answer each, in their order; one that is
-        not found harms no other.
+        """GetBooking, at once, for up to 200 bookings of a gateway in one message. One answer each, in their order; one that
+        is not found harms no other.
+        Errors: INVALID_FIELD, TOO_LARGE, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchBooking(self, request, context):
-        """A booking whenever something about it changes: its place in line, the places left, the outcome. Every message is
-        the full state. Ends after the message in which it is no longer PENDING. Errors: BOOKING_NOT_FOUND.
+        """A booking whenever something about it changes: its place in line, the remaining places, the outcome. Every message
+        is the full state. Ends after the message in which it is no longer PENDING.
+        Errors: INVALID_FIELD, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -159,6 +174,7 @@ class BookingServiceServicer:
 
     def ListBookings(self, request, context):
         """The bookings of an account that this caller made: first those still in line, then the decided ones, newest first.
+        Errors: INVALID_FIELD, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,7 +183,8 @@ class BookingServiceServicer:
     def CancelBooking(self, request, context):
         """Gives the places of a CONFIRMED booking back, before its day has begun at the office. Answers the booking once that
         is recorded; a repeat answers the same. Its queue numbers are retired and its applicants may book again at once.
-        Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
+        Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
+        STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,19 +193,21 @@ class BookingServiceServicer:
     def CancelPerson(self, request, context):
         """Gives the place of one person of a CONFIRMED booking back, before its day has begun at the office. The others keep
         their queue numbers and the code; this person's number is retired, and the person may book again at once. The last
-        one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. A number of another
-        party is an INVALID_FIELD.
-        Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
+        one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. A number of
+        another party is an INVALID_FIELD.
+        Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
+        STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CorrectName(self, request, context):
-        """Corrects the name of one person of a CONFIRMED booking, before its day has begun at the office: once, and a few letters
-        (the policy says how many). More than that, the office's staff can. Answers the booking once that is recorded; a repeat
-        answers the same. Errors: INVALID_FIELD, BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CONFIRMED, NAME_TOO_DIFFERENT,
-        NAME_CORRECTED_BEFORE, DAY_BEGUN, STORE_UNAVAILABLE.
+        """Corrects the name of one person of a CONFIRMED booking, before its day has begun at the office: once, and a few
+        letters (the policy says how many). More than that, the office's staff can. Answers the booking once that is
+        recorded; a repeat answers the same.
+        Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NAME_TOO_DIFFERENT, NAME_CORRECTED_BEFORE, NOT_DECIDED_YET,
+        NOT_CONFIRMED, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -212,10 +231,10 @@ def add_BookingServiceServicer_to_server(servicer, server):
                     request_deserializer=antrian_dot_v1_dot_booking__service__pb2.RequestBookingRequest.FromString,
                     response_serializer=antrian_dot_v1_dot_booking__service__pb2.RequestBookingResponse.SerializeToString,
             ),
-            'BatchRequestBooking': grpc.unary_unary_rpc_method_handler(
-                    servicer.BatchRequestBooking,
-                    request_deserializer=antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingRequest.FromString,
-                    response_serializer=antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingResponse.SerializeToString,
+            'BatchRequestBookings': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchRequestBookings,
+                    request_deserializer=antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingsRequest.FromString,
+                    response_serializer=antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingsResponse.SerializeToString,
             ),
             'GetBooking': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBooking,
@@ -261,9 +280,11 @@ def add_BookingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class BookingService:
-    """What citizens use, through a gateway or an internal system: find an office, see what is left, take a place in its
+    """What citizens use, through a gateway or an internal system: find an office, see what remains, take a place in its
     line, learn the outcome. Calls carry "authorization: Bearer TOKEN"; bookings are seen only by the caller and the
-    account that made them. Errors: see ErrorReason.
+    account that made them. Every rpc can answer INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED,
+    UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it; ErrorReason explains
+    them.
     """
 
     @staticmethod
@@ -348,7 +369,7 @@ class BookingService:
             _registered_method=True)
 
     @staticmethod
-    def BatchRequestBooking(request,
+    def BatchRequestBookings(request,
             target,
             options=(),
             channel_credentials=None,
@@ -361,9 +382,9 @@ class BookingService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/antrian.v1.BookingService/BatchRequestBooking',
-            antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingRequest.SerializeToString,
-            antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingResponse.FromString,
+            '/antrian.v1.BookingService/BatchRequestBookings',
+            antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingsRequest.SerializeToString,
+            antrian_dot_v1_dot_booking__service__pb2.BatchRequestBookingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,9 +27,11 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class BookingServiceStub:
-    """What citizens use, through a gateway or an internal system: find an office, see what is left, take a place in its
+    """What citizens use, through a gateway or an internal system: find an office, see what remains, take a place in its
     line, learn the outcome. Calls carry "authorization: Bearer TOKEN"; bookings are seen only by the caller and the
-    account that made them. Errors: see ErrorReason.
+    account that made them. Every rpc can answer INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED,
+    UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it; ErrorReason explains
+    them.
     """
 
     @_typing.overload
@@ -38,114 +40,152 @@ class BookingServiceStub:
     def __new__(cls, channel: _aio.Channel) -> BookingServiceAsyncStub: ...
     ListOffices: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.ListOfficesRequest, _booking_service_pb2.ListOfficesResponse]
     """The offices that a person may use: those of the province(s) where the person is. Nearest first when asked with a
-    location, by name when asked with a province. Says which province it took and why, and which offices nearby are
-    not offered. Errors: OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, INVALID_FIELD.
+    location, by name when asked with a province. Says which province it took and why, and which offices nearby are not
+    offered.
+    Errors: INVALID_FIELD, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, STORE_UNAVAILABLE.
     """
     GetQuota: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.GetQuotaRequest, _booking_service_pb2.GetQuotaResponse]
-    """The slots of one office that the current window, or the next one, is for, with the places left.
-    Errors: OFFICE_NOT_FOUND, OFFICE_RETIRED, LANE_CLOSED.
+    """The slots of one office that the current window, or the next one, is for, with the places that remain.
+    Errors: OFFICE_NOT_FOUND, OFFICE_RETIRED, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
     """
     RequestBooking: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.RequestBookingRequest, _booking_service_pb2.RequestBookingResponse]
     """Takes a place in the office's line and answers at once with a PENDING booking; the outcome comes with GetBooking or
     WatchBooking. The same request_id with the same content answers the same booking as it is now, at any time.
-    Errors: all of ErrorReason 1 to 42.
+    Errors: INVALID_FIELD, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED, WINDOW_CLOSED,
+    DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED, BARRED,
+    ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
+    STORE_FULL.
     """
-    BatchRequestBooking: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.BatchRequestBookingRequest, _booking_service_pb2.BatchRequestBookingResponse]
+    BatchRequestBookings: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.BatchRequestBookingsRequest, _booking_service_pb2.BatchRequestBookingsResponse]
     """RequestBooking for up to 200 requests of a gateway in one message. One answer each, in their order; a bad one harms
     no other.
+    Errors: INVALID_FIELD, TOO_LARGE, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED,
+    WINDOW_CLOSED, DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
+    BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
+    STORE_FULL.
     """
     GetBooking: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.GetBookingRequest, _booking_service_pb2.GetBookingResponse]
-    """A booking as it is now; with wait, as soon as it is decided. Errors: BOOKING_NOT_FOUND."""
+    """A booking as it is now; with wait, as soon as it is decided.
+    Errors: INVALID_FIELD, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
+    """
     BatchGetBookings: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.BatchGetBookingsRequest, _booking_service_pb2.BatchGetBookingsResponse]
-    """GetBooking, at once, for up to 200 bookings of a gateway in one message. One answer each, in their order; one that is
-    not found harms no other.
+    """GetBooking, at once, for up to 200 bookings of a gateway in one message. One answer each, in their order; one that
+    is not found harms no other.
+    Errors: INVALID_FIELD, TOO_LARGE, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
     """
     WatchBooking: _grpc.UnaryStreamMultiCallable[_booking_service_pb2.WatchBookingRequest, _booking_service_pb2.WatchBookingResponse]
-    """A booking whenever something about it changes: its place in line, the places left, the outcome. Every message is
-    the full state. Ends after the message in which it is no longer PENDING. Errors: BOOKING_NOT_FOUND.
+    """A booking whenever something about it changes: its place in line, the remaining places, the outcome. Every message
+    is the full state. Ends after the message in which it is no longer PENDING.
+    Errors: INVALID_FIELD, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
     """
     ListBookings: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.ListBookingsRequest, _booking_service_pb2.ListBookingsResponse]
-    """The bookings of an account that this caller made: first those still in line, then the decided ones, newest first."""
+    """The bookings of an account that this caller made: first those still in line, then the decided ones, newest first.
+    Errors: INVALID_FIELD, STORE_UNAVAILABLE, STORE_FULL.
+    """
     CancelBooking: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.CancelBookingRequest, _booking_service_pb2.CancelBookingResponse]
     """Gives the places of a CONFIRMED booking back, before its day has begun at the office. Answers the booking once that
     is recorded; a repeat answers the same. Its queue numbers are retired and its applicants may book again at once.
-    Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
+    Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
+    STORE_UNAVAILABLE, STORE_FULL.
     """
     CancelPerson: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.CancelPersonRequest, _booking_service_pb2.CancelPersonResponse]
     """Gives the place of one person of a CONFIRMED booking back, before its day has begun at the office. The others keep
     their queue numbers and the code; this person's number is retired, and the person may book again at once. The last
-    one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. A number of another
-    party is an INVALID_FIELD.
-    Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
+    one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. A number of
+    another party is an INVALID_FIELD.
+    Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
+    STORE_UNAVAILABLE, STORE_FULL.
     """
     CorrectName: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.CorrectNameRequest, _booking_service_pb2.CorrectNameResponse]
-    """Corrects the name of one person of a CONFIRMED booking, before its day has begun at the office: once, and a few letters
-    (the policy says how many). More than that, the office's staff can. Answers the booking once that is recorded; a repeat
-    answers the same. Errors: INVALID_FIELD, BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CONFIRMED, NAME_TOO_DIFFERENT,
-    NAME_CORRECTED_BEFORE, DAY_BEGUN, STORE_UNAVAILABLE.
+    """Corrects the name of one person of a CONFIRMED booking, before its day has begun at the office: once, and a few
+    letters (the policy says how many). More than that, the office's staff can. Answers the booking once that is
+    recorded; a repeat answers the same.
+    Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NAME_TOO_DIFFERENT, NAME_CORRECTED_BEFORE, NOT_DECIDED_YET,
+    NOT_CONFIRMED, STORE_UNAVAILABLE, STORE_FULL.
     """
 
 @_typing.type_check_only
 class BookingServiceAsyncStub(BookingServiceStub):
-    """What citizens use, through a gateway or an internal system: find an office, see what is left, take a place in its
+    """What citizens use, through a gateway or an internal system: find an office, see what remains, take a place in its
     line, learn the outcome. Calls carry "authorization: Bearer TOKEN"; bookings are seen only by the caller and the
-    account that made them. Errors: see ErrorReason.
+    account that made them. Every rpc can answer INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED,
+    UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it; ErrorReason explains
+    them.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListOffices: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.ListOfficesRequest, _booking_service_pb2.ListOfficesResponse]  # type: ignore[assignment]
     """The offices that a person may use: those of the province(s) where the person is. Nearest first when asked with a
-    location, by name when asked with a province. Says which province it took and why, and which offices nearby are
-    not offered. Errors: OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, INVALID_FIELD.
+    location, by name when asked with a province. Says which province it took and why, and which offices nearby are not
+    offered.
+    Errors: INVALID_FIELD, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, STORE_UNAVAILABLE.
     """
     GetQuota: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.GetQuotaRequest, _booking_service_pb2.GetQuotaResponse]  # type: ignore[assignment]
-    """The slots of one office that the current window, or the next one, is for, with the places left.
-    Errors: OFFICE_NOT_FOUND, OFFICE_RETIRED, LANE_CLOSED.
+    """The slots of one office that the current window, or the next one, is for, with the places that remain.
+    Errors: OFFICE_NOT_FOUND, OFFICE_RETIRED, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
     """
     RequestBooking: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.RequestBookingRequest, _booking_service_pb2.RequestBookingResponse]  # type: ignore[assignment]
     """Takes a place in the office's line and answers at once with a PENDING booking; the outcome comes with GetBooking or
     WatchBooking. The same request_id with the same content answers the same booking as it is now, at any time.
-    Errors: all of ErrorReason 1 to 42.
+    Errors: INVALID_FIELD, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED, WINDOW_CLOSED,
+    DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED, BARRED,
+    ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
+    STORE_FULL.
     """
-    BatchRequestBooking: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.BatchRequestBookingRequest, _booking_service_pb2.BatchRequestBookingResponse]  # type: ignore[assignment]
+    BatchRequestBookings: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.BatchRequestBookingsRequest, _booking_service_pb2.BatchRequestBookingsResponse]  # type: ignore[assignment]
     """RequestBooking for up to 200 requests of a gateway in one message. One answer each, in their order; a bad one harms
     no other.
+    Errors: INVALID_FIELD, TOO_LARGE, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED,
+    WINDOW_CLOSED, DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
+    BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
+    STORE_FULL.
     """
     GetBooking: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.GetBookingRequest, _booking_service_pb2.GetBookingResponse]  # type: ignore[assignment]
-    """A booking as it is now; with wait, as soon as it is decided. Errors: BOOKING_NOT_FOUND."""
+    """A booking as it is now; with wait, as soon as it is decided.
+    Errors: INVALID_FIELD, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
+    """
     BatchGetBookings: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.BatchGetBookingsRequest, _booking_service_pb2.BatchGetBookingsResponse]  # type: ignore[assignment]
-    """GetBooking, at once, for up to 200 bookings of a gateway in one message. One answer each, in their order; one that is
-    not found harms no other.
+    """GetBooking, at once, for up to 200 bookings of a gateway in one message. One answer each, in their order; one that
+    is not found harms no other.
+    Errors: INVALID_FIELD, TOO_LARGE, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
     """
     WatchBooking: _aio.UnaryStreamMultiCallable[_booking_service_pb2.WatchBookingRequest, _booking_service_pb2.WatchBookingResponse]  # type: ignore[assignment]
-    """A booking whenever something about it changes: its place in line, the places left, the outcome. Every message is
-    the full state. Ends after the message in which it is no longer PENDING. Errors: BOOKING_NOT_FOUND.
+    """A booking whenever something about it changes: its place in line, the remaining places, the outcome. Every message
+    is the full state. Ends after the message in which it is no longer PENDING.
+    Errors: INVALID_FIELD, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
     """
     ListBookings: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.ListBookingsRequest, _booking_service_pb2.ListBookingsResponse]  # type: ignore[assignment]
-    """The bookings of an account that this caller made: first those still in line, then the decided ones, newest first."""
+    """The bookings of an account that this caller made: first those still in line, then the decided ones, newest first.
+    Errors: INVALID_FIELD, STORE_UNAVAILABLE, STORE_FULL.
+    """
     CancelBooking: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.CancelBookingRequest, _booking_service_pb2.CancelBookingResponse]  # type: ignore[assignment]
     """Gives the places of a CONFIRMED booking back, before its day has begun at the office. Answers the booking once that
     is recorded; a repeat answers the same. Its queue numbers are retired and its applicants may book again at once.
-    Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
+    Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
+    STORE_UNAVAILABLE, STORE_FULL.
     """
     CancelPerson: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.CancelPersonRequest, _booking_service_pb2.CancelPersonResponse]  # type: ignore[assignment]
     """Gives the place of one person of a CONFIRMED booking back, before its day has begun at the office. The others keep
     their queue numbers and the code; this person's number is retired, and the person may book again at once. The last
-    one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. A number of another
-    party is an INVALID_FIELD.
-    Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
+    one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. A number of
+    another party is an INVALID_FIELD.
+    Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
+    STORE_UNAVAILABLE, STORE_FULL.
     """
     CorrectName: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.CorrectNameRequest, _booking_service_pb2.CorrectNameResponse]  # type: ignore[assignment]
-    """Corrects the name of one person of a CONFIRMED booking, before its day has begun at the office: once, and a few letters
-    (the policy says how many). More than that, the office's staff can. Answers the booking once that is recorded; a repeat
-    answers the same. Errors: INVALID_FIELD, BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CONFIRMED, NAME_TOO_DIFFERENT,
-    NAME_CORRECTED_BEFORE, DAY_BEGUN, STORE_UNAVAILABLE.
+    """Corrects the name of one person of a CONFIRMED booking, before its day has begun at the office: once, and a few
+    letters (the policy says how many). More than that, the office's staff can. Answers the booking once that is
+    recorded; a repeat answers the same.
+    Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NAME_TOO_DIFFERENT, NAME_CORRECTED_BEFORE, NOT_DECIDED_YET,
+    NOT_CONFIRMED, STORE_UNAVAILABLE, STORE_FULL.
     """
 
 class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What citizens use, through a gateway or an internal system: find an office, see what is left, take a place in its
+    """What citizens use, through a gateway or an internal system: find an office, see what remains, take a place in its
     line, learn the outcome. Calls carry "authorization: Bearer TOKEN"; bookings are seen only by the caller and the
-    account that made them. Errors: see ErrorReason.
+    account that made them. Every rpc can answer INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED,
+    UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it; ErrorReason explains
+    them.
     """
 
     @_abc_1.abstractmethod
@@ -155,8 +195,9 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_booking_service_pb2.ListOfficesResponse, _abc.Awaitable[_booking_service_pb2.ListOfficesResponse]]:
         """The offices that a person may use: those of the province(s) where the person is. Nearest first when asked with a
-        location, by name when asked with a province. Says which province it took and why, and which offices nearby are
-        not offered. Errors: OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, INVALID_FIELD.
+        location, by name when asked with a province. Says which province it took and why, and which offices nearby are not
+        offered.
+        Errors: INVALID_FIELD, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -165,8 +206,8 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _booking_service_pb2.GetQuotaRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_booking_service_pb2.GetQuotaResponse, _abc.Awaitable[_booking_service_pb2.GetQuotaResponse]]:
-        """The slots of one office that the current window, or the next one, is for, with the places left.
-        Errors: OFFICE_NOT_FOUND, OFFICE_RETIRED, LANE_CLOSED.
+        """The slots of one office that the current window, or the next one, is for, with the places that remain.
+        Errors: OFFICE_NOT_FOUND, OFFICE_RETIRED, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
         """
 
     @_abc_1.abstractmethod
@@ -177,17 +218,24 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_booking_service_pb2.RequestBookingResponse, _abc.Awaitable[_booking_service_pb2.RequestBookingResponse]]:
         """Takes a place in the office's line and answers at once with a PENDING booking; the outcome comes with GetBooking or
         WatchBooking. The same request_id with the same content answers the same booking as it is now, at any time.
-        Errors: all of ErrorReason 1 to 42.
+        Errors: INVALID_FIELD, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED, WINDOW_CLOSED,
+        DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED, BARRED,
+        ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
+        STORE_FULL.
         """
 
     @_abc_1.abstractmethod
-    def BatchRequestBooking(
+    def BatchRequestBookings(
         self,
-        request: _booking_service_pb2.BatchRequestBookingRequest,
+        request: _booking_service_pb2.BatchRequestBookingsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_booking_service_pb2.BatchRequestBookingResponse, _abc.Awaitable[_booking_service_pb2.BatchRequestBookingResponse]]:
+    ) -> _typing.Union[_booking_service_pb2.BatchRequestBookingsResponse, _abc.Awaitable[_booking_service_pb2.BatchRequestBookingsResponse]]:
         """RequestBooking for up to 200 requests of a gateway in one message. One answer each, in their order; a bad one harms
         no other.
+        Errors: INVALID_FIELD, TOO_LARGE, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED,
+        WINDOW_CLOSED, DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
+        BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
+        STORE_FULL.
         """
 
     @_abc_1.abstractmethod
@@ -196,7 +244,9 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _booking_service_pb2.GetBookingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_booking_service_pb2.GetBookingResponse, _abc.Awaitable[_booking_service_pb2.GetBookingResponse]]:
-        """A booking as it is now; with wait, as soon as it is decided. Errors: BOOKING_NOT_FOUND."""
+        """A booking as it is now; with wait, as soon as it is decided.
+        Errors: INVALID_FIELD, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
+        """
 
     @_abc_1.abstractmethod
     def BatchGetBookings(
@@ -204,8 +254,9 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _booking_service_pb2.BatchGetBookingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_booking_service_pb2.BatchGetBookingsResponse, _abc.Awaitable[_booking_service_pb2.BatchGetBookingsResponse]]:
-        """GetBooking, at once, for up to 200 bookings of a gateway in one message. One answer each, in their order; one that is
-        not found harms no other.
+        """GetBooking, at once, for up to 200 bookings of a gateway in one message. One answer each, in their order; one that
+        is not found harms no other.
+        Errors: INVALID_FIELD, TOO_LARGE, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
 
     @_abc_1.abstractmethod
@@ -214,8 +265,9 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _booking_service_pb2.WatchBookingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_booking_service_pb2.WatchBookingResponse], _abc.AsyncIterator[_booking_service_pb2.WatchBookingResponse]]:
-        """A booking whenever something about it changes: its place in line, the places left, the outcome. Every message is
-        the full state. Ends after the message in which it is no longer PENDING. Errors: BOOKING_NOT_FOUND.
+        """A booking whenever something about it changes: its place in line, the remaining places, the outcome. Every message
+        is the full state. Ends after the message in which it is no longer PENDING.
+        Errors: INVALID_FIELD, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
 
     @_abc_1.abstractmethod
@@ -224,7 +276,9 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _booking_service_pb2.ListBookingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_booking_service_pb2.ListBookingsResponse, _abc.Awaitable[_booking_service_pb2.ListBookingsResponse]]:
-        """The bookings of an account that this caller made: first those still in line, then the decided ones, newest first."""
+        """The bookings of an account that this caller made: first those still in line, then the decided ones, newest first.
+        Errors: INVALID_FIELD, STORE_UNAVAILABLE, STORE_FULL.
+        """
 
     @_abc_1.abstractmethod
     def CancelBooking(
@@ -234,7 +288,8 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_booking_service_pb2.CancelBookingResponse, _abc.Awaitable[_booking_service_pb2.CancelBookingResponse]]:
         """Gives the places of a CONFIRMED booking back, before its day has begun at the office. Answers the booking once that
         is recorded; a repeat answers the same. Its queue numbers are retired and its applicants may book again at once.
-        Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
+        Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
+        STORE_UNAVAILABLE, STORE_FULL.
         """
 
     @_abc_1.abstractmethod
@@ -245,9 +300,10 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_booking_service_pb2.CancelPersonResponse, _abc.Awaitable[_booking_service_pb2.CancelPersonResponse]]:
         """Gives the place of one person of a CONFIRMED booking back, before its day has begun at the office. The others keep
         their queue numbers and the code; this person's number is retired, and the person may book again at once. The last
-        one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. A number of another
-        party is an INVALID_FIELD.
-        Errors: BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CANCELLABLE, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
+        one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. A number of
+        another party is an INVALID_FIELD.
+        Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
+        STORE_UNAVAILABLE, STORE_FULL.
         """
 
     @_abc_1.abstractmethod
@@ -256,10 +312,11 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _booking_service_pb2.CorrectNameRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_booking_service_pb2.CorrectNameResponse, _abc.Awaitable[_booking_service_pb2.CorrectNameResponse]]:
-        """Corrects the name of one person of a CONFIRMED booking, before its day has begun at the office: once, and a few letters
-        (the policy says how many). More than that, the office's staff can. Answers the booking once that is recorded; a repeat
-        answers the same. Errors: INVALID_FIELD, BOOKING_NOT_FOUND, NOT_DECIDED_YET, NOT_CONFIRMED, NAME_TOO_DIFFERENT,
-        NAME_CORRECTED_BEFORE, DAY_BEGUN, STORE_UNAVAILABLE.
+        """Corrects the name of one person of a CONFIRMED booking, before its day has begun at the office: once, and a few
+        letters (the policy says how many). More than that, the office's staff can. Answers the booking once that is
+        recorded; a repeat answers the same.
+        Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NAME_TOO_DIFFERENT, NAME_CORRECTED_BEFORE, NOT_DECIDED_YET,
+        NOT_CONFIRMED, STORE_UNAVAILABLE, STORE_FULL.
         """
 
 def add_BookingServiceServicer_to_server(servicer: BookingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -59,7 +59,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_WINDOW_CLOSED: _ErrorReason.ValueType  # 12
     """FAILED_PRECONDITION with RetryInfo: nothing can be booked now; it says when booking opens.
-    Example: metadata {"opens_at": "2026-11-27T14:00:00+07:00", "opens_at_office": "2026-11-27T16:00:00+09:00"}, the same moment.
+    Example: metadata {"open_time": "2026-11-27T14:00:00+07:00", "office_open_time": "2026-11-27T16:00:00+09:00"}, the same moment.
     """
     ERROR_REASON_DAY_CLOSED: _ErrorReason.ValueType  # 13
     """FAILED_PRECONDITION: the office closed that day. Choose another day or office.
@@ -70,11 +70,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: CancelBooking on the day of the appointment, SetQuota for today.
     """
     ERROR_REASON_OUTSIDE_INDONESIA: _ErrorReason.ValueType  # 20
-    """INVALID_ARGUMENT: the location is not in Indonesia (no province within 5 km).
+    """INVALID_ARGUMENT: the location is not in Indonesia, nor as near to its coast as the policy allows.
     Example: latitude 1.29, longitude 103.85 (Singapore).
     """
     ERROR_REASON_LOCATION_TOO_COARSE: _ErrorReason.ValueType  # 21
-    """FAILED_PRECONDITION: the location's accuracy is worse than 2 km, so the province cannot be told.
+    """FAILED_PRECONDITION: the location's accuracy is worse than the policy allows, so the province cannot be told.
     Example: metadata {"field": "location.accuracy_m", "limit": "2000"}.
     """
     ERROR_REASON_OFFICE_OUTSIDE_PROVINCE: _ErrorReason.ValueType  # 22
@@ -87,14 +87,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_BARRED: _ErrorReason.ValueType  # 30
     """FAILED_PRECONDITION: an applicant missed an appointment and may not book yet.
-    Example: metadata {"field": "applicants[1]", "last_day": "2026-12-26"}.
+    Example: metadata {"field": "applicants[1]", "last_barred_date": "2026-12-26"}.
     """
     ERROR_REASON_ALREADY_BOOKED: _ErrorReason.ValueType  # 31
     """ALREADY_EXISTS: an applicant holds a pending or confirmed booking somewhere in the country.
     Example: metadata {"field": "applicants[0]", "booking_id": "…"}, the id only when the booking is the caller's and account's own.
     """
     ERROR_REASON_ACCOUNT_LIMIT: _ErrorReason.ValueType  # 32
-    """FAILED_PRECONDITION: with this request more than five people of the account would have live bookings.
+    """FAILED_PRECONDITION: with this request more people of the account would have live bookings than the policy allows.
     Example: metadata {"limit": "5", "live": "4"}.
     """
     ERROR_REASON_PEOPLE_LIMIT: _ErrorReason.ValueType  # 48
@@ -188,7 +188,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_ATTENDANCE_CLOSED: _ErrorReason.ValueType  # 73
     """FAILED_PRECONDITION: the time is over in which staff may note that somebody came on the day before.
-    Example: LateAttendance, metadata {"until": "2026-12-01T12:00:00+07:00"}.
+    Example: LateAttendance, metadata {"close_time": "2026-12-01T12:00:00+07:00"}.
     """
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 50
     """UNAUTHENTICATED: no bearer token, or one that belongs to no caller.
@@ -248,7 +248,7 @@ Example: metadata {"field": "service_date", "first_date": "2026-11-30", "last_da
 """
 ERROR_REASON_WINDOW_CLOSED: ErrorReason.ValueType  # 12
 """FAILED_PRECONDITION with RetryInfo: nothing can be booked now; it says when booking opens.
-Example: metadata {"opens_at": "2026-11-27T14:00:00+07:00", "opens_at_office": "2026-11-27T16:00:00+09:00"}, the same moment.
+Example: metadata {"open_time": "2026-11-27T14:00:00+07:00", "office_open_time": "2026-11-27T16:00:00+09:00"}, the same moment.
 """
 ERROR_REASON_DAY_CLOSED: ErrorReason.ValueType  # 13
 """FAILED_PRECONDITION: the office closed that day. Choose another day or office.
@@ -259,11 +259,11 @@ ERROR_REASON_DAY_BEGUN: ErrorReason.ValueType  # 14
 Example: CancelBooking on the day of the appointment, SetQuota for today.
 """
 ERROR_REASON_OUTSIDE_INDONESIA: ErrorReason.ValueType  # 20
-"""INVALID_ARGUMENT: the location is not in Indonesia (no province within 5 km).
+"""INVALID_ARGUMENT: the location is not in Indonesia, nor as near to its coast as the policy allows.
 Example: latitude 1.29, longitude 103.85 (Singapore).
 """
 ERROR_REASON_LOCATION_TOO_COARSE: ErrorReason.ValueType  # 21
-"""FAILED_PRECONDITION: the location's accuracy is worse than 2 km, so the province cannot be told.
+"""FAILED_PRECONDITION: the location's accuracy is worse than the policy allows, so the province cannot be told.
 Example: metadata {"field": "location.accuracy_m", "limit": "2000"}.
 """
 ERROR_REASON_OFFICE_OUTSIDE_PROVINCE: ErrorReason.ValueType  # 22
@@ -276,14 +276,14 @@ Example: a gateway that sends province_code instead of location to RequestBookin
 """
 ERROR_REASON_BARRED: ErrorReason.ValueType  # 30
 """FAILED_PRECONDITION: an applicant missed an appointment and may not book yet.
-Example: metadata {"field": "applicants[1]", "last_day": "2026-12-26"}.
+Example: metadata {"field": "applicants[1]", "last_barred_date": "2026-12-26"}.
 """
 ERROR_REASON_ALREADY_BOOKED: ErrorReason.ValueType  # 31
 """ALREADY_EXISTS: an applicant holds a pending or confirmed booking somewhere in the country.
 Example: metadata {"field": "applicants[0]", "booking_id": "…"}, the id only when the booking is the caller's and account's own.
 """
 ERROR_REASON_ACCOUNT_LIMIT: ErrorReason.ValueType  # 32
-"""FAILED_PRECONDITION: with this request more than five people of the account would have live bookings.
+"""FAILED_PRECONDITION: with this request more people of the account would have live bookings than the policy allows.
 Example: metadata {"limit": "5", "live": "4"}.
 """
 ERROR_REASON_PEOPLE_LIMIT: ErrorReason.ValueType  # 48
@@ -377,7 +377,7 @@ Example: UndoCheckIn, metadata {"queue_number": "3"}.
 """
 ERROR_REASON_ATTENDANCE_CLOSED: ErrorReason.ValueType  # 73
 """FAILED_PRECONDITION: the time is over in which staff may note that somebody came on the day before.
-Example: LateAttendance, metadata {"until": "2026-12-01T12:00:00+07:00"}.
+Example: LateAttendance, metadata {"close_time": "2026-12-01T12:00:00+07:00"}.
 """
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 50
 """UNAUTHENTICATED: no bearer token, or one that belongs to no caller.

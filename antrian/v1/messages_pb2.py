@@ -22,40 +22,52 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61ntrian/v1/messages.proto\x12\nantrian.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"|\n\x08Location\x12\x15\n\x08latitude\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tlongitude\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\naccuracy_m\x18\x03 \x01(\x01H\x02\x88\x01\x01\x42\x0b\n\t_latitudeB\x0c\n\n_longitudeB\r\n\x0b_accuracy_m\":\n\x08Province\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07name_id\x18\x02 \x01(\t\x12\x0f\n\x07name_en\x18\x03 \x01(\t\"\xec\x01\n\x06Office\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0coffice_class\x18\x03 \x01(\t\x12\x0c\n\x04\x63ity\x18\x04 \x01(\t\x12\x15\n\rprovince_code\x18\x05 \x01(\t\x12\x11\n\ttime_zone\x18\x06 \x01(\t\x12\x10\n\x08latitude\x18\x07 \x01(\x01\x12\x11\n\tlongitude\x18\x08 \x01(\x01\x12\x0f\n\x07\x61\x64\x64ress\x18\t \x01(\t\x12\x13\n\x0b\x64\x61ily_quota\x18\n \x01(\x05\x12\x18\n\x0b\x64istance_km\x18\x0b \x01(\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_distance_km\"\xcd\x01\n\x06Window\x12,\n\x08opens_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tcloses_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04open\x18\x03 \x01(\x08\x12\x12\n\nfirst_date\x18\x04 \x01(\t\x12\x11\n\tlast_date\x18\x05 \x01(\t\x12\x17\n\x0fopens_at_office\x18\x06 \x01(\t\x12\x18\n\x10\x63loses_at_office\x18\x07 \x01(\t\"\xcb\x01\n\x04Slot\x12\x14\n\x0cservice_date\x18\x01 \x01(\t\x12$\n\x07session\x18\x02 \x01(\x0e\x32\x13.antrian.v1.Session\x12\r\n\x05quota\x18\x03 \x01(\x05\x12\x0c\n\x04left\x18\x04 \x01(\x05\x12-\n\tstarts_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65nds_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x63losed\x18\x07 \x01(\x08\"\'\n\tClosedDay\x12\x0c\n\x04\x64\x61te\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"j\n\x0b\x41lternative\x12\x11\n\toffice_id\x18\x01 \x01(\t\x12\x14\n\x0cservice_date\x18\x02 \x01(\t\x12$\n\x07session\x18\x03 \x01(\x0e\x32\x13.antrian.v1.Session\x12\x0c\n\x04left\x18\x04 \x01(\x05\"+\n\tApplicant\x12\x0b\n\x03nik\x18\x01 \x01(\t\x12\x11\n\tfull_name\x18\x02 \x01(\t\"M\n\x0c\x42ookedPerson\x12\x14\n\x0cqueue_number\x18\x01 \x01(\x05\x12\x13\n\x0bmasked_name\x18\x02 \x01(\t\x12\x12\n\nmasked_nik\x18\x03 \x01(\t\"\xbc\x05\n\x07\x42ooking\x12\x12\n\nbooking_id\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.antrian.v1.BookingState\x12\x11\n\toffice_id\x18\x03 \x01(\t\x12\x14\n\x0cservice_date\x18\x04 \x01(\t\x12$\n\x07session\x18\x05 \x01(\x0e\x32\x13.antrian.v1.Session\x12\x12\n\nparty_size\x18\x06 \x01(\x05\x12\x0e\n\x06ticket\x18\x07 \x01(\x03\x12\x12\n\x05\x61head\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x18\n\x0bplaces_left\x18\t \x01(\x05H\x01\x88\x01\x01\x12\x15\n\rqueue_numbers\x18\n \x03(\x05\x12\x0c\n\x04\x63ode\x18\x0b \x01(\t\x12/\n\rstatus_reason\x18\x0c \x01(\x0e\x32\x18.antrian.v1.StatusReason\x12-\n\x0c\x61lternatives\x18\r \x03(\x0b\x32\x17.antrian.v1.Alternative\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65\x63ide_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05\x61s_of\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x63\x61ncelled_numbers\x18\x12 \x03(\x05\x12\x19\n\x11status_message_id\x18\x13 \x01(\t\x12\x19\n\x11status_message_en\x18\x14 \x01(\t\x12(\n\x06people\x18\x15 \x03(\x0b\x32\x18.antrian.v1.BookedPersonB\x08\n\x06_aheadB\x0e\n\x0c_places_left*N\n\x07Session\x12\x17\n\x13SESSION_UNSPECIFIED\x10\x00\x12\x13\n\x0fSESSION_MORNING\x10\x01\x12\x15\n\x11SESSION_AFTERNOON\x10\x02*\xf0\x01\n\x0c\x42ookingState\x12\x1d\n\x19\x42OOKING_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x42OOKING_STATE_PENDING\x10\x01\x12\x1b\n\x17\x42OOKING_STATE_CONFIRMED\x10\x02\x12\x1a\n\x16\x42OOKING_STATE_REJECTED\x10\x03\x12\x1b\n\x17\x42OOKING_STATE_CANCELLED\x10\x04\x12\x1a\n\x16\x42OOKING_STATE_ATTENDED\x10\x05\x12\x19\n\x15\x42OOKING_STATE_NO_SHOW\x10\x06\x12\x19\n\x15\x42OOKING_STATE_EXCUSED\x10\x07*\x96\x02\n\x0cStatusReason\x12\x1d\n\x19STATUS_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17STATUS_REASON_SLOT_FULL\x10\x01\x12\x1a\n\x16STATUS_REASON_TOO_LATE\x10\x02\x12 \n\x1cSTATUS_REASON_ALREADY_BOOKED\x10\x03\x12\x1a\n\x16STATUS_REASON_INTERNAL\x10\x04\x12\x1c\n\x18STATUS_REASON_DAY_CLOSED\x10\x05\x12$\n STATUS_REASON_RELEASED_BY_OFFICE\x10\x06\x12,\n(STATUS_REASON_PERSON_CANCELLED_BY_OFFICE\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61ntrian/v1/messages.proto\x12\nantrian.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x01\n\x08Location\x12%\n\x08latitude\x18\x01 \x01(\x01\x42\x04\xe2\x41\x01\x02H\x00R\x08latitude\x88\x01\x01\x12\'\n\tlongitude\x18\x02 \x01(\x01\x42\x04\xe2\x41\x01\x02H\x01R\tlongitude\x88\x01\x01\x12(\n\naccuracy_m\x18\x03 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x02R\taccuracyM\x88\x01\x01\x42\x0b\n\t_latitudeB\x0c\n\n_longitudeB\r\n\x0b_accuracy_m\"a\n\x08Province\x12#\n\rprovince_code\x18\x01 \x01(\tR\x0cprovinceCode\x12\x17\n\x07name_id\x18\x02 \x01(\tR\x06nameId\x12\x17\n\x07name_en\x18\x03 \x01(\tR\x06nameEn\"\x84\x03\n\x06Office\x12\x1b\n\toffice_id\x18\x01 \x01(\tR\x08officeId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12&\n\x0coffice_class\x18\x03 \x01(\tH\x00R\x0bofficeClass\x88\x01\x01\x12\x12\n\x04\x63ity\x18\x04 \x01(\tR\x04\x63ity\x12#\n\rprovince_code\x18\x05 \x01(\tR\x0cprovinceCode\x12\x1b\n\ttime_zone\x18\x06 \x01(\tR\x08timeZone\x12\x1a\n\x08latitude\x18\x07 \x01(\x01R\x08latitude\x12\x1c\n\tlongitude\x18\x08 \x01(\x01R\tlongitude\x12\x1d\n\x07\x61\x64\x64ress\x18\t \x01(\tH\x01R\x07\x61\x64\x64ress\x88\x01\x01\x12\x1f\n\x0b\x64\x61ily_quota\x18\n \x01(\x05R\ndailyQuota\x12$\n\x0b\x64istance_km\x18\x0b \x01(\x01H\x02R\ndistanceKm\x88\x01\x01\x42\x0f\n\r_office_classB\n\n\x08_addressB\x0e\n\x0c_distance_km\"\xa2\x02\n\x06Window\x12\x37\n\topen_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08openTime\x12\x39\n\nclose_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcloseTime\x12\x12\n\x04open\x18\x03 \x01(\x08R\x04open\x12\x1d\n\nfirst_date\x18\x04 \x01(\tR\tfirstDate\x12\x1b\n\tlast_date\x18\x05 \x01(\tR\x08lastDate\x12(\n\x10office_open_time\x18\x06 \x01(\tR\x0eofficeOpenTime\x12*\n\x11office_close_time\x18\x07 \x01(\tR\x0fofficeCloseTime\"\x96\x02\n\x04Slot\x12!\n\x0cservice_date\x18\x01 \x01(\tR\x0bserviceDate\x12-\n\x07session\x18\x02 \x01(\x0e\x32\x13.antrian.v1.SessionR\x07session\x12\x14\n\x05quota\x18\x03 \x01(\x05R\x05quota\x12\x1c\n\tremaining\x18\x04 \x01(\x05R\tremaining\x12\x39\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x35\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12\x16\n\x06\x63losed\x18\x07 \x01(\x08R\x06\x63losed\"3\n\tClosedDay\x12\x12\n\x04\x64\x61te\x18\x01 \x01(\tR\x04\x64\x61te\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\"\x9a\x01\n\x0b\x41lternative\x12\x1b\n\toffice_id\x18\x01 \x01(\tR\x08officeId\x12!\n\x0cservice_date\x18\x02 \x01(\tR\x0bserviceDate\x12-\n\x07session\x18\x03 \x01(\x0e\x32\x13.antrian.v1.SessionR\x07session\x12\x1c\n\tremaining\x18\x04 \x01(\x05R\tremaining\"F\n\tApplicant\x12\x16\n\x03nik\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02R\x03nik\x12!\n\tfull_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02R\x08\x66ullName\"\x9c\x01\n\x0c\x42ookedPerson\x12&\n\x0cqueue_number\x18\x01 \x01(\x05H\x00R\x0bqueueNumber\x88\x01\x01\x12$\n\x0bmasked_name\x18\x02 \x01(\tH\x01R\nmaskedName\x88\x01\x01\x12\x1d\n\nmasked_nik\x18\x03 \x01(\tR\tmaskedNikB\x0f\n\r_queue_numberB\x0e\n\x0c_masked_name\"\xf9\x07\n\x07\x42ooking\x12\x1d\n\nbooking_id\x18\x01 \x01(\tR\tbookingId\x12.\n\x05state\x18\x02 \x01(\x0e\x32\x18.antrian.v1.BookingStateR\x05state\x12\x1b\n\toffice_id\x18\x03 \x01(\tR\x08officeId\x12!\n\x0cservice_date\x18\x04 \x01(\tR\x0bserviceDate\x12-\n\x07session\x18\x05 \x01(\x0e\x32\x13.antrian.v1.SessionR\x07session\x12\x1d\n\nparty_size\x18\x06 \x01(\x05R\tpartySize\x12\x16\n\x06ticket\x18\x07 \x01(\x03R\x06ticket\x12\x19\n\x05\x61head\x18\x08 \x01(\x03H\x00R\x05\x61head\x88\x01\x01\x12!\n\tremaining\x18\t \x01(\x05H\x01R\tremaining\x88\x01\x01\x12#\n\rqueue_numbers\x18\n \x03(\x05R\x0cqueueNumbers\x12\x17\n\x04\x63ode\x18\x0b \x01(\tH\x02R\x04\x63ode\x88\x01\x01\x12=\n\rstatus_reason\x18\x0c \x01(\x0e\x32\x18.antrian.v1.StatusReasonR\x0cstatusReason\x12;\n\x0c\x61lternatives\x18\r \x03(\x0b\x32\x17.antrian.v1.AlternativeR\x0c\x61lternatives\x12;\n\x0b\x61\x63\x63\x65pt_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nacceptTime\x12;\n\x0b\x64\x65\x63ide_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ndecideTime\x12\x37\n\tread_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08readTime\x12\x35\n\x08\x65nd_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12\x36\n\x17\x63\x61ncelled_queue_numbers\x18\x12 \x03(\x05R\x15\x63\x61ncelledQueueNumbers\x12/\n\x11status_message_id\x18\x13 \x01(\tH\x03R\x0fstatusMessageId\x88\x01\x01\x12/\n\x11status_message_en\x18\x14 \x01(\tH\x04R\x0fstatusMessageEn\x88\x01\x01\x12\x30\n\x06people\x18\x15 \x03(\x0b\x32\x18.antrian.v1.BookedPersonR\x06peopleB\x08\n\x06_aheadB\x0c\n\n_remainingB\x07\n\x05_codeB\x14\n\x12_status_message_idB\x14\n\x12_status_message_en*N\n\x07Session\x12\x17\n\x13SESSION_UNSPECIFIED\x10\x00\x12\x13\n\x0fSESSION_MORNING\x10\x01\x12\x15\n\x11SESSION_AFTERNOON\x10\x02*\xf0\x01\n\x0c\x42ookingState\x12\x1d\n\x19\x42OOKING_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x42OOKING_STATE_PENDING\x10\x01\x12\x1b\n\x17\x42OOKING_STATE_CONFIRMED\x10\x02\x12\x1a\n\x16\x42OOKING_STATE_REJECTED\x10\x03\x12\x1b\n\x17\x42OOKING_STATE_CANCELLED\x10\x04\x12\x1a\n\x16\x42OOKING_STATE_ATTENDED\x10\x05\x12\x19\n\x15\x42OOKING_STATE_NO_SHOW\x10\x06\x12\x19\n\x15\x42OOKING_STATE_EXCUSED\x10\x07*\x96\x02\n\x0cStatusReason\x12\x1d\n\x19STATUS_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17STATUS_REASON_SLOT_FULL\x10\x01\x12\x1a\n\x16STATUS_REASON_TOO_LATE\x10\x02\x12 \n\x1cSTATUS_REASON_ALREADY_BOOKED\x10\x03\x12\x1a\n\x16STATUS_REASON_INTERNAL\x10\x04\x12\x1c\n\x18STATUS_REASON_DAY_CLOSED\x10\x05\x12$\n STATUS_REASON_RELEASED_BY_OFFICE\x10\x06\x12,\n(STATUS_REASON_PERSON_CANCELLED_BY_OFFICE\x10\x07\x42\'\n\rid.antrian.v1P\x01Z\x14\x61ntrian/v1;antrianv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'antrian.v1.messages_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_SESSION']._serialized_start=1889
-  _globals['_SESSION']._serialized_end=1967
-  _globals['_BOOKINGSTATE']._serialized_start=1970
-  _globals['_BOOKINGSTATE']._serialized_end=2210
-  _globals['_STATUSREASON']._serialized_start=2213
-  _globals['_STATUSREASON']._serialized_end=2491
-  _globals['_LOCATION']._serialized_start=74
-  _globals['_LOCATION']._serialized_end=198
-  _globals['_PROVINCE']._serialized_start=200
-  _globals['_PROVINCE']._serialized_end=258
-  _globals['_OFFICE']._serialized_start=261
-  _globals['_OFFICE']._serialized_end=497
-  _globals['_WINDOW']._serialized_start=500
-  _globals['_WINDOW']._serialized_end=705
-  _globals['_SLOT']._serialized_start=708
-  _globals['_SLOT']._serialized_end=911
-  _globals['_CLOSEDDAY']._serialized_start=913
-  _globals['_CLOSEDDAY']._serialized_end=952
-  _globals['_ALTERNATIVE']._serialized_start=954
-  _globals['_ALTERNATIVE']._serialized_end=1060
-  _globals['_APPLICANT']._serialized_start=1062
-  _globals['_APPLICANT']._serialized_end=1105
-  _globals['_BOOKEDPERSON']._serialized_start=1107
-  _globals['_BOOKEDPERSON']._serialized_end=1184
-  _globals['_BOOKING']._serialized_start=1187
-  _globals['_BOOKING']._serialized_end=1887
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\rid.antrian.v1P\001Z\024antrian/v1;antrianv1'
+  _globals['_LOCATION'].fields_by_name['latitude']._loaded_options = None
+  _globals['_LOCATION'].fields_by_name['latitude']._serialized_options = b'\342A\001\002'
+  _globals['_LOCATION'].fields_by_name['longitude']._loaded_options = None
+  _globals['_LOCATION'].fields_by_name['longitude']._serialized_options = b'\342A\001\002'
+  _globals['_LOCATION'].fields_by_name['accuracy_m']._loaded_options = None
+  _globals['_LOCATION'].fields_by_name['accuracy_m']._serialized_options = b'\342A\001\001'
+  _globals['_APPLICANT'].fields_by_name['nik']._loaded_options = None
+  _globals['_APPLICANT'].fields_by_name['nik']._serialized_options = b'\342A\001\002'
+  _globals['_APPLICANT'].fields_by_name['full_name']._loaded_options = None
+  _globals['_APPLICANT'].fields_by_name['full_name']._serialized_options = b'\342A\001\002'
+  _globals['_SESSION']._serialized_start=2809
+  _globals['_SESSION']._serialized_end=2887
+  _globals['_BOOKINGSTATE']._serialized_start=2890
+  _globals['_BOOKINGSTATE']._serialized_end=3130
+  _globals['_STATUSREASON']._serialized_start=3133
+  _globals['_STATUSREASON']._serialized_end=3411
+  _globals['_LOCATION']._serialized_start=108
+  _globals['_LOCATION']._serialized_end=282
+  _globals['_PROVINCE']._serialized_start=284
+  _globals['_PROVINCE']._serialized_end=381
+  _globals['_OFFICE']._serialized_start=384
+  _globals['_OFFICE']._serialized_end=772
+  _globals['_WINDOW']._serialized_start=775
+  _globals['_WINDOW']._serialized_end=1065
+  _globals['_SLOT']._serialized_start=1068
+  _globals['_SLOT']._serialized_end=1346
+  _globals['_CLOSEDDAY']._serialized_start=1348
+  _globals['_CLOSEDDAY']._serialized_end=1399
+  _globals['_ALTERNATIVE']._serialized_start=1402
+  _globals['_ALTERNATIVE']._serialized_end=1556
+  _globals['_APPLICANT']._serialized_start=1558
+  _globals['_APPLICANT']._serialized_end=1628
+  _globals['_BOOKEDPERSON']._serialized_start=1631
+  _globals['_BOOKEDPERSON']._serialized_end=1787
+  _globals['_BOOKING']._serialized_start=1790
+  _globals['_BOOKING']._serialized_end=2807
 # @@protoc_insertion_point(module_scope)

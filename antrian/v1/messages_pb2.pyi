@@ -29,9 +29,9 @@ class _SessionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Session.Value
     SESSION_UNSPECIFIED: _Session.ValueType  # 0
     """Not a session; refused where one is required."""
     SESSION_MORNING: _Session.ValueType  # 1
-    """08:00 to 12:00 at the office."""
+    """The morning; Slot says from when until when."""
     SESSION_AFTERNOON: _Session.ValueType  # 2
-    """13:00 to 15:00 at the office."""
+    """The afternoon; Slot says from when until when."""
 
 class Session(_Session, metaclass=_SessionEnumTypeWrapper):
     """A part of an office's day."""
@@ -39,9 +39,9 @@ class Session(_Session, metaclass=_SessionEnumTypeWrapper):
 SESSION_UNSPECIFIED: Session.ValueType  # 0
 """Not a session; refused where one is required."""
 SESSION_MORNING: Session.ValueType  # 1
-"""08:00 to 12:00 at the office."""
+"""The morning; Slot says from when until when."""
 SESSION_AFTERNOON: Session.ValueType  # 2
-"""13:00 to 15:00 at the office."""
+"""The afternoon; Slot says from when until when."""
 Global___Session: _TypeAlias = Session  # noqa: Y015
 
 class _BookingState:
@@ -63,7 +63,7 @@ class _BookingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BookingS
     BOOKING_STATE_ATTENDED: _BookingState.ValueType  # 5
     """At least one of the party came. Those of it who did not are barred once the day is over."""
     BOOKING_STATE_NO_SHOW: _BookingState.ValueType  # 6
-    """Nobody of the party came; its applicants are barred for 30 days."""
+    """Nobody of the party came; its applicants are barred for as many days as the policy says."""
     BOOKING_STATE_EXCUSED: _BookingState.ValueType  # 7
     """Nobody of the party came, and the office excused it: its applicants may book again."""
 
@@ -87,7 +87,7 @@ BOOKING_STATE_CANCELLED: BookingState.ValueType  # 4
 BOOKING_STATE_ATTENDED: BookingState.ValueType  # 5
 """At least one of the party came. Those of it who did not are barred once the day is over."""
 BOOKING_STATE_NO_SHOW: BookingState.ValueType  # 6
-"""Nobody of the party came; its applicants are barred for 30 days."""
+"""Nobody of the party came; its applicants are barred for as many days as the policy says."""
 BOOKING_STATE_EXCUSED: BookingState.ValueType  # 7
 """Nobody of the party came, and the office excused it: its applicants may book again."""
 Global___BookingState: _TypeAlias = BookingState  # noqa: Y015
@@ -101,7 +101,7 @@ class _StatusReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StatusRe
     STATUS_REASON_UNSPECIFIED: _StatusReason.ValueType  # 0
     """Nothing of the kind: it goes its usual way, or its account cancelled it."""
     STATUS_REASON_SLOT_FULL: _StatusReason.ValueType  # 1
-    """When its turn came, the slot had fewer places left than the party has people."""
+    """When its turn came, the slot had fewer places remaining than the party has people."""
     STATUS_REASON_TOO_LATE: _StatusReason.ValueType  # 2
     """When its turn came, or when it was recorded, the day of the appointment had begun at the office."""
     STATUS_REASON_ALREADY_BOOKED: _StatusReason.ValueType  # 3
@@ -113,7 +113,7 @@ class _StatusReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StatusRe
     STATUS_REASON_RELEASED_BY_OFFICE: _StatusReason.ValueType  # 6
     """The office ended the booking; its applicants may book again at once."""
     STATUS_REASON_PERSON_CANCELLED_BY_OFFICE: _StatusReason.ValueType  # 7
-    """The office took somebody out of the party; cancelled_numbers says whom. The others' numbers and the code stay."""
+    """The office took somebody out of the party; cancelled_queue_numbers says whom. The others' numbers and the code stay."""
 
 class StatusReason(_StatusReason, metaclass=_StatusReasonEnumTypeWrapper):
     """Why a booking is REJECTED, or what its office did to it. Booking has the same in words for people."""
@@ -121,7 +121,7 @@ class StatusReason(_StatusReason, metaclass=_StatusReasonEnumTypeWrapper):
 STATUS_REASON_UNSPECIFIED: StatusReason.ValueType  # 0
 """Nothing of the kind: it goes its usual way, or its account cancelled it."""
 STATUS_REASON_SLOT_FULL: StatusReason.ValueType  # 1
-"""When its turn came, the slot had fewer places left than the party has people."""
+"""When its turn came, the slot had fewer places remaining than the party has people."""
 STATUS_REASON_TOO_LATE: StatusReason.ValueType  # 2
 """When its turn came, or when it was recorded, the day of the appointment had begun at the office."""
 STATUS_REASON_ALREADY_BOOKED: StatusReason.ValueType  # 3
@@ -133,7 +133,7 @@ STATUS_REASON_DAY_CLOSED: StatusReason.ValueType  # 5
 STATUS_REASON_RELEASED_BY_OFFICE: StatusReason.ValueType  # 6
 """The office ended the booking; its applicants may book again at once."""
 STATUS_REASON_PERSON_CANCELLED_BY_OFFICE: StatusReason.ValueType  # 7
-"""The office took somebody out of the party; cancelled_numbers says whom. The others' numbers and the code stay."""
+"""The office took somebody out of the party; cancelled_queue_numbers says whom. The others' numbers and the code stay."""
 Global___StatusReason: _TypeAlias = StatusReason  # noqa: Y015
 
 @_typing.final
@@ -146,12 +146,12 @@ class Location(_message.Message):
     LONGITUDE_FIELD_NUMBER: _builtins.int
     ACCURACY_M_FIELD_NUMBER: _builtins.int
     latitude: _builtins.float
-    """Degrees north, -90 to 90. The equator crosses Indonesia, so 0 has to be said. Required."""
+    """Degrees north, -90 to 90. The equator crosses Indonesia, so 0 has to be said."""
     longitude: _builtins.float
-    """Degrees east, -180 to 180. Required."""
+    """Degrees east, -180 to 180."""
     accuracy_m: _builtins.float
-    """The radius in metres within which the device is, as the device says. Taken as at least 300; above 2,000 the
-    location is refused as too coarse to tell a province. Absent: 300.
+    """The radius in metres within which the device is, as the device says. The policy says what it is taken as
+    at least, and when it is absent, and above what a location is too coarse to tell a province (`antrian policy show`).
     """
     def __init__(
         self,
@@ -185,10 +185,10 @@ class Province(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    CODE_FIELD_NUMBER: _builtins.int
+    PROVINCE_CODE_FIELD_NUMBER: _builtins.int
     NAME_ID_FIELD_NUMBER: _builtins.int
     NAME_EN_FIELD_NUMBER: _builtins.int
-    code: _builtins.str
+    province_code: _builtins.str
     """ISO 3166-2:ID, for example "ID-JK"."""
     name_id: _builtins.str
     """Indonesian name, for example "DKI Jakarta"."""
@@ -197,13 +197,13 @@ class Province(_message.Message):
     def __init__(
         self,
         *,
-        code: _builtins.str = ...,
+        province_code: _builtins.str = ...,
         name_id: _builtins.str = ...,
         name_en: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "name_en", b"name_en", "name_id", b"name_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name_en", b"name_en", "name_id", b"name_id", "province_code", b"province_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -231,7 +231,7 @@ class Office(_message.Message):
     name: _builtins.str
     """Full Indonesian name."""
     office_class: _builtins.str
-    """Its class as published, for example "Kelas I Khusus Non TPI"; empty where not known."""
+    """Its class as published, for example "Kelas I Khusus Non TPI"; absent where not known."""
     city: _builtins.str
     """City or regency."""
     province_code: _builtins.str
@@ -243,7 +243,7 @@ class Office(_message.Message):
     longitude: _builtins.float
     """Degrees east; of the city, not of the building."""
     address: _builtins.str
-    """Street address, empty where not known."""
+    """Street address; absent where not known."""
     daily_quota: _builtins.int
     """Places a day, before holidays and changes; GetQuota has the true number of a day."""
     distance_km: _builtins.float
@@ -253,23 +253,32 @@ class Office(_message.Message):
         *,
         office_id: _builtins.str = ...,
         name: _builtins.str = ...,
-        office_class: _builtins.str = ...,
+        office_class: _builtins.str | None = ...,
         city: _builtins.str = ...,
         province_code: _builtins.str = ...,
         time_zone: _builtins.str = ...,
         latitude: _builtins.float = ...,
         longitude: _builtins.float = ...,
-        address: _builtins.str = ...,
+        address: _builtins.str | None = ...,
         daily_quota: _builtins.int = ...,
         distance_km: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "distance_km", b"distance_km"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_distance_km", b"_distance_km", "_office_class", b"_office_class", "address", b"address", "distance_km", b"distance_km", "office_class", b"office_class"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "address", b"address", "city", b"city", "daily_quota", b"daily_quota", "distance_km", b"distance_km", "latitude", b"latitude", "longitude", b"longitude", "name", b"name", "office_class", b"office_class", "office_id", b"office_id", "province_code", b"province_code", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_address", b"_address", "_distance_km", b"_distance_km", "_office_class", b"_office_class", "address", b"address", "city", b"city", "daily_quota", b"daily_quota", "distance_km", b"distance_km", "latitude", b"latitude", "longitude", b"longitude", "name", b"name", "office_class", b"office_class", "office_id", b"office_id", "province_code", b"province_code", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__address: _TypeAlias = _typing.Literal["address"]  # noqa: Y015
+    _WhichOneofArgType__address: _TypeAlias = _typing.Literal["_address", b"_address"]  # noqa: Y015
     _WhichOneofReturnType__distance_km: _TypeAlias = _typing.Literal["distance_km"]  # noqa: Y015
     _WhichOneofArgType__distance_km: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km"]  # noqa: Y015
+    _WhichOneofReturnType__office_class: _TypeAlias = _typing.Literal["office_class"]  # noqa: Y015
+    _WhichOneofArgType__office_class: _TypeAlias = _typing.Literal["_office_class", b"_office_class"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__address) -> _WhichOneofReturnType__address | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__distance_km) -> _WhichOneofReturnType__distance_km | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__office_class) -> _WhichOneofReturnType__office_class | None: ...
 
 Global___Office: _TypeAlias = Office  # noqa: Y015
 
@@ -279,47 +288,47 @@ class Window(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    OPENS_AT_FIELD_NUMBER: _builtins.int
-    CLOSES_AT_FIELD_NUMBER: _builtins.int
+    OPEN_TIME_FIELD_NUMBER: _builtins.int
+    CLOSE_TIME_FIELD_NUMBER: _builtins.int
     OPEN_FIELD_NUMBER: _builtins.int
     FIRST_DATE_FIELD_NUMBER: _builtins.int
     LAST_DATE_FIELD_NUMBER: _builtins.int
-    OPENS_AT_OFFICE_FIELD_NUMBER: _builtins.int
-    CLOSES_AT_OFFICE_FIELD_NUMBER: _builtins.int
+    OFFICE_OPEN_TIME_FIELD_NUMBER: _builtins.int
+    OFFICE_CLOSE_TIME_FIELD_NUMBER: _builtins.int
     open: _builtins.bool
     """Whether now lies in it; if not, it is the next one."""
     first_date: _builtins.str
     """The first service date that it is for, "YYYY-MM-DD"."""
     last_date: _builtins.str
     """The last service date that it is for, "YYYY-MM-DD"."""
-    opens_at_office: _builtins.str
-    """opens_at by the clock of the office, RFC 3339: the window is the same moment everywhere, so 14:00 in Jakarta (WIB) is
+    office_open_time: _builtins.str
+    """open_time by the clock of the office, RFC 3339: the window is the same moment everywhere, so 14:00 in Jakarta (WIB) is
     15:00 WITA and 16:00 WIT; for example "2026-11-27T16:00:00+09:00".
     """
-    closes_at_office: _builtins.str
-    """closes_at by the clock of the office, RFC 3339."""
+    office_close_time: _builtins.str
+    """close_time by the clock of the office, RFC 3339."""
     @_builtins.property
-    def opens_at(self) -> _timestamp_pb2.Timestamp:
+    def open_time(self) -> _timestamp_pb2.Timestamp:
         """The first moment of booking."""
 
     @_builtins.property
-    def closes_at(self) -> _timestamp_pb2.Timestamp:
+    def close_time(self) -> _timestamp_pb2.Timestamp:
         """The first moment after booking."""
 
     def __init__(
         self,
         *,
-        opens_at: _timestamp_pb2.Timestamp | None = ...,
-        closes_at: _timestamp_pb2.Timestamp | None = ...,
+        open_time: _timestamp_pb2.Timestamp | None = ...,
+        close_time: _timestamp_pb2.Timestamp | None = ...,
         open: _builtins.bool = ...,
         first_date: _builtins.str = ...,
         last_date: _builtins.str = ...,
-        opens_at_office: _builtins.str = ...,
-        closes_at_office: _builtins.str = ...,
+        office_open_time: _builtins.str = ...,
+        office_close_time: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["closes_at", b"closes_at", "opens_at", b"opens_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "open_time", b"open_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closes_at", b"closes_at", "closes_at_office", b"closes_at_office", "first_date", b"first_date", "last_date", b"last_date", "open", b"open", "opens_at", b"opens_at", "opens_at_office", b"opens_at_office"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "first_date", b"first_date", "last_date", b"last_date", "office_close_time", b"office_close_time", "office_open_time", b"office_open_time", "open", b"open", "open_time", b"open_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -334,9 +343,9 @@ class Slot(_message.Message):
     SERVICE_DATE_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
     QUOTA_FIELD_NUMBER: _builtins.int
-    LEFT_FIELD_NUMBER: _builtins.int
-    STARTS_AT_FIELD_NUMBER: _builtins.int
-    ENDS_AT_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
     service_date: _builtins.str
     """The day at the office, "YYYY-MM-DD"."""
@@ -344,16 +353,16 @@ class Slot(_message.Message):
     """The session of that day."""
     quota: _builtins.int
     """Places in all."""
-    left: _builtins.int
+    remaining: _builtins.int
     """Places that no decided booking has. Requests in line will take some of them."""
     closed: _builtins.bool
-    """The office closed that day; left is 0 then."""
+    """The office closed that day; remaining is 0 then."""
     @_builtins.property
-    def starts_at(self) -> _timestamp_pb2.Timestamp:
+    def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the session begins."""
 
     @_builtins.property
-    def ends_at(self) -> _timestamp_pb2.Timestamp:
+    def end_time(self) -> _timestamp_pb2.Timestamp:
         """When the session ends."""
 
     def __init__(
@@ -362,14 +371,14 @@ class Slot(_message.Message):
         service_date: _builtins.str = ...,
         session: Global___Session.ValueType = ...,
         quota: _builtins.int = ...,
-        left: _builtins.int = ...,
-        starts_at: _timestamp_pb2.Timestamp | None = ...,
-        ends_at: _timestamp_pb2.Timestamp | None = ...,
+        remaining: _builtins.int = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
         closed: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ends_at", b"ends_at", "starts_at", b"starts_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "ends_at", b"ends_at", "left", b"left", "quota", b"quota", "service_date", b"service_date", "session", b"session", "starts_at", b"starts_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "end_time", b"end_time", "quota", b"quota", "remaining", b"remaining", "service_date", b"service_date", "session", b"session", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -403,33 +412,33 @@ Global___ClosedDay: _TypeAlias = ClosedDay  # noqa: Y015
 
 @_typing.final
 class Alternative(_message.Message):
-    """A slot with places left, offered in place of one that was full."""
+    """A slot with remaining places, offered in place of one that was full."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OFFICE_ID_FIELD_NUMBER: _builtins.int
     SERVICE_DATE_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
-    LEFT_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
     """The office; one of the same province."""
     service_date: _builtins.str
     """The day at the office, "YYYY-MM-DD"."""
     session: Global___Session.ValueType
     """The session of that day."""
-    left: _builtins.int
-    """Places left in it, at most a second before the booking's as_of."""
+    remaining: _builtins.int
+    """Places that remain in it, at most a second before the booking's read_time."""
     def __init__(
         self,
         *,
         office_id: _builtins.str = ...,
         service_date: _builtins.str = ...,
         session: Global___Session.ValueType = ...,
-        left: _builtins.int = ...,
+        remaining: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["left", b"left", "office_id", b"office_id", "service_date", b"service_date", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["office_id", b"office_id", "remaining", b"remaining", "service_date", b"service_date", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -478,22 +487,29 @@ class BookedPerson(_message.Message):
     """The queue number (nomor antrian), once CONFIRMED."""
     masked_name: _builtins.str
     """The name as it was taken, with only the first letters of each word to be seen, so that a typing mistake shows:
-    "De** Le*****". Empty when it cannot be read.
+    "De** Le*****". Absent when it cannot be read.
     """
     masked_nik: _builtins.str
     """The NIK with only its last four digits to be seen."""
     def __init__(
         self,
         *,
-        queue_number: _builtins.int = ...,
-        masked_name: _builtins.str = ...,
+        queue_number: _builtins.int | None = ...,
+        masked_name: _builtins.str | None = ...,
         masked_nik: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_masked_name", b"_masked_name", "_queue_number", b"_queue_number", "masked_name", b"masked_name", "queue_number", b"queue_number"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["masked_name", b"masked_name", "masked_nik", b"masked_nik", "queue_number", b"queue_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_masked_name", b"_masked_name", "_queue_number", b"_queue_number", "masked_name", b"masked_name", "masked_nik", b"masked_nik", "queue_number", b"queue_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__masked_name: _TypeAlias = _typing.Literal["masked_name"]  # noqa: Y015
+    _WhichOneofArgType__masked_name: _TypeAlias = _typing.Literal["_masked_name", b"_masked_name"]  # noqa: Y015
+    _WhichOneofReturnType__queue_number: _TypeAlias = _typing.Literal["queue_number"]  # noqa: Y015
+    _WhichOneofArgType__queue_number: _TypeAlias = _typing.Literal["_queue_number", b"_queue_number"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__masked_name) -> _WhichOneofReturnType__masked_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__queue_number) -> _WhichOneofReturnType__queue_number | None: ...
 
 Global___BookedPerson: _TypeAlias = BookedPerson  # noqa: Y015
 
@@ -511,16 +527,16 @@ class Booking(_message.Message):
     PARTY_SIZE_FIELD_NUMBER: _builtins.int
     TICKET_FIELD_NUMBER: _builtins.int
     AHEAD_FIELD_NUMBER: _builtins.int
-    PLACES_LEFT_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
     QUEUE_NUMBERS_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     STATUS_REASON_FIELD_NUMBER: _builtins.int
     ALTERNATIVES_FIELD_NUMBER: _builtins.int
     ACCEPT_TIME_FIELD_NUMBER: _builtins.int
     DECIDE_TIME_FIELD_NUMBER: _builtins.int
-    AS_OF_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
-    CANCELLED_NUMBERS_FIELD_NUMBER: _builtins.int
+    CANCELLED_QUEUE_NUMBERS_FIELD_NUMBER: _builtins.int
     STATUS_MESSAGE_ID_FIELD_NUMBER: _builtins.int
     STATUS_MESSAGE_EN_FIELD_NUMBER: _builtins.int
     PEOPLE_FIELD_NUMBER: _builtins.int
@@ -535,30 +551,30 @@ class Booking(_message.Message):
     session: Global___Session.ValueType
     """The session of that day."""
     party_size: _builtins.int
-    """How many people it is for: 1 to 5 as requested, fewer once people were cancelled one by one (see cancelled_numbers)."""
+    """How many people it is for: as requested, fewer once people were cancelled one by one (see cancelled_queue_numbers)."""
     ticket: _builtins.int
     """Arrival number in the office's line; decided in this order."""
     ahead: _builtins.int
     """While PENDING: how many accepted requests of this office are decided before it."""
-    places_left: _builtins.int
-    """While PENDING: places left in the slot, not counting those that the requests ahead will take."""
+    remaining: _builtins.int
+    """While PENDING: places that remain in the slot, not counting those that the requests ahead will take."""
     code: _builtins.str
     """Once CONFIRMED: what the office scans, ten letters and digits."""
     status_reason: Global___StatusReason.ValueType
     """When REJECTED: why. Later: what the office did to it, if anything."""
     status_message_id: _builtins.str
-    """status_reason for the account to read, with what to do now, in Indonesian; empty while it is unspecified."""
+    """status_reason for the account to read, with what to do now, in Indonesian; absent while it is unspecified."""
     status_message_en: _builtins.str
     """The same in English."""
     @_builtins.property
     def queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Once CONFIRMED: the queue numbers (nomor antrian) of the party_size people who are still in it, in the order of the
-        request's applicants. Consecutive, together with cancelled_numbers.
+        request's applicants. Consecutive, together with cancelled_queue_numbers.
         """
 
     @_builtins.property
     def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alternative]:
-        """When REJECTED for lack of places: up to five slots with room for the party at as_of; other sessions and days of the
+        """When REJECTED for lack of places: up to five slots with room for the party at read_time; other sessions and days of the
         office first, then the nearest offices of the province.
         """
 
@@ -571,7 +587,7 @@ class Booking(_message.Message):
         """When its outcome was recorded; absent while PENDING."""
 
     @_builtins.property
-    def as_of(self) -> _timestamp_pb2.Timestamp:
+    def read_time(self) -> _timestamp_pb2.Timestamp:
         """The moment for which all of this is true."""
 
     @_builtins.property
@@ -579,7 +595,7 @@ class Booking(_message.Message):
         """When it became CANCELLED, ATTENDED or NO_SHOW. An excuse or an attendance that was noted later does not change it."""
 
     @_builtins.property
-    def cancelled_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+    def cancelled_queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The queue numbers of people whom CancelPerson took out of the party. They are retired, nobody else gets them."""
 
     @_builtins.property
@@ -597,31 +613,43 @@ class Booking(_message.Message):
         party_size: _builtins.int = ...,
         ticket: _builtins.int = ...,
         ahead: _builtins.int | None = ...,
-        places_left: _builtins.int | None = ...,
+        remaining: _builtins.int | None = ...,
         queue_numbers: _abc.Iterable[_builtins.int] | None = ...,
-        code: _builtins.str = ...,
+        code: _builtins.str | None = ...,
         status_reason: Global___StatusReason.ValueType = ...,
         alternatives: _abc.Iterable[Global___Alternative] | None = ...,
         accept_time: _timestamp_pb2.Timestamp | None = ...,
         decide_time: _timestamp_pb2.Timestamp | None = ...,
-        as_of: _timestamp_pb2.Timestamp | None = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
-        cancelled_numbers: _abc.Iterable[_builtins.int] | None = ...,
-        status_message_id: _builtins.str = ...,
-        status_message_en: _builtins.str = ...,
+        cancelled_queue_numbers: _abc.Iterable[_builtins.int] | None = ...,
+        status_message_id: _builtins.str | None = ...,
+        status_message_en: _builtins.str | None = ...,
         people: _abc.Iterable[Global___BookedPerson] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "as_of", b"as_of", "decide_time", b"decide_time", "end_time", b"end_time", "places_left", b"places_left"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_code", b"_code", "_remaining", b"_remaining", "_status_message_en", b"_status_message_en", "_status_message_id", b"_status_message_id", "accept_time", b"accept_time", "ahead", b"ahead", "code", b"code", "decide_time", b"decide_time", "end_time", b"end_time", "read_time", b"read_time", "remaining", b"remaining", "status_message_en", b"status_message_en", "status_message_id", b"status_message_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_places_left", b"_places_left", "accept_time", b"accept_time", "ahead", b"ahead", "alternatives", b"alternatives", "as_of", b"as_of", "booking_id", b"booking_id", "cancelled_numbers", b"cancelled_numbers", "code", b"code", "decide_time", b"decide_time", "end_time", b"end_time", "office_id", b"office_id", "party_size", b"party_size", "people", b"people", "places_left", b"places_left", "queue_numbers", b"queue_numbers", "service_date", b"service_date", "session", b"session", "state", b"state", "status_message_en", b"status_message_en", "status_message_id", b"status_message_id", "status_reason", b"status_reason", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ahead", b"_ahead", "_code", b"_code", "_remaining", b"_remaining", "_status_message_en", b"_status_message_en", "_status_message_id", b"_status_message_id", "accept_time", b"accept_time", "ahead", b"ahead", "alternatives", b"alternatives", "booking_id", b"booking_id", "cancelled_queue_numbers", b"cancelled_queue_numbers", "code", b"code", "decide_time", b"decide_time", "end_time", b"end_time", "office_id", b"office_id", "party_size", b"party_size", "people", b"people", "queue_numbers", b"queue_numbers", "read_time", b"read_time", "remaining", b"remaining", "service_date", b"service_date", "session", b"session", "state", b"state", "status_message_en", b"status_message_en", "status_message_id", b"status_message_id", "status_reason", b"status_reason", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ahead: _TypeAlias = _typing.Literal["ahead"]  # noqa: Y015
     _WhichOneofArgType__ahead: _TypeAlias = _typing.Literal["_ahead", b"_ahead"]  # noqa: Y015
-    _WhichOneofReturnType__places_left: _TypeAlias = _typing.Literal["places_left"]  # noqa: Y015
-    _WhichOneofArgType__places_left: _TypeAlias = _typing.Literal["_places_left", b"_places_left"]  # noqa: Y015
+    _WhichOneofReturnType__code: _TypeAlias = _typing.Literal["code"]  # noqa: Y015
+    _WhichOneofArgType__code: _TypeAlias = _typing.Literal["_code", b"_code"]  # noqa: Y015
+    _WhichOneofReturnType__remaining: _TypeAlias = _typing.Literal["remaining"]  # noqa: Y015
+    _WhichOneofArgType__remaining: _TypeAlias = _typing.Literal["_remaining", b"_remaining"]  # noqa: Y015
+    _WhichOneofReturnType__status_message_en: _TypeAlias = _typing.Literal["status_message_en"]  # noqa: Y015
+    _WhichOneofArgType__status_message_en: _TypeAlias = _typing.Literal["_status_message_en", b"_status_message_en"]  # noqa: Y015
+    _WhichOneofReturnType__status_message_id: _TypeAlias = _typing.Literal["status_message_id"]  # noqa: Y015
+    _WhichOneofArgType__status_message_id: _TypeAlias = _typing.Literal["_status_message_id", b"_status_message_id"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ahead) -> _WhichOneofReturnType__ahead | None: ...
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__places_left) -> _WhichOneofReturnType__places_left | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__code) -> _WhichOneofReturnType__code | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__remaining) -> _WhichOneofReturnType__remaining | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__status_message_en) -> _WhichOneofReturnType__status_message_en | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__status_message_id) -> _WhichOneofReturnType__status_message_id | None: ...
 
 Global___Booking: _TypeAlias = Booking  # noqa: Y015

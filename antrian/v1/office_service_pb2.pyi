@@ -21,7 +21,7 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
-class GetDayRosterRequest(_message.Message):
+class ListRosterEntriesRequest(_message.Message):
     """Asks who comes to an office on a day."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -32,31 +32,33 @@ class GetDayRosterRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     service_date: _builtins.str
-    """The day at the office, "YYYY-MM-DD"; empty: today there."""
+    """The day at the office, "YYYY-MM-DD"; absent: today there."""
     session: _messages_pb2.Session.ValueType
     """Only this session; unspecified: all."""
     page_size: _builtins.int
-    """At most this many entries in the answer, 1 to 500; 0: 100."""
+    """At most this many entries in the answer; 0: 100. More than 500 means 500."""
     page_token: _builtins.str
     """next_page_token of the answer before, to the same question; empty: from the start."""
     def __init__(
         self,
         *,
         office_id: _builtins.str = ...,
-        service_date: _builtins.str = ...,
+        service_date: _builtins.str | None = ...,
         session: _messages_pb2.Session.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_service_date", b"_service_date", "service_date", b"service_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["office_id", b"office_id", "page_size", b"page_size", "page_token", b"page_token", "service_date", b"service_date", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service_date", b"_service_date", "office_id", b"office_id", "page_size", b"page_size", "page_token", b"page_token", "service_date", b"service_date", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__service_date: _TypeAlias = _typing.Literal["service_date"]  # noqa: Y015
+    _WhichOneofArgType__service_date: _TypeAlias = _typing.Literal["_service_date", b"_service_date"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__service_date) -> _WhichOneofReturnType__service_date | None: ...
 
-Global___GetDayRosterRequest: _TypeAlias = GetDayRosterRequest  # noqa: Y015
+Global___ListRosterEntriesRequest: _TypeAlias = ListRosterEntriesRequest  # noqa: Y015
 
 @_typing.final
 class RosterEntry(_message.Message):
@@ -79,7 +81,7 @@ class RosterEntry(_message.Message):
     code: _builtins.str
     """The code of the booking; the same for all of a party."""
     full_name: _builtins.str
-    """Name as on the identity card; empty when what the ledger has of this person cannot be read."""
+    """Name as on the identity card; absent when what the ledger has of this person cannot be read."""
     masked_nik: _builtins.str
     """The NIK with only its last four digits to be seen; sixteen asterisks when it cannot be read."""
     state: _messages_pb2.BookingState.ValueType
@@ -96,22 +98,24 @@ class RosterEntry(_message.Message):
         session: _messages_pb2.Session.ValueType = ...,
         queue_number: _builtins.int = ...,
         code: _builtins.str = ...,
-        full_name: _builtins.str = ...,
+        full_name: _builtins.str | None = ...,
         masked_nik: _builtins.str = ...,
         state: _messages_pb2.BookingState.ValueType = ...,
         present: _builtins.bool = ...,
         check_in_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["check_in_time", b"check_in_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_full_name", b"_full_name", "check_in_time", b"check_in_time", "full_name", b"full_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_in_time", b"check_in_time", "code", b"code", "full_name", b"full_name", "masked_nik", b"masked_nik", "present", b"present", "queue_number", b"queue_number", "session", b"session", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_full_name", b"_full_name", "check_in_time", b"check_in_time", "code", b"code", "full_name", b"full_name", "masked_nik", b"masked_nik", "present", b"present", "queue_number", b"queue_number", "session", b"session", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__full_name: _TypeAlias = _typing.Literal["full_name"]  # noqa: Y015
+    _WhichOneofArgType__full_name: _TypeAlias = _typing.Literal["_full_name", b"_full_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__full_name) -> _WhichOneofReturnType__full_name | None: ...
 
 Global___RosterEntry: _TypeAlias = RosterEntry  # noqa: Y015
 
 @_typing.final
-class GetDayRosterResponse(_message.Message):
+class ListRosterEntriesResponse(_message.Message):
     """One page of a day's people."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -119,7 +123,7 @@ class GetDayRosterResponse(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     SERVICE_DATE_FIELD_NUMBER: _builtins.int
-    AS_OF_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Set when there are more: the page_token of the next call."""
     service_date: _builtins.str
@@ -129,7 +133,7 @@ class GetDayRosterResponse(_message.Message):
         """By session and queue number."""
 
     @_builtins.property
-    def as_of(self) -> _timestamp_pb2.Timestamp:
+    def read_time(self) -> _timestamp_pb2.Timestamp:
         """The moment for which this is true."""
 
     def __init__(
@@ -138,15 +142,15 @@ class GetDayRosterResponse(_message.Message):
         entries: _abc.Iterable[Global___RosterEntry] | None = ...,
         next_page_token: _builtins.str = ...,
         service_date: _builtins.str = ...,
-        as_of: _timestamp_pb2.Timestamp | None = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "entries", b"entries", "next_page_token", b"next_page_token", "service_date", b"service_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_page_token", b"next_page_token", "read_time", b"read_time", "service_date", b"service_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetDayRosterResponse: _TypeAlias = GetDayRosterResponse  # noqa: Y015
+Global___ListRosterEntriesResponse: _TypeAlias = ListRosterEntriesResponse  # noqa: Y015
 
 @_typing.final
 class CheckInRequest(_message.Message):
@@ -156,16 +160,16 @@ class CheckInRequest(_message.Message):
 
     OFFICE_ID_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
-    PRESENT_NUMBERS_FIELD_NUMBER: _builtins.int
+    QUEUE_NUMBERS_FIELD_NUMBER: _builtins.int
     STAFF_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     code: _builtins.str
-    """The booking's code as scanned or typed. Required."""
+    """The booking's code as scanned or typed."""
     staff: _builtins.str
-    """Who of the staff notes it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff notes it: the caller's own opaque id, written like an account."""
     @_builtins.property
-    def present_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+    def queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The queue numbers of those who are here; empty: all who are in the party, without those whom CancelPerson took out."""
 
     def __init__(
@@ -173,12 +177,12 @@ class CheckInRequest(_message.Message):
         *,
         office_id: _builtins.str = ...,
         code: _builtins.str = ...,
-        present_numbers: _abc.Iterable[_builtins.int] | None = ...,
+        queue_numbers: _abc.Iterable[_builtins.int] | None = ...,
         staff: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "office_id", b"office_id", "present_numbers", b"present_numbers", "staff", b"staff"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "office_id", b"office_id", "queue_numbers", b"queue_numbers", "staff", b"staff"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -222,19 +226,19 @@ class SetQuotaRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     service_date: _builtins.str
-    """The day at the office, "YYYY-MM-DD", within a year. Required."""
+    """The day at the office, "YYYY-MM-DD", within a year."""
     session: _messages_pb2.Session.ValueType
-    """The session of that day. Required."""
+    """The session of that day."""
     quota: _builtins.int
-    """The places from now on, 0 to 10,000; 0 has to be said. Required."""
+    """The places from now on, 0 to 10,000; 0 has to be said."""
     expected_quota: _builtins.int
     """Refuse unless the quota is this now, or is already what is asked for; absent: whatever it is."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff wants it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     def __init__(
         self,
         *,
@@ -302,13 +306,13 @@ class CloseDateRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     service_date: _builtins.str
-    """The day at the office, "YYYY-MM-DD", within a year. Required."""
+    """The day at the office, "YYYY-MM-DD", within a year."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff wants it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     def __init__(
         self,
         *,
@@ -358,13 +362,13 @@ class ReleaseBookingRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     code: _builtins.str
-    """The booking's code as scanned or typed; the roster has it. Required."""
+    """The booking's code as scanned or typed; the roster has it."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff wants it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     def __init__(
         self,
         *,
@@ -417,15 +421,15 @@ class OfficeServiceCancelPersonRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     code: _builtins.str
-    """The booking's code as scanned or typed; the roster has it. Required."""
+    """The booking's code as scanned or typed; the roster has it."""
     queue_number: _builtins.int
-    """The person's queue number. Required."""
+    """The person's queue number."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff wants it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     def __init__(
         self,
         *,
@@ -480,17 +484,17 @@ class OfficeServiceCorrectNameRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     code: _builtins.str
-    """The booking's code as scanned or typed; the roster has it. Required."""
+    """The booking's code as scanned or typed; the roster has it."""
     queue_number: _builtins.int
-    """The person's queue number. Required."""
+    """The person's queue number."""
     full_name: _builtins.str
-    """The right name, written like an applicant's. Required."""
+    """The right name, written like an applicant's."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff wants it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     def __init__(
         self,
         *,
@@ -543,11 +547,11 @@ class RetireOfficeRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff wants it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     def __init__(
         self,
         *,
@@ -595,11 +599,11 @@ class ReopenOfficeRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff wants it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     def __init__(
         self,
         *,
@@ -648,26 +652,28 @@ class ListBarsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     nik: _builtins.str
-    """Only the bars of the person with this NIK, 16 digits; empty: everybody's. It is hashed at once and kept nowhere."""
+    """Only the bars of the person with this NIK, 16 digits; absent: everybody's. It is hashed at once and kept nowhere."""
     page_size: _builtins.int
-    """At most this many bars in the answer, 1 to 500; 0: 100."""
+    """At most this many bars in the answer; 0: 100. More than 500 means 500."""
     page_token: _builtins.str
     """next_page_token of the answer before, to the same question; empty: from the start."""
     def __init__(
         self,
         *,
         office_id: _builtins.str = ...,
-        nik: _builtins.str = ...,
+        nik: _builtins.str | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_nik", b"_nik", "nik", b"nik"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["nik", b"nik", "office_id", b"office_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_nik", b"_nik", "nik", b"nik", "office_id", b"office_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__nik: _TypeAlias = _typing.Literal["nik"]  # noqa: Y015
+    _WhichOneofArgType__nik: _TypeAlias = _typing.Literal["_nik", b"_nik"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__nik) -> _WhichOneofReturnType__nik | None: ...
 
 Global___ListBarsRequest: _TypeAlias = ListBarsRequest  # noqa: Y015
 
@@ -683,7 +689,7 @@ class Bar(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     FULL_NAME_FIELD_NUMBER: _builtins.int
     MASKED_NIK_FIELD_NUMBER: _builtins.int
-    LAST_DAY_FIELD_NUMBER: _builtins.int
+    LAST_BARRED_DATE_FIELD_NUMBER: _builtins.int
     LIFTED_FIELD_NUMBER: _builtins.int
     LIFT_TIME_FIELD_NUMBER: _builtins.int
     service_date: _builtins.str
@@ -695,10 +701,10 @@ class Bar(_message.Message):
     code: _builtins.str
     """The code of the booking; the same for all of a party."""
     full_name: _builtins.str
-    """Name as on the identity card; empty when what the ledger has of this person cannot be read."""
+    """Name as on the identity card; absent when what the ledger has of this person cannot be read."""
     masked_nik: _builtins.str
     """The NIK with only its last four digits to be seen; sixteen asterisks when it cannot be read."""
-    last_day: _builtins.str
+    last_barred_date: _builtins.str
     """The last day on which the person may not book, "YYYY-MM-DD"."""
     lifted: _builtins.bool
     """Whether staff ended it before its time: the person may book."""
@@ -713,17 +719,19 @@ class Bar(_message.Message):
         session: _messages_pb2.Session.ValueType = ...,
         queue_number: _builtins.int = ...,
         code: _builtins.str = ...,
-        full_name: _builtins.str = ...,
+        full_name: _builtins.str | None = ...,
         masked_nik: _builtins.str = ...,
-        last_day: _builtins.str = ...,
+        last_barred_date: _builtins.str = ...,
         lifted: _builtins.bool = ...,
         lift_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["lift_time", b"lift_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_full_name", b"_full_name", "full_name", b"full_name", "lift_time", b"lift_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "full_name", b"full_name", "last_day", b"last_day", "lift_time", b"lift_time", "lifted", b"lifted", "masked_nik", b"masked_nik", "queue_number", b"queue_number", "service_date", b"service_date", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_full_name", b"_full_name", "code", b"code", "full_name", b"full_name", "last_barred_date", b"last_barred_date", "lift_time", b"lift_time", "lifted", b"lifted", "masked_nik", b"masked_nik", "queue_number", b"queue_number", "service_date", b"service_date", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__full_name: _TypeAlias = _typing.Literal["full_name"]  # noqa: Y015
+    _WhichOneofArgType__full_name: _TypeAlias = _typing.Literal["_full_name", b"_full_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__full_name) -> _WhichOneofReturnType__full_name | None: ...
 
 Global___Bar: _TypeAlias = Bar  # noqa: Y015
 
@@ -735,7 +743,7 @@ class ListBarsResponse(_message.Message):
 
     BARS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    AS_OF_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Set when there are more: the page_token of the next call."""
     @_builtins.property
@@ -743,7 +751,7 @@ class ListBarsResponse(_message.Message):
         """By missed day, the newest first, session and queue number."""
 
     @_builtins.property
-    def as_of(self) -> _timestamp_pb2.Timestamp:
+    def read_time(self) -> _timestamp_pb2.Timestamp:
         """The moment for which this is true."""
 
     def __init__(
@@ -751,11 +759,11 @@ class ListBarsResponse(_message.Message):
         *,
         bars: _abc.Iterable[Global___Bar] | None = ...,
         next_page_token: _builtins.str = ...,
-        as_of: _timestamp_pb2.Timestamp | None = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "bars", b"bars", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bars", b"bars", "next_page_token", b"next_page_token", "read_time", b"read_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -773,15 +781,15 @@ class LiftBarRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     code: _builtins.str
-    """The code of the booking that was missed. Required."""
+    """The code of the booking that was missed."""
     queue_number: _builtins.int
-    """The person's queue number. Required."""
+    """The person's queue number."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff wants it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     def __init__(
         self,
         *,
@@ -834,13 +842,13 @@ class ExcuseNoShowRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     code: _builtins.str
-    """The booking's code as scanned or typed. Required."""
+    """The booking's code as scanned or typed."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff wants it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     def __init__(
         self,
         *,
@@ -893,13 +901,13 @@ class UndoCheckInRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     code: _builtins.str
-    """The booking's code as scanned or typed. Required."""
+    """The booking's code as scanned or typed."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff wants it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     @_builtins.property
     def queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The queue numbers of those who are not here after all; empty: the whole party."""
@@ -953,19 +961,19 @@ class LateAttendanceRequest(_message.Message):
 
     OFFICE_ID_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
-    PRESENT_NUMBERS_FIELD_NUMBER: _builtins.int
+    QUEUE_NUMBERS_FIELD_NUMBER: _builtins.int
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office. Required."""
+    """The office."""
     code: _builtins.str
-    """The booking's code as scanned or typed. Required."""
+    """The booking's code as scanned or typed."""
     staff: _builtins.str
-    """Who of the staff notes it: the caller's own opaque id, written like an account. Required."""
+    """Who of the staff notes it: the caller's own opaque id, written like an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data. Required."""
+    """Why, 1 to 200 characters, kept with the change; no personal data."""
     @_builtins.property
-    def present_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+    def queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The queue numbers of those who came; empty: the whole party."""
 
     def __init__(
@@ -973,13 +981,13 @@ class LateAttendanceRequest(_message.Message):
         *,
         office_id: _builtins.str = ...,
         code: _builtins.str = ...,
-        present_numbers: _abc.Iterable[_builtins.int] | None = ...,
+        queue_numbers: _abc.Iterable[_builtins.int] | None = ...,
         staff: _builtins.str = ...,
         reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "office_id", b"office_id", "present_numbers", b"present_numbers", "reason", b"reason", "staff", b"staff"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "office_id", b"office_id", "queue_numbers", b"queue_numbers", "reason", b"reason", "staff", b"staff"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

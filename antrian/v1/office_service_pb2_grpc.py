@@ -27,7 +27,9 @@ if _version_not_supported:
 
 class OfficeServiceStub:
     """What an office's staff use: who comes today, who has come, how many places there are. A caller needs the role staff,
-    for that office; every change is kept with who did it, when and why. Errors: see ErrorReason.
+    for that office; every change is kept with who did it, when and why. Every rpc can answer INVALID_MESSAGE, TOO_LARGE,
+    SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are
+    listed with it; ErrorReason explains them.
     """
 
     def __init__(self, channel):
@@ -36,10 +38,10 @@ class OfficeServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.GetDayRoster = channel.unary_unary(
-                '/antrian.v1.OfficeService/GetDayRoster',
-                request_serializer=antrian_dot_v1_dot_office__service__pb2.GetDayRosterRequest.SerializeToString,
-                response_deserializer=antrian_dot_v1_dot_office__service__pb2.GetDayRosterResponse.FromString,
+        self.ListRosterEntries = channel.unary_unary(
+                '/antrian.v1.OfficeService/ListRosterEntries',
+                request_serializer=antrian_dot_v1_dot_office__service__pb2.ListRosterEntriesRequest.SerializeToString,
+                response_deserializer=antrian_dot_v1_dot_office__service__pb2.ListRosterEntriesResponse.FromString,
                 _registered_method=True)
         self.CheckIn = channel.unary_unary(
                 '/antrian.v1.OfficeService/CheckIn',
@@ -110,12 +112,14 @@ class OfficeServiceStub:
 
 class OfficeServiceServicer:
     """What an office's staff use: who comes today, who has come, how many places there are. A caller needs the role staff,
-    for that office; every change is kept with who did it, when and why. Errors: see ErrorReason.
+    for that office; every change is kept with who did it, when and why. Every rpc can answer INVALID_MESSAGE, TOO_LARGE,
+    SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are
+    listed with it; ErrorReason explains them.
     """
 
-    def GetDayRoster(self, request, context):
-        """The people who have queue numbers on a day, by session and queue number: names in clear, NIKs masked. Errors:
-        OFFICE_NOT_FOUND, INVALID_FIELD.
+    def ListRosterEntries(self, request, context):
+        """The people who have queue numbers on a day, by session and queue number: names in clear, NIKs masked.
+        Errors: INVALID_FIELD, OFFICE_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,17 +128,18 @@ class OfficeServiceServicer:
     def CheckIn(self, request, context):
         """Notes on the day of the appointment who of a party has come. The booking becomes ATTENDED with the first of them,
         and who has come may book again. A repeat answers the same; who comes later is added by another call.
-        Errors: CODE_NOT_FOUND, NOT_CONFIRMED, NOT_TODAY, INVALID_FIELD.
+        Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, NOT_CONFIRMED, NOT_TODAY, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetQuota(self, request, context):
-        """Changes the places of a slot whose day has not begun at the office. Answers once it is recorded, in the order of the
-        office's line: requests decided later meet the new quota.
-        Errors: QUOTA_BELOW_TAKEN, QUOTA_CHANGED, DAY_BEGUN, DAY_CLOSED, INVALID_FIELD, NOT_A_SERVICE_DAY unless the
-        office has slots on that day: it may have become one without service since.
+        """Changes the places of a slot whose day has not begun at the office. Answers once it is recorded, in the order of
+        the office's line: requests decided later meet the new quota. NOT_A_SERVICE_DAY only where the office has no slots
+        on that day: it may have become one without service since.
+        Errors: INVALID_FIELD, OFFICE_NOT_FOUND, NOT_A_SERVICE_DAY, DAY_CLOSED, DAY_BEGUN, QUOTA_BELOW_TAKEN, LANE_FULL,
+        LANE_CLOSED, STORE_UNAVAILABLE, QUOTA_CHANGED, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,8 +148,9 @@ class OfficeServiceServicer:
     def CloseDate(self, request, context):
         """Closes a day of the office that is not over: cancels its bookings with DAY_CLOSED, frees their applicants, bars
         nobody. Requests in line for it are rejected with DAY_CLOSED, new ones refused. A repeat answers the same. There is
-        no way back. Errors: DAY_BEGUN when the day is over, INVALID_FIELD, NOT_A_SERVICE_DAY unless the office has slots on that
-        day: it may have become one without service since.
+        no way back. DAY_BEGUN says that the day is over, NOT_A_SERVICE_DAY that the office has no slots on it.
+        Errors: INVALID_FIELD, OFFICE_NOT_FOUND, NOT_A_SERVICE_DAY, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
+        STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,36 +158,40 @@ class OfficeServiceServicer:
 
     def ReleaseBooking(self, request, context):
         """Ends a CONFIRMED booking until its day is over, such as one that a stranger made with somebody's NIK: it becomes
-        CANCELLED with RELEASED_BY_OFFICE, its queue numbers are retired, its applicants may book again at once, and nobody is
-        barred. Its places can be booked again unless the day has begun. Its account is told so, without the reason given here.
-        A repeat answers the same. A PENDING booking has no code yet. Errors: CODE_NOT_FOUND, NOT_CANCELLABLE, DAY_BEGUN when
-        the day is over, INVALID_FIELD, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE.
+        CANCELLED with RELEASED_BY_OFFICE, its queue numbers are retired, its applicants may book again at once, and nobody
+        is barred. Its places can be booked again unless the day has begun. Its account is told so, without the reason
+        given here. A repeat answers the same. A PENDING booking has no code yet. DAY_BEGUN says that the day is over.
+        Errors: INVALID_FIELD, OFFICE_NOT_FOUND, DAY_BEGUN, NOT_CANCELLABLE, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED,
+        STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelPerson(self, request, context):
-        """ReleaseBooking for one person of a party. The others keep their queue numbers and the code, and their account is told
-        PERSON_CANCELLED_BY_OFFICE. The last one's ends the booking. Errors: those of ReleaseBooking.
+        """ReleaseBooking for one person of a party. The others keep their queue numbers and the code, and their account is
+        told PERSON_CANCELLED_BY_OFFICE. The last one's ends the booking. DAY_BEGUN says that the day is over.
+        Errors: INVALID_FIELD, OFFICE_NOT_FOUND, DAY_BEGUN, NOT_CANCELLABLE, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED,
+        STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CorrectName(self, request, context):
-        """Corrects the name of one person, of a booking that is CONFIRMED or ATTENDED, until its day is over. A repeat answers the
-        same. Errors: CODE_NOT_FOUND, NOT_CONFIRMED, DAY_BEGUN when the day is over, INVALID_FIELD, STORE_UNAVAILABLE.
+        """Corrects the name of one person, of a booking that is CONFIRMED or ATTENDED, until its day is over. A repeat
+        answers the same. DAY_BEGUN says that the day is over.
+        Errors: INVALID_FIELD, OFFICE_NOT_FOUND, DAY_BEGUN, CODE_NOT_FOUND, NOT_CONFIRMED, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetireOffice(self, request, context):
-        """Retires the office: it is not listed any more and takes no more bookings (OFFICE_RETIRED). Requests that were accepted
-        are decided, and its bookings are served on their days as always; CloseDate cancels them where the office cannot. Other
-        servers follow within seconds. A repeat changes nothing. ReopenOffice is the way back.
-        Errors: OFFICE_NOT_FOUND, INVALID_FIELD.
+        """Retires the office: it is not listed any more and takes no more bookings (OFFICE_RETIRED). Requests that were
+        accepted are decided, and its bookings are served on their days as always; CloseDate cancels them where the office
+        cannot. Other servers follow within seconds. A repeat changes nothing. ReopenOffice is the way back.
+        Errors: INVALID_FIELD, OFFICE_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,7 +199,7 @@ class OfficeServiceServicer:
 
     def ReopenOffice(self, request, context):
         """Lets a retired office take bookings again. Other servers follow within seconds. A repeat changes nothing.
-        Errors: OFFICE_NOT_FOUND, INVALID_FIELD.
+        Errors: INVALID_FIELD, OFFICE_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -197,7 +207,8 @@ class OfficeServiceServicer:
 
     def ListBars(self, request, context):
         """The bars of people who missed a day at this office, those that were lifted included, until their time is over: the
-        newest missed day first. With a NIK, only those of that person. Errors: INVALID_FIELD.
+        newest missed day first. With a NIK, only those of that person.
+        Errors: INVALID_FIELD, OFFICE_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -206,33 +217,39 @@ class OfficeServiceServicer:
     def LiftBar(self, request, context):
         """Ends the bar that one person has from a missed day at this office: that person may book again at once. The booking
         stays as it is, and so do bars from other missed days. A repeat answers the same.
-        Errors: CODE_NOT_FOUND, BAR_NOT_FOUND, INVALID_FIELD.
+        Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL,
+        BAR_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExcuseNoShow(self, request, context):
-        """Excuses a booking of which nobody came: NO_SHOW becomes EXCUSED, and the bars of all its people end. A repeat answers
-        the same. Errors: CODE_NOT_FOUND, NOT_MISSED, INVALID_FIELD.
+        """Excuses a booking of which nobody came: NO_SHOW becomes EXCUSED, and the bars of all its people end. A repeat
+        answers the same.
+        Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL,
+        NOT_MISSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UndoCheckIn(self, request, context):
-        """Takes a wrong check-in back, on the same day: these people are expected again, and the booking is CONFIRMED again when
-        nobody of it is here any more. Who has booked again since keeps the new booking, and nothing is undone. A repeat
-        answers the same. Errors: CODE_NOT_FOUND, NOT_CONFIRMED, NOT_TODAY, BOOKED_AGAIN, DAY_CLOSED, INVALID_FIELD.
+        """Takes a wrong check-in back, on the same day: these people are expected again, and the booking is CONFIRMED again
+        when nobody of it is here any more. Who has booked again since keeps the new booking, and nothing is undone. A
+        repeat answers the same.
+        Errors: INVALID_FIELD, OFFICE_NOT_FOUND, DAY_CLOSED, CODE_NOT_FOUND, NOT_CONFIRMED, NOT_TODAY, LANE_FULL,
+        LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL, BOOKED_AGAIN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LateAttendance(self, request, context):
-        """Notes after the day, until noon of the day after, that people did come: a NO_SHOW becomes ATTENDED, and their bars end.
-        Others of the party stay barred. A repeat answers the same.
-        Errors: CODE_NOT_FOUND, NOT_MISSED, ATTENDANCE_CLOSED, INVALID_FIELD.
+        """Notes after the day, until the hour that the policy says, that people did come: a NO_SHOW becomes ATTENDED, and their bars
+        end. Others of the party stay barred. A repeat answers the same.
+        Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL,
+        NOT_MISSED, ATTENDANCE_CLOSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -241,10 +258,10 @@ class OfficeServiceServicer:
 
 def add_OfficeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'GetDayRoster': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetDayRoster,
-                    request_deserializer=antrian_dot_v1_dot_office__service__pb2.GetDayRosterRequest.FromString,
-                    response_serializer=antrian_dot_v1_dot_office__service__pb2.GetDayRosterResponse.SerializeToString,
+            'ListRosterEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRosterEntries,
+                    request_deserializer=antrian_dot_v1_dot_office__service__pb2.ListRosterEntriesRequest.FromString,
+                    response_serializer=antrian_dot_v1_dot_office__service__pb2.ListRosterEntriesResponse.SerializeToString,
             ),
             'CheckIn': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckIn,
@@ -321,11 +338,13 @@ def add_OfficeServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class OfficeService:
     """What an office's staff use: who comes today, who has come, how many places there are. A caller needs the role staff,
-    for that office; every change is kept with who did it, when and why. Errors: see ErrorReason.
+    for that office; every change is kept with who did it, when and why. Every rpc can answer INVALID_MESSAGE, TOO_LARGE,
+    SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are
+    listed with it; ErrorReason explains them.
     """
 
     @staticmethod
-    def GetDayRoster(request,
+    def ListRosterEntries(request,
             target,
             options=(),
             channel_credentials=None,
@@ -338,9 +357,9 @@ class OfficeService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/antrian.v1.OfficeService/GetDayRoster',
-            antrian_dot_v1_dot_office__service__pb2.GetDayRosterRequest.SerializeToString,
-            antrian_dot_v1_dot_office__service__pb2.GetDayRosterResponse.FromString,
+            '/antrian.v1.OfficeService/ListRosterEntries',
+            antrian_dot_v1_dot_office__service__pb2.ListRosterEntriesRequest.SerializeToString,
+            antrian_dot_v1_dot_office__service__pb2.ListRosterEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -101,5 +101,5 @@ def name_of(news: wire.WatchBookingResponse) -> str:
     """The event's id: the same for the same state, whenever it is told."""
     state = wire.WatchBookingResponse()
     state.CopyFrom(news)
-    state.booking.ClearField("as_of")
+    state.booking.ClearField("read_time")
     return blake2b(state.SerializeToString(deterministic=True), digest_size=9).hexdigest()

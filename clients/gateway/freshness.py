@@ -45,7 +45,7 @@ class Freshness:
         asked = time.monotonic()
         message = await ask()
         body = write(message)
-        message.ClearField("as_of")
+        message.ClearField("read_time")
         tag = blake2b(message.SerializeToString(deterministic=True), digest_size=12).hexdigest()
         fresh = self._kept[key] = Fresh(body, f'"{tag}"', asked + max_age)
         self._kept.move_to_end(key)

@@ -25,7 +25,7 @@ class GatewaySettings(BaseSettings):
         default=(), description="Origins of web pages that may call, with commas between; none by default."
     )
     gather_ms: float = Field(
-        default=5, ge=0, le=100, description="How long requests are gathered for one BatchRequestBooking."
+        default=5, ge=0, le=100, description="How long requests are gathered for one BatchRequestBookings."
     )
     most_requests: int = Field(
         default=10_000, ge=10, description="Requests and event streams that are served at once; more are refused."

@@ -180,8 +180,8 @@ class Upstream(Client):
     async def _send_requests(
         self, requests: Sequence[wire.RequestBookingRequest], who: Sequence[tuple[str, str]]
     ) -> list[Booking | Status]:
-        batch = wire.BatchRequestBookingRequest(requests=requests)
-        answer = await self._call(lambda: self.stub.BatchRequestBooking, batch, metadata=who)
+        batch = wire.BatchRequestBookingsRequest(requests=requests)
+        answer = await self._call(lambda: self.stub.BatchRequestBookings, batch, metadata=who)
         return [result.booking if result.HasField("booking") else result.error for result in answer.results]
 
     async def _send_reads(

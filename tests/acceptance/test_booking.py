@@ -33,7 +33,7 @@ async def test_a_request_is_accepted_at_once_and_confirmed_soon(client: BookingC
     first = booking.queue_numbers[0]
     assert list(booking.queue_numbers) == [first, first + 1, first + 2]
     assert len(booking.code) == 10
-    assert booking.accept_time.ToDatetime() <= booking.decide_time.ToDatetime() <= booking.as_of.ToDatetime()
+    assert booking.accept_time.ToDatetime() <= booking.decide_time.ToDatetime() <= booking.read_time.ToDatetime()
 
 
 async def test_many_bookings_are_read_at_once_and_a_bad_question_harms_no_other(
@@ -165,7 +165,7 @@ async def test_an_overbooked_slot_sells_exactly_its_places_in_arrival_order(
         for slot in (await client.get_quota("mpp-kota-bogor")).slots
         if slot.service_date == crowd.dates[0].isoformat() and slot.session == SESSION_AFTERNOON
     )
-    assert quota.left == quota.quota
+    assert quota.remaining == quota.quota
     requests = [
         crowd.request(**where, session=SESSION_AFTERNOON, applicants=crowd.people(1 + n % 4))
         for n in range(quota.quota)
@@ -187,10 +187,10 @@ async def test_an_overbooked_slot_sells_exactly_its_places_in_arrival_order(
         for slot in (await client.get_quota("mpp-kota-bogor")).slots
         if (slot.service_date, slot.session) == (quota.service_date, quota.session)
     )
-    assert (after.quota, after.left) == (quota.quota, left)
+    assert (after.quota, after.remaining) == (quota.quota, left)
     refused = next(b for b in outcomes if b.state == BOOKING_STATE_REJECTED)
     assert 1 <= len(refused.alternatives) <= 5
-    assert all(choice.left >= refused.party_size for choice in refused.alternatives)
+    assert all(choice.remaining >= refused.party_size for choice in refused.alternatives)
     assert refused.alternatives[0].office_id == "mpp-kota-bogor"
     accounts = {b.booking_id: r.account for b, r in zip(pending, requests, strict=True)}
     for told in await client.get_bookings([(b.booking_id, accounts[b.booking_id]) for b in outcomes]):
@@ -241,6 +241,6 @@ async def test_quota_tells_the_windows_days_and_what_is_left(client: BookingClie
     assert answer.window.open
     assert answer.window.first_date == crowd.dates[0].isoformat()
     assert [s.service_date for s in answer.slots] == [d.isoformat() for d in crowd.dates for _ in range(2)]
-    assert all(0 <= slot.left <= slot.quota for slot in answer.slots)
+    assert all(0 <= slot.remaining <= slot.quota for slot in answer.slots)
     morning, afternoon = answer.slots[0].quota, answer.slots[1].quota
     assert morning == -(-(morning + afternoon) * 60 // 100)

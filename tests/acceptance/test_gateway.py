@@ -205,10 +205,10 @@ async def test_many_phones_requests_go_in_few_messages(stack: Stack, http: aioht
     def calls(rpc: str) -> float:
         return scrape(stack, "server")[0].get(f"antrian_rpc_calls_total{{code=OK,rpc={rpc}}}", 0)
 
-    batches, singles = calls("BatchRequestBooking"), calls("RequestBooking")
+    batches, singles = calls("BatchRequestBookings"), calls("RequestBooking")
     bookings = await asyncio.gather(*(book(http, crowd, office_id="kanim-jakarta-barat") for _ in range(60)))
     assert len({booking["ticket"] for booking, _ in bookings}) == 60
-    assert calls("BatchRequestBooking") - batches < 30
+    assert calls("BatchRequestBookings") - batches < 30
     assert calls("RequestBooking") == singles
 
 

@@ -50,7 +50,7 @@ async def booked(client: BookingClient, crowd: Crowd, account: str, people: int 
 
 
 async def left(client: BookingClient, day: int = 0) -> int:
-    return (await client.get_quota(PUSAT)).slots[2 * day].left
+    return (await client.get_quota(PUSAT)).slots[2 * day].remaining
 
 
 async def rebuild(stack: Stack) -> int:
@@ -108,7 +108,7 @@ async def test_a_quota_goes_up_and_down_during_a_rush(stack: Stack, client: Book
         bookings, _ = await asyncio.gather(asyncio.gather(*rush), turn_the_screw())
         confirmed = sum(booking.state == BOOKING_STATE_CONFIRMED for booking in bookings)
         slot = (await client.get_quota(PUSAT)).slots[2]
-        assert slot.quota - slot.left == confirmed <= 90
+        assert slot.quota - slot.remaining == confirmed <= 90
 
 
 async def test_a_day_closed_during_a_rush_leaves_nobody_on_it(

@@ -62,11 +62,11 @@ async def test_a_servers_calls_and_refusals_are_counted(measured: Stack, crowd: 
     assert {
         "antrian_rpc_calls_total{code=OK,rpc=RequestBooking}",
         "antrian_rpc_calls_total{code=NOT_FOUND,rpc=RequestBooking}",
-        "antrian_rpc_calls_total{code=OK,rpc=BatchRequestBooking}",
+        "antrian_rpc_calls_total{code=OK,rpc=BatchRequestBookings}",
         "antrian_rpc_calls_total{code=OK,rpc=WatchBooking}",
         "antrian_rpc_seconds_count{rpc=WatchBooking}",
         "antrian_refusals_total{reason=OFFICE_NOT_FOUND,rpc=RequestBooking}",
-        "antrian_refusals_total{reason=OFFICE_NOT_FOUND,rpc=BatchRequestBooking}",
+        "antrian_refusals_total{reason=OFFICE_NOT_FOUND,rpc=BatchRequestBookings}",
     } <= moved
     assert after["antrian_rpc_seconds_count{rpc=RequestBooking}"] == 2 + before.get(
         "antrian_rpc_seconds_count{rpc=RequestBooking}", 0

@@ -63,7 +63,7 @@ async def test_a_missed_thursday_bars_through_the_thirtieth_day(
         await client.send(again)
     assert caught.value.reason == "BARRED"
     last_day = thursday + timedelta(days=30)
-    assert caught.value.metadata["last_day"] == last_day.isoformat()
+    assert caught.value.metadata["last_barred_date"] == last_day.isoformat()
     with pytest.raises(RefusedError, match=rf"Applicant 2 \(S\.\) .* after Saturday, {last_day.day} ") as caught:
         await client.send(party)
     assert caught.value.metadata["field"] == "applicants[1]"

@@ -13,7 +13,7 @@ DEPOK_BORDER = Location(latitude=-6.3530, longitude=106.8350, accuracy_m=1500)
 
 async def test_from_jalan_wahid_hasyim_jakartas_offices_are_listed_and_bogors_explained(client: BookingClient) -> None:
     answer = await client.list_offices(JAKARTA)
-    assert [p.code for p in answer.provinces] == ["ID-JK"]
+    assert [p.province_code for p in answer.provinces] == ["ID-JK"]
     assert {o.province_code for o in answer.offices} == {"ID-JK"}
     assert answer.offices[0].office_id == "kanim-jakarta-pusat"
     distances = [o.distance_km for o in answer.offices]
@@ -33,7 +33,7 @@ async def test_from_bogor_kanim_bogor_is_listed(client: BookingClient) -> None:
 
 async def test_on_the_border_both_provinces_count(client: BookingClient) -> None:
     answer = await client.list_offices(DEPOK_BORDER)
-    assert {p.code for p in answer.provinces} == {"ID-JK", "ID-JB"}
+    assert {p.province_code for p in answer.provinces} == {"ID-JK", "ID-JB"}
     assert {o.province_code for o in answer.offices} == {"ID-JK", "ID-JB"}
     assert "1500 m" in answer.reason_id
 

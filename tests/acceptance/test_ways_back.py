@@ -67,7 +67,7 @@ async def booked(client: BookingClient, crowd: Crowd, account: str, people: list
 
 
 async def left(client: BookingClient, day: int = 0) -> int:
-    return (await client.get_quota(PUSAT)).slots[2 * day].left
+    return (await client.get_quota(PUSAT)).slots[2 * day].remaining
 
 
 async def test_a_strangers_booking_of_my_nik_is_released_and_i_book_at_once(
@@ -111,7 +111,11 @@ async def test_one_of_five_cancelled_then_the_booking_gives_five_places_back(
         path = f"/v1/bookings/{booking.booking_id}:cancelPerson"
         async with http.post(path, json={"account": "family", "queueNumber": gone}) as answer:
             told = (await answer.json())["booking"]
-        assert (told["state"], told["partySize"], told["cancelledNumbers"]) == ("BOOKING_STATE_CONFIRMED", 4, [gone])
+        assert (told["state"], told["partySize"], told["cancelledQueueNumbers"]) == (
+            "BOOKING_STATE_CONFIRMED",
+            4,
+            [gone],
+        )
         assert told["queueNumbers"] == [n for n in booking.queue_numbers if n != gone]
         assert (told["code"], told["statusReason"]) == (booking.code, "STATUS_REASON_UNSPECIFIED")
         assert await left(client, 1) == before - 4
@@ -137,8 +141,8 @@ async def test_the_last_who_gives_up_cancels_the_booking(client: BookingClient, 
     )
     now = await client.get_booking(booking.booking_id, "couple")
     assert (now.state, now.party_size, list(now.queue_numbers)) == (BOOKING_STATE_CANCELLED, 0, [])
-    assert list(now.cancelled_numbers) == list(booking.queue_numbers)
-    assert all(answer.cancelled_numbers for answer in answers)
+    assert list(now.cancelled_queue_numbers) == list(booking.queue_numbers)
+    assert all(answer.cancelled_queue_numbers for answer in answers)
     assert await left(client, 1) == before
 
 

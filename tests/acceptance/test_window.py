@@ -56,8 +56,8 @@ async def test_from_before_the_opening_until_after_the_close(before: Stack, open
     closes = opens + timedelta(days=2, hours=2)
     async with BookingClient(before.address, english=True, patience=timedelta(seconds=20)) as client:
         quota = await client.get_quota(PUSAT)
-        assert (quota.window.open, quota.window.opens_at.ToDatetime(tzinfo=UTC)) == (False, opens)
-        assert quota.slots[0].left == quota.slots[0].quota
+        assert (quota.window.open, quota.window.open_time.ToDatetime(tzinfo=UTC)) == (False, opens)
+        assert quota.slots[0].remaining == quota.slots[0].quota
         request = crowd.request()
         with pytest.raises(RefusedError, match="WINDOW_CLOSED"):
             await client.send(request)
@@ -74,8 +74,8 @@ async def test_from_before_the_opening_until_after_the_close(before: Stack, open
         refusal = await refused(client, crowd)
         assert refusal.reason == "WINDOW_CLOSED"
         opens_again = rules.next_opening(load_policy(), closes).opens_at
-        assert refusal.metadata["opens_at"] == opens_again.isoformat()
-        assert refusal.metadata["opens_at_office"] == opens_again.isoformat(), "in Jakarta it is the same clock"
+        assert refusal.metadata["open_time"] == opens_again.isoformat()
+        assert refusal.metadata["office_open_time"] == opens_again.isoformat(), "in Jakarta it is the same clock"
         assert refusal.message.endswith(" at 14:00 WIB.")
         assert refusal.retry_after is not None
         assert timedelta(0) <= opens_again - closes - refusal.retry_after < timedelta(minutes=1)
@@ -92,7 +92,7 @@ async def test_from_before_the_opening_until_after_the_close(before: Stack, open
             assert (await client.outcome(first.booking_id, known.account)).state == BOOKING_STATE_CONFIRMED
         quota = await client.get_quota(PUSAT)
         assert not quota.window.open
-        assert quota.window.opens_at.ToDatetime(tzinfo=UTC) == opens_again
+        assert quota.window.open_time.ToDatetime(tzinfo=UTC) == opens_again
 
 
 async def test_friday_14_30_at_ternate_is_before_the_opening_and_told_in_the_offices_zone(
@@ -103,14 +103,14 @@ async def test_friday_14_30_at_ternate_is_before_the_opening_and_told_in_the_off
     async with BookingClient(before.address, english=True, patience=timedelta(seconds=20)) as client:
         quota = await client.get_quota(east)
         assert not quota.window.open
-        assert quota.window.opens_at.ToDatetime(UTC) == opens
-        assert quota.window.opens_at_office == opens.astimezone(zone).isoformat()
-        assert quota.window.closes_at_office.endswith("T18:00:00+09:00")
+        assert quota.window.open_time.ToDatetime(UTC) == opens
+        assert quota.window.office_open_time == opens.astimezone(zone).isoformat()
+        assert quota.window.office_close_time.endswith("T18:00:00+09:00")
         with pytest.raises(RefusedError) as caught:
             await client.send(crowd.request(office_id=east, location=Location(latitude=0.79, longitude=127.38)))
         assert caught.value.metadata == {
-            "opens_at": opens.isoformat(),
-            "opens_at_office": opens.astimezone(zone).isoformat(),
+            "open_time": opens.isoformat(),
+            "office_open_time": opens.astimezone(zone).isoformat(),
         }
         assert caught.value.message.endswith(" at 14:00 WIB (16:00 WIT at this office).")
     with mock.patch.dict(os.environ):  # a command puts the settings of its folder there
@@ -119,7 +119,7 @@ async def test_friday_14_30_at_ternate_is_before_the_opening_and_told_in_the_off
 
 
 async def test_an_answer_never_mixes_the_times_of_two_moments(stack: Stack, window: Window) -> None:
-    """While the clock jumps out of the window and into the next one, every answer is true at its as_of."""
+    """While the clock jumps out of the window and into the next one, every answer is true at its read_time."""
     following = rules.next_opening(load_policy(), window.closes_at)
     jumps = [window.opens_at + timedelta(minutes=2), window.closes_at, following.opens_at]
 
@@ -127,7 +127,7 @@ async def test_an_answer_never_mixes_the_times_of_two_moments(stack: Stack, wind
         while True:
             quota = await client.get_quota(PUSAT)
             opens, closes, as_of = (
-                stamp.ToDatetime(UTC) for stamp in (quota.window.opens_at, quota.window.closes_at, quota.as_of)
+                stamp.ToDatetime(UTC) for stamp in (quota.window.open_time, quota.window.close_time, quota.read_time)
             )
             assert (opens <= as_of < closes) is quota.window.open, quota
             assert as_of < closes, "a window that is over"
@@ -140,7 +140,7 @@ async def test_an_answer_never_mixes_the_times_of_two_moments(stack: Stack, wind
         for moment in jumps:
             await asyncio.to_thread(stack.set_clock, moment)
             quota = await client.get_quota(PUSAT)
-            assert quota.as_of.ToDatetime(UTC) >= moment
+            assert quota.read_time.ToDatetime(UTC) >= moment
             assert quota.window.open is not (moment == window.closes_at)
         asking.cancel()
         with suppress(asyncio.CancelledError):

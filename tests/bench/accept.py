@@ -97,25 +97,25 @@ def batch_calls(folk: Iterator[wire.RequestBookingRequest], size: int) -> Calls:
 
     def batches() -> Iterator[bytes]:
         while True:
-            batch = wire.BatchRequestBookingRequest()
+            batch = wire.BatchRequestBookingsRequest()
             for message in islice(folk, size):
                 batch.requests.append(message)
             yield batch.SerializeToString()
 
-    return Calls("BatchRequestBooking", batches, size, max(2, _CALLS // size))
+    return Calls("BatchRequestBookings", batches, size, max(2, _CALLS // size))
 
 
 class Known:
     """Bookings that were taken, to be read."""
 
     def __init__(self, address: str, folk: Iterator[wire.RequestBookingRequest]) -> None:
-        reads, requests = [], wire.BatchRequestBookingRequest.SerializeToString
+        reads, requests = [], wire.BatchRequestBookingsRequest.SerializeToString
         with grpc.insecure_channel(address) as channel:
             call = channel.unary_unary(
-                f"{_SERVICE}/BatchRequestBooking", requests, wire.BatchRequestBookingResponse.FromString
+                f"{_SERVICE}/BatchRequestBookings", requests, wire.BatchRequestBookingsResponse.FromString
             )
             for _ in range(_KNOWN // _BATCH):
-                batch = wire.BatchRequestBookingRequest()
+                batch = wire.BatchRequestBookingsRequest()
                 for message in islice(folk, _BATCH):
                     batch.requests.append(message)
                 for asked, result in zip(batch.requests, call(batch).results, strict=True):
@@ -188,7 +188,7 @@ def _rows(loads: dict[str, list[Sequence[Load]]], sizes: Sequence[int]) -> Itera
     yield _per_core("RequestBooking", unary, "an empty handler of grpc.aio", bare, unit, None)
     for size in sizes:
         ours, beside = loads[f"batch {size}"]
-        name, target = f"BatchRequestBooking({size})", 8.0 if size == _TARGET_SIZE else None
+        name, target = f"BatchRequestBookings({size})", 8.0 if size == _TARGET_SIZE else None
         yield _by_clock(name, ours, "RequestBooking", unary, target)
         yield _per_core(name, ours, empty, beside, "items/s a core", None)
 

@@ -37,23 +37,23 @@ def answers() -> dict[str, Message]:
     waiting = messages_pb2.Booking(
         booking_id="6f1c2d34-5a6b-8c7d-8e9f-0a1b2c3d4e5f", state=messages_pb2.BOOKING_STATE_PENDING,
         office_id="kanim-kelas-i-khusus-jakarta", service_date=window.dates[0].isoformat(),
-        session=messages_pb2.SESSION_MORNING, party_size=1, ticket=1234, ahead=100, places_left=50,
-        accept_time=now, as_of=now,
+        session=messages_pb2.SESSION_MORNING, party_size=1, ticket=1234, ahead=100, remaining=50,
+        accept_time=now, read_time=now,
     )  # fmt: skip
     decided = messages_pb2.Booking(
         booking_id=waiting.booking_id, state=messages_pb2.BOOKING_STATE_CONFIRMED, office_id=waiting.office_id,
         service_date=waiting.service_date, session=waiting.session, party_size=1, ticket=1234, queue_numbers=[17],
-        code="DWE2T6JTCC", accept_time=now, decide_time=now, as_of=now,
+        code="DWE2T6JTCC", accept_time=now, decide_time=now, read_time=now,
     )  # fmt: skip
     quota = wire.GetQuotaResponse(
         office_id=waiting.office_id,
         window=resources.window(window, now.ToDatetime(UTC), ZoneInfo("Asia/Jakarta")),
-        as_of=now,
+        read_time=now,
     )
     for day in window.dates:
         for session in (messages_pb2.SESSION_MORNING, messages_pb2.SESSION_AFTERNOON):
             quota.slots.add(
-                service_date=day.isoformat(), session=session, starts_at=now, ends_at=now, quota=60, left=30
+                service_date=day.isoformat(), session=session, start_time=now, end_time=now, quota=60, remaining=30
             )
     province = load_provinces()["ID-JK"]
     offices = [resources.office(one, 1.5) for one in load_offices() if one.province_code == province.code]
@@ -62,8 +62,8 @@ def answers() -> dict[str, Message]:
         "GetBooking": wire.GetBookingResponse(booking=decided),
         "GetQuota": quota,
         "ListOffices": wire.ListOfficesResponse(offices=offices, provinces=[resources.province(province)]),
-        "BatchRequestBooking": wire.BatchRequestBookingResponse(
-            results=[wire.BatchRequestBookingResult(booking=waiting)]
+        "BatchRequestBookings": wire.BatchRequestBookingsResponse(
+            results=[wire.BatchRequestBookingsResult(booking=waiting)]
         ),
     }
 
@@ -73,7 +73,7 @@ class Empty:
 
     def __init__(self) -> None:
         self._answers = answers()
-        self._result = self._answers["BatchRequestBooking"].results[0]  # type: ignore[attr-defined]
+        self._result = self._answers["BatchRequestBookings"].results[0]  # type: ignore[attr-defined]
 
     def __getattr__(self, rpc: str) -> Any:
         answer = self._answers.get(rpc)
@@ -84,9 +84,9 @@ class Empty:
 
         return same
 
-    async def BatchRequestBooking(self, request: wire.BatchRequestBookingRequest, _: object) -> Message:  # noqa: N802
+    async def BatchRequestBookings(self, request: wire.BatchRequestBookingsRequest, _: object) -> Message:  # noqa: N802
         """A result for each."""
-        return wire.BatchRequestBookingResponse(results=[self._result] * len(request.requests))
+        return wire.BatchRequestBookingsResponse(results=[self._result] * len(request.requests))
 
 
 def _bare(empty: Empty) -> grpc.GenericRpcHandler:

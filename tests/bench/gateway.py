@@ -1,7 +1,7 @@
 """`python -m tests.bench.gateway`: bookings through the gateway, through Envoy, and by gRPC without either.
 
 On one Antrian with stores of its own, in rounds: through the gateway; through Envoy's transcoder (clients/gateway/envoy);
-by unary RequestBooking; by BatchRequestBooking of 50. Each as fast as answers come, and at some rates below that, of which
+by unary RequestBooking; by BatchRequestBookings of 50. Each as fast as answers come, and at some rates below that, of which
 the 99th percentile from due to accepted is known (of a batch: from when its last is due). Where that reaches a bound, the
 ways are compared: bookings a second for each core that the server and the gateway, or Envoy, use there.
 """
@@ -101,14 +101,14 @@ def _unary(messages: Iterator[wire.RequestBookingRequest]) -> Iterator[bytes]:
 
 def _batches(messages: Iterator[wire.RequestBookingRequest]) -> Iterator[bytes]:
     while True:
-        batch = wire.BatchRequestBookingRequest()
+        batch = wire.BatchRequestBookingsRequest()
         for message in islice(messages, _BATCH):
             batch.requests.append(message)
         yield batch.SerializeToString()
 
 
 def _booked(answer: bytes) -> int:
-    results = wire.BatchRequestBookingResponse.FromString(answer).results
+    results = wire.BatchRequestBookingsResponse.FromString(answer).results
     return sum(result.HasField("booking") for result in results)
 
 
@@ -124,7 +124,7 @@ class Bench:
             for process in (pids[name], *pids[name].children(recursive=True)):
                 process.nice(19)
         unary = partial(Grpc, f"{_SERVICE}/RequestBooking", lambda _: 1, _CALLS)
-        batch = partial(Grpc, f"{_SERVICE}/BatchRequestBooking", _booked, 1)
+        batch = partial(Grpc, f"{_SERVICE}/BatchRequestBookings", _booked, 1)
         self.ways = [
             Way("gateway", stack.http_address, Http, _HTTP_LINES, _http, 1, pids["gateway"]),
             Way("unary", stack.address, unary, _GRPC_LINES, _unary, 1, None),

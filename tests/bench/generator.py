@@ -1,6 +1,6 @@
 """`python -m tests.bench.generator`: how much the rush's generator can drive, beside what one server process takes.
 
-The generator plays crowds of growing size against a server that does nothing (sink.py), through BatchRequestBooking; the
+The generator plays crowds of growing size against a server that does nothing (sink.py), through BatchRequestBookings; the
 greatest rate at which its submissions still leave in time is what it can drive. Beside it the unary RequestBooking calls that
 a real server, on stores of its own, answers in a second when two processes keep it busy. Both on this machine, one after
 the other, so the ratio says whether the generator or the service is what a rush measures.
@@ -136,7 +136,7 @@ def main() -> None:
     drives, cost = _generator_drives(given.seconds)
     takes = _server_takes(given.seconds)
     row = {
-        "name": "the generator's rate through BatchRequestBooking, beside one server's unary rate",
+        "name": "the generator's rate through BatchRequestBookings, beside one server's unary rate",
         "value": drives, "unit": "requests/s", "reference": round(takes), "ratio": round(drives / takes, 1), "target": 3,
         "better": "higher", "generator_cpu_us": round(cost), "load_average": psutil.getloadavg()[0],
         "command": "python -m tests.bench.generator",
@@ -145,7 +145,7 @@ def main() -> None:
         print(json.dumps(row, indent=1))
     else:
         print(
-            f"the generator drives {drives:,} requests a second through BatchRequestBooking, {cost:.0f} µs of CPU each"
+            f"the generator drives {drives:,} requests a second through BatchRequestBookings, {cost:.0f} µs of CPU each"
         )
         print(f"one server process answers {takes:,.0f} unary RequestBooking calls a second")
         print(f"ratio {drives / takes:.1f} (at least 3)")

@@ -140,9 +140,9 @@ class Bench:
 
         def batches() -> Iterator[bytes]:
             while True:
-                yield wire.BatchRequestBookingRequest(requests=islice(self._folk, _BATCH)).SerializeToString()
+                yield wire.BatchRequestBookingsRequest(requests=islice(self._folk, _BATCH)).SerializeToString()
 
-        call, look = partial(Grpc, f"{_SERVICE}/BatchRequestBooking", taken, _CALLS), lambda: [time.process_time()]
+        call, look = partial(Grpc, f"{_SERVICE}/BatchRequestBookings", taken, _CALLS), lambda: [time.process_time()]
         address = self.stack.address
         one = load(address, call, _LINES, batches(), size=_BATCH, rate=_RATE, seconds=_SECONDS, look=look)
         drained(self.stack)
@@ -153,7 +153,7 @@ class Bench:
         real = time.time() - time.perf_counter()
         waits = []
         for answer in answers:
-            for result in wire.BatchRequestBookingResponse.FromString(answer).results:
+            for result in wire.BatchRequestBookingsResponse.FromString(answer).results:
                 booking, of = result.booking, turns[result.booking.office_id]
                 settled = of[bisect_left(of, (booking.ticket, 0.0))][1] + real
                 waits.append(settled - (booking.accept_time.ToNanoseconds() / 1e9 - self._ahead))
@@ -166,7 +166,7 @@ class Bench:
 
     def _book(self, office_id: str, number: int) -> None:
         requests = list(islice((one for one in self._folk if one.office_id == office_id), number))
-        results = self._booking.BatchRequestBooking(wire.BatchRequestBookingRequest(requests=requests)).results
+        results = self._booking.BatchRequestBookings(wire.BatchRequestBookingsRequest(requests=requests)).results
         assert all(result.HasField("booking") for result in results)
 
 

@@ -73,12 +73,12 @@ def _writes(address: str, pipe: Connection) -> None:
 def _taken(stub: BookingServiceStub, folk: Iterator[wire.RequestBookingRequest]) -> Iterator[tuple[str, int, bytes]]:
     """Books for them; of each the office, the ticket, and the request that watches it."""
     while True:
-        batch = wire.BatchRequestBookingRequest()
+        batch = wire.BatchRequestBookingsRequest()
         for message in islice(folk, _BATCH):
             batch.requests.append(message)
         if not batch.requests:
             return
-        for one, result in zip(batch.requests, stub.BatchRequestBooking(batch).results, strict=True):
+        for one, result in zip(batch.requests, stub.BatchRequestBookings(batch).results, strict=True):
             booking: Booking = result.booking
             watch = wire.WatchBookingRequest(booking_id=booking.booking_id, account=one.account)
             yield booking.office_id, booking.ticket, watch.SerializeToString()
@@ -118,7 +118,7 @@ class Bench:
             self._writer.recv()
 
         def dated(message: bytes) -> int:
-            as_of = wire.GetQuotaResponse.FromString(message).as_of
+            as_of = wire.GetQuotaResponse.FromString(message).read_time
             ages.append(time.time() + self._ahead - as_of.seconds - as_of.nanos / 1e9)
             return 1
 

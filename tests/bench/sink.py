@@ -16,14 +16,14 @@ _SERVICE = wire.DESCRIPTOR.services_by_name["BookingService"]
 class Sink:
     """The rpcs that a rush of nothing but gateways calls."""
 
-    async def BatchRequestBooking(self, request: wire.BatchRequestBookingRequest, _: Any) -> Any:  # noqa: N802
+    async def BatchRequestBookings(self, request: wire.BatchRequestBookingsRequest, _: Any) -> Any:  # noqa: N802
         """Takes all."""
         pending = [
             Booking(booking_id=one.request_id, office_id=one.office_id, state=BOOKING_STATE_PENDING, ticket=1)
             for one in request.requests
         ]
-        return wire.BatchRequestBookingResponse(
-            results=[wire.BatchRequestBookingResult(booking=booking) for booking in pending]
+        return wire.BatchRequestBookingsResponse(
+            results=[wire.BatchRequestBookingsResult(booking=booking) for booking in pending]
         )
 
     async def BatchGetBookings(self, request: wire.BatchGetBookingsRequest, _: Any) -> Any:  # noqa: N802
@@ -43,7 +43,7 @@ async def _serve(port: str) -> None:
         name: grpc.unary_unary_rpc_method_handler(
             getattr(sink, name), getattr(wire, f"{name}Request").FromString, lambda answer: answer.SerializeToString()
         )
-        for name in ("BatchRequestBooking", "BatchGetBookings")
+        for name in ("BatchRequestBookings", "BatchGetBookings")
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE.full_name, handlers),))
     server.add_insecure_port(f"127.0.0.1:{port}")

@@ -201,7 +201,7 @@ async def _book(address: str, bookings: int) -> None:
     folk = iter(Townsfolk())
     async with BookingClient(address) as client:
         for _ in range(bookings // _BATCH):
-            batch = wire.BatchRequestBookingRequest()
+            batch = wire.BatchRequestBookingsRequest()
             for message in islice(folk, _BATCH):
                 batch.requests.append(message)
             refused = [one for one in await client.send_batch(batch.requests) if not isinstance(one, Booking)]

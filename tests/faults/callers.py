@@ -274,7 +274,7 @@ async def send_nonsense(site: Site, load: Load) -> float:
             ("RequestBooking", bytes(300 * 1024)): "TOO_LARGE",
             ("RequestBooking", bytes(3 * 2**20)): "RESOURCE_EXHAUSTED",
             ("RequestBooking", b"\xff" * 100): "INVALID_MESSAGE",
-            ("BatchRequestBooking", b"\x0a\x00" * 201): "TOO_LARGE",
+            ("BatchRequestBookings", b"\x0a\x00" * 201): "TOO_LARGE",
             ("NoSuchRpc", b""): "UNIMPLEMENTED",
         }
         for _ in range(20):

@@ -118,7 +118,7 @@ def known_values(target: Target) -> Known:
             st.builds(Duration, nanos=st.integers(0, 999_999_999)), *[messages(Duration.DESCRIPTOR, {})] * 4
         ),
         "code": ids.map(booking_code),
-        "present_numbers": st.integers(1, 9),
+        "queue_numbers": st.integers(1, 9),
         "queue_number": st.integers(1, 9),
         "quota": st.integers(0, 60),
         "expected_quota": st.none() | st.integers(0, 60),

@@ -34,7 +34,7 @@ expected-statuses = ["2xx", "304", "400", "404", "409"]
 
 # A bad request in a batch harms no other: its own error is in an answer that is 200.
 [[operations]]
-include-operation-id = ["BatchRequestBooking", "BatchGetBookings"]
+include-operation-id = ["BatchRequestBookings", "BatchGetBookings"]
 checks.negative_data_rejection.enabled = false
 
 # Who books does it for anybody, since an account has places for five; who asks, for the account that has bookings.

@@ -82,7 +82,7 @@ async def test_check_in_refuses_what_it_must(world: World) -> None:
     world.set_clock(MONDAY_NOON)
     with pytest.raises(AntrianError, match="CODE_NOT_FOUND"):
         await check_in(world, request, office_id=BOGOR)
-    with pytest.raises(AntrianError, match="INVALID_FIELD present_numbers"):
+    with pytest.raises(AntrianError, match="INVALID_FIELD queue_numbers"):
         await check_in(world, request, 1, 2)
     with pytest.raises(AntrianError, match="NOT_CONFIRMED"):
         await check_in(world, cancelled)

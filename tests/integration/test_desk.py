@@ -154,7 +154,7 @@ async def test_who_gave_up_is_neither_checked_in_nor_missing(world: World) -> No
     world.rebuild()
     world.set_clock(OPENS.replace(hour=9) + timedelta(days=3))
     codes = code_range(booking_code(request.booking_id))
-    with pytest.raises(AntrianError, match="INVALID_FIELD present_numbers") as refused:
+    with pytest.raises(AntrianError, match="INVALID_FIELD queue_numbers") as refused:
         await world.staff.check_in(PUSAT, codes, [1, 2], "desk", "rina")
     assert refused.value.problem
     assert refused.value.problem.english == "this party's queue numbers are 1, 3"

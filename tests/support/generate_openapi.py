@@ -5,20 +5,15 @@ What the comments say becomes descriptions, and limits where they say so: what i
 
 import json
 import re
-import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
-from google.api import annotations_pb2
+from google.api import annotations_pb2, field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, MethodDescriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from grpc_tools import protoc
 
 from antrian.v1 import booking_service_pb2, error_reason_pb2
-from tests.support.generate_protos import ROOT
+from tests.support.generate_protos import ROOT, describe
 
 Schema = dict[str, Any]
 
@@ -117,14 +112,7 @@ _ANSWERS_HEADERS: Mapping[str, Schema] = {
 
 def read_comments() -> dict[str, str]:
     """What the protos say of each service, rpc, message, field and enum value, by full name; each as one line."""
-    includes = [ROOT / "protos", ROOT / "protos/vendor", files("grpc_tools") / "_proto"]
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "set"
-        options = ["--include_imports", "--include_source_info", f"--descriptor_set_out={out}"]
-        protos = ["antrian/v1/booking_service.proto", "antrian/v1/error_reason.proto"]
-        if failed := protoc.main(["protoc", *(f"-I{path}" for path in includes), *options, *protos]):
-            raise SystemExit(failed)
-        found = FileDescriptorSet.FromString(out.read_bytes())
+    found = describe(*(f"antrian/v1/{name}.proto" for name in ("booking_service", "error_reason", "office_service")))
     comments = {}
     for file in found.file:
         for place in file.source_code_info.location:
@@ -250,7 +238,7 @@ class Document:
             elif field.name not in bound:
                 parameter = self._parameter(field)
                 parameter["description"] += note
-                required = not note and self._is_required(field)  # with a note, only where that message is given at all
+                required = not note and _is_required(field)  # with a note, only where that message is given at all
                 yield {"name": path, "in": "query", "required": required} | parameter
 
     def _parameter(self, field: FieldDescriptor) -> Schema:
@@ -272,7 +260,7 @@ class Document:
     def _message(self, message: Descriptor, *, asked: bool) -> Schema:
         """Of a request: what must be given, and nothing unknown. Of an answer: what is always there."""
         fields = message.fields
-        required = [f.json_name for f in fields if (self._is_required(f) if asked else not f.has_presence)]
+        required = [f.json_name for f in fields if (_is_required(f) if asked else not f.has_presence)]
         schema: Schema = {"type": "object", "additionalProperties": False} if asked else {"type": "object"}
         schema["properties"] = {field.json_name: self._field(field, asked=asked) for field in fields}
         if required:
@@ -306,14 +294,16 @@ class Document:
             limits["pattern"] = f"^[{chars[3].replace(' ', '')}]{{{chars[1]},{chars[2]}}}$"
         elif span := re.search(r"(-?\d+) to (-?\d+)( letters)?", said):
             names = ("minItems", "maxItems") if field.is_repeated else ("minimum", "maximum")
-            least = 0 if "; 0:" in said else int(span[1])
-            limits |= zip(("minLength", "maxLength") if span[3] else names, (least, int(span[2])), strict=True)
+            names = ("minLength", "maxLength") if span[3] else names
+            limits |= zip(names, (int(span[1]), int(span[2])), strict=True)
+        elif "at least one" in said:
+            limits["minItems"] = 1
+        elif "; 0:" in said:
+            limits["minimum"] = 0
         elif digits := re.search(r"(\d+) digits", said):
             limits["pattern"] = f"^[0-9]{{{digits[1]}}}$"
         elif "UUID" in said:
             limits["format"] = "uuid"
-        elif '"YYYY-MM-DD"; empty' in said:
-            limits["pattern"] = "^([0-9]{4}-[0-9]{2}-[0-9]{2})?$"
         elif "YYYY-MM-DD" in said:
             limits["format"] = "date"
         elif "ISO 3166-2" in said:
@@ -322,19 +312,9 @@ class Document:
             limits["examples"] = [example[1]]
         return limits
 
-    def _is_required(self, field: FieldDescriptor) -> bool:
-        """Whether it says so, or its empty value is not within its limits."""
-        limits = self._limits(field)
-        empty_fails = limits.get("minItems") or limits.get("minLength") or not re.search(limits.get("pattern", ""), "")
-        said = self._said.get(field.full_name, "").endswith("Required.")
-        return said or bool(empty_fails and not field.has_presence)
-
     def _named(self, method: MethodDescriptor) -> list[str]:
         """The reasons that the rpc's comment names."""
-        errors = self._said[method.full_name].partition("Errors: ")[2]
-        if span := re.match(r"all of ErrorReason (\d+) to (\d+)", errors):
-            return [name for name, v in self._reasons.items() if int(span[1]) <= v.number <= int(span[2])]
-        return [name for name in re.findall("[A-Z_]+", errors) if name in self._reasons]
+        return re.findall("[A-Z_]+", self._said[method.full_name].partition(" Errors: ")[2])
 
     def _refusals(self, method: MethodDescriptor, *, in_path: bool, in_body: bool) -> dict[str, Schema]:
         """The errors of an rpc, by HTTP status."""
@@ -347,7 +327,7 @@ class Document:
         for name, (status, words) in gateways.items():
             by_status.setdefault(status, {})[name] = words
         return {
-            str(s): self._refusal(s, found, shared=found.keys().isdisjoint(named))
+            str(s): self._refusal(s, found, shared=found.keys().isdisjoint({*named} - {*_ANY_CALL}))
             for s, found in sorted(by_status.items())
         }
 
@@ -408,6 +388,10 @@ def _answer(description: str, content: Schema, *headers: str) -> Schema:
 
 def _header(name: str, description: str, schema: Schema) -> Schema:
     return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
+
+
+def _is_required(field: FieldDescriptor) -> bool:
+    return field_behavior_pb2.REQUIRED in field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
 
 
 def _one_of(field: FieldDescriptor) -> str:

@@ -78,7 +78,7 @@ async def test_a_refusal_is_told_at_once_with_all_that_it_says() -> None:
         nonlocal calls
         calls += 1
         refusal = AntrianError(
-            Reason.WINDOW_CLOSED, retry_after=timedelta(hours=3), opens_at="2026-11-27T14:00:00+07:00"
+            Reason.WINDOW_CLOSED, retry_after=timedelta(hours=3), open_time="2026-11-27T14:00:00+07:00"
         )
         await context.abort_with_status(rpc_status.to_status(to_status(refusal, english=False)))
         raise AssertionError
@@ -89,7 +89,7 @@ async def test_a_refusal_is_told_at_once_with_all_that_it_says() -> None:
     refusal = caught.value
     assert calls == 1
     assert (refusal.reason, refusal.code) == ("WINDOW_CLOSED", grpc.StatusCode.FAILED_PRECONDITION)
-    assert refusal.metadata == {"opens_at": "2026-11-27T14:00:00+07:00"}
+    assert refusal.metadata == {"open_time": "2026-11-27T14:00:00+07:00"}
     assert refusal.retry_after == timedelta(hours=3)
     assert refusal.message == (
         "Pendaftaran sedang ditutup. Coba lagi saat dibuka: Jumat, 27 November 2026 pukul 14.00 WIB."

@@ -30,8 +30,8 @@ from antrian.v1.messages_pb2 import (
     Province,
 )
 from antrian.v1.office_service_pb2 import (
-    GetDayRosterRequest,
-    GetDayRosterResponse,
+    ListRosterEntriesRequest,
+    ListRosterEntriesResponse,
     RosterEntry,
     SetQuotaRequest,
     SetQuotaResponse,
@@ -107,7 +107,7 @@ async def test_a_page_that_is_said_to_come_after_itself_ends_a_list() -> None:
 
 
 async def test_offices_of_all_pages_and_the_rest_of_the_first() -> None:
-    provinces = [Province(code="ID-JK")]
+    provinces = [Province(province_code="ID-JK")]
     pages = [
         ListOfficesResponse(offices=[Office(office_id="a")], provinces=provinces, next_page_token="more"),
         ListOfficesResponse(offices=[Office(office_id="b")], provinces=provinces),
@@ -119,12 +119,12 @@ async def test_offices_of_all_pages_and_the_rest_of_the_first() -> None:
 
 async def test_a_roster_of_all_pages() -> None:
     pages = [
-        GetDayRosterResponse(entries=[RosterEntry(queue_number=1)], next_page_token="more"),
-        GetDayRosterResponse(entries=[RosterEntry(queue_number=2)]),
+        ListRosterEntriesResponse(entries=[RosterEntry(queue_number=1)], next_page_token="more"),
+        ListRosterEntriesResponse(entries=[RosterEntry(queue_number=2)]),
     ]
-    async with service("GetDayRoster", *pages) as (address, asked), OfficeClient(address) as client:
+    async with service("ListRosterEntries", *pages) as (address, asked), OfficeClient(address) as client:
         assert [entry.queue_number for entry in await client.day_roster("kanim-bogor")] == [1, 2]
-    assert asked[0] == GetDayRosterRequest(office_id="kanim-bogor", page_size=500)
+    assert asked[0] == ListRosterEntriesRequest(office_id="kanim-bogor", page_size=500)
 
 
 async def test_a_cancel_that_comes_too_early_is_refused_at_once_and_says_when() -> None:

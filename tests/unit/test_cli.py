@@ -353,13 +353,13 @@ def test_a_booking_is_shown_with_the_words_for_its_reason(capsys: pytest.Capture
 def test_the_quota_table_has_a_day_a_line_and_names_closed_ones(capsys: pytest.CaptureFixture[str]) -> None:
     answer = wire.GetQuotaResponse(office_id="kanim-bogor")
     for session, left in ((SESSION_MORNING, 0), (SESSION_AFTERNOON, 2)):
-        answer.slots.add(service_date="2026-12-24", session=session, quota=3, left=left)
+        answer.slots.add(service_date="2026-12-24", session=session, quota=3, remaining=left)
     answer.slots.add(service_date="2026-12-23", session=SESSION_MORNING, quota=3, closed=True)
     answer.closed_days.add(date="2026-12-25", name="Hari Raya Natal")
     answer.window.first_date, answer.window.last_date = "2026-12-24", "2026-12-25"
-    answer.window.opens_at.FromJsonString("2026-12-18T07:00:00Z")
-    answer.window.closes_at.FromJsonString("2026-12-20T09:00:00Z")
-    answer.window.opens_at_office, answer.window.closes_at_office = (
+    answer.window.open_time.FromJsonString("2026-12-18T07:00:00Z")
+    answer.window.close_time.FromJsonString("2026-12-20T09:00:00Z")
+    answer.window.office_open_time, answer.window.office_close_time = (
         "2026-12-18T16:00:00+09:00",
         "2026-12-20T18:00:00+09:00",
     )

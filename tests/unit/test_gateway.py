@@ -43,7 +43,7 @@ def test_every_rpc_for_citizens_has_a_path() -> None:
         ("GET", "/v1/offices", "ListOffices", {}),
         ("GET", "/v1/offices/kanim-bogor/quota", "GetQuota", {"office_id": "kanim-bogor"}),
         ("POST", "/v1/bookings", "RequestBooking", {}),
-        ("POST", "/v1/bookings:batchRequest", "BatchRequestBooking", {}),
+        ("POST", "/v1/bookings:batchRequest", "BatchRequestBookings", {}),
         ("GET", "/v1/bookings/b-1", "GetBooking", {"booking_id": "b-1"}),
         ("GET", "/v1/bookings/b-1:watch", "WatchBooking", {"booking_id": "b-1"}),
         ("POST", "/v1/bookings/b-1:cancel", "CancelBooking", {"booking_id": "b-1"}),
@@ -229,10 +229,10 @@ def test_a_field_twice_is_found_beside_the_path_too_and_among_many() -> None:
     assert caught.value.field == "account"
 
 
-def test_no_places_left_is_a_number_too() -> None:
+def test_no_remaining_places_are_a_number_and_an_absent_number_is_left_out() -> None:
     answer = json.loads(write(wire.GetQuotaResponse(slots=[Slot(service_date="2026-11-30")])))
-    assert (answer["slots"][0]["left"], answer["closedDays"]) == (0, [])
-    assert "places_left" not in answer
+    assert (answer["slots"][0]["remaining"], answer["closedDays"]) == (0, [])
+    assert "remaining" not in json.loads(write(Booking()))
 
 
 def test_an_error_says_all_that_the_service_said() -> None:
@@ -316,7 +316,7 @@ async def test_an_answer_is_used_again_while_it_is_fresh_and_its_tag_does_not_de
         nonlocal asked
         asked += 1
         answer = wire.GetQuotaResponse(office_id="kanim-bogor")
-        answer.as_of.FromSeconds(asked)
+        answer.read_time.FromSeconds(asked)
         return answer
 
     first, again = await fresh.get("k", 60, ask), await fresh.get("k", 60, ask)

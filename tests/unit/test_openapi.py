@@ -64,7 +64,7 @@ def test_it_has_every_route_of_the_gateway_and_names_no_host(document: Any, text
 @pytest.mark.parametrize(
     ("message", "field", "limits"),
     [
-        ("RequestBookingBody", "applicants", {"minItems": 1, "maxItems": 5}),
+        ("RequestBookingBody", "applicants", {"minItems": 1}),
         ("RequestBookingBody", "serviceDate", {"format": "date"}),
         ("RequestBookingBody", "account", {"pattern": "^[A-Za-z0-9._:@-]{1,64}$"}),
         ("RequestBookingRequest", "requestId", {"format": "uuid"}),
@@ -73,7 +73,7 @@ def test_it_has_every_route_of_the_gateway_and_names_no_host(document: Any, text
         ("Location", "latitude", {"minimum": -90, "maximum": 90}),
         ("BatchGetBookingsRequest", "requests", {"minItems": 1, "maxItems": 200}),
         ("Booking", "ticket", {"type": "string", "format": "int64"}),
-        ("Booking", "asOf", {"type": "string", "format": "date-time"}),
+        ("Booking", "readTime", {"type": "string", "format": "date-time"}),
     ],
 )
 def test_limits_are_those_of_the_comments(document: Any, message: str, field: str, limits: dict[str, Any]) -> None:
@@ -106,7 +106,7 @@ def test_what_is_never_sent_is_not_in_it(document: Any) -> None:
 
 def test_an_rpc_names_its_reasons_under_the_status_that_they_have(document: Any) -> None:
     cancel = document["paths"]["/v1/bookings/{booking_id}:cancel"]["post"]
-    assert cancel["x-reasons"][:2] == ["BOOKING_NOT_FOUND", "NOT_DECIDED_YET"]
+    assert {"BOOKING_NOT_FOUND", "NOT_DECIDED_YET"} < {*cancel["x-reasons"]}
     assert "`BOOKING_NOT_FOUND`" in cancel["responses"]["404"]["description"]
     assert "`LANE_FULL`" in cancel["responses"]["503"]["description"]
 

@@ -99,13 +99,13 @@ def test_a_closed_window_says_when_it_opens_and_how_long_that_is() -> None:
     refusal = refused(POLICY, MONDAY, datetime(2026, 11, 27, 6, 59, 30, tzinfo=UTC))
     assert refusal.reason is Reason.WINDOW_CLOSED
     opens_at, at_office = "2026-11-27T14:00:00+07:00", "2026-11-27T16:00:00+09:00"
-    assert refusal.metadata == {"opens_at": opens_at, "opens_at_office": at_office}
+    assert refusal.metadata == {"open_time": opens_at, "office_open_time": at_office}
     assert refusal.retry_after == timedelta(seconds=30)
 
 
 def test_after_the_window_the_next_one_is_a_week_later() -> None:
     refusal = refused(POLICY, MONDAY, CLOSES)
-    assert refusal.metadata["opens_at"] == "2026-12-04T14:00:00+07:00"
+    assert refusal.metadata["open_time"] == "2026-12-04T14:00:00+07:00"
     assert refusal.retry_after == timedelta(days=4, hours=22)
 
 
@@ -165,7 +165,7 @@ def test_a_window_for_a_week_of_holidays_does_not_open() -> None:
     assert not any(is_service_day(POLICY, day) for day in days_from(date(2025, 3, 31), 7))
     refusal = refused(POLICY, date(2025, 4, 8), friday)
     assert refusal.reason is Reason.WINDOW_CLOSED
-    assert refusal.metadata["opens_at"] == "2025-04-04T14:00:00+07:00"
+    assert refusal.metadata["open_time"] == "2025-04-04T14:00:00+07:00"
 
 
 def test_closed_days_leave_weekends_out() -> None:

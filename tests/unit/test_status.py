@@ -81,7 +81,7 @@ def test_a_person_is_told_by_position_and_initial_and_the_path_is_in_the_details
             "This office is in West Java, and you are in Banten and Jakarta.",
         ),
         (
-            AntrianError(Reason.BARRED, field="applicants[2]", initial="D.", last_day="2026-12-26"),
+            AntrianError(Reason.BARRED, field="applicants[2]", initial="D.", last_barred_date="2026-12-26"),
             "Pemohon ke-3 (D.) tidak hadir pada janji temu sebelumnya dan baru dapat mendaftar lagi setelah Sabtu, 26 Desember",
             "Applicant 3 (D.) missed an appointment and may book again after Saturday, 26 December 2026.",
         ),
@@ -102,7 +102,7 @@ def test_a_person_is_told_by_position_and_initial_and_the_path_is_in_the_details
         ),
         (
             AntrianError(
-                Reason.WINDOW_CLOSED, opens_at="2026-11-27T14:00:00+07:00", opens_at_office="2026-11-27T16:00:00+09:00"
+                Reason.WINDOW_CLOSED, open_time="2026-11-27T14:00:00+07:00", office_open_time="2026-11-27T16:00:00+09:00"
             ),
             "Coba lagi saat dibuka: Jumat, 27 November 2026 pukul 14.00 WIB (pukul 16.00 WIT di kantor ini).",
             "Come back when it opens: Friday, 27 November 2026 at 14:00 WIB (16:00 WIT at this office).",
@@ -122,5 +122,5 @@ def test_facts_are_said_as_people_say_them(error: AntrianError, indonesian: str,
 
 
 def test_the_message_for_developers_has_nothing_of_a_name() -> None:
-    error = AntrianError(Reason.BARRED, field="applicants[2]", initial="D.", last_day="2026-12-26")
+    error = AntrianError(Reason.BARRED, field="applicants[2]", initial="D.", last_barred_date="2026-12-26")
     assert to_status(error, english=False).message.startswith("BARRED: Applicant 3 missed")

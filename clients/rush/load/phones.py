@@ -99,7 +99,7 @@ class HttpPhones:
             await self._ask("POST", f"/v1/bookings/{booking_id}:cancel", json.dumps({"account": account}).encode())
         )
 
-    async def send_encoded(self, items: Sequence[bytes]) -> Sequence[wire.BatchRequestBookingResult]:
+    async def send_encoded(self, items: Sequence[bytes]) -> Sequence[wire.BatchRequestBookingsResult]:
         """Phones send one request each."""
         raise NotImplementedError
 

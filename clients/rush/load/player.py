@@ -22,7 +22,7 @@ from clients.rush.load.record import Observation, Record
 from clients.rush.load.tally import TallyWriter
 from clients.rush.plan.crowd import Ask
 
-_BATCH_METHOD = "/antrian.v1.BookingService/BatchRequestBooking"
+_BATCH_METHOD = "/antrian.v1.BookingService/BatchRequestBookings"
 _GATHER = 0.02
 _BATCH = 100
 _READS = 200
@@ -40,11 +40,11 @@ _T = TypeVar("_T")
 class CrowdClient(BookingClient):
     """A client for many, which sends requests that are bytes already: a load generator has no time to make them."""
 
-    async def send_encoded(self, items: Sequence[bytes]) -> Sequence[wire.BatchRequestBookingResult]:
+    async def send_encoded(self, items: Sequence[bytes]) -> Sequence[wire.BatchRequestBookingsResult]:
         """The results of a batch whose items encoded() has made."""
-        decode = wire.BatchRequestBookingResponse.FromString
+        decode = wire.BatchRequestBookingsResponse.FromString
 
-        def method() -> Callable[..., Awaitable[wire.BatchRequestBookingResponse]]:
+        def method() -> Callable[..., Awaitable[wire.BatchRequestBookingsResponse]]:
             return self.channel.unary_unary(_BATCH_METHOD, response_deserializer=decode)
 
         return (await self._call(method, b"".join(items))).results
@@ -57,7 +57,7 @@ class CrowdClient(BookingClient):
 
 def encoded(message: wire.RequestBookingRequest) -> bytes:
     """The request as an item of a batch: a batch is its items' bytes, one after the other."""
-    return wire.BatchRequestBookingRequest(requests=[message]).SerializeToString()
+    return wire.BatchRequestBookingsRequest(requests=[message]).SerializeToString()
 
 
 @dataclass(slots=True)

@@ -89,10 +89,10 @@ async def _survey(service: Target) -> Survey:
     for office, answer in answers:
         for slot in answer.slots:
             session = Session.MORNING if slot.session == messages_pb2.SESSION_MORNING else Session.AFTERNOON
-            quotas[office.office_id, Slot(date.fromisoformat(slot.service_date), session)] = slot.quota, slot.left
+            quotas[office.office_id, Slot(date.fromisoformat(slot.service_date), session)] = slot.quota, slot.remaining
     window = answers[0][1].window
     dates = tuple(sorted({slot.service_date for _, slot in quotas}))
-    opens_at, closes_at = window.opens_at.ToDatetime(UTC), window.closes_at.ToDatetime(UTC)
+    opens_at, closes_at = window.open_time.ToDatetime(UTC), window.close_time.ToDatetime(UTC)
     return Survey(offices, quotas, Window(opens_at, closes_at, dates), window.open)
 
 
@@ -103,7 +103,7 @@ async def _read_clock(service: Target, office_id: str) -> float:
             asked = time.monotonic()
             answer = await client.get_quota(office_id)
             answered = time.monotonic()
-            looks.append((answered - asked, answer.as_of.ToNanoseconds() / 1e9 - (asked + answered) / 2))
+            looks.append((answered - asked, answer.read_time.ToNanoseconds() / 1e9 - (asked + answered) / 2))
     return min(looks)[1]
 
 
