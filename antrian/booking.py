@@ -165,14 +165,14 @@ class Person:
 
 
 @dataclass(slots=True)
-class SealedApplicant:
-    """An applicant as it is kept: the keyed hash of the NIK, and the sealed personal data."""
+class EncryptedApplicant:
+    """An applicant as it is kept: the keyed hash of the NIK, and the encrypted personal data."""
 
     key: bytes
-    sealed: bytes
+    encrypted: bytes
 
 
-class LineEntry(NamedTuple):
+class QueueEntry(NamedTuple):
     """A request as it waits in its line; what is bytes here is so for Redis and Postgres, too. accepted_ms: since 1970."""
 
     accepted_ms: int
@@ -181,7 +181,7 @@ class LineEntry(NamedTuple):
     fingerprint: bytes
     caller: bytes
     account: bytes
-    applicants: tuple[SealedApplicant, ...]
+    applicants: tuple[EncryptedApplicant, ...]
 
 
 @dataclass(slots=True)
@@ -189,7 +189,7 @@ class Decision:
     """What a turn decided for one ticket: CONFIRMED with its first number, or rejected for a reason."""
 
     ticket: int
-    entry: LineEntry
+    entry: QueueEntry
     reason: StatusReason | None
     first_number: int | None
 
@@ -211,7 +211,7 @@ class StaffAction:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Asks at an office's desk to give a booking's places back: all that are left, or that of one queue number.
+    """Asks at an lane's commands to give a booking's places back: all that are left, or that of one queue number.
 
     by: the staff who ask, until the day is over; None: its account, before the day begins.
     """
@@ -223,7 +223,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class SetQuota(StaffAction):
-    """Asks at an office's desk for another quota of a slot; expected is what it must be now, if given."""
+    """Asks at an lane's commands for another quota of a slot; expected is what it must be now, if given."""
 
     slot: Slot
     quota: int
@@ -232,21 +232,21 @@ class SetQuota(StaffAction):
 
 @dataclass(frozen=True, slots=True)
 class CloseDate(StaffAction):
-    """Asks at an office's desk to close a day."""
+    """Asks at an lane's commands to close a day."""
 
     service_date: date
 
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """Asks at an office's desk that Redis follows what the ledger says of a booking's people: after a check-in."""
+    """Asks at an lane's commands that Redis follows what the ledger says of a booking's people: after a check-in."""
 
     booking_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
 class LiftBar(StaffAction):
-    """Asks at an office's desk to end the bar of the person with that queue number of a booking."""
+    """Asks at an lane's commands to end the bar of the person with that queue number of a booking."""
 
     booking_id: UUID
     number: int
@@ -254,14 +254,14 @@ class LiftBar(StaffAction):
 
 @dataclass(frozen=True, slots=True)
 class ExcuseNoShow(StaffAction):
-    """Asks at an office's desk to make a missed booking EXCUSED, and to end its bars."""
+    """Asks at an lane's commands to make a missed booking EXCUSED, and to end its bars."""
 
     booking_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
 class UndoCheckIn(StaffAction):
-    """Asks at an office's desk to expect these people (queue number, applicant key) of a booking again.
+    """Asks at an lane's commands to expect these people (queue number, applicant key) of a booking again.
 
     owner is whose booking it is, in base 64. taken is the number of who cannot be held again: the drainer finds that out.
     """
@@ -274,11 +274,11 @@ class UndoCheckIn(StaffAction):
 
 @dataclass(frozen=True, slots=True)
 class LateAttendance(StaffAction):
-    """Asks at an office's desk to note after the day that people of a booking did come, unless it is until by now."""
+    """Asks at an lane's commands to note after the day that people of a booking did come, unless it is until by now."""
 
     booking_id: UUID
     numbers: tuple[int, ...]
     until: datetime
 
 
-DeskEntry = Cancel | SetQuota | CloseDate | Follow | LiftBar | ExcuseNoShow | UndoCheckIn | LateAttendance
+Command = Cancel | SetQuota | CloseDate | Follow | LiftBar | ExcuseNoShow | UndoCheckIn | LateAttendance

@@ -140,22 +140,22 @@ def mask_nik(nik: str) -> str:
 
 @dataclass(frozen=True)
 class Keys:
-    """All that needs the secret keys: hash_key for the keyed hashes, seal_key for personal data; 32 random bytes each.
+    """All that needs the secret keys: hash_key for the keyed hashes, encryption_key for personal data; 32 random bytes each.
 
     The hashes are BLAKE2b, each kind personalised so that hashes of different kinds never meet. Seals are AES-256-GCM
     with random nonces: good for 2**32 seals a key (NIST SP 800-38D), many decades of passports.
     """
 
     hash_key: bytes = field(repr=False)
-    seal_key: bytes = field(repr=False)
+    encryption_key: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        if len(self.hash_key) != 32 or len(self.seal_key) != 32:
+        if len(self.hash_key) != 32 or len(self.encryption_key) != 32:
             raise ValueError("keys must be 32 bytes each")
 
     @cached_property
     def _aes(self) -> AESGCM:
-        return AESGCM(self.seal_key)
+        return AESGCM(self.encryption_key)
 
     @cached_property
     def _applicant(self) -> Any:
@@ -181,7 +181,7 @@ class Keys:
         """By kind, "hash" and "seal": what tells each key from any other and does not give it away, 16 bytes."""
         return {
             kind: blake2b(kind.encode(), digest_size=16, key=key, person=b"check value").digest()
-            for kind, key in (("hash", self.hash_key), ("seal", self.seal_key))
+            for kind, key in (("hash", self.hash_key), ("seal", self.encryption_key))
         }
 
     def applicant_key(self, nik: str) -> bytes:
@@ -206,35 +206,35 @@ class Keys:
         who = caller.encode()
         return _hash(self._owner, len(who).to_bytes(4, "big") + who + account.encode())
 
-    def seal(self, booking_id: UUID, key: bytes, person: Person) -> bytes:
+    def encrypt(self, booking_id: UUID, key: bytes, person: Person) -> bytes:
         """The applicant's personal data, to be opened only with the same booking and applicant key."""
         nonce = os.urandom(12)
         return nonce + self._aes.encrypt(nonce, (person.nik + person.full_name).encode(), booking_id.bytes + key)
 
-    def unseal(self, booking_id: UUID, key: bytes, sealed: bytes) -> Person:
+    def decrypt(self, booking_id: UUID, key: bytes, encrypted: bytes) -> Person:
         """The personal data again.
 
         Raises:
-            cryptography.exceptions.InvalidTag: it was sealed with other keys, for another booking or applicant, or
+            cryptography.exceptions.InvalidTag: it was encrypted with other keys, for another booking or applicant, or
                 was changed.
         """
-        if len(sealed) < _SEAL_LENGTH:
+        if len(encrypted) < _SEAL_LENGTH:
             raise InvalidTag
-        text = self._aes.decrypt(sealed[:12], sealed[12:], booking_id.bytes + key).decode()
+        text = self._aes.decrypt(encrypted[:12], encrypted[12:], booking_id.bytes + key).decode()
         return Person(text[:16], text[16:])
 
-    def person(self, booking_id: UUID, key: bytes, sealed: bytes) -> Person:
+    def person(self, booking_id: UUID, key: bytes, encrypted: bytes) -> Person:
         """The personal data again; where they cannot be read, which is logged, no name and a NIK of asterisks."""
         try:
-            return self.unseal(booking_id, key, sealed)
+            return self.decrypt(booking_id, key, encrypted)
         except InvalidTag:  # the others must not wait for the one
             _log.error("a person of booking %s cannot be read", booking_id)
             return Person(16 * "*", "")
 
-    def fit(self, booking_id: UUID, key: bytes, sealed: bytes) -> bool:
-        """Whether these keys sealed it, and made the applicant key of the NIK in it."""
+    def fit(self, booking_id: UUID, key: bytes, encrypted: bytes) -> bool:
+        """Whether these keys encrypted it, and made the applicant key of the NIK in it."""
         try:
-            return self.applicant_key(self.unseal(booking_id, key, sealed).nik) == key
+            return self.applicant_key(self.decrypt(booking_id, key, encrypted).nik) == key
         except InvalidTag:
             return False
 

@@ -23,7 +23,7 @@ class Verdict(NamedTuple):
     state: State
     reason: StatusReason | None
     first_number: int | None
-    left: int
+    remaining: int
     next_number: int
 
 
@@ -32,7 +32,7 @@ class Choice(NamedTuple):
 
     office_id: str
     slot: Slot
-    left: int
+    remaining: int
 
 
 def is_service_day(policy: Policy, day: date) -> bool:
@@ -127,7 +127,7 @@ def refuse_window(policy: Policy, day: date, moment: datetime, office_zone: Zone
     )
 
 
-def stock_until(policy: Policy, moment: datetime) -> date:
+def inventory_until(policy: Policy, moment: datetime) -> date:
     """The last service date for which lanes must have counters.
 
     It is the last one of the window after the current or next one, so that a new week is there when a window closes.
@@ -135,7 +135,7 @@ def stock_until(policy: Policy, moment: datetime) -> date:
     return next_window(policy, next_window(policy, moment).closes_at).dates[-1]
 
 
-def calendar_mark(policy: Policy) -> str:
+def calendar_version(policy: Policy) -> str:
     """Eight digits that change when the policy's service days or sessions do."""
     calendar = sorted(policy.service_weekdays), sorted(policy.holidays), sorted(policy.sessions)
     return f"{zlib.crc32(repr(calendar).encode()):08x}"
@@ -187,17 +187,17 @@ def judge_province(policy: Policy, office_province: str, whereabouts: Collection
     )
 
 
-def decide(left: int, next_number: int, party_size: int, *, day_begun: bool) -> Verdict:
+def decide(remaining: int, next_number: int, party_size: int, *, day_begun: bool) -> Verdict:
     """What decide.lua does to one ticket of a slot with so many places left, as a pure function.
 
     day_begun says that the service day had begun at the office (moment >= day_begins). All of the party get consecutive
     queue numbers, or none does; a refusal leaves the counters as they were, so a smaller party behind may still fit.
     """
     if day_begun:
-        return Verdict(State.REJECTED, StatusReason.TOO_LATE, None, left, next_number)
-    if left < party_size:
-        return Verdict(State.REJECTED, StatusReason.SLOT_FULL, None, left, next_number)
-    return Verdict(State.CONFIRMED, None, next_number, left - party_size, next_number + party_size)
+        return Verdict(State.REJECTED, StatusReason.TOO_LATE, None, remaining, next_number)
+    if remaining < party_size:
+        return Verdict(State.REJECTED, StatusReason.SLOT_FULL, None, remaining, next_number)
+    return Verdict(State.CONFIRMED, None, next_number, remaining - party_size, next_number + party_size)
 
 
 def alternatives(office_id: str, slot: Slot, party_size: int, choices: Iterable[Choice], most: int = 5) -> list[Choice]:
@@ -212,7 +212,7 @@ def alternatives(office_id: str, slot: Slot, party_size: int, choices: Iterable[
 
     with_room: dict[str, list[Choice]] = {}
     for choice in choices:
-        if choice.left >= party_size and (choice.office_id, choice.slot) != (office_id, slot):
+        if choice.remaining >= party_size and (choice.office_id, choice.slot) != (office_id, slot):
             with_room.setdefault(choice.office_id, []).append(choice)
     own = sorted(with_room.pop(office_id, []), key=distance)
     return (own + [min(slots, key=distance) for slots in with_room.values()])[:most]

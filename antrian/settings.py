@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     rq_redis_url: _RedisUrl = Field(default="", description="RQ's Redis; the lanes' where it is not given.")
     database_url: _DatabaseUrl = Field(description="The ledger's Postgres: postgresql://…")
     hash_key: Key = Field(description="32 bytes, base64: makes applicant keys and booking ids. Never change it.")
-    seal_key: Key = Field(description="32 bytes, base64: encrypts personal data. Never lose it.")
+    encryption_key: Key = Field(description="32 bytes, base64: encrypts personal data. Never lose it.")
     listen: str = Field(
         default="127.0.0.1:7700", pattern=r"^[^\s/]+:[0-9]{1,5}$", description="host:port of the gRPC server."
     )
@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     embedded: bool = Field(default=False, description="The stores are this machine's own: no callers file is needed.")
     ready_file: Path | None = Field(default=None, description="Written by the server once it serves.")
     reflection: bool = Field(default=False, description="Serve gRPC reflection; for development.")
-    gather_ms: float = Field(
+    batch_window_ms: float = Field(
         default=2,
         ge=0,
         le=100,
@@ -129,9 +129,9 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def gather_for(self) -> timedelta:
+    def batch_window(self) -> timedelta:
         """The least time between two calls for joins, and for reads: who comes meanwhile is gathered."""
-        return timedelta(milliseconds=self.gather_ms)
+        return timedelta(milliseconds=self.batch_window_ms)
 
 
 def given_database_url() -> str | None:
@@ -171,11 +171,11 @@ def settings_of(environment: Mapping[str, str]) -> Settings:
 
 class _Secrets(BaseModel):
     hash_key: Key
-    seal_key: Key
+    encryption_key: Key
 
 
 def read_keys(file: Path) -> dict[str, str]:
-    """The keys of a secrets.json, as ANTRIAN_HASH_KEY and ANTRIAN_SEAL_KEY; raises SettingsError."""
+    """The keys of a secrets.json, as ANTRIAN_HASH_KEY and ANTRIAN_ENCRYPTION_KEY; raises SettingsError."""
     try:
         content = file.read_text()
         _Secrets.model_validate_json(content)
@@ -201,8 +201,8 @@ def read_certificates(file: Path) -> bytes:
 
 
 def given_keys() -> dict[str, str]:
-    """ANTRIAN_HASH_KEY and ANTRIAN_SEAL_KEY, when the environment has both; they go before those of a secrets.json."""
-    keys = {name: os.environ.get(name, "") for name in ("ANTRIAN_HASH_KEY", "ANTRIAN_SEAL_KEY")}
+    """ANTRIAN_HASH_KEY and ANTRIAN_ENCRYPTION_KEY, when the environment has both; they go before those of a secrets.json."""
+    keys = {name: os.environ.get(name, "") for name in ("ANTRIAN_HASH_KEY", "ANTRIAN_ENCRYPTION_KEY")}
     return keys if all(keys.values()) else {}
 
 

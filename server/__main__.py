@@ -11,28 +11,28 @@ import uvloop
 from grpc_health.v1 import health, health_pb2
 from prometheus_client import REGISTRY
 
-from antrian.gather import MESSAGE_LIMIT
+from antrian.batching import MESSAGE_LIMIT
 from antrian.identity import Keys
-from antrian.lane.fitness import UnfitRedis
-from antrian.lane.front import LaneFront
+from antrian.lane.config_check import UnsupportedRedisError
+from antrian.lane.producer import LaneProducer
 from antrian.ledger.reader import LedgerReader
 from antrian.ledger.staff import LedgerStaff
 from antrian.policy import PolicyError, load_policy
 from antrian.process import log_to_stderr, metrics_served, raise_descriptor_limit, spare_the_collector
 from antrian.settings import Settings, SettingsError, load_settings
 from antrian.v1 import booking_service_pb2, office_service_pb2
-from server.admission import Admission
 from server.auth import Callers, CallersFileError
+from server.booking_reader import Bookings
 from server.booking_service import BookingService
-from server.bookings import Bookings
-from server.catalog import Catalog
-from server.desk import Desk
-from server.gate import Gate
+from server.commands import LaneCommands
 from server.grpc_server import Handlers, make_server
+from server.limits import ConcurrencyLimiter
+from server.middleware import Middleware
 from server.names import Names
+from server.office_cache import Catalog
 from server.office_service import OfficeService
-from server.room import Room
-from server.strangers import Strangers
+from server.public_services import Strangers
+from server.validation import Admission
 
 LIVENESS = "antrian.liveness"
 """The name under which the health service says whether the process is well, whatever its stores do."""
@@ -49,33 +49,37 @@ _OFFICE_SERVICE = office_service_pb2.DESCRIPTOR.services_by_name["OfficeService"
 async def serve(settings: Settings) -> None:
     """Serves until a signal comes. The health service says SERVING while both stores answer, and LIVENESS as long as we run."""
     policy, callers = load_policy(settings.policy_file), Callers(settings.callers_file)
-    front = LaneFront(
+    producer = LaneProducer(
         settings.redis_url,
         lane_bound=policy.lane_bound,
         account_people=policy.account_people,
         tried_people=policy.tried_people,
         remembered=policy.remembered,
-        gather_for=settings.gather_for,
+        batch_window=settings.batch_window,
     )
     ledger, staff = (
-        LedgerReader(settings.database_url, gather_for=settings.gather_for),
+        LedgerReader(settings.database_url, batch_window=settings.batch_window),
         LedgerStaff(settings.database_url),
     )
-    keys, desk = Keys(settings.hash_key, settings.seal_key), Desk(front)
-    catalog = Catalog(policy, front, ledger, keys)
+    keys, commands = Keys(settings.hash_key, settings.encryption_key), LaneCommands(producer)
+    catalog = Catalog(policy, producer, ledger, keys)
     most = settings.most_calls
     each = most // 2 if settings.callers_file else most  # without a file everybody is one caller
-    bookings = Bookings(catalog, front, ledger, keys, watching=Room(most * 4 // 5, each * 4 // 5))
+    bookings = Bookings(catalog, producer, ledger, keys, watching=ConcurrencyLimiter(most * 4 // 5, each * 4 // 5))
     admission, names = Admission(catalog, keys), Names(catalog, staff, keys)
     booking_service, office_service = (
-        BookingService(catalog, front, admission, bookings, desk, names),
-        OfficeService(catalog, front, staff, keys, desk, names),
+        BookingService(catalog, producer, admission, bookings, commands, names),
+        OfficeService(catalog, producer, staff, keys, commands, names),
     )
 
-    health_servicer, strangers, gate = health.aio.HealthServicer(), Strangers(most), Gate(callers, Room(most, each))
+    health_servicer, strangers, middleware = (
+        health.aio.HealthServicer(),
+        Strangers(most),
+        Middleware(callers, ConcurrencyLimiter(most, each)),
+    )
     handlers = [
-        gate.handlers(_BOOKING_SERVICE, booking_service),
-        gate.handlers(_OFFICE_SERVICE, office_service),
+        middleware.handlers(_BOOKING_SERVICE, booking_service),
+        middleware.handlers(_OFFICE_SERVICE, office_service),
         strangers.health(health_servicer),
     ]
     if settings.reflection or settings.embedded:
@@ -97,7 +101,7 @@ async def serve(settings: Settings) -> None:
 
     changed(False)
     await health_servicer.set(LIVENESS, statuses.SERVING)
-    await front.start()
+    await producer.start()
     await ledger.start()
     await staff.start()
     _listen(server, settings)
@@ -116,7 +120,7 @@ async def serve(settings: Settings) -> None:
     await health_servicer.enter_graceful_shutdown()
     freshener.cancel()
     await server.stop(_GRACE)
-    await front.close()
+    await producer.close()
     await ledger.close()
     await staff.close()
     await asyncio.wait([freshener], timeout=1)
@@ -171,7 +175,7 @@ def main() -> int:
         raise_descriptor_limit("ANTRIAN_MOST_CALLS", settings.most_calls)
         with metrics_served(settings.metrics_listen, REGISTRY):
             uvloop.run(serve(settings))
-    except (SettingsError, PolicyError, CallersFileError, UnfitRedis) as error:
+    except (SettingsError, PolicyError, CallersFileError, UnsupportedRedisError) as error:
         print(f"server: {error}", file=sys.stderr)
         return 2
     except (RuntimeError, OSError) as error:  # OSError: the ready file

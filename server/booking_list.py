@@ -8,9 +8,9 @@ from antrian.errors import invalid
 from antrian.text import check_account
 from antrian.v1 import messages_pb2
 from antrian.v1.booking_service_pb2 import ListBookingsRequest, ListBookingsResponse
-from server import resources
-from server.bookings import Bookings
-from server.catalog import parse_day
+from server import convert
+from server.booking_reader import Bookings
+from server.office_cache import parse_day
 from server.paging import not_a_token, page_size, read_token, write_token
 
 _PAGE = 20
@@ -38,7 +38,7 @@ async def list_bookings(request: ListBookingsRequest, caller: str, bookings: Boo
     decided = {str(booking.booking_id) for booking in found}
     response.bookings.extend(booking for booking in pending if booking.booking_id not in decided)
     for recorded in found[:size]:
-        resources.tell(response.bookings.add(), recorded, bookings.keys)
+        convert.tell(response.bookings.add(), recorded, bookings.keys)
     if len(found) > size:
         last = found[size - 1]
         response.next_page_token = write_token(last.decided_at.isoformat(), str(last.booking_id))

@@ -11,22 +11,22 @@ from zoneinfo import ZoneInfo
 from antrian import rules
 from antrian.booking import Cancel, Office, Slot, Window
 from antrian.errors import AntrianError, Reason, invalid
-from antrian.lane.front import Counters, Joined, JoinRequest, Known, LaneFront, Refused
+from antrian.lane.producer import Counters, Joined, JoinRequest, Known, LaneProducer, Refused
 from antrian.ledger.staff import check_numbers
 from antrian.text import check_account
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1 import messages_pb2
 from antrian.words import initial_of
-from server import resources
-from server.admission import Admission, check_uuid
+from server import convert
 from server.auth import CALLER
 from server.booking_list import list_bookings
-from server.bookings import Bookings
-from server.catalog import Catalog
-from server.desk import Desk
-from server.gate import FULL_RETRY, Context, explain, wants_english
+from server.booking_reader import Bookings
+from server.commands import LaneCommands
+from server.middleware import FULL_RETRY, Context, explain, wants_english
 from server.names import Names
+from server.office_cache import Catalog
 from server.office_list import list_offices
+from server.validation import Admission, check_uuid
 
 _BATCH = 200
 _LONGEST_WAIT = timedelta(seconds=60)
@@ -42,13 +42,19 @@ class BookingService:
     """Offices, quota, requests and bookings. Refusals are AntrianErrors; the gate turns them into statuses."""
 
     def __init__(
-        self, catalog: Catalog, front: LaneFront, admission: Admission, bookings: Bookings, desk: Desk, names: Names
+        self,
+        catalog: Catalog,
+        producer: LaneProducer,
+        admission: Admission,
+        bookings: Bookings,
+        commands: LaneCommands,
+        names: Names,
     ) -> None:
         self._catalog = catalog
-        self._front = front
+        self._producer = producer
         self._admission = admission
         self._bookings = bookings
-        self._desk = desk
+        self._commands = commands
         self._names = names
         self._week = lru_cache(maxsize=16)(self._find_week)
         self._quota = lru_cache(maxsize=4096)(self._find_quota)  # most is asked for again before anything changes
@@ -75,7 +81,7 @@ class BookingService:
         )
 
     async def _places(self, office: Office, window: Window) -> tuple[datetime, tuple[Counters | None, ...]]:
-        return await self._front.quota((office.office_id, self._week(window, office.time_zone)[0]))
+        return await self._producer.quota((office.office_id, self._week(window, office.time_zone)[0]))
 
     def _find_quota(self, office_id: str, zone: ZoneInfo, window: Window, counters: Sequence[Counters | None]) -> bytes:
         """GetQuota's answer without its moment."""
@@ -84,7 +90,7 @@ class BookingService:
         for slot, places in zip(response.slots, counters, strict=True):
             if places is None:
                 raise AntrianError(Reason.LANE_CLOSED, retry_after=_RETRY)
-            slot.quota, slot.remaining = places.quota, 0 if places.closed else places.left
+            slot.quota, slot.remaining = places.quota, 0 if places.closed else places.remaining
             slot.closed = places.closed
         return response.SerializeToString()
 
@@ -93,7 +99,7 @@ class BookingService:
         policy = self._catalog.policy
         slots = tuple(Slot(day, session) for day in window.dates for session in policy.sessions)
         answer = wire.GetQuotaResponse(
-            window=resources.window(
+            window=convert.window(
                 window, window.closes_at, zone
             ),  # not open: false is nothing in bytes, true can be added
             closed_days=[
@@ -105,9 +111,9 @@ class BookingService:
             starts, ends = rules.session_times(policy, zone, slot)
             answer.slots.add(
                 service_date=slot.service_date.isoformat(),
-                session=resources.session(slot.session),
-                start_time=resources.timestamp(starts),
-                end_time=resources.timestamp(ends),
+                session=convert.session(slot.session),
+                start_time=convert.timestamp(starts),
+                end_time=convert.timestamp(ends),
             )
         return slots, answer
 
@@ -117,7 +123,7 @@ class BookingService:
         """Takes a place in the office's line."""
         response = wire.RequestBookingResponse()
         ask = self._admission.admit(request, CALLER.get())
-        answer = await self._front.join(ask, _leaves(context))
+        answer = await self._producer.join(ask, _leaves(context))
         await self._tell(response.booking, request, ask, answer)
         return response
 
@@ -148,12 +154,12 @@ class BookingService:
             except Exception as error:
                 refuse(result, error)
             else:
-                asked.append((result, item, ask, self._front.join(ask, leaves)))
-        answers = await asyncio.gather(*(answer for *_, answer in asked), return_exceptions=True)
+                asked.append((result, item, ask, self._producer.join(ask, leaves)))
+        responses = await asyncio.gather(*(answer for *_, answer in asked), return_exceptions=True)
         others = []
-        for (result, item, ask, _), answer in zip(asked, answers, strict=True):
+        for (result, item, ask, _), answer in zip(asked, responses, strict=True):
             if isinstance(answer, Joined):  # nearly all, and at once: a task each would cost more than all else
-                resources.tell_joined(result.booking, item, ask.booking_id, answer)
+                convert.tell_joined(result.booking, item, ask.booking_id, answer)
             else:
                 others.append(tell(result, item, ask, answer))
         await asyncio.gather(*others)
@@ -263,7 +269,7 @@ class BookingService:
         if number is not None and booking.code:
             check_numbers("queue_number", [number], sorted([*booking.queue_numbers, *booking.cancelled_queue_numbers]))
         if booking.state == messages_pb2.BOOKING_STATE_CONFIRMED and number not in booking.cancelled_queue_numbers:
-            await self._desk.submit(booking.office_id, Cancel(booking_id, number))
+            await self._commands.submit(booking.office_id, Cancel(booking_id, number))
             booking = await self._bookings.find(booking_id, caller, account)
         if number in booking.cancelled_queue_numbers:
             return booking
@@ -297,7 +303,7 @@ class BookingService:
         if isinstance(answer, BaseException):
             raise answer
         if isinstance(answer, Joined):
-            resources.tell_joined(booking, request, ask.booking_id, answer)
+            convert.tell_joined(booking, request, ask.booking_id, answer)
             return
         if isinstance(answer, Known):
             booking.CopyFrom(await self._bookings.repeated(ask.booking_id, ask.caller, ask.account))
@@ -348,11 +354,11 @@ def _check_no_wait(item: wire.GetBookingRequest) -> None:
 
 @lru_cache(maxsize=64)
 def _moment(as_of: datetime, is_open: bool) -> bytes:
-    answer = wire.GetQuotaResponse(window=messages_pb2.Window(open=is_open), read_time=resources.timestamp(as_of))
+    answer = wire.GetQuotaResponse(window=messages_pb2.Window(open=is_open), read_time=convert.timestamp(as_of))
     return answer.SerializeToString()
 
 
 def _leaves(context: Context) -> float:
     """When the caller will have left, on the event loop's clock."""
-    left = cast("float | None", context.time_remaining())
-    return float("inf") if left is None else asyncio.get_running_loop().time() + left
+    remaining = cast("float | None", context.time_remaining())
+    return float("inf") if remaining is None else asyncio.get_running_loop().time() + remaining

@@ -9,7 +9,7 @@ from antrian.errors import AntrianError, Reason
 from antrian.identity import Keys, check_full_name, mask_name
 from antrian.ledger.staff import LedgerStaff, check_numbers
 from antrian.text import plain
-from server.catalog import Catalog
+from server.office_cache import Catalog
 
 
 class Names:
@@ -33,16 +33,16 @@ class Names:
             party = {row.number: row for row in await self._ledger.party(booking_id)}
             check_numbers("queue_number", [number], sorted(party))
             row = party[number]
-            person = self._keys.unseal(booking_id, row.applicant_key, row.sealed)
+            person = self._keys.decrypt(booking_id, row.applicant_key, row.encrypted)
             if person.full_name == name:
                 return
             most = self._catalog.policy.corrected_letters
             if by is None and rules.edits(person.full_name, name) > most:
                 raise AntrianError(Reason.NAME_TOO_DIFFERENT, field="full_name", limit=str(most))
-            sealed = self._keys.seal(booking_id, row.applicant_key, Person(person.nik, name))
+            encrypted = self._keys.encrypt(booking_id, row.applicant_key, Person(person.nik, name))
             before, after = (json.dumps({"number": number, "name": mask_name(one)}) for one in (person.full_name, name))
             state, begun, corrected, written = await self._ledger.correct_name(
-                booking_id, row, sealed, by, before, after
+                booking_id, row, encrypted, by, before, after
             )
             if written:
                 return

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 from antrian.booking import Office
 from antrian.errors import Text
-from antrian.offices import offices_elsewhere, offices_for
-from antrian.provinces import distance_km
+from antrian.offices.catalog import offices_elsewhere, offices_for
+from antrian.offices.explain import explain_anywhere, explain_elsewhere, explain_location, explain_province
+from antrian.offices.provinces import distance_km
 from antrian.v1.booking_service_pb2 import ListOfficesRequest, ListOfficesResponse, OfficeElsewhere
-from antrian.whereabouts import explain_anywhere, explain_elsewhere, explain_location, explain_province
-from server import resources
-from server.admission import check_province, locate, location_missing
-from server.catalog import Catalog
+from server import convert
+from server.office_cache import Catalog
 from server.paging import not_a_token, page_size, read_token, write_token
+from server.validation import check_province, locate, location_missing
 
 _PAGE = 50
 _LARGEST_PAGE = 200
@@ -37,11 +37,11 @@ def list_offices(request: ListOfficesRequest, catalog: Catalog) -> ListOfficesRe
     page = listed[start : start + size]
     words = _explain(request, codes, catalog, offered)
     response = ListOfficesResponse(
-        offices=[resources.office(office, _distance(at, office) if at else None) for office in page],
-        provinces=[resources.province(catalog.provinces[code]) for code in codes],
+        offices=[convert.office(office, _distance(at, office) if at else None) for office in page],
+        provinces=[convert.province(catalog.provinces[code]) for code in codes],
         reason_id=words.indonesian,
         reason_en=words.english,
-        read_time=resources.timestamp(catalog.as_of),
+        read_time=convert.timestamp(catalog.as_of),
     )
     if start + len(page) < len(listed):
         response.next_page_token = write_token("from", str(start + len(page)))
@@ -51,7 +51,7 @@ def list_offices(request: ListOfficesRequest, catalog: Catalog) -> ListOfficesRe
             why = explain_elsewhere(office, catalog.provinces[office.province_code], distance, here)
             response.elsewhere.append(
                 OfficeElsewhere(
-                    office=resources.office(office, distance), reason_id=why.indonesian, reason_en=why.english
+                    office=convert.office(office, distance), reason_id=why.indonesian, reason_en=why.english
                 )
             )
     return response

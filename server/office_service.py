@@ -12,19 +12,19 @@ from antrian import rules, words
 from antrian.booking import Office, Session, Slot, State
 from antrian.errors import AntrianError, Reason, Text, invalid
 from antrian.identity import Keys, booking_code, check_nik, code_range, mask_nik
-from antrian.lane.front import LaneFront
+from antrian.lane.producer import LaneProducer
 from antrian.ledger.staff import ActionRow, BarRow, LedgerStaff, RosterRow, check_numbers
 from antrian.text import check_account, check_reason, compact
 from antrian.v1 import messages_pb2
 from antrian.v1 import office_service_pb2 as wire
-from server import resources
-from server.admission import SESSIONS
+from server import convert
 from server.auth import CALLER
-from server.catalog import Catalog, parse_day
-from server.desk import Desk
-from server.gate import Context
+from server.commands import LaneCommands
+from server.middleware import Context
 from server.names import Names
+from server.office_cache import Catalog, parse_day
 from server.paging import not_a_token, page_size, read_token, write_token
+from server.validation import SESSIONS
 
 _PAGE = 100
 _LARGEST_PAGE = 500
@@ -41,13 +41,19 @@ class OfficeService:
     """Rosters, check-ins, quotas, closed days, ways back, retirement. Refusals are AntrianErrors; the gate turns them into statuses."""
 
     def __init__(
-        self, catalog: Catalog, front: LaneFront, ledger: LedgerStaff, keys: Keys, desk: Desk, names: Names
+        self,
+        catalog: Catalog,
+        producer: LaneProducer,
+        ledger: LedgerStaff,
+        keys: Keys,
+        commands: LaneCommands,
+        names: Names,
     ) -> None:
         self._catalog = catalog
-        self._front = front
+        self._producer = producer
         self._ledger = ledger
         self._keys = keys
-        self._desk = desk
+        self._commands = commands
         self._names = names
         self._nik_codes = frozenset(province.nik_code for province in catalog.provinces.values())
 
@@ -56,7 +62,7 @@ class OfficeService:
     ) -> wire.ListRosterEntriesResponse:
         """Who has queue numbers on a day."""
         office = self._office(request.office_id)
-        as_of = await self._front.now()
+        as_of = await self._producer.now()
         day = (
             _day(request.service_date)
             if request.HasField("service_date")
@@ -67,7 +73,7 @@ class OfficeService:
         after = _read_token(request.page_token)
         rows = await self._ledger.roster(office.office_id, day, session, after, size + 1)
         response = wire.ListRosterEntriesResponse(
-            entries=self._entries(rows[:size]), service_date=day.isoformat(), read_time=resources.timestamp(as_of)
+            entries=self._entries(rows[:size]), service_date=day.isoformat(), read_time=convert.timestamp(as_of)
         )
         if len(rows) > size:
             response.next_page_token = write_token(rows[size - 1].session, str(rows[size - 1].number))
@@ -79,7 +85,7 @@ class OfficeService:
         staff, codes = check_account(request.staff, "staff"), code_range(request.code)
         party = await self._ledger.check_in(office.office_id, codes, request.queue_numbers, CALLER.get().name, staff)
         try:
-            await self._front.ask_desk(office.office_id, nouns.Follow(party[0].booking_id))
+            await self._producer.send_command(office.office_id, nouns.Follow(party[0].booking_id))
         except AntrianError as problem:  # the ledger has it; a rebuild or the end of the day makes Redis follow
             _log.warning("who was checked in at %s may book again later: %s", office.office_id, problem)
         return wire.CheckInResponse(entries=self._entries(party))
@@ -144,7 +150,7 @@ class OfficeService:
         if number is not None and found.given:
             check_numbers("queue_number", [number], found.given)
         if found.holds(number):
-            await self._desk.submit(office.office_id, nouns.Cancel(found.booking_id, number, by))
+            await self._commands.submit(office.office_id, nouns.Cancel(found.booking_id, number, by))
             found = await self._ledger.find(office.office_id, codes)
         if found.holds(number):
             if found.service_date < found.today:
@@ -196,11 +202,11 @@ class OfficeService:
             key = self._keys.applicant_key(nik)
         size = page_size(request.page_size, _PAGE, _LARGEST_PAGE)
         after = _read_bar_token(request.page_token)
-        as_of = await self._front.now()
+        as_of = await self._producer.now()
         rows = await self._ledger.bars(
             office.office_id, self._bars_since(as_of), size + 1, applicant_key=key, after=after
         )
-        response = wire.ListBarsResponse(bars=map(self._bar, rows[:size]), read_time=resources.timestamp(as_of))
+        response = wire.ListBarsResponse(bars=map(self._bar, rows[:size]), read_time=convert.timestamp(as_of))
         if len(rows) > size:
             last = rows[size - 1]
             response.next_page_token = write_token(last.service_date.isoformat(), last.session, str(last.number))
@@ -216,7 +222,7 @@ class OfficeService:
         done = await self._judged(office, entry)
         if done.refused:
             raise AntrianError(done.refused, field="queue_number")
-        since = self._bars_since(await self._front.now())
+        since = self._bars_since(await self._producer.now())
         bars = await self._ledger.bars(office.office_id, since, 1, person=(found.booking_id, request.queue_number))
         if not bars:  # its time ended just now
             raise AntrianError(Reason.BAR_NOT_FOUND, field="queue_number")
@@ -283,7 +289,7 @@ class OfficeService:
         return wire.LateAttendanceResponse(entries=self._entries(await self._ledger.party(found.booking_id)))
 
     async def _judged(self, office: Office, entry: _Judged) -> ActionRow:
-        await self._desk.submit(office.office_id, entry)
+        await self._commands.submit(office.office_id, entry)
         done = await self._ledger.action(entry.action_id)
         if done is None:  # the desk was lost with its Redis
             raise AntrianError(Reason.STORE_UNAVAILABLE, retry_after=_RETRY)
@@ -301,7 +307,7 @@ class OfficeService:
         refusal = rules.refuse_day(self._catalog.policy, day)
         if refusal and not await self._ledger.has_slots(office.office_id, day):
             raise refusal
-        today = (await self._front.now()).astimezone(office.time_zone).date()
+        today = (await self._producer.now()).astimezone(office.time_zone).date()
         if day < today or (day == today and not begun):
             raise AntrianError(Reason.DAY_BEGUN, field="service_date")
         if day > today + _YEAR:
@@ -313,33 +319,33 @@ class OfficeService:
         return (moment - timedelta(days=self._catalog.policy.bar_days + 2)).date()
 
     def _bar(self, row: BarRow) -> wire.Bar:
-        person = self._keys.person(row.booking_id, row.applicant_key, row.sealed)
+        person = self._keys.person(row.booking_id, row.applicant_key, row.encrypted)
         return wire.Bar(
             service_date=row.service_date.isoformat(),
-            session=resources.session(row.session),
+            session=convert.session(row.session),
             queue_number=row.number,
             code=booking_code(row.booking_id),
             full_name=person.full_name or None,
             masked_nik=mask_nik(person.nik),
             last_barred_date=row.last_day.isoformat(),
             lifted=row.lifted_at is not None,
-            lift_time=resources.timestamp(row.lifted_at) if row.lifted_at else None,
+            lift_time=convert.timestamp(row.lifted_at) if row.lifted_at else None,
         )
 
     def _entries(self, rows: Iterable[RosterRow]) -> list[wire.RosterEntry]:
         entries = []
         for row in rows:
-            person = self._keys.person(row.booking_id, row.applicant_key, row.sealed)
+            person = self._keys.person(row.booking_id, row.applicant_key, row.encrypted)
             entries.append(
                 wire.RosterEntry(
-                    session=resources.session(row.session),
+                    session=convert.session(row.session),
                     queue_number=row.number,
                     code=booking_code(row.booking_id),
                     full_name=person.full_name or None,
                     masked_nik=mask_nik(person.nik),
                     state=messages_pb2.BookingState.Value(f"BOOKING_STATE_{row.state}"),
                     present=row.present_at is not None,
-                    check_in_time=resources.timestamp(row.present_at) if row.present_at else None,
+                    check_in_time=convert.timestamp(row.present_at) if row.present_at else None,
                 )
             )
         return entries

@@ -13,8 +13,8 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, LocalizedMessage
 from google.rpc.status_pb2 import Status
 
 from antrian.errors import AntrianError, Reason, Text
-from antrian.provinces import load_provinces
-from antrian.whereabouts import list_provinces
+from antrian.offices.explain import list_provinces
+from antrian.offices.provinces import load_provinces
 from antrian.words import about, day, moment, moment_at_office, state, subject
 
 DOMAIN = "antrian"

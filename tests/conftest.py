@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from redis import Redis
 
-from antrian.embedded import EmbeddedStores
 from antrian.ledger.migrate import migrate
+from antrian.local.embedded import EmbeddedStores
 from tests.support.town import copy_stores, found
 from tests.support.world import World, empty_ledger
 

@@ -48,7 +48,7 @@ class Supervisor:
         """Returns when stop is set and the workers have ended. They begin by that policy, and follow the ledger's."""
         pause, died = _RESTART_AFTER, 0.0
         while not stop.is_set():
-            if self._bury():
+            if self._reap():
                 again = time.monotonic() - died < 2 * _RESTART_AT_MOST
                 pause, died = min(2 * pause, _RESTART_AT_MOST) if again else _RESTART_AFTER, time.monotonic()
                 stop.wait(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
@@ -61,7 +61,7 @@ class Supervisor:
             stop.wait(0.2)
         self._end()
 
-    def _bury(self) -> bool:
+    def _reap(self) -> bool:
         """Whether a worker was dead. One that is silent for too long is killed: its lane goes on elsewhere."""
         silent = self.silent_for()
         dead = False
@@ -92,7 +92,7 @@ def claim(settings: Settings, policy: Policy, stop: threading.Event) -> Policy:
 
     Raises WrongKeys and WrongPolicy when it has others.
     """
-    keys, pause = Keys(settings.hash_key, settings.seal_key), _RESTART_AFTER
+    keys, pause = Keys(settings.hash_key, settings.encryption_key), _RESTART_AFTER
     while not stop.is_set():
         try:
             claim_keys(settings.database_url, keys)

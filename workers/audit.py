@@ -11,8 +11,8 @@ from psycopg_pool import PoolTimeout
 from redis import Redis
 from redis.exceptions import RedisError
 
+from antrian.audit.verify import verify
 from antrian.settings import Settings
-from antrian.verify import verify
 
 _KEY = "audit"
 _log = logging.getLogger(__name__)
@@ -45,16 +45,16 @@ class Audit:
         if not self._my_turn():
             self._show({}, {})
             return
-        breaches, examined = Counter[str](), Counter[str]()
+        violations, examined = Counter[str](), Counter[str]()
         for check in verify(self._settings):
-            breaches[check.promise] += check.breaches
+            violations[check.promise] += check.violations
             examined[check.promise] += check.examined
-            if check.breaches:
-                _log.error("breach of %s: %s: %d of %d", check.promise, check.what, check.breaches, check.examined)
-        self._show(breaches, examined)
-        if not self._clean and not breaches.total():
+            if check.violations:
+                _log.error("violation of %s: %s: %d of %d", check.promise, check.what, check.violations, check.examined)
+        self._show(violations, examined)
+        if not self._clean and not violations.total():
             _log.info("audit: all promises hold")
-        self._clean = not breaches.total()
+        self._clean = not violations.total()
 
     def _my_turn(self) -> bool:
         # Shorter than the shortest pause, so that who audited may be the next again.

@@ -8,12 +8,22 @@ from datetime import UTC, date, datetime, timedelta
 
 from antrian import rules
 from antrian.booking import Office, Policy, UndoCheckIn
-from antrian.lane.drainer import LEASE, DeskBatch, Fenced, LaneBroken, LaneDrainer, Lease, Stock, Taken, Turn
-from antrian.ledger.desk import SlotRow, days_of
-from antrian.ledger.fence import LedgerBusy, LedgerFenced, LedgerGap
+from antrian.lane.consumer import (
+    LEASE,
+    CommandBatch,
+    FencedError,
+    LaneBrokenError,
+    LaneConsumer,
+    Lease,
+    SlotCounters,
+    Taken,
+    Turn,
+)
+from antrian.ledger.commands import SlotRow, days_of
+from antrian.ledger.fence import LedgerBusyError, LedgerFencedError, LedgerGapError
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.ledger.turns import Recorded
-from workers.metrics import LEASES_LOST, count_decided, count_desk
+from workers.metrics import LEASES_LOST, count_commands, count_decided
 
 TURN = 512
 """The most tickets of a turn."""
@@ -26,7 +36,7 @@ Go = list[tuple[Lease, Turn]]
 many; each with its lease."""
 
 _ATTEND = LEASE.total_seconds() / 3
-_NOT_OURS = (Fenced, LaneBroken, LedgerGap, LedgerFenced, LedgerBusy)
+_NOT_OURS = (FencedError, LaneBrokenError, LedgerGapError, LedgerFencedError, LedgerBusyError)
 _log = logging.getLogger(__name__)
 
 
@@ -38,8 +48,8 @@ class Drain:
     drainer has is left to that one. All raise the stores' errors.
     """
 
-    def __init__(self, line: LaneDrainer, ledger: LedgerRecorder, policy: Policy) -> None:
-        self.line = line
+    def __init__(self, consumer: LaneConsumer, ledger: LedgerRecorder, policy: Policy) -> None:
+        self.consumer = consumer
         self.ledger = ledger
         self.follow(policy)
         self._now = datetime.fromtimestamp(0, UTC)  # as of the latest lease
@@ -50,22 +60,22 @@ class Drain:
     def follow(self, policy: Policy) -> None:
         """Goes by this policy from the next go on."""
         self.policy = policy
-        self._calendar = rules.calendar_mark(policy)
+        self._calendar = rules.calendar_version(policy)
 
     @property
     def busy(self) -> bool:
         """Whether a go is under way."""
         return bool(self._recording or self._recorded)
 
-    def go_on(self, offices: Mapping[str, Office], office_id: str = "", *, lanes: int = LANES) -> int:
+    def settle_and_decide(self, offices: Mapping[str, Office], office_id: str = "", *, lanes: int = LANES) -> int:
         """Settles the go that is recorded, and decides the next while the ledger records the one between them.
 
         The next has the given office's lane and those that have been ready for longest, at most so many. Answers how many
         tickets were settled.
         """
         recorded = self._recorded
-        settled, taken = self.line.go_on(
-            [(lease, said) for lease, _, said in recorded], self.stock_mark(self._time()), office_id,
+        settled, taken = self.consumer.settle_and_decide(
+            [(lease, said) for lease, _, said in recorded], self.inventory_version(self._time()), office_id,
             lanes=lanes, tickets=TURN, most=TURN,
         )  # fmt: skip
         taken_at = time.monotonic()
@@ -86,7 +96,7 @@ class Drain:
         """Finishes what is under way, without another go; answers how many tickets were settled."""
         tickets = 0
         while self.busy:
-            tickets += self.go_on(offices, lanes=0)
+            tickets += self.settle_and_decide(offices, lanes=0)
         return tickets
 
     def decided(self, taken: Sequence[Taken], offices: Mapping[str, Office]) -> tuple[Go, list[Taken]]:
@@ -97,8 +107,8 @@ class Drain:
             match one.decided:
                 case Turn() as turn:
                     go.append((one.lease, turn))
-                case Fenced() | LaneBroken() as problem:
-                    self.give_up(one.lease, problem)
+                case FencedError() | LaneBrokenError() as problem:
+                    self.quarantine_or_yield(one.lease, problem)
                 case _ if one.lease.office_id in offices:
                     others.append(one)
         return go, others
@@ -113,13 +123,13 @@ class Drain:
             office = offices[one.lease.office_id]
             try:
                 if n and time.monotonic() > taken_at + _ATTEND:
-                    self.line.leave(one.lease)
-                elif isinstance(one.decided, DeskBatch):
-                    self.serve_desk(one.lease, office, one.decided)
+                    self.consumer.leave(one.lease)
+                elif isinstance(one.decided, CommandBatch):
+                    self.execute_commands(one.lease, office, one.decided)
                 else:
-                    self.line.leave(self.ready(one.lease, office))
+                    self.consumer.leave(self.ready(one.lease, office))
             except _NOT_OURS as problem:
-                self.give_up(one.lease, problem)
+                self.quarantine_or_yield(one.lease, problem)
 
     def said(self, go: Go, recorded: Sequence[Recorded]) -> list[tuple[Lease, Turn, str]]:
         """The turns that the ledger has recorded, with its verdicts; lanes whose turns it refused are given up."""
@@ -128,17 +138,17 @@ class Drain:
             if isinstance(said, str):
                 done.append((lease, turn, said))
             else:
-                self.give_up(lease, said)
+                self.quarantine_or_yield(lease, said)
         return done
 
     def settled(
-        self, recorded: Sequence[tuple[Lease, Turn, str]], problems: Sequence[Fenced | LaneBroken | None]
+        self, recorded: Sequence[tuple[Lease, Turn, str]], problems: Sequence[FencedError | LaneBrokenError | None]
     ) -> int:
         """Counts the tickets of turns that are settled; gives up lanes where there was a problem."""
         tickets = 0
         for (lease, turn, said), problem in zip(recorded, problems, strict=True):
             if problem:
-                self.give_up(lease, problem)
+                self.quarantine_or_yield(lease, problem)
             else:
                 count_decided(turn.decisions, said)
                 tickets += len(said)
@@ -146,40 +156,40 @@ class Drain:
 
     def _time(self) -> datetime:
         if not self._now.timestamp():
-            self._now = self.line.now()
+            self._now = self.consumer.now()
         return self._now
 
-    def stock_mark(self, moment: datetime) -> str:
+    def inventory_version(self, moment: datetime) -> str:
         """What a lane says of its stock when it has counters for all slots that can be booked, now and next week."""
-        return f"{rules.stock_until(self.policy, moment)} {self._calendar}"
+        return f"{rules.inventory_until(self.policy, moment)} {self._calendar}"
 
     def ready(self, lease: Lease, office: Office) -> Lease:
         """Opens or stocks a lane if it needs it; the lease to go on with. Raises why it cannot be had."""
         if not lease.known:
             return self.open(lease, office)
-        if lease.stocked != self.stock_mark(lease.now):
-            self.stock(lease, office)
+        if lease.inventory_version != self.inventory_version(lease.now):
+            self.load_counters(lease, office)
         return lease
 
-    def give_up(self, lease: Lease, problem: Exception) -> None:
+    def quarantine_or_yield(self, lease: Lease, problem: Exception) -> None:
         """Leaves the lane to a newer drainer; or, where Redis and the ledger do not agree, closes it until it is rebuilt.
 
         One that is held in the ledger is left until its lease runs out.
         """
-        if isinstance(problem, LedgerBusy):
+        if isinstance(problem, LedgerBusyError):
             _log.warning("somebody holds the lane %s in the ledger", lease.office_id)
             return
         try:
-            if isinstance(problem, Fenced):
+            if isinstance(problem, FencedError):
                 raise problem
-            self.line.shut(lease)  # raises Fenced when Redis knows of a newer drainer: then all is well
-        except Fenced:
+            self.consumer.quarantine(lease)  # raises Fenced when Redis knows of a newer drainer: then all is well
+        except FencedError:
             LEASES_LOST.inc()
             _log.warning("a newer drainer has the lane %s", lease.office_id)
         else:
             _log.critical("lane closed, Redis and the ledger do not agree: %s: %s", type(problem).__name__, problem)
 
-    def serve_desk(self, lease: Lease, office: Office, batch: DeskBatch) -> None:
+    def execute_commands(self, lease: Lease, office: Office, batch: CommandBatch) -> None:
         """Has the ledger judge what the desk asks, and makes the lane follow it.
 
         Raises Fenced, LaneBroken, LedgerFenced or LedgerGap when the batch does not fit the lane or the ledger: what is
@@ -187,29 +197,33 @@ class Drain:
         """
         self.plan(office, days_of(batch.entries))
         if any(isinstance(entry, UndoCheckIn) for entry in batch.entries):
-            batch = self.line.claim(lease, batch)
-        said = self.ledger.record_desk(lease.office_id, lease.token, batch)
-        self.line.settle_desk(lease, batch, [_stock(office, row) for row in said.slots], said.freed, said.lifted_at)
-        count_desk(batch.entries)
+            batch = self.consumer.claim(lease, batch)
+        said = self.ledger.record_commands(lease.office_id, lease.token, batch)
+        self.consumer.settle_commands(
+            lease, batch, [_slot_counters(office, row) for row in said.slots], said.freed, said.lifted_at
+        )
+        count_commands(batch.entries)
 
     def open(self, lease: Lease, office: Office) -> Lease:
         """Opens a lane that Redis has never seen. One that it has lost stays closed until it is rebuilt."""
         epoch = self.ledger.epoch(lease.office_id)  # before stock, which asks whether the lease is still ours
-        if not self.line.is_whole() and not self.ledger.any_ticket():
-            self.line.make_whole()  # the very first start: there is nothing that Redis could lack
-        self.stock(lease, office)
+        if not self.consumer.is_restored() and not self.ledger.any_ticket():
+            self.consumer.mark_restored()  # the very first start: there is nothing that Redis could lack
+        self.load_counters(lease, office)
         lane = self.ledger.open_lane(office.office_id, epoch)
         if lane.last_ticket:
-            raise LaneBroken(f"{office.office_id}: Redis lost it after ticket {lane.last_ticket}")
-        return self.line.open(lease, lane.token, lane.epoch, lane.last_ticket, lane.last_desk)
+            raise LaneBrokenError(f"{office.office_id}: Redis lost it after ticket {lane.last_ticket}")
+        return self.consumer.open(lease, lane.token, lane.epoch, lane.last_ticket, lane.last_command)
 
-    def stock(self, lease: Lease, office: Office) -> None:
+    def load_counters(self, lease: Lease, office: Office) -> None:
         """Creates the slots of the coming weeks and gives the lane their counters."""
-        until = rules.stock_until(self.policy, lease.now)
+        until = rules.inventory_until(self.policy, lease.now)
         today = lease.now.astimezone(office.time_zone).date()
         self.plan(office, [today + timedelta(days=n) for n in range((until - today).days + 1)])
         slots = self.ledger.slots(office.office_id, today)
-        self.line.stock(lease, [_stock(office, row) for row in slots], self.stock_mark(lease.now))
+        self.consumer.load_counters(
+            lease, [_slot_counters(office, row) for row in slots], self.inventory_version(lease.now)
+        )
 
     def plan(self, office: Office, days: Sequence[date]) -> None:
         """Creates the slots that the office lacks on those of the days that are service days."""
@@ -219,6 +233,6 @@ class Drain:
             self.ledger.plan_slots(office.office_id, served, rules.split_quota(office.daily_quota, percent))
 
 
-def _stock(office: Office, row: SlotRow) -> Stock:
+def _slot_counters(office: Office, row: SlotRow) -> SlotCounters:
     begins = rules.day_begins(office.time_zone, row.slot.service_date)
-    return Stock(row.slot, row.quota, row.quota - row.taken, row.last_number + 1, begins, row.closed)
+    return SlotCounters(row.slot, row.quota, row.quota - row.taken, row.last_number + 1, begins, row.closed)

@@ -24,8 +24,8 @@ from redis.exceptions import RedisError
 from antrian.booking import (
     Cancel,
     CloseDate,
+    Command,
     Decision,
-    DeskEntry,
     ExcuseNoShow,
     Follow,
     LateAttendance,
@@ -35,7 +35,7 @@ from antrian.booking import (
     StatusReason,
     UndoCheckIn,
 )
-from antrian.lane.drainer import LaneDrainer
+from antrian.lane.consumer import LaneConsumer
 from antrian.ledger import sql
 from antrian.process import metrics_served
 from antrian.settings import Settings
@@ -60,7 +60,7 @@ DESK_SETTLED = Counter("antrian_desk_settled", "Entries of desks that were settl
 _DECIDED = Counter("antrian_decided", "Tickets that were settled, by their outcome.", ["outcome"])
 
 _decided = {outcome: _DECIDED.labels(outcome) for outcome in (State.CONFIRMED, *StatusReason)}
-_KINDS: dict[type[DeskEntry], str] = {
+_KINDS: dict[type[Command], str] = {
     Cancel: "CANCEL",
     SetQuota: "SET_QUOTA",
     CloseDate: "CLOSE_DATE",
@@ -75,17 +75,17 @@ for _kind in _KINDS.values():
 _log = logging.getLogger(__name__)
 
 
-def count_desk(entries: Sequence[DeskEntry]) -> None:
+def count_commands(entries: Sequence[Command]) -> None:
     """Counts what a batch of a desk asked."""
     for entry in entries:
         DESK_SETTLED.labels(_KINDS[type(entry)]).inc()
 
 
-def count_decided(decisions: Sequence[Decision], verdicts: str) -> None:
+def count_decided(decisions: Sequence[Decision], results: str) -> None:
     """Counts a turn's tickets by what the ledger said of them; one that it refused by a constraint is INTERNAL."""
     tally = collections.Counter(
         State.CONFIRMED if verdict == "K" else decision.reason or StatusReason.INTERNAL
-        for decision, verdict in zip(decisions, verdicts, strict=True)
+        for decision, verdict in zip(decisions, results, strict=True)
         if verdict != "D"  # it stands at another ticket, where it is counted
     )
     for outcome, count in tally.items():
@@ -99,14 +99,14 @@ class Lanes(Collector):
         self._settings = settings
         self._silent_for = silent_for
         self._offices: list[str] = []
-        self._breaches: Mapping[str, int] = {}
+        self._violations: Mapping[str, int] = {}
         self._examined: Mapping[str, int] = {}
         self._audited_at: float | None = None
 
-    def show_audit(self, breaches: Mapping[str, int], examined: Mapping[str, int]) -> None:
+    def show_audit(self, violations: Mapping[str, int], examined: Mapping[str, int]) -> None:
         """From now on shows what an audit found and looked at, by promise; empty when another supervisor audits."""
-        self._breaches, self._examined = breaches, examined
-        self._audited_at = time.time() if breaches else None
+        self._violations, self._examined = violations, examined
+        self._audited_at = time.time() if violations else None
 
     def collect(self) -> Iterator[Metric]:
         """The gauges. Those of the lanes are missing while Redis does not answer."""
@@ -117,14 +117,14 @@ class Lanes(Collector):
         for office, (count, age) in self._depths().items():
             waiting.add_metric([office], count)
             oldest.add_metric([office], age.total_seconds())
-        breaches = GaugeMetricFamily(
-            "antrian_breaches", "Breaches that the last audit counted, by promise.", labels=["promise"]
+        violations = GaugeMetricFamily(
+            "antrian_breaches", "Violations that the last audit counted, by promise.", labels=["promise"]
         )
         examined = GaugeMetricFamily(
             "antrian_audit_examined", "What the last audit looked at, by promise.", labels=["promise"]
         )
-        for promise, count in self._breaches.items():
-            breaches.add_metric([promise], count)
+        for promise, count in self._violations.items():
+            violations.add_metric([promise], count)
             examined.add_metric([promise], self._examined[promise])
         audited = GaugeMetricFamily("antrian_audit_timestamp_seconds", "When the last audit ended (Unix time).")
         if self._audited_at:
@@ -134,7 +134,7 @@ class Lanes(Collector):
         )
         for worker, seconds in self._silent_for().items():
             silent.add_metric([worker], seconds)
-        yield from (waiting, oldest, breaches, examined, audited, silent)
+        yield from (waiting, oldest, violations, examined, audited, silent)
 
     def _depths(self) -> dict[str, tuple[int, timedelta]]:
         try:
@@ -144,8 +144,8 @@ class Lanes(Collector):
         except psycopg.Error as problem:  # the lanes known before can still be looked at
             _log.warning("metrics: the ledger does not answer: %s", problem)
         try:
-            with closing(LaneDrainer(self._settings.redis_url)) as line:
-                return line.depth(self._offices)
+            with closing(LaneConsumer(self._settings.redis_url)) as consumer:
+                return consumer.depth(self._offices)
         except RedisError as problem:
             _log.warning("metrics: the lanes do not answer: %s", problem)
             return {}

@@ -20,9 +20,9 @@ from redis.exceptions import RedisError
 from antrian import rules
 from antrian.booking import Office
 from antrian.identity import Keys
-from antrian.lane.drainer import DeskBatch, Fenced, LaneBroken, LaneDrainer, Lease, Turn, sole
-from antrian.lane.rebuilder import Bar, LaneRebuilder, Restored
-from antrian.ledger.fence import LedgerFenced, LedgerGap
+from antrian.lane.consumer import CommandBatch, FencedError, LaneBrokenError, LaneConsumer, Lease, Turn, sole
+from antrian.lane.rebuild import Bar, LaneRebuilder, Restored
+from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from antrian.ledger.keys import claim_keys
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.policy import PolicyError, load_policy
@@ -54,11 +54,11 @@ class Rebuilt:
 class Rebuild:
     """Restores Redis from the ledger, as the protocol says; nothing may be lost that the ledger or a whole lane has."""
 
-    def __init__(self, settings: Settings, line: LaneDrainer, ledger: LedgerRecorder, redis: Redis) -> None:
-        self._keys = Keys(settings.hash_key, settings.seal_key)
-        self._line, self._ledger = line, ledger
+    def __init__(self, settings: Settings, consumer: LaneConsumer, ledger: LedgerRecorder, redis: Redis) -> None:
+        self._keys = Keys(settings.hash_key, settings.encryption_key)
+        self._consumer, self._ledger = consumer, ledger
         self._redis = redis
-        self._drain = Drain(line, ledger, ledger.policy() or load_policy(settings.policy_file))
+        self._drain = Drain(consumer, ledger, ledger.policy() or load_policy(settings.policy_file))
 
     def run(self) -> Rebuilt:
         """Closes every lane, finishes what survives in Redis, empties it, puts back what the ledger has, opens.
@@ -67,27 +67,27 @@ class Rebuild:
         another rebuild runs, and the stores' errors.
         """
         began, lanes = time.monotonic(), LaneRebuilder(self._redis)
-        self._line.set_clock(self._ledger.clock_ahead())
-        seized = [(office, lanes.seize(office.office_id)) for office in self._ledger.offices()]
-        epochs = [self._ledger.epoch(office.office_id) for office, _ in seized]
-        finished = sum(self._finish(office, lease) for office, lease in seized)
-        _log.info("%d lanes closed, %d tickets finished", len(seized), finished)
+        self._consumer.set_clock(self._ledger.clock_ahead())
+        acquired = [(office, lanes.force_acquire(office.office_id)) for office in self._ledger.offices()]
+        epochs = [self._ledger.epoch(office.office_id) for office, _ in acquired]
+        finished = sum(self._finish(office, lease) for office, lease in acquired)
+        _log.info("%d lanes closed, %d tickets finished", len(acquired), finished)
         lost, opened = 0, []
-        for (office, lease), epoch in zip(seized, epochs, strict=True):
+        for (office, lease), epoch in zip(acquired, epochs, strict=True):
             lost += lanes.clear(lease)  # asks, too, whether the lane is still ours
             # Redis may have issued tickets that it lost again: as many as its bound lets wait. From here on nobody records
             # under an older token, so that what is read of the ledger below is all that there will be.
             opened.append(self._ledger.open_lane(office.office_id, epoch, skip=self._drain.policy.lane_bound))
-        lanes.forget_people()
+        lanes.clear_people()
         bookings, bars = self._restore_bookings(lanes), self._restore_bars(lanes)
         _log.info("%d bookings and %d bars put back", bookings, bars)
-        for office, lease in seized:
-            self._drain.stock(lease, office)
-        if last_told := self._ledger.days.last_told(timedelta(0)):
-            self._line.note_told(last_told)
-        lanes.make_whole()
-        for (_, lease), lane in zip(seized, opened, strict=True):
-            self._line.open(lease, lane.token, lane.epoch, lane.last_ticket, lane.last_desk)
+        for office, lease in acquired:
+            self._drain.load_counters(lease, office)
+        if last_synced := self._ledger.days.last_synced(timedelta(0)):
+            self._consumer.note_synced(last_synced)
+        lanes.mark_restored()
+        for (_, lease), lane in zip(acquired, opened, strict=True):
+            self._consumer.open(lease, lane.token, lane.epoch, lane.last_ticket, lane.last_command)
         return Rebuilt(len(opened), finished, lost, bookings, bars, round(time.monotonic() - began, 3))
 
     def _finish(self, office: Office, lease: Lease) -> int:
@@ -96,18 +96,18 @@ class Rebuild:
         What does not fit stays in the lane: LaneRebuilder.clear removes and counts it.
         """
         finished = 0
-        decided: Turn | DeskBatch | None = None
+        decided: Turn | CommandBatch | None = None
         try:
             while lease.known:
                 decided = self._next(lease, decided)
-                if isinstance(decided, DeskBatch):
-                    self._drain.serve_desk(lease, office, decided)
+                if isinstance(decided, CommandBatch):
+                    self._drain.execute_commands(lease, office, decided)
                 elif decided.decisions:
-                    sole(self._line.settle([(lease, self._record(decided))]))
+                    sole(self._consumer.settle([(lease, self._record(decided))]))
                     finished += len(decided.decisions)
                 else:
                     break
-        except (LaneBroken, LedgerGap, LedgerFenced) as problem:
+        except (LaneBrokenError, LedgerGapError, LedgerFencedError) as problem:
             _log.warning("what Redis has of a lane does not fit the ledger and goes: %s", problem)
         return finished
 
@@ -115,15 +115,15 @@ class Rebuild:
         said: str = sole(self._ledger.record([decided], self._drain.policy.version or None))
         return said
 
-    def _next(self, lease: Lease, before: Turn | DeskBatch | None) -> Turn | DeskBatch:
+    def _next(self, lease: Lease, before: Turn | CommandBatch | None) -> Turn | CommandBatch:
         """What the lane hands out. Raises LaneBroken when it is the same as before: settling that changed nothing."""
-        decided: Turn | DeskBatch = sole(self._line.decide([lease], TURN))
+        decided: Turn | CommandBatch = sole(self._consumer.decide([lease], TURN))
         if decided == before:
-            raise LaneBroken(f"{lease.office_id}: what was settled is handed out again")
+            raise LaneBrokenError(f"{lease.office_id}: what was settled is handed out again")
         return decided
 
     def _restore_bookings(self, lanes: LaneRebuilder) -> int:
-        policy, now, restored = self._drain.policy, self._line.now(), 0
+        policy, now, restored = self._drain.policy, self._consumer.now(), 0
         keep_until = lru_cache(
             lambda day: max((w.closes_at + policy.remembered for w in rules.windows_for(policy, day)), default=now)
         )
@@ -167,17 +167,17 @@ def main() -> int:
     try:
         settings = load_settings()
         log_to_stderr(settings.log_level)
-        claim_keys(settings.database_url, Keys(settings.hash_key, settings.seal_key))
+        claim_keys(settings.database_url, Keys(settings.hash_key, settings.encryption_key))
         with (
-            closing(LaneDrainer(settings.redis_url)) as line,
+            closing(LaneConsumer(settings.redis_url)) as consumer,
             LedgerRecorder(settings.database_url) as ledger,
             Redis.from_url(settings.redis_url) as redis,
         ):
-            done = Rebuild(settings, line, ledger, redis).run()
+            done = Rebuild(settings, consumer, ledger, redis).run()
     except (SettingsError, PolicyError) as error:
         print(f"rebuild: {error}", file=sys.stderr)
         return 2
-    except (RedisError, psycopg.Error, PoolTimeout, OSError, Fenced, LedgerFenced, LaneBroken) as error:
+    except (RedisError, psycopg.Error, PoolTimeout, OSError, FencedError, LedgerFencedError, LaneBrokenError) as error:
         print(f"rebuild: lanes are still closed, run it again: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     if arguments.json:

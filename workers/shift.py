@@ -12,13 +12,13 @@ import psycopg
 from redis.exceptions import RedisError
 
 from antrian.booking import Office, Policy
-from antrian.lane.drainer import LaneDrainer
+from antrian.lane.consumer import LaneConsumer
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.policy import PolicyError
 from antrian.settings import Settings
+from workers.day_close import finish_days
 from workers.drain import Drain
 from workers.metrics import STORE_FAILURES, TURN_SECONDS, TURN_TICKETS
-from workers.nightly import finish_days
 
 QUEUE = "shifts"
 """The RQ queue that every worker listens on."""
@@ -47,11 +47,11 @@ class Bench:
 _bench: Bench | None = None
 
 
-def sit_down(settings: Settings, policy: Policy, stopping: Callable[[], bool], beat: Callable[[], None]) -> None:
+def init_worker(settings: Settings, policy: Policy, stopping: Callable[[], bool], beat: Callable[[], None]) -> None:
     """Readies this process for shifts; stopping says when to end one early, beat is called while it gets on."""
     global _bench  # noqa: PLW0603 - RQ calls a function by its path: what it works with is the process's
-    line, ledger = LaneDrainer(settings.redis_url), LedgerRecorder(settings.database_url)
-    _bench = Bench(Drain(line, ledger, policy), stopping, beat, {})
+    consumer, ledger = LaneConsumer(settings.redis_url), LedgerRecorder(settings.database_url)
+    _bench = Bench(Drain(consumer, ledger, policy), stopping, beat, {})
 
 
 def work() -> int:
@@ -73,10 +73,10 @@ def work() -> int:
             if time.monotonic() - swept > _SWEEP_EVERY:
                 sweep(_bench)
                 swept = time.monotonic() - random.uniform(0, 0.2)  # noqa: S311
-            office_id = "" if drain.busy else drain.line.wait(0.2)
+            office_id = "" if drain.busy else drain.consumer.wait(0.2)
             if office_id or drain.busy:
                 with TURN_SECONDS.time():
-                    tickets = drain.go_on(_bench.offices, office_id)
+                    tickets = drain.settle_and_decide(_bench.offices, office_id)
                 TURN_TICKETS.observe(tickets)
                 decided += tickets
             pause = 0.1
@@ -109,11 +109,11 @@ def learn(bench: Bench) -> int:
         if policy and policy.version != drain.policy.version:
             _log.info("going by version %d of the policy", policy.version)
             drain.follow(policy)
-    return finish_days(drain.line, drain.ledger, drain.policy)
+    return finish_days(drain.consumer, drain.ledger, drain.policy)
 
 
 def sweep(bench: Bench) -> None:
     """Heals lanes that nobody serves, and forgets a bucket of what is over."""
-    line = bench.drain.line
-    line.sweep(list(bench.offices), bench.drain.stock_mark(line.now()))
-    line.forget(random.randrange(_BUCKETS))  # noqa: S311 - which one does not matter
+    consumer = bench.drain.consumer
+    consumer.sweep(list(bench.offices), bench.drain.inventory_version(consumer.now()))
+    consumer.expire(random.randrange(_BUCKETS))  # noqa: S311 - which one does not matter

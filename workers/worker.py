@@ -33,7 +33,7 @@ class ShiftWorker(SimpleWorker):
 
 def run(settings: Settings, policy: Policy, beat: Callable[[], None] = lambda: None) -> None:
     """Works shifts until SIGTERM. Raises redis.RedisError when RQ's Redis fails: the supervisor starts it again."""
-    shift.sit_down(settings, policy, lambda: ShiftWorker.stopping, beat)
+    shift.init_worker(settings, policy, lambda: ShiftWorker.stopping, beat)
     spare_the_collector()
     queue = Queue(
         shift.QUEUE, connection=Redis.from_url(settings.rq_redis_url, socket_timeout=2), serializer=JSONSerializer

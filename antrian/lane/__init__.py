@@ -9,7 +9,7 @@ READY = "ready"
 """The sorted set of lanes that wait for a drainer."""
 
 SETTLED = "settled"
-"""The channel on which settle.lua says "office last-ticket" of each lane, settle_desk.lua "desk:office number"."""
+"""The channel on which settle.lua says "office last-ticket" of each lane, settle_commands.lua "desk:office number"."""
 
 
 def script(name: str) -> str:

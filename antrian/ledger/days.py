@@ -42,28 +42,28 @@ class LedgerDays:
 
         self._pool.ask(end)
 
-    def untold(self) -> list[tuple[str, date, datetime]]:
+    def unsynced(self) -> list[tuple[str, date, datetime]]:
         """Days that are done and whose people Redis has not been told of, some at a time, and when they were done."""
-        return [(office_id, day, done_at) for office_id, day, done_at in self._rows("days_untold")]
+        return [(office_id, day, done_at) for office_id, day, done_at in self._rows("days_unsynced")]
 
     def people(self, office_id: str, day: date) -> list[DayPerson]:
         """Everybody who had a queue number on that day."""
         rows = self._rows("day_people", office=office_id, service_date=day)
         return [DayPerson(booking_id.bytes, key, ends_at, last_day) for booking_id, key, ends_at, last_day in rows]
 
-    def last_told(self, grace: timedelta) -> datetime | None:
+    def last_synced(self, grace: timedelta) -> datetime | None:
         """The latest of what Redis has been told of: when a day was done, or a bar lifted longer ago than grace."""
-        moment: datetime | None = self._rows("last_told", grace=grace)[0][0]
+        moment: datetime | None = self._rows("last_synced", grace=grace)[0][0]
         return moment
 
-    def tell_again(self, since: date) -> None:
+    def mark_unsynced(self, since: date) -> None:
         """Makes the days from that one on untold."""
-        self._pool.ask(lambda connection: connection.execute(sql("days_again"), {"since": since}))
+        self._pool.ask(lambda connection: connection.execute(sql("mark_days_unsynced"), {"since": since}))
 
     def told(self, office_id: str, day: date) -> None:
         """Notes that Redis knows of the day's people."""
         values = {"office": office_id, "service_date": day}
-        self._pool.ask(lambda connection: connection.execute(sql("day_told"), values))
+        self._pool.ask(lambda connection: connection.execute(sql("mark_day_synced"), values))
 
     def _rows(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
         return self._pool.ask(lambda connection: connection.execute(sql(statement), values).fetchall())

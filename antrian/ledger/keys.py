@@ -9,10 +9,10 @@ from antrian.ledger import sql
 from antrian.ledger.connection import CONNECT, LimitedConnection
 from antrian.settings import SettingsError
 
-_NAMES = {"hash": "the hash key (ANTRIAN_HASH_KEY)", "seal": "the seal key (ANTRIAN_SEAL_KEY)"}
+_NAMES = {"hash": "the hash key (ANTRIAN_HASH_KEY)", "seal": "the encryption key (ANTRIAN_ENCRYPTION_KEY)"}
 
 
-class WrongKeys(SettingsError):
+class WrongKeysError(SettingsError):
     """The ledger's data were made with other keys; the message says which key is wrong and what to do."""
 
 
@@ -53,10 +53,10 @@ def _check_people(ledger: psycopg.Connection[Any], keys: Keys) -> None:
         raise _wrong(*_NAMES)
 
 
-def _wrong(*kinds: str) -> WrongKeys:
+def _wrong(*kinds: str) -> WrongKeysError:
     names = [_NAMES[kind] for kind in kinds]
     verb = "is not the one" if len(names) == 1 else "are not those"
-    return WrongKeys(
+    return WrongKeysError(
         f"{' and '.join(names)} {verb} that made the data in this ledger: people could book twice, and their names could not "
         'be read. Give back the key that was used before, see "A key does not fit" in docs/runbook.md'
     )

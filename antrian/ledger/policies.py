@@ -16,7 +16,7 @@ _MOST_NAMED = 5
 _LOCK = "lock table policy_version in share row exclusive mode"  # so that of two that come at once the second sees the first
 
 
-class WrongPolicy(PolicyError):
+class WrongPolicyError(PolicyError):
     """A program's own policy is not the ledger's; the message says in what, and what to do."""
 
 
@@ -105,10 +105,10 @@ def _add(ledger: psycopg.Connection[Any], policy: Policy, staff: str, why: str) 
     return newest
 
 
-def _wrong(version: int, found: Sequence[Difference]) -> WrongPolicy:
+def _wrong(version: int, found: Sequence[Difference]) -> WrongPolicyError:
     named = "; ".join(map(str, found[:_MOST_NAMED]))
     more = f"; and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-    return WrongPolicy(
+    return WrongPolicyError(
         "the policy of this program (ANTRIAN_POLICY_FILE, or the one that it comes with) is not the ledger's, which is version "
         f"{version}. From the ledger's to this one: {named}{more}. `antrian policy diff` shows what that would change and "
         "`antrian policy apply` carries it out; to stay with the ledger's, set ANTRIAN_POLICY_FILE to a file with what "

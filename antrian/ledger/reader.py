@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from antrian.booking import Office, Policy, SealedApplicant, Session, Slot, State, StatusReason
-from antrian.gather import Gather
+from antrian.batching import Batcher
+from antrian.booking import EncryptedApplicant, Office, Policy, Session, Slot, State, StatusReason
 from antrian.identity import Keys
 from antrian.ledger import sql
 from antrian.ledger.connection import CONNECT, POOL, AsyncPool, LimitedAsyncConnection
@@ -38,7 +38,7 @@ class RecordedBooking(NamedTuple):
     reason: StatusReason | None
     first_number: int | None
     cancelled: Sequence[int]
-    people: Sequence[SealedApplicant]
+    people: Sequence[EncryptedApplicant]
     caller: str
     account: str
     accepted_at: datetime
@@ -53,7 +53,7 @@ class LedgerReader:
     Questions for bookings are gathered for gather_for and asked in one statement.
     """
 
-    def __init__(self, database_url: str, *, gather_for: timedelta) -> None:
+    def __init__(self, database_url: str, *, batch_window: timedelta) -> None:
         self._database_url = database_url
         self._pool = AsyncPool(
             database_url,
@@ -65,7 +65,7 @@ class LedgerReader:
             **POOL,
         )
         self._bookings = Statement(database_url, sql("bookings"), _OPTIONS)
-        self.booking: Gather[UUID, RecordedBooking | None] = Gather(self._ask_bookings, gather_for)
+        self.booking: Batcher[UUID, RecordedBooking | None] = Batcher(self._ask_bookings, batch_window)
         """The booking, if it was recorded: `await reader.booking(booking_id)`."""
 
     async def start(self) -> None:
@@ -140,5 +140,5 @@ def _recorded(
 ) -> RecordedBooking:
     return RecordedBooking(
         booking_id, office_id, ticket, _slot(day, session), party_size, _STATES[state], _REASONS[reason], first_number,
-        cancelled or (), [SealedApplicant(one[:16], one[16:]) for one in people], *rest,
+        cancelled or (), [EncryptedApplicant(one[:16], one[16:]) for one in people], *rest,
     )  # fmt: skip

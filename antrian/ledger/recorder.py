@@ -12,12 +12,12 @@ from zoneinfo import ZoneInfo
 import psycopg
 
 from antrian.booking import Office, Policy, Province, Session, Slot
-from antrian.lane.drainer import DeskBatch, Turn
+from antrian.lane.consumer import CommandBatch, Turn
 from antrian.ledger import arrays, sql
+from antrian.ledger.commands import CommandsRecord, SlotRow, record_batch
 from antrian.ledger.connection import CONNECT, IDLE, POOL, LimitedConnection, Pool
 from antrian.ledger.days import LedgerDays
-from antrian.ledger.desk import DeskRecord, SlotRow, record_batch
-from antrian.ledger.fence import LedgerBusy, LedgerFenced
+from antrian.ledger.fence import LedgerBusyError, LedgerFencedError
 from antrian.ledger.policies import UnservedDay, ledger_policy, unserved_days
 from antrian.ledger.turns import Recorded, constraint, record_by_halves, record_turns
 
@@ -40,10 +40,10 @@ class LaneRow:
     token: int
     last_ticket: int
     epoch: int
-    last_desk: int
+    last_command: int
 
 
-class OfficeHeld(Exception):
+class OfficeInUseError(Exception):
     """An office cannot be another province's while it has bookings to serve; the message says which, and what to do."""
 
 
@@ -98,7 +98,7 @@ class LedgerRecorder:
             return record_turns(connection, turns, policy_version)
         except psycopg.errors.LockNotAvailable:  # of one lane: the others must not wait for it
             if len(turns) == 1:
-                return [LedgerBusy(turns[0].office_id)]
+                return [LedgerBusyError(turns[0].office_id)]
             return [said for turn in turns for said in LedgerRecorder._record(connection, [turn], policy_version)]
         except psycopg.OperationalError:  # of the store, not of what we write
             raise
@@ -106,7 +106,7 @@ class LedgerRecorder:
             _log.warning("turns of %d lanes met %s: halving them", len(turns), constraint(error))
         return [record_by_halves(connection, turn, policy_version) for turn in turns]
 
-    def record_desk(self, office_id: str, token: int, batch: DeskBatch) -> DeskRecord:
+    def record_commands(self, office_id: str, token: int, batch: CommandBatch) -> CommandsRecord:
         """Writes a batch of a desk in one transaction and answers what the ledger now says. Safe to repeat.
 
         An entry that meets a constraint is left out, alone. Raises LedgerFenced, LedgerGap, LedgerBusy.
@@ -114,7 +114,7 @@ class LedgerRecorder:
         try:
             return self._pool.ask(lambda connection: record_batch(connection, office_id, token, batch))
         except psycopg.errors.LockNotAvailable as problem:
-            raise LedgerBusy(office_id) from problem
+            raise LedgerBusyError(office_id) from problem
 
     def any_ticket(self) -> bool:
         """Whether any lane ever recorded a ticket."""
@@ -139,9 +139,9 @@ class LedgerRecorder:
             with self._pool.connection() as connection:
                 row = connection.execute(sql("open_lane"), values).fetchone()
         except psycopg.errors.LockNotAvailable as problem:
-            raise LedgerBusy(office_id) from problem
+            raise LedgerBusyError(office_id) from problem
         if row is None:
-            raise LedgerFenced(office_id)
+            raise LedgerFencedError(office_id)
         return LaneRow(*row)
 
     def plan_slots(self, office_id: str, days: Sequence[date], places: dict[Session, int]) -> None:
@@ -233,7 +233,7 @@ def _check_free(connection: LimitedConnection, office: Office) -> None:
     connection.execute(sql("lock_lane"), values)  # no turn is recorded before this is over
     row = connection.execute(sql("live_bookings"), values).fetchone()
     if row and row[0]:
-        raise OfficeHeld(
+        raise OfficeInUseError(
             f"{office.office_id} has bookings to serve ({row[0]}), so its province and time zone must stay: retire it, and move "
             "it once they are over, or import it as another office"
         )

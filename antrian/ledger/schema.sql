@@ -48,7 +48,7 @@ create table lane (
     token bigint not null default 0, -- the highest that wrote
     last_ticket bigint not null default 0, -- the last ticket that is recorded
     epoch int not null default 0, -- how often the lane was opened on a Redis that did not know it
-    last_desk bigint not null default 0, -- the last desk entry that is recorded
+    last_command bigint not null default 0, -- the last command that is recorded
     skipped bigint not null default 0 -- tickets that rebuilds left out, since a lost Redis may have issued them
 );
 
@@ -66,7 +66,7 @@ create table booking (
     account text not null, -- whom that system named
     accepted_at timestamptz not null,
     decided_at timestamptz not null,
-    fingerprint text not null default '', -- digest of what was asked for, by which a repeat is told from another request
+    fingerprint text not null default '', -- digest of what was asked for, by which a repeat is synced from another request
     ended_at timestamptz, -- when it became CANCELLED, ATTENDED, NO_SHOW or EXCUSED
     policy_version int, -- the version by which it was decided; null: before there were any
     cancelled_people int not null default 0, -- how many of its applicants have cancelled_at
@@ -108,7 +108,7 @@ create table applicant (
     number int not null check (number > 0), -- queue number
     booking_id uuid not null,
     applicant_key bytea not null check (length(applicant_key) = 16), -- keyed hash of the NIK
-    sealed bytea not null, -- NIK and name, encrypted (AES-GCM)
+    encrypted bytea not null, -- NIK and name, encrypted (AES-GCM)
     live boolean not null default true, -- the person is still expected, and so cannot book again
     present_at timestamptz, -- when the person was checked in
     cancelled_at timestamptz, -- when the person's place was cancelled
@@ -136,11 +136,11 @@ create table day_done (
     service_date date not null,
     done_at timestamptz not null,
     no_shows int not null, -- applicants who were barred
-    told boolean not null default false, -- Redis has the day's bars, too
+    synced boolean not null default false, -- Redis has the day's bars, too
     constraint day_done_once primary key (office_id, service_date) -- P10
 );
-create index day_done_untold on day_done (office_id) where not told;
-create index day_done_told on day_done (done_at) where told; -- shows at once whether Redis went back in time
+create index day_done_unsynced on day_done (office_id) where not synced;
+create index day_done_synced on day_done (done_at) where synced; -- shows at once whether Redis went back in time
 
 -- What staff did or tried to do. Rows are only ever added.
 create table staff_action (
@@ -187,7 +187,7 @@ create trigger policy_version_is_for_good before update or delete on policy_vers
     for each row execute function policy_version_is_for_good();
 
 -- Which keys made what is stored. A program with other keys does not start: with another hash key one NIK could hold two
--- live bookings (P4), with another seal key no name could be read.
+-- live bookings (P4), with another encryption key no name could be read.
 create table key_check_value (
     kind text primary key check (kind in ('hash', 'seal')),
     value bytea not null check (length(value) = 16) -- keyed hash of a constant: tells keys apart, gives none away

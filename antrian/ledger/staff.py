@@ -1,4 +1,4 @@
-"""The staff's side of the ledger: rosters, check-ins, bars, and what became of desk entries."""
+"""The staff's side of the ledger: rosters, check-ins, bars, and what became of commands."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,27 +15,27 @@ from antrian.ledger.connection import CONNECT, IDLE, POOL, AsyncPool, LimitedAsy
 
 @dataclass(frozen=True, slots=True)
 class RosterRow:
-    """A person with a queue number; the personal data are sealed."""
+    """A person with a queue number; the personal data are encrypted."""
 
     session: Session
     number: int
     booking_id: UUID
     applicant_key: bytes
-    sealed: bytes
+    encrypted: bytes
     state: State
     present_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class BarRow:
-    """A person's bar from a missed day; the personal data are sealed. lifted_at is None while it holds."""
+    """A person's bar from a missed day; the personal data are encrypted. lifted_at is None while it holds."""
 
     service_date: date
     session: Session
     number: int
     booking_id: UUID
     applicant_key: bytes
-    sealed: bytes
+    encrypted: bytes
     last_day: date
     lifted_at: datetime | None
 
@@ -64,7 +64,7 @@ class CodedBooking:
 
 @dataclass(frozen=True, slots=True)
 class ActionRow:
-    """What became of a staff's desk entry; refused is the reason why nothing changed."""
+    """What became of a staff's command; refused is the reason why nothing changed."""
 
     before: dict[str, Any]
     after: dict[str, Any]
@@ -177,7 +177,7 @@ class LedgerStaff:
         return [BarRow(day, Session(session), *rest) for day, session, *rest in rows]
 
     async def action(self, action_id: UUID) -> ActionRow | None:
-        """What became of a desk entry; None when it was not recorded."""
+        """What became of a command; None when it was not recorded."""
         rows = await self._pool.rows(sql("action"), action_id=action_id)
         return next((ActionRow(before, after, refused and Reason(refused)) for before, after, refused in rows), None)
 
@@ -186,7 +186,7 @@ class LedgerStaff:
         return bool(await self._pool.rows(sql("slots_of_day"), office=office_id, service_date=day))
 
     async def correct_name(
-        self, booking_id: UUID, person: RosterRow, sealed: bytes, by: StaffAction | None, before: str, after: str
+        self, booking_id: UUID, person: RosterRow, encrypted: bytes, by: StaffAction | None, before: str, after: str
     ) -> tuple[State, bool, bool, bool]:
         """Writes a person's data with another name, if they are still what was read and it may be corrected.
 
@@ -197,8 +197,8 @@ class LedgerStaff:
         values = {
             "booking_id": booking_id,
             "number": person.number,
-            "sealed_before": person.sealed,
-            "sealed": sealed,
+            "encrypted_before": person.encrypted,
+            "encrypted": encrypted,
             "before": before,
             "after": after,
         } | (asdict(by) if by else nobody)
@@ -224,8 +224,8 @@ class LedgerStaff:
     async def _people(self, statement: str, values: dict[str, Any]) -> list[RosterRow]:
         rows = await self._pool.rows(sql(statement), **values)
         return [
-            RosterRow(Session(session), number, booking_id, key, sealed, State(state), present_at)
-            for session, number, booking_id, key, sealed, state, present_at in rows
+            RosterRow(Session(session), number, booking_id, key, encrypted, State(state), present_at)
+            for session, number, booking_id, key, encrypted, state, present_at in rows
         ]
 
 

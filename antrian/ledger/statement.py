@@ -77,24 +77,24 @@ class _Line:
 
     async def prepare(self, text: str) -> None:
         self._libpq.send_prepare(_NAME, text.encode())
-        await self._answer()
+        await self._response()
 
     async def ask(self, value: str) -> Rows:
         self._libpq.send_query_prepared(_NAME, [value.encode()], result_format=_BINARY)
         rows = self._transformer
-        result = await self._answer()
+        result = await self._response()
         rows.set_pgresult(result)
         return rows.load_rows(0, result.ntuples, tuple)
 
-    async def _answer(self) -> PGresult:
-        answer: asyncio.Future[PGresult] = self._loop.create_future()
-        self._asked.append(answer)
+    async def _response(self) -> PGresult:
+        response: asyncio.Future[PGresult] = self._loop.create_future()
+        self._asked.append(response)
         timer = self._loop.call_later(ANSWERS_WITHIN, self._silent)
         try:
             self._libpq.pipeline_sync()  # what goes wrong before it does not harm what comes after
             if self._libpq.flush():
                 self._loop.add_writer(self._socket, self._write)
-            return await answer
+            return await response
         finally:
             timer.cancel()
 
@@ -124,16 +124,16 @@ class _Line:
         if result.status != ExecStatus.PIPELINE_SYNC:
             self._result = result
             return
-        answer, told = self._asked.popleft(), self._result
+        response, told = self._asked.popleft(), self._result
         assert told
-        if answer.done():
+        if response.done():
             return
         if told.status in {ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK}:
-            answer.set_result(told)
+            response.set_result(told)
             return
         error = error_from_result(told)
         problem = of_the_session(error)
-        answer.set_exception(problem or error)
+        response.set_exception(problem or error)
         if problem:
             self.end(problem)
 
@@ -149,7 +149,7 @@ class _Line:
         self._loop.remove_writer(self._socket)
         self._libpq.finish()
         os.close(self._socket)
-        for answer in self._asked:
-            if not answer.done():
-                answer.set_exception(why)
+        for response in self._asked:
+            if not response.done():
+                response.set_exception(why)
         self._asked.clear()

@@ -9,12 +9,12 @@ from uuid import UUID
 import psycopg
 
 from antrian.booking import Decision, State, StatusReason
-from antrian.lane.drainer import Turn
+from antrian.lane.consumer import Turn
 from antrian.ledger import sql
 from antrian.ledger.arrays import bigints, blobs, ints, texts, uuids
-from antrian.ledger.fence import LedgerBusy, LedgerFenced, LedgerGap
+from antrian.ledger.fence import LedgerBusyError, LedgerFencedError, LedgerGapError
 
-Recorded = str | LedgerFenced | LedgerGap | LedgerBusy
+Recorded = str | LedgerFencedError | LedgerGapError | LedgerBusyError
 """What the ledger says of a turn: one letter a decision, or why it refused all of it."""
 
 _log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def record_by_halves(connection: psycopg.Connection, turn: Turn, policy_version:
         except psycopg.OperationalError:
             raise
         except psycopg.Error as error:
-            raise LedgerGap(
+            raise LedgerGapError(
                 f"{turn.office_id}: ticket {decision.ticket} cannot be recorded: {constraint(error)}"
             ) from error
 
@@ -67,7 +67,7 @@ def record_by_halves(connection: psycopg.Connection, turn: Turn, policy_version:
         with connection.transaction():
             _write_piece(connection, turn, [], policy_version)
             write(turn.decisions)
-    except (LedgerFenced, LedgerGap) as refusal:
+    except (LedgerFencedError, LedgerGapError) as refusal:
         return refusal
     return _look(connection, turn)
 
@@ -120,7 +120,7 @@ def _columns(turns: Sequence[Turn], whole: Sequence[Decision]) -> dict[str, Any]
         "a_booking_id": uuids([d.entry.booking_id for d, _, _ in people]),
         "a_number": ints([(d.first_number or 0) + n for d, n, _ in people]),
         "a_key": blobs([p.key for _, _, p in people]),
-        "a_sealed": blobs([p.sealed for _, _, p in people]),
+        "a_encrypted": blobs([p.encrypted for _, _, p in people]),
     }
 
 
@@ -128,12 +128,12 @@ def _letter(decision: Decision, late: Sequence[int] | None) -> str:
     return "K" if decision.reason is None and not (late and decision.ticket in late) else "R"
 
 
-def _refusal(connection: psycopg.Connection, turn: Turn) -> LedgerFenced | LedgerGap:
+def _refusal(connection: psycopg.Connection, turn: Turn) -> LedgerFencedError | LedgerGapError:
     row = connection.execute(sql("lane"), {"office": turn.office_id}).fetchone()
     if row is None or row[0] > turn.token:
-        return LedgerFenced(turn.office_id)
+        return LedgerFencedError(turn.office_id)
     first, last = turn.decisions[0].ticket, turn.decisions[-1].ticket
-    return LedgerGap(f"{turn.office_id}: tickets {first} to {last} after {row[1]}, or a slot that is not there")
+    return LedgerGapError(f"{turn.office_id}: tickets {first} to {last} after {row[1]}, or a slot that is not there")
 
 
 def _look(connection: psycopg.Connection, turn: Turn) -> Recorded:
@@ -141,16 +141,16 @@ def _look(connection: psycopg.Connection, turn: Turn) -> Recorded:
     booking_ids = [UUID(bytes=d.entry.booking_id) for d in turn.decisions]
     rows = connection.execute(sql("outcomes"), {"booking_ids": booking_ids})
     said = {row[0]: row[1:] for row in rows}
-    verdicts = ""
+    results = ""
     for booking_id, decision in zip(booking_ids, turn.decisions, strict=True):
         if booking_id not in said:
-            return LedgerGap(f"{turn.office_id}: the ledger lacks ticket {decision.ticket}")
+            return LedgerGapError(f"{turn.office_id}: the ledger lacks ticket {decision.ticket}")
         office, ticket, state = said[booking_id][:3]
         if (office, ticket) != (turn.office_id, decision.ticket):
-            verdicts += "D"
+            results += "D"
         else:
-            verdicts += "R" if state == State.REJECTED else "K"
-    return verdicts
+            results += "R" if state == State.REJECTED else "K"
+    return results
 
 
 def _refused(decision: Decision, error: psycopg.Error) -> Decision:

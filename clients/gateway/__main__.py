@@ -40,7 +40,7 @@ async def serve(settings: GatewaySettings) -> None:
     """Serves until a signal comes."""
     connections = most_connections(settings.most_requests)
     upstream = Upstream(
-        settings.target, settings.gather_for, read_certificates(settings.ca_file) if settings.ca_file else None
+        settings.target, settings.batch_window, read_certificates(settings.ca_file) if settings.ca_file else None
     )
     gateway = Gateway(settings, upstream)
     app = CORSMiddleware(

@@ -49,7 +49,7 @@ _FILES = files("clients.gateway")
 _log = logging.getLogger(__name__)
 
 
-class Answer:
+class Response:
     """Status, headers and body of an answer."""
 
     def __init__(self, status: int, body: bytes = b"", headers: Mapping[str, str] = _JSON) -> None:
@@ -79,7 +79,7 @@ class Gateway:
             try:
                 rpc, answer = await self._answer(scope, headers, caller, receive, send)
             except HttpError as error:
-                answer = Answer(error.status, error.body, _JSON | error.headers)
+                answer = Response(error.status, error.body, _JSON | error.headers)
             except Exception as error:  # a fault of ours must have an answer, too
                 answer = _fault(error, caller)
             if answer:
@@ -92,7 +92,7 @@ class Gateway:
 
     async def _answer(
         self, scope: Scope, headers: Mapping[str, str], caller: Caller, receive: Receive, send: Send
-    ) -> tuple[str, Answer | None]:
+    ) -> tuple[str, Response | None]:
         """The rpc and its answer; None when it was streamed."""
         if self._serving > self._settings.most_requests:
             raise _busy(caller)
@@ -121,18 +121,18 @@ class Gateway:
         if route.rpc in MAX_AGE:
             return route.rpc, await self._fresh_answer(route, message, headers, caller, receive)
         async with _while_there(receive):
-            return route.rpc, Answer(200, write(await self._upstream.call(route, message, caller)), _NO_STORE)
+            return route.rpc, Response(200, write(await self._upstream.call(route, message, caller)), _NO_STORE)
 
     async def _fresh_answer(
         self, route: Route, message: Message, headers: Mapping[str, str], caller: Caller, receive: Receive
-    ) -> Answer:
+    ) -> Response:
         key = route.rpc, caller.who, message.SerializeToString(deterministic=True)
         async with _while_there(receive):
             fresh = await self._fresh.get(key, MAX_AGE[route.rpc], lambda: self._upstream.call(route, message, caller))
         known = [tag.strip().removeprefix("W/") for tag in headers.get("if-none-match", "").split(",")]
         if fresh.tag in known or known == ["*"]:
-            return Answer(304, b"", fresh.headers)
-        return Answer(200, fresh.body, _JSON | fresh.headers)
+            return Response(304, b"", fresh.headers)
+        return Response(200, fresh.body, _JSON | fresh.headers)
 
     async def _body(self, headers: Mapping[str, str], receive: Receive, caller: Caller) -> bytes:
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -183,15 +183,15 @@ class Gateway:
         send: Send,
         *,
         head: bool,
-    ) -> Answer | None:
+    ) -> Response | None:
         watch, last_seen = Watch(self._upstream, message, caller), headers.get("last-event-id", "")
         try:
             async with _while_there(receive):
                 first = await watch.open()
             if is_last(first) and name_of(first) == last_seen:
-                return Answer(204, b"", {"cache-control": "no-store"})  # which tells an EventSource to stay away
+                return Response(204, b"", {"cache-control": "no-store"})  # which tells an EventSource to stay away
             if head:
-                return Answer(200, b"", _EVENTS)
+                return Response(200, b"", _EVENTS)
             await send(_start(200, _EVENTS, caller))
             with metrics.streams.track_inprogress():
                 await self._stream(watch, last_seen, receive, send)
@@ -217,19 +217,19 @@ class Gateway:
         if not tasks[0].cancelled() and (error := tasks[0].exception()):
             _log.error("an event stream ended by a fault", exc_info=error)
 
-    async def _page(self, verb: str, path: str, caller: Caller) -> Answer:
+    async def _page(self, verb: str, path: str, caller: Caller) -> Response:
         """What is not the service's: health, and the document with its page."""
         if path in _PAGES and verb not in {"GET", "HEAD"}:
             return _other_verb(verb, "GET, HEAD, OPTIONS", caller)
         if path == "/healthz":
-            return Answer(200, b'{"status":"ok"}', _NO_STORE)
+            return Response(200, b'{"status":"ok"}', _NO_STORE)
         if path == "/readyz":
             ready = not self.draining.is_set() and await self._upstream.ready()
-            return Answer(200 if ready else 503, json.dumps({"ready": ready}).encode(), _NO_STORE)
+            return Response(200 if ready else 503, json.dumps({"ready": ready}).encode(), _NO_STORE)
         if name := _PAGES.get(path):
             content = _file(name)
             kind = guess_type(name)[0] or "application/octet-stream"
-            return Answer(200, content, {"content-type": f"{kind}; charset=utf-8", "cache-control": "max-age=3600"})
+            return Response(200, content, {"content-type": f"{kind}; charset=utf-8", "cache-control": "max-age=3600"})
         words = Text("Alamat ini tidak ada; lihat /docs.", "There is no such address; see /docs.")
         raise own_error(404, "NOT_FOUND", "ROUTE_NOT_FOUND", words, english=caller.english)
 
@@ -334,10 +334,10 @@ def _gone() -> HttpError:
     return HttpError(499, {"status": "CANCELLED", "reason": "CANCELLED", "message": ""})
 
 
-def _other_verb(verb: str, allowed: str, caller: Caller) -> Answer:
+def _other_verb(verb: str, allowed: str, caller: Caller) -> Response:
     """The answer to a verb that an address does not have."""
     if verb == "OPTIONS":
-        return Answer(204, b"", {"allow": allowed})
+        return Response(204, b"", {"allow": allowed})
     words = Text(
         "Alamat ini tidak menerima metode itu; metode yang diterima ada di header Allow.",
         "This address does not take that method; the header Allow has those that it takes.",
@@ -363,7 +363,7 @@ def _busy(caller: Caller) -> HttpError:
     return own_error(503, "UNAVAILABLE", "SERVER_BUSY", words, english=caller.english, headers={"retry-after": "2"})
 
 
-def _fault(error: Exception, caller: Caller) -> Answer:
+def _fault(error: Exception, caller: Caller) -> Response:
     error_id = secrets.token_hex(6)
     _log.error("fault %s", error_id, exc_info=error)
     words = Text(
@@ -371,7 +371,7 @@ def _fault(error: Exception, caller: Caller) -> Answer:
         f"This is a fault of ours. Try again; if it comes again, tell us its id, {error_id}.",
     )
     told = own_error(500, "INTERNAL", "INTERNAL", words, english=caller.english)
-    return Answer(told.status, told.body)
+    return Response(told.status, told.body)
 
 
 def _start(status: int, headers: Mapping[str, str], caller: Caller) -> Mapping[str, Any]:
@@ -383,7 +383,7 @@ def _start(status: int, headers: Mapping[str, str], caller: Caller) -> Mapping[s
     }
 
 
-async def _send(send: Send, answer: Answer, caller: Caller, *, with_body: bool) -> None:
+async def _send(send: Send, answer: Response, caller: Caller, *, with_body: bool) -> None:
     """Sends an answer, to HEAD without its body. A stream's has no length."""
     stream = answer.headers is _EVENTS
     length = {} if answer.status in {204, 304} or stream else {"content-length": str(len(answer.body))}

@@ -10,10 +10,10 @@ import grpc
 
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING
-from clients.calls import pauses
 from clients.gateway.errors import HttpError, unanswered
 from clients.gateway.transcode import write
 from clients.gateway.upstream import Caller, Upstream
+from clients.sdk.calls import pauses
 
 _RETRY_MS = 2000  # after which a phone comes again
 _PATIENCE = 8.0  # for so many seconds a service that does not answer is asked again

@@ -27,8 +27,12 @@ class Fresh:
     @property
     def headers(self) -> dict[str, str]:
         """What tells a phone that it need not ask again, and for how long."""
-        left = max(0, int(self.until - time.monotonic() + 0.5))
-        return {"etag": self.tag, "cache-control": f"private, max-age={left}", "vary": "authorization, accept-language"}
+        remaining = max(0, int(self.until - time.monotonic() + 0.5))
+        return {
+            "etag": self.tag,
+            "cache-control": f"private, max-age={remaining}",
+            "vary": "authorization, accept-language",
+        }
 
 
 class Freshness:

@@ -24,7 +24,7 @@ class GatewaySettings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Origins of web pages that may call, with commas between; none by default."
     )
-    gather_ms: float = Field(
+    batch_window_ms: float = Field(
         default=5, ge=0, le=100, description="How long requests are gathered for one BatchRequestBookings."
     )
     most_requests: int = Field(
@@ -67,9 +67,9 @@ class GatewaySettings(BaseSettings):
         return value
 
     @property
-    def gather_for(self) -> timedelta:
+    def batch_window(self) -> timedelta:
         """How long requests are gathered."""
-        return timedelta(milliseconds=self.gather_ms)
+        return timedelta(milliseconds=self.batch_window_ms)
 
 
 def load_gateway_settings() -> GatewaySettings:

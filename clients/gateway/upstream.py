@@ -16,14 +16,14 @@ from google.rpc.status_pb2 import Status
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from antrian.gather import Gather
+from antrian.batching import Batcher
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.booking_service_pb2_grpc import BookingServiceStub
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, Booking
 from antrian.words import wants_english
-from clients.calls import DESK_EXTRA, Client, RefusedError
 from clients.gateway.errors import HttpError, of_status, unanswered
 from clients.gateway.routes import Route
+from clients.sdk.calls import COMMAND_EXTRA, Client, RefusedError
 
 if TYPE_CHECKING:
     from antrian.v1.booking_service_pb2_grpc import BookingServiceAsyncStub
@@ -70,13 +70,13 @@ class Caller:
 class Upstream(Client):
     """Calls the service; while that does not answer, again for some seconds. Raises HttpError."""
 
-    def __init__(self, target: str, gather_for: timedelta, ca: bytes | None) -> None:
+    def __init__(self, target: str, batch_window: timedelta, ca: bytes | None) -> None:
         credentials = grpc.ssl_channel_credentials(ca) if ca else None
         super().__init__(target, deadline=_DEADLINE, patience=_PATIENCE, credentials=credentials)
         self._metadata = []  # each call has its caller's
-        self._gather_for = gather_for
-        self._requests: OrderedDict[Any, Gather[wire.RequestBookingRequest, Booking | Status]] = OrderedDict()
-        self._reads: OrderedDict[Any, Gather[wire.GetBookingRequest, Booking | Status]] = OrderedDict()
+        self._batch_window = batch_window
+        self._requests: OrderedDict[Any, Batcher[wire.RequestBookingRequest, Booking | Status]] = OrderedDict()
+        self._reads: OrderedDict[Any, Batcher[wire.GetBookingRequest, Booking | Status]] = OrderedDict()
 
     @cached_property
     def stub(self) -> "BookingServiceAsyncStub":
@@ -95,11 +95,11 @@ class Upstream(Client):
     async def call(self, route: Route, message: Message, caller: Caller) -> Message:
         """The answer to one request, which goes alone or with those of others."""
         if isinstance(message, wire.RequestBookingRequest):
-            booking = await self._gathered(self._requests, self._send_requests, message, caller)
+            booking = await self._batched(self._requests, self._send_requests, message, caller)
             return wire.RequestBookingResponse(booking=booking)
         if isinstance(message, wire.GetBookingRequest) and timedelta(0) <= message.wait.ToTimedelta() <= _LONGEST_WAIT:
             return wire.GetBookingResponse(booking=await self._read(message, caller))
-        extra = DESK_EXTRA if route.rpc in {"CancelBooking", "CancelPerson"} else 0.0
+        extra = COMMAND_EXTRA if route.rpc in {"CancelBooking", "CancelPerson"} else 0.0
         try:
             answer: Message = await self._call(
                 lambda: getattr(self.stub, route.rpc), message, extra=extra, metadata=caller.metadata
@@ -143,33 +143,33 @@ class Upstream(Client):
 
         A call that waits at the service is one of its own for each phone: many times the cost.
         """
-        question = wire.GetBookingRequest(booking_id=message.booking_id, account=message.account)
+        query = wire.GetBookingRequest(booking_id=message.booking_id, account=message.account)
         ends = time.monotonic() + message.wait.ToTimedelta().total_seconds()
         pause, longest = _LOOK_AGAIN
         while True:
-            booking = await self._gathered(self._reads, self._send_reads, question, caller)
-            left = ends - time.monotonic()
-            if booking.state != BOOKING_STATE_PENDING or left <= 0:
+            booking = await self._batched(self._reads, self._send_reads, query, caller)
+            remaining = ends - time.monotonic()
+            if booking.state != BOOKING_STATE_PENDING or remaining <= 0:
                 return booking
-            await asyncio.sleep(min(pause, left))
+            await asyncio.sleep(min(pause, remaining))
             pause = min(2 * pause, longest)
 
-    async def _gathered(
-        self, gathers: OrderedDict[Any, Gather[Any, Any]], send: Any, message: Message, caller: Caller
+    async def _batched(
+        self, gathers: OrderedDict[Any, Batcher[Any, Any]], send: Any, message: Message, caller: Caller
     ) -> Booking:
-        gather = gathers.get(caller.who)
-        if gather is None:
+        batcher = gathers.get(caller.who)
+        if batcher is None:
 
             async def together(messages: Sequence[Any]) -> Sequence[Booking | Status]:
                 answers: Sequence[Booking | Status] = await send(messages, caller.who)
                 return answers
 
-            gather = gathers[caller.who] = Gather(together, self._gather_for, _BATCH, size=_size)
+            batcher = gathers[caller.who] = Batcher(together, self._batch_window, _BATCH, size=_size)
             if len(gathers) > _MOST_GATHERED:
                 gathers.popitem(last=False)
         gathers.move_to_end(caller.who)
         try:
-            answer = await gather(message)
+            answer = await batcher(message)
         except RefusedError as refusal:
             raise _http(refusal, caller) from None
         if isinstance(answer, Status):

@@ -17,11 +17,10 @@ from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 from rich.console import Console
 
-from antrian.child import EmbeddedError, hold
-from antrian.stack import FIRST_HTTP_PORT, Stack
-from clients.booking_client import RefusedError
-from clients.folder import empty, is_antrians
-from clients.options import (
+from antrian.local.child import EmbeddedError, hold
+from antrian.local.stack import FIRST_HTTP_PORT, Stack
+from clients.cli.folder import empty, is_antrians
+from clients.cli.options import (
     FOLDER,
     Moment,
     Service,
@@ -35,6 +34,7 @@ from clients.options import (
     service_params,
     stores_settings,
 )
+from clients.sdk.booking_client import RefusedError
 
 if TYPE_CHECKING:
     from clients.rush.rush import Site

@@ -11,12 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
-from antrian.child import EmbeddedError
+from antrian.local.child import EmbeddedError
+from antrian.local.stack import Stack
 from antrian.policy import load_policy
 from antrian.rules import next_opening
 from antrian.settings import Settings
-from antrian.stack import Stack
-from clients.calls import Target
 from clients.rush.judge.fairness import OVERTAKING, check_from_outside, check_stores, check_with_stores, within_window
 from clients.rush.judge.result import RushResult
 from clients.rush.judge.summary import Played, summarise
@@ -28,6 +27,7 @@ from clients.rush.load.survey import Survey, has_bookings, make_town, read_clock
 from clients.rush.load.tally import Counts
 from clients.rush.plan.crowd import Crowd
 from clients.rush.plan.scenario import Scenario
+from clients.sdk.calls import Target
 
 _LEAD = timedelta(seconds=2)
 _SET_UP = timedelta(minutes=5)
@@ -182,8 +182,8 @@ def _check(result: RushResult, played: Played, settings: Settings | None, before
         )
     result.promises = [within_window(records, before.window)]
     if found:
-        result.promises, result.breaches = found.checks + result.promises, found.breaches
-        result.overtakings = sum(check.breaches for check in found.checks if check.what == OVERTAKING)
+        result.promises, result.violations = found.checks + result.promises, found.violations
+        result.overtakings = sum(check.violations for check in found.checks if check.what == OVERTAKING)
 
 
 def _attempt(unchecked: list[str], what: str, work: Callable[[], _T]) -> _T | None:

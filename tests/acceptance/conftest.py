@@ -11,8 +11,8 @@ import pytest
 from redis import Redis
 
 from antrian.booking import Window
-from antrian.stack import Stack
-from clients.booking_client import BookingClient
+from antrian.local.stack import Stack
+from clients.sdk.booking_client import BookingClient
 from tests.acceptance.person import Crowd
 from tests.conftest import given_servers, new_database
 from tests.support.town import copy_stores, found

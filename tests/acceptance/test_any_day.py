@@ -12,14 +12,14 @@ from rich.console import Console
 
 from antrian import rules
 from antrian.booking import Window
+from antrian.local.stack import Stack
 from antrian.policy import load_policy
-from antrian.stack import Stack
-from clients.calls import Target
 from clients.rush.judge.result import RushResult
 from clients.rush.load.generator import RushError
 from clients.rush.load.live import Live
 from clients.rush.plan.scenario import Scenario, load_scenario
 from clients.rush.rush import Orders, Site, rush_running, site_before_opening
+from clients.sdk.calls import Target
 from tests.acceptance.conftest import StartStack
 
 JAKARTA = ZoneInfo("Asia/Jakarta")

@@ -13,11 +13,11 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from antrian.stack import Stack
+from antrian.local.stack import Stack
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1 import office_service_pb2
 from antrian.v1.messages_pb2 import Applicant, Location
-from clients.booking_client import BookingClient, RefusedError
+from clients.sdk.booking_client import BookingClient, RefusedError
 from tests.acceptance.person import JAKARTA, PUSAT, Crowd
 from tests.support.http2 import DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, frame, headers
 from tests.support.window import window_to_come
@@ -380,9 +380,9 @@ async def test_the_person_at_fault_is_told_by_position_and_initial(client: Booki
             await indonesian.send(crowd.request(applicants=people))
     assert caught.value.message == "Pemohon ke-2 (D.): NIK harus 16 angka."
     assert caught.value.metadata["field"] == "applicants[1].nik"
-    [answer] = await client.send_batch([crowd.request(applicants=people)])
-    assert isinstance(answer, RefusedError)
-    assert answer.message == "Applicant 2 (D.): a NIK must be 16 digits."
+    [response] = await client.send_batch([crowd.request(applicants=people)])
+    assert isinstance(response, RefusedError)
+    assert response.message == "Applicant 2 (D.): a NIK must be 16 digits."
 
 
 async def test_errors_are_indonesian_unless_english_is_asked_for(client: BookingClient, crowd: Crowd) -> None:

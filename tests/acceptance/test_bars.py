@@ -13,9 +13,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from antrian import rules
+from antrian.audit.verify import Check, verify
+from antrian.local.stack import Stack
 from antrian.policy import load_policy
 from antrian.settings import Settings
-from antrian.stack import Stack
 from antrian.v1.messages_pb2 import (
     BOOKING_STATE_ATTENDED,
     BOOKING_STATE_CONFIRMED,
@@ -24,9 +25,8 @@ from antrian.v1.messages_pb2 import (
     Applicant,
     Booking,
 )
-from antrian.verify import Check, verify
-from clients.booking_client import BookingClient, RefusedError
-from clients.office_client import OfficeClient
+from clients.sdk.booking_client import BookingClient, RefusedError
+from clients.sdk.office_client import OfficeClient
 from tests.acceptance.person import PUSAT, Crowd
 
 JAKARTA = ZoneInfo("Asia/Jakarta")
@@ -49,11 +49,11 @@ async def office(stack: Stack) -> AsyncIterator[OfficeClient]:
         yield made
 
 
-def breaches(stack: Stack) -> list[Check]:
+def violations(stack: Stack) -> list[Check]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in stack.environment.items():
             patch.setenv(name, value)
-        return [check for check in verify(Settings()) if check.breaches]
+        return [check for check in verify(Settings()) if check.violations]
 
 
 def logs(stack: Stack) -> str:
@@ -108,7 +108,7 @@ async def test_three_of_five_come_one_late_one_undone_and_bars_are_lifted(
     undone = await office.undo_check_in(PUSAT, alone.code, **BY)
     assert [entry.state for entry in undone] == [BOOKING_STATE_CONFIRMED]
     assert (await client.get_booking(alone.booking_id, "alone")).state == BOOKING_STATE_CONFIRMED
-    assert breaches(stack) == []
+    assert violations(stack) == []
 
     # The morning after, one more turns out to have come.
     stack.set_clock(day + timedelta(hours=33))
@@ -124,7 +124,7 @@ async def test_three_of_five_come_one_late_one_undone_and_bars_are_lifted(
     for _ in range(2):
         entries = await office.late_attendance(PUSAT, party.code, present=[numbers[3]], **BY)
         assert [entry.present for entry in entries] == [True, True, False, True, False]
-    assert breaches(stack) == []
+    assert violations(stack) == []
     for ask in (
         office.late_attendance(PUSAT, pair.code, present=[gone], **BY),
         office.lift_bar(PUSAT, pair.code, gone, **BY),
@@ -137,7 +137,7 @@ async def test_three_of_five_come_one_late_one_undone_and_bars_are_lifted(
         assert [entry.state for entry in entries] == 2 * [BOOKING_STATE_EXCUSED]
     with pytest.raises(RefusedError, match="NOT_MISSED"):
         await office.excuse_no_show(PUSAT, party.code, **BY)
-    assert breaches(stack) == []
+    assert violations(stack) == []
     listed = await office.bars(PUSAT)
     assert [(bar.queue_number, bar.lifted) for bar in listed] == [
         (numbers[2], False),
@@ -162,7 +162,7 @@ async def test_three_of_five_come_one_late_one_undone_and_bars_are_lifted(
     assert (await office.lift_bar(PUSAT, alone.code, mine.queue_number, **BY)) == bar
     assert (await client.get_booking(alone.booking_id, "alone")).state == BOOKING_STATE_NO_SHOW
     assert (await client.get_booking(party.booking_id, "five")).state == BOOKING_STATE_ATTENDED
-    assert breaches(stack) == []
+    assert violations(stack) == []
 
     # Who may book again in the next window.
     window = rules.next_opening(load_policy(), day + timedelta(hours=36))
@@ -174,5 +174,5 @@ async def test_three_of_five_come_one_late_one_undone_and_bars_are_lifted(
                 await client.send(request)
         else:
             assert (await client.outcome((await client.send(request)).booking_id, request.account)).queue_numbers
-    assert breaches(stack) == []
+    assert violations(stack) == []
     assert not any(person.nik in logs(stack) for person in [*five, *single, *excused])

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from antrian.stack import Stack
+from antrian.local.stack import Stack
 from antrian.v1.booking_service_pb2 import BatchGetBookingsRequest, GetBookingRequest
 from antrian.v1.messages_pb2 import (
     BOOKING_STATE_CONFIRMED,
@@ -18,7 +18,7 @@ from antrian.v1.messages_pb2 import (
     Applicant,
     Booking,
 )
-from clients.booking_client import BookingClient, RefusedError
+from clients.sdk.booking_client import BookingClient, RefusedError
 from tests.acceptance.person import PUSAT, Crowd
 
 
@@ -56,18 +56,18 @@ async def test_many_bookings_are_read_at_once_and_a_bad_question_harms_no_other(
 
 
 async def test_a_batch_waits_for_nobody(client: BookingClient) -> None:
-    question = GetBookingRequest(booking_id=str(uuid.uuid4()), account="ani", wait=Duration(seconds=1))
-    answer = await client.stub.BatchGetBookings(BatchGetBookingsRequest(requests=[question]))
-    assert RefusedError.of_status(answer.results[0].error).metadata["field"] == "wait"
+    query = GetBookingRequest(booking_id=str(uuid.uuid4()), account="ani", wait=Duration(seconds=1))
+    response = await client.stub.BatchGetBookings(BatchGetBookingsRequest(requests=[query]))
+    assert RefusedError.of_status(response.results[0].error).metadata["field"] == "wait"
 
 
 async def test_the_same_request_is_the_same_booking_however_often(client: BookingClient, crowd: Crowd) -> None:
     request = crowd.request()
-    answers = await asyncio.gather(*(client.send(request) for _ in range(20)))
-    assert {(b.booking_id, b.ticket) for b in answers} == {(answers[0].booking_id, answers[0].ticket)}
-    await client.outcome(answers[0].booking_id, request.account)
+    responses = await asyncio.gather(*(client.send(request) for _ in range(20)))
+    assert {(b.booking_id, b.ticket) for b in responses} == {(responses[0].booking_id, responses[0].ticket)}
+    await client.outcome(responses[0].booking_id, request.account)
     again = await client.send(request)
-    assert (again.booking_id, again.state) == (answers[0].booking_id, BOOKING_STATE_CONFIRMED)
+    assert (again.booking_id, again.state) == (responses[0].booking_id, BOOKING_STATE_CONFIRMED)
 
 
 async def test_the_same_request_from_another_province_is_the_same_booking(client: BookingClient, crowd: Crowd) -> None:
@@ -117,9 +117,9 @@ async def test_a_booking_tells_whom_it_is_for_in_the_order_of_the_first_request(
         assert people(one) == told
         assert [one.queue_number for one in one.people] == list(booking.queue_numbers)
     await client.cancel_person(booking.booking_id, request.account, booking.queue_numbers[0])
-    left = await client.get_booking(booking.booking_id, request.account)
-    assert people(left) == told[1:]
-    assert left.people[0].queue_number == booking.queue_numbers[1]
+    remaining = await client.get_booking(booking.booking_id, request.account)
+    assert people(remaining) == told[1:]
+    assert remaining.people[0].queue_number == booking.queue_numbers[1]
 
 
 async def test_names_and_niks_are_taken_as_phones_type_them(client: BookingClient, crowd: Crowd) -> None:
@@ -137,8 +137,8 @@ async def test_one_request_id_at_two_offices_at_once_is_accepted_by_one(client: 
     other = crowd.request(
         request_id=one.request_id, account=one.account, applicants=one.applicants, office_id="kanim-jakarta-utara"
     )
-    answers = await asyncio.gather(client.send(one), client.send(other), return_exceptions=True)
-    assert sorted(type(answer).__name__ for answer in answers) == ["Booking", "RefusedError"]
+    responses = await asyncio.gather(client.send(one), client.send(other), return_exceptions=True)
+    assert sorted(type(response).__name__ for response in responses) == ["Booking", "RefusedError"]
 
 
 async def test_one_nik_is_booked_once_in_the_country(client: BookingClient, crowd: Crowd) -> None:
@@ -174,12 +174,12 @@ async def test_an_overbooked_slot_sells_exactly_its_places_in_arrival_order(
     outcomes: list[Booking] = await asyncio.gather(
         *(client.outcome(b.booking_id, r.account) for b, r in zip(pending, requests, strict=True))
     )
-    left, number = quota.quota, 1
+    remaining, number = quota.quota, 1
     for booking in sorted(outcomes, key=lambda b: b.ticket):
-        if booking.party_size <= left:
+        if booking.party_size <= remaining:
             assert booking.state == BOOKING_STATE_CONFIRMED
             assert list(booking.queue_numbers) == list(range(number, number + booking.party_size))
-            left, number = left - booking.party_size, number + booking.party_size
+            remaining, number = remaining - booking.party_size, number + booking.party_size
         else:
             assert (booking.state, booking.status_reason) == (BOOKING_STATE_REJECTED, STATUS_REASON_SLOT_FULL)
     after = next(
@@ -187,7 +187,7 @@ async def test_an_overbooked_slot_sells_exactly_its_places_in_arrival_order(
         for slot in (await client.get_quota("mpp-kota-bogor")).slots
         if (slot.service_date, slot.session) == (quota.service_date, quota.session)
     )
-    assert (after.quota, after.remaining) == (quota.quota, left)
+    assert (after.quota, after.remaining) == (quota.quota, remaining)
     refused = next(b for b in outcomes if b.state == BOOKING_STATE_REJECTED)
     assert 1 <= len(refused.alternatives) <= 5
     assert all(choice.remaining >= refused.party_size for choice in refused.alternatives)
@@ -212,8 +212,8 @@ async def test_a_batch_answers_each_request_and_one_bad_item_harms_no_other(
     requests = [crowd.request() for _ in range(50)]
     requests[7] = crowd.request(office_id="kanim-atlantis")
     requests[9] = crowd.request(session=0)
-    answers = await client.send_batch(requests)
-    reasons = [answer.reason if isinstance(answer, RefusedError) else "" for answer in answers]
+    responses = await client.send_batch(requests)
+    reasons = [response.reason if isinstance(response, RefusedError) else "" for response in responses]
     assert reasons == [""] * 7 + ["OFFICE_NOT_FOUND", "", "INVALID_FIELD"] + [""] * 40
 
 
@@ -237,10 +237,10 @@ async def test_get_booking_without_wait_answers_at_once_and_with_wait_the_outcom
 
 
 async def test_quota_tells_the_windows_days_and_what_is_left(client: BookingClient, stack: Stack, crowd: Crowd) -> None:
-    answer = await client.get_quota(PUSAT)
-    assert answer.window.open
-    assert answer.window.first_date == crowd.dates[0].isoformat()
-    assert [s.service_date for s in answer.slots] == [d.isoformat() for d in crowd.dates for _ in range(2)]
-    assert all(0 <= slot.remaining <= slot.quota for slot in answer.slots)
-    morning, afternoon = answer.slots[0].quota, answer.slots[1].quota
+    response = await client.get_quota(PUSAT)
+    assert response.window.open
+    assert response.window.first_date == crowd.dates[0].isoformat()
+    assert [s.service_date for s in response.slots] == [d.isoformat() for d in crowd.dates for _ in range(2)]
+    assert all(0 <= slot.remaining <= slot.quota for slot in response.slots)
+    morning, afternoon = response.slots[0].quota, response.slots[1].quota
     assert morning == -(-(morning + afternoon) * 60 // 100)

@@ -11,8 +11,8 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from antrian.stack import Stack
-from clients.booking_client import BookingClient, RefusedError
+from antrian.local.stack import Stack
+from clients.sdk.booking_client import BookingClient, RefusedError
 from tests.acceptance.conftest import StartStack
 
 SHARE = 400
@@ -69,8 +69,8 @@ async def test_a_caller_that_is_too_fast_is_told_when_to_come_and_others_are_not
     paced: Stack, phone: BookingClient
 ) -> None:
     async with BookingClient(paced.address, token="slow", patience=timedelta(0), english=True) as slow:
-        answers = await asyncio.gather(*(slow.get_quota("kanim-bogor") for _ in range(100)), return_exceptions=True)
-    refused = [answer for answer in answers if isinstance(answer, RefusedError)]
+        responses = await asyncio.gather(*(slow.get_quota("kanim-bogor") for _ in range(100)), return_exceptions=True)
+    refused = [response for response in responses if isinstance(response, RefusedError)]
     assert 50 < len(refused) <= 90
     assert {error.code for error in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
     assert {error.message for error in refused} == {
@@ -134,5 +134,5 @@ async def test_liveness_is_a_name_of_its_own(paced: Stack) -> None:
     async with grpc.aio.insecure_channel(paced.address) as channel:
         health = HealthStub(channel)
         for name in ("", "antrian.v1.BookingService", "antrian.liveness"):
-            answer = await health.Check(HealthCheckRequest(service=name), timeout=5)
-            assert answer.status == HealthCheckResponse.SERVING
+            response = await health.Check(HealthCheckRequest(service=name), timeout=5)
+            assert response.status == HealthCheckResponse.SERVING

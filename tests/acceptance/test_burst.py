@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from antrian.stack import Stack
+from antrian.local.stack import Stack
 from antrian.v1.booking_service_pb2 import GetQuotaRequest, WatchBookingRequest
 from antrian.v1.booking_service_pb2_grpc import BookingServiceStub
-from clients.calls import RefusedError
+from clients.sdk.calls import RefusedError
 from tests.acceptance.person import PUSAT
 from tests.support.waiting import until
 
@@ -40,10 +40,10 @@ async def stubs(request: pytest.FixtureRequest, stack: Stack) -> AsyncIterator[S
         yield [BookingServiceStub(channel) for channel in made]
 
 
-async def _answers(calls: Iterable[Awaitable[Any]]) -> dict[str, int]:
+async def _responses(calls: Iterable[Awaitable[Any]]) -> dict[str, int]:
     """How many were answered, and refused for which reasons; a gRPC code where the reason is not ours."""
 
-    async def answer(call: Awaitable[Any]) -> str:
+    async def response(call: Awaitable[Any]) -> str:
         try:
             await call
         except grpc.aio.AioRpcError as error:
@@ -51,7 +51,7 @@ async def _answers(calls: Iterable[Awaitable[Any]]) -> dict[str, int]:
         return "OK"
 
     begun = list(calls)  # all of them before any is awaited
-    return Counter(await asyncio.gather(*map(answer, begun)))
+    return Counter(await asyncio.gather(*map(response, begun)))
 
 
 @pytest.fixture
@@ -75,19 +75,19 @@ async def small(stack: Stack, tmp_path: Path) -> AsyncIterator[str]:
 async def test_a_burst_of_unary_calls_is_answered_to_the_last(stubs: Stubs) -> None:
     asked = GetQuotaRequest(office_id=PUSAT)
     calls = (stubs[n % len(stubs)].GetQuota(asked, timeout=60) for n in range(_CALLS))
-    assert await _answers(calls) == {"OK": _CALLS}
+    assert await _responses(calls) == {"OK": _CALLS}
 
 
 async def test_a_burst_of_streams_is_answered_to_the_last(stubs: Stubs) -> None:
     asked = WatchBookingRequest(booking_id=str(uuid.uuid4()), account="nobody")
     calls = (stubs[n % len(stubs)].WatchBooking(asked, timeout=60).read() for n in range(_CALLS))
-    assert await _answers(calls) == {"BOOKING_NOT_FOUND": _CALLS}
+    assert await _responses(calls) == {"BOOKING_NOT_FOUND": _CALLS}
 
 
 async def test_who_is_too_many_in_a_burst_is_told_so(small: str) -> None:
     async with grpc.aio.insecure_channel(small) as channel:
         await channel.channel_ready()
         stub, asked = BookingServiceStub(channel), GetQuotaRequest(office_id=PUSAT)
-        told = await _answers(stub.GetQuota(asked, timeout=60) for _ in range(_CALLS))
+        told = await _responses(stub.GetQuota(asked, timeout=60) for _ in range(_CALLS))
     assert told.keys() <= {"OK", "SERVER_BUSY"}, told
     assert told["OK"] >= 100

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from antrian.stack import Stack
-from clients.booking_client import BookingClient, RefusedError
-from clients.office_client import OfficeClient
+from antrian.local.stack import Stack
+from clients.sdk.booking_client import BookingClient, RefusedError
+from clients.sdk.office_client import OfficeClient
 from tests.acceptance.conftest import StartStack
 from tests.acceptance.person import PUSAT, Crowd
 

@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
-from antrian.stack import Stack
-from clients.cli import main
+from antrian.local.stack import Stack
+from clients.cli.main import main
 from tests.acceptance.person import PUSAT, Crowd
 
 BY = ["--staff", "head-1", "--reason", "Two counters are out"]
@@ -90,7 +90,7 @@ def test_somebody_who_cannot_be_read_is_shown_as_such_beside_the_others(
 ) -> None:
     booking = book(antrian, crowd, "smudge", day=0, people=3, session="afternoon")
     first, second, third = booking["queue_numbers"]
-    smudge = "update applicant set sealed = %s where booking_id = %s and number = %s"
+    smudge = "update applicant set encrypted = %s where booking_id = %s and number = %s"
     with psycopg.connect(stack.environment["ANTRIAN_DATABASE_URL"]) as ledger:
         ledger.execute(smudge, (b"", booking["booking_id"], first))
         ledger.execute(smudge, (bytes(60), booking["booking_id"], second))
@@ -105,7 +105,7 @@ def test_somebody_who_cannot_be_read_is_shown_as_such_beside_the_others(
     assert antrian("office", "roster", PUSAT, "--date", crowd.dates[0]).stdout.count("(cannot be read)") == 2
     checked = antrian("verify")
     assert checked.exit_code == 1
-    assert "2 breaches" in checked.stdout
+    assert "2 violations" in checked.stdout
 
 
 def test_the_roster_has_who_comes_by_queue_number_with_masked_niks(antrian: Antrian, crowd: Crowd) -> None:
@@ -135,12 +135,12 @@ def test_a_quota_is_changed_but_never_below_what_is_taken(antrian: Antrian, crow
     again = antrian("office", "set-quota", *slot, 6, "--expected", 5, *BY)
     assert again.stdout == "6 places, 3 of them taken; it was 5\n"
     slots = told(antrian("quota", PUSAT, "--json"))["slots"]
-    [left] = [
+    [remaining] = [
         (slot["quota"], slot["remaining"])
         for slot in slots
         if (slot["service_date"], slot["session"]) == (str(crowd.dates[2]), "SESSION_AFTERNOON")
     ]
-    assert left == (6, 3)
+    assert remaining == (6, 3)
 
 
 def test_a_day_is_closed_only_when_sure_and_its_bookings_are_cancelled(antrian: Antrian, crowd: Crowd) -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from antrian import rules
-from antrian.child import UnfitError
-from antrian.embedded import EmbeddedStores
+from antrian.local.child import UnsupportedStoreError
+from antrian.local.embedded import EmbeddedStores
+from antrian.local.stack import Stack
 from antrian.policy import load_policy
-from antrian.stack import Stack
 from antrian.v1.messages_pb2 import BOOKING_STATE_CONFIRMED, Booking
-from clients.booking_client import BookingClient, RefusedError
+from clients.sdk.booking_client import BookingClient, RefusedError
 from tests.acceptance.person import Crowd
 
 LOG = "redis/appendonlydir"
@@ -92,7 +92,7 @@ def test_with_the_keys_of_another_it_does_not_start(booked: tuple[Path, Booking]
     file = booked[0] / "secrets.json"
     with put_back(file):
         keys = json.loads(file.read_text())
-        file.write_text(json.dumps(keys | {"hash_key": keys["seal_key"]}))
+        file.write_text(json.dumps(keys | {"hash_key": keys["encryption_key"]}))
         done = antrian("up", "--folder", booked[0])
     assert done.returncode == 2
     assert "the hash key (ANTRIAN_HASH_KEY) is not the one that made the data in this ledger" in done.stderr
@@ -126,7 +126,7 @@ def test_a_redis_that_cannot_read_its_log_is_told_with_the_way_on(
     whole = {file: file.read_bytes() for file in log.iterdir()}
     damage(log)
     try:
-        with pytest.raises(UnfitError) as caught:
+        with pytest.raises(UnsupportedStoreError) as caught:
             EmbeddedStores(booked[0]).start()
     finally:
         for file, content in whole.items():

@@ -13,7 +13,7 @@ import pytest
 from redis import Redis
 
 from antrian.booking import Window
-from antrian.stack import Stack
+from antrian.local.stack import Stack
 from antrian.v1.messages_pb2 import (
     BOOKING_STATE_CANCELLED,
     BOOKING_STATE_CONFIRMED,
@@ -23,8 +23,8 @@ from antrian.v1.messages_pb2 import (
     SESSION_MORNING,
     STATUS_REASON_DAY_CLOSED,
 )
-from clients.booking_client import BookingClient, RefusedError
-from clients.office_client import OfficeClient
+from clients.sdk.booking_client import BookingClient, RefusedError
+from clients.sdk.office_client import OfficeClient
 from tests.acceptance.person import PUSAT, Crowd
 from tests.conftest import given_servers
 from tests.support.decree import decreed
@@ -52,7 +52,7 @@ async def refusal(client: BookingClient, crowd: Crowd, day: str) -> str:
     return caught.value.reason
 
 
-async def test_a_holiday_for_a_friday_that_is_sold_out_with_people_in_line(
+async def test_a_holiday_for_a_friday_that_is_sold_out_with_people_in_queue(
     stack: Stack, client: BookingClient, crowd: Crowd, window: Window, tmp_path: Path
 ) -> None:
     friday, folder = window.dates[-1], ["--folder", stack.folder]
@@ -66,8 +66,8 @@ async def test_a_holiday_for_a_friday_that_is_sold_out_with_people_in_line(
             redis.hset(
                 f"lane:{{{PUSAT}}}", "lease", time.time_ns() // 1000 + 300_000_000
             )  # nobody is decided meanwhile
-            in_line = [crowd.request(service_date=friday.isoformat(), session=n) for n in (1, 2, 1)]
-            waiting = [await client.send(request) for request in in_line]
+            in_queue = [crowd.request(service_date=friday.isoformat(), session=n) for n in (1, 2, 1)]
+            waiting = [await client.send(request) for request in in_queue]
             assert {booking.state for booking in waiting} == {BOOKING_STATE_PENDING}
             file = tmp_path / "decree.toml"
             file.write_text(decreed(stack.policy, friday).content, "utf-8")
@@ -75,16 +75,16 @@ async def test_a_holiday_for_a_friday_that_is_sold_out_with_people_in_line(
             diff = antrian("policy", "diff", file, *folder, "--json")
             assert diff.returncode == 1, diff.stderr
             [here] = [one for one in json.loads(diff.stdout)["closes"] if one["office_id"] == PUSAT]
-            assert [here[name] for name in ("bookings", "people", "requests_in_line")] == [3, 6, 3]
+            assert [here[name] for name in ("bookings", "people", "requests_in_queue")] == [3, 6, 3]
             applying = asyncio.create_task(asyncio.to_thread(antrian, *apply))
-            await until(lambda: redis.xlen(f"desk:{{{PUSAT}}}"))
+            await until(lambda: redis.xlen(f"commands:{{{PUSAT}}}"))
             redis.hset(f"lane:{{{PUSAT}}}", "lease", 0)
         applied = await applying
         assert applied.returncode == 0, applied.stderr
         assert applied.stdout.splitlines()[-1] == "version 2 is in force"
         assert f"{len(OFFICES)} offices" in applied.stdout
 
-        for request, sent in zip(in_line, waiting, strict=True):
+        for request, sent in zip(in_queue, waiting, strict=True):
             outcome = await client.outcome(sent.booking_id, request.account)
             assert (outcome.state, outcome.status_reason) == (BOOKING_STATE_REJECTED, STATUS_REASON_DAY_CLOSED)
         told = await client.get_booking((await client.list_bookings(owner.account))[0].booking_id, owner.account)

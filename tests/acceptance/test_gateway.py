@@ -18,14 +18,14 @@ import psutil
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from antrian.stack import Stack
+from antrian.local.stack import Stack
 from antrian.v1.booking_service_pb2 import WatchBookingRequest
-from clients import calls
-from clients.booking_client import BookingClient
 from clients.gateway import events, upstream
 from clients.gateway.app import BODY_LIMIT
 from clients.gateway.events import Watch
 from clients.gateway.upstream import Caller, Upstream
+from clients.sdk import calls
+from clients.sdk.booking_client import BookingClient
 from tests.acceptance.conftest import StartStack
 from tests.acceptance.person import PUSAT, Crowd
 from tests.acceptance.test_metrics import scrape
@@ -80,9 +80,9 @@ def body_of(crowd: Crowd, **changes: Any) -> tuple[dict[str, str], dict[str, Any
 async def book(http: aiohttp.ClientSession, crowd: Crowd, **changes: Any) -> tuple[dict[str, Any], dict[str, str]]:
     """An accepted booking, and where to ask for it."""
     headers, body = body_of(crowd, **changes)
-    async with http.post("/v1/bookings", json=body, headers=headers) as answer:
-        assert answer.status == 200, await answer.text()
-        return (await answer.json())["booking"], {"account": body["account"]}
+    async with http.post("/v1/bookings", json=body, headers=headers) as response:
+        assert response.status == 200, await response.text()
+        return (await response.json())["booking"], {"account": body["account"]}
 
 
 async def connect(stack: Stack) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -152,8 +152,8 @@ async def stream_of_events(
 
 async def unready(http: aiohttp.ClientSession) -> bool:
     """Whether the gateway finds that nobody answers behind it."""
-    async with http.get("/readyz") as answer:
-        return answer.status == 503
+    async with http.get("/readyz") as response:
+        return response.status == 503
 
 
 def in_flight(stack: Stack) -> float:
@@ -161,42 +161,42 @@ def in_flight(stack: Stack) -> float:
     return scrape(stack, "gateway")[0]["antrian_http_in_flight"]
 
 
-async def refused(answer: aiohttp.ClientResponse) -> tuple[int, str]:
+async def refused(response: aiohttp.ClientResponse) -> tuple[int, str]:
     """The HTTP status and the reason of an error."""
-    error = (await answer.json())["error"]
-    assert error["code"] == answer.status
+    error = (await response.json())["error"]
+    assert error["code"] == response.status
     assert error["message"]
-    return answer.status, error["reason"]
+    return response.status, error["reason"]
 
 
 async def test_a_person_at_wahid_hasyim_finds_an_office_books_and_gives_the_place_back(
     http: aiohttp.ClientSession, crowd: Crowd
 ) -> None:
-    async with http.get("/v1/offices", params={**WAHID_HASYIM, "pageSize": "3"}) as answer:
-        offices = (await answer.json())["offices"]
+    async with http.get("/v1/offices", params={**WAHID_HASYIM, "pageSize": "3"}) as response:
+        offices = (await response.json())["offices"]
     assert offices[0]["officeId"] == PUSAT
     booking, whose = await book(http, crowd)
     assert (booking["state"], booking["officeId"]) == ("BOOKING_STATE_PENDING", PUSAT)
 
     name = f"/v1/bookings/{booking['bookingId']}"
-    async with http.get(name, params={**whose, "wait": "10s"}) as answer:
-        decided = (await answer.json())["booking"]
+    async with http.get(name, params={**whose, "wait": "10s"}) as response:
+        decided = (await response.json())["booking"]
     assert decided["state"] == "BOOKING_STATE_CONFIRMED"
     assert decided["queueNumbers"]
-    async with http.get("/v1/bookings", params=whose) as answer:
-        assert [b["bookingId"] for b in (await answer.json())["bookings"]] == [booking["bookingId"]]
-    async with http.post(f"{name}:cancel", json=whose) as answer:
-        assert (await answer.json())["booking"]["state"] == "BOOKING_STATE_CANCELLED"
-    async with http.get(name, params=whose) as answer:
-        assert (await answer.json())["booking"]["state"] == "BOOKING_STATE_CANCELLED"
+    async with http.get("/v1/bookings", params=whose) as response:
+        assert [b["bookingId"] for b in (await response.json())["bookings"]] == [booking["bookingId"]]
+    async with http.post(f"{name}:cancel", json=whose) as response:
+        assert (await response.json())["booking"]["state"] == "BOOKING_STATE_CANCELLED"
+    async with http.get(name, params=whose) as response:
+        assert (await response.json())["booking"]["state"] == "BOOKING_STATE_CANCELLED"
 
 
 async def test_the_same_key_is_the_same_booking(http: aiohttp.ClientSession, crowd: Crowd) -> None:
     headers, body = body_of(crowd)
 
     async def send() -> str:
-        async with http.post("/v1/bookings", json=body, headers=headers) as answer:
-            return str((await answer.json())["booking"]["bookingId"])
+        async with http.post("/v1/bookings", json=body, headers=headers) as response:
+            return str((await response.json())["booking"]["bookingId"])
 
     assert len(set(await asyncio.gather(*(send() for _ in range(20))))) == 1
 
@@ -217,12 +217,12 @@ async def test_large_requests_take_nothing_from_those_beside_them(http: aiohttp.
     large["applicants"][0]["fullName"] = "x" * 120_000
 
     async def press(headers: dict[str, str], body: dict[str, Any]) -> tuple[int, str]:
-        async with http.post("/v1/bookings", json=body, headers=headers) as answer:
-            return (200, "") if answer.status == 200 else await refused(answer)
+        async with http.post("/v1/bookings", json=body, headers=headers) as response:
+            return (200, "") if response.status == 200 else await refused(response)
 
     async def read(account: str) -> tuple[int, str]:
-        async with http.get(f"/v1/bookings/{uuid.uuid4()}", params={"account": account}) as answer:
-            return await refused(answer)
+        async with http.get(f"/v1/bookings/{uuid.uuid4()}", params={"account": account}) as response:
+            return await refused(response)
 
     small = [body_of(crowd, office_id="kanim-jakarta-selatan") for _ in range(20)]
     pressed = await asyncio.gather(*(press(large_headers, large) for _ in range(8)), *(press(*one) for one in small))
@@ -238,13 +238,13 @@ async def test_bookings_are_seen_by_their_caller_and_account_only(
 ) -> None:
     booking, whose = await book(http, crowd)
     name = f"/v1/bookings/{booking['bookingId']}"
-    async with http.get(name, params={"account": "somebody-else"}) as answer:
-        assert await refused(answer) == (404, "BOOKING_NOT_FOUND")
-    async with http.get(name, params=whose, headers={"Authorization": "Bearer web"}) as answer:
-        assert await refused(answer) == (404, "BOOKING_NOT_FOUND")
-    async with http.get(name, params=whose, headers={"Authorization": "Bearer nobody"}) as answer:
-        assert await refused(answer) == (401, "UNAUTHENTICATED")
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
+    async with http.get(name, params={"account": "somebody-else"}) as response:
+        assert await refused(response) == (404, "BOOKING_NOT_FOUND")
+    async with http.get(name, params=whose, headers={"Authorization": "Bearer web"}) as response:
+        assert await refused(response) == (404, "BOOKING_NOT_FOUND")
+    async with http.get(name, params=whose, headers={"Authorization": "Bearer nobody"}) as response:
+        assert await refused(response) == (401, "UNAUTHENTICATED")
+        assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
 async def test_a_refusal_says_why_in_the_phones_language(http: aiohttp.ClientSession, crowd: Crowd) -> None:
@@ -253,8 +253,8 @@ async def test_a_refusal_says_why_in_the_phones_language(http: aiohttp.ClientSes
         ("id", "Kantor ini berada di Jawa Barat, sedangkan Anda berada di DKI Jakarta."),
         ("en", "This office is in West Java, and you are in Jakarta."),
     ):
-        async with http.post("/v1/bookings", json=body, headers=headers | {"Accept-Language": language}) as answer:
-            error = (await answer.json())["error"]
+        async with http.post("/v1/bookings", json=body, headers=headers | {"Accept-Language": language}) as response:
+            error = (await response.json())["error"]
         assert (error["code"], error["status"]) == (400, "FAILED_PRECONDITION")
         assert error["reason"] == "OFFICE_OUTSIDE_PROVINCE"
         assert words in error["message"]
@@ -275,8 +275,8 @@ async def test_a_refusal_says_why_in_the_phones_language(http: aiohttp.ClientSes
 async def test_languages_are_taken_by_their_quality(http: aiohttp.ClientSession, language: str, words: str) -> None:
     path = "/v1/offices/kanim-atlantis/quota"
     for headers in ([("Accept-Language", language)], [("Accept-Language", part) for part in language.split(", ")]):
-        async with http.get(path, headers=headers) as answer:
-            assert words in (await answer.json())["error"]["message"]
+        async with http.get(path, headers=headers) as response:
+            assert words in (await response.json())["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -295,19 +295,19 @@ async def test_languages_are_taken_by_their_quality(http: aiohttp.ClientSession,
     ],
 )
 async def test_head_answers_as_get_does_without_the_body(http: aiohttp.ClientSession, path: str) -> None:
-    async with http.get(path) as answer:
-        status, length, kind = answer.status, len(await answer.read()), answer.headers["Content-Type"]
-    async with http.head(path) as answer:
-        assert (answer.status, answer.headers["Content-Type"]) == (status, kind)
-        assert abs(int(answer.headers["Content-Length"]) - length) <= 3, "a moment's digits may be fewer"
-        assert await answer.read() == b""
+    async with http.get(path) as response:
+        status, length, kind = response.status, len(await response.read()), response.headers["Content-Type"]
+    async with http.head(path) as response:
+        assert (response.status, response.headers["Content-Type"]) == (status, kind)
+        assert abs(int(response.headers["Content-Length"]) - length) <= 3, "a moment's digits may be fewer"
+        assert await response.read() == b""
 
 
 async def test_head_of_a_stream_ends_at_once(http: aiohttp.ClientSession, crowd: Crowd) -> None:
     booking, whose = await book(http, crowd)
-    async with http.head(f"/v1/bookings/{booking['bookingId']}:watch", params=whose) as answer:
-        assert (answer.status, answer.content_type) == (200, "text/event-stream")
-        assert await answer.read() == b""
+    async with http.head(f"/v1/bookings/{booking['bookingId']}:watch", params=whose) as response:
+        assert (response.status, response.content_type) == (200, "text/event-stream")
+        assert await response.read() == b""
 
 
 @pytest.mark.parametrize(
@@ -320,14 +320,14 @@ async def test_head_of_a_stream_ends_at_once(http: aiohttp.ClientSession, crowd:
     ],
 )
 async def test_options_and_405_tell_the_methods(http: aiohttp.ClientSession, path: str, allowed: str) -> None:
-    async with http.options(path) as answer:
-        assert (answer.status, await answer.read()) == (204, b"")
-        assert ", ".join(sorted(answer.headers["Allow"].split(", "))) == allowed
-    async with http.delete(path) as answer:
-        assert await refused(answer) == (405, "METHOD_NOT_ALLOWED")
-        assert ", ".join(sorted(answer.headers["Allow"].split(", "))) == allowed
-    async with http.options("/v2") as answer:
-        assert await refused(answer) == (404, "ROUTE_NOT_FOUND")
+    async with http.options(path) as response:
+        assert (response.status, await response.read()) == (204, b"")
+        assert ", ".join(sorted(response.headers["Allow"].split(", "))) == allowed
+    async with http.delete(path) as response:
+        assert await refused(response) == (405, "METHOD_NOT_ALLOWED")
+        assert ", ".join(sorted(response.headers["Allow"].split(", "))) == allowed
+    async with http.options("/v2") as response:
+        assert await refused(response) == (404, "ROUTE_NOT_FOUND")
 
 
 async def test_a_violation_names_the_path_of_its_field(http: aiohttp.ClientSession, crowd: Crowd) -> None:
@@ -341,13 +341,13 @@ async def test_a_violation_names_the_path_of_its_field(http: aiohttp.ClientSessi
         ({"office_id": body["officeId"]}, "officeId"),
     ]
     for change, field in cases:
-        async with http.post("/v1/bookings", json=body | change, headers=headers) as answer:
-            error = (await answer.json())["error"]
+        async with http.post("/v1/bookings", json=body | change, headers=headers) as response:
+            error = (await response.json())["error"]
         assert (error["code"], error["reason"]) == (400, "INVALID_FIELD")
         assert [violation["field"] for violation in error["fieldViolations"]] == [field]
         assert field not in error["message"], "a path is for machines"
-    async with http.get("/v1/offices?location.longitude=117.15") as answer:
-        assert (await answer.json())["error"]["fieldViolations"][0]["field"] == "location.latitude"
+    async with http.get("/v1/offices?location.longitude=117.15") as response:
+        assert (await response.json())["error"]["fieldViolations"][0]["field"] == "location.latitude"
 
 
 NIK = "3171014107900001"
@@ -380,9 +380,9 @@ async def test_a_body_that_does_not_fit_is_refused_without_being_quoted(
     http: aiohttp.ClientSession, data: bytes, reason: str
 ) -> None:
     headers = {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": "application/json"}
-    async with http.post("/v1/bookings", data=data, headers=headers) as answer:
-        assert await refused(answer) == (400, reason)
-        assert NIK not in await answer.text()
+    async with http.post("/v1/bookings", data=data, headers=headers) as response:
+        assert await refused(response) == (400, reason)
+        assert NIK not in await response.text()
 
 
 @pytest.mark.parametrize(
@@ -408,9 +408,9 @@ async def test_a_body_that_does_not_fit_is_refused_without_being_quoted(
 async def test_what_is_no_request_gets_a_clear_error(
     http: aiohttp.ClientSession, verb: str, path: str, status: int, reason: str
 ) -> None:
-    async with http.request(verb, path) as answer:
-        assert await refused(answer) == (status, reason)
-        assert ("Allow" in answer.headers) == (status == 405)
+    async with http.request(verb, path) as response:
+        assert await refused(response) == (status, reason)
+        assert ("Allow" in response.headers) == (status == 405)
 
 
 @pytest.mark.parametrize(
@@ -421,12 +421,12 @@ async def test_a_body_in_an_encoding_is_refused_by_the_encodings_name(
     http: aiohttp.ClientSession, encoding: str, status: int, named: str
 ) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": encoding, "Idempotency-Key": str(uuid.uuid4())}
-    async with http.post("/v1/bookings", data=gzip.compress(b"{}"), headers=headers) as answer:
-        assert answer.status == status
-        error = (await answer.json())["error"]
+    async with http.post("/v1/bookings", data=gzip.compress(b"{}"), headers=headers) as response:
+        assert response.status == status
+        error = (await response.json())["error"]
         assert named in error["message"]
         assert NIK not in error["message"]
-        assert answer.headers.get("Accept-Encoding") == ("identity" if status == 415 else None)
+        assert response.headers.get("Accept-Encoding") == ("identity" if status == 415 else None)
 
 
 @pytest.mark.parametrize(
@@ -450,28 +450,28 @@ async def test_http_1_1_says_once_whom_it_asks(stack: Stack, head: str, status: 
 
 
 async def test_a_token_too_long_for_any_caller_belongs_to_none(http: aiohttp.ClientSession) -> None:
-    async with http.get("/v1/bookings?account=a", headers={"Authorization": f"Bearer {'x' * 20_000}"}) as answer:
-        assert await refused(answer) == (401, "UNAUTHENTICATED")
+    async with http.get("/v1/bookings?account=a", headers={"Authorization": f"Bearer {'x' * 20_000}"}) as response:
+        assert await refused(response) == (401, "UNAUTHENTICATED")
 
 
 @pytest.mark.parametrize("key", ["", "x", "6f1c2d34"])
 async def test_booking_needs_an_idempotency_key(http: aiohttp.ClientSession, crowd: Crowd, key: str) -> None:
     _, body = body_of(crowd)
-    async with http.post("/v1/bookings", json=body, headers={"Idempotency-Key": key} if key else {}) as answer:
-        error = (await answer.json())["error"]
+    async with http.post("/v1/bookings", json=body, headers={"Idempotency-Key": key} if key else {}) as response:
+        error = (await response.json())["error"]
     assert error["fieldViolations"][0]["field"] == "Idempotency-Key"
     async with http.post(
         "/v1/bookings", json=body | {"requestId": str(uuid.uuid4())}, headers={"Idempotency-Key": str(uuid.uuid4())}
-    ) as answer:
-        assert (await answer.json())["error"]["fieldViolations"][0]["field"] == "requestId"
+    ) as response:
+        assert (await response.json())["error"]["fieldViolations"][0]["field"] == "requestId"
 
 
 async def test_a_body_that_is_too_large_or_too_slow_is_not_waited_for(
     http: aiohttp.ClientSession, stack: Stack
 ) -> None:
     headers = {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": "application/json"}
-    async with http.post("/v1/bookings", data=b" " * (BODY_LIMIT + 1), headers=headers) as answer:
-        assert await refused(answer) == (413, "TOO_LARGE")
+    async with http.post("/v1/bookings", data=b" " * (BODY_LIMIT + 1), headers=headers) as response:
+        assert await refused(response) == (413, "TOO_LARGE")
     reader, writer = await connect(stack)
     head = "POST /v1/bookings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
     writer.write(head.encode())
@@ -482,8 +482,8 @@ async def test_a_body_that_is_too_large_or_too_slow_is_not_waited_for(
     cut.write(head.encode())
     await cut.drain()
     cut.close()
-    async with http.get("/healthz") as answer:
-        assert answer.status == 200
+    async with http.get("/healthz") as response:
+        assert response.status == 200
 
 
 async def test_news_come_as_events_and_what_was_seen_is_not_told_again(
@@ -491,19 +491,19 @@ async def test_news_come_as_events_and_what_was_seen_is_not_told_again(
 ) -> None:
     booking, whose = await book(http, crowd)
     watch = f"/v1/bookings/{booking['bookingId']}:watch"
-    async with http.get(watch, params=whose) as answer:
-        assert answer.content_type == "text/event-stream"
-        events = [event.split("\n") for event in (await answer.text()).split("\n\n") if "data: " in event]
+    async with http.get(watch, params=whose) as response:
+        assert response.content_type == "text/event-stream"
+        events = [event.split("\n") for event in (await response.text()).split("\n\n") if "data: " in event]
     last = json.loads(events[-1][2].removeprefix("data: "))
     assert last["booking"]["state"] == "BOOKING_STATE_CONFIRMED"
     assert events[-1][1] == "event: booking"
     name = events[-1][0].removeprefix("id: ")
-    async with http.get(watch, params=whose, headers={"Last-Event-ID": name}) as answer:
-        assert (answer.status, await answer.text()) == (204, "")
-    async with http.get(watch, params=whose, headers={"Last-Event-ID": "older"}) as answer:
-        assert f"id: {name}" in await answer.text()
-    async with http.get(watch, params={"account": "budi"}) as answer:
-        assert await refused(answer) == (404, "BOOKING_NOT_FOUND")
+    async with http.get(watch, params=whose, headers={"Last-Event-ID": name}) as response:
+        assert (response.status, await response.text()) == (204, "")
+    async with http.get(watch, params=whose, headers={"Last-Event-ID": "older"}) as response:
+        assert f"id: {name}" in await response.text()
+    async with http.get(watch, params={"account": "budi"}) as response:
+        assert await refused(response) == (404, "BOOKING_NOT_FOUND")
 
 
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/2"])
@@ -552,8 +552,8 @@ async def test_heartbeats_end_with_the_connection_and_the_phone_comes_again(
             known = len(heard)
             assert [event for event in heard if b"event: booking" in event][1:] == []
         link.heal()
-    async with http.get(f"/v1/bookings/{booking['bookingId']}:watch", params=whose) as answer:
-        assert "CONFIRMED" in await answer.text()
+    async with http.get(f"/v1/bookings/{booking['bookingId']}:watch", params=whose) as response:
+        assert "CONFIRMED" in await response.text()
     assert len(heard) == known
 
 
@@ -598,26 +598,26 @@ async def test_a_connection_that_swallows_all_is_given_up(
 
 async def test_what_has_not_changed_need_not_be_sent_again(http: aiohttp.ClientSession) -> None:
     for path, longest in (("/v1/offices?provinceCode=ID-BA", 60), ("/v1/offices/kanim-ternate/quota", 1)):
-        async with http.get(path) as answer:
-            tag, control = answer.headers["ETag"], answer.headers["Cache-Control"]
+        async with http.get(path) as response:
+            tag, control = response.headers["ETag"], response.headers["Cache-Control"]
         assert control.startswith("private, max-age=")
         assert 0 <= int(control.rpartition("=")[2]) <= longest
-        async with http.get(path, headers={"If-None-Match": f'"other", {tag}'}) as answer:
-            assert (answer.status, await answer.read()) == (304, b"")
+        async with http.get(path, headers={"If-None-Match": f'"other", {tag}'}) as response:
+            assert (response.status, await response.read()) == (304, b"")
 
 
 async def test_ids_for_tracing_come_back(http: aiohttp.ClientSession) -> None:
-    async with http.get("/healthz", headers={"X-Request-Id": "abc-1"}) as answer:
-        assert answer.headers["X-Request-Id"] == "abc-1"
-    async with http.get("/healthz", headers={"X-Request-Id": NIK}) as answer:
-        assert answer.headers["X-Request-Id"] not in {"", NIK}
+    async with http.get("/healthz", headers={"X-Request-Id": "abc-1"}) as response:
+        assert response.headers["X-Request-Id"] == "abc-1"
+    async with http.get("/healthz", headers={"X-Request-Id": NIK}) as response:
+        assert response.headers["X-Request-Id"] not in {"", NIK}
 
 
 async def test_a_page_of_a_known_origin_may_call_and_no_other(http: aiohttp.ClientSession) -> None:
     ask = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "idempotency-key"}
     for origin, status, allowed in ((ORIGIN, 200, ORIGIN), ("https://calo.example", 400, None)):
-        async with http.options("/v1/bookings", headers={"Origin": origin, **ask}) as answer:
-            assert (answer.status, answer.headers.get("Access-Control-Allow-Origin")) == (status, allowed)
+        async with http.options("/v1/bookings", headers={"Origin": origin, **ask}) as response:
+            assert (response.status, response.headers.get("Access-Control-Allow-Origin")) == (status, allowed)
 
 
 async def test_a_server_that_dies_behind_it_costs_phones_patience_and_books_nobody_twice(
@@ -630,10 +630,10 @@ async def test_a_server_that_dies_behind_it_costs_phones_patience_and_books_nobo
         nonlocal retries
         await asyncio.sleep(delay)
         while True:
-            async with http.post("/v1/bookings", json=body, headers=headers) as answer:
-                if answer.status == 200:
-                    return str((await answer.json())["booking"]["bookingId"])
-                assert answer.status in {503, 504}, await answer.text()
+            async with http.post("/v1/bookings", json=body, headers=headers) as response:
+                if response.status == 200:
+                    return str((await response.json())["booking"]["bookingId"])
+                assert response.status in {503, 504}, await response.text()
             retries += 1
             await asyncio.sleep(1)
 
@@ -655,8 +655,8 @@ async def test_it_says_that_it_is_not_ready_while_nobody_answers_behind_it(
     stack: Stack, http: aiohttp.ClientSession
 ) -> None:
     async def ready() -> int:
-        async with http.get("/readyz") as answer:
-            return answer.status
+        async with http.get("/readyz") as response:
+            return response.status
 
     assert await ready() == 200
     server = stack._programs["server"].process

@@ -63,11 +63,11 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
     """Nobody serves behind it."""
     made = await start(tmp_path, _FILES)
 
-    def answers() -> bool:
+    def responses() -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", made.port)) == 0
 
-    await until(answers)
+    await until(responses)
     yield made
     made.process.terminate()
     await made.process.wait()

@@ -11,11 +11,11 @@ from datetime import timedelta
 import psutil
 import pytest
 
+from antrian.audit.verify import verify
+from antrian.local.stack import Stack
 from antrian.settings import Settings
-from antrian.stack import Stack
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING
-from antrian.verify import verify
-from clients.booking_client import BookingClient
+from clients.sdk.booking_client import BookingClient
 from tests.acceptance.person import Crowd
 from tests.support.waiting import until
 
@@ -67,4 +67,4 @@ async def test_every_accepted_request_is_decided_though_workers_are_killed(stack
     settings = Settings.model_validate(
         {name.removeprefix("ANTRIAN_").lower(): value for name, value in stack.environment.items()}
     )
-    assert [check for check in verify(settings) if check.breaches] == []
+    assert [check for check in verify(settings) if check.violations] == []

@@ -10,8 +10,9 @@ from datetime import timedelta
 import pytest
 from redis import Redis
 
+from antrian.audit.verify import Check, verify
+from antrian.local.stack import Stack
 from antrian.settings import Settings
-from antrian.stack import Stack
 from antrian.v1.messages_pb2 import (
     BOOKING_STATE_CANCELLED,
     BOOKING_STATE_CONFIRMED,
@@ -19,9 +20,8 @@ from antrian.v1.messages_pb2 import (
     STATUS_REASON_DAY_CLOSED,
     Booking,
 )
-from antrian.verify import Check, verify
-from clients.booking_client import BookingClient, RefusedError
-from clients.office_client import OfficeClient
+from clients.sdk.booking_client import BookingClient, RefusedError
+from clients.sdk.office_client import OfficeClient
 from tests.acceptance.person import PUSAT, Crowd
 
 
@@ -37,11 +37,11 @@ def settings(stack: Stack) -> Settings:
 @pytest.fixture(autouse=True)
 def _all_promises_hold_in_the_end(settings: Settings) -> Iterator[None]:
     yield
-    assert breaches(settings) == []
+    assert violations(settings) == []
 
 
-def breaches(settings: Settings) -> list[Check]:
-    return [check for check in verify(settings) if check.breaches]
+def violations(settings: Settings) -> list[Check]:
+    return [check for check in verify(settings) if check.violations]
 
 
 async def booked(client: BookingClient, crowd: Crowd, account: str, people: int = 1, day: int = 0) -> Booking:
@@ -49,7 +49,7 @@ async def booked(client: BookingClient, crowd: Crowd, account: str, people: int 
     return await client.outcome((await client.send(request)).booking_id, account)
 
 
-async def left(client: BookingClient, day: int = 0) -> int:
+async def remaining(client: BookingClient, day: int = 0) -> int:
     return (await client.get_quota(PUSAT)).slots[2 * day].remaining
 
 
@@ -64,10 +64,10 @@ async def rebuild(stack: Stack) -> int:
 
 async def test_two_cancels_at_once_give_the_places_back_once(client: BookingClient, crowd: Crowd) -> None:
     booking = await booked(client, crowd, "twice", people=3)
-    before = await left(client)
-    answers = await asyncio.gather(*(client.cancel_booking(booking.booking_id, "twice") for _ in range(8)))
-    assert {answer.state for answer in answers} == {BOOKING_STATE_CANCELLED}
-    assert await left(client) == before + 3
+    before = await remaining(client)
+    responses = await asyncio.gather(*(client.cancel_booking(booking.booking_id, "twice") for _ in range(8)))
+    assert {response.state for response in responses} == {BOOKING_STATE_CANCELLED}
+    assert await remaining(client) == before + 3
     assert (await client.list_bookings("twice"))[0].HasField("end_time")
 
 
@@ -125,10 +125,10 @@ async def test_a_day_closed_during_a_rush_leaves_nobody_on_it(
     async with OfficeClient(stack.address) as office:
         early = [await try_to_book(n) for n in range(5)]
         rush = [try_to_book(n) for n in range(5, 100)]
-        answers, _ = await asyncio.gather(
+        responses, _ = await asyncio.gather(
             asyncio.gather(*rush), office.close_date(PUSAT, crowd.dates[2], staff="rina", reason="banjir")
         )
-        for n, booking in enumerate([*early, *answers]):
+        for n, booking in enumerate([*early, *responses]):
             if booking:
                 now = await client.get_booking(booking.booking_id, f"close-{n}")
                 assert now.status_reason == STATUS_REASON_DAY_CLOSED
@@ -142,17 +142,17 @@ async def test_cancels_while_the_lanes_are_rebuilt_on_an_emptied_redis(
     stack: Stack, client: BookingClient, crowd: Crowd
 ) -> None:
     bookings = [await booked(client, crowd, f"rebuilt-{n}", day=3) for n in range(10)]
-    before = await left(client, day=3)
+    before = await remaining(client, day=3)
     with Redis.from_url(stack.environment["ANTRIAN_REDIS_URL"]) as redis:
         redis.flushdb()
     with pytest.raises(RefusedError, match="LANE_CLOSED"):
         async with BookingClient(stack.address, patience=timedelta(0)) as hasty:
             await hasty.send(crowd.request())
     cancels = [client.cancel_booking(b.booking_id, f"rebuilt-{n}") for n, b in enumerate(bookings)]
-    code, answers = await asyncio.gather(rebuild(stack), asyncio.gather(*cancels))
+    code, responses = await asyncio.gather(rebuild(stack), asyncio.gather(*cancels))
     assert code == 0
-    assert {answer.state for answer in answers} == {BOOKING_STATE_CANCELLED}
-    assert await left(client, day=3) == before + 10
+    assert {response.state for response in responses} == {BOOKING_STATE_CANCELLED}
+    assert await remaining(client, day=3) == before + 10
 
 
 async def test_a_rebuild_during_a_rush_loses_nothing(stack: Stack, client: BookingClient, crowd: Crowd) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from antrian.stack import Stack
+from antrian.local.stack import Stack
 from tests.acceptance.conftest import StartStack
 
 ROOT = Path(__file__).parents[2]

@@ -15,8 +15,8 @@ from grpc import aio
 from grpc_status import rpc_status
 from prometheus_client.parser import text_string_to_metric_families
 
-from antrian.stack import Stack
-from clients.booking_client import BookingClient, RefusedError
+from antrian.local.stack import Stack
+from clients.sdk.booking_client import BookingClient, RefusedError
 from tests.acceptance.conftest import StartStack
 from tests.acceptance.person import PUSAT, Crowd
 from tests.acceptance.test_kill import workers_of
@@ -37,8 +37,8 @@ def measured(start_stack: StartStack, opens: datetime) -> Iterator[Stack]:
 def scrape(stack: Stack, program: str) -> tuple[dict[str, float], str]:
     """Every sample by its name and labels, like `antrian_breaches{promise=P1}`, and the text."""
     address = json.loads((stack.folder / "run.json").read_text())["metrics"][program]
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as response:
+        text = response.read().decode()
     samples = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -120,8 +120,8 @@ async def test_the_counts_of_a_killed_worker_stay(measured: Stack, crowd: Crowd)
 
 async def test_the_audit_runs_and_finds_nothing(measured: Stack) -> None:
     await until(lambda: scrape(measured, "workers")[0].get("antrian_breaches{promise=P1}") == 0, within=30)
-    breaches = {n: v for n, v in scrape(measured, "workers")[0].items() if n.startswith("antrian_breaches")}
-    assert len(breaches) >= 8
+    violations = {n: v for n, v in scrape(measured, "workers")[0].items() if n.startswith("antrian_breaches")}
+    assert len(violations) >= 8
     log = (measured.folder / "log/workers.log").read_text()
     assert [json.loads(line)["message"] for line in log.splitlines()].count("audit: all promises hold") == 1
 

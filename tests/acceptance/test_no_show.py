@@ -10,10 +10,10 @@ import pytest
 
 from antrian import rules
 from antrian.booking import Window
+from antrian.local.stack import Stack
 from antrian.policy import load_policy
-from antrian.stack import Stack
 from antrian.v1.messages_pb2 import BOOKING_STATE_CONFIRMED, BOOKING_STATE_NO_SHOW
-from clients.booking_client import BookingClient, RefusedError
+from clients.sdk.booking_client import BookingClient, RefusedError
 from tests.acceptance.person import Crowd
 
 JAKARTA = ZoneInfo("Asia/Jakarta")

@@ -4,7 +4,7 @@ import pytest
 
 from antrian.v1.booking_service_pb2 import ListOfficesRequest
 from antrian.v1.messages_pb2 import Location
-from clients.booking_client import BookingClient
+from clients.sdk.booking_client import BookingClient
 from tests.acceptance.person import BOGOR, JAKARTA
 
 DEPOK_BORDER = Location(latitude=-6.3530, longitude=106.8350, accuracy_m=1500)
@@ -12,45 +12,45 @@ DEPOK_BORDER = Location(latitude=-6.3530, longitude=106.8350, accuracy_m=1500)
 
 
 async def test_from_jalan_wahid_hasyim_jakartas_offices_are_listed_and_bogors_explained(client: BookingClient) -> None:
-    answer = await client.list_offices(JAKARTA)
-    assert [p.province_code for p in answer.provinces] == ["ID-JK"]
-    assert {o.province_code for o in answer.offices} == {"ID-JK"}
-    assert answer.offices[0].office_id == "kanim-jakarta-pusat"
-    distances = [o.distance_km for o in answer.offices]
+    response = await client.list_offices(JAKARTA)
+    assert [p.province_code for p in response.provinces] == ["ID-JK"]
+    assert {o.province_code for o in response.offices} == {"ID-JK"}
+    assert response.offices[0].office_id == "kanim-jakarta-pusat"
+    distances = [o.distance_km for o in response.offices]
     assert distances == sorted(distances)
-    assert "DKI Jakarta" in answer.reason_id
-    assert "province" in answer.reason_en
-    bogor = next(e for e in answer.elsewhere if e.office.city == "Bogor")
+    assert "DKI Jakarta" in response.reason_id
+    assert "province" in response.reason_en
+    bogor = next(e for e in response.elsewhere if e.office.city == "Bogor")
     assert "Jawa Barat" in bogor.reason_id
     assert "West Java" in bogor.reason_en
 
 
 async def test_from_bogor_kanim_bogor_is_listed(client: BookingClient) -> None:
-    answer = await client.list_offices(BOGOR)
-    assert answer.offices[0].city == "Bogor"
-    assert "kanim-bogor" in {o.office_id for o in answer.offices}
+    response = await client.list_offices(BOGOR)
+    assert response.offices[0].city == "Bogor"
+    assert "kanim-bogor" in {o.office_id for o in response.offices}
 
 
 async def test_on_the_border_both_provinces_count(client: BookingClient) -> None:
-    answer = await client.list_offices(DEPOK_BORDER)
-    assert {p.province_code for p in answer.provinces} == {"ID-JK", "ID-JB"}
-    assert {o.province_code for o in answer.offices} == {"ID-JK", "ID-JB"}
-    assert "1500 m" in answer.reason_id
+    response = await client.list_offices(DEPOK_BORDER)
+    assert {p.province_code for p in response.provinces} == {"ID-JK", "ID-JB"}
+    assert {o.province_code for o in response.offices} == {"ID-JK", "ID-JB"}
+    assert "1500 m" in response.reason_id
 
 
 async def test_a_province_without_an_office_says_where_to_go(client: BookingClient) -> None:
     for whereabouts in ("ID-PE", Location(latitude=-4.097, longitude=138.951)):
-        answer = await client.list_offices(whereabouts)
-        assert not answer.offices
-        assert "belum mempunyai kantor" in answer.reason_id
-        assert "nearest" in answer.reason_en
+        response = await client.list_offices(whereabouts)
+        assert not response.offices
+        assert "belum mempunyai kantor" in response.reason_id
+        assert "nearest" in response.reason_en
 
 
 async def test_a_province_code_is_enough_to_list(client: BookingClient) -> None:
-    answer = await client.list_offices("ID-YO")
-    assert {o.province_code for o in answer.offices} == {"ID-YO"}
-    assert [o.name for o in answer.offices] == sorted(o.name for o in answer.offices)
-    assert not answer.offices[0].HasField("distance_km")
+    response = await client.list_offices("ID-YO")
+    assert {o.province_code for o in response.offices} == {"ID-YO"}
+    assert [o.name for o in response.offices] == sorted(o.name for o in response.offices)
+    assert not response.offices[0].HasField("distance_km")
 
 
 @pytest.mark.parametrize("size", [1, 7, 200])

@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
-from antrian.stack import Stack
+from antrian.local.stack import Stack
 from tests.acceptance.person import Crowd
 
 
@@ -49,12 +49,12 @@ def test_the_services_and_the_details_of_errors_are_reflected(stack: Stack, vers
         asked = [ServerReflectionRequest(file_containing_symbol=symbol) for symbol in symbols]
         listed, *found = call(iter([ServerReflectionRequest(list_services=""), *asked]), timeout=10)
     assert set(symbols[:2]) < {service.name for service in listed.list_services_response.service}
-    assert all(answer.file_descriptor_response.file_descriptor_proto for answer in found)
+    assert all(response.file_descriptor_response.file_descriptor_proto for response in found)
 
 
 def test_health_says_serving(stack: Stack) -> None:
     with grpc.insecure_channel(stack.address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         for name in ("", "antrian.v1.BookingService"):
-            answer = stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=5)
-            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+            response = stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=5)
+            assert response.status == health_pb2.HealthCheckResponse.SERVING

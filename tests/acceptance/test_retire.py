@@ -11,20 +11,20 @@ import pytest
 from click.testing import CliRunner, Result
 from redis import Redis
 
+from antrian.audit.verify import verify
 from antrian.booking import StaffAction
 from antrian.ledger.staff import LedgerStaff
+from antrian.local.stack import Stack
 from antrian.settings import Settings
-from antrian.stack import Stack
 from antrian.v1.messages_pb2 import (
     BOOKING_STATE_CANCELLED,
     BOOKING_STATE_CONFIRMED,
     BOOKING_STATE_PENDING,
     SESSION_MORNING,
 )
-from antrian.verify import verify
-from clients.booking_client import BookingClient, RefusedError
-from clients.cli import main
-from clients.office_client import OfficeClient
+from clients.cli.main import main
+from clients.sdk.booking_client import BookingClient, RefusedError
+from clients.sdk.office_client import OfficeClient
 from tests.acceptance.person import BOGOR, JAKARTA, PUSAT, Crowd
 
 BY = ["--staff", "head-1", "--reason", "The lease has ended"]
@@ -42,7 +42,7 @@ async def antrian(stack: Stack) -> AsyncIterator[Callable[..., Awaitable[Result]
     yield run
     assert (await run("reopen")).exit_code == 0
     with mock.patch.dict(os.environ, stack.environment):
-        assert [check for check in verify(Settings()) if check.breaches] == []
+        assert [check for check in verify(Settings()) if check.violations] == []
 
 
 async def reason(call: Awaitable[object]) -> str:
@@ -57,11 +57,11 @@ async def reason(call: Awaitable[object]) -> str:
 async def test_a_retired_office_takes_nobody_and_serves_whom_it_has(
     stack: Stack, client: BookingClient, crowd: Crowd, antrian: Callable[..., Awaitable[Result]]
 ) -> None:
-    booked, in_line = crowd.request(account="ani"), crowd.request(account="budi")
+    booked, in_queue = crowd.request(account="ani"), crowd.request(account="budi")
     booking = await client.outcome((await client.send(booked)).booking_id, "ani")
     with Redis.from_url(stack.environment["ANTRIAN_REDIS_URL"]) as redis:
         redis.hset(f"lane:{{{PUSAT}}}", "lease", time.time_ns() // 1000 + 3_000_000)  # a drainer that has died
-        waiting = await client.send(in_line)
+        waiting = await client.send(in_queue)
         done = await antrian("retire")
     assert done.stdout == "retired; bookings still to be served: 1, and requests in line\n", done.output
     assert (await client.get_booking(waiting.booking_id, "budi")).state == BOOKING_STATE_PENDING

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from antrian.stack import Stack
+from antrian.local.stack import Stack
 from clients.rush.judge.verdict import EXIT_CODES
 from tests.acceptance.conftest import StartStack
 

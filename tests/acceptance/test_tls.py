@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from antrian.stack import Stack
+from antrian.local.stack import Stack
 from antrian.v1.messages_pb2 import BOOKING_STATE_CONFIRMED
-from clients.booking_client import BookingClient, RefusedError
-from clients.cli import main
+from clients.cli.main import main
+from clients.sdk.booking_client import BookingClient, RefusedError
 from tests.acceptance.conftest import StartStack
 from tests.acceptance.person import PUSAT, Crowd
 
@@ -88,7 +88,7 @@ async def test_plaintext_and_who_does_not_trust_it_are_not_served(
 
 def test_the_commands_speak_tls_when_they_are_given_the_ca(secured: Stack, ca: Path) -> None:
     words = ["quota", PUSAT, "--target", secured.address, "--json"]
-    answer = CliRunner().invoke(main, [*words, "--ca", str(ca)])
-    assert answer.exit_code == 0
-    assert json.loads(answer.stdout)["office_id"] == PUSAT
+    response = CliRunner().invoke(main, [*words, "--ca", str(ca)])
+    assert response.exit_code == 0
+    assert json.loads(response.stdout)["office_id"] == PUSAT
     assert CliRunner().invoke(main, words, env={"ANTRIAN_CA": str(ca)}).exit_code == 0

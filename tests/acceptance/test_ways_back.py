@@ -12,8 +12,9 @@ import aiohttp
 import pytest
 from click.testing import CliRunner, Result
 
+from antrian.audit.verify import verify
+from antrian.local.stack import Stack
 from antrian.settings import Settings
-from antrian.stack import Stack
 from antrian.v1.messages_pb2 import (
     BOOKING_STATE_CANCELLED,
     BOOKING_STATE_CONFIRMED,
@@ -22,10 +23,9 @@ from antrian.v1.messages_pb2 import (
     Applicant,
     Booking,
 )
-from antrian.verify import verify
-from clients.booking_client import BookingClient, RefusedError
-from clients.cli import main
-from clients.office_client import OfficeClient
+from clients.cli.main import main
+from clients.sdk.booking_client import BookingClient, RefusedError
+from clients.sdk.office_client import OfficeClient
 from tests.acceptance.conftest import StartStack
 from tests.acceptance.person import PUSAT, Crowd
 
@@ -44,7 +44,7 @@ def _all_promises_hold_in_the_end(stack: Stack) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in stack.environment.items():
             patch.setenv(name, value)
-        assert [check for check in verify(Settings()) if check.breaches] == []
+        assert [check for check in verify(Settings()) if check.violations] == []
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ async def booked(client: BookingClient, crowd: Crowd, account: str, people: list
     return await client.outcome((await client.send(request)).booking_id, account)
 
 
-async def left(client: BookingClient, day: int = 0) -> int:
+async def remaining(client: BookingClient, day: int = 0) -> int:
     return (await client.get_quota(PUSAT)).slots[2 * day].remaining
 
 
@@ -77,7 +77,7 @@ async def test_a_strangers_booking_of_my_nik_is_released_and_i_book_at_once(
     strangers = await booked(client, crowd, "stranger", [me, crowd.person()])
     with pytest.raises(RefusedError, match="ALREADY_BOOKED"):
         await booked(client, crowd, "me", [me])
-    before = await left(client)
+    before = await remaining(client)
 
     [found] = [
         entry for entry in await office.day_roster(PUSAT, crowd.dates[0]) if entry.masked_nik[-4:] == me.nik[-4:]
@@ -86,7 +86,7 @@ async def test_a_strangers_booking_of_my_nik_is_released_and_i_book_at_once(
         party = await office.release_booking(PUSAT, found.code, **WHY)
         assert {entry.state for entry in party} == {BOOKING_STATE_CANCELLED}
         assert len(party) == 2
-    assert await left(client) == before + 2
+    assert await remaining(client) == before + 2
     mine = await booked(client, crowd, "me", [me])
     assert mine.state == BOOKING_STATE_CONFIRMED
     assert mine.queue_numbers[0] > max(strangers.queue_numbers)
@@ -104,13 +104,13 @@ async def test_a_strangers_booking_of_my_nik_is_released_and_i_book_at_once(
 async def test_one_of_five_cancelled_then_the_booking_gives_five_places_back(
     client: BookingClient, http: aiohttp.ClientSession, crowd: Crowd
 ) -> None:
-    before, people = await left(client, 1), crowd.people(5)
+    before, people = await remaining(client, 1), crowd.people(5)
     booking = await booked(client, crowd, "family", people, 1)
     gone = booking.queue_numbers[1]
     for _ in range(2):
         path = f"/v1/bookings/{booking.booking_id}:cancelPerson"
-        async with http.post(path, json={"account": "family", "queueNumber": gone}) as answer:
-            told = (await answer.json())["booking"]
+        async with http.post(path, json={"account": "family", "queueNumber": gone}) as response:
+            told = (await response.json())["booking"]
         assert (told["state"], told["partySize"], told["cancelledQueueNumbers"]) == (
             "BOOKING_STATE_CONFIRMED",
             4,
@@ -118,7 +118,7 @@ async def test_one_of_five_cancelled_then_the_booking_gives_five_places_back(
         )
         assert told["queueNumbers"] == [n for n in booking.queue_numbers if n != gone]
         assert (told["code"], told["statusReason"]) == (booking.code, "STATUS_REASON_UNSPECIFIED")
-        assert await left(client, 1) == before - 4
+        assert await remaining(client, 1) == before - 4
     alone = await booked(client, crowd, "family", [people[1]], 2)
     assert alone.state == BOOKING_STATE_CONFIRMED, "free, and one of the account's five"
 
@@ -128,22 +128,22 @@ async def test_one_of_five_cancelled_then_the_booking_gives_five_places_back(
     for again in range(2):
         cancelled = await client.cancel_booking(booking.booking_id, "family")
         assert (cancelled.state, cancelled.party_size) == (BOOKING_STATE_CANCELLED, 4), again
-        assert await left(client, 1) == before
+        assert await remaining(client, 1) == before
     await asyncio.gather(*(client.cancel_person(booking.booking_id, "family", gone) for _ in range(3)))
-    assert await left(client, 1) == before
+    assert await remaining(client, 1) == before
 
 
 async def test_the_last_who_gives_up_cancels_the_booking(client: BookingClient, crowd: Crowd) -> None:
-    before = await left(client, 1)
+    before = await remaining(client, 1)
     booking = await booked(client, crowd, "couple", crowd.people(2), 1)
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(client.cancel_person(booking.booking_id, "couple", number) for number in [*booking.queue_numbers] * 3)
     )
     now = await client.get_booking(booking.booking_id, "couple")
     assert (now.state, now.party_size, list(now.queue_numbers)) == (BOOKING_STATE_CANCELLED, 0, [])
     assert list(now.cancelled_queue_numbers) == list(booking.queue_numbers)
-    assert all(answer.cancelled_queue_numbers for answer in answers)
-    assert await left(client, 1) == before
+    assert all(response.cancelled_queue_numbers for response in responses)
+    assert await remaining(client, 1) == before
 
 
 async def test_staff_take_one_out_of_a_party_and_its_account_is_told(

@@ -13,14 +13,14 @@ from click.testing import CliRunner
 
 from antrian import rules
 from antrian.booking import Window
+from antrian.local.stack import Stack
 from antrian.policy import load_policy
-from antrian.stack import Stack
 from antrian.v1 import messages_pb2
 from antrian.v1.booking_service_pb2 import GetQuotaResponse as Quota
 from antrian.v1.booking_service_pb2 import RequestBookingRequest
 from antrian.v1.messages_pb2 import BOOKING_STATE_CONFIRMED, Booking, Location
-from clients.booking_client import BookingClient, RefusedError
-from clients.cli import main
+from clients.cli.main import main
+from clients.sdk.booking_client import BookingClient, RefusedError
 from tests.acceptance.conftest import StartStack
 from tests.acceptance.person import PUSAT, Crowd
 

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.bench import accept, drain, growth, latency, reads, start, told
+from tests.bench import accept, drain, growth, latency, reads, report, start
 from tests.bench.row import Plan, Row
 
 Section = Callable[[Plan], Iterator[Row]]
@@ -43,12 +43,12 @@ def main() -> int:
         try:
             for row in SECTIONS[name](Plan(given.rounds, given.quick)):
                 rows.append(row)
-                print(told.line(row), flush=True)
+                print(report.line(row), flush=True)
         except Exception:  # the other sections are to be measured all the same
             broken.append(name)
             traceback.print_exc()
         finally:
-            told.write(rows, given.json, given.html)  # what is measured is there, whatever becomes of the rest
+            report.write(rows, given.json, given.html)  # what is measured is there, whatever becomes of the rest
     if broken:
         print(f"could not be measured to the end: {', '.join(broken)}", file=sys.stderr)
     return int(bool(broken) or (given.strict and not all(row.reached and row.valid for row in rows)))

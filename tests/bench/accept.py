@@ -20,7 +20,7 @@ from statistics import mean
 
 import grpc
 
-from antrian.offices import load_offices
+from antrian.offices.catalog import load_offices
 from antrian.v1 import booking_service_pb2 as wire
 from tests.bench.folk import Townsfolk
 from tests.bench.http_load import Grpc, Load, load
@@ -56,7 +56,7 @@ class Calls:
 
     def load(self, target: Target) -> Load:
         """Keeps a server busy with them; with batches, only as busy as the load's process can."""
-        call = partial(Grpc, f"{_SERVICE}/{self.rpc}", lambda answer: self.size if answer else 0, self.in_flight)
+        call = partial(Grpc, f"{_SERVICE}/{self.rpc}", lambda response: self.size if response else 0, self.in_flight)
 
         def look() -> Sequence[float]:
             return time.process_time(), cpu_seconds(target.pid)
@@ -182,27 +182,27 @@ def _rows(loads: dict[str, list[Sequence[Load]]], sizes: Sequence[int]) -> Itera
     targets = {"RequestBooking": 0.8, "GetQuota": 0.85, "GetBooking, decided": 0.85, "GetBooking, in line": 0.85}
     for name in (*targets, "ListOffices"):
         if name in loads:
-            ours, beside, *_ = loads[name]
-            yield _per_core(name, ours, empty, beside, unit, targets.get(name))
+            ours, baseline, *_ = loads[name]
+            yield _per_core(name, ours, empty, baseline, unit, targets.get(name))
     unary, bare = loads["RequestBooking"][0], loads["RequestBooking"][2]
     yield _per_core("RequestBooking", unary, "an empty handler of grpc.aio", bare, unit, None)
     for size in sizes:
-        ours, beside = loads[f"batch {size}"]
+        ours, baseline = loads[f"batch {size}"]
         name, target = f"BatchRequestBookings({size})", 8.0 if size == _TARGET_SIZE else None
         yield _by_clock(name, ours, "RequestBooking", unary, target)
-        yield _per_core(name, ours, empty, beside, "items/s a core", None)
+        yield _per_core(name, ours, empty, baseline, "items/s a core", None)
 
 
 def _per_core(
-    name: str, ours: Sequence[Load], reference: str, beside: Sequence[Load], unit: str, target: float | None
+    name: str, ours: Sequence[Load], reference: str, baseline: Sequence[Load], unit: str, target: float | None
 ) -> Row:
-    one, other = ([load.rate / load.spent[1] for load in loads] for loads in (ours, beside))
-    return row(name, one, reference, other, unit, target, COMMAND, generator=_generator(ours, beside))
+    one, other = ([load.rate / load.spent[1] for load in loads] for loads in (ours, baseline))
+    return row(name, one, reference, other, unit, target, COMMAND, generator=_generator(ours, baseline))
 
 
-def _by_clock(name: str, ours: Sequence[Load], reference: str, beside: Sequence[Load], target: float | None) -> Row:
-    one, other = ([load.rate for load in loads] for loads in (ours, beside))
-    return row(name, one, reference, other, "items/s", target, COMMAND, generator=_generator(ours, beside))
+def _by_clock(name: str, ours: Sequence[Load], reference: str, baseline: Sequence[Load], target: float | None) -> Row:
+    one, other = ([load.rate for load in loads] for loads in (ours, baseline))
+    return row(name, one, reference, other, "items/s", target, COMMAND, generator=_generator(ours, baseline))
 
 
 def _generator(*loads: Sequence[Load]) -> list[float]:

@@ -6,9 +6,9 @@ from datetime import timedelta
 from itertools import islice
 from uuid import UUID
 
-from antrian.booking import Person, Policy, SealedApplicant, Session, Slot, Window
+from antrian.booking import EncryptedApplicant, Person, Policy, Session, Slot, Window
 from antrian.identity import Keys
-from antrian.lane.front import Joined, JoinRequest, LaneFront
+from antrian.lane.producer import Joined, JoinRequest, LaneProducer
 from antrian.rules import windows_of
 from antrian.settings import Settings
 from clients.rush.plan.people import People
@@ -21,7 +21,7 @@ class Askers:
 
     def __init__(self, settings: Settings, policy: Policy, window: Window) -> None:
         self._redis_url, self._policy = settings.redis_url, policy
-        self._keys = Keys(settings.hash_key, settings.seal_key)
+        self._keys = Keys(settings.hash_key, settings.encryption_key)
         self._slots = [Slot(day, session) for day in window.dates for session in Session]
         self._windows = {day: windows_of(policy, day) for day in window.dates}
         self._people, self._asked = People(1), 0
@@ -34,7 +34,7 @@ class Askers:
             booking_id = self._keys.booking_id("local", UUID(int=self._asked, version=4))
             wire = self._people.person(self._asked, "31")
             key = self._keys.applicant_key(wire.nik)
-            sealed = self._keys.seal(booking_id, key, Person(wire.nik, wire.full_name))
+            encrypted = self._keys.encrypt(booking_id, key, Person(wire.nik, wire.full_name))
             account = f"warga-{self._asked}"
             yield JoinRequest(
                 booking_id=booking_id,
@@ -45,7 +45,7 @@ class Askers:
                 office_id=office,
                 slot=slot,
                 windows=self._windows[slot.service_date],
-                applicants=(SealedApplicant(key, sealed),),
+                applicants=(EncryptedApplicant(key, encrypted),),
                 verdict=None,
             )
 
@@ -54,20 +54,20 @@ class Askers:
         asyncio.run(self._join(requests, size, at_once))
 
     async def _join(self, requests: Iterator[JoinRequest], size: int, at_once: int) -> None:
-        front = LaneFront(
+        producer = LaneProducer(
             self._redis_url,
             lane_bound=self._policy.lane_bound,
             account_people=self._policy.account_people,
             tried_people=self._policy.tried_people,
             remembered=self._policy.remembered,
-            gather_for=_GATHER,
+            batch_window=_GATHER,
         )
 
         async def join() -> None:
             while pack := list(islice(requests, size)):
-                for answer in await asyncio.gather(*map(front.join, pack)):
-                    if not isinstance(answer, Joined):
-                        raise TypeError(f"not joined: {answer}")
+                for response in await asyncio.gather(*map(producer.join, pack)):
+                    if not isinstance(response, Joined):
+                        raise TypeError(f"not joined: {response}")
 
         await asyncio.gather(*(join() for _ in range(at_once)))
-        await front.close()
+        await producer.close()

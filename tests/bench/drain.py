@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from antrian.embedded import EmbeddedStores
+from antrian.local.embedded import EmbeddedStores
 from tests.bench.drain_lanes import Lanes
 from tests.bench.drain_references import BATCH, CONNECTIONS, QUEUES, JobQueue, References
 from tests.bench.row import Measure, Plan, Row, row, side_by_side

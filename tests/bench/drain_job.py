@@ -24,8 +24,8 @@ with made as (
     )
     returning slot_id, first_number, booking_id
 )
-insert into applicant (slot_id, number, booking_id, applicant_key, sealed)
-select slot_id, first_number, booking_id, decode(%(applicant_key)s, 'hex'), decode(%(sealed)s, 'hex') from made
+insert into applicant (slot_id, number, booking_id, applicant_key, encrypted)
+select slot_id, first_number, booking_id, decode(%(applicant_key)s, 'hex'), decode(%(encrypted)s, 'hex') from made
 """
 _kept = threading.local()
 

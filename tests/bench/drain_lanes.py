@@ -14,17 +14,17 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 from redis import Redis
 
-from antrian.child import Child
-from antrian.embedded import EmbeddedStores
-from antrian.lane.drainer import LaneDrainer
+from antrian.lane.consumer import LaneConsumer
 from antrian.ledger.migrate import migrate
 from antrian.ledger.recorder import LedgerRecorder
-from antrian.offices import load_offices
+from antrian.local.child import Child
+from antrian.local.embedded import EmbeddedStores
+from antrian.offices.catalog import load_offices
+from antrian.offices.provinces import load_provinces
 from antrian.policy import load_policy
-from antrian.provinces import load_provinces
 from antrian.settings import Settings
 from tests.bench.askers import Askers
-from tests.bench.site import BrokenPromise, check_stores
+from tests.bench.site import BrokenPromiseError, check_stores
 from tests.support.window import window_to_come
 
 WORKERS = 2
@@ -52,7 +52,7 @@ class Lanes:
             "ANTRIAN_RQ_REDIS_URL": f"{stores.redis_url}?db={_RQ}",
             "ANTRIAN_DATABASE_URL": stores.database_url,
             "ANTRIAN_HASH_KEY": keys[0],
-            "ANTRIAN_SEAL_KEY": keys[1],
+            "ANTRIAN_ENCRYPTION_KEY": keys[1],
             "ANTRIAN_EMBEDDED": "1",
             "ANTRIAN_WORKER_PROCESSES": "1",
             "ANTRIAN_AUDIT_SECONDS": "0",
@@ -69,7 +69,7 @@ class Lanes:
         migrate(self._stores.database_url)
         with ExitStack() as undo:
             self._ledger = undo.enter_context(LedgerRecorder(self._stores.database_url))
-            self._line = undo.enter_context(closing(LaneDrainer(self._stores.redis_url)))
+            self._line = undo.enter_context(closing(LaneConsumer(self._stores.redis_url)))
             self._redis = undo.enter_context(closing(Redis.from_url(self._stores.redis_url)))
             self._ledger.upsert_offices(self._offices, load_provinces().values())
             self._ledger.set_clock(self._clock - datetime.now(UTC))
@@ -119,7 +119,7 @@ class Lanes:
             query = "select count(*) from booking join applicant using (booking_id) where state = 'CONFIRMED' and live"
             recorded = ledger.execute(query).fetchone()
         if recorded != (self._recorded,):
-            raise BrokenPromise(f"{self._recorded} were to be confirmed, of the ledger's are {recorded}")
+            raise BrokenPromiseError(f"{self._recorded} were to be confirmed, of the ledger's are {recorded}")
         check_stores(self.settings)
 
     def _worker(self, n: int) -> Child:

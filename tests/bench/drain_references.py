@@ -22,12 +22,12 @@ from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from antrian.child import Child
-from antrian.embedded import EmbeddedStores
 from antrian.ledger.migrate import migrate
 from antrian.ledger.recorder import LedgerRecorder
-from antrian.offices import load_offices
-from antrian.provinces import load_provinces
+from antrian.local.child import Child
+from antrian.local.embedded import EmbeddedStores
+from antrian.offices.catalog import load_offices
+from antrian.offices.provinces import load_provinces
 from tests.bench.drain_job import DATABASE, REDIS, Job, book, counter
 from tests.bench.drain_lanes import paced
 
@@ -58,7 +58,7 @@ made as (
     from taken
     returning booking_id, slot_id, first_number
 )
-insert into applicant (slot_id, number, booking_id, applicant_key, sealed)
+insert into applicant (slot_id, number, booking_id, applicant_key, encrypted)
 select slot_id, first_number, booking_id, uuid_send(booking_id), decode(repeat('5e', 60), 'hex') from made;
 """
 
@@ -230,11 +230,11 @@ def _jobs(ledger: psycopg.Connection, most: int) -> list[Job]:
     with ledger.cursor() as cursor:
         rows: Iterable[tuple[str | int, ...]] = cursor.execute(
             "select booking_id::text, ticket, fingerprint, caller, account, accepted_at::text,"
-            " encode(applicant_key, 'hex'), encode(sealed, 'hex')"
+            " encode(applicant_key, 'hex'), encode(encrypted, 'hex')"
             " from booking join applicant using (booking_id) order by office_id, ticket limit %s",
             [most],
         )
-        names = "booking_id", "ticket", "fingerprint", "caller", "account", "accepted_at", "applicant_key", "sealed"
+        names = "booking_id", "ticket", "fingerprint", "caller", "account", "accepted_at", "applicant_key", "encrypted"
         jobs: list[Job] = [dict(zip(names, row, strict=True)) for row in rows]
         slot = cursor.execute("select slot_id, office_id, quota from slot order by slot_id limit 1").fetchone()
     assert slot

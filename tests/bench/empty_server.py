@@ -15,25 +15,25 @@ import uvloop
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from antrian.gather import MESSAGE_LIMIT
-from antrian.offices import load_offices
-from antrian.provinces import load_provinces
+from antrian.batching import MESSAGE_LIMIT
+from antrian.offices.catalog import load_offices
+from antrian.offices.provinces import load_provinces
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1 import messages_pb2
-from server import resources
+from server import convert
 from server.auth import Callers
-from server.gate import Gate
 from server.grpc_server import make_server
-from server.room import Room
+from server.limits import ConcurrencyLimiter
+from server.middleware import Middleware
 from tests.support.window import window_to_come
 
 _SERVICE = wire.DESCRIPTOR.services_by_name["BookingService"]
 _MOST_CALLS = 10_000
 
 
-def answers() -> dict[str, Message]:
+def responses() -> dict[str, Message]:
     """An answer to each rpc, of the size that it has in life."""
-    window, now = window_to_come(), resources.timestamp(datetime.now(UTC))
+    window, now = window_to_come(), convert.timestamp(datetime.now(UTC))
     waiting = messages_pb2.Booking(
         booking_id="6f1c2d34-5a6b-8c7d-8e9f-0a1b2c3d4e5f", state=messages_pb2.BOOKING_STATE_PENDING,
         office_id="kanim-kelas-i-khusus-jakarta", service_date=window.dates[0].isoformat(),
@@ -47,7 +47,7 @@ def answers() -> dict[str, Message]:
     )  # fmt: skip
     quota = wire.GetQuotaResponse(
         office_id=waiting.office_id,
-        window=resources.window(window, now.ToDatetime(UTC), ZoneInfo("Asia/Jakarta")),
+        window=convert.window(window, now.ToDatetime(UTC), ZoneInfo("Asia/Jakarta")),
         read_time=now,
     )
     for day in window.dates:
@@ -56,12 +56,12 @@ def answers() -> dict[str, Message]:
                 service_date=day.isoformat(), session=session, start_time=now, end_time=now, quota=60, remaining=30
             )
     province = load_provinces()["ID-JK"]
-    offices = [resources.office(one, 1.5) for one in load_offices() if one.province_code == province.code]
+    offices = [convert.office(one, 1.5) for one in load_offices() if one.province_code == province.code]
     return {
         "RequestBooking": wire.RequestBookingResponse(booking=waiting),
         "GetBooking": wire.GetBookingResponse(booking=decided),
         "GetQuota": quota,
-        "ListOffices": wire.ListOfficesResponse(offices=offices, provinces=[resources.province(province)]),
+        "ListOffices": wire.ListOfficesResponse(offices=offices, provinces=[convert.province(province)]),
         "BatchRequestBookings": wire.BatchRequestBookingsResponse(
             results=[wire.BatchRequestBookingsResult(booking=waiting)]
         ),
@@ -72,15 +72,15 @@ class Empty:
     """The rpcs that are measured."""
 
     def __init__(self) -> None:
-        self._answers = answers()
-        self._result = self._answers["BatchRequestBookings"].results[0]  # type: ignore[attr-defined]
+        self._responses = responses()
+        self._result = self._responses["BatchRequestBookings"].results[0]  # type: ignore[attr-defined]
 
     def __getattr__(self, rpc: str) -> Any:
-        answer = self._answers.get(rpc)
+        response = self._responses.get(rpc)
 
         async def same(request: Message, context: object) -> Message:
-            assert answer is not None
-            return answer
+            assert response is not None
+            return response
 
         return same
 
@@ -92,10 +92,10 @@ class Empty:
 def _bare(empty: Empty) -> grpc.GenericRpcHandler:
     handlers: dict[str, Any] = {}
     for method in _SERVICE.methods:
-        request, answer = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
+        request, response = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
         if not method.server_streaming:
             handlers[method.name] = grpc.unary_unary_rpc_method_handler(
-                getattr(empty, method.name), request.FromString, answer.SerializeToString
+                getattr(empty, method.name), request.FromString, response.SerializeToString
             )
     return grpc.method_handlers_generic_handler(_SERVICE.full_name, handlers)
 
@@ -105,8 +105,8 @@ async def _serve(port: int, *, bare: bool) -> None:
     if bare:
         server = grpc.aio.server(handlers=[_bare(empty)], options=options)
     else:
-        gate = Gate(Callers(None), Room(_MOST_CALLS))
-        server = make_server([gate.handlers(_SERVICE, empty)], 2 * _MOST_CALLS, options)
+        middleware = Middleware(Callers(None), ConcurrencyLimiter(_MOST_CALLS))
+        server = make_server([middleware.handlers(_SERVICE, empty)], 2 * _MOST_CALLS, options)
     bound = server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     print(bound, flush=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import count
 from uuid import UUID
 
-from antrian.offices import load_offices
+from antrian.offices.catalog import load_offices
 from antrian.v1 import booking_service_pb2 as wire
 from clients.rush.load.survey import make_town
 from clients.rush.plan.crowd import Crowd

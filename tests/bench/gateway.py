@@ -27,9 +27,9 @@ from urllib.request import urlopen
 
 import psutil
 
-from antrian.lane.drainer import LaneDrainer
-from antrian.offices import load_offices
-from antrian.stack import Stack
+from antrian.lane.consumer import LaneConsumer
+from antrian.local.stack import Stack
+from antrian.offices.catalog import load_offices
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.messages_pb2 import Session
 from clients.gateway.envoy.descriptors import descriptors
@@ -107,8 +107,8 @@ def _batches(messages: Iterator[wire.RequestBookingRequest]) -> Iterator[bytes]:
         yield batch.SerializeToString()
 
 
-def _booked(answer: bytes) -> int:
-    results = wire.BatchRequestBookingsResponse.FromString(answer).results
+def _booked(response: bytes) -> int:
+    results = wire.BatchRequestBookingsResponse.FromString(response).results
     return sum(result.HasField("booking") for result in results)
 
 
@@ -135,7 +135,7 @@ class Bench:
 
     def load(self, way: Way, rate: float, seconds: float) -> Load:
         """One load, on an Antrian that has nothing left to do."""
-        with closing(LaneDrainer(self._redis_url)) as line:
+        with closing(LaneConsumer(self._redis_url)) as line:
             while any(waiting for waiting, _ in line.depth(self._offices).values()):
                 time.sleep(0.05)
         requests, size = way.encode(self._folk), way.size

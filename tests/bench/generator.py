@@ -23,16 +23,16 @@ import psutil
 import uvloop
 
 from antrian.booking import Window
-from antrian.offices import load_offices
-from antrian.stack import Stack
-from clients.booking_client import BookingClient, RefusedError
-from clients.calls import Target
+from antrian.local.stack import Stack
+from antrian.offices.catalog import load_offices
 from clients.rush.judge.summary import latency
 from clients.rush.judge.verdict import LATE_MS
 from clients.rush.load.generator import play
 from clients.rush.load.survey import make_town
 from clients.rush.plan.crowd import Crowd
 from clients.rush.plan.scenario import Scenario, load_scenario
+from clients.sdk.booking_client import BookingClient, RefusedError
+from clients.sdk.calls import Target
 from tests.support.window import window_to_come
 
 _PROCESSES = 2

@@ -46,10 +46,10 @@ from (
     from slot
 ) as slots, generate_series(1, %(each)s) as number"""
 _APPLICANTS = """
-insert into applicant (slot_id, number, booking_id, applicant_key, sealed, live, present_at)
+insert into applicant (slot_id, number, booking_id, applicant_key, encrypted, live, present_at)
 select
     slot_id, first_number, booking_id, uuid_send(gen_random_uuid()),
-    substr(sha256(uuid_send(gen_random_uuid())) || sha256(uuid_send(gen_random_uuid())), 1, %(sealed)s),
+    substr(sha256(uuid_send(gen_random_uuid())) || sha256(uuid_send(gen_random_uuid())), 1, %(encrypted)s),
     %(state)s = 'CONFIRMED', ended_at
 from booking"""
 _FILLED = """update lane set last_ticket = (select count(*) from booking where office_id = lane.office_id)"""
@@ -82,10 +82,10 @@ def _waiting(plan: Plan) -> Iterator[Row]:
         few.check()
         many.check()
     reference, most = f"{_told(_FEW)} waiting", sizes[-1]
-    for size, (beside, values) in costs.items():
+    for size, (baseline, values) in costs.items():
         name, target = f"{_told(size)} waiting", 1.1 if size == most else None
-        yield _cost_row(f"a booking, {name}", values, reference, beside, target)
-        yield _part_row("redis", f"Redis's share, {name}", values, reference, beside)
+        yield _cost_row(f"a booking, {name}", values, reference, baseline, target)
+        yield _part_row("redis", f"Redis's share, {name}", values, reference, baseline)
     for size, each in used.items():
         target = 300.0 if size == most else None
         yield _bytes_row(f"bytes of Redis, {_told(size)} waiting", each, "a request of one person", target)
@@ -98,11 +98,11 @@ def _offices(plan: Plan) -> Iterator[Row]:
             lanes.open()
             lanes.fill(_AMONG)
             _progress(f"lanes open: {len(lanes.offices):,}")
-        beside, *costs = _costs([lanes.cost_of_all_lanes for lanes in all_lanes], plan.rounds)
+        baseline, *costs = _costs([lanes.cost_of_all_lanes for lanes in all_lanes], plan.rounds)
         for lanes in all_lanes:
             lanes.check()
     for count, values in zip(_COUNTS[1:], costs, strict=True):
-        yield _cost_row(f"a booking, {_told(count)} offices", values, "1 office", beside)
+        yield _cost_row(f"a booking, {_told(count)} offices", values, "1 office", baseline)
 
 
 def _ledgers(plan: Plan) -> Iterator[Row]:
@@ -114,32 +114,32 @@ def _ledgers(plan: Plan) -> Iterator[Row]:
                 lanes.rebuild()
             else:
                 lanes.open()
-        beside, *costs = _costs([lanes.cost_of_full_turns for lanes in all_lanes], plan.rounds)
+        baseline, *costs = _costs([lanes.cost_of_full_turns for lanes in all_lanes], plan.rounds)
         for lanes in all_lanes:
             lanes.check()
     for bookings, values in zip(_LEDGERS[1:], costs, strict=True):
         name, reference = f"{_told(bookings)} in the ledger", "an empty ledger"
-        yield _cost_row(f"a booking, {name}", values, reference, beside)
-        yield _part_row("postgres", f"Postgres's share, {name}", values, reference, beside)
+        yield _cost_row(f"a booking, {name}", values, reference, baseline)
+        yield _part_row("postgres", f"Postgres's share, {name}", values, reference, baseline)
 
 
 def _rebuild(plan: Plan) -> Iterator[Row]:
-    seconds, beside = list[float](), list[float]()
+    seconds, baseline = list[float](), list[float]()
     with Lanes(_COUNTRY) as lanes:
         bookings = _fill_ledger(lanes, _REBUILT, old=False)
         size = lanes.ledger.execute(_SIZE).fetchone()
         assert size
         for _ in range(min(plan.rounds, _REBUILDS)):
-            beside.append(_select(lanes))
+            baseline.append(_select(lanes))
             done = lanes.rebuild()
             if done.bookings != bookings:
                 raise RuntimeError(f"{done.bookings} of {bookings} bookings were put back")
             seconds.append(done.seconds)
-            _progress(f"rebuilt in {done.seconds:.1f} s, a select takes {beside[-1]:.1f} s")
+            _progress(f"rebuilt in {done.seconds:.1f} s, a select takes {baseline[-1]:.1f} s")
         lanes.check(made_up=True)
     yield _bytes_row(f"bytes of Postgres, {_told(_REBUILT)} bookings", size[0] / bookings, "a booking of one person")
     name, reference = f"rebuild of {_told(_REBUILT)} bookings", "a select of the same rows"
-    yield row(name, seconds, reference, beside, "s", None, COMMAND, better="lower")
+    yield row(name, seconds, reference, baseline, "s", None, COMMAND, better="lower")
 
 
 def _fill_ledger(lanes: Lanes, bookings: int, *, old: bool) -> int:
@@ -148,7 +148,7 @@ def _fill_ledger(lanes: Lanes, bookings: int, *, old: bool) -> int:
     if old:
         days = [days[0] - _LONG_AGO - timedelta(days=n) for n in range(_DAYS)]
     each = round(bookings / (2 * len(days) * len(lanes.offices)))
-    values = {"days": days, "each": each, "state": "ATTENDED" if old else "CONFIRMED", "sealed": lanes.sealed}
+    values = {"days": days, "each": each, "state": "ATTENDED" if old else "CONFIRMED", "encrypted": lanes.encrypted}
     ledger.execute("set session_replication_role = replica")  # no look-ups of foreign keys: they are right
     for statement in (_SLOTS, _BOOKINGS, _APPLICANTS, _FILLED):
         ledger.execute(statement.encode(), values)
@@ -187,14 +187,14 @@ def _costs(measures: Sequence[Callable[[], Cost]], rounds: int) -> list[list[Cos
 
 
 def _cost_row(
-    name: str, values: Sequence[Cost], reference: str, beside: Sequence[Cost], target: float | None = None
+    name: str, values: Sequence[Cost], reference: str, baseline: Sequence[Cost], target: float | None = None
 ) -> Row:
-    one, other = ([cost.all for cost in costs] for costs in (values, beside))
+    one, other = ([cost.all for cost in costs] for costs in (values, baseline))
     return row(name, one, reference, other, _UNIT, target, COMMAND, better="lower")
 
 
-def _part_row(part: str, name: str, values: Sequence[Cost], reference: str, beside: Sequence[Cost]) -> Row:
-    one, other = ([getattr(cost, part) for cost in costs] for costs in (values, beside))
+def _part_row(part: str, name: str, values: Sequence[Cost], reference: str, baseline: Sequence[Cost]) -> Row:
+    one, other = ([getattr(cost, part) for cost in costs] for costs in (values, baseline))
     return row(name, one, reference, other, _UNIT, None, COMMAND, better="lower")
 
 

@@ -15,18 +15,18 @@ from typing import Any, NamedTuple
 import psycopg
 from redis import Redis
 
+from antrian.audit.verify import verify
 from antrian.booking import Office
-from antrian.embedded import EmbeddedStores
-from antrian.lane.drainer import LaneDrainer
+from antrian.lane.consumer import LaneConsumer
 from antrian.ledger.migrate import migrate
 from antrian.ledger.recorder import LedgerRecorder
-from antrian.offices import load_offices
+from antrian.local.embedded import EmbeddedStores
+from antrian.offices.catalog import load_offices
+from antrian.offices.provinces import load_provinces
 from antrian.policy import load_policy
-from antrian.provinces import load_provinces
 from antrian.settings import Settings
-from antrian.verify import verify
 from tests.bench.askers import Askers
-from tests.bench.site import BrokenPromise
+from tests.bench.site import BrokenPromiseError
 from tests.support.window import window_to_come
 from workers.drain import LANES, TURN, Drain
 from workers.rebuild import Rebuild, Rebuilt
@@ -72,19 +72,19 @@ class Lanes:
             self._stores = undo.enter_context(EmbeddedStores(Path(folder)))
             migrate(self._stores.database_url)
             where = {"redis_url": self._stores.redis_url, "database_url": self._stores.database_url, "embedded": True}
-            secret = {name: secrets.token_bytes(32) for name in ("hash_key", "seal_key")}
+            secret = {name: secrets.token_bytes(32) for name in ("hash_key", "encryption_key")}
             self.settings = Settings.model_validate(where | secret)
             self._askers = Askers(self.settings, self._policy, self._window)
             self.recorder = undo.enter_context(LedgerRecorder(self._stores.database_url))
             self.ledger = undo.enter_context(psycopg.connect(self._stores.database_url, autocommit=True))
-            self._line = undo.enter_context(closing(LaneDrainer(self._stores.redis_url)))
+            self._consumer = undo.enter_context(closing(LaneConsumer(self._stores.redis_url)))
             self._redis = undo.enter_context(Redis.from_url(self._stores.redis_url))
-            self._drain = Drain(self._line, self.recorder, self._policy)
+            self._drain = Drain(self._consumer, self.recorder, self._policy)
             # A rewrite of the log comes when it has doubled, so it costs every booking the same; here it would meet one round.
             self._redis.config_set("auto-aof-rewrite-percentage", 0)
             self.recorder.upsert_offices(self._offices, load_provinces().values())
             self.recorder.set_clock(self._window.opens_at + timedelta(minutes=1) - datetime.now(UTC))
-            self._line.set_clock(self.recorder.clock_ahead())
+            self._consumer.set_clock(self.recorder.clock_ahead())
             self._undo = undo.pop_all()
         return self
 
@@ -97,9 +97,9 @@ class Lanes:
         return [office.office_id for office in self._offices]
 
     @property
-    def sealed(self) -> int:
-        """How many bytes a person's sealed data has on average."""
-        return round(mean(len(one.applicants[0].sealed) for one in self._askers.requests(self.offices, 1000)))
+    def encrypted(self) -> int:
+        """How many bytes a person's encrypted data has on average."""
+        return round(mean(len(one.applicants[0].encrypted) for one in self._askers.requests(self.offices, 1000)))
 
     @property
     def dates(self) -> list[date]:
@@ -109,12 +109,12 @@ class Lanes:
     def open(self) -> None:
         """Opens all lanes of an empty ledger."""
         for office in self.offices:
-            self._drain.go_on(self._by_id, office, lanes=0)
+            self._drain.settle_and_decide(self._by_id, office, lanes=0)
         self._drain.finish(self._by_id)
 
     def rebuild(self) -> Rebuilt:
         """Closes all lanes, empties Redis and fills it again from the ledger, and opens them."""
-        return Rebuild(self.settings, self._line, self.recorder, self._redis).run()
+        return Rebuild(self.settings, self._consumer, self.recorder, self._redis).run()
 
     def fill(self, tickets: int) -> None:
         """Puts requests of one person each into all lanes alike until so many wait."""
@@ -139,16 +139,16 @@ class Lanes:
     def check(self, *, made_up: bool = False) -> None:
         """That everybody got a place, and `antrian verify`, but for how long tickets wait. Raises BrokenPromise.
 
-        made_up: there are bookings whose people no key has sealed, and who cannot be read.
+        made_up: there are bookings whose people no key has encrypted, and who cannot be read.
         """
         rejected = self.ledger.execute("select count(*) from booking where state = 'REJECTED'").fetchone()
         if rejected != (0,):
-            raise BrokenPromise(f"there were places for all, rejected are {rejected}")
+            raise BrokenPromiseError(f"there were places for all, rejected are {rejected}")
         passed_over = ("minute", "applicant's NIK") if made_up else ("minute",)
-        broken = [one for one in verify(self.settings) if one.breaches]
+        broken = [one for one in verify(self.settings) if one.violations]
         found = [one for one in broken if not any(words in one.what for words in passed_over)]
         if found:
-            raise BrokenPromise("; ".join(f"{one.promise} {one.what}: {one.breaches}" for one in found))
+            raise BrokenPromiseError("; ".join(f"{one.promise} {one.what}: {one.violations}" for one in found))
 
     def _cost(self, offices: Sequence[str], turns: Iterable[str], lanes: int) -> Cost:
         """Joins tickets for these offices, then serves those lanes, as far as it takes to decide as many."""
@@ -165,7 +165,7 @@ class Lanes:
         self._askers.join(iter(requests), _JOIN)
         joined = spent()
         for office_id in turns:
-            decided += self._drain.go_on(self._by_id, office_id, lanes=lanes)
+            decided += self._drain.settle_and_decide(self._by_id, office_id, lanes=lanes)
             if decided >= _MEASURED:
                 break
         decided += self._drain.finish(self._by_id)

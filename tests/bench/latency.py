@@ -24,7 +24,7 @@ import psycopg
 from redis import Redis
 
 from antrian.lane import script
-from antrian.lane.drainer import LaneDrainer
+from antrian.lane.consumer import LaneConsumer
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.policy import load_policy
 from antrian.v1 import booking_service_pb2 as wire
@@ -49,15 +49,15 @@ _WINDOW = 0.002  # seconds for which a server gathers requests, on purpose
 _BARE = 40
 _INSERT = """
 with rows as (
-    select * from unnest(%(id)b::uuid[], %(ticket)b::bigint[], %(number)b::int[], %(key)b::bytea[], %(sealed)b::bytea[])
-        as r (id, ticket, number, key, sealed)
+    select * from unnest(%(id)b::uuid[], %(ticket)b::bigint[], %(number)b::int[], %(key)b::bytea[], %(encrypted)b::bytea[])
+        as r (id, ticket, number, key, encrypted)
 ),
 booked as (
     insert into bare_booking select
         id, %(office)b, ticket, 1, 1, 'CONFIRMED', null, number, 'local', %(office)b, now(), now(), '0123456789abcde'
     from rows
 )
-insert into bare_applicant select 1, number, id, key, sealed from rows
+insert into bare_applicant select 1, number, id, key, encrypted from rows
 """
 
 
@@ -65,7 +65,7 @@ class _Bare:
     """The least that a turn could be: its script, and one statement that writes rows like its own into tables like ours."""
 
     def __init__(self, redis: Redis, ledger: psycopg.Connection, drain: Drain) -> None:
-        self._line, self._ledger, self._drain = drain.line, ledger, drain
+        self._consumer, self._ledger, self._drain = drain.consumer, ledger, drain
         self._decide = redis.register_script(script("decide"))
         self._office = drain.ledger.offices()[0]
         self._numbers = count(1)
@@ -79,12 +79,12 @@ class _Bare:
     def _once(self, tickets: int, book: Callable[[str, int], object]) -> float:
         office = self._office.office_id
         book(office, tickets)
-        lease = self._line.take(office)
+        lease = self._consumer.take(office)
         assert lease
         numbers = list(islice(self._numbers, tickets))
         values = {
             "id": [uuid4() for _ in numbers], "ticket": numbers, "number": numbers, "office": office,
-            "key": [secrets.token_bytes(16) for _ in numbers], "sealed": [bytes(60) for _ in numbers],
+            "key": [secrets.token_bytes(16) for _ in numbers], "encrypted": [bytes(60) for _ in numbers],
         }  # fmt: skip
         began = time.perf_counter()
         self._decide(args=[0, 0, 0, "", TURN, 0, office, lease.token])
@@ -116,14 +116,14 @@ class Bench:
         self._ahead = recorder.clock_ahead().total_seconds()
         redis = undo.enter_context(closing(Redis.from_url(settings.redis_url)))
         ledger = undo.enter_context(psycopg.connect(settings.database_url, autocommit=True))
-        self._drain = Drain(undo.enter_context(closing(LaneDrainer(settings.redis_url))), recorder, load_policy())
+        self._drain = Drain(undo.enter_context(closing(LaneConsumer(settings.redis_url))), recorder, load_policy())
         self._bare = _Bare(redis, ledger, self._drain)
         self._booking = BookingServiceStub(undo.enter_context(grpc.insecure_channel(self.stack.address)))
 
     def accepted(self, address: str, rate: float) -> Load:
         """Requests at that rate, or as fast as they are answered."""
         drained(self.stack)
-        call = partial(Grpc, f"{_SERVICE}/RequestBooking", lambda answer: int(bool(answer)), _CALLS)
+        call = partial(Grpc, f"{_SERVICE}/RequestBooking", lambda response: int(bool(response)), _CALLS)
         requests = (message.SerializeToString() for message in self._folk)
         return load(address, call, _LINES, requests, rate=rate, seconds=_SECONDS, look=lambda: [time.process_time()])
 
@@ -132,10 +132,10 @@ class Bench:
         drained(self.stack)
         self._listener.send("forget")
         self._listener.recv()
-        answers: list[bytes] = []
+        responses: list[bytes] = []
 
-        def taken(answer: bytes) -> int:
-            answers.append(answer)
+        def taken(response: bytes) -> int:
+            responses.append(response)
             return _BATCH
 
         def batches() -> Iterator[bytes]:
@@ -152,8 +152,8 @@ class Bench:
             turns[office_id].append((last, moment))
         real = time.time() - time.perf_counter()
         waits = []
-        for answer in answers:
-            for result in wire.BatchRequestBookingsResponse.FromString(answer).results:
+        for response in responses:
+            for result in wire.BatchRequestBookingsResponse.FromString(response).results:
                 booking, of = result.booking, turns[result.booking.office_id]
                 settled = of[bisect_left(of, (booking.ticket, 0.0))][1] + real
                 waits.append(settled - (booking.accept_time.ToNanoseconds() / 1e9 - self._ahead))
@@ -197,11 +197,11 @@ def _accepted(share: float, loads: Sequence[tuple[Load, Load]], *, quick: bool) 
     )
     for part in () if quick else (500, 990, 999):
         ours, empty = ([_part(load.latencies, part) for load in of] for of in zip(*loads, strict=True))
-        yield told(f"accepted {at}, p{part / 10:g}", ours, beside=empty, target=None)
+        yield told(f"accepted {at}, p{part / 10:g}", ours, baseline=empty, target=None)
     if share == _AIMED:
         ours, empty = ([_part(load.latencies, 990) for load in of] for of in zip(*loads, strict=True))
         beyond = [max(one - 1000 * _WINDOW, 0) for one in ours]
-        yield told(f"accepted {at}, p99, beyond the {1000 * _WINDOW:g} ms window", beyond, beside=empty, target=2.0)
+        yield told(f"accepted {at}, p99, beyond the {1000 * _WINDOW:g} ms window", beyond, baseline=empty, target=2.0)
 
 
 def _committed(rounds: Sequence[tuple[Outcomes, float]]) -> Iterator[Row]:

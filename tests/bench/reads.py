@@ -24,7 +24,7 @@ import psutil
 import uvloop
 
 from antrian.ledger.recorder import LedgerRecorder
-from antrian.offices import load_offices
+from antrian.offices.catalog import load_offices
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.booking_service_pb2_grpc import BookingServiceStub
 from antrian.v1.messages_pb2 import Booking
@@ -224,19 +224,21 @@ def rows(plan: Plan) -> Iterator[Row]:
     for number, rounds in watched.items():
         yield from _hearing(number, rounds, alone[: len(rounds)])
     for name, unit in _READS.items():
-        values, beside, cores = ([one[key] for one in of] for of, key in ((busy, name), (calm, name), (busy, "cores")))
-        told = partial(row, f"{name}, while others book", values, "while nobody books", beside, unit, None, COMMAND)
+        values, baseline, cores = (
+            [one[key] for one in of] for of, key in ((busy, name), (calm, name), (busy, "cores"))
+        )
+        told = partial(row, f"{name}, while others book", values, "while nobody books", baseline, unit, None, COMMAND)
         yield told(better="lower" if unit == "ms" else "higher", generator=cores)
 
 
 def _hearing(number: int, many: Sequence[Watched], alone: Sequence[Watched]) -> Iterator[Row]:
     told = partial(row, reference="1 watcher", target=None, command=COMMAND, better="lower")
     for part in (50, 99):
-        values, beside = ([_part(delays, part) for _, delays in of] for of in (many, alone))
-        yield told(f"decided to heard, {number:,} watchers, p{part}", values, beside=beside, unit="ms")
+        values, baseline = ([_part(delays, part) for _, delays in of] for of in (many, alone))
+        yield told(f"decided to heard, {number:,} watchers, p{part}", values, baseline=baseline, unit="ms")
     # One is less than the clock tells: at most a tick.
-    values, beside = ([1000 * max(cores, _TICK / _IDLE) for cores, _ in of] for of in (many, alone))
-    yield told(f"the server, {number:,} idle watchers", values, beside=beside, unit="ms of CPU/s")
+    values, baseline = ([1000 * max(cores, _TICK / _IDLE) for cores, _ in of] for of in (many, alone))
+    yield told(f"the server, {number:,} idle watchers", values, baseline=baseline, unit="ms of CPU/s")
 
 
 def _part(ascending: Sequence[float], percent: int) -> float:

@@ -61,7 +61,7 @@ def row(
     name: str,
     values: Sequence[float],
     reference: str,
-    beside: Sequence[float],
+    baseline: Sequence[float],
     unit: str,
     target: float | None,
     command: str,
@@ -70,10 +70,10 @@ def row(
     generator: Sequence[float] = (),
 ) -> Row:
     """The row of values that were measured beside others, round by round; generator: the load's cores in each."""
-    ratios = sorted(value / other for value, other in zip(values, beside, strict=True))
+    ratios = sorted(value / other for value, other in zip(values, baseline, strict=True))
     busy = round(median(generator), 2) if generator else None
     return Row(
-        name, _short(median(values)), unit, reference, _short(median(beside)), _short(median(ratios)),
+        name, _short(median(values)), unit, reference, _short(median(baseline)), _short(median(ratios)),
         (_short(ratios[0]), _short(ratios[-1])), target, better, command, busy, busy is None or busy < _BUSY,
     )  # fmt: skip
 

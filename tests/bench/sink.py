@@ -41,7 +41,9 @@ async def _serve(port: str) -> None:
     server, sink = grpc.aio.server(), Sink()
     handlers: dict[str, Any] = {
         name: grpc.unary_unary_rpc_method_handler(
-            getattr(sink, name), getattr(wire, f"{name}Request").FromString, lambda answer: answer.SerializeToString()
+            getattr(sink, name),
+            getattr(wire, f"{name}Request").FromString,
+            lambda response: response.SerializeToString(),
         )
         for name in ("BatchRequestBookings", "BatchGetBookings")
     }

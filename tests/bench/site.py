@@ -10,15 +10,15 @@ from pathlib import Path
 
 import psutil
 
-from antrian.lane.drainer import LaneDrainer
-from antrian.offices import load_offices
+from antrian.audit.verify import verify
+from antrian.lane.consumer import LaneConsumer
+from antrian.local.stack import Stack
+from antrian.offices.catalog import load_offices
 from antrian.settings import Settings
-from antrian.stack import Stack
-from antrian.verify import verify
 from tests.support.window import window_to_come
 
 
-class BrokenPromise(Exception):
+class BrokenPromiseError(Exception):
     """What was measured is worth nothing: the message says which promises it broke."""
 
 
@@ -38,7 +38,7 @@ def site(*, workers: int = 2, gateway: bool = False) -> Iterator[Stack]:
 def drained(stack: Stack, within: float = 120) -> None:
     """Returns when nobody waits in any line."""
     offices, ends = [office.office_id for office in load_offices()], time.monotonic() + within
-    with closing(LaneDrainer(stack.settings.redis_url)) as line:
+    with closing(LaneConsumer(stack.settings.redis_url)) as line:
         while any(waiting for waiting, _ in line.depth(offices).values()):
             if time.monotonic() > ends:
                 raise TimeoutError(f"lines were not empty within {within:g} s")
@@ -52,8 +52,8 @@ def check(stack: Stack) -> None:
 
 def check_stores(settings: Settings) -> None:
     """`antrian verify` where there are only the stores. Raises BrokenPromise."""
-    if broken := [f"{one.promise} {one.what}: {one.breaches}" for one in verify(settings) if one.breaches]:
-        raise BrokenPromise("; ".join(broken))
+    if broken := [f"{one.promise} {one.what}: {one.violations}" for one in verify(settings) if one.violations]:
+        raise BrokenPromiseError("; ".join(broken))
 
 
 def step_aside(stack: Stack, *names: str) -> None:
@@ -86,11 +86,11 @@ def on_one_core(stack: Stack, *servers: int) -> Iterator[None]:
     """
     first, *others = sorted(os.sched_getaffinity(0))
     processes = [psutil.Process(pid) for name, pid in stack.pids().items() if pid not in servers and name != "antrian"]
-    beside = [one.pid for parent in processes for one in (parent, *parent.children(recursive=True))]
+    baseline = [one.pid for parent in processes for one in (parent, *parent.children(recursive=True))]
     if others:
         for pid in servers:
             _pin(pid, [first])
-        for pid in (*beside, os.getpid()):
+        for pid in (*baseline, os.getpid()):
             _pin(pid, others)
     try:
         yield

@@ -24,10 +24,10 @@ import psutil
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from antrian.embedded import EmbeddedStores
-from antrian.stack import Stack
+from antrian.local.embedded import EmbeddedStores
+from antrian.local.stack import Stack
 from antrian.v1 import booking_service_pb2 as wire
-from clients.booking_client import Booking, BookingClient
+from clients.sdk.booking_client import Booking, BookingClient
 from tests.bench.folk import Townsfolk
 from tests.bench.row import Plan, Row, row, side_by_side
 from tests.bench.site import drained, site
@@ -40,7 +40,7 @@ _SITES = 3
 _STORES = """
 import pathlib, signal, sys
 from contextlib import suppress
-from antrian.embedded import EmbeddedStores
+from antrian.local.embedded import EmbeddedStores
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 with suppress(KeyboardInterrupt), EmbeddedStores(pathlib.Path(sys.argv[1])):
     print("ready", flush=True)
@@ -80,9 +80,11 @@ def _times(rounds: int) -> Iterator[Row]:
         names = "stores, new folder", "up, new folder", "stores, same folder", "up, same folder"
         values = side_by_side(dict(zip(names, (stores, up, stores, up), strict=True)), rounds)
     for where in ("new folder", "same folder"):
-        taken, beside = values[f"up, {where}"], values[f"stores, {where}"]
+        taken, baseline = values[f"up, {where}"], values[f"stores, {where}"]
         reference = f"Redis and Postgres alone, {where}"
-        yield row(f"antrian up, {where}, until it serves", taken, reference, beside, "s", None, COMMAND, better="lower")
+        yield row(
+            f"antrian up, {where}, until it serves", taken, reference, baseline, "s", None, COMMAND, better="lower"
+        )
 
 
 def _stores_answer(folder: Path) -> float:

@@ -16,8 +16,8 @@ import grpc
 from antrian.identity import Keys
 from antrian.v1.booking_service_pb2 import GetBookingRequest, WatchBookingRequest
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING
-from clients.booking_client import BookingClient, RefusedError
-from clients.history import RecordingClient
+from clients.sdk.booking_client import BookingClient, RefusedError
+from clients.sdk.history import RecordingClient
 from server.auth import LOCAL
 from tests.acceptance.person import Crowd
 from tests.faults.fault import fault
@@ -64,19 +64,19 @@ async def leave_at_once(site: Site, load: Load) -> float:
             await asyncio.gather(*map(leave, new[start : start + 50]))
     finally:
         await asyncio.gather(*(client.close() for pair in clients for client in pair))
-    left = time.monotonic()
+    remaining = time.monotonic()
     for start in range(0, len(new), 50):
         await asyncio.gather(*map(load.follow, new[start : start + 50]))
-    return left
+    return remaining
 
 
 @fault("callers gone before their joins are sent", injections=5, quick=1)
 async def leave_before_the_join(site: Site, load: Load) -> float:
     """Nothing is joined for who has left: by a deadline or by a cancel."""
-    keys = Keys(site.settings.hash_key, site.settings.seal_key)
+    keys = Keys(site.settings.hash_key, site.settings.encryption_key)
     new, stay = [load.begin() for _ in range(60)], [load.begin() for _ in range(6)]
     async with (
-        another_server(site, ANTRIAN_GATHER_MS="100") as target,
+        another_server(site, ANTRIAN_BATCH_WINDOW_MS="100") as target,
         _client(load, target, 5) as patient,
         _client(load, target, 0.02) as hasty,
     ):
@@ -96,9 +96,9 @@ async def leave_before_the_join(site: Site, load: Load) -> float:
         for asked in new:
             booking_id = keys.booking_id(LOCAL.name, UUID(asked.request.request_id))
             assert not redis.hexists(f"requests:{booking_id.hex[:3]}", booking_id.bytes), "joined for who has left"
-    left = time.monotonic()
+    remaining = time.monotonic()
     await asyncio.gather(*map(load.follow, [*new, *stay]))
-    return left
+    return remaining
 
 
 @fault("caller over its rate", injections=3)
@@ -114,14 +114,14 @@ async def ask_too_fast(site: Site, load: Load) -> float:
     ):
         began = time.monotonic()
         requests = [crowd.request(office_id=office) for _ in range(60)]
-        answers = await asyncio.gather(*(slow.send(r) for r in requests), return_exceptions=True)
+        responses = await asyncio.gather(*(slow.send(r) for r in requests), return_exceptions=True)
         seconds = time.monotonic() - began
-        refused = [answer for answer in answers if isinstance(answer, BaseException)]
+        refused = [response for response in responses if isinstance(response, BaseException)]
         for refusal in refused:
             assert isinstance(refusal, RefusedError), refusal
             assert (refusal.reason, refusal.code) == ("RATE_LIMITED", grpc.StatusCode.RESOURCE_EXHAUSTED)
             assert refusal.retry_after
-        assert 10 <= len(answers) - len(refused) <= 12 + 5 * seconds
+        assert 10 <= len(responses) - len(refused) <= 12 + 5 * seconds
         await asyncio.gather(*(phone.send(crowd.request(office_id=office)) for _ in range(50)))
         await asyncio.sleep(1)
         assert (await slow.send(requests[-1])).booking_id
@@ -303,6 +303,6 @@ async def _serves(site: Site, load: Load) -> None:
 
 async def _last_state(stream: Any) -> None:
     state = BOOKING_STATE_PENDING
-    while answer := await stream.read():
-        state = answer.booking.state
+    while response := await stream.read():
+        state = response.booking.state
     assert state != BOOKING_STATE_PENDING

@@ -5,19 +5,19 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from antrian.lane.front import Joined, JoinRequest, Known, LaneFront, Refused
+from antrian.lane.producer import Joined, JoinRequest, Known, LaneProducer, Refused
 from server.__main__ import main
 
-_send = LaneFront._send_joins
+_send = LaneProducer._send_joins
 
 
-async def _send_and_die(self: LaneFront, requests: Sequence[JoinRequest]) -> list[Joined | Known | Refused]:
-    answers = await _send(self, requests)
-    if any(isinstance(answer, Joined) for answer in answers):
+async def _send_and_die(self: LaneProducer, requests: Sequence[JoinRequest]) -> list[Joined | Known | Refused]:
+    responses = await _send(self, requests)
+    if any(isinstance(response, Joined) for response in responses):
         os.kill(os.getpid(), signal.SIGKILL)
-    return answers
+    return responses
 
 
 if __name__ == "__main__":
-    LaneFront._send_joins = _send_and_die  # type: ignore[method-assign]
+    LaneProducer._send_joins = _send_and_die  # type: ignore[method-assign]
     sys.exit(main())

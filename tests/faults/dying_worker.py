@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from antrian.lane.drainer import LaneDrainer, Turn
+from antrian.lane.consumer import LaneConsumer, Turn
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.policy import load_policy
 from antrian.process import log_to_stderr
@@ -20,32 +20,32 @@ STEPS = ("wait", "decide", "record", "settle", "desk")
 """After each of these it dies; desk: between a desk batch's record and its settle."""
 
 
-def _answered(_: Sequence[Any], answer: Any) -> bool:
-    return bool(answer)
+def _answered(_: Sequence[Any], response: Any) -> bool:
+    return bool(response)
 
 
-def _decided(_: Sequence[Any], answers: Any) -> bool:
-    return any(isinstance(answer, Turn) and answer.decisions for answer in answers)
+def _decided(_: Sequence[Any], responses: Any) -> bool:
+    return any(isinstance(response, Turn) and response.decisions for response in responses)
 
 
-def _taken(_: Sequence[Any], answer: Any) -> bool:
-    return _decided(_, [one.decided for one in answer[1]])
+def _taken(_: Sequence[Any], response: Any) -> bool:
+    return _decided(_, [one.decided for one in response[1]])
 
 
-def _recorded(_: Sequence[Any], answers: Any) -> bool:
-    return any(answers)
+def _recorded(_: Sequence[Any], responses: Any) -> bool:
+    return any(responses)
 
 
 def _settled(args: Sequence[Any], _: Any) -> bool:
-    return any(verdicts for _, verdicts in args[1])
+    return any(results for _, results in args[1])
 
 
 _WHERE: dict[str, list[tuple[type, str, Callable[[Sequence[Any], Any], bool]]]] = {
-    "wait": [(LaneDrainer, "wait", _answered)],
-    "decide": [(LaneDrainer, "go_on", _taken), (LaneDrainer, "decide", _decided)],
+    "wait": [(LaneConsumer, "wait", _answered)],
+    "decide": [(LaneConsumer, "go_on", _taken), (LaneConsumer, "decide", _decided)],
     "record": [(LedgerRecorder, "record", _recorded)],
-    "settle": [(LaneDrainer, "go_on", _settled)],
-    "desk": [(LedgerRecorder, "record_desk", _answered)],
+    "settle": [(LaneConsumer, "go_on", _settled)],
+    "desk": [(LedgerRecorder, "record_commands", _answered)],
 }
 
 
@@ -57,10 +57,10 @@ def end_at(step: str, number: signal.Signals) -> None:
         whole = getattr(owner, method)
 
         def last(*args: Any, **named: Any) -> Any:
-            answer = whole(*args, **named)
-            if waiting and worked(args, answer):
+            response = whole(*args, **named)
+            if waiting and worked(args, response):
                 os.kill(os.getpid(), waiting.pop())
-            return answer
+            return response
 
         setattr(owner, method, last)
 

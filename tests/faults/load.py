@@ -18,9 +18,9 @@ from antrian.v1.messages_pb2 import (
     SESSION_MORNING,
     Booking,
 )
-from clients.booking_client import RefusedError
-from clients.calls import UNKNOWN
-from clients.history import History, RecordingClient
+from clients.sdk.booking_client import RefusedError
+from clients.sdk.calls import UNKNOWN
+from clients.sdk.history import History, RecordingClient
 from tests.acceptance.person import Crowd
 from tests.support.waiting import until
 

@@ -13,12 +13,12 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from antrian.identity import Keys
-from antrian.lane.drainer import LEASE
+from antrian.lane.consumer import LEASE
 from antrian.v1.booking_service_pb2 import RequestBookingRequest
 from antrian.v1.messages_pb2 import Booking
-from clients.booking_client import RefusedError
-from clients.calls import UNKNOWN
-from clients.history import RecordingClient
+from clients.sdk.booking_client import RefusedError
+from clients.sdk.calls import UNKNOWN
+from clients.sdk.history import RecordingClient
 from server.__main__ import LIVENESS
 from server.auth import LOCAL
 from tests.faults.fault import fault
@@ -108,13 +108,13 @@ async def refuse_postgres_to_all_workers(site: Site, load: Load) -> float:
 @fault("all workers and Postgres: answers lost", injections=5)
 async def lose_answers_of_postgres(site: Site, load: Load) -> float:
     """What was committed without the worker's knowing is recorded again, and found to be there."""
-    return await _cut_workers(site, load, WORKERS, "postgres", lambda link: link.black_hole(questions=False))
+    return await _cut_workers(site, load, WORKERS, "postgres", lambda link: link.black_hole(queries=False))
 
 
 @fault("all workers and Redis: answers lost", injections=5)
 async def lose_answers_of_redis_to_workers(site: Site, load: Load) -> float:
     """Leases, decisions and settles that happened without the worker's knowing are taken up by the next lease."""
-    return await _cut_workers(site, load, WORKERS, "redis", lambda link: link.black_hole(questions=False))
+    return await _cut_workers(site, load, WORKERS, "redis", lambda link: link.black_hole(queries=False))
 
 
 @fault("all connections reset at once, again and again", injections=5, quick=1)
@@ -223,7 +223,7 @@ async def _cut_workers(site: Site, load: Load, names: Sequence[str], store: Stor
 
 async def _lose_answers(site: Site, load: Load, link: str, *, reset: bool) -> float:
     with site.redis() as redis, _broken(site, SERVERS[:1], link) as [lost]:
-        keys = Keys(site.settings.hash_key, site.settings.seal_key)
+        keys = Keys(site.settings.hash_key, site.settings.encryption_key)
 
         def ticket_of(request: RequestBookingRequest) -> int:
             booking_id = keys.booking_id(LOCAL.name, UUID(request.request_id))
@@ -232,7 +232,7 @@ async def _lose_answers(site: Site, load: Load, link: str, *, reset: bool) -> fl
 
         new, sent = list[Asked](), list[asyncio.Task[Booking]]()
         for _ in range(10):  # when the load has all connections of the server, no join comes as far as Redis
-            lost.black_hole(questions=False)
+            lost.black_hole(queries=False)
             new = [load.begin() for _ in range(10)]
             sent = [asyncio.create_task(_booked_by(load.clients[0], asked.request)) for asked in new]
             with suppress(AssertionError):

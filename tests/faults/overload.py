@@ -20,14 +20,14 @@ import psutil
 import psycopg
 
 from antrian import rules
-from antrian.booking import Person, SealedApplicant, Session, SetQuota, Slot
+from antrian.booking import EncryptedApplicant, Person, Session, SetQuota, Slot
 from antrian.identity import Keys
-from antrian.lane.drainer import LaneDrainer
-from antrian.lane.front import Joined, JoinRequest, LaneFront
+from antrian.lane.consumer import LaneConsumer
+from antrian.lane.producer import Joined, JoinRequest, LaneProducer
 from antrian.policy import load_policy
 from antrian.v1.booking_service_pb2 import RequestBookingRequest, WatchBookingRequest
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, SESSION_MORNING
-from clients.booking_client import BookingClient, RefusedError
+from clients.sdk.booking_client import BookingClient, RefusedError
 from server.auth import LOCAL
 from tests.acceptance.person import Crowd
 from tests.faults.fault import fault
@@ -38,7 +38,7 @@ from tests.support.waiting import until
 _BOUND, _FLOOD = 40, 800  # more than three turns
 _STREAMS, _WATCHED = 1000, 200
 _MOST_KIB = 150  # a stream
-Told = tuple[str, grpc.StatusCode, bool, bool]
+Observation = tuple[str, grpc.StatusCode, bool, bool]
 _log = logging.getLogger(__name__)
 
 
@@ -87,8 +87,8 @@ async def watch_in_thousands(site: Site, load: Load) -> float:
 
     async def watch(booking_id: str, account: str) -> None:
         state = BOOKING_STATE_PENDING
-        async for answer in client.stub.WatchBooking(WatchBookingRequest(booking_id=booking_id, account=account)):
-            state = answer.booking.state
+        async for response in client.stub.WatchBooking(WatchBookingRequest(booking_id=booking_id, account=account)):
+            state = response.booking.state
             watching[booking_id] += 1
         assert state != BOOKING_STATE_PENDING
 
@@ -119,8 +119,8 @@ async def flood_an_office(site: Site, load: Load) -> float:
     with workers_frozen(site):
         flood = [load.begin(busy) for _ in range(_FLOOD)]
         for start in range(0, len(flood), 200):
-            answers = await load.clients[0].send_batch([asked.request for asked in flood[start : start + 200]])
-            refused = [answer for answer in answers if isinstance(answer, RefusedError)]
+            responses = await load.clients[0].send_batch([asked.request for asked in flood[start : start + 200]])
+            refused = [response for response in responses if isinstance(response, RefusedError)]
             assert not refused, refused[0]
         person = load.begin(quiet)
         await load.clients[1].send(person.request)
@@ -135,14 +135,14 @@ async def flood_an_office(site: Site, load: Load) -> float:
 async def _poison(site: Site, load: Load, count: int) -> float:
     """Among others of a slot with room for them, in one turn."""
     settings, policy = site.settings, load_policy()
-    keys, crowd = Keys(settings.hash_key, settings.seal_key), Crowd(random.getrandbits(64), site.dates)
-    front = LaneFront(
+    keys, crowd = Keys(settings.hash_key, settings.encryption_key), Crowd(random.getrandbits(64), site.dates)
+    producer = LaneProducer(
         settings.redis_url,
         lane_bound=policy.lane_bound,
         account_people=policy.account_people,
         tried_people=policy.tried_people,
         remembered=policy.remembered,
-        gather_for=timedelta(0),
+        batch_window=timedelta(0),
     )
     office, slot = random.choice(load.offices), Slot(random.choice(site.dates), Session.MORNING)
     values: dict[str, Any] = {"service_date": slot.service_date.isoformat(), "session": SESSION_MORNING}
@@ -150,9 +150,9 @@ async def _poison(site: Site, load: Load, count: int) -> float:
     poisons: list[tuple[UUID, int]] = []
     try:
         with workers_frozen(site):
-            with closing(LaneDrainer(settings.redis_url)) as line:
+            with closing(LaneConsumer(settings.redis_url)) as line:
                 quota = line.audit(office).counters[slot][0]
-            await front.ask_desk(
+            await producer.send_command(
                 office, SetQuota(uuid4(), "staff", "tester", "room for a test", slot, quota + 40, None)
             )
             for n in range(2 * count + 1):
@@ -161,11 +161,11 @@ async def _poison(site: Site, load: Load, count: int) -> float:
                     await load.clients[0].send(others[-1].request)
                     continue
                 request = _as_poison(_join_request(crowd.request(office_id=office, **values), slot, keys), n // 2)
-                answer = await front.join(request)
-                assert isinstance(answer, Joined), answer
-                poisons.append((request.booking_id, answer.ticket))
+                response = await producer.join(request)
+                assert isinstance(response, Joined), response
+                poisons.append((request.booking_id, response.ticket))
     finally:
-        await front.close()
+        await producer.close()
     thawed = time.monotonic()
     elsewhere = load.begin(next(name for name in load.offices if name != office))
     async with asyncio.timeout(10):
@@ -189,7 +189,9 @@ def _join_request(request: RequestBookingRequest, slot: Slot, keys: Keys) -> Joi
     people = []
     for applicant in request.applicants:
         key = keys.applicant_key(applicant.nik)
-        people.append(SealedApplicant(key, keys.seal(booking_id, key, Person(applicant.nik, applicant.full_name))))
+        people.append(
+            EncryptedApplicant(key, keys.encrypt(booking_id, key, Person(applicant.nik, applicant.full_name)))
+        )
     return JoinRequest(
         booking_id=booking_id,
         fingerprint=keys.fingerprint(
@@ -212,7 +214,7 @@ def _as_poison(request: JoinRequest, kind: int) -> JoinRequest:
     """Text that Postgres does not take, or people who could not be called by their names."""
     if kind % 2 == 0:
         return replace(request, account=f"{request.account}\0")
-    return replace(request, applicants=tuple(SealedApplicant(person.key, b"") for person in request.applicants))
+    return replace(request, applicants=tuple(EncryptedApplicant(person.key, b"") for person in request.applicants))
 
 
 # -- what stands beside a site
@@ -249,7 +251,7 @@ def process_of(site: Site, name: str = SERVERS[0]) -> psutil.Process:
     return psutil.Process(site.programs[name].child.process.pid)
 
 
-async def refusal(call: Any, request: Any) -> Told:
+async def refusal(call: Any, request: Any) -> Observation:
     """Its reason and code, and whether it says when to come back: in its details, and in the trailer."""
     try:
         await call(request, timeout=10)

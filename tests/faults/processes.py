@@ -13,7 +13,7 @@ import psycopg
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from antrian.lane.drainer import LEASE
+from antrian.lane.consumer import LEASE
 from tests.faults.dying_worker import STEPS
 from tests.faults.fault import fault
 from tests.faults.load import Load

@@ -64,10 +64,10 @@ class Proxy:
         """How many there are."""
         return len(self._connections)
 
-    def black_hole(self, *, questions: bool = True, replies: bool = True) -> None:
+    def black_hole(self, *, queries: bool = True, replies: bool = True) -> None:
         """Swallows all that is sent, on the connections of now for good, on new ones until healed; none is closed."""
         self._healed.clear()
-        self._swallows = {way for way, swallowed in ((False, questions), (True, replies)) if swallowed}
+        self._swallows = {way for way, swallowed in ((False, queries), (True, replies)) if swallowed}
         for connection in self._connections:
             connection.swallows |= self._swallows
 

@@ -12,16 +12,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from antrian.history import Breach, check_history, read_facts, read_history
-from antrian.verify import verify
-from clients.history import History
+from antrian.audit.history import Violation, check_history, read_facts, read_history
+from antrian.audit.verify import verify
+from clients.sdk.history import History
 from tests.faults.fault import Fault
 from tests.faults.load import Asked, Load
 from tests.faults.site import Site
 from tests.support.waiting import until
 
 HISTORY = "history.jsonl"
-_SHOWN = 20  # breaches, of each fault
+_SHOWN = 20  # violations, of each fault
 _PATIENCE = 3  # times the limit: for so long we wait for what does not come
 COUNTED = ("lost", "duplicated", "overtaken", "oversold", "other")
 _COLUMNS = {"P1": "oversold", "P2": "lost", "P3": "overtaken", "P4": "duplicated", "P5": "duplicated"}
@@ -29,7 +29,7 @@ _COLUMNS = {"P1": "oversold", "P2": "lost", "P3": "overtaken", "P4": "duplicated
 
 @dataclass
 class Result:
-    """What came of a fault: requests under way at its injections, seconds to recover, breaches by kind and in words.
+    """What came of a fault: requests under way at its injections, seconds to recover, violations by kind and in words.
 
     undecided_lost: accepted tickets that went with Redis's disk, of faults that may take them.
     """
@@ -156,13 +156,13 @@ async def _check(site: Site, path: Path, result: Result) -> None:
     findings = await asyncio.to_thread(lambda: check_history(read_history([path]), read_facts(site.settings)))
     checks = [*await asyncio.to_thread(verify, site.settings), *findings.checks]
     for check in checks:
-        if check.breaches:
-            result.counts[_COLUMNS.get(check.promise, "other")] += check.breaches
-            result.words.append(f"{check.promise} {check.what}: {check.breaches} of {check.examined}")
-    result.words += [_told(breach) for breach in findings.breaches[:_SHOWN]]
+        if check.violations:
+            result.counts[_COLUMNS.get(check.promise, "other")] += check.violations
+            result.words.append(f"{check.promise} {check.what}: {check.violations} of {check.examined}")
+    result.words += [_told(violation) for violation in findings.violations[:_SHOWN]]
 
 
-def _told(breach: Breach) -> str:
-    """A breach with the smallest part of the history that shows it."""
-    head = f"{breach.promise} at {breach.office}: {breach.words}; meanwhile: {', '.join(breach.faults) or 'no fault'}"
-    return "\n      ".join([head, *(json.dumps(event, default=str) for event in breach.events)])
+def _told(violation: Violation) -> str:
+    """A violation with the smallest part of the history that shows it."""
+    head = f"{violation.promise} at {violation.office}: {violation.words}; meanwhile: {', '.join(violation.faults) or 'no fault'}"
+    return "\n      ".join([head, *(json.dumps(event, default=str) for event in violation.events)])

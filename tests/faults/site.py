@@ -20,9 +20,9 @@ import psutil
 from redis import Redis
 
 from antrian.booking import Office
-from antrian.child import Child
-from antrian.embedded import EmbeddedStores
-from antrian.lane.drainer import LaneDrainer
+from antrian.lane.consumer import LaneConsumer
+from antrian.local.child import Child
+from antrian.local.embedded import EmbeddedStores
 from antrian.settings import Settings
 from tests.faults.proxy import Proxy
 from tests.faults.town import found
@@ -72,7 +72,7 @@ class Site:
             undo.callback(self._wake_stores)
             self._environment |= {
                 "ANTRIAN_HASH_KEY": b64encode(secrets.token_bytes(32)).decode(),
-                "ANTRIAN_SEAL_KEY": b64encode(secrets.token_bytes(32)).decode(),
+                "ANTRIAN_ENCRYPTION_KEY": b64encode(secrets.token_bytes(32)).decode(),
                 "ANTRIAN_EMBEDDED": "1",
                 "ANTRIAN_WORKER_PROCESSES": "1",
                 "ANTRIAN_AUDIT_SECONDS": "0",
@@ -151,7 +151,7 @@ class Site:
 
     async def until_open(self, within: float = 30) -> None:
         """Returns when the servers serve, every worker is there, and every lane is open."""
-        with closing(LaneDrainer(self.stores.redis_url)) as line:
+        with closing(LaneConsumer(self.stores.redis_url)) as line:
 
             def is_open() -> bool:
                 return (
@@ -169,11 +169,11 @@ class Site:
 
     async def until_idle(self, within: float) -> None:
         """Returns when no lane has anything in line, at its desk or in its outbox."""
-        with closing(LaneDrainer(self.stores.redis_url)) as line:
+        with closing(LaneConsumer(self.stores.redis_url)) as line:
 
             def busy(office_id: str) -> bool:
                 lane = line.audit(office_id)
-                return bool(lane.waiting or lane.unsettled or lane.at_desk)
+                return bool(lane.waiting or lane.unsettled or lane.commands_waiting)
 
             await until(lambda: not any(busy(office.office_id) for office in self.offices), within)
 
@@ -196,7 +196,7 @@ class Site:
     async def start_store(self, store: Store, within: float = 30) -> None:
         """Starts a store that has ended, on its data; returns when it answers."""
 
-        def answers() -> bool:
+        def responses() -> bool:
             if self._store(store).process.poll() is not None:
                 start()  # also again: see start_postgres
             return answered()
@@ -205,7 +205,7 @@ class Site:
             "redis": (self.stores.start_redis, self.stores.redis_answers),
             "postgres": (self.stores.start_postgres, self.stores.postgres_answers),
         }[store]
-        await until(answers, within)
+        await until(responses, within)
 
     def signal_store(self, store: Store, number: signal.Signals) -> None:
         """Sends all its processes a signal, such as SIGSTOP."""

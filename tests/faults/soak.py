@@ -21,8 +21,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from antrian.stack import Stack
-from antrian.verify import verify
+from antrian.audit.verify import verify
+from antrian.local.stack import Stack
 from clients.rush.load.live import Live
 from clients.rush.plan.scenario import load_scenario
 from clients.rush.rush import Orders, rush_running, site_before_opening
@@ -54,21 +54,21 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the readings there, for programs")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="antrian-soak-") as folder, Stack(Path(folder), gateway=True) as stack:
-        readings, verdicts = soak(stack, given.minutes * 60, given.requests)
-        broken = [f"{check.promise} {check.what}" for check in verify(stack.settings) if check.breaches]
+        readings, results = soak(stack, given.minutes * 60, given.requests)
+        broken = [f"{check.promise} {check.what}" for check in verify(stack.settings) if check.violations]
     growth = list(grown(readings, given.requests))
     _console.print(table(readings))
     if given.json:
-        given.json.write_text(json.dumps({"verdicts": verdicts, "readings": [asdict(one) for one in readings]}) + "\n")
-    bad = [verdict for verdict in verdicts if verdict != "PASS"] + broken + growth
-    _console.print(f"{len(verdicts)} rushes of {given.requests} requests; " + ("; ".join(bad) or "nothing grew"))
+        given.json.write_text(json.dumps({"verdicts": results, "readings": [asdict(one) for one in readings]}) + "\n")
+    bad = [verdict for verdict in results if verdict != "PASS"] + broken + growth
+    _console.print(f"{len(results)} rushes of {given.requests} requests; " + ("; ".join(bad) or "nothing grew"))
     return 1 if bad else 0
 
 
 def soak(stack: Stack, seconds: float, requests: int) -> tuple[list[Reading], list[str]]:
     """The readings after each rush, and its verdict. INVALID, of a machine that others share, does not count."""
     readings: list[Reading] = []
-    verdicts: list[str] = []
+    results: list[str] = []
     lives: dict[str, list[int]] = {}
     plan, ends, halved = load_scenario("tests/rush/short.toml", requests=requests), time.monotonic() + seconds, False
     for number in range(10_000):
@@ -84,20 +84,20 @@ def soak(stack: Stack, seconds: float, requests: int) -> tuple[list[Reading], li
         orders = Orders(plan, number, 1, "soak")
         result = rush_running(replace(site, settings=None, tend=tend), orders, Live(Console(quiet=True), requests, ""))
         if result.verdict != "INVALID":
-            verdicts.append(result.verdict)
+            results.append(result.verdict)
         for failure in result.failures:
             _console.print(f"     {failure}", markup=False, highlight=False)
         readings += _look(stack, lives, number)
         _console.print(
             f"{number:4} {result.verdict:8}" + "".join(_told(one) for one in readings if one.round == number)
         )
-        left = ends - time.monotonic()
-        if left < 0:
+        remaining = ends - time.monotonic()
+        if remaining < 0:
             break
-        if left < seconds / 2 and not halved:
+        if remaining < seconds / 2 and not halved:
             halved = True
             _kill_and_await(stack, {"server": stack.address, "gateway": stack.http_address})
-    return readings, verdicts
+    return readings, results
 
 
 def _kill_and_await(stack: Stack, programs: Mapping[str, str]) -> None:

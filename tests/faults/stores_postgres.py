@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 
-from antrian.lane.drainer import LaneDrainer
+from antrian.lane.consumer import LaneConsumer
 from tests.faults.fault import fault
 from tests.faults.load import Load
 from tests.faults.site import SERVERS, WORKERS, Site
@@ -50,7 +50,7 @@ async def _stay_away(site: Site) -> None:
     A go decides all of its lanes at once, of which one look may see a part and the next the rest.
     """
     ends, decided, times = time.monotonic() + _AWAY, set[str](), 0
-    with closing(LaneDrainer(site.stores.redis_url)) as line:
+    with closing(LaneConsumer(site.stores.redis_url)) as line:
         while time.monotonic() < ends:
             lanes = {office.office_id for office in site.offices if line.audit(office.office_id).unsettled > 0}
             times += not lanes <= decided

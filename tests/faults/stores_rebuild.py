@@ -12,10 +12,10 @@ from typing import Any
 
 import psutil
 
-from antrian.lane.drainer import LaneDrainer
+from antrian.lane.consumer import LaneConsumer
 from antrian.v1.messages_pb2 import BOOKING_STATE_CANCELLED, BOOKING_STATE_CONFIRMED
-from clients.booking_client import RefusedError
-from clients.calls import UNKNOWN
+from clients.sdk.booking_client import RefusedError
+from clients.sdk.calls import UNKNOWN
 from tests.faults.fault import fault
 from tests.faults.load import Asked, Load
 from tests.faults.site import Program, Site
@@ -166,18 +166,18 @@ async def _empty(site: Site) -> None:
     """Empties Redis; returns when the workers have closed every lane."""
     with site.redis() as redis:
         redis.flushall()
-    with closing(LaneDrainer(site.stores.redis_url)) as line:
+    with closing(LaneConsumer(site.stores.redis_url)) as consumer:
 
         def closed(office_id: str) -> bool:
-            lane = line.audit(office_id)
+            lane = consumer.audit(office_id)
             return lane.known and not lane.opened
 
         await until(lambda: all(closed(office.office_id) for office in site.offices))
 
 
 def _open_lanes(site: Site) -> int:
-    with closing(LaneDrainer(site.stores.redis_url)) as line:
-        return sum(line.audit(office.office_id).opened for office in site.offices)
+    with closing(LaneConsumer(site.stores.redis_url)) as consumer:
+        return sum(consumer.audit(office.office_id).opened for office in site.offices)
 
 
 async def _rebuild(site: Site, name: str = "rebuild") -> dict[str, Any]:

@@ -19,7 +19,7 @@ from redis.exceptions import BusyLoadingError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from antrian.v1.booking_service_pb2 import RequestBookingRequest
-from clients.booking_client import RefusedError
+from clients.sdk.booking_client import RefusedError
 from tests.faults.fault import fault
 from tests.faults.load import Asked, Load
 from tests.faults.site import WORKERS, Site
@@ -107,7 +107,7 @@ async def fill_redis(site: Site, load: Load) -> float:
 
 
 def _waiting(site: Site, redis: Any) -> int:
-    return sum(redis.xlen(f"line:{{{office.office_id}}}") for office in site.offices)
+    return sum(redis.xlen(f"queue:{{{office.office_id}}}") for office in site.offices)
 
 
 async def _expect_full(load: Load, known: Asked) -> None:
@@ -132,7 +132,7 @@ async def cut_power_of_redis(site: Site, load: Load) -> float:
     links = [link for (_, store), link in site.links.items() if store == "redis"]
     try:
         for link in links:
-            link.black_hole(questions=False, replies=True)
+            link.black_hole(queries=False, replies=True)
         mark = secrets.token_hex(4).encode()
         with site.redis() as redis:
             redis.set("mark", mark)
@@ -172,13 +172,15 @@ async def _race(load: Load, asked: Asked, other_office: str) -> None:
     twin.office_id = other_office
     requests, winners = random.sample([asked.request, twin], 2), list[RequestBookingRequest]()
     for _ in range(2):
-        answers = await asyncio.gather(
+        responses = await asyncio.gather(
             *(client.send(request) for client, request in zip(load.clients, requests, strict=True)),
             return_exceptions=True,
         )
-        refused = [answer.reason for answer in answers if isinstance(answer, RefusedError)]
-        assert refused == ["REQUEST_ID_REUSED"], answers
-        winners += [r for r, answer in zip(requests, answers, strict=True) if not isinstance(answer, BaseException)]
+        refused = [response.reason for response in responses if isinstance(response, RefusedError)]
+        assert refused == ["REQUEST_ID_REUSED"], responses
+        winners += [
+            r for r, response in zip(requests, responses, strict=True) if not isinstance(response, BaseException)
+        ]
         requests.reverse()  # now each asks the other server
     assert winners[0] is winners[1]
     asked.request, asked.accepted = winners[0], True

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from redis import Redis
 
-from antrian.embedded import EmbeddedStores
+from antrian.local.embedded import EmbeddedStores
 from tests.faults.proxy import Proxy
 from tests.support.waiting import until
 
@@ -90,7 +90,7 @@ async def test_a_black_hole_keeps_its_connections_and_heals_for_new_ones(proxy: 
 
 async def test_only_replies_can_be_lost(proxy: Proxy, connect: Connect) -> None:
     line = await connect()
-    proxy.black_hole(questions=False)
+    proxy.black_hole(queries=False)
     assert await line.says(b"hello") == b""
     await until(lambda: proxy.swallowed == len(b"hello"))  # the echo heard it
 

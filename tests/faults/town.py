@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from antrian.booking import Office
-from antrian.lane.drainer import LaneDrainer
+from antrian.lane.consumer import LaneConsumer
 from antrian.ledger.migrate import migrate
 from antrian.ledger.recorder import LedgerRecorder
-from antrian.offices import load_offices
-from antrian.provinces import load_provinces
+from antrian.offices.catalog import load_offices
+from antrian.offices.provinces import load_provinces
 from tests.support.window import window_to_come
 
 _PROVINCE = "ID-JK"
@@ -25,7 +25,7 @@ def found(redis_url: str, database_url: str) -> tuple[list[Office], Sequence[dat
     offices = [replace(office, daily_quota=_PLACES) for office in shipped[:_OFFICES]]
     ahead = window.opens_at + _INTO - datetime.now(UTC)
     migrate(database_url)
-    with LedgerRecorder(database_url) as ledger, closing(LaneDrainer(redis_url)) as line:
+    with LedgerRecorder(database_url) as ledger, closing(LaneConsumer(redis_url)) as line:
         ledger.upsert_offices(offices, load_provinces().values())
         ledger.set_clock(ahead)
         line.set_clock(ahead)

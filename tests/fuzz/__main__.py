@@ -24,11 +24,11 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from tests.support.window import window_to_come
 
 with atheris.instrument_imports(include=["server", "antrian"], exclude=["antrian.v1"]):
+    from antrian.local.stack import Stack
     from antrian.settings import load_settings
-    from antrian.stack import Stack
     from tests.acceptance.person import Crowd
     from tests.fuzz.strategies import Known, known_values, messages
-    from tests.fuzz.target import RPCS, TOKENS, Broken, Target
+    from tests.fuzz.target import RPCS, TOKENS, BrokenError, Target
     from tests.gateway.test_schema import examine
 
 _NAMES = list(RPCS)
@@ -46,7 +46,7 @@ def run(target: Target, data: bytes) -> str:
     rpc, headers, request = _parts(data)
     try:
         return f"{rpc}: {target.call(rpc, request, headers)}"
-    except Broken:
+    except BrokenError:
         print(f"\n{rpc} with {headers} broke on the request {request.hex()}")
         print(f"again: python -m tests.fuzz --input {data.hex()}", flush=True)
         raise

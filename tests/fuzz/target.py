@@ -23,7 +23,7 @@ from google.rpc.status_pb2 import Status
 
 from antrian.errors import Reason
 from antrian.identity import Keys
-from antrian.lane.front import LaneFront
+from antrian.lane.producer import LaneProducer
 from antrian.ledger.reader import LedgerReader
 from antrian.ledger.staff import LedgerStaff
 from antrian.policy import load_policy
@@ -31,17 +31,17 @@ from antrian.process import JsonLines
 from antrian.settings import Settings
 from antrian.v1 import booking_service_pb2, office_service_pb2
 from antrian.words import wants_english
-from server.admission import Admission
 from server.auth import Callers
+from server.booking_reader import Bookings
 from server.booking_service import BookingService
-from server.bookings import Bookings
-from server.catalog import Catalog
-from server.desk import Desk
-from server.gate import Gate
+from server.commands import LaneCommands
+from server.limits import ConcurrencyLimiter
+from server.middleware import Middleware
 from server.names import Names
+from server.office_cache import Catalog
 from server.office_service import OfficeService
-from server.room import Room
 from server.status import DOMAIN, code_of
+from server.validation import Admission
 
 SERVICES = (
     booking_service_pb2.DESCRIPTOR.services_by_name["BookingService"],
@@ -54,12 +54,12 @@ TOKENS = MappingProxyType({role: f"token-of-{role}" for role in ("gateway", "int
 """The bearer tokens that the target knows, by the caller's name, which is its role too."""
 
 Metadata = Sequence[tuple[str, str]]
-_LONGEST = 20.0  # seconds; a desk entry is waited for for 8
+_LONGEST = 20.0  # seconds; a command is waited for for 8
 _NIK = re.compile(r"\d{16}")
 _DETAILS = "grpc-status-details-bin"
 
 
-class Broken(AssertionError):
+class BrokenError(AssertionError):
     """A promise that an input broke."""
 
 
@@ -131,7 +131,7 @@ class Target:
             file.flush()
             self._callers = Callers(Path(file.name))
         self._settings = settings
-        self.keys = Keys(settings.hash_key, settings.seal_key)
+        self.keys = Keys(settings.hash_key, settings.encryption_key)
         self._runner = asyncio.Runner()
         self._log = _Log()
         self._handlers: dict[str, tuple[Callable[[Any], _Details], grpc.GenericRpcHandler]] = {}
@@ -153,35 +153,37 @@ class Target:
 
     async def _start(self) -> None:
         settings, policy = self._settings, load_policy()
-        self._front = front = LaneFront(
+        self._producer = producer = LaneProducer(
             settings.redis_url,
             lane_bound=policy.lane_bound,
             account_people=policy.account_people,
             tried_people=policy.tried_people,
             remembered=policy.remembered,
-            gather_for=settings.gather_for,
+            batch_window=settings.batch_window,
         )
-        self._ledger = LedgerReader(settings.database_url, gather_for=settings.gather_for)
+        self._ledger = LedgerReader(settings.database_url, batch_window=settings.batch_window)
         self._staff = LedgerStaff(settings.database_url)
-        for store in (front, self._ledger, self._staff):
+        for store in (producer, self._ledger, self._staff):
             await store.start()
-        self.catalog = catalog = Catalog(policy, front, self._ledger, self.keys)
+        self.catalog = catalog = Catalog(policy, producer, self._ledger, self.keys)
         await catalog.refresh()
-        desk, names = Desk(front), Names(catalog, self._staff, self.keys)
-        bookings = Bookings(catalog, front, self._ledger, self.keys, watching=Room(settings.most_calls))
-        servicers = (
-            BookingService(catalog, front, Admission(catalog, self.keys), bookings, desk, names),
-            OfficeService(catalog, front, self._staff, self.keys, desk, names),
+        commands, names = LaneCommands(producer), Names(catalog, self._staff, self.keys)
+        bookings = Bookings(
+            catalog, producer, self._ledger, self.keys, watching=ConcurrencyLimiter(settings.most_calls)
         )
-        gate = Gate(self._callers, Room(settings.most_calls))
+        servicers = (
+            BookingService(catalog, producer, Admission(catalog, self.keys), bookings, commands, names),
+            OfficeService(catalog, producer, self._staff, self.keys, commands, names),
+        )
+        middleware = Middleware(self._callers, ConcurrencyLimiter(settings.most_calls))
         for service, servicer in zip(SERVICES, servicers, strict=True):
-            handlers = gate.handlers(service, servicer)
+            handlers = middleware.handlers(service, servicer)
             for method in service.methods:
                 details = partial(_Details, f"/{service.full_name}/{method.name}")
                 self._handlers[f"{service.name}.{method.name}"] = details, handlers
 
     async def _stop(self) -> None:
-        for store in (self._front, self._ledger, self._staff):
+        for store in (self._producer, self._ledger, self._staff):
             await store.close()
 
     def call(self, rpc: str, data: bytes, metadata: Metadata) -> str:
@@ -191,17 +193,17 @@ class Target:
         context, began = _Call(metadata), time.monotonic()
         loop = self._runner.get_loop()
         try:
-            answers = loop.run_until_complete(asyncio.wait_for(self._serve(rpc, data, context), _LONGEST))
+            responses = loop.run_until_complete(asyncio.wait_for(self._serve(rpc, data, context), _LONGEST))
         except grpc.aio.AbortError:
-            answers = None
-        except Broken:
+            responses = None
+        except BrokenError:
             raise
         except Exception as error:
-            raise Broken(f"{rpc} ended with {error!r}") from error
+            raise BrokenError(f"{rpc} ended with {error!r}") from error
         _check(time.monotonic() - began < _LONGEST, f"{rpc} took over {_LONGEST:g} s")
         _check(not self._log.alarms, f"{rpc} was logged as a failure: {self._log.alarms}")
         _check(not _NIK.search("\n".join(self._log.lines)), f"16 digits in the log: {self._log.lines}")
-        if answers is None:
+        if responses is None:
             return _judge_abort(context)
         _check_presence(rpc, data)
         return "OK"
@@ -211,20 +213,20 @@ class Target:
         handler: Any = handlers.service(details(context.invocation_metadata()))
         if handler.request_streaming:  # it refuses before the message comes
             await handler.stream_stream(None, context)
-            raise Broken(f"{rpc} was refused without a status")
+            raise BrokenError(f"{rpc} was refused without a status")
         if handler.response_streaming:
             stream = cast(AsyncIterator[Message], handler.unary_stream(data, context))
-            answers = [answer async for answer in stream]
+            responses = [response async for response in stream]
         else:
-            answer = await cast(Awaitable[Message | bytes], handler.unary_unary(data, context))
-            answers = [output.FromString(answer) if isinstance(answer, bytes) else answer]
-        for answer in answers:
-            _check(type(answer) is output, f"{rpc} answered a {type(answer)}")
-            handler.response_serializer(answer)
-            _check_digits(answer)
-            for status in _statuses(answer):
+            response = await cast(Awaitable[Message | bytes], handler.unary_unary(data, context))
+            responses = [output.FromString(response) if isinstance(response, bytes) else response]
+        for response in responses:
+            _check(type(response) is output, f"{rpc} answered a {type(response)}")
+            handler.response_serializer(response)
+            _check_digits(response)
+            for status in _statuses(response):
                 _judge_status(status, context)
-        return answers
+        return responses
 
 
 @dataclass
@@ -298,4 +300,4 @@ def _check_digits(message: Message) -> None:
 
 def _check(holds: bool, otherwise: str) -> None:
     if not holds:
-        raise Broken(otherwise)
+        raise BrokenError(otherwise)

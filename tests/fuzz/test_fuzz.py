@@ -16,10 +16,10 @@ from google.protobuf.message import Message
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from antrian.errors import Text, invalid
+from antrian.local.stack import Stack
 from antrian.settings import load_settings
-from antrian.stack import Stack
 from tests.fuzz.strategies import Known, known_values, messages, metadata
-from tests.fuzz.target import RPCS, Broken, Metadata, Target
+from tests.fuzz.target import RPCS, BrokenError, Metadata, Target
 
 EXAMPLES = 120
 SECONDS = 8
@@ -110,14 +110,14 @@ def quoting(nik: str, field: str, nik_codes: object) -> None:
     [
         (
             "BookingService.RequestBooking",
-            "server.admission.parse_day",
+            "server.validation.parse_day",
             date.fromisoformat,
             "logged as a failure.*isoformat",
         ),
         ("BookingService.RequestBooking", "antrian.identity.check_nik", quoting, "16 digits"),
         (
             "BookingService.RequestBooking",
-            "server.gate.wants_english",
+            "server.middleware.wants_english",
             lambda context: True,
             "not in the language asked for",
         ),
@@ -152,5 +152,5 @@ def test_a_broken_variant_is_caught(
     told: str,
 ) -> None:
     monkeypatch.setattr(name, variant)
-    with pytest.raises(Broken, match=told):
+    with pytest.raises(BrokenError, match=told):
         fuzz(target, known, rpc, shrink=False)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from antrian.stack import Stack
+from antrian.local.stack import Stack
 from tests.acceptance.conftest import StartStack, opens, start_stack, window
 
 __all__ = ["opens", "stack", "start_stack", "window"]

@@ -13,7 +13,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 
 from antrian.booking import Window
-from antrian.stack import Stack
+from antrian.local.stack import Stack
 from clients.gateway.routes import ROUTES
 from tests.acceptance.person import JAKARTA, PUSAT, Crowd
 from tests.support.generate_openapi import TARGET
@@ -103,8 +103,8 @@ def _book(address: str, crowd: Crowd, account: str) -> str:
     body = MessageToDict(crowd.request(account=account))
     headers = {"Content-Type": "application/json", "Idempotency-Key": body.pop("requestId")}
     request = Request(f"http://{address}/v1/bookings", json.dumps(body).encode(), headers)
-    with urlopen(request, timeout=20) as answer:
-        return str(json.load(answer)["booking"]["bookingId"])
+    with urlopen(request, timeout=20) as response:
+        return str(json.load(response)["booking"]["bookingId"])
 
 
 @pytest.fixture(scope="module")

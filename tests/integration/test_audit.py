@@ -17,7 +17,7 @@ class Supervisor:
 
     def __init__(self, world: World) -> None:
         self.shown: list[Mapping[str, int]] = []
-        self.audit = Audit(world.settings, lambda breaches, _: self.shown.append(breaches))
+        self.audit = Audit(world.settings, lambda violations, _: self.shown.append(violations))
 
     def again(self, world: World) -> Mapping[str, int]:
         """An audit of the next period."""
@@ -40,7 +40,7 @@ async def test_a_clean_audit_is_said_once_and_a_breach_each_time(
         assert {promise for promise, count in supervisor.again(world).items() if count} == {"P14"}
         [record] = caplog.records
         assert record.levelname == "ERROR"
-        assert record.getMessage().startswith("breach of P14: no NIK in clear in Redis: 1 of ")
+        assert record.getMessage().startswith("violation of P14: no NIK in clear in Redis: 1 of ")
     world.redis.delete("stray")
     caplog.clear()
     supervisor.again(world)
@@ -62,16 +62,16 @@ async def test_of_two_supervisors_one_audits_and_only_it_shows_breaches(world: W
 
 async def test_depth_tells_how_many_wait_and_how_old_the_oldest_is(world: World) -> None:
     nothing = {PUSAT: (0, timedelta(0)), BOGOR: (0, timedelta(0))}
-    assert world.line.depth([PUSAT, BOGOR]) == nothing
+    assert world.consumer.depth([PUSAT, BOGOR]) == nothing
     for person in (1, 2):
         await world.ticket(world.request(person))
     world.set_clock(OPENS + timedelta(minutes=11))
-    depths = world.line.depth([PUSAT, BOGOR, "kanim-atlantis"])
+    depths = world.consumer.depth([PUSAT, BOGOR, "kanim-atlantis"])
     assert depths[PUSAT][0] == 2
     assert timedelta(minutes=9) < depths[PUSAT][1] < timedelta(minutes=11)
     assert depths[BOGOR] == depths["kanim-atlantis"] == (0, timedelta(0))
     world.turn()
-    assert world.line.depth([PUSAT, BOGOR]) == nothing
+    assert world.consumer.depth([PUSAT, BOGOR]) == nothing
 
 
 async def test_while_redis_is_away_the_lanes_gauges_are_missing_and_not_nought(world: World) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from antrian import child
-from antrian.child import Child, hold
+from antrian.local import child
+from antrian.local.child import Child, hold
 from tests.integration.test_embedded import wait_until
 
 _TALKS = "import itertools, time\nfor n in itertools.count(): print('line', n, flush=True); time.sleep(0.001)"
@@ -34,7 +34,7 @@ def test_a_log_begins_anew_and_some_old_ones_are_kept(talker: Child) -> None:
     assert sorted(file.name for file in log.parent.iterdir()) == ["talker.log", *(f"talker.log.{n}" for n in (1, 2, 3))]
     wait_until(lambda: log.stat().st_size > 0)
     kept = [log.with_name(f"talker.log.{n}").read_text().splitlines() for n in (3, 2, 1)]
-    numbers = [int(line.split()[1]) for lines in kept for line in lines[1:-1]]  # the others may have been cut
+    numbers = [int(consumer.split()[1]) for lines in kept for consumer in lines[1:-1]]  # the others may have been cut
     assert numbers == sorted(numbers), "the newest is .1"
     assert b"\0" not in log.read_bytes(), "it goes on at the beginning of the new one"
 

@@ -14,7 +14,7 @@ from redis.exceptions import ReadOnlyError
 from antrian.booking import CloseDate, State
 from antrian.ledger import connection
 from antrian.ledger.connection import AsyncPool, ConnectionLostError, LimitedAsyncConnection, LimitedConnection, Pool
-from antrian.ledger.fence import LedgerBusy
+from antrian.ledger.fence import LedgerBusyError
 from antrian.ledger.recorder import LedgerRecorder
 from tests.faults.proxy import Proxy
 from tests.support.world import PUSAT, TUESDAY, World
@@ -143,7 +143,7 @@ async def test_nor_does_who_is_cut_off_in_the_middle_of_a_pipeline(world: World)
             try:
                 world.settle(lease, world.record(lease, decided))
                 break
-            except LedgerBusy:
+            except LedgerBusyError:
                 refused += 1
         assert 1 <= refused <= 9
         with pytest.raises(ConnectionLostError):
@@ -174,7 +174,7 @@ async def test_a_turn_and_a_desk_outlive_their_connections(world: World) -> None
     with psycopg.connect(world.settings.database_url, autocommit=True) as other:
         end_all_others(other)
         assert world.turn() == 1
-        await world.front.ask_desk(PUSAT, entry)
+        await world.producer.send_command(PUSAT, entry)
         end_all_others(other)
         world.turn()
     assert await world.staff.action(entry.action_id)
@@ -196,7 +196,7 @@ async def test_sessions_that_began_read_only_are_left_once_postgres_can_write(wo
     assert (await world.recorded(request)).state is State.CONFIRMED
     with read_only(world.settings.database_url):
         world.recorder.offices()
-        await world.front.ask_desk(PUSAT, entry)
+        await world.producer.send_command(PUSAT, entry)
         with pytest.raises(psycopg.OperationalError, match="read-only transaction"):
             world.turn()
         world.recorder.offices()
@@ -234,12 +234,12 @@ def test_an_error_of_what_was_asked_costs_no_connection(pool: Pool, statement: s
 
 async def test_a_worker_leaves_a_redis_that_is_no_primary_any_more(world: World) -> None:
     await world.ticket(world.request(1))
-    before = world.line._redis.client_id()
+    before = world.consumer._redis.client_id()
     world.redis.replicaof("127.0.0.1", 1)
     try:
         with pytest.raises(ReadOnlyError):
             world.take()
     finally:
         world.redis.replicaof("NO", "ONE")
-    assert world.line._redis.client_id() != before
+    assert world.consumer._redis.client_id() != before
     assert world.turn() == 1

@@ -9,7 +9,7 @@ import pytest
 from antrian.booking import CloseDate, Follow, State
 from antrian.errors import AntrianError, Reason
 from antrian.identity import booking_code, code_range
-from antrian.lane.front import Joined, JoinRequest
+from antrian.lane.producer import Joined, JoinRequest
 from antrian.ledger.staff import RosterRow
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 
@@ -33,8 +33,8 @@ async def book(world: World, name: int, people: list[int]) -> JoinRequest:
 
 async def reason_of(world: World, request: JoinRequest) -> str:
     """Asks one minute into the next window: why not, or ""."""
-    answer = await world.join(request)
-    return "" if isinstance(answer, Joined) else getattr(answer, "reason", "")
+    response = await world.join(request)
+    return "" if isinstance(response, Joined) else getattr(response, "reason", "")
 
 
 async def test_three_of_five_came(world: World) -> None:
@@ -71,7 +71,7 @@ async def test_who_was_checked_in_may_book_again_at_once(world: World) -> None:
     world.set_clock(MONDAY_NOON)
     await check_in(world, request)
     assert world.redis.hlen(f"applicants:{world.keys.applicant_key('3171010101900001').hex()[:3]}") == 0
-    assert await world.front.owned(request.owner) == []
+    assert await world.producer.owned(request.owner) == []
 
 
 async def test_check_in_refuses_what_it_must(world: World) -> None:
@@ -154,7 +154,7 @@ async def test_a_second_step_that_was_lost_is_repeated(world: World) -> None:
     world.recorder.days.finish(PUSAT, MONDAY.service_date, MONDAY.service_date + timedelta(days=30), TUESDAY_0000)
     world.sql("update bar set ends_at = ends_at + interval '30 days'")
     world.nightly()
-    assert await world.front.owned(came.owner) == []
+    assert await world.producer.owned(came.owner) == []
     world.set_clock(OPENS + timedelta(days=7))
     world.turn()
     slot = replace(MONDAY, service_date=MONDAY.service_date + timedelta(days=7))
@@ -171,7 +171,7 @@ async def test_a_decision_recorded_after_its_day_began_is_too_late(world: World)
     world.set_clock(MONDAY_NOON)
     world.settle(lease, world.record(lease, decisions))
     booking = await world.recorded(request)
-    assert (booking.state, booking.reason, world.left()) == (State.REJECTED, "TOO_LATE", 6)
+    assert (booking.state, booking.reason, world.remaining()) == (State.REJECTED, "TOO_LATE", 6)
     assert world.verify() == []
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from antrian.booking import Cancel, Session, Slot, State, StatusReason
 from antrian.errors import Reason
-from antrian.lane.drainer import Fenced, LaneBroken, Turn, sole
-from antrian.lane.front import Joined, Known
-from antrian.ledger.fence import LedgerFenced, LedgerGap
+from antrian.lane.consumer import FencedError, LaneBrokenError, Turn, sole
+from antrian.lane.producer import Joined, Known
+from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from tests.support.waiting import until
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, WINDOW, World
 from workers.drain import TURN, Drain
@@ -33,7 +33,7 @@ async def test_places_go_in_ticket_order_until_there_are_none(world: World) -> N
         (7, "REJECTED", "SLOT_FULL", None),
         (8, "REJECTED", "SLOT_FULL", None),
     ]
-    assert world.left() == 0
+    assert world.remaining() == 0
     assert world.verify() == []
 
 
@@ -54,7 +54,7 @@ async def test_slots_are_counted_apart(world: World) -> None:
     await world.join(world.request(1))
     await world.join(world.request(2, slot=TUESDAY))
     world.turn()
-    assert (world.left(MONDAY), world.left(TUESDAY)) == (5, 5)
+    assert (world.remaining(MONDAY), world.remaining(TUESDAY)) == (5, 5)
 
 
 async def test_a_ticket_whose_day_has_begun_is_too_late(world: World) -> None:
@@ -74,16 +74,16 @@ async def test_the_next_go_is_decided_while_the_ledger_records_one(world: World)
     await world.join(world.request(1))
     with psycopg.connect(world.settings.database_url) as connection:
         connection.execute("select from lane where office_id = %s for update", [PUSAT])  # as if it took its time
-        assert world.drain.go_on(world.offices) == 0
+        assert world.drain.settle_and_decide(world.offices) == 0
         await world.join(world.request(2, office_id=BOGOR))
         with ThreadPoolExecutor() as threads:
-            step = threads.submit(world.drain.go_on, world.offices)
-            await until(lambda: world.line.audit(BOGOR).unsettled == 1)
+            step = threads.submit(world.drain.settle_and_decide, world.offices)
+            await until(lambda: world.consumer.audit(BOGOR).unsettled == 1)
             assert outcomes(world) == []
             connection.rollback()
             assert step.result() == 0
     assert outcomes(world) == [(1, "CONFIRMED", None, 1)]
-    assert world.drain.go_on(world.offices) == 1
+    assert world.drain.settle_and_decide(world.offices) == 1
     assert world.drain.finish(world.offices) == 1
     assert not world.drain.busy
     assert world.verify() == []
@@ -95,7 +95,7 @@ async def test_a_redis_that_forgot_the_scripts_settles_once_and_leases_once(worl
     settled = 0
     for _ in range(3):
         world.redis.script_flush()
-        settled += world.drain.go_on(world.offices, lanes=1)
+        settled += world.drain.settle_and_decide(world.offices, lanes=1)
     assert (settled, world.drain.finish(world.offices)) == (1, 1)
     assert world.verify() == []
 
@@ -103,7 +103,7 @@ async def test_a_redis_that_forgot_the_scripts_settles_once_and_leases_once(worl
 async def test_the_longest_ready_lane_is_taken_first_and_a_leased_one_not_at_all(world: World) -> None:
     await world.join(world.request(1, office_id="kanim-bogor"))
     await world.join(world.request(2))
-    first, second, third = world.line.take(), world.line.take(), world.line.take()
+    first, second, third = world.consumer.take(), world.consumer.take(), world.consumer.take()
     assert first
     assert second
     assert (first.office_id, second.office_id, third) == ("kanim-bogor", PUSAT, None)
@@ -123,15 +123,15 @@ async def test_rejected_bookings_keep_no_personal_data(world: World) -> None:
         await world.join(world.request(n))
     world.turn()
     assert world.sql("select count(*) from applicant") == [(6,)]
-    assert world.redis.xlen(f"line:{{{PUSAT}}}") == 0
+    assert world.redis.xlen(f"queue:{{{PUSAT}}}") == 0
 
 
 async def test_sealed_people_come_through_to_the_ledger(world: World) -> None:
     request = world.request(1)
     await world.join(request)
     world.turn()
-    [(key, sealed)] = world.sql("select applicant_key, sealed from applicant")
-    assert world.keys.unseal(request.booking_id, key, sealed).full_name == "Siti"
+    [(key, encrypted)] = world.sql("select applicant_key, encrypted from applicant")
+    assert world.keys.decrypt(request.booking_id, key, encrypted).full_name == "Siti"
 
 
 async def test_a_drainer_that_dies_after_decide_leaves_the_same_decisions_to_the_next(world: World) -> None:
@@ -153,7 +153,7 @@ async def test_a_drainer_that_dies_after_record_is_repeated_without_effect(world
     world.lease_ends()
     assert world.turn() == 3
     assert world.sql("select * from booking order by ticket") + world.sql("select * from slot order by 1") == before
-    assert world.left() == 3
+    assert world.remaining() == 3
     assert world.verify() == []
 
 
@@ -161,10 +161,10 @@ async def test_settle_may_be_repeated(world: World) -> None:
     await world.join(world.request(1, [1, 2, 3, 4, 5]))
     await world.join(world.request(2, [6, 7]))
     lease = world.take()
-    verdicts = world.record(lease, world.decide(lease, 256))
-    world.settle(lease, verdicts)
+    results = world.record(lease, world.decide(lease, 256))
+    world.settle(lease, results)
     before = world.dump()
-    world.settle(lease, verdicts)
+    world.settle(lease, results)
     assert world.dump() == before
 
 
@@ -176,11 +176,11 @@ async def test_a_late_drainer_is_fenced_off_by_redis_and_by_the_ledger(world: Wo
     world.turn()
     await world.join(world.request(2))
     before = world.dump()
-    with pytest.raises(Fenced):
+    with pytest.raises(FencedError):
         world.decide(zombie, 256)
-    with pytest.raises(Fenced):
+    with pytest.raises(FencedError):
         world.settle(zombie, "K")
-    with pytest.raises(LedgerFenced):
+    with pytest.raises(LedgerFencedError):
         world.record(zombie, decisions)
     assert world.dump() == before
 
@@ -205,21 +205,21 @@ async def test_a_turn_that_leaves_a_gap_closes_the_lane(world: World) -> None:
 async def test_a_line_that_lacks_a_ticket_stops(world: World) -> None:
     for n in range(1, 4):
         await world.join(world.request(n))
-    world.redis.xdel(f"line:{{{PUSAT}}}", "2-0")
-    with pytest.raises(LaneBroken, match="GAP 2"):
+    world.redis.xdel(f"queue:{{{PUSAT}}}", "2-0")
+    with pytest.raises(LaneBrokenError, match="GAP 2"):
         world.decide(world.take(), 256)
 
 
 async def test_a_missing_counter_stops_the_lane_before_anything_is_written(world: World) -> None:
     await world.join(world.request(1, slot=TUESDAY))
     await world.join(world.request(2))
-    world.redis.hdel(f"places:{{{PUSAT}}}", str(MONDAY))
+    world.redis.hdel(f"counters:{{{PUSAT}}}", str(MONDAY))
     lease = world.take()
     before = world.dump()
-    with pytest.raises(LaneBroken, match="MISSING"):
+    with pytest.raises(LaneBrokenError, match="MISSING"):
         world.decide(lease, 256)
     assert world.dump().keys() == before.keys()
-    assert world.left(TUESDAY) == 6
+    assert world.remaining(TUESDAY) == 6
 
 
 async def test_a_row_that_meets_a_constraint_is_refused_alone_and_its_places_given_back(world: World) -> None:
@@ -232,7 +232,7 @@ async def test_a_row_that_meets_a_constraint_is_refused_alone_and_its_places_giv
         (2, "CONFIRMED", None, 2),
         (3, "REJECTED", "SLOT_FULL", 3),
     ]
-    assert world.left() == 4
+    assert world.remaining() == 4
     assert isinstance(await world.join(world.request(4, [3], slot=TUESDAY)), Joined)
 
 
@@ -263,7 +263,7 @@ async def test_a_person_who_is_live_in_the_ledger_is_refused_alone_and_the_numbe
         (3, "REJECTED", "ALREADY_BOOKED", 2),
         (4, "CONFIRMED", None, 3),
     ]
-    assert world.left() == 4
+    assert world.remaining() == 4
     assert world.verify() == []
 
 
@@ -290,7 +290,7 @@ async def test_a_booking_that_stands_at_another_ticket_takes_no_second_place(wor
 async def test_record_refuses_a_gap(world: World) -> None:
     await world.join(world.request(1))
     [decision] = world.decide(world.take(), 256)
-    with pytest.raises(LedgerGap):
+    with pytest.raises(LedgerGapError):
         sole(world.recorder.record([Turn(PUSAT, 2**40, [replace(decision, ticket=7)])]))
     assert world.sql("select count(*) from booking") == [(0,)]
 
@@ -317,16 +317,16 @@ async def test_the_ledger_itself_holds_the_promise(world: World, name: str, stat
 
 async def test_the_sweep_finds_what_a_killed_drainer_left(world: World) -> None:
     await world.join(world.request(1))
-    lease = world.line.take()
+    lease = world.consumer.take()
     assert lease
     world.decide(lease, 256)
-    mark = lease.stocked
+    mark = lease.inventory_version
     assert mark
-    assert world.line.sweep([PUSAT], mark) == 0, "its lease is still live"
+    assert world.consumer.sweep([PUSAT], mark) == 0, "its lease is still live"
     world.lease_ends()
-    assert world.line.sweep([PUSAT], mark) == 1
+    assert world.consumer.sweep([PUSAT], mark) == 1
     assert world.turn() == 1
-    assert world.line.sweep([PUSAT], mark) == 0
+    assert world.consumer.sweep([PUSAT], mark) == 0
 
 
 async def test_a_lane_is_stocked_for_new_weeks_and_keeps_its_counters(world: World) -> None:
@@ -335,7 +335,7 @@ async def test_a_lane_is_stocked_for_new_weeks_and_keeps_its_counters(world: Wor
     world.set_clock(OPENS + timedelta(days=7))
     lease = world.take()
     assert world.serve(lease) == 0
-    assert world.left() == 5
+    assert world.remaining() == 5
     assert world.sql("select max(service_date)::text, max(taken) from slot") == [
         (f"{WINDOW.dates[-1] + timedelta(weeks=2)}", 1)
     ]
@@ -357,24 +357,24 @@ async def test_what_is_over_is_forgotten(world: World) -> None:
     await world.join(request)
     world.turn()
     bucket = int(request.booking_id.hex[:3], 16)
-    assert world.line.forget(bucket) == 0
+    assert world.consumer.expire(bucket) == 0
     world.set_clock(OPENS + timedelta(days=9, hours=2, seconds=1))
-    assert world.line.forget(bucket) == 1
+    assert world.consumer.expire(bucket) == 1
     assert (await world.recorded(request)).state is State.CONFIRMED
 
 
 async def test_a_holiday_that_is_taken_back_gets_its_counters(world: World) -> None:
     wednesday = Slot(MONDAY.service_date + timedelta(days=9), Session.MORNING)
     closed = replace(world.policy, holidays=dict(world.policy.holidays) | {wednesday.service_date: "Pilkada"})
-    world.drain = Drain(world.line, world.recorder, closed)
+    world.drain = Drain(world.consumer, world.recorder, closed)
     world.sql(f"delete from slot where service_date = '{wednesday.service_date}'")
-    world.redis.hdel(f"places:{{{PUSAT}}}", str(wednesday))
+    world.redis.hdel(f"counters:{{{PUSAT}}}", str(wednesday))
     world.turn()
-    assert world.redis.hget(f"places:{{{PUSAT}}}", str(wednesday)) is None
-    world.drain = Drain(world.line, world.recorder, world.policy)
-    assert world.line.sweep([PUSAT], world.drain.stock_mark(world.line.now())) == 1
+    assert world.redis.hget(f"counters:{{{PUSAT}}}", str(wednesday)) is None
+    world.drain = Drain(world.consumer, world.recorder, world.policy)
+    assert world.consumer.sweep([PUSAT], world.drain.inventory_version(world.consumer.now())) == 1
     world.turn()
-    assert world.left(wednesday) == 6
+    assert world.remaining(wednesday) == 6
 
 
 async def test_a_turn_is_decided_at_one_moment(world: World) -> None:
@@ -389,13 +389,13 @@ async def test_a_lane_that_is_held_in_the_ledger_keeps_no_other_waiting(world: W
     await world.join(world.request(2, office_id=BOGOR))
     with psycopg.connect(world.settings.database_url) as connection:
         connection.execute("select from lane where office_id = %s for update", [PUSAT])
-        world.drain.go_on(world.offices)
+        world.drain.settle_and_decide(world.offices)
         assert world.drain.finish(world.offices) == 1
-        assert world.left(office_id=BOGOR) == 5
-        await world.front.ask_desk(BOGOR, Cancel(world.request(2, office_id=BOGOR).booking_id))
-        await world.front.ask_desk(PUSAT, Cancel(world.request(1).booking_id))
-        world.drain.go_on(world.offices)
-        assert world.line.audit(BOGOR).desked == 1
+        assert world.remaining(office_id=BOGOR) == 5
+        await world.producer.send_command(BOGOR, Cancel(world.request(2, office_id=BOGOR).booking_id))
+        await world.producer.send_command(PUSAT, Cancel(world.request(1).booking_id))
+        world.drain.settle_and_decide(world.offices)
+        assert world.consumer.audit(BOGOR).settled_command == 1
     world.lease_ends()
     world.turn()
     assert world.turn() == 0

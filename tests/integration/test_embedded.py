@@ -18,13 +18,13 @@ import psycopg
 import pytest
 import redis
 
-from antrian.child import EmbeddedError, FolderInUseError
-from antrian.embedded import EmbeddedStores
+from antrian.local.child import EmbeddedError, FolderInUseError
+from antrian.local.embedded import EmbeddedStores
 
 _PARENT = """
 import json, signal, sys
 from pathlib import Path
-from antrian.embedded import EmbeddedStores
+from antrian.local.embedded import EmbeddedStores
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background
 with EmbeddedStores(Path(sys.argv[1])) as stores:
@@ -84,16 +84,16 @@ def nothing_runs_on(folder: Path) -> bool:
 
 
 def put(redis_url: str, database_url: str, value: str) -> None:
-    with redis.Redis.from_url(redis_url) as line, psycopg.connect(database_url) as book:
-        line.set("value", value)
+    with redis.Redis.from_url(redis_url) as consumer, psycopg.connect(database_url) as book:
+        consumer.set("value", value)
         book.execute("create table if not exists kept (value text)")
         book.execute("insert into kept values (%s)", [value])
 
 
 def kept(stores: EmbeddedStores) -> tuple[Any, ...]:
-    with redis.Redis.from_url(stores.redis_url) as line, psycopg.connect(stores.database_url) as book:
+    with redis.Redis.from_url(stores.redis_url) as consumer, psycopg.connect(stores.database_url) as book:
         rows = book.execute("select value from kept").fetchall()
-        return line.get("value"), *(row[0] for row in rows)
+        return consumer.get("value"), *(row[0] for row in rows)
 
 
 def test_data_survive_a_clean_restart(tmp_path: Path) -> None:
@@ -109,8 +109,8 @@ def test_data_survive_a_clean_restart(tmp_path: Path) -> None:
 
 def test_stores_are_set_up_to_lose_nothing(tmp_path: Path) -> None:
     with EmbeddedStores(tmp_path) as stores:
-        with redis.Redis.from_url(stores.redis_url) as line:
-            settings = line.config_get("*")
+        with redis.Redis.from_url(stores.redis_url) as consumer:
+            settings = consumer.config_get("*")
         assert {name: settings[name] for name in ("appendonly", "appendfsync", "save", "maxmemory-policy", "port")} == {
             "appendonly": "yes",
             "appendfsync": "always",
@@ -158,8 +158,8 @@ def test_a_second_start_on_the_folder_is_refused_at_once(tmp_path: Path) -> None
             EmbeddedStores(tmp_path).start()
         assert str(tmp_path) in str(refusal.value)
         assert time.monotonic() - since < 2
-        with redis.Redis.from_url(redis_url) as line:
-            assert line.ping()
+        with redis.Redis.from_url(redis_url) as consumer:
+            assert consumer.ping()
 
 
 @pytest.mark.parametrize(

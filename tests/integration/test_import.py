@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from antrian.booking import StaffAction
-from antrian.offices import differences
-from clients.cli import main
+from antrian.offices.catalog import differences
+from clients.cli.main import main
 from tests.support.world import BOGOR, OPENS, PUSAT, World
 
 _COLUMNS = {

@@ -7,15 +7,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from antrian.errors import AntrianError, Reason
-from antrian.lane.entry import milliseconds
-from antrian.lane.front import Joined, Known, Refused
+from antrian.lane.codec import milliseconds
+from antrian.lane.producer import Joined, Known, Refused
 from tests.support.waiting import until
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 
 
 async def test_tickets_are_given_in_arrival_order(world: World) -> None:
-    answers = [await world.join(world.request(n)) for n in range(1, 4)]
-    assert [(a.ticket, a.ahead, a.left) for a in answers if isinstance(a, Joined)] == [(1, 0, 6), (2, 1, 6), (3, 2, 6)]
+    responses = [await world.join(world.request(n)) for n in range(1, 4)]
+    assert [(a.ticket, a.ahead, a.remaining) for a in responses if isinstance(a, Joined)] == [
+        (1, 0, 6),
+        (2, 1, 6),
+        (3, 2, 6),
+    ]
 
 
 async def test_each_office_has_a_line_of_its_own(world: World) -> None:
@@ -24,8 +28,8 @@ async def test_each_office_has_a_line_of_its_own(world: World) -> None:
 
 
 async def test_requests_gathered_into_one_script_call_keep_their_order(world: World) -> None:
-    answers = await asyncio.gather(*(world.join(world.request(n)) for n in range(1, 201)))
-    assert [a.ticket for a in answers if isinstance(a, Joined)] == list(range(1, 201))
+    responses = await asyncio.gather(*(world.join(world.request(n)) for n in range(1, 201)))
+    assert [a.ticket for a in responses if isinstance(a, Joined)] == list(range(1, 201))
 
 
 async def test_the_same_request_is_known(world: World) -> None:
@@ -36,8 +40,8 @@ async def test_the_same_request_is_known(world: World) -> None:
 
 
 async def test_the_same_request_twice_in_one_batch_is_one_ticket(world: World) -> None:
-    answers = await asyncio.gather(*(world.join(world.request(1)) for _ in range(5)))
-    assert sorted(type(a).__name__ for a in answers) == ["Joined", "Known", "Known", "Known", "Known"]
+    responses = await asyncio.gather(*(world.join(world.request(1)) for _ in range(5)))
+    assert sorted(type(a).__name__ for a in responses) == ["Joined", "Known", "Known", "Known", "Known"]
 
 
 async def test_the_same_request_with_its_people_in_another_order_is_known(world: World) -> None:
@@ -79,12 +83,12 @@ async def test_the_window_is_judged_by_redis_half_open(
     redis_url: str, database_url: str, offset: timedelta, accepted: bool
 ) -> None:
     async with World(redis_url, database_url) as world:
-        world.line.set_clock(OPENS + offset - datetime.now(UTC))
-        answer = await world.join(world.request(1))
+        world.consumer.set_clock(OPENS + offset - datetime.now(UTC))
+        response = await world.join(world.request(1))
     if accepted:
-        assert isinstance(answer, Joined)
+        assert isinstance(response, Joined)
     else:
-        assert answer.reason == "WINDOW"  # type: ignore[union-attr]
+        assert response.reason == "WINDOW"  # type: ignore[union-attr]
 
 
 async def test_a_known_request_stays_known_after_its_window(world: World) -> None:
@@ -156,7 +160,7 @@ async def test_an_account_asks_for_so_many_different_people_in_a_window(world: W
     next_monday = replace(MONDAY, service_date=MONDAY.service_date + timedelta(weeks=1))
     assert await world.ticket(world.request(105, [51], account="curious", slot=next_monday)) == 16
     for number in range(4096):
-        world.line.forget(number)
+        world.consumer.expire(number)
     assert [len(world.redis.hgetall(name)) for name in world.redis.scan_iter("tried:*")] == [1]
 
 
@@ -189,7 +193,7 @@ async def test_an_office_whose_lane_is_not_open_refuses(world: World) -> None:
 
 
 async def test_a_missing_counter_never_means_full(world: World) -> None:
-    world.redis.hdel(f"places:{{{PUSAT}}}", str(MONDAY))
+    world.redis.hdel(f"counters:{{{PUSAT}}}", str(MONDAY))
     assert (await world.refusal(world.request(1))).reason == Reason.LANE_CLOSED
 
 
@@ -211,7 +215,7 @@ async def test_a_full_redis_refuses_joins_whole_and_still_drains(world: World) -
 
 async def test_nothing_is_joined_for_who_has_left_before(world: World) -> None:
     gone = asyncio.create_task(world.join(world.request(1)))
-    too_late = world.front.join(world.request(2), asyncio.get_running_loop().time())
+    too_late = world.producer.join(world.request(2), asyncio.get_running_loop().time())
     stays = asyncio.create_task(world.join(world.request(3)))
     await asyncio.sleep(0)
     gone.cancel()

@@ -6,15 +6,15 @@ from dataclasses import replace
 import psycopg
 import pytest
 
+from antrian.audit.verify import verify
 from antrian.booking import Cancel, Session
 from antrian.identity import Keys
 from antrian.ledger import sql
-from antrian.ledger.keys import WrongKeys, claim_keys
-from antrian.verify import verify
+from antrian.ledger.keys import WrongKeysError, claim_keys
 from tests.support.waiting import until
 from tests.support.world import MONDAY, TUESDAY, World
 
-HASH, SEAL = "the hash key (ANTRIAN_HASH_KEY)", "the seal key (ANTRIAN_SEAL_KEY)"
+HASH, SEAL = "the hash key (ANTRIAN_HASH_KEY)", "the encryption key (ANTRIAN_ENCRYPTION_KEY)"
 OURS = Keys(b"h" * 32, b"s" * 32)
 OTHERS = [
     (Keys(b"x" * 32, b"s" * 32), f"{HASH} is not the one"),
@@ -24,7 +24,7 @@ OTHERS = [
 
 
 def refusal(database_url: str, keys: Keys) -> str:
-    with pytest.raises(WrongKeys) as caught:
+    with pytest.raises(WrongKeysError) as caught:
         claim_keys(database_url, keys)
     return str(caught.value)
 
@@ -41,7 +41,7 @@ def test_a_key_cannot_be_read_out_of_the_ledger(database_url: str) -> None:
     claim_keys(database_url, OURS)
     with psycopg.connect(database_url) as ledger:
         values = [bytes(value) for (value,) in ledger.execute("select value from key_check_value")]
-    assert not any(value in key for value in values for key in (OURS.hash_key, OURS.seal_key))
+    assert not any(value in key for value in values for key in (OURS.hash_key, OURS.encryption_key))
     same = Keys(OURS.hash_key, OURS.hash_key).check_values
     assert same["hash"] != same["seal"], "it would show that two keys are the same"
 
@@ -57,7 +57,7 @@ async def test_of_two_programs_that_start_at_once_with_different_keys_one_is_ref
         second = threads.submit(claim_keys, database_url, OTHERS[1][0])  # of whose keys one is the same
         await until(lambda: third.execute(waits).fetchone() == (1,))
         first.commit()
-        with pytest.raises(WrongKeys, match="seal key"):
+        with pytest.raises(WrongKeysError, match="encryption key"):
             second.result()
     claim_keys(database_url, OURS)
 
@@ -96,7 +96,7 @@ async def test_verify_does_not_ask_who_cancelled(world: World) -> None:
     await world.ticket(request)
     world.turn()
     await world.ask(Cancel(request.booking_id))
-    world.sql("update applicant set sealed = ''")
+    world.sql("update applicant set encrypted = ''")
     assert world.verify() == []
 
 
@@ -107,10 +107,10 @@ async def test_verify_sees_what_other_keys_have_done(world: World) -> None:
     await world.ticket(world.request(2, [1]))
     world.turn()
     assert world.sql("select count(*) from applicant where live") == [(2,)]
-    assert [(check.promise, check.breaches) for check in world.verify()] == [("P4", 1)]
+    assert [(check.promise, check.violations) for check in world.verify()] == [("P4", 1)]
 
 
 async def test_verify_refuses_other_keys(world: World) -> None:
     claim_keys(world.settings.database_url, world.keys)
-    with pytest.raises(WrongKeys, match="hash key"):
+    with pytest.raises(WrongKeysError, match="hash key"):
         verify(world.settings.model_copy(update={"hash_key": b"x" * 32}))

@@ -10,9 +10,9 @@ import pytest
 
 from antrian.booking import Cancel, CloseDate, Session, SetQuota, Slot, State
 from antrian.errors import Reason
-from antrian.lane.drainer import DeskBatch
-from antrian.lane.front import JoinRequest
-from antrian.ledger.fence import LedgerFenced, LedgerGap
+from antrian.lane.consumer import CommandBatch
+from antrian.lane.producer import JoinRequest
+from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from antrian.ledger.reader import RecordedBooking
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 
@@ -156,7 +156,7 @@ async def test_a_closed_day_is_that_day_of_that_office(world: World) -> None:
     assert await world.staff.closed_bookings(PUSAT, MONDAY.service_date) == 1
     assert await world.staff.closed_bookings(PUSAT, TUESDAY.service_date) == 0
     assert await world.staff.closed_bookings(BOGOR, MONDAY.service_date) == 0
-    assert (world.left(TUESDAY), world.left(MONDAY, BOGOR)) == (5, 5)
+    assert (world.remaining(TUESDAY), world.remaining(MONDAY, BOGOR)) == (5, 5)
 
 
 async def test_a_day_can_be_closed_until_it_is_done(world: World) -> None:
@@ -184,7 +184,7 @@ async def test_a_desk_moves_its_own_lane_alone(world: World) -> None:
     before = world.sql(other)
     await world.ask(Cancel(uuid.uuid4()))
     assert world.sql(other) == before
-    assert world.sql(f"select last_desk from lane where office_id = '{PUSAT}'") == [(1,)]
+    assert world.sql(f"select last_command from lane where office_id = '{PUSAT}'") == [(1,)]
 
 
 async def test_a_changed_quota_frees_nobody(world: World) -> None:
@@ -217,7 +217,7 @@ async def test_a_rebuild_counts_the_day_that_has_begun_too(world: World) -> None
     world.set_clock(OPENS.replace(hour=9) + timedelta(days=3))
     world.redis.flushdb()
     world.rebuild()
-    assert world.left() == 6
+    assert world.remaining() == 6
 
 
 async def test_offices_are_by_id(world: World) -> None:
@@ -234,7 +234,7 @@ async def test_who_is_fenced_off_writes_nothing(world: World, lanes: str) -> Non
         world.sql(f"update lane set token = {lease.token}, last_ticket = 1 where office_id = '{BOGOR}'")
     last = 0 if lanes.startswith("another") else 1
     world.sql(f"update lane set token = {lease.token + 1}, last_ticket = {last} where office_id = '{PUSAT}'")
-    with pytest.raises(LedgerFenced):
+    with pytest.raises(LedgerFencedError):
         world.record(lease, decisions)
     assert world.sql("select count(*) from booking") == [(0,)]
 
@@ -244,7 +244,7 @@ async def test_a_gap_under_the_same_token_writes_nothing(world: World) -> None:
     lease = world.take()
     [decision] = world.decide(lease)
     world.record(lease, [decision])
-    with pytest.raises(LedgerGap):
+    with pytest.raises(LedgerGapError):
         world.record(lease, [replace(decision, entry=decision.entry._replace(booking_id=uuid.uuid4().bytes), ticket=7)])
     assert world.sql("select count(*) from booking") == [(1,)]
 
@@ -268,11 +268,11 @@ async def test_a_desk_is_answered_with_the_slots_and_people_that_it_changed(worl
         (closing, {MONDAY, afternoon}, monday),
     ]
     for entry, slots, freed in asked:
-        await world.front.ask_desk(PUSAT, entry)
+        await world.producer.send_command(PUSAT, entry)
         lease = world.take()
         batch = world.decide_any(lease, 256)
-        assert isinstance(batch, DeskBatch)
-        said = world.recorder.record_desk(PUSAT, lease.token, batch)
+        assert isinstance(batch, CommandBatch)
+        said = world.recorder.record_commands(PUSAT, lease.token, batch)
         assert sorted(row.slot for row in said.slots) == sorted(slots)
         assert sorted(said.freed) == sorted((freed.booking_id.bytes, a.key) for a in freed.applicants)
         world.lease_ends()

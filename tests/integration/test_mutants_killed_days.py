@@ -53,7 +53,7 @@ async def test_the_end_of_a_day_is_that_of_that_office_and_day(world: World) -> 
         world.recorder.days.finish(PUSAT, MONDAY.service_date, MONDAY.service_date, ends)
     assert [(await world.recorded(r)).state for r in (missed, *others)] == [State.NO_SHOW, *[State.CONFIRMED] * 2]
     assert world.sql("select booking_id from bar") == [(missed.booking_id,)]
-    assert world.sql("select office_id, service_date, no_shows, told from day_done") == [
+    assert world.sql("select office_id, service_date, no_shows, synced from day_done") == [
         (PUSAT, MONDAY.service_date, 1, False)
     ]
     assert world.recorder.days.over() == [
@@ -62,12 +62,12 @@ async def test_the_end_of_a_day_is_that_of_that_office_and_day(world: World) -> 
     ]
     world.recorder.days.finish(BOGOR, MONDAY.service_date, MONDAY.service_date, ends)
     assert [p.booking_id for p in world.recorder.days.people(PUSAT, MONDAY.service_date)] == [missed.booking_id.bytes]
-    untold = []
+    unsynced = []
     for office_id, day in [(PUSAT, TUESDAY.service_date), (PUSAT, MONDAY.service_date), (BOGOR, TUESDAY.service_date)]:
-        untold.append([office_id for office_id, *_ in world.recorder.days.untold()])
+        unsynced.append([office_id for office_id, *_ in world.recorder.days.unsynced()])
         world.recorder.days.told(office_id, day)
-    untold.append([office_id for office_id, *_ in world.recorder.days.untold()])
-    assert untold == [[BOGOR, PUSAT], [BOGOR, PUSAT], [BOGOR], [BOGOR]]
+    unsynced.append([office_id for office_id, *_ in world.recorder.days.unsynced()])
+    assert unsynced == [[BOGOR, PUSAT], [BOGOR, PUSAT], [BOGOR], [BOGOR]]
 
 
 async def test_a_party_is_in_the_order_of_its_numbers(world: World) -> None:
@@ -121,7 +121,7 @@ async def test_days_that_are_over_are_the_offices_own_and_come_some_at_a_time(wo
     )
     assert len(world.recorder.days.over()) == 50
     world.sql(f"insert into day_done select '{BOGOR}', date '2026-01-01' + n, now(), 0 {many}")
-    assert len(world.recorder.days.untold()) == 50
+    assert len(world.recorder.days.unsynced()) == 50
 
 
 async def test_the_last_day_that_redis_was_told_of_is_the_latest(world: World) -> None:
@@ -129,7 +129,7 @@ async def test_the_last_day_that_redis_was_told_of_is_the_latest(world: World) -
         f"insert into day_done select '{PUSAT}', date '2026-11-01' + n, timestamptz '2026-11-01Z' + n * interval '1 day', 0, "
         "n < 3 from generate_series(1, 3) as n"
     )
-    assert world.recorder.days.last_told(timedelta(0)) == datetime(2026, 11, 3, tzinfo=UTC)
+    assert world.recorder.days.last_synced(timedelta(0)) == datetime(2026, 11, 3, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(("held", "waits"), [(PUSAT, True), (BOGOR, False)])

@@ -10,10 +10,10 @@ import pytest
 
 from antrian.booking import Cancel
 from antrian.errors import Reason
-from antrian.lane.drainer import Fenced, LaneBroken
-from antrian.lane.entry import milliseconds
-from antrian.lane.front import Joined, Waiting
-from antrian.lane.rebuilder import Bar, LaneRebuilder, Restored
+from antrian.lane.codec import milliseconds
+from antrian.lane.consumer import FencedError, LaneBrokenError
+from antrian.lane.producer import Joined, Waiting
+from antrian.lane.rebuild import Bar, LaneRebuilder, Restored
 from tests.support.waiting import until
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World, nik, serve
 from workers.drain import Drain
@@ -25,8 +25,8 @@ async def test_a_lane_keeps_its_place_however_often_it_is_marked(world: World) -
     await world.ticket(world.request(1))
     await world.ticket(world.request(2, office_id=BOGOR))
     await world.ticket(world.request(3))
-    world.line.sweep([PUSAT, BOGOR], "")
-    lease = world.line.take()
+    world.consumer.sweep([PUSAT, BOGOR], "")
+    lease = world.consumer.take()
     assert lease
     assert lease.office_id == PUSAT
 
@@ -36,14 +36,14 @@ async def test_a_lane_that_is_given_back_with_work_left_is_ready(world: World) -
     lease = world.take()
     decisions = world.decide(lease)
     await world.ticket(world.request(2))
-    assert world.line.take() is None, "its drainer marks it"
+    assert world.consumer.take() is None, "its drainer marks it"
     world.settle(lease, world.record(lease, decisions))
-    lease = world.line.take() or pytest.fail("tickets are left")
+    lease = world.consumer.take() or pytest.fail("tickets are left")
     decisions = world.decide(lease)
-    await world.front.ask_desk(PUSAT, Cancel(uuid.uuid4()))
+    await world.producer.send_command(PUSAT, Cancel(uuid.uuid4()))
     world.settle(lease, world.record(lease, decisions))
-    world.serve(world.line.take() or pytest.fail("the desk is left"))
-    assert world.line.take() is None
+    world.serve(world.consumer.take() or pytest.fail("the desk is left"))
+    assert world.consumer.take() is None
 
 
 async def test_the_clock_of_the_scripts_is_that_of_redis_to_the_microsecond(world: World) -> None:
@@ -51,7 +51,7 @@ async def test_the_clock_of_the_scripts_is_that_of_redis_to_the_microsecond(worl
         return 400_000 < int(world.redis.time()[1]) < 800_000
 
     await until(half_past)
-    assert abs(world.take().now - world.line.now()) < timedelta(milliseconds=300)
+    assert abs(world.take().now - world.consumer.now()) < timedelta(milliseconds=300)
 
 
 async def test_an_account_counts_those_of_a_party_who_still_hold_it(world: World) -> None:
@@ -59,16 +59,16 @@ async def test_an_account_counts_those_of_a_party_who_still_hold_it(world: World
     await world.ticket(request)
     world.turn()
     for _ in range(2):
-        assert world.line.release(
-            PUSAT, world.line.desked(PUSAT), [(request.booking_id.bytes, request.applicants[0].key)]
+        assert world.consumer.release(
+            PUSAT, world.consumer.settled_command(PUSAT), [(request.booking_id.bytes, request.applicants[0].key)]
         )
-    assert await world.front.owned(request.owner) == [request.booking_id]
+    assert await world.producer.owned(request.owner) == [request.booking_id]
     refused = await world.refusal(world.request(2, [3, 4, 5, 6, 7], account="family"))
     assert (refused.reason, refused.detail) == (Reason.ACCOUNT_LIMIT, b"1")
     again = world.request(3, [1, 3, 4, 5], account="family")
     await world.ticket(again)
-    assert world.line.release(PUSAT, 0, [(request.booking_id.bytes, a.key) for a in request.applicants])
-    assert await world.front.owned(request.owner) == [again.booking_id], "people are freed of that booking alone"
+    assert world.consumer.release(PUSAT, 0, [(request.booking_id.bytes, a.key) for a in request.applicants])
+    assert await world.producer.owned(request.owner) == [again.booking_id], "people are freed of that booking alone"
     assert (await world.refusal(world.request(4, [1]))).reason == Reason.ALREADY_BOOKED
 
 
@@ -77,11 +77,11 @@ async def test_a_stock_leaves_counters_as_they_are_and_forgets_old_ones(world: W
     world.decide(world.take())
     world.lease_ends()
     other = replace(world.policy, holidays=dict(world.policy.holidays) | {OPENS.date(): "Libur"})
-    assert serve(Drain(world.line, world.recorder, other), [world.take()], world.offices) == 1
-    assert world.left() == 5, "what was decided and not recorded yet is not forgotten"
+    assert serve(Drain(world.consumer, world.recorder, other), [world.take()], world.offices) == 1
+    assert world.remaining() == 5, "what was decided and not recorded yet is not forgotten"
     world.set_clock(OPENS + timedelta(days=21))
     world.turn()
-    slots = sorted(slot.decode()[:10] for slot in world.redis.hkeys(f"places:{{{PUSAT}}}"))  # type: ignore[union-attr]
+    slots = sorted(slot.decode()[:10] for slot in world.redis.hkeys(f"counters:{{{PUSAT}}}"))  # type: ignore[union-attr]
     first = MONDAY.service_date
     assert f"{first + timedelta(days=4)}" <= slots[0] <= f"{first + timedelta(days=8)}"
 
@@ -90,11 +90,11 @@ async def test_bars_are_forgotten_when_they_end_and_holders_never(world: World) 
     holder, barred = world.request(1), world.keys.applicant_key(nik(2))
     await world.ticket(holder)
     ends = OPENS + timedelta(hours=1)
-    world.line.release(PUSAT, 0, [(b"b" * 16, barred)], ends, "2026-12-31")
+    world.consumer.release(PUSAT, 0, [(b"b" * 16, barred)], ends, "2026-12-31")
     buckets = [int(key.hex()[:3], 16) for key in (holder.applicants[0].key, barred)]
     for moment, gone in [(ends - timedelta(seconds=2), [0, 0]), (ends + timedelta(seconds=1), [0, 1])]:
         world.set_clock(moment)
-        assert [world.line.forget(bucket) for bucket in buckets] == gone
+        assert [world.consumer.expire(bucket) for bucket in buckets] == gone
 
 
 async def test_a_bar_neither_shortens_a_longer_one_nor_takes_a_booking_away(world: World) -> None:
@@ -102,7 +102,7 @@ async def test_a_bar_neither_shortens_a_longer_one_nor_takes_a_booking_away(worl
     booked, barred = world.keys.applicant_key(nik(1)), world.keys.applicant_key(nik(2))
     for days in (10, 20, 15):
         people = [(b"%16d" % days, booked + barred)]
-        world.line.release(PUSAT, 0, people, OPENS + timedelta(days=days), f"2026-12-{days}")
+        world.consumer.release(PUSAT, 0, people, OPENS + timedelta(days=days), f"2026-12-{days}")
     LaneRebuilder(world.redis).restore([], [Bar(b"b" * 16, booked, OPENS + timedelta(days=30), "2026-12-30")])
     assert (await world.refusal(world.request(3, [1]))).reason == Reason.ALREADY_BOOKED
     assert (await world.refusal(world.request(4, [2]))).detail == b"2026-12-20"
@@ -122,21 +122,21 @@ async def test_what_is_put_back_twice_counts_once(world: World) -> None:
 async def test_a_look_says_what_it_knows(world: World) -> None:
     request = world.request(1)
     await world.ticket(request)
-    world.redis.hdel(f"places:{{{PUSAT}}}", str(MONDAY))
-    found = await world.front.look(request.booking_id)
+    world.redis.hdel(f"counters:{{{PUSAT}}}", str(MONDAY))
+    found = await world.producer.look(request.booking_id)
     assert isinstance(found, Waiting)
-    assert (found.ahead, found.left) == (0, None)
+    assert (found.ahead, found.remaining) == (0, None)
     await world.ticket(world.request(2, slot=TUESDAY))
     lease = world.take()
     world.redis.hset(LANE, "outbox", "SLOT_FULL")
     world.settle(lease, "K")
-    found = await world.front.look(world.request(2).booking_id)
+    found = await world.producer.look(world.request(2).booking_id)
     assert isinstance(found, Waiting)
     assert found.ahead == 0, "of two, one is settled"
-    world.redis.delete(f"line:{{{PUSAT}}}")
-    assert await world.front.look(world.request(2).booking_id) is None
+    world.redis.delete(f"queue:{{{PUSAT}}}")
+    assert await world.producer.look(world.request(2).booking_id) is None
     world.redis.delete(LANE)
-    assert await world.front.look(world.request(2).booking_id) is None
+    assert await world.producer.look(world.request(2).booking_id) is None
 
 
 async def test_a_late_drainer_changes_nothing_whatever_it_calls(world: World) -> None:
@@ -145,13 +145,13 @@ async def test_a_late_drainer_changes_nothing_whatever_it_calls(world: World) ->
     world.take()
     before = world.dump()
     calls: list[Callable[[], object]] = [
-        lambda: world.line.shut(zombie),
-        lambda: world.line.leave(zombie),
-        lambda: world.line.stock(zombie, [], "mark"),
-        lambda: world.line.open(zombie, 7, 1, 1, 1),
+        lambda: world.consumer.quarantine(zombie),
+        lambda: world.consumer.leave(zombie),
+        lambda: world.consumer.load_counters(zombie, [], "mark"),
+        lambda: world.consumer.open(zombie, 7, 1, 1, 1),
     ]
     for call in calls:
-        with pytest.raises(Fenced):
+        with pytest.raises(FencedError):
             call()
     assert world.dump() == before
 
@@ -164,19 +164,19 @@ async def test_a_rebuild_takes_the_lease_along(world: World) -> None:
 
 async def test_a_desk_that_is_served_is_empty_and_told(world: World) -> None:
     await until(lambda: world.redis.pubsub_numsub("settled")[0][1])
-    number = await world.front.ask_desk(PUSAT, Cancel(uuid.uuid4()))
-    told = world.front.desk_settled(PUSAT, number)
+    number = await world.producer.send_command(PUSAT, Cancel(uuid.uuid4()))
+    told = world.producer.command_settled(PUSAT, number)
     world.turn()
     async with asyncio.timeout(10):
         await told
-    assert world.redis.xlen(f"desk:{{{PUSAT}}}") == 0
+    assert world.redis.xlen(f"commands:{{{PUSAT}}}") == 0
 
 
 async def test_a_desk_that_lacks_an_entry_stops_its_lane(world: World) -> None:
     for _ in range(2):
-        await world.front.ask_desk(PUSAT, Cancel(uuid.uuid4()))
-    world.redis.xdel(f"desk:{{{PUSAT}}}", "1-0")
-    with pytest.raises(LaneBroken, match="GAP 1"):
+        await world.producer.send_command(PUSAT, Cancel(uuid.uuid4()))
+    world.redis.xdel(f"commands:{{{PUSAT}}}", "1-0")
+    with pytest.raises(LaneBrokenError, match="GAP 1"):
         world.decide_any(world.take(), 256)
 
 
@@ -184,8 +184,8 @@ async def test_a_settle_without_its_counters_stops_the_lane(world: World) -> Non
     await world.ticket(world.request(1))
     lease = world.take()
     world.decide(lease)
-    world.redis.hdel(f"places:{{{PUSAT}}}", str(MONDAY))
-    with pytest.raises(LaneBroken, match="MISSING"):
+    world.redis.hdel(f"counters:{{{PUSAT}}}", str(MONDAY))
+    with pytest.raises(LaneBrokenError, match="MISSING"):
         world.settle(lease, "R")
 
 
@@ -198,9 +198,9 @@ async def test_a_bar_ends_to_the_millisecond_of_its_words(world: World) -> None:
 
 
 async def test_a_desk_is_bound_by_what_waits_there_and_makes_its_lane_ready(world: World) -> None:
-    world.redis.hset(LANE, mapping={"desk": 2000, "desked": 2000, "handed": 2000})
-    assert await world.front.ask_desk(PUSAT, Cancel(uuid.uuid4())) == 2001
-    lease = world.line.take()
+    world.redis.hset(LANE, mapping={"command": 2000, "settled_command": 2000, "leased_command": 2000})
+    assert await world.producer.send_command(PUSAT, Cancel(uuid.uuid4())) == 2001
+    lease = world.consumer.take()
     assert lease
     assert lease.office_id == PUSAT
 
@@ -209,8 +209,8 @@ async def test_a_desk_is_bound_by_what_waits_there_and_makes_its_lane_ready(worl
 async def test_a_gap_in_the_line_is_named(world: World, gone: int) -> None:
     for n in (1, 2, 3):
         await world.ticket(world.request(n))
-    world.redis.xdel(f"line:{{{PUSAT}}}", f"{gone}-0")
-    with pytest.raises(LaneBroken, match=f"GAP {gone}"):
+    world.redis.xdel(f"queue:{{{PUSAT}}}", f"{gone}-0")
+    with pytest.raises(LaneBrokenError, match=f"GAP {gone}"):
         world.decide_any(world.take(), 256)
 
 
@@ -227,10 +227,10 @@ async def test_verdicts_of_another_turn_change_nothing(world: World) -> None:
 async def test_a_rebuild_empties_the_line_the_desk_and_the_counters(world: World) -> None:
     for n in (1, 2):
         await world.ticket(world.request(n))
-    await world.front.ask_desk(PUSAT, Cancel(uuid.uuid4()))
+    await world.producer.send_command(PUSAT, Cancel(uuid.uuid4()))
     lanes = LaneRebuilder(world.redis)
-    first, second = lanes.seize(PUSAT), lanes.seize(PUSAT)
-    with pytest.raises(Fenced):
+    first, second = lanes.force_acquire(PUSAT), lanes.force_acquire(PUSAT)
+    with pytest.raises(FencedError):
         lanes.clear(first)
     assert lanes.clear(second) == 3
     assert {key for key in world.dump() if b"{" + PUSAT.encode() in key} == {b"lane:{%s}" % PUSAT.encode()}
@@ -238,5 +238,5 @@ async def test_a_rebuild_empties_the_line_the_desk_and_the_counters(world: World
 
 
 async def test_a_redis_whose_people_are_forgotten_is_not_whole(world: World) -> None:
-    LaneRebuilder(world.redis).forget_people()
-    assert not world.line.is_whole()
+    LaneRebuilder(world.redis).clear_people()
+    assert not world.consumer.is_restored()

@@ -10,10 +10,10 @@ import pytest
 from antrian.booking import Cancel, Person, StaffAction
 from antrian.errors import AntrianError
 from antrian.identity import booking_code, code_range
-from antrian.lane.front import JoinRequest
+from antrian.lane.producer import JoinRequest
 from antrian.ledger.staff import RosterRow
-from server.catalog import Catalog
 from server.names import Names
+from server.office_cache import Catalog
 from tests.support.world import OPENS, PUSAT, World, nik
 
 MIDNIGHT = timedelta(days=2, hours=10)  # from the opening to the first day that was booked
@@ -34,12 +34,12 @@ async def booked(world: World) -> JoinRequest:
 
 @pytest.fixture
 def names(world: World) -> Names:
-    return Names(Catalog(world.policy, world.front, world.reader, world.keys), world.staff, world.keys)
+    return Names(Catalog(world.policy, world.producer, world.reader, world.keys), world.staff, world.keys)
 
 
 async def told(world: World, request: JoinRequest) -> list[Person]:
     return [
-        world.keys.person(row.booking_id, row.applicant_key, row.sealed)
+        world.keys.person(row.booking_id, row.applicant_key, row.encrypted)
         for row in await world.staff.party(request.booking_id)
     ]
 
@@ -103,13 +103,13 @@ async def test_only_the_person_that_was_read_is_changed(world: World, booked: Jo
     [third] = await world.staff.party(other.booking_id)
 
     async def write(booking_id: uuid.UUID, row: RosterRow) -> bool:
-        sealed = world.keys.seal(booking_id, row.applicant_key, Person(nik(1), "Aminah"))
-        *_, written = await world.staff.correct_name(booking_id, row, sealed, staff(), "{}", "{}")
+        encrypted = world.keys.encrypt(booking_id, row.applicant_key, Person(nik(1), "Aminah"))
+        *_, written = await world.staff.correct_name(booking_id, row, encrypted, staff(), "{}", "{}")
         return written
 
     with pytest.raises(AntrianError, match="BOOKING_NOT_FOUND"):
         await write(booked.booking_id, third)
-    assert not await write(booked.booking_id, replace(first, sealed=second.sealed))
+    assert not await write(booked.booking_id, replace(first, encrypted=second.encrypted))
     assert await write(booked.booking_id, first)
     assert not await write(booked.booking_id, first)
     assert [person.full_name for person in await told(world, booked)] == ["Aminah", "Siti"]
@@ -117,10 +117,10 @@ async def test_only_the_person_that_was_read_is_changed(world: World, booked: Jo
 
 
 async def test_of_two_corrections_at_once_the_account_has_one(world: World, names: Names, booked: JoinRequest) -> None:
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(names.correct(booked.booking_id, 1, name, None) for name in ("Sitti", "Situ")), return_exceptions=True
     )
-    [refusal] = [answer for answer in answers if answer]
+    [refusal] = [response for response in responses if response]
     assert isinstance(refusal, AntrianError)
     assert refusal.reason == "NAME_CORRECTED_BEFORE"
     assert {person.full_name for person in await told(world, booked)} < {"Sitti", "Situ", "Siti"}

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from antrian.ledger.keys import claim_keys
-from clients.cli import main
+from clients.cli.main import main
 from tests.conftest import Stores, new_database
 from tests.support.world import World
 
@@ -34,7 +34,7 @@ def test_migrate_gives_a_new_ledger_the_shipped_offices_once(
     assert imported.stdout == "imported: 0 new, 0 changed, 185 unchanged, 0 not in file\n"
 
 
-@pytest.mark.parametrize("module", ["server", "workers", "workers.rebuild", "clients.cli"])
+@pytest.mark.parametrize("module", ["server", "workers", "workers.rebuild", "clients.cli.main"])
 def test_a_program_with_another_key_does_not_start(world: World, module: str) -> None:
     claim_keys(world.settings.database_url, world.keys)
     before = world.dump()
@@ -42,11 +42,11 @@ def test_a_program_with_another_key_does_not_start(world: World, module: str) ->
         "ANTRIAN_REDIS_URL": world.settings.redis_url,
         "ANTRIAN_DATABASE_URL": world.settings.database_url,
         "ANTRIAN_HASH_KEY": base64.b64encode(b"x" * 32).decode(),
-        "ANTRIAN_SEAL_KEY": base64.b64encode(b"s" * 32).decode(),
+        "ANTRIAN_ENCRYPTION_KEY": base64.b64encode(b"s" * 32).decode(),
         "ANTRIAN_EMBEDDED": "1",
         "ANTRIAN_LISTEN": "127.0.0.1:0",
     }
-    command = [sys.executable, "-m", module, *(["verify"] if module == "clients.cli" else [])]
+    command = [sys.executable, "-m", module, *(["verify"] if module == "clients.cli.main" else [])]
     done = subprocess.run(
         command, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=30
     )

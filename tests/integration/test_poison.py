@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from antrian.booking import Cancel, SealedApplicant
-from antrian.lane.front import JoinRequest
+from antrian.booking import Cancel, EncryptedApplicant
+from antrian.lane.producer import JoinRequest
 from tests.support.world import PUSAT, World
 
 
@@ -17,12 +17,12 @@ def nul_in_its_account(request: JoinRequest) -> JoinRequest:
     return replace(request, account="acc\0ount")
 
 
-def without_its_seal(request: JoinRequest) -> JoinRequest:
+def without_its_ciphertext(request: JoinRequest) -> JoinRequest:
     """Nobody could ever be called by name."""
-    return replace(request, applicants=tuple(SealedApplicant(a.key, b"") for a in request.applicants))
+    return replace(request, applicants=tuple(EncryptedApplicant(a.key, b"") for a in request.applicants))
 
 
-@pytest.mark.parametrize("poison", [nul_in_its_account, without_its_seal])
+@pytest.mark.parametrize("poison", [nul_in_its_account, without_its_ciphertext])
 async def test_one_poison_ticket_is_refused_alone(
     world: World, caplog: pytest.LogCaptureFixture, poison: Callable[[JoinRequest], JoinRequest]
 ) -> None:
@@ -39,7 +39,7 @@ async def test_one_poison_ticket_is_refused_alone(
         (5, "CONFIRMED", None, 5),
     ]
     assert [record.levelname for record in caplog.records if "ticket 3 refused" in record.getMessage()] == ["ERROR"]
-    assert world.left() == 2
+    assert world.remaining() == 2
     assert world.verify() == []
     assert await world.ticket(world.request(30, [3])) == 6
 
@@ -58,28 +58,28 @@ async def test_many_poison_tickets_of_a_turn_are_all_found(world: World) -> None
 async def test_one_that_cannot_even_be_named_closes_the_lane_and_says_so(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    line = f"line:{{{PUSAT}}}"
+    consumer = f"queue:{{{PUSAT}}}"
     await world.ticket(world.request(1))
-    entries: Any = world.redis.xrange(line)
+    entries: Any = world.redis.xrange(consumer)
     [(_, fields)] = entries
-    world.redis.delete(line)
-    world.redis.xadd(line, {b"r": fields[b"r"][:40]}, id="1-0")
+    world.redis.delete(consumer)
+    world.redis.xadd(consumer, {b"r": fields[b"r"][:40]}, id="1-0")
     assert world.turn() == 0
     assert "ticket 1 cannot be read" in caplog.text
     assert caplog.records[-1].levelno == logging.CRITICAL
-    assert not world.line.audit(PUSAT).opened
+    assert not world.consumer.audit(PUSAT).opened
 
 
 async def test_a_desk_entry_that_cannot_be_read_is_left_out_alone(world: World) -> None:
     request = world.request(1)
     await world.ticket(request)
     world.turn()
-    await world.front.ask_desk(PUSAT, Cancel(request.booking_id))
-    world.redis.xadd(f"desk:{{{PUSAT}}}", {"d": "{}"}, id="2-0")
-    world.redis.hset(f"lane:{{{PUSAT}}}", "desk", 2)
+    await world.producer.send_command(PUSAT, Cancel(request.booking_id))
+    world.redis.xadd(f"commands:{{{PUSAT}}}", {"d": "{}"}, id="2-0")
+    world.redis.hset(f"lane:{{{PUSAT}}}", "command", 2)
     world.turn()
     assert (await world.recorded(request)).state == "CANCELLED"
-    assert world.line.audit(PUSAT).at_desk == 0
+    assert world.consumer.audit(PUSAT).commands_waiting == 0
     assert world.verify() == []
 
 
@@ -90,6 +90,6 @@ async def test_what_cannot_be_recorded_in_any_way_closes_the_lane(world: World) 
         assert world.turn() == 0
     finally:
         world.sql("alter table booking drop constraint none")
-    assert not world.line.audit(PUSAT).opened
+    assert not world.consumer.audit(PUSAT).opened
     with pytest.raises(AssertionError):
         world.take()

@@ -8,13 +8,13 @@ from datetime import date, datetime, time, timedelta
 import psycopg
 import pytest
 
+from antrian.audit.verify import verify
 from antrian.booking import CloseDate, Policy, Session, State, StatusReason
 from antrian.errors import Reason
-from antrian.lane.front import Joined, Known
-from antrian.ledger.policies import WrongPolicy, apply_policy, claim_policy
+from antrian.lane.producer import Joined, Known
+from antrian.ledger.policies import WrongPolicyError, apply_policy, claim_policy
 from antrian.policy import PolicyError, load_policy, read_policy
-from antrian.verify import verify
-from server.catalog import Catalog
+from server.office_cache import Catalog
 from tests.support.decree import decreed, without
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 
@@ -29,7 +29,7 @@ def versions(database_url: str) -> list[tuple[int, str, str]]:
         return ledger.execute("select version, staff, why from policy_version order by version").fetchall()
 
 
-def breaches(world: World) -> set[tuple[str, str]]:
+def violations(world: World) -> set[tuple[str, str]]:
     return {(check.promise, check.what) for check in world.verify()}
 
 
@@ -54,7 +54,7 @@ def done(world: World) -> list[str]:
 def test_an_empty_ledger_takes_the_first_policy_and_no_other(database_url: str) -> None:
     assert claim_policy(database_url, SHIPPED) == replace(SHIPPED, version=1)
     assert claim_policy(database_url, SHIPPED).version == 1
-    with pytest.raises(WrongPolicy) as refusal:
+    with pytest.raises(WrongPolicyError) as refusal:
         claim_policy(database_url, LONGER)
     assert 'window.closes: "SUN 16:00", becomes "SUN 18:00"' in str(refusal.value)
     assert "`antrian policy apply`" in str(refusal.value)
@@ -65,7 +65,7 @@ def test_of_two_that_come_first_at_once_one_is_refused(database_url: str) -> Non
     def claim(policy: Policy) -> int:
         try:
             return claim_policy(database_url, policy).version
-        except WrongPolicy:
+        except WrongPolicyError:
             return 0
 
     with ThreadPoolExecutor(8) as threads:
@@ -94,7 +94,7 @@ async def test_a_holiday_is_carried_to_bookings_and_to_the_line(world: World) ->
     await book(world, 3, serve=False)
     of_a_server_that_does_not_know_yet = world.request(4)
     world.apply(decreed(world.policy, MONDAY.service_date))
-    assert breaches(world) == {NEW}
+    assert violations(world) == {NEW}
     world.nightly()
     carry_out(world)
     for name, state in [(1, State.CANCELLED), (2, State.CANCELLED), (3, State.REJECTED)]:
@@ -104,7 +104,7 @@ async def test_a_holiday_is_carried_to_bookings_and_to_the_line(world: World) ->
     assert (await world.refusal(of_a_server_that_does_not_know_yet)).reason == Reason.DAY_CLOSED
     assert isinstance(await world.join(world.request(5, [10, 11], slot=TUESDAY)), Joined), "they are free"
     world.turn()
-    assert breaches(world) == set()
+    assert violations(world) == set()
     assert world.sql("select distinct kind, caller, staff, why, refused from staff_action") == [
         ("CLOSE_DATE", "antrian", "policy", "policy version 2", None)
     ]
@@ -122,7 +122,7 @@ async def test_several_workers_that_close_a_day_at_once_close_it_once(world: Wor
         world.nightly()
     carry_out(world)
     assert world.sql("select count(*) from staff_action") == [(2,)]
-    assert breaches(world) == set()
+    assert violations(world) == set()
 
 
 async def test_nobody_is_barred_for_a_day_without_service_that_is_over(world: World) -> None:
@@ -136,7 +136,7 @@ async def test_nobody_is_barred_for_a_day_without_service_that_is_over(world: Wo
     assert len(done(world)) == 2
     assert (await world.recorded(world.request(1, [10]))).state is State.CANCELLED
     assert world.sql("select count(*) from bar") == [(0,)]
-    assert breaches(world) == set()
+    assert violations(world) == set()
 
 
 async def test_a_day_that_was_served_and_is_done_stays_as_it_was(world: World) -> None:
@@ -149,23 +149,23 @@ async def test_a_day_that_was_served_and_is_done_stays_as_it_was(world: World) -
     await world.ask(CloseDate(uuid.uuid4(), "desk", "rina", "SKB 3 Menteri", MONDAY.service_date))
     assert (await world.recorded(world.request(1, [10]))).state is State.NO_SHOW
     assert world.sql("select refused from staff_action") == [("DAY_BEGUN",)]
-    assert breaches(world) == set()
+    assert violations(world) == set()
 
 
 async def test_a_weekday_without_service_is_carried_out_like_a_holiday(world: World) -> None:
     await book(world, 1)
     rest = read_policy(world.policy.content.replace('["MON", ', "["), "no Mondays")
     world.apply(rest)
-    assert breaches(world) == {NEW}
+    assert violations(world) == {NEW}
     world.nightly()
     carry_out(world)
-    assert breaches(world) == set()
+    assert violations(world) == set()
     assert (await world.recorded(world.request(1, [10]))).state is State.CANCELLED
 
 
 async def test_a_lane_that_is_closed_keeps_its_day_until_it_is_rebuilt(world: World) -> None:
     await book(world, 1)
-    world.line.shut(world.take())
+    world.consumer.quarantine(world.take())
     world.apply(decreed(world.policy, MONDAY.service_date))
     world.set_clock(TUESDAY_0000 + timedelta(hours=1))
     world.nightly()
@@ -177,7 +177,7 @@ async def test_a_lane_that_is_closed_keeps_its_day_until_it_is_rebuilt(world: Wo
     world.turn()
     world.nightly()
     assert (await world.recorded(world.request(1, [10]))).state is State.CANCELLED
-    assert breaches(world) == set()
+    assert violations(world) == set()
 
 
 async def test_a_day_that_was_closed_stays_closed_when_its_holiday_is_taken_back(world: World) -> None:
@@ -189,7 +189,7 @@ async def test_a_day_that_was_closed_stays_closed_when_its_holiday_is_taken_back
     world.nightly()
     world.turn()
     assert (await world.refusal(world.request(2))).reason == Reason.DAY_CLOSED
-    assert breaches(world) == set()
+    assert violations(world) == set()
 
 
 async def test_a_rebuild_remembers_the_requests_of_a_day_without_service(world: World) -> None:
@@ -198,10 +198,10 @@ async def test_a_rebuild_remembers_the_requests_of_a_day_without_service(world: 
     world.nightly()
     carry_out(world)
     world.redis.flushdb()
-    world.line.set_clock(world.recorder.clock_ahead())
+    world.consumer.set_clock(world.recorder.clock_ahead())
     world.rebuild()
     assert await world.join(world.request(1, [10])) == Known()
-    assert breaches(world) == set()
+    assert violations(world) == set()
 
 
 async def test_each_decision_has_the_version_by_which_it_was_made(world: World) -> None:
@@ -216,7 +216,7 @@ async def test_each_decision_has_the_version_by_which_it_was_made(world: World) 
 async def test_a_server_follows_a_new_version_and_outlives_one_that_it_cannot_read(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    catalog = Catalog(load_policy(world.settings.policy_file), world.front, world.reader, world.keys)
+    catalog = Catalog(load_policy(world.settings.policy_file), world.producer, world.reader, world.keys)
     await catalog.refresh()
     assert (catalog.policy.version, catalog.refuse_day(MONDAY.service_date)) == (1, None)
     world.apply(decreed(world.policy, MONDAY.service_date))
@@ -236,6 +236,6 @@ async def test_a_server_follows_a_new_version_and_outlives_one_that_it_cannot_re
 
 
 async def test_a_server_that_is_started_with_another_policy_refuses(world: World) -> None:
-    catalog = Catalog(decreed(world.policy, MONDAY.service_date), world.front, world.reader, world.keys)
-    with pytest.raises(WrongPolicy, match=f"holiday {MONDAY.service_date}: new"):
+    catalog = Catalog(decreed(world.policy, MONDAY.service_date), world.producer, world.reader, world.keys)
+    with pytest.raises(WrongPolicyError, match=f"holiday {MONDAY.service_date}: new"):
         await catalog.refresh()

@@ -15,7 +15,7 @@ from antrian.booking import Policy
 from antrian.ledger.keys import claim_keys
 from antrian.ledger.migrate import migrate
 from antrian.policy import load_policy
-from clients.cli import main
+from clients.cli.main import main
 from tests.conftest import Stores, new_database
 from tests.support.decree import decreed, without
 from tests.support.town import copy_stores
@@ -34,7 +34,7 @@ def environment(world: World) -> dict[str, str]:
         "ANTRIAN_REDIS_URL": world.settings.redis_url,
         "ANTRIAN_DATABASE_URL": world.settings.database_url,
         "ANTRIAN_HASH_KEY": base64.b64encode(b"h" * 32).decode(),
-        "ANTRIAN_SEAL_KEY": base64.b64encode(b"s" * 32).decode(),
+        "ANTRIAN_ENCRYPTION_KEY": base64.b64encode(b"s" * 32).decode(),
         "ANTRIAN_EMBEDDED": "1",
         "ANTRIAN_LISTEN": "127.0.0.1:0",
     }
@@ -45,7 +45,7 @@ def given(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """A world whose stores the environment names, and commands that do not wait for workers."""
     for name, value in environment(world).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("clients.policy._CARRIED_OUT_WITHIN", timedelta())
+    monkeypatch.setattr("clients.cli.policy._CARRIED_OUT_WITHIN", timedelta())
     return world
 
 
@@ -89,10 +89,10 @@ async def test_diff_counts_bookings_and_requests_in_line_by_office_and_changes_n
     told, facts = run("diff", file), run("diff", file, "--json")
     assert (told.exit_code, facts.exit_code) == (1, 1), told.stderr
     assert f'holiday {DAY}: new, "Cuti bersama"' in told.stdout
-    assert [line.split() for line in told.stdout.splitlines() if PUSAT in line] == [[PUSAT, "1", "2", "2"]]
+    assert [consumer.split() for consumer in told.stdout.splitlines() if PUSAT in consumer] == [[PUSAT, "1", "2", "2"]]
     changes = json.loads(facts.stdout)
     assert changes["differences"] == [{"key": f"holiday {DAY}", "before": None, "after": '"Cuti bersama"'}]
-    counts = {"bookings": 1, "people": 2, "requests_in_line": 2}
+    counts = {"bookings": 1, "people": 2, "requests_in_queue": 2}
     assert changes["closes"] == [
         {"office_id": BOGOR, "service_date": DAY} | dict.fromkeys(counts, 0),
         {"office_id": PUSAT, "service_date": DAY} | counts,

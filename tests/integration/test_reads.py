@@ -1,4 +1,4 @@
-"""look.lua, quota.lua and booking.sql: nobody reads PENDING after CONFIRMED, and answers say when they were true."""
+"""look.lua, counters.lua and booking.sql: nobody reads PENDING after CONFIRMED, and answers say when they were true."""
 
 import asyncio
 from datetime import timedelta
@@ -6,12 +6,12 @@ from datetime import timedelta
 from redis.exceptions import RedisError
 
 from antrian.booking import State, StatusReason
-from antrian.lane.front import Counters, Waiting
+from antrian.lane.producer import Counters, Waiting
 from antrian.ledger.reader import RecordedBooking
 from antrian.v1.messages_pb2 import BOOKING_STATE_CONFIRMED
-from server.bookings import Bookings
-from server.catalog import Catalog
-from server.room import Room
+from server.booking_reader import Bookings
+from server.limits import ConcurrencyLimiter
+from server.office_cache import Catalog
 from tests.support.waiting import until
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 
@@ -20,22 +20,22 @@ async def test_a_booking_waits_in_its_lane_until_it_is_settled(world: World) -> 
     first, second = world.request(1), world.request(2, [2, 3])
     await world.join(first)
     await world.join(second)
-    found = await world.front.look(second.booking_id)
+    found = await world.producer.look(second.booking_id)
     assert isinstance(found, Waiting)
-    assert (found.office_id, found.ticket, found.ahead, found.left) == (PUSAT, 2, 1, 6)
+    assert (found.office_id, found.ticket, found.ahead, found.remaining) == (PUSAT, 2, 1, 6)
     assert (found.booking_id, found.slot, len(found.people)) == (second.booking_id, MONDAY, 2)
     assert (found.caller, found.account) == ("gateway", "account-2")
     assert OPENS < found.accepted_at <= found.as_of < OPENS + timedelta(minutes=5)
     lease = world.take()
-    verdicts = world.record(lease, world.decide(lease, 256))
-    assert await world.front.look(second.booking_id) is not None, "recorded, but not settled"
-    world.settle(lease, verdicts)
-    assert await world.front.look(second.booking_id) is None
+    results = world.record(lease, world.decide(lease, 256))
+    assert await world.producer.look(second.booking_id) is not None, "recorded, but not settled"
+    world.settle(lease, results)
+    assert await world.producer.look(second.booking_id) is None
     assert (await world.recorded(second)).first_number == 2
 
 
 async def test_a_booking_nobody_made_is_in_neither_place(world: World) -> None:
-    assert await world.front.look(world.request(9).booking_id) is None
+    assert await world.producer.look(world.request(9).booking_id) is None
     assert await world.reader.booking(world.request(9).booking_id) is None
 
 
@@ -55,13 +55,15 @@ async def test_quota_counts_slots_of_many_offices_at_one_moment(world: World) ->
     await world.join(world.request(1, [1, 2]))
     world.turn()
     slots = MONDAY, TUESDAY
-    answers = await asyncio.gather(*(world.front.quota((office, slots)) for office in (PUSAT, BOGOR, "kanim-unknown")))
-    assert [counters for _, counters in answers] == [
+    responses = await asyncio.gather(
+        *(world.producer.quota((office, slots)) for office in (PUSAT, BOGOR, "kanim-unknown"))
+    )
+    assert [counters for _, counters in responses] == [
         (Counters(6, 4, closed=False), Counters(6, 6, closed=False)),
         (Counters(6, 6, closed=False), Counters(6, 6, closed=False)),
         (None, None),
     ]
-    [as_of] = {moment for moment, _ in answers}
+    [as_of] = {moment for moment, _ in responses}
     assert OPENS < as_of < OPENS + timedelta(minutes=5)
 
 
@@ -69,28 +71,28 @@ async def test_a_settled_turn_is_heard_by_all_who_wait_for_it(world: World) -> N
     await world.join(world.request(1))
     async with asyncio.timeout(10):
         await until(lambda: world.redis.pubsub_numsub("settled")[0][1])
-        told = [world.front.settled(PUSAT, 1) for _ in range(3)]
-        not_yet = world.front.settled(PUSAT, 2)
+        told = [world.producer.settled(PUSAT, 1) for _ in range(3)]
+        not_yet = world.producer.settled(PUSAT, 2)
         world.turn()
         await asyncio.gather(*told)
-    assert world.front.settled(PUSAT, 1).done(), "it has settled before"
+    assert world.producer.settled(PUSAT, 1).done(), "it has settled before"
     assert not not_yet.done()
 
 
 async def test_a_booking_that_has_left_its_lane_is_read_without_its_lane(world: World) -> None:
     bookings = Bookings(
-        Catalog(world.policy, world.front, world.reader, world.keys),
-        world.front,
+        Catalog(world.policy, world.producer, world.reader, world.keys),
+        world.producer,
         world.reader,
         world.keys,
-        watching=Room(1),
+        watching=ConcurrencyLimiter(1),
     )
     one, other = world.request(1), world.request(2)
     for request in (one, other):
         await world.ticket(request)
     world.turn()
     assert (await bookings.find(one.booking_id, one.caller, one.account)).state == BOOKING_STATE_CONFIRMED
-    await world.front.close()
+    await world.producer.close()
     assert (await bookings.find(one.booking_id, one.caller, one.account)).state == BOOKING_STATE_CONFIRMED
     first, second = await bookings.find_all([one.booking_id, other.booking_id])
     assert isinstance(first, RecordedBooking)

@@ -11,10 +11,10 @@ import pytest
 
 from antrian.booking import Cancel, CloseDate, State
 from antrian.errors import AntrianError, Reason
-from antrian.lane.drainer import Fenced, LaneBroken, LaneDrainer, Lease
-from antrian.lane.front import Joined, Known
-from antrian.lane.rebuilder import LaneRebuilder
-from antrian.ledger.fence import LedgerFenced
+from antrian.lane.consumer import FencedError, LaneBrokenError, LaneConsumer, Lease
+from antrian.lane.producer import Joined, Known
+from antrian.lane.rebuild import LaneRebuilder
+from antrian.ledger.fence import LedgerFencedError
 from antrian.ledger.recorder import LedgerRecorder
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World, serve
 from workers.rebuild import Rebuild
@@ -32,11 +32,11 @@ async def lived(world: World) -> None:
 
 async def test_an_emptied_redis_has_everything_again(world: World) -> None:
     await lived(world)
-    left = world.left()
+    remaining = world.remaining()
     world.redis.flushdb()
     done = world.rebuild()
     assert (done.offices, done.finished, done.lost, done.bookings) == (2, 0, 0, 5)
-    assert world.left() == left == 2
+    assert world.remaining() == remaining == 2
     assert await world.join(world.request(1, [2, 3])) == Known()
     assert await world.join(world.request(4, [8, 9])) == Known()
     assert (await world.refusal(world.request(1, [2]))).reason == Reason.REQUEST_ID_REUSED
@@ -57,7 +57,7 @@ async def test_no_lane_opens_on_a_redis_that_lost_what_the_ledger_knows(world: W
     world.set_clock(OPENS + timedelta(minutes=2))
     world.turn(BOGOR)  # it never had a ticket, and yet does not know who is booked or barred
     for office_id in (PUSAT, BOGOR):
-        world.line.sweep([PUSAT, BOGOR], "")
+        world.consumer.sweep([PUSAT, BOGOR], "")
         assert (await world.refusal(world.request(2, office_id=office_id))).reason == Reason.LANE_CLOSED
     world.rebuild()
     assert isinstance(await world.join(world.request(2, office_id=BOGOR)), Joined)
@@ -83,7 +83,7 @@ async def test_what_survives_is_finished_first(world: World) -> None:
     world.decide(world.take())
     await world.ticket(undecided)
     entry = CloseDate(waiting.booking_id, "desk", "rina", "banjir", TUESDAY.service_date)
-    await world.front.ask_desk(PUSAT, entry)
+    await world.producer.send_command(PUSAT, entry)
     done = world.rebuild()
     assert (done.finished, done.lost) == (2, 0)
     assert [(await world.recorded(r)).state for r in (waiting, undecided)] == [State.CONFIRMED, State.CONFIRMED]
@@ -97,7 +97,7 @@ async def test_a_lane_that_does_not_fit_the_ledger_is_emptied_and_its_people_are
     ghost = world.request(50, [70])
     await world.ticket(ghost)
     world.redis.hset(f"lane:{{{PUSAT}}}", mapping={"ticket": 9, "settled": 8})
-    world.redis.xtrim(f"line:{{{PUSAT}}}", maxlen=0)
+    world.redis.xtrim(f"queue:{{{PUSAT}}}", maxlen=0)
     world.turn()
     assert (await world.refusal(world.request(51))).reason == Reason.LANE_CLOSED
     world.rebuild()
@@ -110,10 +110,10 @@ async def test_a_lane_that_does_not_fit_the_ledger_is_emptied_and_its_people_are
 async def test_a_desk_that_does_not_fit_the_ledger_goes_and_is_counted(world: World) -> None:
     await lived(world)
     entry = CloseDate(uuid4(), "desk", "rina", "banjir", TUESDAY.service_date)
-    await world.front.ask_desk(PUSAT, entry)
+    await world.producer.send_command(PUSAT, entry)
     waiting = world.request(30, [60])
     await world.ticket(waiting)
-    world.sql(f"update lane set last_desk = last_desk + 5 where office_id = '{PUSAT}'")  # Redis went back in time
+    world.sql(f"update lane set last_command = last_command + 5 where office_id = '{PUSAT}'")  # Redis went back in time
     done = world.rebuild()
     assert (done.finished, done.lost) == (0, 2), "the line comes after the desk, so its ticket is not decided either"
     assert await world.staff.action(entry.action_id) is None
@@ -133,7 +133,7 @@ async def test_an_outbox_that_cannot_be_read_closes_its_lane_and_goes_with_a_reb
     world.redis.hset(f"lane:{{{PUSAT}}}", "outbox", decision.encode("latin-1"))
     leases = [world.take(office_id) for office_id in (PUSAT, BOGOR)]
     assert serve(world.drain, leases, world.offices) == 1, "the other office goes on"
-    assert not world.line.audit(PUSAT).opened
+    assert not world.consumer.audit(PUSAT).opened
     done = world.rebuild()
     assert (done.finished, done.lost) == (0, 1)
     assert isinstance(await world.join(world.request(1)), Joined)
@@ -141,10 +141,10 @@ async def test_an_outbox_that_cannot_be_read_closes_its_lane_and_goes_with_a_reb
     assert world.verify() == []
 
 
-class _Unsettled(LaneDrainer):
+class _Unsettled(LaneConsumer):
     """A line on which nothing that is settled takes effect."""
 
-    def settle(self, turns: Sequence[tuple[Lease, str]]) -> list[Fenced | LaneBroken | None]:
+    def settle(self, turns: Sequence[tuple[Lease, str]]) -> list[FencedError | LaneBrokenError | None]:
         return [None for _ in turns]
 
 
@@ -152,8 +152,8 @@ class _Unsettled(LaneDrainer):
 async def test_a_rebuild_ends_when_a_lane_hands_out_the_same_again(world: World) -> None:
     await lived(world)
     await world.ticket(world.request(30, [60]))
-    with closing(_Unsettled(world.settings.redis_url)) as line:
-        done = Rebuild(world.settings, line, world.recorder, world.redis).run()
+    with closing(_Unsettled(world.settings.redis_url)) as consumer:
+        done = Rebuild(world.settings, consumer, world.recorder, world.redis).run()
     assert done.finished == 1
     assert (await world.recorded(world.request(30, [60]))).state is State.CONFIRMED
     assert world.verify() == []
@@ -166,11 +166,11 @@ async def test_a_drainer_from_before_the_rebuild_writes_nothing(world: World) ->
     world.redis.flushdb()
     world.rebuild()
     before = world.dump(), world.sql("select * from booking")
-    with pytest.raises(Fenced):
+    with pytest.raises(FencedError):
         world.decide_any(zombie, 256)
-    with pytest.raises(Fenced):
+    with pytest.raises(FencedError):
         world.settle(zombie, "K")
-    with pytest.raises(LedgerFenced):
+    with pytest.raises(LedgerFencedError):
         world.record(zombie, decisions)
     assert (world.dump(), world.sql("select * from booking")) == before
     assert isinstance(await world.join(world.request(1)), Joined)
@@ -186,7 +186,7 @@ async def test_nobody_records_behind_a_rebuild_that_reads_the_ledger(
     read = LedgerRecorder.known_bookings
 
     def record_first(self: LedgerRecorder, since: date) -> Iterator[tuple[Any, ...]]:
-        with pytest.raises(LedgerFenced):
+        with pytest.raises(LedgerFencedError):
             world.record(zombie, decisions)
         return read(self, since)
 
@@ -200,28 +200,28 @@ async def test_nobody_records_behind_a_rebuild_that_reads_the_ledger(
 async def test_a_rebuild_may_be_repeated_and_nothing_is_asked_of_a_closed_lane(world: World) -> None:
     await lived(world)
     world.rebuild()
-    first = world.left(), await world.front.owned(world.request(1).owner)
+    first = world.remaining(), await world.producer.owned(world.request(1).owner)
     world.rebuild()
-    assert (world.left(), await world.front.owned(world.request(1).owner)) == first
-    world.line.shut(world.take())
+    assert (world.remaining(), await world.producer.owned(world.request(1).owner)) == first
+    world.consumer.quarantine(world.take())
     with pytest.raises(AntrianError, match="LANE_CLOSED"):
-        await world.front.ask_desk(PUSAT, Cancel(world.request(1).booking_id))
-    assert world.line.take(PUSAT) is None, "a closed lane waits for its rebuild"
+        await world.producer.send_command(PUSAT, Cancel(world.request(1).booking_id))
+    assert world.consumer.take(PUSAT) is None, "a closed lane waits for its rebuild"
 
 
 async def test_a_rebuild_that_died_in_the_middle_leaves_lanes_closed_and_is_run_again(world: World) -> None:
     await lived(world)
-    left = world.left()
+    remaining = world.remaining()
     lanes = LaneRebuilder(world.redis)
-    leases = [lanes.seize(office_id) for office_id in (PUSAT, BOGOR)]
-    lanes.forget_people()
+    leases = [lanes.force_acquire(office_id) for office_id in (PUSAT, BOGOR)]
+    lanes.clear_people()
     lanes.clear(leases[0])
     for office_id in (PUSAT, BOGOR):
         assert (await world.refusal(world.request(60, office_id=office_id))).reason == Reason.LANE_CLOSED
-    world.line.sweep([PUSAT, BOGOR], "")
-    assert world.line.take() is None
+    world.consumer.sweep([PUSAT, BOGOR], "")
+    assert world.consumer.take() is None
     assert world.rebuild().lost == 0
-    assert world.left() == left
+    assert world.remaining() == remaining
     assert await world.join(world.request(1, [2, 3])) == Known()
     assert world.verify() == []
 
@@ -229,21 +229,21 @@ async def test_a_rebuild_that_died_in_the_middle_leaves_lanes_closed_and_is_run_
 async def test_of_two_rebuilds_the_older_one_destroys_nothing(world: World) -> None:
     await lived(world)
     older = LaneRebuilder(world.redis)
-    leases = [older.seize(office_id) for office_id in (PUSAT, BOGOR)]
+    leases = [older.force_acquire(office_id) for office_id in (PUSAT, BOGOR)]
     epoch = world.recorder.epoch(PUSAT)
     world.rebuild()
     late = world.request(70)
     await world.ticket(late)
     before = world.dump()
     for step in (
-        older.forget_people,
+        older.clear_people,
         lambda: older.restore([], []),
-        older.make_whole,
+        older.mark_restored,
         lambda: older.clear(leases[0]),
     ):
-        with pytest.raises(Fenced):
+        with pytest.raises(FencedError):
             step()
-    with pytest.raises(LedgerFenced):
+    with pytest.raises(LedgerFencedError):
         world.recorder.open_lane(PUSAT, epoch)
     assert world.dump() == before
     world.turn()
@@ -258,7 +258,7 @@ async def test_a_redis_whose_tokens_are_behind_the_ledgers_went_back_and_its_lan
     world.sql(f"update lane set token = token + 5 where office_id = '{PUSAT}'")
     await world.ticket(world.request(70))
     assert world.turn() == 0
-    assert not world.line.audit(PUSAT).opened
+    assert not world.consumer.audit(PUSAT).opened
     assert "lane closed, Redis and the ledger do not agree: LedgerFenced" in caplog.text
     world.rebuild()
     assert world.verify() == []
@@ -273,4 +273,4 @@ async def test_a_drainer_that_a_newer_one_overtook_closes_nothing(world: World) 
     new = world.take()
     world.settle(new, world.record(new, decided))
     assert world.serve(old) == 0
-    assert world.line.audit(PUSAT).opened
+    assert world.consumer.audit(PUSAT).opened

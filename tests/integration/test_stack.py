@@ -17,10 +17,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from antrian.child import EmbeddedError
-from antrian.embedded import EmbeddedStores
 from antrian.ledger.recorder import LedgerRecorder
-from antrian.stack import Stack
+from antrian.local.child import EmbeddedError
+from antrian.local.embedded import EmbeddedStores
+from antrian.local.stack import Stack
 from tests.integration.test_embedded import ended, nothing_runs_on, wait_until
 from tests.support.town import copy_stores
 
@@ -28,7 +28,7 @@ _PARENT = """
 import sys
 from contextlib import suppress
 from pathlib import Path
-from antrian.stack import Stack
+from antrian.local.stack import Stack
 
 with suppress(KeyboardInterrupt), Stack(Path(sys.argv[1]), workers=1) as stack:
     stack.wait()
@@ -56,7 +56,7 @@ def place(founded: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def answers(address: str) -> bool:
+def responses(address: str) -> bool:
     host, port = address.split(":")
     with socket.socket() as client:
         return client.connect_ex((host, int(port))) == 0
@@ -70,7 +70,7 @@ def test_it_serves_the_shipped_offices_and_says_where(tmp_path: Path) -> None:
     with Stack(tmp_path, workers=1) as stack:
         run = json.loads((tmp_path / "run.json").read_text())
         assert stat.S_IMODE((tmp_path / "run.json").stat().st_mode) == 0o600
-        assert answers(run["grpc"])
+        assert responses(run["grpc"])
         assert run["http"] is None
         assert run["redis"] == run["rq_redis"] == stack.environment["ANTRIAN_REDIS_URL"]
         assert set(run["pids"]) == {"antrian", "server", "workers", "redis", "postgres"}
@@ -92,7 +92,7 @@ def test_sigterm_stops_everything_cleanly(place: Path) -> None:
         assert parent.wait(20) == 0
         assert not (place / "run.json").exists()
         assert all(ended(pid) for pid in run["pids"].values())
-        assert not answers(run["grpc"])
+        assert not responses(run["grpc"])
     assert "database system is shut down" in (place / "log/postgres.log").read_text()
 
 
@@ -139,8 +139,8 @@ def test_two_stacks_at_once_have_ports_of_their_own(founded: Path, tmp_path: Pat
         copy_stores(founded, tmp_path / name)
     with Stack(tmp_path / "a", workers=1) as one, Stack(tmp_path / "b", workers=1) as two:
         assert one.address != two.address
-        assert answers(one.address)
-        assert answers(two.address)
+        assert responses(one.address)
+        assert responses(two.address)
 
 
 def test_a_port_that_is_asked_for_and_taken_is_refused(tmp_path: Path) -> None:

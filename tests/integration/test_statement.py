@@ -41,8 +41,8 @@ async def test_a_silence_breaks_the_connection_for_all_who_wait(make: Make, monk
     sleeps = make("select pg_sleep($1::float8) is null")
     assert await sleeps("0") == [(False,)]
     monkeypatch.setattr(statement, "ANSWERS_WITHIN", 0.3)
-    answers = await asyncio.gather(*map(sleeps, ("2", "0", "0")), return_exceptions=True)
-    assert [str(answer) for answer in answers] == ["Postgres did not answer within 0.3 s"] * 3
+    responses = await asyncio.gather(*map(sleeps, ("2", "0", "0")), return_exceptions=True)
+    assert [str(response) for response in responses] == ["Postgres did not answer within 0.3 s"] * 3
     assert await sleeps("0") == [(False,)], "over a new connection"
 
 
@@ -53,8 +53,8 @@ async def test_a_lost_connection_is_made_anew(make: Make, database_url: str) -> 
         other.execute("select pg_terminate_backend(%s)", [first])
     async with asyncio.timeout(10):
         await until(lambda: who._line is not None and who._line.lost)
-    answers = await asyncio.gather(*[who("") for _ in range(5)])
-    [second] = {pid for [(pid, _)] in answers}
+    responses = await asyncio.gather(*[who("") for _ in range(5)])
+    [second] = {pid for [(pid, _)] in responses}
     assert second != first, "one new connection for all"
 
 
@@ -67,7 +67,7 @@ async def test_who_waits_when_it_is_lost_hears_of_it(make: Make, database_url: s
         other.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity where query ~ '_sleep' and pid <> pg_backend_pid()"
         )
-    assert all(isinstance(answer, psycopg.OperationalError) for answer in await asked)
+    assert all(isinstance(response, psycopg.OperationalError) for response in await asked)
     assert await sleeps("0") == [(False,)]
 
 
@@ -102,8 +102,8 @@ async def test_a_plan_that_no_longer_fits_its_table_is_made_anew(make: Make, dat
 
 async def test_nothing_to_reach_is_told_to_all() -> None:
     nowhere = Statement("postgresql://127.0.0.1:1/none", "select $1::text", "")
-    answers = await asyncio.gather(*[nowhere("") for _ in range(3)], return_exceptions=True)
-    assert all(isinstance(answer, psycopg.OperationalError) for answer in answers)
+    responses = await asyncio.gather(*[nowhere("") for _ in range(3)], return_exceptions=True)
+    assert all(isinstance(response, psycopg.OperationalError) for response in responses)
     await nowhere.close()
 
 

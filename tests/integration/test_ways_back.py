@@ -21,8 +21,8 @@ from antrian.booking import (
 )
 from antrian.errors import Reason
 from antrian.identity import booking_code, code_range
-from antrian.lane.drainer import DeskBatch
-from antrian.lane.front import Joined, JoinRequest
+from antrian.lane.consumer import CommandBatch
+from antrian.lane.producer import Joined, JoinRequest
 from antrian.ledger.days import LedgerDays
 from antrian.ledger.staff import ActionRow
 from tests.support.ways_back import by, excuse, late, lift, undo
@@ -69,10 +69,12 @@ def end_monday(world: World) -> None:
 
 async def may_book(world: World, *people: int) -> list[bool]:
     """Whether each of them is taken for the next Monday; who is holds a booking then."""
-    answers = [await world.join(world.request(100 + person, [person], slot=NEXT_MONDAY)) for person in people]
-    assert all(isinstance(answer, Joined) or getattr(answer, "reason", "") == Reason.BARRED for answer in answers)
+    responses = [await world.join(world.request(100 + person, [person], slot=NEXT_MONDAY)) for person in people]
+    assert all(
+        isinstance(response, Joined) or getattr(response, "reason", "") == Reason.BARRED for response in responses
+    )
     world.turn()
-    return [isinstance(answer, Joined) for answer in answers]
+    return [isinstance(response, Joined) for response in responses]
 
 
 def claims(world: World, *people: int) -> list[bytes]:
@@ -97,7 +99,7 @@ async def test_a_bar_is_lifted_once_and_a_day_that_is_told_again_does_not_bring_
     lifted_at = world.sql("select lifted_at from bar")
     assert (await done(world, lift(request))).before["lifted"]
     assert world.sql("select lifted_at from bar") == lifted_at
-    world.recorder.days.tell_again(MONDAY.service_date)
+    world.recorder.days.mark_unsynced(MONDAY.service_date)
     assert world.nightly() > 0
     assert await may_book(world, 1) == [True]
     assert world.verify() == []
@@ -120,25 +122,25 @@ async def test_a_lifted_bar_leaves_the_same_persons_bar_from_another_office(worl
     request = await missed(world, 1, [1])
     key = request.applicants[0].key
     ends = NEXT_WINDOW + timedelta(days=20)
-    assert world.line.release(BOGOR, world.line.desked(BOGOR), [(b"o" * 16, key)], ends, "2026-12-20")
+    assert world.consumer.release(BOGOR, world.consumer.settled_command(BOGOR), [(b"o" * 16, key)], ends, "2026-12-20")
     await done(world, lift(request))
     assert await may_book(world, 1) == [False]
-    assert world.line.release(BOGOR, world.line.desked(BOGOR), [(b"o" * 16, key)])
+    assert world.consumer.release(BOGOR, world.consumer.settled_command(BOGOR), [(b"o" * 16, key)])
     assert await may_book(world, 1) == [True]
 
 
 async def test_a_bar_is_lifted_while_the_lane_is_rebuilt(world: World) -> None:
     first, second = await booked(world, 1, [1]), await missed(world, 2, [2])
-    await world.front.ask_desk(PUSAT, lift(first))  # nobody has served it
+    await world.producer.send_command(PUSAT, lift(first))  # nobody has served it
     assert world.rebuild().lost == 0
-    await world.front.ask_desk(PUSAT, lift(second, 2))
+    await world.producer.send_command(PUSAT, lift(second, 2))
     lease = world.take()
     batch = world.decide_any(lease)
-    assert isinstance(batch, DeskBatch)
-    said = world.recorder.record_desk(PUSAT, lease.token, batch)
+    assert isinstance(batch, CommandBatch)
+    said = world.recorder.record_commands(PUSAT, lease.token, batch)
     world.rebuild()
     with pytest.raises(Exception, match=PUSAT):  # fenced: what the late worker knows is not told any more
-        world.line.settle_desk(lease, batch, [], said.freed, said.lifted_at)
+        world.consumer.settle_commands(lease, batch, [], said.freed, said.lifted_at)
     assert await may_book(world, 1, 2) == [True, True]
     assert world.verify() == []
 
@@ -147,15 +149,15 @@ async def test_a_day_is_not_told_while_its_desk_is_served(world: World) -> None:
     """What the nightly work read before a bar was lifted must not bar the person again after it."""
     request = await missed(world, 1, [1])
     key, ends = request.applicants[0].key, NEXT_WINDOW + timedelta(days=20)
-    desked = world.line.desked(PUSAT)
+    settled_command = world.consumer.settled_command(PUSAT)
     bar = [(request.booking_id.bytes, key)]
-    await world.front.ask_desk(PUSAT, lift(request))
+    await world.producer.send_command(PUSAT, lift(request))
     lease = world.take()
     batch = world.decide_any(lease)
-    assert isinstance(batch, DeskBatch)
-    assert not world.line.release(PUSAT, desked, bar, ends, "2026-12-20"), "the desk is being served"
-    world.drain.serve_desk(lease, world.offices[PUSAT], batch)
-    assert not world.line.release(PUSAT, desked, bar, ends, "2026-12-20"), "the desk was served since"
+    assert isinstance(batch, CommandBatch)
+    assert not world.consumer.release(PUSAT, settled_command, bar, ends, "2026-12-20"), "the desk is being served"
+    world.drain.execute_commands(lease, world.offices[PUSAT], batch)
+    assert not world.consumer.release(PUSAT, settled_command, bar, ends, "2026-12-20"), "the desk was served since"
     assert await may_book(world, 1) == [True]
 
 
@@ -170,12 +172,12 @@ async def test_a_day_is_told_later_when_its_desk_was_served_meanwhile(
         found = people(days, office_id, day)  # type: ignore[arg-type]
         if (office_id, day) == (PUSAT, MONDAY.service_date) and not asked:
             asked.append(office_id)
-            world.redis.hincrby(f"lane:{{{PUSAT}}}", "desked", 1)
+            world.redis.hincrby(f"lane:{{{PUSAT}}}", "settled_command", 1)
         return found
 
     monkeypatch.setattr(LedgerDays, "people", slow)
     world.nightly()
-    assert world.sql("select office_id from day_done where not told") == [(PUSAT,)]
+    assert world.sql("select office_id from day_done where not synced") == [(PUSAT,)]
     assert world.nightly() == 1
     assert (await world.recorded(request)).state is State.NO_SHOW
 
@@ -183,7 +185,7 @@ async def test_a_day_is_told_later_when_its_desk_was_served_meanwhile(
 async def test_a_redis_that_is_to_be_rebuilt_is_told_of_no_day(world: World) -> None:
     await booked(world, 1, [1])
     world.set_clock(TUESDAY_0000)
-    world.redis.delete("whole")
+    world.redis.delete("restored")
     assert world.nightly() == 0
     world.rebuild()
     assert world.nightly() > 0
@@ -204,7 +206,7 @@ async def test_a_redis_that_went_back_past_a_lifted_bar_is_told_again(
     for name, value in copy.items():
         assert value is not None
         world.redis.restore(name, 0, value)
-    world.line.set_clock(clock)
+    world.consumer.set_clock(clock)
     assert await may_book(world, 1) == [False]
     world.nightly()
     assert "went back in time" in caplog.text
@@ -248,7 +250,7 @@ async def test_an_undone_check_in_expects_the_person_again(world: World) -> None
     assert (await done(world, undo(request, 1))).after["state"] == "CONFIRMED"
     assert ((await world.recorded(request)).state, (await world.recorded(request)).ended_at) == (State.CONFIRMED, None)
     assert (await done(world, undo(request, 1, 2))).after["undone"] is None
-    assert await world.front.owned(request.owner) == [request.booking_id]
+    assert await world.producer.owned(request.owner) == [request.booking_id]
     assert world.verify() == []
     await check_in(world, request, 1)
     end_monday(world)
@@ -269,7 +271,7 @@ async def test_who_has_booked_again_keeps_that_booking(world: World, *, recorded
         world.turn(BOGOR)
     refused = await done(world, undo(request, 1, 2))
     assert (refused.refused, refused.after["taken"], refused.after["undone"]) == (Reason.BOOKED_AGAIN, 2, None)
-    assert await world.front.owned(request.owner) == [], "nobody is held by half"
+    assert await world.producer.owned(request.owner) == [], "nobody is held by half"
     world.turn(BOGOR)
     assert (await world.recorded(again)).state is State.CONFIRMED
     assert (await done(world, undo(request, 1))).refused is None
@@ -302,23 +304,23 @@ async def test_a_check_in_is_undone_on_its_day_only_and_not_on_a_closed_one(worl
     await check_in(world, request, 1)
     await world.ask(CloseDate(uuid.uuid4(), "desk", "rina", "listrik padam", MONDAY.service_date))
     assert (await done(world, undo(request, 1))).refused is Reason.DAY_CLOSED
-    assert await world.front.owned(request.owner) == []
+    assert await world.producer.owned(request.owner) == []
 
 
 async def test_a_late_worker_neither_holds_nor_frees_whose_check_in_was_undone(world: World) -> None:
     request = await booked(world, 1, [1])
     world.set_clock(MONDAY_NOON)
     await check_in(world, request, 1)
-    await world.front.ask_desk(PUSAT, undo(request, 1))
+    await world.producer.send_command(PUSAT, undo(request, 1))
     lease = world.take()
     batch = world.decide_any(lease)
-    assert isinstance(batch, DeskBatch)
-    world.line.claim(lease, batch)
-    assert await world.front.owned(request.owner) == [request.booking_id]
+    assert isinstance(batch, CommandBatch)
+    world.consumer.claim(lease, batch)
+    assert await world.producer.owned(request.owner) == [request.booking_id]
     world.lease_ends()
     world.turn()
     with pytest.raises(Exception, match=PUSAT):
-        world.line.claim(lease, batch)
+        world.consumer.claim(lease, batch)
     assert (await world.recorded(request)).state is State.CONFIRMED
     assert world.verify() == []
 
@@ -484,4 +486,4 @@ async def test_verify_sees_a_bar_that_is_lifted_in_one_store_only(world: World, 
         await done(world, lift(request))
         world.redis.hset(f"applicants:{key.hex()[:3]}", key, copy)
     [broken] = world.verify()
-    assert (broken.promise, broken.breaches) == ("P10", 1)
+    assert (broken.promise, broken.violations) == ("P10", 1)

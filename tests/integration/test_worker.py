@@ -18,7 +18,7 @@ def workers(world: World) -> Iterator[None]:
     """`python -m workers` with one worker, for this world."""
     settings = {
         "REDIS_URL": world.settings.redis_url, "DATABASE_URL": world.settings.database_url, "EMBEDDED": "1",
-        "HASH_KEY": KEY, "SEAL_KEY": KEY, "WORKER_PROCESSES": "1", "AUDIT_SECONDS": "0",
+        "HASH_KEY": KEY, "ENCRYPTION_KEY": KEY, "WORKER_PROCESSES": "1", "AUDIT_SECONDS": "0",
         "POLICY_FILE": str(world.settings.policy_file),
     }  # fmt: skip
     environment = os.environ | {f"ANTRIAN_{name}": value for name, value in settings.items()}
@@ -34,8 +34,8 @@ async def test_lanes_are_served_while_rq_is_suspended_and_its_queue_does_not_gro
     request = world.request(1)
     await world.ticket(request)
     with workers(world):
-        await until(lambda: world.line.audit(request.office_id).waiting == 0, 15)
+        await until(lambda: world.consumer.audit(request.office_id).waiting == 0, 15)
         await until(lambda: world.redis.llen("rq:queue:shifts"))
         await world.ticket(world.request(2))
-        await until(lambda: world.line.audit(request.office_id).waiting == 0, 15)
+        await until(lambda: world.consumer.audit(request.office_id).waiting == 0, 15)
         assert world.redis.llen("rq:queue:shifts") == 1

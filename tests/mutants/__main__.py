@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from antrian.embedded import EmbeddedStores
+from antrian.local.embedded import EmbeddedStores
 from tests.conftest import Stores
 from tests.mutants.judge import FAILED, KILLED, STILLBORN, SURVIVED, Judge, Runner, Verdict
 from tests.mutants.mutator import Mutant, all_mutants
@@ -54,22 +54,22 @@ def main() -> int:
     mutants = [mutant for mutant in every if arguments.only in mutant.file]
     if arguments.sample:
         mutants = random.Random(arguments.seed).sample(mutants, min(arguments.sample, len(mutants)))
-    began, verdicts = time.monotonic(), list[Verdict]()
+    began, results = time.monotonic(), list[Verdict]()
     with ExitStack() as undo:
         folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="antrian-mutants-", dir=_memory())))
         judge = Judge([_runner(folder / str(n), undo) for n in range(arguments.jobs)])
         print(f"{judge.begin()} tests pass without a mutant; {len(mutants)} mutants", flush=True)
         try:
             for verdict in judge.judge(mutants):
-                verdicts.append(verdict)
+                results.append(verdict)
                 print(
-                    f"[{len(verdicts)}/{len(mutants)}] {verdict.seconds:4.1f} s {verdict.fate:9} {verdict.mutant}",
+                    f"[{len(results)}/{len(mutants)}] {verdict.seconds:4.1f} s {verdict.fate:9} {verdict.mutant}",
                     flush=True,
                 )
         finally:  # what is known is told, whatever becomes of the rest
             if arguments.json:
-                arguments.json.write_text(json.dumps([asdict(verdict) for verdict in verdicts], indent=1))
-            wrong = _report(verdicts, {name_of(mutant) for mutant in every})
+                arguments.json.write_text(json.dumps([asdict(verdict) for verdict in results], indent=1))
+            wrong = _report(results, {name_of(mutant) for mutant in every})
             print(f"{time.monotonic() - began:.0f} s")
     return 1 if wrong else 0
 
@@ -97,9 +97,9 @@ def _runner(folder: Path, undo: ExitStack) -> Runner:
     return runner
 
 
-def _report(verdicts: list[Verdict], every: set[Name]) -> int:
+def _report(results: list[Verdict], every: set[Name]) -> int:
     """Prints rates and survivors; answers how many things are wrong."""
-    files = Counter((verdict.mutant.file, verdict.fate) for verdict in verdicts)
+    files = Counter((verdict.mutant.file, verdict.fate) for verdict in results)
     print(f"\n{'file':36} killed survived stillborn   rate")
     for file in [*sorted({file for file, _ in files}), ""]:
         killed, survived, stillborn = (
@@ -111,7 +111,7 @@ def _report(verdicts: list[Verdict], every: set[Name]) -> int:
 
     why, wrong = reasons(), 0
     print("\nSurvivors:")
-    for verdict in verdicts:
+    for verdict in results:
         reason = why.get(name_of(verdict.mutant))
         if verdict.fate == FAILED:
             wrong += 1

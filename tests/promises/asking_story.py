@@ -3,15 +3,15 @@
 from datetime import timedelta
 
 from antrian.errors import Reason
-from antrian.lane.front import Joined, JoinRequest, Known, Refused
-from tests.promises.life_story import Broken
+from antrian.lane.producer import Joined, JoinRequest, Known, Refused
+from tests.promises.life_story import BrokenError
 from tests.promises.story import reason
 from tests.support.world import OPENS, World
 
 
 async def broken_promises_of_asking(world: World) -> set[str]:
     """Plays the story; the numbers of the promises that did not hold. A stranger has booked for 1, a family for 2 to 5."""
-    broken = Broken()
+    broken = BrokenError()
     family = world.request(2, [2, 3, 4, 5], account="family")
     await world.join(world.request(1, account="stranger"))
     await world.join(family)
@@ -27,7 +27,7 @@ async def broken_promises_of_asking(world: World) -> set[str]:
 
 def _bound(world: World, lane_bound: int) -> None:
     policy = world.policy
-    world.front.set_bounds(
+    world.producer.set_bounds(
         lane_bound=lane_bound,
         account_people=policy.account_people,
         tried_people=policy.tried_people,
@@ -35,7 +35,7 @@ def _bound(world: World, lane_bound: int) -> None:
     )
 
 
-async def _at_a_full_lane(world: World, broken: Broken, family: JoinRequest) -> None:
+async def _at_a_full_lane(world: World, broken: BrokenError, family: JoinRequest) -> None:
     """The account's own request, its own people, its limit, the lane: each is told before the next, strangers after all."""
     broken.hold("P5", held=await world.join(family) == Known())
     own = await world.join(world.request(3, [1, 2], account="family"))
@@ -44,20 +44,20 @@ async def _at_a_full_lane(world: World, broken: Broken, family: JoinRequest) -> 
     broken.hold("P4", held=reason(await world.join(world.request(5, [1], account="curious"))) == Reason.LANE_FULL)
 
 
-async def _about_strangers(world: World, broken: Broken) -> None:
+async def _about_strangers(world: World, broken: BrokenError) -> None:
     """An account learns of fifteen people whether they have booked; one of them it may ask for again and again."""
     for number, people in enumerate(([1, *range(n, n + 4)] for n in (10, 14, 18)), 10):
         stranger = await world.join(world.request(number, people, account="curious"))
         broken.hold("P4", held=_said(stranger) == (Reason.ALREADY_BOOKED, 0, b""))
     broken.hold("P12", held=isinstance(await world.join(world.request(13, [22, 23], account="curious")), Joined))
     for number, people in enumerate(([24], [1, 24]), 14):
-        answer = await world.join(world.request(number, people, account="curious"))
-        broken.hold("P12", held=reason(answer) == Reason.PEOPLE_LIMIT)
+        response = await world.join(world.request(number, people, account="curious"))
+        broken.hold("P12", held=reason(response) == Reason.PEOPLE_LIMIT)
     for number, person in ((16, 1), (17, 10)):
-        answer = await world.join(world.request(number, [person], account="curious"))
-        broken.hold("P12", held=(reason(answer) or "JOINED") == {1: Reason.ALREADY_BOOKED, 10: "JOINED"}[person])
+        response = await world.join(world.request(number, [person], account="curious"))
+        broken.hold("P12", held=(reason(response) or "JOINED") == {1: Reason.ALREADY_BOOKED, 10: "JOINED"}[person])
 
 
-def _said(answer: Joined | Known | Refused) -> tuple[str, int | None, bytes]:
-    assert isinstance(answer, Refused), answer
-    return answer.reason, answer.applicant, answer.detail
+def _said(response: Joined | Known | Refused) -> tuple[str, int | None, bytes]:
+    assert isinstance(response, Refused), response
+    return response.reason, response.applicant, response.detail

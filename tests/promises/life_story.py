@@ -8,11 +8,11 @@ from datetime import timedelta
 from antrian.booking import Cancel, CloseDate, Follow, Policy, SetQuota, StaffAction, State, StatusReason
 from antrian.errors import Reason
 from antrian.identity import Keys, booking_code, code_range
-from antrian.lane.drainer import DeskBatch, Fenced
-from antrian.lane.front import Joined, Known
-from antrian.ledger.fence import LedgerFenced
-from antrian.ledger.keys import WrongKeys, claim_keys
-from antrian.ledger.policies import WrongPolicy, claim_policy
+from antrian.lane.consumer import CommandBatch, FencedError
+from antrian.lane.producer import Joined, Known
+from antrian.ledger.fence import LedgerFencedError
+from antrian.ledger.keys import WrongKeysError, claim_keys
+from antrian.ledger.policies import WrongPolicyError, claim_policy
 from tests.promises.story import reason
 from tests.support.decree import decreed
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
@@ -21,7 +21,7 @@ BY = ("desk", "rina", "banjir")
 WEDNESDAY = replace(TUESDAY, service_date=TUESDAY.service_date + timedelta(days=1))
 
 
-class Broken(set[str]):
+class BrokenError(set[str]):
     """The numbers of the promises that did not hold."""
 
     def hold(self, promise: str, *, held: bool) -> None:
@@ -32,9 +32,9 @@ class Broken(set[str]):
 
 async def broken_promises_of_a_life(world: World) -> set[str]:
     """Plays the story; the numbers of the promises that did not hold."""
-    broken = Broken()
+    broken = BrokenError()
     claim_keys(world.settings.database_url, world.keys)
-    with suppress(WrongKeys):
+    with suppress(WrongKeysError):
         claim_keys(world.settings.database_url, Keys(bytes(32), bytes(32)))
         broken.add("P4")
         return broken
@@ -42,18 +42,18 @@ async def broken_promises_of_a_life(world: World) -> set[str]:
         await world.join(world.request(n, account="family" if n < 3 else ""))
     await world.join(world.request(6, [60, 61], slot=TUESDAY))
     world.turn()
-    for part in (_desk, _ways_back, _days, _rebuild, _decree):
+    for part in (_commands, _ways_back, _days, _rebuild, _decree):
         await part(world, broken)
         if broken:
             return broken
     return broken | {check.promise for check in world.verify()}
 
 
-async def _desk(world: World, broken: Broken) -> None:
+async def _commands(world: World, broken: BrokenError) -> None:
     first = world.request(1, account="family")
     await world.ask(Cancel(first.booking_id))
     await world.ask(Cancel(first.booking_id))
-    broken.hold("P10", held=world.left() == 2)
+    broken.hold("P10", held=world.remaining() == 2)
     broken.hold("P4", held=isinstance(await world.join(world.request(11, [1], account="family")), Joined))
     world.turn()
 
@@ -62,23 +62,23 @@ async def _desk(world: World, broken: Broken) -> None:
     done = await world.staff.action(below.action_id)
     broken.hold("P1", held=done is not None and done.refused is Reason.QUOTA_BELOW_TAKEN)
 
-    await world.front.ask_desk(PUSAT, Cancel(world.request(2, account="family").booking_id))
+    await world.producer.send_command(PUSAT, Cancel(world.request(2, account="family").booking_id))
     zombie = world.take()
     batch = world.decide_any(zombie, 256)
     world.lease_ends()
     world.redis.delete("ready")
-    broken.hold("P15", held=world.line.sweep([PUSAT], world.drain.stock_mark(OPENS)) == 1)
+    broken.hold("P15", held=world.consumer.sweep([PUSAT], world.drain.inventory_version(OPENS)) == 1)
     world.take()
     world.lease_ends()
-    with suppress(Fenced):
-        assert isinstance(batch, DeskBatch)
-        world.line.settle_desk(zombie, batch, [], [], None)
+    with suppress(FencedError):
+        assert isinstance(batch, CommandBatch)
+        world.consumer.settle_commands(zombie, batch, [], [], None)
         broken.add("P3")
         return
     world.turn()
 
 
-async def _ways_back(world: World, broken: Broken) -> None:
+async def _ways_back(world: World, broken: BrokenError) -> None:
     family = world.request(20, range(200, 205), account="five", slot=WEDNESDAY)
     stranger = world.request(21, [210], slot=WEDNESDAY)
     await world.join(family)
@@ -86,16 +86,16 @@ async def _ways_back(world: World, broken: Broken) -> None:
     world.turn()
     for _ in range(2):
         await world.ask(Cancel(family.booking_id, 2))
-    broken.hold("P10", held=world.left(WEDNESDAY) == 1)
+    broken.hold("P10", held=world.remaining(WEDNESDAY) == 1)
     alone = world.request(22, [201], account="five", slot=WEDNESDAY)
     broken.hold("P4", held=isinstance(await world.join(alone), Joined))
     world.turn()
     await world.ask(Cancel(family.booking_id))
     await world.ask(Cancel(family.booking_id, 3))
-    broken.hold("P10", held=world.left(WEDNESDAY) == 4)
+    broken.hold("P10", held=world.remaining(WEDNESDAY) == 4)
     for _ in range(2):
         await world.ask(Cancel(stranger.booking_id, by=StaffAction(uuid.uuid4(), *BY)))
-    broken.hold("P10", held=world.left(WEDNESDAY) == 5)
+    broken.hold("P10", held=world.remaining(WEDNESDAY) == 5)
     broken.hold("P10", held=world.sql("select kind from staff_action where kind = 'RELEASE'") == [("RELEASE",)])
     broken.hold("P7", held=(await world.recorded(stranger)).reason is StatusReason.RELEASED_BY_OFFICE)
     broken.hold("P4", held=isinstance(await world.join(world.request(23, [210, 211], slot=WEDNESDAY)), Joined))
@@ -103,12 +103,12 @@ async def _ways_back(world: World, broken: Broken) -> None:
     await world.ask(Cancel(world.request(23, [210, 211]).booking_id, 9))
 
 
-async def _days(world: World, broken: Broken) -> None:
+async def _days(world: World, broken: BrokenError) -> None:
     third = world.request(3)
     world.set_clock(OPENS.replace(hour=9) + timedelta(days=3))
-    left = world.left()
+    remaining = world.remaining()
     await world.ask(Cancel(third.booking_id))
-    broken.hold("P10", held=world.left() == left)
+    broken.hold("P10", held=world.remaining() == remaining)
     if broken:
         return
     await world.staff.check_in(PUSAT, code_range(booking_code(third.booking_id)), [], "desk", "rina")
@@ -127,13 +127,13 @@ async def _days(world: World, broken: Broken) -> None:
     world.turn()
 
 
-async def _rebuild(world: World, broken: Broken) -> None:
+async def _rebuild(world: World, broken: BrokenError) -> None:
     slot = replace(MONDAY, service_date=MONDAY.service_date + timedelta(days=7))
     zombie = world.take()
     await world.staff.set_retired(BOGOR, StaffAction(uuid.uuid4(), *BY), retired=True)
     ahead = world.recorder.clock_ahead()
     world.redis.flushdb()
-    world.line.set_clock(ahead)
+    world.consumer.set_clock(ahead)
     world.turn(BOGOR)
     broken.hold(
         "P9", held=reason(await world.join(world.request(40, slot=slot, office_id=BOGOR))) == Reason.LANE_CLOSED
@@ -149,13 +149,13 @@ async def _rebuild(world: World, broken: Broken) -> None:
     try:
         world.record(zombie, world.decide(zombie))
         broken.add("P9")
-    except (Fenced, LedgerFenced):
+    except (FencedError, LedgerFencedError):
         world.turn()
     booking = await world.reader.booking(request.booking_id)
     broken.hold("P2", held=booking is not None)
 
 
-async def _decree(world: World, broken: Broken) -> None:
+async def _decree(world: World, broken: BrokenError) -> None:
     """Two days with bookings become holidays; one of them is over before any worker knows."""
     monday, tuesday = (replace(MONDAY, service_date=MONDAY.service_date + timedelta(days=n)) for n in (7, 8))
     over, coming = world.request(50, [50], slot=monday), world.request(51, [51], slot=tuesday)
@@ -181,6 +181,6 @@ def _may_start(world: World, policy: Policy) -> bool:
     """Whether a program with that policy may start."""
     try:
         claim_policy(world.settings.database_url, policy)
-    except WrongPolicy:
+    except WrongPolicyError:
         return False
     return True

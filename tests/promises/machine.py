@@ -11,12 +11,12 @@ import psycopg
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from antrian.booking import Cancel, CloseDate, DeskEntry, Follow, SetQuota, Slot, StaffAction
+from antrian.booking import Cancel, CloseDate, Command, Follow, SetQuota, Slot, StaffAction
 from antrian.errors import AntrianError, Reason
 from antrian.identity import booking_code, code_range
-from antrian.lane.drainer import Lease
-from antrian.lane.front import JoinRequest
-from tests.promises.model import Broken, Model, hold
+from antrian.lane.consumer import Lease
+from antrian.lane.producer import JoinRequest
+from tests.promises.model import BrokenError, Model, hold
 from tests.promises.sight import Sight, look
 from tests.promises.slow_turn import SlowTurn
 from tests.support.ways_back import excuse, late, lift, undo
@@ -117,15 +117,15 @@ class PromiseMachine(RuleBasedStateMachine):
         async def together() -> list[Any]:
             return await asyncio.gather(*(self.world.join(request) for request in requests))
 
-        for request, answer in zip(requests, self.runner.run(together()), strict=True):
-            self.told.answered(request, answer, self.world.line.now())
+        for request, response in zip(requests, self.runner.run(together()), strict=True):
+            self.told.answered(request, response, self.world.consumer.now())
 
     @rule(request=requests, times=st.integers(1, 2))
     def cancel(self, request: JoinRequest, times: int) -> None:
         """Somebody gives places back, and tries again."""
         self.told.asked_to_cancel.add(request.booking_id)
         for _ in range(times):
-            self._ask_desk(request.office_id, Cancel(request.booking_id))
+            self._send_command(request.office_id, Cancel(request.booking_id))
 
     @rule(request=requests, nth=st.integers(0, 2), by_staff=st.booleans(), times=st.integers(1, 2))
     def cancel_person(self, request: JoinRequest, nth: int, *, by_staff: bool, times: int) -> None:
@@ -134,7 +134,9 @@ class PromiseMachine(RuleBasedStateMachine):
         number = (row.first_number if row and row.first_number else 1) + nth % len(request.applicants)
         self.told.asked_to_cancel_person.add((request.booking_id, number))
         for _ in range(times):
-            self._ask_desk(request.office_id, Cancel(request.booking_id, number, self._staff() if by_staff else None))
+            self._send_command(
+                request.office_id, Cancel(request.booking_id, number, self._staff() if by_staff else None)
+            )
 
     @rule(request=requests, nth=st.integers(0, 2), by_staff=st.booleans())
     def cancel_person_then_the_booking(self, request: JoinRequest, nth: int, *, by_staff: bool) -> None:
@@ -149,7 +151,7 @@ class PromiseMachine(RuleBasedStateMachine):
         """Staff end a booking, and try again."""
         self.told.asked_to_cancel.add(request.booking_id)
         for _ in range(times):
-            self._ask_desk(request.office_id, Cancel(request.booking_id, by=self._staff()))
+            self._send_command(request.office_id, Cancel(request.booking_id, by=self._staff()))
 
     def _staff(self) -> StaffAction:
         return StaffAction(uuid.uuid5(uuid.NAMESPACE_X500, f"{self.names}"), *BY)
@@ -157,14 +159,14 @@ class PromiseMachine(RuleBasedStateMachine):
     @rule(office_id=OFFICES, slot=SLOTS, quota=st.integers(0, 5))
     def set_quota(self, office_id: str, slot: Slot, quota: int) -> None:
         """Staff want another quota."""
-        self._ask_desk(office_id, SetQuota(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.names}"), *BY, slot, quota, None))
+        self._send_command(office_id, SetQuota(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.names}"), *BY, slot, quota, None))
 
     @rule(office_id=OFFICES, slot=SLOTS, really=st.sampled_from([False, False, True]))
     def close_date(self, office_id: str, slot: Slot, really: bool) -> None:
         """Staff close a day, now and then."""
         if really:
             self.told.asked_to_close.add((office_id, slot))
-            self._ask_desk(
+            self._send_command(
                 office_id, CloseDate(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.names}"), *BY, slot.service_date)
             )
 
@@ -201,8 +203,8 @@ class PromiseMachine(RuleBasedStateMachine):
             return
         hold("P7", not gave_up, "somebody who gave up was checked in")
         if told:
-            self._ask_desk(request.office_id, Follow(request.booking_id))
-        self.told.untold.add(request.booking_id)
+            self._send_command(request.office_id, Follow(request.booking_id))
+        self.told.unsynced.add(request.booking_id)
 
     @rule(request=requests, who=WHO, came=OFTEN, served=st.booleans())
     def undo_check_in(self, request: JoinRequest, who: str, came: bool, served: bool) -> None:
@@ -215,7 +217,7 @@ class PromiseMachine(RuleBasedStateMachine):
         if numbers := self._numbers(request, who):
             first = self.told.sight.rows[request.booking_id].first_number or 0
             self.told.asked_to_undo.add(request.booking_id)
-            self._ask_desk(request.office_id, undo(request, *numbers, first=first))
+            self._send_command(request.office_id, undo(request, *numbers, first=first))
             if served:
                 self.serve(request.office_id)
 
@@ -227,7 +229,7 @@ class PromiseMachine(RuleBasedStateMachine):
             self._let_monday_end(request, finished=finished)
         self.told.asked_to_note |= {(key, request.booking_id) for key in numbers.values()}
         if numbers:
-            self._ask_desk(request.office_id, late(self.world.policy, request, *numbers))
+            self._send_command(request.office_id, late(self.world.policy, request, *numbers))
             if finished:
                 self.serve(request.office_id)
 
@@ -237,7 +239,7 @@ class PromiseMachine(RuleBasedStateMachine):
         if self._numbers(request, "all") and over:
             self._let_monday_end(request, finished=True)
         self.told.asked_to_excuse.add(request.booking_id)
-        self._ask_desk(request.office_id, excuse(request))
+        self._send_command(request.office_id, excuse(request))
 
     @rule(request=requests, who=WHO, over=OFTEN, again=st.booleans())
     def lift_bars(self, request: JoinRequest, who: str, over: bool, again: bool) -> None:
@@ -247,9 +249,9 @@ class PromiseMachine(RuleBasedStateMachine):
             self._let_monday_end(request, finished=True)
         self.told.asked_to_lift |= {(key, request.booking_id) for key in numbers.values()}
         for number in numbers:
-            self._ask_desk(request.office_id, lift(request, number))
+            self._send_command(request.office_id, lift(request, number))
         if again:
-            self.world.recorder.days.tell_again(MONDAY.service_date)
+            self.world.recorder.days.mark_unsynced(MONDAY.service_date)
             self.world.nightly()
 
     def _let_monday_end(self, request: JoinRequest, *, finished: bool) -> None:
@@ -260,17 +262,17 @@ class PromiseMachine(RuleBasedStateMachine):
             self.world.nightly()
             self.promises_hold()
 
-    def _ask_desk(self, office_id: str, entry: DeskEntry) -> None:
+    def _send_command(self, office_id: str, entry: Command) -> None:
         self.names += 1
         try:
-            self.runner.run(self.world.front.ask_desk(office_id, entry))
+            self.runner.run(self.world.producer.send_command(office_id, entry))
         except AntrianError as refusal:
             hold("P9", refusal.reason is Reason.LANE_CLOSED and self.told.emptied, refusal.reason)
 
     # Workers.
 
     def _take(self, office_id: str = "") -> Lease | None:
-        lease = self.world.line.take(office_id)
+        lease = self.world.consumer.take(office_id)
         if lease:
             self.told.taken(lease.office_id)
         return lease
@@ -353,11 +355,13 @@ class PromiseMachine(RuleBasedStateMachine):
         if not turn.next_step:
             return
         sight, office_id, token = self.told.sight, turn.lease.office_id, turn.lease.token
-        newest = sight.lanes[office_id].token if turn.next_step in {"decide", "claim", "settle", "settle_desk"} else 0
+        newest = (
+            sight.lanes[office_id].token if turn.next_step in {"decide", "claim", "settle", "settle_commands"} else 0
+        )
         newest = max(newest, sight.ledger_lanes[office_id].token) if turn.next_step.startswith("record") else newest
-        step = turn.go_on(times=times)
+        step = turn.settle_and_decide(times=times)
         if not turn.shut_out:
-            if step in {"settle", "settle_desk"}:
+            if step in {"settle", "settle_commands"}:
                 self.told.given_back(office_id)
             hold("P3", newest <= token, f"{office_id}: a late drainer did a step with token {token}, {newest} is out")
 
@@ -372,11 +376,13 @@ class PromiseMachine(RuleBasedStateMachine):
         self._sweep()
 
     def _sweep(self) -> None:
-        line = self.world.line
-        line.sweep(list(self.world.offices), self.world.drain.stock_mark(line.now()))
+        consumer = self.world.consumer
+        consumer.sweep(list(self.world.offices), self.world.drain.inventory_version(consumer.now()))
         self.promises_hold()
         for office_id, lane in self.told.sight.lanes.items():
-            waits = lane.opened and (lane.ticket, lane.desk) != (lane.settled, lane.desked) and not lane.leased
+            waits = (
+                lane.opened and (lane.ticket, lane.commands) != (lane.settled, lane.settled_command) and not lane.leased
+            )
             hold("P15", not waits or office_id in self.told.sight.ready, f"{office_id} waits for ever")
 
     @rule()
@@ -410,7 +416,7 @@ class PromiseMachine(RuleBasedStateMachine):
     def _empty_redis(self) -> None:
         self.world.redis.flushdb()
         self.told.emptied_redis()
-        self.world.line.set_clock(self.world.recorder.clock_ahead())
+        self.world.consumer.set_clock(self.world.recorder.clock_ahead())
 
     def _rebuild(self) -> None:
         done = self.world.rebuild()
@@ -437,7 +443,9 @@ class PromiseMachine(RuleBasedStateMachine):
         for booking_id, accepted in self.told.accepted.items():
             hold("P15", booking_id in sight.rows, f"ticket {accepted.ticket} was never decided")
         for office_id, lane in sight.lanes.items():
-            hold("P15", (lane.ticket, lane.desk) == (lane.settled, lane.desked), f"{office_id} still waits")
+            hold(
+                "P15", (lane.ticket, lane.commands) == (lane.settled, lane.settled_command), f"{office_id} still waits"
+            )
 
     def teardown(self) -> None:
         """The end of an example: all is served, and `antrian verify` is silent."""
@@ -447,4 +455,4 @@ class PromiseMachine(RuleBasedStateMachine):
             self.all_is_served()
             self.world.nightly()
             for check in self.world.verify():
-                raise Broken(check.promise, f"{check.what}: {check.breaches} of {check.examined}")
+                raise BrokenError(check.promise, f"{check.what}: {check.violations} of {check.examined}")

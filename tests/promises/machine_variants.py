@@ -10,10 +10,10 @@ import psycopg
 import pytest
 
 from antrian import lane, ledger
-from antrian.booking import Cancel, DeskEntry
-from antrian.lane.drainer import Turn
-from antrian.lane.front import JoinRequest, LaneFront
-from antrian.lane.pipe import Script
+from antrian.booking import Cancel, Command
+from antrian.lane.connection import Script
+from antrian.lane.consumer import Turn
+from antrian.lane.producer import JoinRequest, LaneProducer
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.ledger.turns import Recorded
 
@@ -45,9 +45,9 @@ def _changed(where: str, old: str, new: str) -> Build:
             assert times or where == "*", "the variant no longer fits"
             return changed
 
-        for module in ("drainer", "front", "rebuilder"):
+        for module in ("consumer", "producer", "rebuild"):
             monkeypatch.setattr(f"antrian.lane.{module}.script", script)
-        for module in ("recorder", "turns", "desk", "days", "staff"):
+        for module in ("recorder", "turns", "commands", "days", "staff"):
             monkeypatch.setattr(f"antrian.ledger.{module}.sql", sql)
 
     return build
@@ -58,22 +58,22 @@ for i, entry in ipairs(entries) do
   local request = request_of(entry)
   if outbox[i]:sub(1, 9) ~= 'CONFIRMED' then free(id_of(request), people_of(request)) end
 end
-redis.call('XTRIM', key('line', office), 'MINID', string.format('%d-0', settled + #entries + 1))
+redis.call('XTRIM', key('queue', office), 'MINID', string.format('%d-0', settled + #entries + 1))
 redis.call('HSET', key('lane', office), 'settled', settled + #entries, 'outbox', '')
-return answer
+return reply
 end
 
-local answers"""
+local replies"""
 _TO_THE_TAIL = r"""\g<0>
 if again then
-  for i, entry in ipairs(redis.call('XRANGE', key('line', office), '-', '+', 'COUNT', #outbox)) do
+  for i, entry in ipairs(redis.call('XRANGE', key('queue', office), '-', '+', 'COUNT', #outbox)) do
     local slot = slot_of(request_of(entry))
-    local counters = places_of(office, slot)
-    if outbox[i]:sub(1, 9) == 'CONFIRMED' then counters.left = counters.left + party_of(request_of(entry)) end
-    write_places(office, slot, counters)
-    redis.call('XDEL', key('line', office), entry[1])
+    local counters = counters_of_slot(office, slot)
+    if outbox[i]:sub(1, 9) == 'CONFIRMED' then counters.remaining = counters.remaining + party_of(request_of(entry)) end
+    write_counters(office, slot, counters)
+    redis.call('XDEL', key('queue', office), entry[1])
     lane.ticket = redis.call('HINCRBY', key('lane', office), 'ticket', 1)
-    redis.call('XADD', key('line', office), lane.ticket .. '-0', unpack(entry[2]))
+    redis.call('XADD', key('queue', office), lane.ticket .. '-0', unpack(entry[2]))
   end
   settled = settled + #outbox
   redis.call('HSET', key('lane', office), 'settled', settled, 'outbox', '')
@@ -107,7 +107,7 @@ def _unguarded(constraint: str, old: str, new: str) -> Build:
 
 def _cancel_outside_the_desk(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
     """The server cancels in the ledger and gives the places back itself, at once; no desk, no lease."""
-    ask_desk = LaneFront.ask_desk
+    send_command = LaneProducer.send_command
     of_account = dict.fromkeys(("action_id", "caller", "staff", "why"))
     size = "select party_size from booking where booking_id = %s and state = 'CONFIRMED'"
     people = """
@@ -115,9 +115,9 @@ def _cancel_outside_the_desk(monkeypatch: pytest.MonkeyPatch, database_url: str)
         from applicant as a join slot as s using (slot_id) where a.booking_id = %s
     """
 
-    async def ask(self: LaneFront, office_id: str, entry: DeskEntry) -> int:
+    async def ask(self: LaneProducer, office_id: str, entry: Command) -> int:
         if not isinstance(entry, Cancel) or entry.number or entry.by:
-            return await ask_desk(self, office_id, entry)
+            return await send_command(self, office_id, entry)
         values = {"office": office_id, "booking_id": entry.booking_id, "number": None} | of_account
         with psycopg.connect(database_url) as connection:
             confirmed = connection.execute(size, [entry.booking_id]).fetchone()
@@ -125,16 +125,16 @@ def _cancel_outside_the_desk(monkeypatch: pytest.MonkeyPatch, database_url: str)
             cancelled = confirmed and not connection.execute(size, [entry.booking_id]).fetchone()
             rows = connection.execute(people, [entry.booking_id]).fetchall() if cancelled else []
         if rows:
-            places, slot = f"places:{{{office_id}}}", rows[0][0]
+            places, slot = f"counters:{{{office_id}}}", rows[0][0]
             counters: Any = await self._pipe.call("HGET", places, slot)
-            quota, left, rest = counters.decode().split(maxsplit=2)
-            await self._pipe.call("HSET", places, slot, f"{quota} {int(left) + len(rows)} {rest}")
-            desked: Any = await self._pipe.call("HGET", f"lane:{{{office_id}}}", "desked")
+            quota, remaining, rest = counters.decode().split(maxsplit=2)
+            await self._pipe.call("HSET", places, slot, f"{quota} {int(remaining) + len(rows)} {rest}")
+            settled_command: Any = await self._pipe.call("HGET", f"lane:{{{office_id}}}", "settled_command")
             held = entry.booking_id.bytes, b"".join(key for _, key in rows)
-            await Script(self._pipe, lane.script("release"))(office_id, desked or 0, 0, "", *held)
+            await Script(self._pipe, lane.script("release"))(office_id, settled_command or 0, 0, "", *held)
         return 0
 
-    monkeypatch.setattr(LaneFront, "ask_desk", ask)
+    monkeypatch.setattr(LaneProducer, "ask_desk", ask)
 
 
 def _ready_is_a_list(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
@@ -149,32 +149,32 @@ def _ready_is_a_list(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
     def script(name: str) -> str:
         return re.sub(pushed + other, plain, lane.script(name))
 
-    for module in ("drainer", "front", "rebuilder"):
+    for module in ("consumer", "producer", "rebuild"):
         monkeypatch.setattr(f"antrian.lane.{module}.script", script)
 
 
 def _the_servers_clock_judges(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
     """The server, ten minutes ahead, says whether the window is open."""
-    arguments, send = LaneFront._arguments, LaneFront._send_joins
+    arguments, send = LaneProducer._arguments, LaneProducer._send_joins
     fast = timedelta(minutes=10)
 
-    async def send_with_its_clock(self: LaneFront, requests: Sequence[JoinRequest]) -> Any:
+    async def send_with_its_clock(self: LaneProducer, requests: Sequence[JoinRequest]) -> Any:
         nonlocal fast
         fast = await self.now() - datetime.now(UTC) + timedelta(minutes=10)
         return await send(self, requests)
 
-    def judged(self: LaneFront, request: JoinRequest) -> list[bytes | str | int]:
+    def judged(self: LaneProducer, request: JoinRequest) -> list[bytes | str | int]:
         values = arguments(self, request)
         is_open = any(window.contains(datetime.now(UTC) + fast) for window in request.windows)
         values[3] = "0-9999999999999" if is_open else ""
         return values
 
-    monkeypatch.setattr(LaneFront, "_send_joins", send_with_its_clock)
-    monkeypatch.setattr(LaneFront, "_arguments", judged)
+    monkeypatch.setattr(LaneProducer, "_send_joins", send_with_its_clock)
+    monkeypatch.setattr(LaneProducer, "_arguments", judged)
 
 
 VARIANTS = [
-    Variant("P2", "pop before record", _changed("decide", r"\n  return answer\nend\n\nlocal answers", _POPPED)),
+    Variant("P2", "pop before record", _changed("decide", r"\n  return reply\nend\n\nlocal replies", _POPPED)),
     Variant("P1 P2 P3", "requeue to the tail", _changed("decide", r"local again = #outbox > 0", _TO_THE_TAIL)),
     Variant("P3 P15", "no fencing in Redis", _changed("*", r"(local function fenced\(office, token, newest\)\n  return ).*", r"\1false")),
     Variant("P3", "no fencing in the ledger", _changed("record.sql", r"and lane\.token <= turn\.token", "")),
@@ -184,9 +184,9 @@ VARIANTS = [
     Variant("P4 P10", "a person's place given back each time", _changed("cancel.sql", r"\n        and applicant\.live", "")),
     Variant("P10", "a person's place given back again with the booking", _unguarded("slot_taken_within_quota", "taken - gone.places", "taken - case when ends then gone.party_size else gone.places end")),
     Variant("P4 P10", "who gave up stays live", _unguarded("applicant_cancelled_is_gone", "set live = false,", "set live = %(number)s::int is not null,")),
-    Variant("P4", "who gave up still counts for the account", _changed("settle_desk", r"count_live\(owner, held_by\(owner\), id, -1\)", "")),
+    Variant("P4", "who gave up still counts for the account", _changed("settle_commands", r"count_live\(owner, held_by\(owner\), id, -1\)", "")),
     Variant("P10", "a release gives nothing back", _changed("cancel.sql", r"taken - gone\.places", "taken - case when %(staff)s is null then gone.places else 0 end")),
-    Variant("P10", "a bar is lifted in the ledger only", _changed("settle_desk", r"elseif held and held:sub\(1, 1\) == 'X' then", "elseif false then")),
+    Variant("P10", "a bar is lifted in the ledger only", _changed("settle_commands", r"elseif held and held:sub\(1, 1\) == 'X' then", "elseif false then")),
     Variant("P10", "an excuse leaves the bar", _changed("excuse_no_show.sql", r"bar\.lifted_at is null and asked\.refused is null", "false")),
     Variant("P10", "late attendance frees the wrong person", _changed("late_attendance.sql", r"bar\.applicant_key = arrived\.applicant_key and", "")),
     Variant("P4", "an undone check-in holds nobody in Redis", _changed("claim", r"redis\.call\('HSET', bucket\('applicants', person\), person, claim\)", "")),

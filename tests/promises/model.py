@@ -6,9 +6,9 @@ from datetime import datetime
 from uuid import UUID
 
 from antrian import rules
-from antrian.booking import SealedApplicant, State
+from antrian.booking import EncryptedApplicant, State
 from antrian.errors import Reason
-from antrian.lane.front import Joined, JoinRequest, Known, Refused
+from antrian.lane.producer import Joined, JoinRequest, Known, Refused
 from tests.promises.sight import Lane, OfficeSlot, Row, Sight
 from tests.support.world import JAKARTA
 
@@ -32,7 +32,7 @@ _REFUSALS = {
 """The promise that a request breaks which should have got this answer, or got it and should have been accepted."""
 
 
-class Broken(AssertionError):
+class BrokenError(AssertionError):
     """A promise did not hold."""
 
     def __init__(self, promise: str, words: str) -> None:
@@ -43,7 +43,7 @@ class Broken(AssertionError):
 def hold(promise: str, held: object, words: object) -> None:
     """Raises Broken unless it held."""
     if not held:
-        raise Broken(promise, str(words))
+        raise BrokenError(promise, str(words))
 
 
 @dataclass
@@ -71,25 +71,27 @@ class Model:
         self.asked_to_undo: set[UUID] = set()
         self.asked_to_excuse: set[UUID] = set()
         self.asked_to_lift: set[tuple[bytes, UUID]] = set()
-        self.untold: set[UUID] = set()  # checked in, and the second step was lost
+        self.unsynced: set[UUID] = set()  # checked in, and the second step was lost
         self._decided: dict[tuple[str, int], str] = {}
         self._last_decided = dict.fromkeys(sight.lanes, 0)
         self._waits_since: dict[str, int] = {}
         self._given_back = ""
         self._steps = 0
 
-    def answered(self, request: JoinRequest, answer: Joined | Known | Refused, now: datetime) -> None:
+    def answered(self, request: JoinRequest, response: Joined | Known | Refused, now: datetime) -> None:
         """Holds an answer against what it should have been, in the order of join.lua; now is by Redis's clock."""
-        right = next(self._refusals(request, answer.at if not isinstance(answer, Known) else now), "JOINED")
-        said = answer.reason if isinstance(answer, Refused) else "KNOWN" if isinstance(answer, Known) else "JOINED"
+        right = next(self._refusals(request, response.at if not isinstance(response, Known) else now), "JOINED")
+        said = (
+            response.reason if isinstance(response, Refused) else "KNOWN" if isinstance(response, Known) else "JOINED"
+        )
         promise = _REFUSALS.get(said if right == "JOINED" else right, "P8")
         hold(promise, said == right, f"{request.account} at {request.office_id} was answered {said}, not {right}")
-        if isinstance(answer, Joined):
+        if isinstance(response, Joined):
             last = self._last_ticket(request.office_id)
             ahead = last - self.sight.lanes[request.office_id].settled
-            hold("P3", answer.ticket == last + 1, f"ticket {answer.ticket} came after ticket {last}")
-            hold("P8", answer.ahead == ahead, f"{ahead}, not {answer.ahead} are ahead of ticket {answer.ticket}")
-            self.accepted[request.booking_id] = Accepted(request, answer.ticket)
+            hold("P3", response.ticket == last + 1, f"ticket {response.ticket} came after ticket {last}")
+            hold("P8", response.ahead == ahead, f"{ahead}, not {response.ahead} are ahead of ticket {response.ticket}")
+            self.accepted[request.booking_id] = Accepted(request, response.ticket)
             for applicant in request.applicants:
                 self.sight.claims[applicant.key] = b"B" + request.booking_id.bytes + request.owner
 
@@ -132,11 +134,13 @@ class Model:
 
     def longest_waiting(self) -> set[str]:
         """The lanes of which one must be taken next."""
-        free = [name for name in self.sight.ready if not self.sight.lanes[name].leased and not self._is_shut(name)]
+        free = [
+            name for name in self.sight.ready if not self.sight.lanes[name].leased and not self._is_quarantined(name)
+        ]
         since = {name: self._waits_since[name] for name in free}
         return {name for name in free if since[name] == min(since.values())}
 
-    def _is_shut(self, office_id: str) -> bool:
+    def _is_quarantined(self, office_id: str) -> bool:
         lane = self.sight.lanes[office_id]
         return lane.known and not lane.opened
 
@@ -181,7 +185,7 @@ class Model:
         hold("P2", before.rows.keys() <= sight.rows.keys(), "a recorded outcome is gone")
         if not rebuilding:
             for office_id, lane in sight.lanes.items():
-                self._in_line(office_id, lane)
+                self._in_queue(office_id, lane)
         for office_id, lane in sight.lanes.items():
             self._decisions(office_id, lane, now)
         for slot in sight.slots:
@@ -192,7 +196,7 @@ class Model:
     def _recorded(self, row: Row, before: Row | None) -> None:
         told = self.accepted.get(row.booking_id)
         if told is None:
-            raise Broken("P9", f"{row.office_id}: ticket {row.ticket} was recorded after the rebuild that lost it")
+            raise BrokenError("P9", f"{row.office_id}: ticket {row.ticket} was recorded after the rebuild that lost it")
         hold(
             "P3",
             (row.office_id, row.ticket) == (told.request.office_id, told.ticket),
@@ -226,10 +230,10 @@ class Model:
         everybody = row.cancelled_people == row.party
         hold("P7", not everybody or row.state == State.CANCELLED, f"{row} is there for nobody")
 
-    def _in_line(self, office_id: str, lane: Lane) -> None:
-        hold("P12", len(lane.line) <= self.lane_bound, f"{len(lane.line)} wait at {office_id}")
-        hold("P5", len(set(lane.line.values())) == len(lane.line), f"a booking waits twice at {office_id}")
-        tickets = {booking_id: ticket for ticket, booking_id in lane.line.items()}
+    def _in_queue(self, office_id: str, lane: Lane) -> None:
+        hold("P12", len(lane.queue) <= self.lane_bound, f"{len(lane.queue)} wait at {office_id}")
+        hold("P5", len(set(lane.queue.values())) == len(lane.queue), f"a booking waits twice at {office_id}")
+        tickets = {booking_id: ticket for ticket, booking_id in lane.queue.items()}
         for booking_id, told in self.accepted.items():
             if told.request.office_id != office_id or told.lost or booking_id in self.sight.rows:
                 continue
@@ -268,14 +272,14 @@ class Model:
         begun = now >= self._begins(slot)
         if count.closed and not begun:
             return str(Reason.DAY_CLOSED)
-        left, number = count.quota, 1
+        remaining, number = count.quota, 1
         for booking_id, told in self.accepted.items():
             at, row = (told.request.office_id, told.ticket), self.sight.rows.get(booking_id)
             confirmed = self._decided.get(at, "").startswith("CONFIRMED") and told.ticket < ticket
             if confirmed and (told.request.office_id, told.request.slot) == slot:
                 size = len(told.request.applicants)
-                left, number = left - (row.takes if row else size), number + size
-        verdict = rules.decide(left, number, party, day_begun=begun)
+                remaining, number = remaining - (row.takes if row else size), number + size
+        verdict = rules.decide(remaining, number, party, day_begun=begun)
         return f"CONFIRMED {verdict.first_number}" if verdict.first_number else str(verdict.reason)
 
     def _begins(self, slot: OfficeSlot) -> datetime:
@@ -300,20 +304,22 @@ class Model:
         promise = "P10" if came_back else "P1"
         hold("P1", taken <= count.quota, f"{slot}: {taken} places of {count.quota} are taken")
         hold(promise, taken == count.taken, f"{slot} counts {count.taken} places taken, not {taken}")
-        settled_desk = self.sight.ledger_lanes[office_id].last_desk == lane.desked
-        if not (lane.opened and settled_desk and slot[1] in lane.counters):
+        settled_command = self.sight.ledger_lanes[office_id].last_command == lane.settled_command
+        if not (lane.opened and settled_command and slot[1] in lane.counters):
             return
-        quota, left, next_number, closed = lane.counters[slot[1]]
+        quota, remaining, next_number, closed = lane.counters[slot[1]]
         unrecorded = held = 0
         for ticket, decision in lane.outbox.items():
-            booking_id = lane.line.get(ticket)
+            booking_id = lane.queue.get(ticket)
             if booking_id and decision.startswith("CONFIRMED") and self.accepted[booking_id].request.slot == slot[1]:
                 size, row = len(self.accepted[booking_id].request.applicants), self.sight.rows.get(booking_id)
                 unrecorded += 0 if row else size
                 held += size if row is None or row.state == State.REJECTED else 0
         hold(promise, (quota, closed) == (count.quota, count.closed), f"{slot}: the lane has quota {quota}: {count}")
         hold(
-            promise, left + taken + held == quota, f"{slot}: {left} left, {taken} taken and {held} held are not {quota}"
+            promise,
+            remaining + taken + held == quota,
+            f"{slot}: {remaining} left, {taken} taken and {held} held are not {quota}",
         )
         hold("P6", next_number == count.last_number + unrecorded + 1, f"{slot}: number {next_number} is next: {count}")
 
@@ -335,7 +341,7 @@ class Model:
         if not self.emptied:
             self._claims(holders)
 
-    def _still_in(self, told: Accepted, row: Row | None) -> list[SealedApplicant]:
+    def _still_in(self, told: Accepted, row: Row | None) -> list[EncryptedApplicant]:
         """The people of a request who have not given up."""
         gone = self.sight.cancelled.get(row.booking_id, set()) if row else set[int]()
         first = (row.first_number if row else None) or 1
@@ -376,7 +382,7 @@ class Model:
             if claim[:1] == b"B" and key not in holders:
                 told = self.accepted.get(UUID(bytes=claim[1:17]))
                 if told is None:
-                    raise Broken("P4", "somebody is held by a booking that nobody knows")
+                    raise BrokenError("P4", "somebody is held by a booking that nobody knows")
                 hold("P4", self._is_unsettled(told), "somebody without a live booking cannot book")
             for n in range(1, len(claim) if claim[:1] == b"X" else 0, 41):
                 bar = key, UUID(bytes=claim[n : n + 16])
@@ -392,10 +398,10 @@ class Model:
         """Whether Redis may say of a booking's people what the ledger does not: its lane or desk has still to be settled."""
         request = told.request
         lane, ledger = self.sight.lanes[request.office_id], self.sight.ledger_lanes[request.office_id]
-        if told.ticket > lane.settled or not lane.desk == lane.desked == ledger.last_desk:
+        if told.ticket > lane.settled or not lane.commands == lane.settled_command == ledger.last_command:
             return True
         day = request.office_id, request.slot.service_date
-        return (request.booking_id in self.untold and not self.sight.days.get(day, False)) or self.sight.days.get(
+        return (request.booking_id in self.unsynced and not self.sight.days.get(day, False)) or self.sight.days.get(
             day
         ) is False
 

@@ -6,11 +6,11 @@ from datetime import timedelta
 from antrian.booking import Cancel, Follow, Person, StaffAction
 from antrian.errors import AntrianError, Reason
 from antrian.identity import booking_code, code_range
-from antrian.lane.front import JoinRequest
+from antrian.lane.producer import JoinRequest
 from antrian.ledger.staff import RosterRow
-from server.catalog import Catalog
 from server.names import Names
-from tests.promises.life_story import Broken
+from server.office_cache import Catalog
+from tests.promises.life_story import BrokenError
 from tests.support.world import OPENS, PUSAT, World, nik
 
 MONDAY_MORNING = OPENS.replace(hour=9) + timedelta(days=3)
@@ -18,18 +18,18 @@ MONDAY_MORNING = OPENS.replace(hour=9) + timedelta(days=3)
 
 async def broken_promises_of_names(world: World) -> set[str]:
     """Plays the story of a party of three, all named "Siti"; the numbers of the promises that did not hold."""
-    broken = Broken()
+    broken = BrokenError()
     party = world.request(1, [1, 2, 3])
     await world.join(party)
     world.turn()
-    names = Names(Catalog(world.policy, world.front, world.reader, world.keys), world.staff, world.keys)
+    names = Names(Catalog(world.policy, world.producer, world.reader, world.keys), world.staff, world.keys)
     for part in (_before_the_day, _overtaken, _on_the_day):
         await part(world, broken, names, party)
     world.nightly()
     return broken | {check.promise for check in world.verify()}
 
 
-async def _before_the_day(world: World, broken: Broken, names: Names, party: JoinRequest) -> None:
+async def _before_the_day(world: World, broken: BrokenError, names: Names, party: JoinRequest) -> None:
     broken.hold("P7", held=await _correct(names, party, 1, "Sitti") is None)
     broken.hold("P7", held=await _correct(names, party, 1, "Siti") is Reason.NAME_CORRECTED_BEFORE)
     broken.hold("P7", held=await _correct(names, party, 2, "Aminah") is Reason.NAME_TOO_DIFFERENT)
@@ -41,7 +41,7 @@ async def _before_the_day(world: World, broken: Broken, names: Names, party: Joi
     broken.hold("P7", held=noted == [("CORRECT_NAME", "sesuai KTP", "Si***", "Si** Am****")])
 
 
-async def _overtaken(world: World, broken: Broken, names: Names, party: JoinRequest) -> None:
+async def _overtaken(world: World, broken: BrokenError, names: Names, party: JoinRequest) -> None:
     """Whoever writes has read what is not so any more: another has corrected it, or the person has given up."""
     *_, second, third = await world.staff.party(party.booking_id)
     await _correct(names, party, 2, "Sitti")
@@ -52,7 +52,7 @@ async def _overtaken(world: World, broken: Broken, names: Names, party: JoinRequ
     broken.hold("P7", held=world.sql("select count(*) from staff_action where kind = 'CORRECT_NAME'") == [(1,)])
 
 
-async def _on_the_day(world: World, broken: Broken, names: Names, party: JoinRequest) -> None:
+async def _on_the_day(world: World, broken: BrokenError, names: Names, party: JoinRequest) -> None:
     other = world.request(2, [4])
     await world.join(other)
     world.turn()
@@ -84,11 +84,11 @@ async def _correct(
 
 async def _write(world: World, row: RosterRow, name: str) -> bool:
     """Staff's correction of what was read then; whether it was written."""
-    sealed = world.keys.seal(row.booking_id, row.applicant_key, Person(nik(row.number), name))
-    *_, written = await world.staff.correct_name(row.booking_id, row, sealed, _staff(), "{}", "{}")
+    encrypted = world.keys.encrypt(row.booking_id, row.applicant_key, Person(nik(row.number), name))
+    *_, written = await world.staff.correct_name(row.booking_id, row, encrypted, _staff(), "{}", "{}")
     return written
 
 
 async def _names(world: World, party: JoinRequest) -> list[str]:
     rows = await world.staff.party(party.booking_id)
-    return [world.keys.person(row.booking_id, row.applicant_key, row.sealed).full_name for row in rows]
+    return [world.keys.person(row.booking_id, row.applicant_key, row.encrypted).full_name for row in rows]

@@ -11,7 +11,7 @@ import psycopg
 
 from antrian.booking import Session, Slot
 from antrian.lane import READY
-from antrian.lane.entry import read_line_entry
+from antrian.lane.codec import read_queue_entry
 from tests.support.world import World
 
 OfficeSlot = tuple[str, Slot]
@@ -24,12 +24,12 @@ from booking as b join slot as s using (slot_id) order by b.office_id, b.ticket
 _SLOTS = (
     "select office_id, service_date, session, quota, taken, last_number, closed from slot where service_date = any(%s)"
 )
-_LANES = "select office_id, token, last_ticket, last_desk from lane"
+_LANES = "select office_id, token, last_ticket, last_command from lane"
 _LIVE = "select applicant_key, booking_id from applicant where live"
 _NUMBERS = "select booking_id, number, cancelled_at is not null from applicant order by number"
 _BARS = "select applicant_key, booking_id, ends_at, lifted_at is not null from bar"
 _PRESENT = "select applicant_key, booking_id from applicant where present_at is not null"
-_DAYS = "select office_id, service_date, told from day_done"
+_DAYS = "select office_id, service_date, synced from day_done"
 
 
 class Row(NamedTuple):
@@ -70,14 +70,14 @@ class LedgerLane(NamedTuple):
 
     token: int
     last_ticket: int
-    last_desk: int
+    last_command: int
 
 
 class Counters(NamedTuple):
     """A slot as the lane counts it."""
 
     quota: int
-    left: int
+    remaining: int
     next_number: int
     closed: bool
 
@@ -92,9 +92,9 @@ class Lane:
     leased: bool
     ticket: int
     settled: int
-    desk: int
-    desked: int
-    line: dict[int, UUID]
+    commands: int
+    settled_command: int
+    queue: dict[int, UUID]
     outbox: dict[int, str]
     counters: dict[Slot, Counters]
 
@@ -162,30 +162,41 @@ def _redis(world: World, people: Sequence[bytes]) -> tuple[dict[str, Lane], dict
     pipeline = world.redis.pipeline(transaction=False)
     for office_id in world.offices:
         tag = f"{{{office_id}}}"
-        pipeline.hmget(f"lane:{tag}", "open", "token", "ticket", "settled", "desk", "desked", "lease", "outbox")
-        pipeline.xrange(f"line:{tag}")
-        pipeline.hgetall(f"places:{tag}")
+        pipeline.hmget(
+            f"lane:{tag}", "open", "token", "ticket", "settled", "command", "settled_command", "lease", "outbox"
+        )
+        pipeline.xrange(f"queue:{tag}")
+        pipeline.hgetall(f"counters:{tag}")
     for key in people:
         pipeline.hget(f"applicants:{key.hex()[:3]}", key)
     pipeline.zrange(READY, 0, -1)
     pipeline.lrange(READY, 0, -1)  # so does a variant keep it; one of the two is an error
-    answers: list[Any] = pipeline.execute(raise_on_error=False)
-    lanes = {office_id: _lane(*answers[3 * n : 3 * n + 3]) for n, office_id in enumerate(world.offices)}
-    claims = {key: claim for key, claim in zip(people, answers[3 * len(lanes) :], strict=False) if claim}
-    ready = next(answer for answer in answers[-2:] if isinstance(answer, list))
+    responses: list[Any] = pipeline.execute(raise_on_error=False)
+    lanes = {office_id: _lane(*responses[3 * n : 3 * n + 3]) for n, office_id in enumerate(world.offices)}
+    claims = {key: claim for key, claim in zip(people, responses[3 * len(lanes) :], strict=False) if claim}
+    ready = next(response for response in responses[-2:] if isinstance(response, list))
     return lanes, claims, [name.decode() for name in ready]
 
 
-def _lane(values: list[bytes | None], line: Any, places: dict[bytes, bytes]) -> Lane:
+def _lane(values: list[bytes | None], queue: Any, places: dict[bytes, bytes]) -> Lane:
     outbox = values.pop() or b""
-    opened, token, ticket, settled, desk, desked, lease = (None if value is None else int(value) for value in values)
+    opened, token, ticket, settled, commands, settled_command, lease = (
+        None if value is None else int(value) for value in values
+    )
     entries = {
-        int(name.split(b"-")[0]): UUID(bytes=read_line_entry(fields[b"r"])[0].booking_id) for name, fields in line
+        int(name.split(b"-")[0]): UUID(bytes=read_queue_entry(fields[b"r"])[0].booking_id) for name, fields in queue
     }
     decisions = {(settled or 0) + n: text.decode() for n, text in enumerate(outbox.splitlines(), 1)}
     counters = {}
     for slot, text in places.items():
-        quota, left, number, _, closed = map(int, text.split())
-        counters[Slot.parse(slot.decode())] = Counters(quota, left, number, closed == 1)
-    numbers = token or 0, (lease or 0) > time.time_ns() // 1000, ticket or 0, settled or 0, desk or 0, desked or 0
+        quota, remaining, number, _, closed = map(int, text.split())
+        counters[Slot.parse(slot.decode())] = Counters(quota, remaining, number, closed == 1)
+    numbers = (
+        token or 0,
+        (lease or 0) > time.time_ns() // 1000,
+        ticket or 0,
+        settled or 0,
+        commands or 0,
+        settled_command or 0,
+    )
     return Lane(opened is not None, opened == 1, *numbers, entries, decisions, counters)

@@ -4,13 +4,13 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, cast
 
-from antrian.lane.drainer import Fenced, LaneDrainer, Lease
-from antrian.ledger.fence import LedgerFenced
+from antrian.lane.consumer import FencedError, LaneConsumer, Lease
+from antrian.ledger.fence import LedgerFencedError
 from antrian.ledger.recorder import LedgerRecorder
 from tests.support.world import World, serve
 from workers.drain import Drain
 
-_STEPS = {"decide", "claim", "record", "record_desk", "settle", "settle_desk"}
+_STEPS = {"decide", "claim", "record", "record_commands", "settle", "settle_commands"}
 
 
 class _Died(BaseException):
@@ -27,7 +27,9 @@ class SlowTurn:
         self.lease = lease
         self.next_step, self.shut_out = "", False
         self._drain = Drain(
-            cast(LaneDrainer, _Gate(world.line, self)), cast(LedgerRecorder, _Gate(world.recorder, self)), world.policy
+            cast(LaneConsumer, _Middleware(world.consumer, self)),
+            cast(LedgerRecorder, _Middleware(world.recorder, self)),
+            world.policy,
         )
         self._offices = world.offices
         self._orders = SimpleQueue[int]()
@@ -36,7 +38,7 @@ class SlowTurn:
         self._thread.start()
         self._wait()
 
-    def go_on(self, *, times: int = 1) -> str:
+    def settle_and_decide(self, *, times: int = 1) -> str:
         """Lets it do its next step, so many times as if replies were lost; the step. Raises what ended the turn."""
         step = self.next_step
         self._orders.put(times)
@@ -49,7 +51,7 @@ class SlowTurn:
             self._orders.put(0)
             self._thread.join()
 
-    def pass_gate(self, step: str) -> int:
+    def pass_middleware(self, step: str) -> int:
         """Waits for leave to do the step, in the turn's thread; how often it is to be done."""
         self._reached.put(step)
         times = self._orders.get()
@@ -74,10 +76,10 @@ class SlowTurn:
             raise reached
 
 
-class _Gate:
+class _Middleware:
     """A store, before whose steps the turn waits."""
 
-    def __init__(self, store: LaneDrainer | LedgerRecorder, turn: SlowTurn) -> None:
+    def __init__(self, store: LaneConsumer | LedgerRecorder, turn: SlowTurn) -> None:
         self._store = store
         self._turn = turn
 
@@ -89,15 +91,15 @@ class _Gate:
         def step(*args: Any, **named: Any) -> Any:
             if name == "record" and not any(turn.decisions for turn in args[0]):
                 return method(*args, **named)  # writes nothing, so the ledger has nothing to refuse
-            answers: list[Any] = []
-            for _ in range(self._turn.pass_gate(name)):
+            responses: list[Any] = []
+            for _ in range(self._turn.pass_middleware(name)):
                 try:
-                    answers.append(method(*args, **named))
-                except (Fenced, LedgerFenced):
+                    responses.append(method(*args, **named))
+                except (FencedError, LedgerFencedError):
                     self._turn.shut_out = True
                     raise
-            last = answers[-1] if isinstance(answers[-1], list) else []
-            self._turn.shut_out |= any(isinstance(one, Fenced | LedgerFenced) for one in last)
-            return answers[-1]
+            last = responses[-1] if isinstance(responses[-1], list) else []
+            self._turn.shut_out |= any(isinstance(one, FencedError | LedgerFencedError) for one in last)
+            return responses[-1]
 
         return step

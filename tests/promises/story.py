@@ -5,9 +5,9 @@ from datetime import timedelta
 
 from antrian import rules
 from antrian.errors import Reason
-from antrian.lane.drainer import Fenced, LaneBroken, Lease
-from antrian.lane.front import Joined, JoinRequest, Known, Refused
-from antrian.ledger.fence import LedgerFenced, LedgerGap
+from antrian.lane.consumer import FencedError, LaneBrokenError, Lease
+from antrian.lane.producer import Joined, JoinRequest, Known, Refused
+from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 
 PLACES = 6
@@ -30,8 +30,8 @@ async def broken_promises(world: World) -> set[str]:
         world.request(3, [8]),
         world.request(4, [9]),
     ]
-    answers = [await world.join(party) for party in parties]
-    hold("P3", held=[a.ticket for a in answers if isinstance(a, Joined)] == [1, 2, 3, 4])
+    responses = [await world.join(party) for party in parties]
+    hold("P3", held=[a.ticket for a in responses if isinstance(a, Joined)] == [1, 2, 3, 4])
     hold("P5", held=await world.join(parties[0]) == Known())
     hold("P5", held=reason(await world.join(world.request(1, [1, 2]))) == Reason.REQUEST_ID_REUSED)
     hold("P4", held=reason(await world.join(world.request(5, [1], office_id=BOGOR))) == Reason.ALREADY_BOOKED)
@@ -45,23 +45,23 @@ async def broken_promises(world: World) -> set[str]:
     first = world.decide(zombie, 256)
     world.lease_ends()
     world.redis.delete("ready")
-    hold("P15", held=world.line.sweep([PUSAT], world.drain.stock_mark(OPENS)) == 1)
+    hold("P15", held=world.consumer.sweep([PUSAT], world.drain.inventory_version(OPENS)) == 1)
     second = world.take()
     try:
         hold("P2", held=world.decide(second, 256) == first)
-    except LaneBroken:
+    except LaneBrokenError:
         hold("P2", held=False)
     if broken:
         return broken
     world.settle(second, world.record(second, first))
-    before = world.left()
+    before = world.remaining()
     world.settle(second, "K" * len(first))
-    hold("P10", held=world.left() == before)
+    hold("P10", held=world.remaining() == before)
 
     replay, numbers, sold = (PLACES, 1), set[int](), 0
     for request in parties:
         verdict = rules.decide(*replay, len(request.applicants), day_begun=False)
-        replay = verdict.left, verdict.next_number
+        replay = verdict.remaining, verdict.next_number
         booking = await world.reader.booking(request.booking_id)
         hold("P2", held=booking is not None)
         if booking:
@@ -70,7 +70,7 @@ async def broken_promises(world: World) -> set[str]:
                 sold += booking.party_size
                 numbers |= set(range(booking.first_number, booking.first_number + booking.party_size))
     hold("P1", held=sold <= PLACES)
-    hold("P10", held=world.left() == PLACES - sold)
+    hold("P10", held=world.remaining() == PLACES - sold)
     hold("P6", held=numbers == set(range(1, sold + 1)))
     hold("P4", held=isinstance(await world.join(world.request(6, [5], slot=TUESDAY)), Joined))
     await world.join(world.request(7, [10], slot=TUESDAY))
@@ -79,13 +79,13 @@ async def broken_promises(world: World) -> set[str]:
     # The ledger refuses a row that Redis had confirmed: its place comes back, once.
     tuesday = f"office_id = '{PUSAT}' and session = 'MORNING' and service_date = '{TUESDAY.service_date}'"
     world.sql(f"update slot set quota = taken where {tuesday}")
-    left = world.left(TUESDAY)
+    remaining = world.remaining(TUESDAY)
     lease = world.take()
-    verdicts = world.record(lease, world.decide(lease, 256))
-    world.settle(lease, verdicts)
-    with suppress(Fenced):
-        world.settle(lease, verdicts)
-    hold("P10", held=(verdicts, world.left(TUESDAY)) == ("RR", left))
+    results = world.record(lease, world.decide(lease, 256))
+    world.settle(lease, results)
+    with suppress(FencedError):
+        world.settle(lease, results)
+    hold("P10", held=(results, world.remaining(TUESDAY)) == ("RR", remaining))
     hold("P4", held=isinstance(await world.join(world.request(8, [10], slot=MONDAY)), Joined))
 
     hold("P12", held=reason(await fill(world)) == Reason.LANE_FULL)
@@ -96,9 +96,9 @@ async def broken_promises(world: World) -> set[str]:
     return broken
 
 
-def reason(answer: object) -> str:
+def reason(response: object) -> str:
     """Why a request was refused; "" when it was not."""
-    return answer.reason if isinstance(answer, Refused) else ""
+    return response.reason if isinstance(response, Refused) else ""
 
 
 def late_drainer_is_shut_out(world: World, zombie: Lease) -> bool:
@@ -108,19 +108,19 @@ def late_drainer_is_shut_out(world: World, zombie: Lease) -> bool:
     try:
         decisions = world.decide(zombie, 256)
         world.record(zombie, decisions)
-    except (Fenced, LedgerFenced, LedgerGap) as refusal:
-        shut_out += isinstance(refusal, Fenced)
+    except (FencedError, LedgerFencedError, LedgerGapError) as refusal:
+        shut_out += isinstance(refusal, FencedError)
     try:
         world.settle(zombie, "KK")
-    except Fenced:
+    except FencedError:
         shut_out += 1
     return shut_out == 2 and world.dump() == before
 
 
 async def fill(world: World) -> Joined | Known | Refused:
     """Joins until the lane is at its bound; the answer to the one that is too many."""
-    answer: Joined | Known | Refused = Known()
+    response: Joined | Known | Refused = Known()
     requests: list[JoinRequest] = [world.request(n) for n in range(100, 100 + world.policy.lane_bound + 1)]
     for request in requests:
-        answer = await world.join(request)
-    return answer
+        response = await world.join(request)
+    return response

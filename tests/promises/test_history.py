@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from antrian.audit.history import Findings, check_history, read_facts, read_history
 from antrian.booking import Cancel, CloseDate, Follow, SetQuota, Slot
-from antrian.history import Findings, check_history, read_facts, read_history
 from antrian.identity import booking_code, code_range
-from antrian.lane.front import Joined, JoinRequest, Refused
-from clients.cli import main
-from clients.history import History
+from antrian.lane.producer import Joined, JoinRequest, Refused
+from clients.cli.main import main
+from clients.sdk.history import History
 from tests.support.ways_back import undo
 from tests.support.world import BOGOR, JAKARTA, MONDAY, OPENS, PUSAT, TUESDAY, World
 
@@ -45,11 +45,11 @@ class Witness:
             session=slot.session.value,
             people=[f"person-{person}" for person in people or [number]],
         )
-        answer = await self.world.join(request)
-        if isinstance(answer, Refused):
-            self.history.end(op, "refused", reason=answer.reason)
-        elif isinstance(answer, Joined):
-            told = {"office": request.office_id, "ticket": answer.ticket, "state": "PENDING", "numbers": []}
+        response = await self.world.join(request)
+        if isinstance(response, Refused):
+            self.history.end(op, "refused", reason=response.reason)
+        elif isinstance(response, Joined):
+            told = {"office": request.office_id, "ticket": response.ticket, "state": "PENDING", "numbers": []}
             self.history.end(op, "ok", booking_id=str(request.booking_id), **told)
         else:
             self.history.end(op, "ok", **await self._look(request))
@@ -76,7 +76,7 @@ class Witness:
         self.history.end(op, "ok", **await self._look(request))
 
     async def _look(self, request: JoinRequest) -> dict[str, Any]:
-        waiting = await self.world.front.look(request.booking_id)
+        waiting = await self.world.producer.look(request.booking_id)
         name = {"booking_id": str(request.booking_id), "office": request.office_id}
         if waiting:
             return name | {"ticket": waiting.ticket, "state": "PENDING", "numbers": []}
@@ -123,7 +123,7 @@ async def play(world: World, witness: Witness) -> None:
         lost = await witness.request(300, slot=TUESDAY)
         ahead = world.recorder.clock_ahead()
         world.redis.flushdb()
-        world.line.set_clock(ahead)
+        world.consumer.set_clock(ahead)
         world.rebuild()
         await witness.read(lost)
     await witness.request(300, slot=TUESDAY)
@@ -171,7 +171,7 @@ def check(world: World, folder: Path) -> Findings:
 
 async def test_a_whole_history_has_no_breach(played: World, tmp_path: Path) -> None:
     found = check(played, tmp_path)
-    assert found.breaches == []
+    assert found.violations == []
     assert found.lost_undecided == 1
     assert all(each.examined for each in found.checks)
     assert played.verify() == []
@@ -257,8 +257,8 @@ async def test_tampering_is_named(
 ) -> None:
     tamper(played, tmp_path)
     found = check(played, tmp_path)
-    assert [b for b in found.breaches if (b.promise, b.office) == (promise, PUSAT) and ticket in b.tickets], what
-    assert len(found.breaches) < 8
+    assert [b for b in found.violations if (b.promise, b.office) == (promise, PUSAT) and ticket in b.tickets], what
+    assert len(found.violations) < 8
 
 
 async def test_verify_says_it_with_the_events_and_the_faults(
@@ -267,7 +267,7 @@ async def test_verify_says_it_with_the_events_and_the_faults(
     monkeypatch.setenv("ANTRIAN_REDIS_URL", played.settings.redis_url)
     monkeypatch.setenv("ANTRIAN_DATABASE_URL", played.settings.database_url)
     monkeypatch.setenv("ANTRIAN_EMBEDDED", "1")
-    for name, key in {"HASH": b"h" * 32, "SEAL": b"s" * 32}.items():  # the world's
+    for name, key in {"HASH": b"h" * 32, "ENCRYPTION": b"s" * 32}.items():  # the world's
         monkeypatch.setenv(f"ANTRIAN_{name}_KEY", base64.b64encode(key).decode())
     command = ["verify", "--history", str(tmp_path / "history.jsonl")]
     whole = CliRunner().invoke(main, command)
@@ -280,9 +280,9 @@ async def test_verify_says_it_with_the_events_and_the_faults(
     assert told.exit_code == 1
     assert f"P5 {PUSAT}: a request was told {PUSAT} 3, and it is {PUSAT} {ticket}" in told.stdout
     found = json.loads(CliRunner().invoke(main, [*command, "--json"]).stdout)
-    (breach,) = [breach for breach in found["breaches"] if breach["promise"] == "P5"]
-    assert (breach["office"], breach["tickets"]) == (PUSAT, [3, ticket])
-    assert [event["event"] for event in breach["events"]] == ["invoke", "ok"] * 2 + ["recorded"]
+    (violation,) = [violation for violation in found["violations"] if violation["promise"] == "P5"]
+    assert (violation["office"], violation["tickets"]) == (PUSAT, [3, ticket])
+    assert [event["event"] for event in violation["events"]] == ["invoke", "ok"] * 2 + ["recorded"]
     assert found["lost_undecided"] == 1
 
     (tmp_path / "history.jsonl").write_text("no history\n")

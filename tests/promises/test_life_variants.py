@@ -14,21 +14,21 @@ from tests.support.world import World
 
 VARIANTS = [
     Variant("P1", "a quota below what is taken is not refused", "set_quota.sql", "when slot.taken > %(quota)s then 'QUOTA_BELOW_TAKEN'", ""),
-    Variant("P3", "no fencing at the desk", "settle_desk", "if fenced(office, token)", "if false"),
+    Variant("P3", "no fencing at the desk", "settle_commands", "if fenced(office, token)", "if false"),
     Variant("P4", "a ledger does not know its keys", "key_check_values.sql", "from key_check_value", "from key_check_value where false"),
-    Variant("P4", "who cancelled stays taken", "settle_desk", "do free(ARGV[i], ARGV[i + 1]) end", "do end"),
+    Variant("P4", "who cancelled stays taken", "settle_commands", "do free(ARGV[i], ARGV[i + 1]) end", "do end"),
     Variant("P9", "the bars are not put back", "restore", "do bar(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]) end", "do end"),
     Variant("P9", "the requests are not put back", "restore", "if fingerprint ~= '' then", "if false then"),
-    Variant("P9", "a lane opens on a Redis that is not whole", "open", "redis.call('EXISTS', 'whole') == 0", "false"),
+    Variant("P9", "a lane opens on a Redis that is not whole", "open", "redis.call('EXISTS', 'restored') == 0", "false"),
     Variant("P9", "an epoch has no tokens of its own", "open_lane.sql", "(epoch + 1)::bigint << 32", "token + 1"),
-    Variant("P4", "who gave up stays taken", "desk_freed.sql", "any(%(booking_ids)b::uuid[])\n    and not a.live", "any(%(booking_ids)b::uuid[]) and b.state = 'CANCELLED'"),
-    Variant("P4", "an account's count is not reduced", "settle_desk", "count_live(owner, held_by(owner), id, -1)", ""),
+    Variant("P4", "who gave up stays taken", "command_freed.sql", "any(%(booking_ids)b::uuid[])\n    and not a.live", "any(%(booking_ids)b::uuid[]) and b.state = 'CANCELLED'"),
+    Variant("P4", "an account's count is not reduced", "settle_commands", "count_live(owner, held_by(owner), id, -1)", ""),
     Variant("P10", "a person's place comes back each time", "cancel.sql", "        and applicant.live\n", ""),
     Variant("P10", "a person's place comes back again with the booking", "cancel.sql", "taken - gone.places", "taken - case when ends then party_size else gone.places end"),
     Variant("P10", "a cancel on the day itself", "cancel.sql", "(%(staff)s::text is not null)::int", "1"),
     Variant("P10", "a release takes the people of others along", "cancel.sql", "applicant.number between first_number and first_number + party_size - 1", "true"),
     Variant("P10", "who gave up is barred", "finish_day.sql", "and applicant.live", "and (applicant.live or applicant.cancelled_at is not null)"),
-    Variant("P10", "counters are changed, not set", "settle_desk", "tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])", "tonumber(ARGV[i + 1]), counters.left + 1"),
+    Variant("P10", "counters are changed, not set", "settle_commands", "tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])", "tonumber(ARGV[i + 1]), counters.remaining + 1"),
     Variant("P10", "a closed day does not free its people", "close_date.sql", "and applicant.live", "and false"),
     Variant("P10", "who came is barred too", "finish_day.sql", "applicant.slot_id = day.slot_id and applicant.live", "applicant.slot_id = day.slot_id"),
     Variant("P10", "the bar is not told to Redis", "release", "ends > 0 and #people or 0", "0"),
@@ -36,14 +36,14 @@ VARIANTS = [
     Variant("P10", "who missed a day without service is barred", "days_over.sql", "office.office_id <> all(%(waiting)s::text[])", "%(waiting)s::text[] is not null"),
     Variant("P10", "a day that is over cannot be closed", "close_date.sql", "from day_done\n", "from slot as day_done\n"),
     Variant("P15", "a rebuild passes a retired office by", "offices.sql", "order by", "where retired_at is null order by"),
-    Variant("P15", "the sweep passes desks by", "sweep", "or lane.desk ~= lane.desked or lane.stocked", "or lane.stocked"),
+    Variant("P15", "the sweep passes desks by", "sweep", "or lane.command ~= lane.settled_command or lane.inventory", "or lane.inventory"),
     Variant("P16", "the first policy stays in force", "newest_policy.sql", "order by version desc", "order by version"),
 ]  # fmt: skip
 
 WAYS_BACK = [
     Variant("P4", "an undone check-in takes the people of a request in line", "claim", "elseif entry ~= claim and taken == 0 then", "elseif false then"),
     Variant("P4", "an undone check-in holds nobody in Redis", "claim", "redis.call('HSET', bucket('applicants', person), person, claim)", "local _ = person"),
-    Variant("P4", "a check-in is not told to Redis", "desk_freed.sql", "and not a.live\n", "and false\n"),
+    Variant("P4", "a check-in is not told to Redis", "command_freed.sql", "and not a.live\n", "and false\n"),
     Variant("P7", "an undone check-in leaves nobody of the party here", "undo_check_in.sql", "and a.number <> all(%(numbers)s::int[])", "and false"),
     Variant("P7", "late attendance leaves the booking missed", "late_attendance.sql", "booking.state <> 'ATTENDED' and exists", "false and exists"),
     Variant("P7", "an excuse leaves the booking missed", "excuse_no_show.sql", "booking.state = 'NO_SHOW'", "false"),
@@ -51,11 +51,11 @@ WAYS_BACK = [
     Variant("P10", "late attendance frees the wrong person, too", "late_attendance.sql", "bar.applicant_key = arrived.applicant_key and", ""),
     Variant("P10", "late attendance leaves the bar", "late_attendance.sql", "bar.booking_id = arrived.booking_id and bar.lifted_at is null", "false"),
     Variant("P10", "an excuse leaves the bar", "excuse_no_show.sql", "bar.lifted_at is null and asked.refused is null", "false"),
-    Variant("P10", "a bar is lifted in the ledger only", "settle_desk", "elseif held and held:sub(1, 1) == 'X' then", "elseif false then"),
+    Variant("P10", "a bar is lifted in the ledger only", "settle_commands", "elseif held and held:sub(1, 1) == 'X' then", "elseif false then"),
     Variant("P10", "a bar is lifted in Redis only", "lift_bar.sql", "and not asked.lifted", "and false"),
     Variant("P10", "a day that is told again brings lifted bars back", "day_people.sql", "and bar.lifted_at is null", ""),
-    Variant("P10", "a day is told while its desk lifts bars", "release", "or lane.handed > lane.desked", ""),
-    Variant("P10", "a day is told as it was before its desk lifted bars", "release", "lane.desked ~= tonumber(ARGV[2])", "false"),
+    Variant("P10", "a day is told while its desk lifts bars", "release", "or lane.leased_command > lane.settled_command", ""),
+    Variant("P10", "a day is told as it was before its desk lifted bars", "release", "lane.settled_command ~= tonumber(ARGV[2])", "false"),
     Variant("P9", "a rebuild brings lifted bars back", "rebuild_bars.sql", "and lifted_at is null", ""),
 ]  # fmt: skip
 
@@ -64,7 +64,7 @@ NAMES = [
     Variant("P7", "an account corrects a name twice", "correct_name.sql", "and not corrected", ""),
     Variant("P7", "an account corrects a name on the day itself", "correct_name.sql", "(%(staff)s::text is not null)::int", "1"),
     Variant("P7", "staff correct a name after the day", "correct_name.sql", "        and not begun\n", ""),
-    Variant("P7", "a correction overwrites one that it has not read", "correct_name.sql", "        and applicant.sealed = %(sealed_before)s\n", ""),
+    Variant("P7", "a correction overwrites one that it has not read", "correct_name.sql", "        and applicant.encrypted = %(encrypted_before)s\n", ""),
     Variant("P7", "the name of who gave up is corrected", "correct_name.sql", "        and applicant.cancelled_at is null\n", ""),
     Variant("P7", "staff's correction is not noted", "correct_name.sql", "where %(staff)s::text is not null and exists (select from written)", "where false"),
     Variant("P7", "a correction is noted that was not written", "correct_name.sql", "is not null and exists (select from written)", "is not null"),
@@ -130,9 +130,9 @@ async def test_a_broken_variant_of_a_life_is_caught_by_name(
     def sql(name: str) -> str:
         return changed(ledger.sql(name)) if f"{name}.sql" == variant.file else ledger.sql(name)
 
-    for module in ("drainer", "front", "rebuilder"):
+    for module in ("consumer", "producer", "rebuild"):
         monkeypatch.setattr(f"antrian.lane.{module}.script", script)
-    for module in ("recorder", "turns", "desk", "days", "staff", "keys", "policies"):
+    for module in ("recorder", "turns", "commands", "days", "staff", "keys", "policies"):
         monkeypatch.setattr(f"antrian.ledger.{module}.sql", sql)
     async with World(redis_url, database_url) as world:
         assert variant.promise in await story(world)

@@ -20,10 +20,10 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import get_state_machine_test
 
 from antrian import ledger
-from antrian.ledger.fence import LedgerBusy
+from antrian.ledger.fence import LedgerBusyError
 from tests.promises.machine import PromiseMachine
 from tests.promises.machine_variants import VARIANTS, Variant
-from tests.promises.model import Broken
+from tests.promises.model import BrokenError
 from tests.support.waiting import until
 from tests.support.world import BOGOR, PUSAT, World, empty_ledger
 
@@ -49,7 +49,7 @@ def play(machine: type[PromiseMachine], how: settings, rounds: int) -> None:
 @contextmanager
 def one_world(redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[PromiseMachine]]:
     """What makes machines: all of a test on one world, with leases that do not run out by themselves."""
-    monkeypatch.setattr("antrian.lane.drainer.LEASE", timedelta(minutes=5))
+    monkeypatch.setattr("antrian.lane.consumer.LEASE", timedelta(minutes=5))
     with asyncio.Runner() as runner, psycopg.connect(database_url, autocommit=True) as connection:
         world = World(redis_url, database_url, places=4, lane_bound=6)
         runner.run(world.__aenter__())
@@ -89,7 +89,7 @@ def test_a_classic_fault_is_caught_by_name(
 ) -> None:
     with guards_put_back(database_url):
         variant.build(monkeypatch, database_url)
-        with one_world(redis_url, database_url, monkeypatch) as machine, pytest.raises(Broken) as caught:
+        with one_world(redis_url, database_url, monkeypatch) as machine, pytest.raises(BrokenError) as caught:
             play(machine, UNTIL_BROKEN, 30)
     assert caught.value.promise in variant.promises.split(), caught.value
 
@@ -116,7 +116,7 @@ async def test_two_lanes_that_name_the_same_people_never_wait_for_each_other(
     with psycopg.connect(world.settings.database_url) as third, ThreadPoolExecutor() as threads:
         third.execute("set session_replication_role = replica")  # needs no booking
         third.execute(
-            "insert into applicant (slot_id, number, booking_id, applicant_key, sealed) values (0, 1, %s, %s, '')",
+            "insert into applicant (slot_id, number, booking_id, applicant_key, encrypted) values (0, 1, %s, %s, '')",
             [uuid.uuid4(), people[2].key],
         )
         records = [
@@ -126,7 +126,7 @@ async def test_two_lanes_that_name_the_same_people_never_wait_for_each_other(
         await until(waiting)
         third.rollback()
     # Whoever waits for longer than a lock may take gives up before Postgres has found the deadlock.
-    stuck = psycopg.errors.DeadlockDetected | LedgerBusy
+    stuck = psycopg.errors.DeadlockDetected | LedgerBusyError
     deadlocks = [record for record in records if isinstance(record.exception(), stuck)]
     if order:
         assert sorted(record.result() for record in records) == ["K", "R"]

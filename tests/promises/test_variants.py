@@ -25,8 +25,8 @@ class Variant:
 
 
 VARIANTS = [
-    Variant("P1", "places are sold on, and the ledger does not mind", "decide", "counters.left - party,", "counters.left,"),
-    Variant("P2", "tickets leave the line before they are recorded", "decide", "for slot, counters in pairs(slots) do write", "redis.call('XTRIM', key('line', office), 'MINID', string.format('%d-0', settled + #entries + 1)) for slot, counters in pairs(slots) do write"),
+    Variant("P1", "places are sold on, and the ledger does not mind", "decide", "counters.remaining - party,", "counters.remaining,"),
+    Variant("P2", "tickets leave the line before they are recorded", "decide", "for slot, counters in pairs(slots) do write", "redis.call('XTRIM', key('queue', office), 'MINID', string.format('%d-0', settled + #entries + 1)) for slot, counters in pairs(slots) do write"),
     Variant("P3", "tickets are skipped", "join", "format('%d', lane.ticket + 1)", "format('%d', lane.ticket + 2)"),
     Variant("P15", "the sweep passes lanes by that wait", "sweep", " or lane.open == '1' and waits", ""),
     Variant("P2", "an outbox is decided anew", "decide", "local again = #outbox > 0", "outbox = {} local again = false"),
@@ -34,12 +34,12 @@ VARIANTS = [
     Variant("P3", "no fencing in settle", "settle", "if fenced(office, token, lane.token)", "if false"),
     Variant("P4", "applicants are not looked at", "join", "if refusal then return refusal end", ""),
     Variant("P4", "accounts have no limit", "join", "live + party > MOST", "false"),
-    Variant("P4", "rejected people stay taken", "settle", "if verdicts:sub(i, i) == 'R' then", "if false then"),
+    Variant("P4", "rejected people stay taken", "settle", "if results:sub(i, i) == 'R' then", "if false then"),
     Variant("P5", "requests are not remembered", "join", "if known then", "if false then"),
     Variant("P5", "the content is not compared", "join", "print ~= fingerprint", "false"),
     Variant("P6", "a party gets one number", "decide", "counters.next + party", "counters.next + 1"),
-    Variant("P10", "places are not given back", "settle", "slots[slot].left + party_of(request)", "slots[slot].left"),
-    Variant("P10", "places are given back whatever the ledger says", "settle", "verdicts:sub(i, i) ~= 'K' and ", ""),
+    Variant("P10", "places are not given back", "settle", "slots[slot].remaining + party_of(request)", "slots[slot].remaining"),
+    Variant("P10", "places are given back whatever the ledger says", "settle", "results:sub(i, i) ~= 'K' and ", ""),
     Variant("P11", "the window is not asked", "join", "local window_ends = in_window(windows)", "local window_ends = 1"),
     Variant("P12", "the lane has no bound", "join", "waiting >= BOUND", "false"),
 ]  # fmt: skip
@@ -66,8 +66,8 @@ async def test_a_broken_variant_is_caught_by_name(
             text = text.replace(variant.old, variant.new)
         return text
 
-    monkeypatch.setattr("antrian.lane.drainer.script", broken_script)
-    monkeypatch.setattr("antrian.lane.front.script", broken_script)
+    monkeypatch.setattr("antrian.lane.consumer.script", broken_script)
+    monkeypatch.setattr("antrian.lane.producer.script", broken_script)
     with ledger_without_guard(database_url) if variant.promise == "P1" else nullcontext():
         assert variant.promise in await play(redis_url, database_url)
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from antrian.booking import SealedApplicant
-from antrian.verify import verify
+from antrian.audit.verify import verify
+from antrian.booking import EncryptedApplicant
 from tests.support.decree import decreed
 from tests.support.world import MONDAY, OPENS, PUSAT, World, nik
 
 NIK = "3171010101900001"
-PLACES = f"places:{{{PUSAT}}}"
+PLACES = f"counters:{{{PUSAT}}}"
 LANE = f"lane:{{{PUSAT}}}"
 
 
@@ -47,7 +47,7 @@ STAFF_ACTION = (
 def bar_in_redis_only(world: World) -> None:
     ends = OPENS + timedelta(days=30)
     key = world.keys.applicant_key(nik(30))
-    assert world.line.release(PUSAT, world.line.desked(PUSAT), [(bytes(16), key)], ends, "2026-12-30")
+    assert world.consumer.release(PUSAT, world.consumer.settled_command(PUSAT), [(bytes(16), key)], ends, "2026-12-30")
 
 
 TAMPERED: list[tuple[str, str, Callable[[World], object]]] = [
@@ -55,14 +55,14 @@ TAMPERED: list[tuple[str, str, Callable[[World], object]]] = [
     ("P1", "make the quota", lambda w: w.redis.hset(PLACES, str(MONDAY), "6 1 7 1795971600000 0")),
     ("P9", "where its ledger stands", lambda w: w.redis.hset(LANE, "epoch", 7)),
     ("P9", "where its ledger stands", lambda w: w.redis.hincrby(LANE, "settled", -1)),
-    ("P9", "where its ledger stands", lambda w: w.redis.hincrby(LANE, "desked", 1)),
+    ("P9", "where its ledger stands", lambda w: w.redis.hincrby(LANE, "settled_command", 1)),
     ("P10", "without service", lambda w: w.apply(decreed(w.policy, MONDAY.service_date))),
-    ("P12", "within their bounds", lambda w: [w.redis.xadd(f"desk:{{{PUSAT}}}", {"d": "{}"}) for _ in range(1001)]),
+    ("P12", "within their bounds", lambda w: [w.redis.xadd(f"commands:{{{PUSAT}}}", {"d": "{}"}) for _ in range(1001)]),
     ("P13", "passed over", waiting_longest),
     ("P15", "longer than a minute", lambda w: w.set_clock(OPENS + timedelta(minutes=3))),
     ("P2", "recorded ticket", sql("update lane set last_ticket = last_ticket + 1 where last_ticket > 0")),
     ("P2", "accepted ticket", lambda w: w.redis.hincrby(LANE, "ticket", 1)),
-    ("P2", "accepted ticket", lambda w: w.redis.xtrim(f"line:{{{PUSAT}}}", maxlen=0)),
+    ("P2", "accepted ticket", lambda w: w.redis.xtrim(f"queue:{{{PUSAT}}}", maxlen=0)),
     ("P2", "accepted ticket", lambda w: w.redis.hincrby(LANE, "settled", 1)),
     ("P3", "ticket order", sql("update booking set ticket = 99 where ticket = 1")),
     ("P4", "one live booking", sql("update applicant set live = false where number = 1")),
@@ -80,7 +80,7 @@ TAMPERED: list[tuple[str, str, Callable[[World], object]]] = [
     ("P14", "in the ledger", sql("update booking set account = '3171-0141-0790.0779' where ticket = 1")),
     ("P14", "in the ledger", sql(STAFF_ACTION.format("siti", "NIK 3171 0141 0790 0779 salah"))),
     ("P14", "in the ledger", sql(STAFF_ACTION.format("317101-410790-0779", "banjir"))),
-    ("P14", "in the ledger", sql(f"update applicant set sealed = '{NIK}' where number = 1")),
+    ("P14", "in the ledger", sql(f"update applicant set encrypted = '{NIK}' where number = 1")),
     ("P14", "in Redis", lambda w: w.redis.set("note", f"nik {NIK}")),
     ("P14", "in Redis", lambda w: w.redis.hset(LANE, "last", NIK)),
 ]
@@ -109,11 +109,11 @@ async def test_what_is_decided_and_not_recorded_or_recorded_and_not_settled_rais
     await world.ticket(world.request(21))
     lease = world.take()
     decided = world.decide(lease)
-    world.line.leave(lease)
+    world.consumer.leave(lease)
     assert world.verify() == []
     lease = world.take()
     world.record(lease, decided)
-    world.line.leave(lease)
+    world.consumer.leave(lease)
     assert world.verify() == []
     counters: Any = world.redis.hget(PLACES, str(MONDAY))
     world.redis.hset(PLACES, str(MONDAY), counters.replace(b"6 ", b"7 ", 1))
@@ -121,7 +121,7 @@ async def test_what_is_decided_and_not_recorded_or_recorded_and_not_settled_rais
 
 
 async def test_a_lane_is_audited_under_its_lease_or_not_at_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("antrian.verify.LEASE", timedelta(milliseconds=50))
+    monkeypatch.setattr("antrian.audit.verify.LEASE", timedelta(milliseconds=50))
     await fill(world)
     lease = world.take()
 
@@ -131,7 +131,7 @@ async def test_a_lane_is_audited_under_its_lease_or_not_at_all(world: World, mon
         ]
 
     assert audited() == 1  # the other office's
-    world.line.leave(lease)
+    world.consumer.leave(lease)
     assert audited() == 2
 
 
@@ -141,7 +141,7 @@ async def test_neither_a_live_lease_nor_digits_side_by_side_are_a_nik(
     await fill(world)
     await world.ticket(world.request(20, account="081234567890123", caller="app-1"))
     assert world.verify() == []
-    monkeypatch.setattr("antrian.verify.LEASE", timedelta(milliseconds=50))
+    monkeypatch.setattr("antrian.audit.verify.LEASE", timedelta(milliseconds=50))
     world.take()
     assert world.verify() == []
 
@@ -164,6 +164,6 @@ async def test_a_guard_that_is_off_is_a_breach(world: World) -> None:
 
 async def test_sealed_data_that_ends_in_digits_makes_no_nik_of_the_moment_behind_it(world: World) -> None:
     request = world.request(1)
-    sealed = bytes(57) + b"317"
-    await world.ticket(replace(request, applicants=(SealedApplicant(request.applicants[0].key, sealed),)))
+    encrypted = bytes(57) + b"317"
+    await world.ticket(replace(request, applicants=(EncryptedApplicant(request.applicants[0].key, encrypted),)))
     assert world.verify() == []

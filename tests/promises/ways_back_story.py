@@ -6,9 +6,9 @@ from datetime import datetime, time, timedelta
 from antrian.booking import Cancel, ExcuseNoShow, Follow, LateAttendance, LiftBar, State, UndoCheckIn
 from antrian.errors import Reason
 from antrian.identity import booking_code, code_range
-from antrian.lane.drainer import DeskBatch
-from antrian.lane.front import Joined, JoinRequest
-from tests.promises.life_story import Broken
+from antrian.lane.consumer import CommandBatch
+from antrian.lane.producer import Joined, JoinRequest
+from tests.promises.life_story import BrokenError
 from tests.promises.story import reason
 from tests.support.ways_back import excuse, late, lift, undo
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, World, nik
@@ -19,7 +19,7 @@ NEXT_MONDAY = replace(MONDAY, service_date=MONDAY.service_date + timedelta(days=
 
 async def broken_promises_of_the_ways_back(world: World) -> set[str]:
     """Plays the story; the numbers of the promises that did not hold. 1 and 2 came, 3 and 4, 5, and 6 did not, 7 gave up."""
-    broken = Broken()
+    broken = BrokenError()
     parties = [world.request(1, [1, 2]), world.request(2, [3, 4, 7]), world.request(3, [5]), world.request(4, [6])]
     for request in parties:
         await world.join(request)
@@ -39,16 +39,16 @@ async def _done(world: World, entry: LiftBar | ExcuseNoShow | UndoCheckIn | Late
     return action.refused if action else Reason.INTERNAL
 
 
-async def _on_the_day(world: World, broken: Broken, party: JoinRequest) -> None:
+async def _on_the_day(world: World, broken: BrokenError, party: JoinRequest) -> None:
     await world.staff.check_in(PUSAT, code_range(booking_code(party.booking_id)), [], "desk", "rina")
     await world.ask(Follow(party.booking_id))
-    broken.hold("P4", held=await world.front.owned(party.owner) == [])
+    broken.hold("P4", held=await world.producer.owned(party.owner) == [])
     again = _at_any_time(world.request(11, [1], office_id=BOGOR, slot=NEXT_MONDAY))
     broken.hold("P4", held=isinstance(await world.join(again), Joined))
     if broken:
         return
     broken.hold("P4", held=await _done(world, undo(party, 1, 2)) is Reason.BOOKED_AGAIN)
-    broken.hold("P4", held=await world.front.owned(party.owner) == [])
+    broken.hold("P4", held=await world.producer.owned(party.owner) == [])
     world.turn(BOGOR)
     broken.hold("P4", held=(await world.recorded(again)).state is State.CONFIRMED)
     broken.hold("P7", held=await _done(world, undo(party, 2)) is None)
@@ -63,7 +63,7 @@ def _at_any_time(request: JoinRequest) -> JoinRequest:
 
 
 async def _after_the_day(
-    world: World, broken: Broken, party: JoinRequest, single: JoinRequest, excused: JoinRequest
+    world: World, broken: BrokenError, party: JoinRequest, single: JoinRequest, excused: JoinRequest
 ) -> None:
     world.set_clock(datetime.combine(MONDAY.service_date + timedelta(days=1), time(9), OPENS.tzinfo))
     world.nightly()
@@ -74,7 +74,7 @@ async def _after_the_day(
     await _lift_while_a_day_is_told(world, broken, single)
     broken.hold("P7", held=(await world.recorded(single)).state is State.NO_SHOW)
     broken.hold("P10", held=_barred(world) == [2, 4])
-    world.recorder.days.tell_again(MONDAY.service_date)
+    world.recorder.days.mark_unsynced(MONDAY.service_date)
     world.nightly()
     broken.hold("P10", held=_barred(world) == [2, 4])
     if broken:
@@ -95,15 +95,15 @@ def _barred(world: World) -> list[int]:
     return [person for person, entry in entries.items() if isinstance(entry, bytes) and entry[:1] == b"X"]
 
 
-async def _lift_while_a_day_is_told(world: World, broken: Broken, single: JoinRequest) -> None:
+async def _lift_while_a_day_is_told(world: World, broken: BrokenError, single: JoinRequest) -> None:
     """A worker has read who is barred, and tells Redis only when the bar is being lifted, or was."""
-    desked, ends = world.line.desked(PUSAT), OPENS + timedelta(days=30)
+    settled_command, ends = world.consumer.settled_command(PUSAT), OPENS + timedelta(days=30)
     read = [(single.booking_id.bytes, single.applicants[0].key)]
     entry = lift(single, 6)
-    await world.front.ask_desk(PUSAT, entry)
+    await world.producer.send_command(PUSAT, entry)
     lease = world.take()
     batch = world.decide_any(lease)
-    assert isinstance(batch, DeskBatch)
-    broken.hold("P10", held=not world.line.release(PUSAT, desked, read, ends, "2026-12-30"))
-    world.drain.serve_desk(lease, world.offices[PUSAT], batch)
-    broken.hold("P10", held=not world.line.release(PUSAT, desked, read, ends, "2026-12-30"))
+    assert isinstance(batch, CommandBatch)
+    broken.hold("P10", held=not world.consumer.release(PUSAT, settled_command, read, ends, "2026-12-30"))
+    world.drain.execute_commands(lease, world.offices[PUSAT], batch)
+    broken.hold("P10", held=not world.consumer.release(PUSAT, settled_command, read, ends, "2026-12-30"))

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from antrian import lane, ledger
-from antrian.lane import drainer, front, rebuilder
-from antrian.lane.drainer import Turn
-from antrian.ledger import days, desk, reader, recorder, staff, turns
+from antrian.lane import consumer, producer, rebuild
+from antrian.lane.consumer import Turn
+from antrian.ledger import commands, days, reader, recorder, staff, turns
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.ledger.turns import Recorded
 
@@ -32,9 +32,9 @@ class Sabotage:
     def apply(self) -> None:
         """Breaks this process; to be called before anything is used. Raises ValueError when a swap no longer fits."""
         script, sql = _swapped(lane.script, self.scripts), _swapped(ledger.sql, self.statements)
-        for module in (drainer, front, rebuilder):
+        for module in (consumer, producer, rebuild):
             setattr(module, "script", script)  # noqa: B010 - which is theirs, not ours to name
-        for module in (days, desk, reader, recorder, staff, turns):
+        for module in (days, commands, reader, recorder, staff, turns):
             setattr(module, "sql", sql)  # noqa: B010
         if self.forgetful:
             LedgerRecorder.record = _forget  # type: ignore[method-assign]
@@ -56,7 +56,7 @@ def _forget(self: LedgerRecorder, turns: Sequence[Turn], policy_version: int | N
     return ["K" * len(turn.decisions) for turn in turns]
 
 
-_NO_QUOTA = {"decide": [("counters.left < party", "false")]}
+_NO_QUOTA = {"decide": [("counters.remaining < party", "false")]}
 _NO_APPLICANTS = ("if refusal then return refusal end", ""), ("if own then return own end", "")
 
 MODES = {
@@ -68,7 +68,7 @@ MODES = {
     "passed-over": Sabotage(
         ("P3",),
         "every twentieth ticket is told that the slot is full",
-        {"decide": [("counters.left < party", "counters.left < party or (settled + i) % 20 == 0")]},
+        {"decide": [("counters.remaining < party", "counters.remaining < party or (settled + i) % 20 == 0")]},
     ),
     "last-first": Sabotage(
         ("P3", "P6"),
@@ -112,7 +112,7 @@ MODES = {
     "kept-places": Sabotage(
         ("P1", "P3"),
         "a cancel gives no places back in Redis",
-        {"settle_desk": [("tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])", "tonumber(ARGV[i + 1]), counters.left")]},
+        {"settle_commands": [("tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])", "tonumber(ARGV[i + 1]), counters.remaining")]},
     ),
     "places-back-twice": Sabotage(
         ("P1",),

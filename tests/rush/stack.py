@@ -7,9 +7,9 @@ from pathlib import Path
 import psycopg
 
 from antrian.ledger.recorder import LedgerRecorder
-from antrian.offices import load_offices
-from antrian.provinces import load_provinces
-from antrian.stack import Stack
+from antrian.local.stack import Stack
+from antrian.offices.catalog import load_offices
+from antrian.offices.provinces import load_provinces
 from tests.rush.sabotage import MODES
 
 REQUESTS = 300

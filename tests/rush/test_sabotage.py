@@ -17,7 +17,7 @@ _ROOT = Path(__file__).parents[2]
 _AT_ONCE, _TRIES = 5, 5
 _BROKEN = [mode for mode in MODES if mode != "none"]
 _BY_COUNT_ONLY = {"no-window"}
-"""Modes whose breaches are counted over all offices."""
+"""Modes whose violations are counted over all offices."""
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_a_promise_that_is_switched_off_fails_it_by_name(results: dict[str, tupl
 @pytest.mark.parametrize("mode", [mode for mode in _BROKEN if mode not in _BY_COUNT_ONLY])
 def test_and_says_where(results: dict[str, tuple[int, RushResult]], mode: str) -> None:
     _, result = results[mode]
-    offices = {breach.office for breach in result.breaches if breach.promise in MODES[mode].promises}
+    offices = {violation.office for violation in result.violations if violation.promise in MODES[mode].promises}
     assert any(f": {office}: " in failure for office in offices for failure in result.failures), result.failures
 
 

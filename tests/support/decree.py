@@ -16,5 +16,5 @@ def decreed(policy: Policy, *days: date) -> Policy:
 
 def without(policy: Policy, day: date) -> Policy:
     """The policy without that holiday."""
-    lines = [line for line in policy.content.splitlines() if not line.startswith(f"{day} = ")]
+    lines = [consumer for consumer in policy.content.splitlines() if not consumer.startswith(f"{day} = ")]
     return read_policy("\n".join(lines), "a decree that was taken back")

@@ -139,7 +139,7 @@ class _Walk:
         kind = self._type(node.value, owner, types)
         if kind in code.classes:
             self._follow_member(kind, name)
-        elif isinstance(node.value, ast.Name) and node.value.id in {"rules", "words", "resources"}:
+        elif isinstance(node.value, ast.Name) and node.value.id in {"rules", "words", "convert"}:
             self._follow_name(name)
         elif not kind:
             holders = [one for one, found in code.classes.items() if name in found.methods]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from antrian.ledger.migrate import migrate
 from antrian.ledger.recorder import LedgerRecorder
-from antrian.offices import load_offices
-from antrian.provinces import load_provinces
+from antrian.offices.catalog import load_offices
+from antrian.offices.provinces import load_provinces
 
 _PROVINCES = {"ID-JK", "ID-JB", "ID-YO", "ID-BA", "ID-MU"}
 OFFICES = [office for office in load_offices() if office.province_code in _PROVINCES]

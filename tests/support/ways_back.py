@@ -6,7 +6,7 @@ from typing import Any
 
 from antrian import rules
 from antrian.booking import ExcuseNoShow, LateAttendance, LiftBar, Policy, UndoCheckIn
-from antrian.lane.front import JoinRequest
+from antrian.lane.producer import JoinRequest
 from tests.support.world import JAKARTA
 
 

@@ -11,21 +11,21 @@ import psycopg
 from redis import Redis
 
 from antrian import rules
-from antrian.booking import Decision, DeskEntry, Office, Person, Policy, Province, SealedApplicant, Session, Slot
+from antrian.audit.verify import Check, verify
+from antrian.booking import Command, Decision, EncryptedApplicant, Office, Person, Policy, Province, Session, Slot
 from antrian.identity import Keys
-from antrian.lane.drainer import DeskBatch, Fenced, LaneBroken, LaneDrainer, Lease, Taken, Turn, sole
-from antrian.lane.front import Joined, JoinRequest, Known, LaneFront, Refused
-from antrian.ledger.fence import LedgerFenced, LedgerGap
+from antrian.lane.consumer import CommandBatch, FencedError, LaneBrokenError, LaneConsumer, Lease, Taken, Turn, sole
+from antrian.lane.producer import Joined, JoinRequest, Known, LaneProducer, Refused
+from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from antrian.ledger.policies import apply_policy
 from antrian.ledger.reader import LedgerReader, RecordedBooking
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.ledger.staff import LedgerStaff
 from antrian.policy import load_policy
 from antrian.settings import Settings
-from antrian.verify import Check, verify
 from tests.support.window import policy_without_holidays, window_to_come
+from workers.day_close import finish_days
 from workers.drain import TURN, Drain
-from workers.nightly import finish_days
 from workers.rebuild import Rebuild, Rebuilt
 
 JAKARTA = ZoneInfo("Asia/Jakarta")
@@ -52,14 +52,14 @@ def serve(drain: Drain, leases: Sequence[Lease], offices: Mapping[str, Office]) 
     for lease in leases:
         try:
             ready.append(drain.ready(lease, offices[lease.office_id]))
-        except (Fenced, LaneBroken, LedgerGap, LedgerFenced) as problem:
-            drain.give_up(lease, problem)
-    decided = drain.line.decide(ready, TURN) if ready else []
-    go, desks = drain.decided([Taken(lease, said) for lease, said in zip(ready, decided, strict=True)], offices)
-    drain.attend(desks, offices, time.monotonic())
+        except (FencedError, LaneBrokenError, LedgerGapError, LedgerFencedError) as problem:
+            drain.quarantine_or_yield(lease, problem)
+    decided = drain.consumer.decide(ready, TURN) if ready else []
+    go, commands = drain.decided([Taken(lease, said) for lease, said in zip(ready, decided, strict=True)], offices)
+    drain.attend(commands, offices, time.monotonic())
     recorded = drain.said(go, drain.ledger.record([turn for _, turn in go], drain.policy.version or None) if go else [])
-    verdicts = [(lease, said) for lease, _, said in recorded]
-    return drain.settled(recorded, drain.line.settle(verdicts) if verdicts else [])
+    results = [(lease, said) for lease, _, said in recorded]
+    return drain.settled(recorded, drain.consumer.settle(results) if results else [])
 
 
 def empty_ledger(database_url: str, *, policy: bool = True) -> None:
@@ -95,38 +95,38 @@ class World:
             redis_url=redis_url,
             database_url=database_url,
             hash_key=b"h" * 32,
-            seal_key=b"s" * 32,
+            encryption_key=b"s" * 32,
             policy_file=policy_without_holidays(lane_bound),
             embedded=True,
         )
         self.redis = Redis.from_url(redis_url)
-        self.line = LaneDrainer(redis_url)
+        self.consumer = LaneConsumer(redis_url)
         self.recorder = LedgerRecorder(database_url)
-        self.drain = Drain(self.line, self.recorder, self.policy)
-        self.front = LaneFront(
+        self.drain = Drain(self.consumer, self.recorder, self.policy)
+        self.producer = LaneProducer(
             redis_url,
             lane_bound=lane_bound,
             account_people=self.policy.account_people,
             tried_people=self.policy.tried_people,
             remembered=self.policy.remembered,
-            gather_for=timedelta(milliseconds=1),
+            batch_window=timedelta(milliseconds=1),
         )
         self.staff = LedgerStaff(database_url)
-        self.reader = LedgerReader(database_url, gather_for=timedelta(milliseconds=1))
+        self.reader = LedgerReader(database_url, batch_window=timedelta(milliseconds=1))
         self.offices = {name: office(name, places) for name in (PUSAT, BOGOR)}
 
     async def __aenter__(self) -> "World":
         self.begin(self.clock)
-        await self.front.start()
+        await self.producer.start()
         await self.reader.start()
         await self.staff.start()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self.front.close()
+        await self.producer.close()
         await self.reader.close()
         await self.staff.close()
-        self.line.close()
+        self.consumer.close()
         self.recorder.close()
         self.redis.close()
 
@@ -152,7 +152,7 @@ class World:
         """Makes it that moment for the service."""
         ahead = moment - datetime.now(UTC)
         self.recorder.set_clock(ahead)
-        self.line.set_clock(ahead)
+        self.consumer.set_clock(ahead)
 
     def apply(self, policy: Policy) -> None:
         """Makes it the ledger's policy, and follows it as workers do."""
@@ -161,7 +161,7 @@ class World:
 
     def take(self, office_id: str = PUSAT) -> Lease:
         """A lease of the lane, which must be free."""
-        lease = self.line.take(office_id)
+        lease = self.consumer.take(office_id)
         assert lease is not None, "the lane is under a lease"
         return lease
 
@@ -175,33 +175,33 @@ class World:
         assert isinstance(decided, Turn), decided
         return list(decided.decisions)
 
-    def decide_any(self, lease: Lease, most: int = 256) -> Turn | DeskBatch:
+    def decide_any(self, lease: Lease, most: int = 256) -> Turn | CommandBatch:
         """What the lane's drainer has to do next."""
-        decided: Turn | DeskBatch = sole(self.line.decide([lease], most))
+        decided: Turn | CommandBatch = sole(self.consumer.decide([lease], most))
         return decided
 
     def record(self, lease: Lease, decisions: Sequence[Decision]) -> str:
         """The ledger's verdicts on them."""
-        verdicts: str = sole(self.recorder.record([Turn(lease.office_id, lease.token, decisions)], self.policy.version))
-        return verdicts
+        results: str = sole(self.recorder.record([Turn(lease.office_id, lease.token, decisions)], self.policy.version))
+        return results
 
-    def settle(self, lease: Lease, verdicts: str) -> None:
+    def settle(self, lease: Lease, results: str) -> None:
         """Settles the lane's turn."""
-        sole(self.line.settle([(lease, verdicts)]))
+        sole(self.consumer.settle([(lease, results)]))
 
-    async def ask(self, entry: DeskEntry, office_id: str = PUSAT) -> int:
-        """Puts it on the office's desk and serves that; its number."""
-        number = await self.front.ask_desk(office_id, entry)
+    async def ask(self, entry: Command, office_id: str = PUSAT) -> int:
+        """Puts it on the lane's commands and serves that; its number."""
+        number = await self.producer.send_command(office_id, entry)
         self.turn(office_id)
         return number
 
     def rebuild(self) -> Rebuilt:
         """Restores Redis from the ledger."""
-        return Rebuild(self.settings, self.line, self.recorder, self.redis).run()
+        return Rebuild(self.settings, self.consumer, self.recorder, self.redis).run()
 
     def nightly(self) -> int:
         """Ends the days that are over; how many."""
-        return finish_days(self.line, self.recorder, self.policy)
+        return finish_days(self.consumer, self.recorder, self.policy)
 
     def turn(self, office_id: str = PUSAT) -> int:
         """Serves the lane once; how many tickets were decided."""
@@ -226,7 +226,7 @@ class World:
         applicants = []
         for person in people or (name,):
             key = self.keys.applicant_key(nik(person))
-            applicants.append(SealedApplicant(key, self.keys.seal(booking_id, key, Person(nik(person), "Siti"))))
+            applicants.append(EncryptedApplicant(key, self.keys.encrypt(booking_id, key, Person(nik(person), "Siti"))))
         account = account or f"account-{name}"
         return JoinRequest(
             booking_id=booking_id,
@@ -243,21 +243,21 @@ class World:
 
     async def join(self, request: JoinRequest) -> Joined | Known | Refused:
         """The line's answer."""
-        return await self.front.join(request)
+        return await self.producer.join(request)
 
     async def ticket(self, request: JoinRequest) -> int:
         """The ticket of a request that must be accepted."""
-        answer = await self.join(request)
-        assert isinstance(answer, Joined), answer
-        return answer.ticket
+        response = await self.join(request)
+        assert isinstance(response, Joined), response
+        return response.ticket
 
     async def refusal(self, request: JoinRequest) -> Refused:
         """The refusal of a request that must not be accepted; the stores must be as before."""
         before = self.dump()
-        answer = await self.join(request)
-        assert isinstance(answer, Refused), answer
+        response = await self.join(request)
+        assert isinstance(response, Refused), response
         assert self.dump() == before
-        return answer
+        return response
 
     async def recorded(self, request: JoinRequest) -> RecordedBooking:
         """The request's booking in the ledger, which must have it."""
@@ -270,9 +270,9 @@ class World:
         names: Any = self.redis.keys("*")
         return {name: self.redis.dump(name) for name in sorted(names) if not name.startswith(b"tried:")}
 
-    def left(self, slot: Slot = MONDAY, office_id: str = PUSAT) -> int:
+    def remaining(self, slot: Slot = MONDAY, office_id: str = PUSAT) -> int:
         """Places left by the lane's counters."""
-        text: Any = self.redis.hget(f"places:{{{office_id}}}", str(slot))
+        text: Any = self.redis.hget(f"counters:{{{office_id}}}", str(slot))
         return int(text.split()[1])
 
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
@@ -282,5 +282,5 @@ class World:
             return cursor.fetchall() if cursor.description else []
 
     def verify(self) -> list[Check]:
-        """The checks of `antrian verify` that found a breach."""
-        return [check for check in verify(self.settings) if check.breaches]
+        """The checks of `antrian verify` that found a violation."""
+        return [check for check in verify(self.settings) if check.violations]

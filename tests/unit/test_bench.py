@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench import __main__ as bench
-from tests.bench import told
+from tests.bench import report
 from tests.bench.row import Plan, Row, row, side_by_side
 from tests.faults import __main__ as faults
 from tests.faults.fault import Fault
@@ -54,7 +54,7 @@ def test_all_are_measured_once_before_any_is_again() -> None:
 
 
 def test_the_file_is_a_list_of_rows_and_the_machine(tmp_path: Path) -> None:
-    told.write([_row(), _row(target=None)], tmp_path / "bench.json", tmp_path / "bench.html")
+    report.write([_row(), _row(target=None)], tmp_path / "bench.json", tmp_path / "bench.html")
     one, other, about = json.loads((tmp_path / "bench.json").read_text())
     assert {"name", "value", "unit", "reference", "ratio", "spread", "target", "better", "command"} <= one.keys()
     assert (one["reached"], other["target"]) == (True, None)
@@ -62,7 +62,7 @@ def test_the_file_is_a_list_of_rows_and_the_machine(tmp_path: Path) -> None:
     page = (tmp_path / "bench.html").read_text()
     assert "ours" in page
     assert "http" not in page.replace("http://www.w3.org", "")
-    assert "2.2" in told.line(_row())
+    assert "2.2" in report.line(_row())
 
 
 def test_a_section_that_fails_costs_neither_its_rows_nor_the_other_sections(

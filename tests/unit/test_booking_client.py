@@ -13,7 +13,7 @@ from grpc_status import rpc_status
 
 from antrian.errors import AntrianError, Reason
 from antrian.v1 import booking_service_pb2 as wire
-from clients.booking_client import SESSION_MORNING, Applicant, BookingClient, RefusedError
+from clients.sdk.booking_client import SESSION_MORNING, Applicant, BookingClient, RefusedError
 from server.status import to_status
 
 Serve = Callable[[wire.RequestBookingRequest, Any], Awaitable[wire.RequestBookingResponse]]

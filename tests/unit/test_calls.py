@@ -36,8 +36,8 @@ from antrian.v1.office_service_pb2 import (
     SetQuotaRequest,
     SetQuotaResponse,
 )
-from clients.booking_client import BookingClient, RefusedError
-from clients.office_client import OfficeClient
+from clients.sdk.booking_client import BookingClient, RefusedError
+from clients.sdk.office_client import OfficeClient
 
 DAY = date(2026, 11, 30)
 
@@ -54,17 +54,17 @@ def refusal(code: grpc.StatusCode, reason: str, milliseconds: int) -> Status:
 
 
 @asynccontextmanager
-async def service(rpc: str, *answers: Message) -> AsyncIterator[tuple[str, list[Any]]]:
+async def service(rpc: str, *responses: Message) -> AsyncIterator[tuple[str, list[Any]]]:
     """A server that gives these answers to calls of the rpc, one each: its address and what it was asked."""
     asked: list[Any] = []
     known = {**booking_service_pb2.__dict__, **office_service_pb2.__dict__}
 
     async def serve(request: Any, context: Any) -> Message:
-        answer = answers[len(asked)]
+        response = responses[len(asked)]
         asked.append(request)
-        if isinstance(answer, Status):
-            await context.abort_with_status(rpc_status.to_status(answer))
-        return answer
+        if isinstance(response, Status):
+            await context.abort_with_status(rpc_status.to_status(response))
+        return response
 
     server = grpc.aio.server()
     handler: Any = grpc.unary_unary_rpc_method_handler(
@@ -139,12 +139,12 @@ async def test_a_cancel_that_comes_too_early_is_refused_at_once_and_says_when() 
 @pytest.mark.parametrize("expected", [None, 0, 60])
 async def test_set_quota_names_what_it_expects_only_if_so_asked_and_asks_again(expected: int | None) -> None:
     away = refusal(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", 1)
-    answers = [away, SetQuotaResponse(previous_quota=60, quota=40, taken=7)]
-    async with service("SetQuota", *answers) as (address, asked), OfficeClient(address) as client:
-        answer = await client.set_quota(
+    responses = [away, SetQuotaResponse(previous_quota=60, quota=40, taken=7)]
+    async with service("SetQuota", *responses) as (address, asked), OfficeClient(address) as client:
+        response = await client.set_quota(
             "kanim-bogor", DAY, SESSION_MORNING, 40, staff="head-1", reason="flood", expected_quota=expected
         )
-    assert (answer.previous_quota, answer.quota, answer.taken) == (60, 40, 7)
+    assert (response.previous_quota, response.quota, response.taken) == (60, 40, 7)
     assert asked[0] == asked[1]
     request: SetQuotaRequest = asked[0]
     assert (request.service_date, request.quota, request.staff, request.reason) == ("2026-11-30", 40, "head-1", "flood")

@@ -28,9 +28,9 @@ from antrian.v1.messages_pb2 import (
     Booking,
 )
 from antrian.v1.office_service_pb2 import RosterEntry
-from clients import show
-from clients.cli import main
-from clients.options import Failure, repeatable
+from clients.cli import show
+from clients.cli.main import main
+from clients.cli.options import Failure, repeatable
 
 BOOK = ["book", "--office", "kanim-bogor", "--date", "2026-11-30", "--session", "morning", "--account", "ani"]
 AT = ["--at", "-6.595,106.797"]
@@ -168,7 +168,7 @@ def test_rebuild_becomes_its_worker_with_the_settings_of_the_folder(
     }
     key = base64.b64encode(bytes(32)).decode()
     (tmp_path / "run.json").write_text(json.dumps(facts))
-    (tmp_path / "secrets.json").write_text(json.dumps({"hash_key": key, "seal_key": key}))
+    (tmp_path / "secrets.json").write_text(json.dumps({"hash_key": key, "encryption_key": key}))
     became: list[list[str]] = []
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setattr(os, "execv", lambda _, command: became.append(command))
@@ -351,19 +351,19 @@ def test_a_booking_is_shown_with_the_words_for_its_reason(capsys: pytest.Capture
 
 
 def test_the_quota_table_has_a_day_a_line_and_names_closed_ones(capsys: pytest.CaptureFixture[str]) -> None:
-    answer = wire.GetQuotaResponse(office_id="kanim-bogor")
-    for session, left in ((SESSION_MORNING, 0), (SESSION_AFTERNOON, 2)):
-        answer.slots.add(service_date="2026-12-24", session=session, quota=3, remaining=left)
-    answer.slots.add(service_date="2026-12-23", session=SESSION_MORNING, quota=3, closed=True)
-    answer.closed_days.add(date="2026-12-25", name="Hari Raya Natal")
-    answer.window.first_date, answer.window.last_date = "2026-12-24", "2026-12-25"
-    answer.window.open_time.FromJsonString("2026-12-18T07:00:00Z")
-    answer.window.close_time.FromJsonString("2026-12-20T09:00:00Z")
-    answer.window.office_open_time, answer.window.office_close_time = (
+    response = wire.GetQuotaResponse(office_id="kanim-bogor")
+    for session, remaining in ((SESSION_MORNING, 0), (SESSION_AFTERNOON, 2)):
+        response.slots.add(service_date="2026-12-24", session=session, quota=3, remaining=remaining)
+    response.slots.add(service_date="2026-12-23", session=SESSION_MORNING, quota=3, closed=True)
+    response.closed_days.add(date="2026-12-25", name="Hari Raya Natal")
+    response.window.first_date, response.window.last_date = "2026-12-24", "2026-12-25"
+    response.window.open_time.FromJsonString("2026-12-18T07:00:00Z")
+    response.window.close_time.FromJsonString("2026-12-20T09:00:00Z")
+    response.window.office_open_time, response.window.office_close_time = (
         "2026-12-18T16:00:00+09:00",
         "2026-12-20T18:00:00+09:00",
     )
-    show.quota(answer)
+    show.quota(response)
     printed = capsys.readouterr().out
     assert "it opens Fri 2026-12-18 14:00:00 WIB (16:00 WIT at the office), until" in printed
     lines = [line.split() for line in printed.splitlines()]

@@ -58,7 +58,7 @@ from antrian.v1.office_service_pb2 import (
     UndoCheckInRequest,
     UndoCheckInResponse,
 )
-from clients.cli import main
+from clients.cli.main import main
 
 DAY = "2026-12-01"
 FACTS: dict[str, Any] = {"booking_id": "b1", "office_id": "o", "service_date": DAY, "session": SESSION_MORNING}
@@ -83,7 +83,7 @@ class Service:
     """A server that gives `answer` to every call; `asked` is the last request."""
 
     def __init__(self) -> None:
-        self.answer: Message = Booking()
+        self.response: Message = Booking()
         self.asked: Message | None = None
         self.server = grpc.server(ThreadPoolExecutor(1))
         for module, name in ((booking_service_pb2, "BookingService"), (office_service_pb2, "OfficeService")):
@@ -99,7 +99,7 @@ class Service:
     def _serve(self, kind: type[Message]) -> Any:
         def serve(data: bytes, _: grpc.ServicerContext) -> bytes:
             self.asked = kind.FromString(data)
-            return self.answer.SerializeToString()
+            return self.response.SerializeToString()
 
         return serve
 
@@ -112,7 +112,7 @@ def service() -> Iterator[Service]:
 
 
 @pytest.mark.parametrize(
-    ("words", "asked", "answer", "printed", "as_json"),
+    ("words", "asked", "response", "printed", "as_json"),
     [
         (
             ["bookings", "--account", "ani", "--state", "no-show", "--date", DAY],
@@ -234,9 +234,9 @@ def service() -> Iterator[Service]:
     ],
 )
 def test_a_command_asks_what_was_typed_and_prints_the_answer(
-    service: Service, words: list[str], asked: Message, answer: Message, printed: str, as_json: dict[str, Any]
+    service: Service, words: list[str], asked: Message, response: Message, printed: str, as_json: dict[str, Any]
 ) -> None:
-    service.answer = answer
+    service.response = response
     result = CliRunner().invoke(main, [*words, "--target", service.target], catch_exceptions=False)
     assert (result.exit_code, result.stderr) == (0, "")
     assert service.asked == asked
@@ -253,7 +253,7 @@ def test_close_date_asks_nothing_of_the_service_before_the_person_is_sure(servic
 
 
 def test_a_nik_is_asked_for_where_it_was_not_typed(service: Service) -> None:
-    service.answer = ListBarsResponse()
+    service.response = ListBarsResponse()
     words = ["office", "bars", "o", "--target", service.target]
     result = CliRunner().invoke(main, [*words, "--nik"], input="3171014505920003\n")
     assert (result.exit_code, service.asked) == (

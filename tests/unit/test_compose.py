@@ -24,9 +24,9 @@ from click.testing import CliRunner
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from antrian.embedded import _REDIS
+from antrian.local.embedded import _REDIS
 from antrian.settings import Settings, SettingsError, given_database_url, load_settings
-from clients.cli import main
+from clients.cli.main import main
 from clients.gateway.__main__ import _GRACE as _HTTP_GRACE
 from clients.gateway.settings import GatewaySettings
 from server.__main__ import _GRACE
@@ -253,7 +253,7 @@ def _set(name: str, *path: str, to: object) -> Callable[[dict[str, Any]], None]:
         (_set("server", "environment", "ANTRIAN_LISTN", to="0.0.0.0:7700"), "server: no setting ANTRIAN_LISTN"),
         (_set("server", "environment", "ANTRIAN_LISTEN", to="127.0.0.1:7700"), "server: listens where nobody can call"),
         (_set("server", "secrets", to=["antrian_hash_kee"]), "server: no setting ANTRIAN_HASH_KEE"),
-        (_set("server", "secrets", to=["antrian_hash_key"]), "server: lacks ANTRIAN_SEAL_KEY"),
+        (_set("server", "secrets", to=["antrian_hash_key"]), "server: lacks ANTRIAN_ENCRYPTION_KEY"),
         (_set("server", "secrets", to=["antrian_hash_key"]), "server: no file /run/secrets/callers.toml"),
         (_set("server", "stop_grace_period", to="10s"), "server: stop_grace_period is too short"),
         (_set("server", "healthcheck", "test", to=["CMD", "antrian", "healthy"]), "server: the health check does not call the server"),
@@ -315,13 +315,13 @@ def test_a_program_starts_with_what_compose_and_the_documented_secrets_give_it(
     settings = load_settings()
     assert re.fullmatch(r"postgresql://antrian:[\w=-]{32}@postgres:5432/antrian", settings.database_url)
     assert settings.redis_url == "redis://redis:6379/0"
-    assert settings.hash_key != settings.seal_key
+    assert settings.hash_key != settings.encryption_key
     assert not settings.embedded
     assert not settings.reflection
     assert settings.callers_file == Path("/run/secrets/callers.toml")
     Callers(tmp_path / "callers.toml")  # it can be read
     (tmp_path / "antrian_seal_key").unlink()
-    with pytest.raises(SettingsError, match="ANTRIAN_SEAL_KEY"):
+    with pytest.raises(SettingsError, match="ANTRIAN_ENCRYPTION_KEY"):
         load_settings()
 
 
@@ -516,7 +516,7 @@ def test_the_programs_run_with_the_wheel_and_the_image_lock_alone(wheel: Path, t
     python = str(tmp_path / "env/bin/python")
     environment = {"PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1"}
     for words in (
-        ["-c", "import server.__main__, workers.__main__, clients.cli"],
+        ["-c", "import server.__main__, workers.__main__, clients.cli.main"],
         ["-m", "clients.cli", "--help"],
         ["-m", "clients.cli", "migrate", "--help"],
     ):

@@ -21,12 +21,12 @@ from antrian.identity import Keys
 from antrian.ledger.staff import CodedBooking, RosterRow
 from antrian.policy import load_policy
 from antrian.v1 import booking_service_pb2, messages_pb2, office_service_pb2
-from server.admission import Admission
 from server.auth import CALLER, LOCAL
 from server.booking_service import BookingService
-from server.catalog import Catalog
 from server.names import Names
+from server.office_cache import Catalog
 from server.office_service import OfficeService
+from server.validation import Admission
 from tests.support.generate_protos import describe
 from tests.support.window import window_to_come
 
@@ -70,12 +70,12 @@ class _Store:
         self._known = known
 
     def __getattr__(self, name: str) -> Any:
-        async def answer(*_: object, **__: object) -> Any:
+        async def response(*_: object, **__: object) -> Any:
             if name in self._known:
                 return self._known[name]
             raise _Reached
 
-        return answer
+        return response
 
 
 class _Bookings(_Store):
@@ -220,18 +220,18 @@ def _servicers() -> dict[str, Any]:
     booking = messages_pb2.Booking(
         booking_id=str(_BOOKING), state=messages_pb2.BOOKING_STATE_CONFIRMED, queue_numbers=[1], code=_GOOD["code"]
     )
-    sealed = keys.seal(_BOOKING, key, Person(_GOOD["nik"], "Somebody"))
-    row = RosterRow(Session.MORNING, 1, _BOOKING, key, sealed, State.CONFIRMED, None)
+    encrypted = keys.encrypt(_BOOKING, key, Person(_GOOD["nik"], "Somebody"))
+    row = RosterRow(Session.MORNING, 1, _BOOKING, key, encrypted, State.CONFIRMED, None)
     found = CodedBooking(_BOOKING, "local", "ani", State.CONFIRMED, _DAY, _DAY, [1], [1])
-    front: Any = _Front(now=datetime.now(UTC))
+    producer: Any = _Front(now=datetime.now(UTC))
     ledger: Any = _Store(find=found, party=[row])
     stores: Any = _Bookings(find=booking)
-    catalog = Catalog(load_policy(), front, ledger, keys)
+    catalog = Catalog(load_policy(), producer, ledger, keys)
     catalog._offices = {_PUSAT.office_id: _PUSAT}
-    names, desk = Names(catalog, ledger, keys), cast("Any", _Store())
+    names, commands = Names(catalog, ledger, keys), cast("Any", _Store())
     return {
-        "BookingService": BookingService(catalog, front, Admission(catalog, keys), stores, desk, names),
-        "OfficeService": OfficeService(catalog, front, ledger, keys, desk, names),
+        "BookingService": BookingService(catalog, producer, Admission(catalog, keys), stores, commands, names),
+        "OfficeService": OfficeService(catalog, producer, ledger, keys, commands, names),
     }
 
 
@@ -241,12 +241,12 @@ async def _refused(case: _Case) -> str:
     CALLER.set(LOCAL)
     context: Any = SimpleNamespace(invocation_metadata=list, time_remaining=lambda: None)
     try:
-        answer = getattr(servicer, case.rpc)(case.request, context)
-        if hasattr(answer, "__aiter__"):
-            async for _ in answer:
+        response = getattr(servicer, case.rpc)(case.request, context)
+        if hasattr(response, "__aiter__"):
+            async for _ in response:
                 pass
         else:
-            await answer
+            await response
     except _Reached:
         return ""
     except AntrianError as refusal:

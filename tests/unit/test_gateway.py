@@ -230,8 +230,8 @@ def test_a_field_twice_is_found_beside_the_path_too_and_among_many() -> None:
 
 
 def test_no_remaining_places_are_a_number_and_an_absent_number_is_left_out() -> None:
-    answer = json.loads(write(wire.GetQuotaResponse(slots=[Slot(service_date="2026-11-30")])))
-    assert (answer["slots"][0]["remaining"], answer["closedDays"]) == (0, [])
+    response = json.loads(write(wire.GetQuotaResponse(slots=[Slot(service_date="2026-11-30")])))
+    assert (response["slots"][0]["remaining"], response["closedDays"]) == (0, [])
     assert "remaining" not in json.loads(write(Booking()))
 
 
@@ -315,9 +315,9 @@ async def test_an_answer_is_used_again_while_it_is_fresh_and_its_tag_does_not_de
     async def ask() -> Message:
         nonlocal asked
         asked += 1
-        answer = wire.GetQuotaResponse(office_id="kanim-bogor")
-        answer.read_time.FromSeconds(asked)
-        return answer
+        response = wire.GetQuotaResponse(office_id="kanim-bogor")
+        response.read_time.FromSeconds(asked)
+        return response
 
     first, again = await fresh.get("k", 60, ask), await fresh.get("k", 60, ask)
     assert (asked, first is again) == (1, True)

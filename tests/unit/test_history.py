@@ -14,10 +14,7 @@ import grpc
 import pytest
 from grpc_status import rpc_status
 
-from antrian.booking import Session, Slot
-from antrian.errors import AntrianError, Reason
-from antrian.history import (
-    Answer,
+from antrian.audit.history import (
     Booked,
     Change,
     ClientHistory,
@@ -25,14 +22,17 @@ from antrian.history import (
     HistoryError,
     Op,
     Places,
+    Response,
     check_history,
     read_history,
 )
+from antrian.booking import Session, Slot
+from antrian.errors import AntrianError, Reason
 from antrian.rules import decide
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, SESSION_MORNING, Applicant, Booking
-from clients.booking_client import RefusedError
-from clients.history import History, RecordingClient
+from clients.sdk.booking_client import RefusedError
+from clients.sdk.history import History, RecordingClient
 from server.status import to_status
 
 START = datetime(2026, 11, 27, 7, tzinfo=UTC)
@@ -55,18 +55,18 @@ class Play:
         while self.ticket < requests:
             self.second += 1
             self._turn(self.rng.randint(1, 9))
-            self._desk()
+            self._commands()
 
     def _now(self) -> datetime:
         return START + timedelta(seconds=self.second)
 
     def _op(self, call: str, booked: Booked, state: str, moment: float, **asked: Any) -> None:
         numbers = booked.numbers if state == "CONFIRMED" else ()
-        answer = Answer(booked.booking_id, OFFICE, booked.ticket, state, numbers)
+        response = Response(booked.booking_id, OFFICE, booked.ticket, state, numbers)
         moment += self.second
         name = f"{len(self.history.ops)}"
         self.history.ops.append(
-            Op(name, call, moment, booked.account, ended=moment + 0.0001, event="ok", answer=answer, **asked)
+            Op(name, call, moment, booked.account, ended=moment + 0.0001, event="ok", response=response, **asked)
         )
 
     def _turn(self, size: int) -> None:
@@ -74,13 +74,13 @@ class Play:
         for n in range(size):
             self.ticket += 1
             slot, party = self.rng.choice(SLOTS), self.rng.choice([1, 1, 2, 3, 4])
-            left, number = self.counters[slot]
-            verdict = decide(left, number, party, day_begun=False)
+            remaining, number = self.counters[slot]
+            verdict = decide(remaining, number, party, day_begun=False)
             first, state, reason = verdict.first_number, verdict.state.value, verdict.reason or ""
             if slot in self.closed:
                 first, state, reason = None, "REJECTED", "DAY_CLOSED"
             elif first:
-                self.counters[slot] = [verdict.left, verdict.next_number]
+                self.counters[slot] = [verdict.remaining, verdict.next_number]
                 self.facts.slots[OFFICE, slot].last_number = verdict.next_number - 1
                 if self.rng.random() < 0.1:  # the ledger refuses it, and the lane learns that after the turn
                     state, reason = "REJECTED", "ALREADY_BOOKED"
@@ -101,7 +101,7 @@ class Play:
         for slot, places in back.items():
             self.counters[slot][0] += places
 
-    def _desk(self) -> None:
+    def _commands(self) -> None:
         live = [b for b in islice(reversed(self.facts.bookings.values()), 20) if b.state == "CONFIRMED"]
         moment, slot = self._now() + timedelta(milliseconds=500), self.rng.choice(SLOTS)
         places, chance = self.facts.slots[OFFICE, slot], self.rng.random()
@@ -125,15 +125,15 @@ class Play:
         self.facts.slots[OFFICE, booked.slot].taken -= booked.party
         self.counters[booked.slot][0] += booked.party
 
-    def breaches(self) -> list[tuple[str, str, list[int]]]:
+    def violations(self) -> list[tuple[str, str, list[int]]]:
         """What the checker finds: promise, office, tickets."""
-        return [(b.promise, b.office, b.tickets) for b in check_history(self.history, self.facts).breaches]
+        return [(b.promise, b.office, b.tickets) for b in check_history(self.history, self.facts).violations]
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_what_the_rules_play_is_whole(seed: int) -> None:
     play = Play(seed, 400)
-    assert play.breaches() == []
+    assert play.violations() == []
     assert {b.reason for b in play.facts.bookings.values()} >= {"", "SLOT_FULL", "ALREADY_BOOKED"}
 
 
@@ -176,7 +176,7 @@ def test_one_fault_is_named_and_makes_few_breaches(
     confirmed = [b for b in play.facts.bookings.values() if b.state == "CONFIRMED"]
     booked = confirmed[len(confirmed) // 2]
     tamper(play, booked)
-    found = play.breaches()
+    found = play.violations()
     assert promises <= {promise for promise, _, tickets in found if booked.ticket in tickets or promise in {"P1", "P6"}}
     assert len(found) < 12
 
@@ -186,25 +186,25 @@ def test_an_unknown_call_may_have_been_accepted_and_a_refused_one_may_not() -> N
     booked = next(b for b in play.facts.bookings.values() if b.state == "CONFIRMED")
     op = next(op for op in play.history.ops if op.account == booked.account)
     play.history.ops = [other for other in play.history.ops if other.account != booked.account] + [op]
-    op.answer, op.event, op.ended = None, "", inf
-    assert play.breaches() == []
+    op.response, op.event, op.ended = None, "", inf
+    assert play.violations() == []
     op.event, op.ended = "refused", op.started + 1
-    assert play.breaches() == [("P2", OFFICE, [booked.ticket])]
+    assert play.violations() == [("P2", OFFICE, [booked.ticket])]
 
 
 @pytest.mark.parametrize("loses", [True, False])
 def test_only_a_fault_that_may_lose_undecided_tickets_excuses_another_ticket(tmp_path: Path, *, loses: bool) -> None:
     with History(tmp_path / "a") as history:
         ask = {"request_id": "r", "account": "a", "office": OFFICE, "date": "2026-11-30", "session": "MORNING"}
-        answer = {"booking_id": "b", "office": OFFICE, "state": "PENDING", "numbers": []}
-        history.end(history.begin("request", people=["p"], **ask), "ok", ticket=3, **answer)
+        response = {"booking_id": "b", "office": OFFICE, "state": "PENDING", "numbers": []}
+        history.end(history.begin("request", people=["p"], **ask), "ok", ticket=3, **response)
         with history.fault("disk", loses_undecided=loses):
             history.end(history.begin("read", booking_id="b", account="a"), "refused", reason="BOOKING_NOT_FOUND")
-        history.end(history.begin("request", people=["p"], **ask), "ok", ticket=9, **answer)
+        history.end(history.begin("request", people=["p"], **ask), "ok", ticket=9, **response)
     facts = Facts(waiting={"b": (OFFICE, 9)})
     found = check_history(read_history([tmp_path / "a"]), facts)
     assert found.lost_undecided == loses
-    assert [(b.promise, b.tickets, b.faults) for b in found.breaches] == (
+    assert [(b.promise, b.tickets, b.faults) for b in found.violations] == (
         [] if loses else [("P5", [3, 9], []), ("P7", [3], ["disk"])]
     )
 
@@ -256,10 +256,10 @@ def _breaches_of_reads(tmp_path: Path, states: list[str], by_staff: list[tuple[s
     path = tmp_path / f"{len([*tmp_path.iterdir()])}"
     with History(path) as history:
         for state in states:
-            answer = {"booking_id": "b", "office": OFFICE, "state": state, "numbers": [], "ticket": 3}
-            history.end(history.begin("read", booking_id="b", account="a"), "ok", **answer)
+            response = {"booking_id": "b", "office": OFFICE, "state": state, "numbers": [], "ticket": 3}
+            history.end(history.begin("read", booking_id="b", account="a"), "ok", **response)
     facts = Facts(waiting={"b": (OFFICE, 3)}, ways_back={"b": set(by_staff), "another": {UNDONE, LATE, EXCUSED}})
-    return [breach.promise for breach in check_history(read_history([path]), facts).breaches]
+    return [violation.promise for violation in check_history(read_history([path]), facts).violations]
 
 
 def test_several_files_are_one_history_and_a_cut_line_is_left_out(tmp_path: Path) -> None:
@@ -330,7 +330,7 @@ async def test_a_recording_client_writes_what_it_asked_and_was_told_and_no_nik(t
     (op,) = read_history([tmp_path / "a"]).ops
     assert (op.call, op.request_id, op.account, op.office) == ("request", "8a5e", "ani", OFFICE)
     assert (op.date, op.session, len(op.people), len(op.people[0])) == ("2026-11-30", "MORNING", 1, 16)
-    assert op.answer == Answer("b", OFFICE, 7, "PENDING", [], [])
+    assert op.response == Response("b", OFFICE, 7, "PENDING", [], [])
     assert "3171010101900001" not in text
     assert op.started < op.ended
 

@@ -21,8 +21,8 @@ from antrian.identity import (
     mask_name,
     mask_nik,
 )
+from antrian.offices.provinces import load_provinces
 from antrian.policy import load_policy
-from antrian.provinces import load_provinces
 
 POLICY = load_policy()
 CODES = frozenset({"17", "31", "32", "36", "95"})
@@ -240,7 +240,7 @@ def test_a_booking_id_is_a_uuid_of_version_8(request_id: UUID, caller: str) -> N
 
 
 def test_a_booking_id_is_of_its_caller_request_and_key() -> None:
-    other = Keys(bytes(32), KEYS.seal_key)
+    other = Keys(bytes(32), KEYS.encryption_key)
     ids = {
         KEYS.booking_id("a", REQUEST),
         KEYS.booking_id("b", REQUEST),
@@ -290,26 +290,26 @@ def test_keys_are_32_bytes_and_never_printed() -> None:
 def test_what_is_sealed_is_unsealed(name: str) -> None:
     person = replace(BUDI, full_name=name)
     booking_id, key = KEYS.booking_id("a", REQUEST), KEYS.applicant_key(BUDI.nik)
-    assert KEYS.unseal(booking_id, key, KEYS.seal(booking_id, key, person)) == person
+    assert KEYS.decrypt(booking_id, key, KEYS.encrypt(booking_id, key, person)) == person
 
 
 def test_a_seal_opens_only_with_its_booking_applicant_and_key() -> None:
     booking_id, key = KEYS.booking_id("a", REQUEST), KEYS.applicant_key(BUDI.nik)
-    sealed = KEYS.seal(booking_id, key, BUDI)
+    encrypted = KEYS.encrypt(booking_id, key, BUDI)
     for keys, other_id, other_key, text in (
-        (KEYS, UUID(int=booking_id.int ^ 1), key, sealed),
-        (KEYS, booking_id, KEYS.applicant_key(SITI.nik), sealed),
-        (Keys(KEYS.hash_key, bytes(32)), booking_id, key, sealed),
-        (KEYS, booking_id, key, sealed[:-1] + bytes([sealed[-1] ^ 1])),
-        (KEYS, booking_id, key, sealed[:20]),
+        (KEYS, UUID(int=booking_id.int ^ 1), key, encrypted),
+        (KEYS, booking_id, KEYS.applicant_key(SITI.nik), encrypted),
+        (Keys(KEYS.hash_key, bytes(32)), booking_id, key, encrypted),
+        (KEYS, booking_id, key, encrypted[:-1] + bytes([encrypted[-1] ^ 1])),
+        (KEYS, booking_id, key, encrypted[:20]),
     ):
         with pytest.raises(InvalidTag):
-            keys.unseal(other_id, other_key, text)
+            keys.decrypt(other_id, other_key, text)
 
 
 def test_a_seal_shows_nothing_and_is_never_the_same_twice() -> None:
     booking_id, key = KEYS.booking_id("a", REQUEST), KEYS.applicant_key(BUDI.nik)
-    one, two = (KEYS.seal(booking_id, key, BUDI) for _ in range(2))
+    one, two = (KEYS.encrypt(booking_id, key, BUDI) for _ in range(2))
     assert one != two
     assert BUDI.nik.encode() not in one
     assert b"Budi" not in one

@@ -8,10 +8,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from antrian.booking import Office
-from antrian.offices import OfficeFileError, doubts, load_offices, offices_elsewhere, offices_for
+from antrian.offices.catalog import OfficeFileError, doubts, load_offices, offices_elsewhere, offices_for
+from antrian.offices.explain import explain_anywhere, explain_elsewhere, explain_location, explain_province
+from antrian.offices.provinces import ProvinceMap, distance_km, load_provinces
 from antrian.policy import load_policy
-from antrian.provinces import ProvinceMap, distance_km, load_provinces
-from antrian.whereabouts import explain_anywhere, explain_elsewhere, explain_location, explain_province
 
 POLICY = load_policy()
 PROVINCES = load_provinces()

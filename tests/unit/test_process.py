@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from antrian.child import Child, EmbeddedError
+from antrian.local.child import Child, EmbeddedError
 from antrian.process import REQUEST_ID, FewLines, JsonLines, metrics_served
-from server.gate import explain
+from server.middleware import explain
 
 NIK = "3171014107900001"
 
@@ -134,8 +134,8 @@ def test_the_last_words_of_a_program_read_well(tmp_path: Path) -> None:
 def test_metrics_are_served_while_it_lasts_and_a_taken_port_is_named() -> None:
     listen = "127.0.0.1:7699"
     with metrics_served("", CollectorRegistry()), metrics_served(listen, CollectorRegistry()):
-        with urllib.request.urlopen(f"http://{listen}/metrics") as answer:
-            assert answer.status == 200
+        with urllib.request.urlopen(f"http://{listen}/metrics") as response:
+            assert response.status == 200
         with (
             pytest.raises(RuntimeError, match=f"metrics cannot be served on {listen}"),
             metrics_served(listen, CollectorRegistry()),

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antrian.errors import AntrianError, Reason
-from antrian.offices import load_offices
+from antrian.offices.catalog import load_offices
+from antrian.offices.provinces import ProvinceMap, distance_km, load_provinces
 from antrian.policy import load_policy
-from antrian.provinces import ProvinceMap, distance_km, load_provinces
 
 POLICY = load_policy()
 MAP = ProvinceMap()

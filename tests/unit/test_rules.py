@@ -18,6 +18,7 @@ from antrian.rules import (
     day_begins,
     decide,
     edits,
+    inventory_until,
     is_service_day,
     judge_province,
     next_opening,
@@ -27,7 +28,6 @@ from antrian.rules import (
     refuse_window,
     session_times,
     split_quota,
-    stock_until,
     windows_of,
 )
 
@@ -242,14 +242,14 @@ def test_refuse_window_agrees_with_windows_of(policy: Policy, moment: datetime, 
 
 
 def test_stock_reaches_to_the_end_of_the_week_after_the_window() -> None:
-    assert stock_until(POLICY, OPENS) == date(2026, 12, 11)
-    assert stock_until(POLICY, CLOSES - INSTANT) == date(2026, 12, 11)
-    assert stock_until(POLICY, CLOSES) == date(2026, 12, 18)
-    assert stock_until(TWO_WEEKS, OPENS) == date(2026, 12, 18)
+    assert inventory_until(POLICY, OPENS) == date(2026, 12, 11)
+    assert inventory_until(POLICY, CLOSES - INSTANT) == date(2026, 12, 11)
+    assert inventory_until(POLICY, CLOSES) == date(2026, 12, 18)
+    assert inventory_until(TWO_WEEKS, OPENS) == date(2026, 12, 18)
 
 
 def test_stock_reaches_over_a_week_of_holidays() -> None:
-    assert stock_until(POLICY, datetime(2025, 3, 21, 14, tzinfo=WIB)) == date(2025, 4, 11)
+    assert inventory_until(POLICY, datetime(2025, 3, 21, 14, tzinfo=WIB)) == date(2025, 4, 11)
 
 
 # Places, days and sessions
@@ -334,7 +334,7 @@ def test_a_party_that_fits_gets_consecutive_numbers() -> None:
 def test_a_party_that_does_not_fit_leaves_the_places_to_a_smaller_one() -> None:
     verdict = decide(2, 4, 3, day_begun=False)
     assert verdict == Verdict(State.REJECTED, StatusReason.SLOT_FULL, None, 2, 4)
-    assert decide(verdict.left, verdict.next_number, 1, day_begun=False).state is State.CONFIRMED
+    assert decide(verdict.remaining, verdict.next_number, 1, day_begun=False).state is State.CONFIRMED
 
 
 def test_a_ticket_is_too_late_once_the_day_has_begun_even_with_places_left() -> None:
@@ -344,14 +344,14 @@ def test_a_ticket_is_too_late_once_the_day_has_begun_even_with_places_left() -> 
 
 @given(st.integers(0, 60), st.lists(st.integers(1, 5), max_size=60))
 def test_a_slot_is_never_oversold_and_its_numbers_have_no_gap(quota: int, parties: list[int]) -> None:
-    left, number, given_out = quota, 1, list[int]()
+    remaining, number, given_out = quota, 1, list[int]()
     for party in parties:
-        verdict = decide(left, number, party, day_begun=False)
+        verdict = decide(remaining, number, party, day_begun=False)
         if verdict.first_number is not None:
             given_out += range(verdict.first_number, verdict.first_number + party)
-        left, number = verdict.left, verdict.next_number
+        remaining, number = verdict.remaining, verdict.next_number
     assert given_out == list(range(1, len(given_out) + 1))
-    assert quota - left == len(given_out) <= quota
+    assert quota - remaining == len(given_out) <= quota
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from antrian.audit.history import Response
+from antrian.audit.verify import Check
 from antrian.booking import Session, Slot
-from antrian.history import Answer
 from antrian.identity import check_full_name, check_nik
-from antrian.offices import load_offices
+from antrian.offices.catalog import load_offices
+from antrian.offices.provinces import ProvinceMap, load_provinces
 from antrian.policy import load_policy
-from antrian.provinces import ProvinceMap, load_provinces
 from antrian.rules import next_window
-from antrian.verify import Check
 from clients.rush.judge.fairness import check_from_outside
 from clients.rush.judge.result import Generator, ResultError, RushResult, read_result, write_result
 from clients.rush.judge.summary import Played, summarise
@@ -242,8 +242,8 @@ def record(ticket: int, answered: float, state: str = "CONFIRMED", *, number: in
     made.numbers = (number,) if state == "CONFIRMED" else ()
     made.accepted_at, made.decided_at = answered, answered + 0.5
     made.observations = [
-        Observation("request", answered - 0.1, answered, Answer(name, BOGOR, ticket, "PENDING", ())),
-        Observation("read", answered + 0.9, answered + 1, Answer(name, BOGOR, ticket, state, made.numbers)),
+        Observation("request", answered - 0.1, answered, Response(name, BOGOR, ticket, "PENDING", ())),
+        Observation("read", answered + 0.9, answered + 1, Response(name, BOGOR, ticket, state, made.numbers)),
     ]
     for key, value in more.items():
         setattr(made, key, value)
@@ -324,7 +324,7 @@ def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def broken(records: list[Record], before: Quotas = FRESH) -> set[str]:
     found = check_from_outside(records, before, QUOTAS)
-    return {check.promise for check in found.checks if check.breaches}
+    return {check.promise for check in found.checks if check.violations}
 
 
 def test_what_went_well_breaks_nothing() -> None:
@@ -349,7 +349,7 @@ def test_an_outcome_that_never_came_is_no_breach_but_undecided() -> None:
 
 def test_two_bookings_under_one_request_are_seen() -> None:
     twice = record(1, 0.1)
-    twice.observations.append(Observation("request", 0.2, 0.3, Answer("b9", BOGOR, 9, "PENDING", ())))
+    twice.observations.append(Observation("request", 0.2, 0.3, Response("b9", BOGOR, 9, "PENDING", ())))
     assert "P5" in broken([twice, record(2, 0.2, number=2)])
 
 

@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from antrian.history import Breach
-from antrian.verify import Check
+from antrian.audit.history import Violation
+from antrian.audit.verify import Check
 from clients.rush.judge.fairness import OVERTAKING
 from clients.rush.judge.result import (
     Account,
@@ -150,9 +150,11 @@ def test_a_run_without_anything_has_a_page_without_charts(tmp_path: Path) -> Non
 
 
 def test_a_failed_run_says_why_and_nothing_in_it_is_markup(tmp_path: Path) -> None:
-    breach = Breach("P3", OVERTAKING, "ticket <b>9</b> & ticket 8", "kanim-bogor", [9, 8], [], [], ["redis restarted"])
+    violation = Violation(
+        "P3", OVERTAKING, "ticket <b>9</b> & ticket 8", "kanim-bogor", [9, 8], [], [], ["redis restarted"]
+    )
     result = replace(
-        _result(), breaches=[breach], overtakings=1, undecided=2, surprise_samples=["<script>alert(1)</script>"],
+        _result(), violations=[violation], overtakings=1, undecided=2, surprise_samples=["<script>alert(1)</script>"],
         failures=["P3: kanim-bogor: ticket <b>9</b> & ticket 8", "2 accepted requests have no outcome"],
     )  # fmt: skip
     page = _page(tmp_path, result, ENGLISH)

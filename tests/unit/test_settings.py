@@ -17,7 +17,7 @@ def good(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment that has just what is needed."""
     for name in Settings.model_fields:
         monkeypatch.delenv(f"ANTRIAN_{name.upper()}", raising=False)
-    values = {"REDIS_URL": "redis://r", "DATABASE_URL": "postgresql://p", "HASH_KEY": KEY, "SEAL_KEY": KEY}
+    values = {"REDIS_URL": "redis://r", "DATABASE_URL": "postgresql://p", "HASH_KEY": KEY, "ENCRYPTION_KEY": KEY}
     for name, value in (values | {"EMBEDDED": "1"}).items():
         monkeypatch.setenv(f"ANTRIAN_{name}", value)
     return monkeypatch
@@ -41,8 +41,8 @@ def test_rq_uses_the_lanes_redis_unless_it_has_its_own(good: pytest.MonkeyPatch)
         ("DATABASE_URL", "postgresql://antrian:secret@localhost:port/antrian"),
         ("LISTEN", "7700"),
         ("HASH_KEY", "short"),
-        ("SEAL_KEY", base64.b64encode(bytes(31)).decode()),
-        ("GATHER_MS", "-1"),
+        ("ENCRYPTION_KEY", base64.b64encode(bytes(31)).decode()),
+        ("BATCH_WINDOW_MS", "-1"),
         ("WORKER_PROCESSES", "0"),
         ("LOG_LEVEL", "LOUD"),
         ("METRICS_LISTEN", "9100"),
@@ -61,7 +61,8 @@ def test_a_wrong_setting_is_named_and_its_value_is_not(good: pytest.MonkeyPatch,
 
 
 @pytest.mark.parametrize(
-    "content", ["", '{"hash_key": "c2Vjcm', "[]", "{}", f'{{"hash_key": "{KEY}", "seal_key": "c2VjcmV0"}}', "\x00"]
+    "content",
+    ["", '{"hash_key": "c2Vjcm', "[]", "{}", f'{{"hash_key": "{KEY}", "encryption_key": "c2VjcmV0"}}', "\x00"],
 )
 def test_a_damaged_file_of_keys_is_named_and_no_key_is(tmp_path: Path, content: str) -> None:
     file = tmp_path / "secrets.json"
@@ -114,7 +115,7 @@ def test_what_the_environment_lacks_comes_from_a_file(good: pytest.MonkeyPatch, 
     (tmp_path / "antrian_seal_key").write_text(base64.b64encode(b"s" * 32).decode())
     settings = load_settings()
     assert (settings.hash_key, settings.database_url) == (b"h" * 32, "postgresql://file")
-    assert settings.seal_key == bytes(32), "the environment goes before the file"
+    assert settings.encryption_key == bytes(32), "the environment goes before the file"
 
 
 def test_a_folder_of_secrets_that_is_not_there_is_named(good: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -167,6 +168,6 @@ def test_the_readme_lists_those_of_the_gateway(name: str) -> None:
 
 def test_a_wrong_setting_of_the_gateway_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTRIAN_GATEWAY_TARGET", "nowhere")
-    monkeypatch.setenv("ANTRIAN_GATEWAY_GATHER_MS", "many")
-    with pytest.raises(SettingsError, match=r"ANTRIAN_GATEWAY_TARGET: .*host:port.*ANTRIAN_GATEWAY_GATHER_MS"):
+    monkeypatch.setenv("ANTRIAN_GATEWAY_BATCH_WINDOW_MS", "many")
+    with pytest.raises(SettingsError, match=r"ANTRIAN_GATEWAY_TARGET: .*host:port.*ANTRIAN_GATEWAY_BATCH_WINDOW_MS"):
         load_gateway_settings()

@@ -1,14 +1,14 @@
 #!lua flags=no-writes
 -- How a lane stands, at one moment. ARGV: office.
 -- Answers: open ("1", "0", "" when Redis does not know it), epoch, ticket, settled, entries in line, decisions in the outbox,
--- last desk number settled, entries at the desk, then "slot quota left next begins closed" a slot. Holds: P16.
+-- last command number settled, entries at the command, then "slot quota remaining next begins closed" a slot. Holds: P16.
 local office = ARGV[1]
-local lane = redis.call('HMGET', key('lane', office), 'open', 'epoch', 'ticket', 'settled', 'desked', 'outbox')
-local answer = {
+local lane = redis.call('HMGET', key('lane', office), 'open', 'epoch', 'ticket', 'settled', 'settled_command', 'outbox')
+local reply = {
   lane[1] or '', tonumber(lane[2] or 0), tonumber(lane[3] or 0), tonumber(lane[4] or 0),
-  redis.call('XLEN', key('line', office)), #decisions_of(lane[6] or ''),
-  tonumber(lane[5] or 0), redis.call('XLEN', key('desk', office)),
+  redis.call('XLEN', key('queue', office)), #decisions_of(lane[6] or ''),
+  tonumber(lane[5] or 0), redis.call('XLEN', key('commands', office)),
 }
-local places = redis.call('HGETALL', key('places', office))
-for i = 1, #places, 2 do answer[#answer + 1] = places[i] .. ' ' .. places[i + 1] end
-return answer
+local places = redis.call('HGETALL', key('counters', office))
+for i = 1, #places, 2 do reply[#reply + 1] = places[i] .. ' ' .. places[i + 1] end
+return reply

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
 -- Holds people again for bookings whose check-in is to be undone, before the ledger judges it: each booking's all or none.
--- Safe to repeat. settle_desk.lua frees those whom the ledger does not take back.
+-- Safe to repeat. settle_commands.lua frees those whom the ledger does not take back.
 -- ARGV: office, token, then 3 a booking (id, owner, keys of its people).
 -- Answers: FENCED | CLAIMED, then a number a booking: 0, or which of its people (1, 2 ...) another booking holds, or is barred.
 -- Holds: P4 (a request in line keeps its people).
 if fenced(ARGV[1], ARGV[2]) then return { 'FENCED' } end
-local now, answer = now_ms(), { 'CLAIMED' }
+local now, reply = now_ms(), { 'CLAIMED' }
 for i = 3, #ARGV, 3 do
   local id, owner, people = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local claim, taken, lost = 'B' .. id .. owner, 0, {}
@@ -18,10 +18,10 @@ for i = 3, #ARGV, 3 do
       taken = (n + 15) / 16
     end
   end
-  answer[#answer + 1] = taken
+  reply[#reply + 1] = taken
   for _, person in ipairs(taken == 0 and lost or {}) do
     redis.call('HSET', bucket('applicants', person), person, claim)
     count_live(owner, held_by(owner), id, 1)
   end
 end
-return answer
+return reply

@@ -2,12 +2,12 @@
 -- How much waits in the lanes, and since when. ARGV: offices.
 -- Answers: now (ms), then two numbers an office: tickets issued and not settled, and when the oldest of those still in
 -- the line was accepted (ms); 0 when none is. Holds: P15, P16.
-local answer = { now_ms() }
+local reply = { now_ms() }
 for i, office in ipairs(ARGV) do
   local lane = redis.call('HMGET', key('lane', office), 'ticket', 'settled')
   local ticket, settled = tonumber(lane[1] or 0), tonumber(lane[2] or 0)
-  local oldest = redis.call('XRANGE', key('line', office), string.format('%d-0', settled + 1), '+', 'COUNT', 1)[1]
-  answer[2 * i] = ticket - settled
-  answer[2 * i + 1] = oldest and accepted_at(request_of(oldest)) or 0
+  local oldest = redis.call('XRANGE', key('queue', office), string.format('%d-0', settled + 1), '+', 'COUNT', 1)[1]
+  reply[2 * i] = ticket - settled
+  reply[2 * i + 1] = oldest and accepted_at(request_of(oldest)) or 0
 end
-return answer
+return reply

@@ -5,8 +5,8 @@
 -- Answers: now (ms), then one array a request, the first refusal that holds:
 --   KNOWN office ticket | REQUEST_ID_REUSED | LANE_CLOSED | the verdict | WINDOW | DAY_CLOSED |
 --   ALREADY_BOOKED n booking-id (by this account) | ACCOUNT_LIMIT live | LANE_FULL waiting | PEOPLE_LIMIT |
---   ALREADY_BOOKED n "" (by another) | BARRED n last-day | JOINED ticket ahead left
--- What others have booked is told last, and noted before: an account learns it of so many people a window, and no more.
+--   ALREADY_BOOKED n "" (by another) | BARRED n last-day | JOINED ticket ahead remaining
+-- What others have booked is synced last, and noted before: an account learns it of so many people a window, and no more.
 -- Holds: P2-P5, P11, P12. Only refused, never half done, when Redis is full.
 local BOUND, MOST, MOST_TRIED, STRIDE = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), 6
 local now = now_ms()
@@ -24,7 +24,7 @@ local function lane_of(office)
 end
 
 local function counters_of(lane, office, slot)
-  local counters = lane.places[slot] or places_of(office, slot)
+  local counters = lane.places[slot] or counters_of_slot(office, slot)
   lane.places[slot] = counters
   return counters
 end
@@ -110,7 +110,7 @@ local function join(request, owner, office, windows, keep, verdict)
   local refusal = refused_for_others(entries)
   if refusal then return refusal end
 
-  redis.call('XADD', key('line', office), ticket .. '-0', 'r', request .. at)
+  redis.call('XADD', key('queue', office), ticket .. '-0', 'r', request .. at)
   redis.call('HSET', key('lane', office), 'ticket', ticket)
   redis.call('HSET', requests, id, fingerprint .. ' ' .. office .. ' ' .. ticket .. ' ' .. keep)
   for n = 1, #people, 16 do
@@ -120,11 +120,11 @@ local function join(request, owner, office, windows, keep, verdict)
   count_live(owner, held, id, party)
   lane.ticket = lane.ticket + 1
   if waiting == 0 then mark_ready(office) end -- else it is marked, or leased, or the sweep heals it
-  return { 'JOINED', lane.ticket, waiting, counters.left }
+  return { 'JOINED', lane.ticket, waiting, counters.remaining }
 end
 
-local answers = { now }
+local replies = { now }
 for i = 4, #ARGV, STRIDE do
-  answers[#answers + 1] = join(unpack(ARGV, i, i + STRIDE - 1))
+  replies[#replies + 1] = join(unpack(ARGV, i, i + STRIDE - 1))
 end
-return answers
+return replies

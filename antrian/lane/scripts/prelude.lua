@@ -4,22 +4,22 @@
 --   lane:{office}    hash    open (1; 0: shut), epoch, token (newest issued), lease (until when its drainer has it: us of
 --                            Redis's own time), ticket (last issued), settled (last settled), outbox (decided, not yet
 --                            settled: a line each for settled + 1, + 2 ...: "CONFIRMED 17", "SLOT_FULL", "TOO_LATE",
---                            "DAY_CLOSED"), stocked (mark of the slots that have counters); of its desk: desk (last
---                            issued), handed (last handed to a drainer), desked (last settled)
---   line:{office}    stream  the accepted requests, id = ticket-0: r the request as entry.py packs it, and behind that
+--                            "DAY_CLOSED"), inventory (mark of the slots that have counters); of its command: command (last
+--                            issued), leased_command (last leased_command to a drainer), settled_command (last settled)
+--   queue:{office}    stream  the accepted requests, id = ticket-0: r the request as entry.py packs it, and behind that
 --                            when it was accepted (a blank, ms in 13 digits)
---   desk:{office}    stream  what is asked of the office's places and people, id = number-0: d its kind, " ", the rest (JSON)
---   places:{office}  hash    slot -> "quota left next begins(ms) closed(0 or 1)"
+--   commands:{office}    stream  what is asked of the office's places and people, id = number-0: d its kind, " ", the rest (JSON)
+--   counters:{office}  hash    slot -> "quota remaining next begins(ms) closed(0 or 1)"
 --   ready            zset    office -> since when it waits (us)
 --   applicants:xxx   hash    applicant key -> "B" booking id, owner | "X", then 41 bytes a bar: id of the booking that was
 --                            missed, " ", end of the bar (ms in 13 digits), " ", last day
 --   requests:xxx     hash    booking id -> "fingerprint office ticket keep-until(hours)"
 --   accounts:xxx     hash    owner (caller and account, hashed) -> 17 bytes a live booking: id, how many people hold it
 --   tried:xxx        hash    owner -> end of the window (hours), a blank, and 4 bytes of the key of each person asked for
---   told             zset    day -> the latest of what it was told of bars: when a day was done, or one lifted (ms)
+--   synced             zset    day -> the latest of what it was synced of bars: when a day was done, or one lifted (ms)
 --   audit            string  there while a supervisor of workers audits
 --   rebuild          string  number of the newest rebuild: no other may put anything back
---   whole            string  there once Redis has all that the ledger knows of people: no lane opens before
+--   restored            string  there once Redis has all that the ledger knows of people: no lane opens before
 --   clock            string  ms that the service's time is ahead of real time (embedded stores only)
 local function key(kind, office) return kind .. ':{' .. office .. '}' end
 
@@ -40,19 +40,19 @@ local function now_ms(us)
 end
 
 -- A slot's counters, or nil: a missing counter never means "full".
-local function places_of(office, slot)
-  local text = redis.call('HGET', key('places', office), slot)
+local function counters_of_slot(office, slot)
+  local text = redis.call('HGET', key('counters', office), slot)
   if not text then return nil end
-  local quota, left, next_number, begins, closed = text:match('^(%d+) (%d+) (%d+) (%d+) ([01])$')
+  local quota, remaining, next_number, begins, closed = text:match('^(%d+) (%d+) (%d+) (%d+) ([01])$')
   return {
-    quota = tonumber(quota), left = tonumber(left), next = tonumber(next_number), begins = tonumber(begins),
+    quota = tonumber(quota), remaining = tonumber(remaining), next = tonumber(next_number), begins = tonumber(begins),
     closed = closed == '1',
   }
 end
 
-local function write_places(office, slot, p)
-  redis.call('HSET', key('places', office), slot,
-    string.format('%d %d %d %d %d', p.quota, p.left, p.next, p.begins, p.closed and 1 or 0))
+local function write_counters(office, slot, p)
+  redis.call('HSET', key('counters', office), slot,
+    string.format('%d %d %d %d %d', p.quota, p.remaining, p.next, p.begins, p.closed and 1 or 0))
 end
 
 -- Of a request as entry.py packs it: how many people, slot, booking id, fingerprint, the people's keys.
@@ -67,14 +67,14 @@ local function ticket_of(entry) return tonumber(entry[1]:match('^%d+')) end
 local function request_of(entry) return entry[2][2] end
 local function accepted_at(request) return tonumber(request:sub(-13)) end
 
--- What a lane's hash says; token and stocked are texts, open is "1" or "0", or nothing where Redis has never seen the lane.
+-- What a lane's hash says; token and inventory are texts, open is "1" or "0", or nothing where Redis has never seen the lane.
 local function read_lane(office)
   local read = redis.call('HMGET', key('lane', office),
-    'open', 'token', 'ticket', 'settled', 'desk', 'handed', 'desked', 'stocked', 'lease', 'outbox')
+    'open', 'token', 'ticket', 'settled', 'command', 'leased_command', 'settled_command', 'inventory', 'lease', 'outbox')
   return {
     open = read[1], token = read[2] or '0', ticket = tonumber(read[3] or 0), settled = tonumber(read[4] or 0),
-    desk = tonumber(read[5] or 0), handed = tonumber(read[6] or 0), desked = tonumber(read[7] or 0),
-    stocked = read[8] or '', lease = tonumber(read[9] or 0), outbox = read[10] or '',
+    command = tonumber(read[5] or 0), leased_command = tonumber(read[6] or 0), settled_command = tonumber(read[7] or 0),
+    inventory = read[8] or '', lease = tonumber(read[9] or 0), outbox = read[10] or '',
   }
 end
 
@@ -99,7 +99,7 @@ local function mark_ready(office) redis.call('ZADD', 'ready', 'NX', real_us(), o
 -- Gives a lease back and writes the fields that have changed; the lane stays ready while there is more to do.
 local function give_back(office, lane, ...)
   redis.call('HSET', key('lane', office), 'lease', 0, ...)
-  if lane.ticket ~= lane.settled or lane.desk ~= lane.desked then redis.call('ZADD', 'ready', real_us(), office) end
+  if lane.ticket ~= lane.settled or lane.command ~= lane.settled_command then redis.call('ZADD', 'ready', real_us(), office) end
 end
 
 -- What an account holds, or ''; see accounts:xxx.

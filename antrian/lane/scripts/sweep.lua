@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- Marks every lane ready that has something to do and nobody who does it: what a killed drainer or a lost mark left.
--- ARGV: the mark of a stock that is whole, then the offices.
+-- Marks every lane ready that has something to do and nobody who does it: what a killed drainer or a lost mark remaining.
+-- ARGV: the mark of a stock that is restored, then the offices.
 -- Answers: how many lanes were marked. Holds: P2, P15.
 local marked, us = 0, real_us()
 for i = 2, #ARGV do
   local office = ARGV[i]
   local lane = read_lane(office)
-  local waits = lane.ticket ~= lane.settled or lane.desk ~= lane.desked or lane.stocked ~= ARGV[1]
+  local waits = lane.ticket ~= lane.settled or lane.command ~= lane.settled_command or lane.inventory ~= ARGV[1]
   if lane.lease <= us and (not lane.open or lane.open == '1' and waits) then
     marked = marked + redis.call('ZADD', 'ready', 'NX', us, office)
   end

@@ -1,5 +1,5 @@
 -- P10 who missed a day is barred once, unless staff let that person off, and nobody else
--- out: examined (bars and people of missed days), breaches (absent people of days that are done without their bar, bars that
+-- out: examined (bars and people of missed days), violations (absent people of days that are done without their bar, bars that
 -- hold of people who came, gave up or were excused, or whose booking was cancelled, bars that nobody of the staff lifted and
 -- hold no more, days that are over for two hours and not done).
 with missed as (

@@ -1,6 +1,6 @@
 -- P14 no NIK in clear in the ledger
--- in: nik (the pattern of text.py). out: examined (texts), breaches (texts with a NIK, in a row or in groups). A UUID may
--- have groups like these and is none; what is sealed is random bytes, where only digits in a row would tell.
+-- in: nik (the pattern of text.py). out: examined (texts), violations (texts with a NIK, in a row or in groups). A UUID may
+-- have groups like these and is none; what is encrypted is random bytes, where only digits in a row would tell.
 with texts as (
     select caller as text from booking
     union all
@@ -23,7 +23,7 @@ judged as (
         and text !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' as is_breach
     from texts
     union all
-    select encode(sealed, 'escape') ~ '[0-9]{16}' from applicant
+    select encode(encrypted, 'escape') ~ '[0-9]{16}' from applicant
 )
 
 select count(*), count(*) filter (where is_breach) from judged

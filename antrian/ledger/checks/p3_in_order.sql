@@ -1,5 +1,5 @@
 -- P3 queue numbers of a slot rise in ticket order
--- out: examined (bookings with numbers), breaches (bookings whose number is below that of an earlier ticket).
+-- out: examined (bookings with numbers), violations (bookings whose number is below that of an earlier ticket).
 select count(*), count(*) filter (where first_number < highest_before)
 from (
     select

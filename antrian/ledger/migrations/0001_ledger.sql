@@ -79,13 +79,13 @@ create trigger booking_moves_forward before update of state on booking
     for each row execute function booking_moves_forward();
 
 -- The people of bookings that won places. live: CONFIRMED, so that nobody holds two (P4). P14: the NIK is here only as
--- its keyed hash and sealed (AES-GCM) together with the name.
+-- its keyed hash and encrypted (AES-GCM) together with the name.
 create table applicant (
     slot_id bigint not null references slot,
     number int not null check (number > 0),
     booking_id uuid not null references booking,
     applicant_key bytea not null check (length(applicant_key) = 16),
-    sealed bytea not null,
+    encrypted bytea not null,
     live boolean not null default true,
     constraint applicant_number_once primary key (slot_id, number) -- P6
 );

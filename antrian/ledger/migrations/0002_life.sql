@@ -1,7 +1,7 @@
 -- What happens to a booking after it was decided: cancels, days at the office, missed days; and what staff did.
 
 -- Where the lane's desk stands, like last_ticket for its line; skipped: tickets that a rebuild left out.
-alter table lane add column last_desk bigint not null default 0;
+alter table lane add column last_command bigint not null default 0;
 alter table lane add column skipped bigint not null default 0;
 
 -- The office closed that day: its places are neither given nor counted as left.
@@ -24,16 +24,16 @@ alter table applicant add column present_at timestamptz;
 alter table applicant add constraint applicant_present_or_live check (not live or present_at is null);
 
 -- A day of an office that is over, one row each: its no-shows are recorded (P10: once).
--- told: Redis has the bars, too.
+-- synced: Redis has the bars, too.
 create table day_done (
     office_id text not null references office,
     service_date date not null,
     done_at timestamptz not null,
     no_shows int not null,
-    told boolean not null default false,
+    synced boolean not null default false,
     constraint day_done_once primary key (office_id, service_date)
 );
-create index day_done_untold on day_done (office_id) where not told;
+create index day_done_unsynced on day_done (office_id) where not synced;
 
 -- What staff did or tried: who, when, why, before, after; refused says why nothing changed. Only ever added to.
 create table staff_action (

@@ -12,7 +12,7 @@ select
         order by a.number
     ) end,
     array(
-        select a.applicant_key || a.sealed
+        select a.applicant_key || a.encrypted
         from applicant as a
         where a.slot_id = b.slot_id
             and a.booking_id = b.booking_id

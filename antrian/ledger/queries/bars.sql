@@ -1,8 +1,8 @@
 -- A page of the bars that an office's missed days made, until their time is over, the newest day first.
 -- in: office, since (service_date), applicant_key, booking_id and number (each null: all), after_day, after_session and
 -- after_number (the last of the page before, or null), most.
--- out: service_date, session, number, booking_id, applicant_key, sealed, last_day, lifted_at.
-select s.service_date, s.session, a.number, a.booking_id, a.applicant_key, a.sealed, bar.last_day, bar.lifted_at
+-- out: service_date, session, number, booking_id, applicant_key, encrypted, last_day, lifted_at.
+select s.service_date, s.session, a.number, a.booking_id, a.applicant_key, a.encrypted, bar.last_day, bar.lifted_at
 from slot as s
 join applicant as a using (slot_id)
 join bar on bar.applicant_key = a.applicant_key and bar.booking_id = a.booking_id

@@ -1,6 +1,6 @@
 -- Bookings as they are now. in: $1, their ids.
 -- out: booking_id, office_id, ticket, service_date, session, party_size, state, reason, first_number, cancelled (numbers of
--- who gave up; null: nobody), people (key and sealed data of the others, by number), caller, account, accepted_at,
+-- who gave up; null: nobody), people (key and encrypted data of the others, by number), caller, account, accepted_at,
 -- decided_at, ended_at, now (the service's time).
 select
     b.booking_id, b.office_id, b.ticket, s.service_date, s.session, b.party_size, b.state, b.reason, b.first_number,
@@ -13,7 +13,7 @@ select
         order by a.number
     ) end,
     array(
-        select a.applicant_key || a.sealed
+        select a.applicant_key || a.encrypted
         from applicant as a
         where a.slot_id = b.slot_id
             and a.booking_id = b.booking_id

@@ -1,6 +1,6 @@
 -- Writes a person's data with another name, if they are still what was read: of a CONFIRMED booking before its day begins
 -- and once, or, for staff, of one that is CONFIRMED or ATTENDED until its day is over.
--- in: booking_id, number, sealed_before, sealed; action_id, caller, staff, why (null: its account asks), before, after (JSON
+-- in: booking_id, number, encrypted_before, encrypted; action_id, caller, staff, why (null: its account asks), before, after (JSON
 -- with masked names, for staff_action).
 -- out: state of the booking, begun (the day, or, for staff, over), corrected (by the account before), written.
 with asked as (
@@ -18,12 +18,12 @@ with asked as (
 written as (
     update applicant
     set
-        sealed = %(sealed)s,
+        encrypted = %(encrypted)s,
         corrected_at = case when %(staff)s::text is null then service_now() else applicant.corrected_at end
     from asked
     where applicant.slot_id = asked.slot_id
         and applicant.number = %(number)s
-        and applicant.sealed = %(sealed_before)s
+        and applicant.encrypted = %(encrypted_before)s
         and applicant.cancelled_at is null
         and not begun
         and case when %(staff)s::text is null then state = 'CONFIRMED' and not corrected else state in ('CONFIRMED', 'ATTENDED') end

@@ -1,2 +1,2 @@
--- Everybody who holds a live booking. out: booking_id, applicant_key, sealed.
-select booking_id, applicant_key, sealed from applicant where live
+-- Everybody who holds a live booking. out: booking_id, applicant_key, encrypted.
+select booking_id, applicant_key, encrypted from applicant where live

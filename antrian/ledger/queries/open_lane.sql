@@ -1,10 +1,10 @@
 -- Readies the ledger for a lane that Redis does not know, or that is rebuilt: begins a new epoch, whose tokens are above
 -- all that were ever issued (2^32 an epoch), so that no drainer of a lost Redis can write any more, and leaves out tickets
 -- that it may have issued. in: office, epoch (as it was when this opening
--- began: somebody else may have opened it since), skip. out: token, last_ticket, epoch, last_desk.
+-- began: somebody else may have opened it since), skip. out: token, last_ticket, epoch, last_command.
 update lane
 set
     token = (epoch + 1)::bigint << 32, epoch = epoch + 1, last_ticket = last_ticket + %(skip)s,
     skipped = skipped + %(skip)s
 where office_id = %(office)s and epoch = %(epoch)s
-returning token, last_ticket, epoch, last_desk
+returning token, last_ticket, epoch, last_command

@@ -2,12 +2,12 @@
 -- applicants. One statement, so that nobody can stop in the middle and hold a lane. Safe to repeat: what is there stays.
 -- in, one array a column: of the turns office, token, first, last (tickets); of their slots s_turn (its number), s_date,
 -- s_session; of the decisions slot (its number), booking_id, ticket, party_size, reason (null: CONFIRMED), first_number,
--- fingerprint, caller, account, accepted (ms); of the applicants of CONFIRMED ones a_booking_id, a_number, a_key, a_sealed;
+-- fingerprint, caller, account, accepted (ms); of the applicants of CONFIRMED ones a_booking_id, a_number, a_key, a_encrypted;
 -- and policy_version, by which they were decided (or null).
 -- out: of each lane that was moved its office, how many bookings were new, and the tickets of those that are TOO_LATE.
 -- Not moved: a newer token has written (fenced); or, a gap, the turn neither follows the last ticket nor repeats the last
 -- turn, or a slot is not there.
--- A decision that comes here only after its day has begun is TOO_LATE: nobody is to miss a day before he is told of it.
+-- A decision that comes here only after its day has begun is TOO_LATE: nobody is to miss a day before he is synced of it.
 -- Applicants go in by key order: unsorted, two lanes deadlocked.
 -- Holds: P1 (slot_taken_within_quota), P2, P3, P4 (applicant_one_live_booking), P6 (applicant_number_once), P14.
 with moment as materialized (select service_now() as now), -- one for all, and once
@@ -84,11 +84,11 @@ taken as (
 ),
 
 seated as (
-    insert into applicant (slot_id, number, booking_id, applicant_key, sealed)
-    select fresh.slot_id, a.number, a.booking_id, a.applicant_key, a.sealed
+    insert into applicant (slot_id, number, booking_id, applicant_key, encrypted)
+    select fresh.slot_id, a.number, a.booking_id, a.applicant_key, a.encrypted
     from unnest(
-        %(a_booking_id)b::uuid[], %(a_number)b::int[], %(a_key)b::bytea[], %(a_sealed)b::bytea[]
-    ) as a (booking_id, number, applicant_key, sealed)
+        %(a_booking_id)b::uuid[], %(a_number)b::int[], %(a_key)b::bytea[], %(a_encrypted)b::bytea[]
+    ) as a (booking_id, number, applicant_key, encrypted)
     join fresh using (booking_id)
     where fresh.state = 'CONFIRMED'
     order by a.applicant_key

@@ -1,7 +1,7 @@
 -- A page of the people who come on a day, by session (the morning first) and number.
 -- in: office, service_date, session (or null), after_session and after_number (the last of the page before, or null), most.
--- out: session, number, booking_id, applicant_key, sealed, state, present_at.
-select s.session, a.number, a.booking_id, a.applicant_key, a.sealed, b.state, a.present_at
+-- out: session, number, booking_id, applicant_key, encrypted, state, present_at.
+select s.session, a.number, a.booking_id, a.applicant_key, a.encrypted, b.state, a.present_at
 from slot as s
 join applicant as a using (slot_id)
 join booking as b using (booking_id)

@@ -6,15 +6,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf
 
+from antrian.audit.history import Booked, ClientHistory, Facts, Findings, Op, Places, check_history, read_facts
+from antrian.audit.verify import Check, verify
 from antrian.booking import Window
-from antrian.history import Booked, ClientHistory, Facts, Findings, Op, Places, check_history, read_facts
 from antrian.settings import Settings
-from antrian.verify import Check, verify
 from clients.rush.load.record import Record
 from clients.rush.load.survey import Quotas, SlotOfOffice
 
 OVERTAKING = "who was answered before another asked is before him"
-"""The check of P3 whose breaches are overtakings."""
+"""The check of P3 whose violations are overtakings."""
 _NOT_BEGUN = datetime.max.replace(tzinfo=UTC)
 # These need every booking of a lane; others than ours may have made some.
 _OF_WHOLE_LANES = {
@@ -49,12 +49,12 @@ def check_from_outside(records: Sequence[Record], before: Quotas, after: Quotas)
         elif record.accepted:
             facts.waiting[record.booking_id] = record.office_id, record.ticket
     found = check_history(_history(records), facts)
-    checks, breaches = [*_examined(found.checks), _within_quota(records, after)], found.breaches
+    checks, violations = [*_examined(found.checks), _within_quota(records, after)], found.violations
     if any(quota != left for quota, left in before.values()):
         checks = [check for check in checks if check.what not in _OF_WHOLE_LANES]
         kept = {(check.promise, check.what) for check in checks}
-        breaches = [breach for breach in breaches if (breach.promise, breach.what) in kept]
-    return Findings(checks, breaches, found.lost_undecided)
+        violations = [violation for violation in violations if (violation.promise, violation.what) in kept]
+    return Findings(checks, violations, found.lost_undecided)
 
 
 def within_window(records: Sequence[Record], window: Window) -> Check:
@@ -91,7 +91,7 @@ def _ops(record: Record) -> Iterator[Op]:
     for n, seen in enumerate(record.observations):
         # Nobody heard its end, so it can have overtaken nobody.
         ended = inf if seen.reason == "UNHEARD" else seen.ended
-        event = "ok" if seen.answer else "unknown" if seen.uncertain else "refused"
+        event = "ok" if seen.response else "unknown" if seen.uncertain else "refused"
         op = Op(
             f"{record.number}-{n}",
             seen.call,
@@ -105,7 +105,7 @@ def _ops(record: Record) -> Iterator[Op]:
             ended=ended,
             event=event,
             reason=seen.reason,
-            answer=seen.answer,
+            response=seen.response,
         )
         if seen.call != "request":
             op.booking_id = record.booking_id

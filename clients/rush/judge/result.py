@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from antrian.history import Breach
-from antrian.verify import Check
+from antrian.audit.history import Violation
+from antrian.audit.verify import Check
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class RushResult:
     """Pairs of requests of an office where who was answered before the other was sent got the larger ticket."""
     arrivals: Arrivals | None = None
     promises: list[Check] = field(default_factory=list)
-    breaches: list[Breach] = field(default_factory=list)
+    violations: list[Violation] = field(default_factory=list)
     stores_seen: bool = False
     """Whether the promises were counted in the stores too, or only in what the clients observed."""
     generator: Generator = field(default_factory=Generator)

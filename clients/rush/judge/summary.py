@@ -122,7 +122,7 @@ def _seconds(
             for record in records
             if record.passing
             for each in record.observations
-            if each.call == "request" and not each.answer and each.reason != record.refusal
+            if each.call == "request" and not each.response and each.reason != record.refusal
         ),
     }
 

@@ -12,13 +12,13 @@ _SAMPLES = 5  # of each promise
 
 def judge(result: RushResult) -> None:
     """Writes its failures and doubts, of which its verdict is made."""
-    broken = [check for check in result.promises if check.breaches]
-    failures = [f"{check.promise}: {check.what}: {check.breaches:,} of {check.examined:,}" for check in broken]
+    broken = [check for check in result.promises if check.violations]
+    failures = [f"{check.promise}: {check.what}: {check.violations:,} of {check.examined:,}" for check in broken]
     shown = Counter[str]()
-    for breach in result.breaches:
-        shown[breach.promise] += 1
-        if shown[breach.promise] <= _SAMPLES:
-            failures.append(f"{breach.promise}: {breach.office}: {breach.words}")
+    for violation in result.violations:
+        shown[violation.promise] += 1
+        if shown[violation.promise] <= _SAMPLES:
+            failures.append(f"{violation.promise}: {violation.office}: {violation.words}")
     doubts = list(result.unchecked)
     unaccounted = doubts if result.stopped else failures
     if result.undecided:

@@ -14,12 +14,12 @@ from multiprocessing.connection import Connection
 
 import uvloop
 
-from clients.calls import PATIENCE, Target
 from clients.rush.load.phones import HttpPhones
 from clients.rush.load.player import CrowdClient, Player
 from clients.rush.load.record import Share
 from clients.rush.load.tally import Counts, Tally, TallyWriter
 from clients.rush.plan.crowd import Ask, Crowd
+from clients.sdk.calls import PATIENCE, Target
 
 # Longer than an app's: an answer that is late is to be seen as late, not as two requests.
 _DEADLINE = timedelta(seconds=20)

@@ -27,14 +27,14 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
 from antrian.booking import Window
-from antrian.offices import load_offices
+from antrian.offices.catalog import load_offices
 from antrian.v1.booking_service_pb2 import GetBookingRequest, GetQuotaRequest, RequestBookingRequest
 from antrian.v1.booking_service_pb2_grpc import BookingServiceStub
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, StatusReason
-from clients.calls import MORE_CONNECTIONS, RefusedError
 from clients.rush.load.survey import make_town
 from clients.rush.plan.crowd import Crowd
 from clients.rush.plan.scenario import load_scenario
+from clients.sdk.calls import MORE_CONNECTIONS, RefusedError
 
 _ANSWERS = {"SLOT_FULL", "TOO_LATE", "ALREADY_BOOKED", "ACCOUNT_LIMIT", "PEOPLE_LIMIT", "BARRED", "DAY_CLOSED"}
 _HINTS = {
@@ -75,21 +75,21 @@ class Citizen(User):
             return
         days = sorted({slot.service_date for slot in quota.slots})
         request.service_date = days[day % len(days)]
-        answer = self._call("RequestBooking", request)
-        if answer and random.random() < _AGAIN:  # noqa: S311 - impatience
-            answer = self._call("RequestBooking", request)
-        while answer and answer.booking.state == BOOKING_STATE_PENDING:
-            look = GetBookingRequest(booking_id=answer.booking.booking_id, account=request.account, wait=_WAIT)
-            answer = self._call("GetBooking", look)
+        response = self._call("RequestBooking", request)
+        if response and random.random() < _AGAIN:  # noqa: S311 - impatience
+            response = self._call("RequestBooking", request)
+        while response and response.booking.state == BOOKING_STATE_PENDING:
+            look = GetBookingRequest(booking_id=response.booking.booking_id, account=request.account, wait=_WAIT)
+            response = self._call("GetBooking", look)
 
     def _call(self, rpc: str, request: Message) -> Any:
         """The answer, or None when the call was refused; Locust is told of either."""
-        answer, reason, words = None, "", ""
+        response, reason, words = None, "", ""
         began = time.perf_counter()
         try:
-            answer = getattr(_stub(self.host), rpc)(request, timeout=_DEADLINE, metadata=_metadata())
-            if rpc == "GetBooking" and answer.booking.status_reason:
-                words = reason = StatusReason.Name(answer.booking.status_reason).removeprefix("STATUS_REASON_")
+            response = getattr(_stub(self.host), rpc)(request, timeout=_DEADLINE, metadata=_metadata())
+            if rpc == "GetBooking" and response.booking.status_reason:
+                words = reason = StatusReason.Name(response.booking.status_reason).removeprefix("STATUS_REASON_")
         except grpc.RpcError as error:
             refusal = RefusedError.of_error(cast("grpc.aio.AioRpcError", error))  # it has the same methods
             reason, words = refusal.reason, str(refusal)
@@ -100,11 +100,11 @@ class Citizen(User):
             request_type="grpc",
             name=f"{rpc} {reason}" if reason in _ANSWERS else rpc,
             response_time=(time.perf_counter() - began) * 1000,
-            response_length=answer.ByteSize() if answer else 0,
+            response_length=response.ByteSize() if response else 0,
             exception=None if answered else RuntimeError(words),
             context=self.context(),
         )
-        return answer
+        return response
 
 
 @cache
@@ -128,7 +128,7 @@ def _add_seed(parser: LocustArgumentParser) -> None:
 
 
 @events.test_start.add_listener  # type: ignore[untyped-decorator]
-def _gather(environment: Environment, **_: object) -> None:
+def _batcher(environment: Environment, **_: object) -> None:
     assert environment.parsed_options
     seed = environment.parsed_options.seed or secrets.randbelow(10**9)
     Citizen.people = citizens(seed + getattr(environment.runner, "worker_index", 0))

@@ -15,8 +15,8 @@ from google.protobuf.json_format import MessageToJson, ParseDict
 
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, Booking
-from clients.booking_client import RefusedError
-from clients.calls import pauses
+from clients.sdk.booking_client import RefusedError
+from clients.sdk.calls import pauses
 
 _LONGEST_WAIT = 20.0
 
@@ -78,10 +78,10 @@ class HttpPhones:
                     params={"account": account},
                     headers={"Last-Event-ID": last_seen},
                     timeout=aiohttp.ClientTimeout(sock_read=60),
-                ) as answer:
-                    if answer.status != 200:
-                        raise _refusal(answer.status, await answer.read())
-                    async for line in answer.content:
+                ) as response:
+                    if response.status != 200:
+                        raise _refusal(response.status, await response.read())
+                    async for line in response.content:
                         if line.startswith(b"id: "):
                             last_seen = line[4:].strip().decode()
                         elif line.startswith(b"data: "):
@@ -117,20 +117,20 @@ class HttpPhones:
         try:
             async with self._session.request(
                 verb, path, data=body, headers=headers, params=params, timeout=aiohttp.ClientTimeout(total=total)
-            ) as answer:
-                content = await answer.read()
+            ) as response:
+                content = await response.read()
         except TimeoutError:
             code = grpc.StatusCode.DEADLINE_EXCEEDED
             raise RefusedError(code.name, "no answer in time", {}, code, None) from None
         except (aiohttp.ClientError, OSError) as error:
             raise _lost(error) from None
-        if answer.status != 200:
-            raise _refusal(answer.status, content)
+        if response.status != 200:
+            raise _refusal(response.status, content)
         return json.loads(content)
 
 
-def _booking(answer: Any) -> Booking:
-    return ParseDict(answer["booking"], Booking())
+def _booking(response: Any) -> Booking:
+    return ParseDict(response["booking"], Booking())
 
 
 def _lost(error: Exception) -> RefusedError:

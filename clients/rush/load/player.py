@@ -12,15 +12,15 @@ from typing import TypeVar
 
 import grpc
 
-from antrian.gather import Gather
-from antrian.history import Answer
+from antrian.audit.history import Response
+from antrian.batching import Batcher
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, Booking, BookingState, StatusReason
-from clients.booking_client import BookingClient, RefusedError
 from clients.rush.load.phones import HttpPhones
 from clients.rush.load.record import Observation, Record
 from clients.rush.load.tally import TallyWriter
 from clients.rush.plan.crowd import Ask
+from clients.sdk.booking_client import BookingClient, RefusedError
 
 _BATCH_METHOD = "/antrian.v1.BookingService/BatchRequestBookings"
 _GATHER = 0.02
@@ -92,7 +92,7 @@ class Player:
         self.looks: list[tuple[float, float]] = []
         self._client, self._opening, self._tally, self._patience = client, opening, tally, patience
         self._batch: list[_Submission] = []
-        self._reads = Gather(client.get_bookings, timedelta(seconds=_GATHER), _READS)
+        self._reads = Batcher(client.get_bookings, timedelta(seconds=_GATHER), _READS)
         self._tasks = asyncio.TaskGroup()
 
     async def play(self, asks: Iterable[Ask]) -> None:
@@ -201,7 +201,7 @@ class Player:
 
     def _accepted(self, submission: _Submission, started: float, booking: Booking) -> None:
         live, record, now = submission.live, submission.live.record, self._now()
-        record.observations.append(Observation("request", started, now, _answer(booking)))
+        record.observations.append(Observation("request", started, now, _response(booking)))
         if record.accepted:
             return
         record.due, record.answered = live.ask.at if submission.repeat else submission.due, now
@@ -254,7 +254,7 @@ class Player:
             self._surprise(record, f"no outcome: {error}")
             return
         record.seen = self._now()
-        record.observations.append(Observation("read", started, record.seen, _answer(booking)))
+        record.observations.append(Observation("read", started, record.seen, _response(booking)))
         record.state = BookingState.Name(booking.state).removeprefix("BOOKING_STATE_")
         record.reason = StatusReason.Name(booking.status_reason).removeprefix("STATUS_REASON_")
         record.numbers = tuple(booking.queue_numbers)
@@ -307,7 +307,7 @@ class Player:
             record.observations.append(Observation("cancel", started, self._now(), None, error.reason, error.uncertain))
             self._surprise(record, f"not cancelled: {error.reason}")
             return
-        record.observations.append(Observation("cancel", started, self._now(), _answer(booking)))
+        record.observations.append(Observation("cancel", started, self._now(), _response(booking)))
         record.state = BookingState.Name(booking.state).removeprefix("BOOKING_STATE_")
         record.ended_at = booking.end_time.ToNanoseconds() / 1e9
 
@@ -349,8 +349,8 @@ def _record(ask: Ask) -> Record:
     return Record(ask.number, message.office_id, ask.slot, message.account, message.request_id, people, ask.habit)
 
 
-def _answer(booking: Booking) -> Answer:
-    return Answer(
+def _response(booking: Booking) -> Response:
+    return Response(
         booking.booking_id,
         booking.office_id,
         booking.ticket,

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from antrian.audit.history import Response
 from antrian.booking import Slot
-from antrian.history import Answer
 
 
 @dataclass(slots=True, frozen=True)
@@ -16,7 +16,7 @@ class Observation:
     call: str
     started: float
     ended: float
-    answer: Answer | None
+    response: Response | None
     reason: str = ""
     uncertain: bool = False
 

@@ -10,14 +10,14 @@ from zoneinfo import ZoneInfo
 
 from antrian.booking import Office, Policy, Session, Slot, Window
 from antrian.errors import AntrianError
+from antrian.offices.provinces import ProvinceMap, load_provinces
 from antrian.policy import load_policy
-from antrian.provinces import ProvinceMap, load_provinces
 from antrian.rules import next_window
 from antrian.v1 import messages_pb2
 from antrian.v1.booking_service_pb2 import GetQuotaResponse
-from clients.booking_client import BookingClient
-from clients.calls import Target
 from clients.rush.plan.crowd import Town
+from clients.sdk.booking_client import BookingClient
+from clients.sdk.calls import Target
 
 _JITTER = 0.012
 _SPOTS = 8
@@ -84,13 +84,13 @@ async def _survey(service: Target) -> Survey:
             async with limit:
                 return office, await client.get_quota(office.office_id)
 
-        answers = await asyncio.gather(*map(quota, offices))
+        responses = await asyncio.gather(*map(quota, offices))
     quotas: dict[tuple[str, Slot], tuple[int, int]] = {}
-    for office, answer in answers:
-        for slot in answer.slots:
+    for office, response in responses:
+        for slot in response.slots:
             session = Session.MORNING if slot.session == messages_pb2.SESSION_MORNING else Session.AFTERNOON
             quotas[office.office_id, Slot(date.fromisoformat(slot.service_date), session)] = slot.quota, slot.remaining
-    window = answers[0][1].window
+    window = responses[0][1].window
     dates = tuple(sorted({slot.service_date for _, slot in quotas}))
     opens_at, closes_at = window.open_time.ToDatetime(UTC), window.close_time.ToDatetime(UTC)
     return Survey(offices, quotas, Window(opens_at, closes_at, dates), window.open)
@@ -101,9 +101,9 @@ async def _read_clock(service: Target, office_id: str) -> float:
     async with BookingClient(service.target, token=service.token, credentials=service.credentials) as client:
         for _ in range(_CLOCK_LOOKS):
             asked = time.monotonic()
-            answer = await client.get_quota(office_id)
+            response = await client.get_quota(office_id)
             answered = time.monotonic()
-            looks.append((answered - asked, answer.read_time.ToNanoseconds() / 1e9 - (asked + answered) / 2))
+            looks.append((answered - asked, response.read_time.ToNanoseconds() / 1e9 - (asked + answered) / 2))
     return min(looks)[1]
 
 

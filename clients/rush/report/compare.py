@@ -110,7 +110,7 @@ def _row(name: str, a: float | str | None, b: float | str | None, unit: str = ""
 
 
 def _violations(run: RushResult) -> int:
-    return sum(check.breaches for check in run.promises)
+    return sum(check.violations for check in run.promises)
 
 
 def _cost(run: RushResult, program: str) -> float | None:

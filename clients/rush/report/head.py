@@ -44,7 +44,7 @@ def _context(result: RushResult, t: Language) -> str:
 def _verdict(result: RushResult, t: Language) -> str:
     """The verdict, and all that speaks against the run, in the words of the terminal."""
     checks = sum(check.examined > 0 for check in result.promises)
-    examined, broken = (t.number(sum(getattr(c, key) for c in result.promises)) for key in ("examined", "breaches"))
+    examined, broken = (t.number(sum(getattr(c, key) for c in result.promises)) for key in ("examined", "violations"))
     inside = f"<h2>{t(*VERDICTS[result.verdict])}</h2>"
     if checks:
         inside += t(
@@ -56,13 +56,13 @@ def _verdict(result: RushResult, t: Language) -> str:
             "<p>Yang diperiksa hanya jawaban kepada para klien; isi Redis dan Postgres tidak terlihat.</p>",
             "<p>Only the responses to the clients were checked; Redis and Postgres could not be seen.</p>",
         )
-    twice = {f"{breach.promise}: {breach.office}: {breach.words}" for breach in result.breaches}
+    twice = {f"{violation.promise}: {violation.office}: {violation.words}" for violation in result.violations}
     reasons = [reason for reason in result.failures if reason not in twice] + result.doubts + result.surprise_samples
-    for breach in result.breaches[:_FULL_LIST]:
-        promise = t(*PROMISES.get(breach.promise, ("", "")))
-        during = f" ({', '.join(breach.faults)})" if breach.faults else ""
-        reasons.append(f"{breach.promise} {promise} · {breach.office}: {breach.words}{during}")
-    if (more := len(result.breaches) - _FULL_LIST) > 0:
+    for violation in result.violations[:_FULL_LIST]:
+        promise = t(*PROMISES.get(violation.promise, ("", "")))
+        during = f" ({', '.join(violation.faults)})" if violation.faults else ""
+        reasons.append(f"{violation.promise} {promise} · {violation.office}: {violation.words}{during}")
+    if (more := len(result.violations) - _FULL_LIST) > 0:
         reasons.append(t(f"dan {more} pelanggaran lagi", f"and {more} more violations"))
     if reasons:
         inside += f"<ul>{''.join(f'<li>{escape(reason)}</li>' for reason in reasons)}</ul>"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from antrian.verify import Check
+from antrian.audit.verify import Check
 from clients.rush.judge.result import OfficeSales, RushResult
 from clients.rush.report.clock import play_clock
 from clients.rush.report.words import LATENCIES, PROGRAMS, PROMISES, REASONS, Language, short_name
@@ -141,7 +141,7 @@ def promises(result: RushResult, language: Language) -> str:
         by_promise.setdefault(check.promise, []).append(check)
     lines = []
     for name, checks in by_promise.items():
-        examined, broken = sum(c.examined for c in checks), sum(c.breaches for c in checks)
+        examined, broken = sum(c.examined for c in checks), sum(c.violations for c in checks)
         words = f"{name}. {language(*PROMISES.get(name, (name, name)))}"
         look = "bad" if broken else "good" if examined else ""
         lines.append(

@@ -87,8 +87,8 @@ def _promises(result: RushResult) -> Table:
     table.add_column("checked", justify="right")
     table.add_column("violations", justify="right")
     for check in sorted(result.promises, key=lambda check: int(check.promise[1:])):
-        style = "red" if check.breaches else ""
-        table.add_row(check.promise, check.what, *_counts(check.examined, check.breaches), style=style)
+        style = "red" if check.violations else ""
+        table.add_row(check.promise, check.what, *_counts(check.examined, check.violations), style=style)
     return table
 
 

@@ -1,0 +1,206 @@
+"""What clients were told against each other and against the stores: nothing lost, overtaken, doubled or taken back."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from math import inf
+
+from antrian.audit.history.case import Case, Found
+from antrian.audit.history.events import Op
+from antrian.audit.history.facts import Booked
+
+_RANK = {"PENDING": 0, "CONFIRMED": 1, "REJECTED": 2, "CANCELLED": 2, "ATTENDED": 2, "NO_SHOW": 2, "EXCUSED": 3}
+"""How far a state is."""
+_STEPS = {
+    ("PENDING", "CONFIRMED"),
+    ("PENDING", "REJECTED"),
+    *(("CONFIRMED", end) for end in ("CANCELLED", "ATTENDED", "NO_SHOW")),
+}
+"""Those that every booking may make; there are no others but what staff made of this one."""
+_CLOCKS = timedelta(milliseconds=5)  # moments so near to each other have no order: Redis's clock counts milliseconds
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+def lost(case: Case) -> Iterator[Found]:
+    """P2: every accepted request has its outcome or still waits. Counts those that a fault was allowed to take."""
+    for ops in case.requests.values():
+        for booking_id in dict.fromkeys(op.response.booking_id for op in ops if op.response is not None):
+            told = _last_of_each_ticket(case, booking_id)
+            case.lost_undecided += sum(_may_be_lost(case, op) for op in told)
+            if told and case.ticket_of(booking_id) is None and not _may_be_lost(case, told[-1]):
+                ticket = told[-1].response.ticket if told[-1].response else 0
+                yield Found(ops[0].office, f"ticket {ticket} was accepted and has no outcome", ops=[ops[0], told[-1]])
+
+
+def unasked(case: Case) -> Iterator[Found]:
+    """P2: every booking of the accounts in the history was asked for."""
+    accounts = {account for account, _ in case.requests}
+    maybe = Counter(
+        _content(ops[0])
+        for ops in case.requests.values()
+        if not any(op.response for op in ops) and any(op.event in {"", "unknown"} for op in ops)
+    )
+    for booked in case.facts.bookings.values():
+        if booked.account in accounts and booked.booking_id not in case.calls:
+            slot = str(booked.slot.service_date), booked.slot.session.value
+            content = booked.account, booked.office, *slot, booked.party
+            maybe[content] -= 1
+            if maybe[content] < 0:
+                yield Found(booked.office, f"nobody asked for ticket {booked.ticket}, {booked.state}", [booked])
+
+
+def _content(op: Op) -> tuple[str, str, str, str, int]:
+    return op.account, op.office, op.date, op.session, len(op.people)
+
+
+def overtaken(case: Case) -> Iterator[Found]:
+    """P3: who was answered before another asked has the smaller ticket."""
+    for office, bookings in case.by_office.items():
+        first: Booked | None = None  # of the later tickets, the one that was answered first
+        answered, named = inf, False
+        for booked in reversed(bookings):
+            if (name := case.request_of.get(booked.booking_id)) is None:
+                continue
+            if case.requests[name][0].started > answered and first is not None and not named:
+                named = True  # once for the one that was overtaken
+                words = f"ticket {first.ticket} was answered before ticket {booked.ticket} was asked for"
+                yield Found(office, words, [first, booked])
+            moments = [
+                op.ended for op in case.calls[booked.booking_id] if op.response and op.response.ticket == booked.ticket
+            ]
+            if moments and moments[0] < answered:
+                first, answered, named = booked, moments[0], False
+
+
+def held_twice(case: Case) -> Iterator[Found]:
+    """P4: nobody has two bookings that live at the same time."""
+    people: defaultdict[str, list[tuple[Booked, datetime]]] = defaultdict(list)
+    for booking_id, name in case.request_of.items():
+        if booked := case.facts.bookings.get(booking_id):
+            for number, person in enumerate(case.requests[name][0].people, booked.first_number or 1):
+                people[person].append((booked, booked.cancelled.get(number) or _end(booked)))
+    for bookings in people.values():
+        bookings.sort(key=lambda held: held[0].accepted_at)
+        for (one, ends), (other, _) in pairwise(bookings):
+            if other.accepted_at < ends - _CLOCKS:
+                words = f"an applicant of ticket {one.ticket} also has ticket {other.ticket} of {other.office}"
+                yield Found(one.office, words, [one, other])
+
+
+def _end(booked: Booked) -> datetime:
+    """When those people of a booking were free again who did not give up before."""
+    return (booked.decided_at if booked.state == "REJECTED" else booked.ended_at) or _NEVER
+
+
+def renamed(case: Case) -> Iterator[Found]:
+    """P5: all answers to a request name one booking, office and ticket, those that the stores have."""
+    for name, ops in case.requests.items():
+        told = [
+            op
+            for booking_id in dict.fromkeys(op.response.booking_id for op in ops if op.response is not None)
+            for op in _last_of_each_ticket(case, booking_id)
+        ]
+        told.sort(key=lambda op: op.ended)
+        if not told or told[-1].response is None:
+            continue
+        last = told[-1].response
+        office, ticket = case.ticket_of(last.booking_id) or (last.office, last.ticket)
+        for op in told:
+            response = op.response
+            if response is None or (response.booking_id, response.office, response.ticket) == (
+                last.booking_id,
+                office,
+                ticket,
+            ):
+                continue
+            if response.booking_id == last.booking_id and _may_be_lost(case, op):
+                continue
+            words = f"a request was told {response.office} {response.ticket}, and it is {office} {ticket}"
+            yield Found(office, words, ops=[op, told[-1]] if op is not told[-1] else [op], tickets=[ticket])
+        if case.request_of[last.booking_id] != name:
+            yield Found(office, f"two requests were told ticket {ticket}", ops=[ops[0], told[-1]])
+
+
+def _last_of_each_ticket(case: Case, booking_id: str) -> list[Op]:
+    """The last call that was told each ticket of a booking, in their order."""
+    told = {op.response[:3]: op for op in case.calls[booking_id] if op.response is not None}
+    return sorted(told.values(), key=lambda op: op.ended)
+
+
+def _may_be_lost(case: Case, op: Op) -> bool:
+    """Whether what was told is in no store, and a fault may have taken it: it was undecided (P9)."""
+    response = op.response
+    if response is None or response.state != "PENDING":
+        return False
+    if case.ticket_of(response.booking_id) == (response.office, response.ticket):
+        return False
+    others = (o for o in case.calls[response.booking_id] if o.response and o.response.ticket != response.ticket)
+    later = (other.ended for other in others if other.ended > op.ended)
+    return case.history.lost_between(op.started, min(later, default=inf))
+
+
+def taken_back(case: Case) -> Iterator[Found]:
+    """P7: no booking is read in an earlier state than before, nor with people who had given up; nor has the ledger it so."""
+    for booking_id, ops in case.calls.items():
+        booked = case.facts.bookings.get(booking_id)
+        known: Op | None = None  # the furthest answer that had ended when the next calls began
+        ended = iter(ops)
+        due = next(ended, None)
+        for op in sorted(ops, key=lambda op: op.started):
+            while due is not None and due.ended < op.started:
+                if due.response and (known is None or _rank(due) >= _rank(known)):
+                    known = due
+                due = next(ended, None)
+            if known is not None and _back(case, known, op):
+                words = f"{op.response.state if op.response else op.reason} after {known.response.state if known.response else ''}"
+                yield Found(
+                    known.response.office if known.response else "", f"a booking was read as {words}", ops=[known, op]
+                )
+                break
+        for op in ops if booked else ():
+            if booked and op.response and not _led(case, booking_id, op.response.state, booked.state):
+                words = f"ticket {booked.ticket} was told {op.response.state} and is {booked.state}"
+                yield Found(booked.office, words, [booked], ops=[op])
+                break
+
+
+def _back(case: Case, known: Op, op: Op) -> bool:
+    if known.response is None or op.account != known.account:
+        return False
+    if op.response is not None:
+        came_back = not set(known.response.cancelled) <= set(op.response.cancelled)
+        return came_back or not _led(case, known.response.booking_id, known.response.state, op.response.state)
+    if op.reason != "BOOKING_NOT_FOUND":
+        return False
+    return known.response.state != "PENDING" or not case.history.lost_between(known.started, op.ended)
+
+
+def _rank(op: Op) -> tuple[int, int]:
+    return (_RANK[op.response.state], len(op.response.cancelled)) if op.response else (-1, 0)
+
+
+def _led(case: Case, booking_id: str, before: str, after: str) -> bool:
+    """Whether the steps of this booking lead from the one state to the other."""
+    steps = _STEPS | case.facts.ways_back.get(booking_id, set())
+    reached, found = set[str](), {before}
+    while found - reached:
+        reached |= found
+        found = {end for begin, end in steps if begin in reached}
+    return after in reached
+
+
+def mistold(case: Case) -> Iterator[Found]:
+    """P8: queue numbers that were told are those that are recorded, and whose people were told to have given up did."""
+    for booking_id, ops in case.calls.items():
+        booked = case.facts.bookings.get(booking_id)
+        for op in ops if booked else ():
+            numbers = op.response.numbers if op.response else []
+            gone = op.response.cancelled if op.response else []
+            if booked and (
+                ((numbers or gone) and sorted([*numbers, *gone]) != [*booked.numbers])
+                or not set(gone) <= booked.cancelled.keys()
+            ):
+                words = f"ticket {booked.ticket} was told the numbers {numbers} and has {booked.numbers}"
+                yield Found(booked.office, words, [booked], ops=[op])
+                break

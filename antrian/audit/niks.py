@@ -1,0 +1,74 @@
+"""Finds NIKs in what Redis holds (P14).
+
+A NIK is 16 digits in a row, in pieces in which no value of our own has as many; in people's words also in groups.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from antrian.lane.codec import read_queue_entry
+from antrian.text import has_nik
+
+_NIK = re.compile(rb"[0-9]{16}")
+# RQ names things by 32 hex digits, of which 16 in a row may be decimal.
+_NIK_AMONG_HEX = re.compile(rb"(?<![0-9a-f])[0-9]{16}(?![0-9a-f])")
+_LONG_NUMBERS = {b"lease", b"token"}  # of a lane: microseconds, which have 16 digits, and epochs of 2^32 each
+
+
+def count_niks(key: bytes, value: Any) -> tuple[int, int]:
+    """How many texts a key and its value have, and in how many of them a NIK stands."""
+    nik = _NIK_AMONG_HEX if key.startswith(b"rq:") else _NIK
+    texts = [key, *_texts(_parts(key, value))]
+    return len(texts), sum(has_nik(text) if isinstance(text, str) else bool(nik.search(text)) for text in texts)
+
+
+def _parts(key: bytes, value: Any) -> Any:
+    """The value by its structure, the words of people as str.
+
+    Digits of two parts that stand side by side are no number, and numbers are no text.
+    """
+    if key.startswith(b"lane:") and isinstance(value, dict):
+        return {name: text for name, text in value.items() if name not in _LONG_NUMBERS or not text.isdigit()}
+    read = {b"queue": _entry_parts, b"commands": _command_parts}.get(key.partition(b":")[0])
+    if read and isinstance(value, list):
+        return [(name, {field: read(text) for field, text in fields.items()}) for name, fields in value]
+    return value
+
+
+def _command_parts(text: bytes) -> Any:
+    """A command's fields, or all of it as one when it is none."""
+    try:
+        return json.loads(text.partition(b" ")[2])
+    except ValueError:
+        return text
+
+
+def _entry_parts(text: bytes) -> list[bytes | str]:
+    """A line entry's parts, or all of it as one when it is none."""
+    try:
+        entry, sound = read_queue_entry(text)
+    except ValueError:
+        return [text]
+    if not sound:
+        return [text]
+    people = [part for one in entry.applicants for part in (one.key, one.encrypted)]
+    return [
+        entry.booking_id,
+        entry.fingerprint,
+        entry.caller.decode("latin-1"),
+        entry.account.decode("latin-1"),
+        *people,
+    ]
+
+
+def _texts(value: Any) -> Iterator[bytes | str]:
+    if isinstance(value, bytes | str):
+        yield value
+    elif isinstance(value, dict):
+        for pair in value.items():
+            yield from _texts(pair)
+    elif isinstance(value, list | tuple | set):
+        for item in value:
+            yield from _texts(item)

@@ -1,0 +1,290 @@
+"""Counts the violations of the promises on live data: `antrian verify`. The service may be running.
+
+It only reads; each lane it takes for a moment, in a turn of its own, so that load raises no false alarm.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import date, timedelta
+from importlib.resources import files
+from itertools import islice
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import psycopg
+from redis import Redis
+from redis.client import Pipeline
+
+from antrian.audit.niks import count_niks
+from antrian.booking import Decision, Policy, Session, Slot, State
+from antrian.identity import Keys
+from antrian.lane.codec import read_bars
+from antrian.lane.consumer import (
+    LEASE,
+    CommandBatch,
+    FencedError,
+    LaneBrokenError,
+    LaneConsumer,
+    LaneState,
+    Lease,
+    sole,
+)
+from antrian.lane.producer import MAX_COMMANDS
+from antrian.ledger import sql
+from antrian.ledger.connection import CONNECT
+from antrian.ledger.keys import check_keys
+from antrian.ledger.policies import ledger_policy, unserved_days
+from antrian.policy import load_policy
+from antrian.settings import Settings
+from antrian.text import NIK_IN_TEXT
+
+_TOO_OLD = timedelta(minutes=1)
+_PIECE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One promise held against the stores: what was looked at, how many there were, and how many broke it."""
+
+    promise: str
+    what: str
+    examined: int
+    violations: int
+
+
+class LaneRow(NamedTuple):
+    """A lane as the ledger has it; the columns of lane.sql."""
+
+    token: int
+    last_ticket: int
+    last_command: int
+    skipped: int
+    epoch: int
+
+
+def verify(settings: Settings) -> list[Check]:
+    """All checks that need no client's history.
+
+    Raises redis.RedisError or psycopg.Error when a store is away, WrongKeys when the ledger has other keys, PolicyError.
+    """
+    keys = Keys(settings.hash_key, settings.encryption_key)
+    with (
+        psycopg.connect(settings.database_url, autocommit=True, **CONNECT) as ledger,
+        Redis.from_url(settings.redis_url) as redis,
+        closing(LaneConsumer(settings.redis_url)) as consumer,
+    ):
+        check_keys(ledger, keys)
+        policy = ledger_policy(ledger) or load_policy(settings.policy_file)
+        return [
+            *_ledger_checks(ledger),
+            _people_check(ledger, keys),
+            _calendar_check(ledger, policy),
+            *_lane_checks(consumer, ledger, policy),
+            _requests_check(redis, ledger),
+            _bars_check(redis, ledger, consumer),
+            _clear_check(redis),
+        ]
+
+
+def _ledger_checks(ledger: psycopg.Connection) -> Iterator[Check]:
+    """The statements of ledger/checks, each with its promise and its words in the first line, on one snapshot."""
+    with ledger.transaction():
+        ledger.execute("set transaction isolation level repeatable read, read only")
+        for file in sorted(files("antrian.ledger").joinpath("checks").iterdir(), key=lambda file: file.name):
+            statement = file.read_text()
+            promise, _, what = statement.splitlines()[0].removeprefix("-- ").partition(" ")
+            values = {"nik": NIK_IN_TEXT} if "%(nik)s" in statement else None
+            row = ledger.execute(statement.encode(), values).fetchone()
+            assert row is not None
+            yield Check(promise, what, row[0], row[1])
+
+
+def _people_check(ledger: psycopg.Connection, keys: Keys) -> Check:
+    """Everybody who holds a live booking against the key under which nobody holds two."""
+    examined = violations = 0
+    with ledger.transaction(), ledger.cursor("live_people") as people:
+        people.itersize = 2000
+        for person in people.execute(sql("live_people")):
+            examined += 1
+            violations += not keys.fit(*person)
+    return Check("P4", "a live booking stands under the key of its applicant's NIK", examined, violations)
+
+
+def _calendar_check(ledger: psycopg.Connection, policy: Policy) -> Check:
+    """The days that can be booked or that somebody holds against the service days of the policy in force."""
+    [(examined,)] = ledger.execute(sql("days_ahead")).fetchall()
+    violations = len(unserved_days(ledger, policy))
+    return Check("P10", "a day without service is closed and nobody is booked on it", examined, violations)
+
+
+def _lane_checks(consumer: LaneConsumer, ledger: psycopg.Connection, policy: Policy) -> list[Check]:
+    """Each lane against its ledger."""
+    lanes, slots, violations = Counter[str](), Counter[str](), Counter[str]()
+    offices = [office for (office,) in ledger.execute(sql("lanes"))]
+    ready = consumer.ready_since()  # before the audit takes them
+    for office in offices:
+        if not consumer.audit(office).opened:
+            violations["closed"] += 1
+        elif audited := _audit_lane(consumer, ledger, office):
+            lanes["audited"] += 1
+            lane, row, wrong = audited
+            lanes["tickets"] += lane.ticket - row.skipped
+            slots["counted"] += len(lane.counters)
+            violations["lost"] += abs(lane.ticket - lane.settled - lane.waiting)
+            violations["counters"] += wrong
+            violations["elsewhere"] += (
+                lane.epoch != row.epoch
+                or row.last_ticket not in {lane.settled, lane.settled + lane.unsettled}
+                or row.last_command < lane.settled_command
+            )
+            violations["unbound"] += lane.waiting > policy.lane_bound or lane.commands_waiting > MAX_COMMANDS
+    violations["old"] = sum(age > _TOO_OLD for _, age in consumer.depth(offices).values())
+    violations["passed over"] = sum(since > _TOO_OLD for since in ready.values())
+    return [
+        Check("P15", "every office's lane is open", len(offices), violations["closed"]),
+        Check("P15", "no ticket waits for longer than a minute", len(offices), violations["old"]),
+        Check("P13", "no ready lane is passed over for a minute", len(ready), violations["passed over"]),
+        Check("P2", "every accepted ticket is recorded or still in its line", lanes["tickets"], violations["lost"]),
+        Check("P9", "an open lane stands where its ledger stands", lanes["audited"], violations["elsewhere"]),
+        Check(
+            "P1", "left, taken and decided but not recorded make the quota", slots["counted"], violations["counters"]
+        ),
+        Check("P12", "lines and desks are within their bounds", lanes["audited"], violations["unbound"]),
+    ]
+
+
+def _audit_lane(
+    consumer: LaneConsumer, ledger: psycopg.Connection, office: str
+) -> tuple[LaneState, LaneRow, int] | None:
+    """A lane, its ledger and how many of its counters are wrong, in a turn of its own: nothing is decided meanwhile.
+
+    None when the lane could not be had, or was lost to a drainer: there is nothing to say about it then.
+    """
+    lease = _take(consumer, office)
+    if lease is None:
+        return None
+    try:
+        decided = sole(consumer.decide([lease], 0))  # only what is in the outbox
+        lane = consumer.audit(office)
+        row = LaneRow(*ledger.execute(sql("lane"), {"office": office}).fetchone() or (0, 0, 0, 0, 0))
+        wrong = 0
+        if row.last_command == lane.settled_command:  # else the lane follows with the next settle
+            outbox = [] if isinstance(decided, CommandBatch) else decided.decisions
+            wrong = _wrong_counters(ledger, office, lane, outbox)
+        consumer.leave(lease)
+    except (
+        FencedError,
+        LaneBrokenError,
+    ):  # a line that lacks what was decided: the next drainer closes it, which is seen
+        return None
+    return lane, row, wrong
+
+
+def _take(consumer: LaneConsumer, office: str) -> Lease | None:
+    """The lane's lease, as soon as a drainer gives it back."""
+    ends = time.monotonic() + 2 * LEASE.total_seconds()
+    while (lease := consumer.take(office)) is None and time.monotonic() < ends:
+        time.sleep(0.002)
+    return lease
+
+
+def _wrong_counters(ledger: psycopg.Connection, office: str, lane: LaneState, outbox: Sequence[Decision]) -> int:
+    """Slots where left + taken + confirmed places in the outbox that the ledger does not have is not the quota."""
+    confirmed = [d for d in outbox if d.first_number]
+    rows = ledger.execute(sql("outcomes"), {"booking_ids": [UUID(bytes=d.entry.booking_id) for d in confirmed]})
+    recorded = {(booking_id, ticket): state for booking_id, _, ticket, state, _ in rows}
+    out, numbers = Counter[Slot](), Counter[Slot]()
+    for decision in confirmed:
+        state = recorded.get((UUID(bytes=decision.entry.booking_id), decision.ticket))
+        out[decision.entry.slot] += decision.party_size if state in {None, State.REJECTED} else 0
+        numbers[decision.entry.slot] += decision.party_size if state is None else 0
+    wrong = 0
+    for day, session, quota, taken, last_number, closed in ledger.execute(
+        sql("slots"), {"office": office, "since": date.min}
+    ):
+        slot = Slot(day, Session(session))
+        right = (quota, quota - taken - out[slot], last_number + numbers[slot] + 1, closed)
+        wrong += lane.counters.get(slot, right) != right
+    return wrong
+
+
+def _requests_check(redis: Redis, ledger: psycopg.Connection) -> Check:
+    """Requests that Redis remembers against the bookings that the ledger has under their names."""
+    examined = violations = 0
+    for buckets in _pieces(redis, "requests:*"):
+        with redis.pipeline(transaction=False) as pipeline:
+            for bucket in buckets:
+                pipeline.hgetall(bucket)
+            entries = pipeline.execute()
+        known = {UUID(bytes=name): text.split() for bucket in entries for name, text in bucket.items()}
+        examined += len(known)
+        for name, office, ticket, *_ in ledger.execute(sql("outcomes"), {"booking_ids": list(known)}):
+            violations += (office, ticket) != (known[name][1].decode(), int(known[name][2]))
+    return Check("P5", "a request names one booking, the same in Redis and in the ledger", examined, violations)
+
+
+def _bars_check(redis: Redis, ledger: psycopg.Connection, consumer: LaneConsumer) -> Check:
+    """Whom Redis bars against whom the ledger bars; what differs is looked at again until a lane has had time to settle."""
+    what, ends = "Redis bars whom the ledger bars, and nobody else", time.monotonic() + 2 * LEASE.total_seconds()
+    examined, differ = _differing_bars(redis, ledger, consumer)
+    while differ and time.monotonic() < ends:
+        time.sleep(0.1)
+        differ &= _differing_bars(redis, ledger, consumer)[1]
+    return Check("P10", what, examined, len(differ))
+
+
+def _differing_bars(
+    redis: Redis, ledger: psycopg.Connection, consumer: LaneConsumer
+) -> tuple[int, set[tuple[bytes, bytes]]]:
+    """How many bars the ledger has, and people and missed bookings of which only one store says that they are barred."""
+    if not consumer.is_restored():  # it is to be rebuilt: its lanes are closed, and that is seen
+        return 0, set()
+    told = {(key, missed.bytes): told for key, missed, told in ledger.execute(sql("synced_bars"))}
+    now, barred, holders = consumer.now(), set[tuple[bytes, bytes]](), set[bytes]()
+    for buckets in _pieces(redis, "applicants:*"):
+        with redis.pipeline(transaction=False) as pipeline:
+            for bucket in buckets:
+                pipeline.hgetall(bucket)
+            entries = [pair for bucket in pipeline.execute() for pair in bucket.items()]
+        holders |= {key for key, entry in entries if entry[:1] == b"B"}
+        barred |= {
+            (key, missed) for key, entry in entries for missed, bar_ends, _ in read_bars(entry) if bar_ends > now
+        }
+    lacking = {bar for bar, is_synced in told.items() if is_synced and bar[0] not in holders} - barred
+    return len(told), lacking | (barred - told.keys())
+
+
+def _clear_check(redis: Redis) -> Check:
+    """Everything that Redis holds, looked through for what reads like a NIK."""
+    read: dict[bytes, Callable[[Pipeline, bytes], Any]] = {
+        b"string": lambda pipeline, key: pipeline.get(key),
+        b"hash": lambda pipeline, key: pipeline.hgetall(key),
+        b"list": lambda pipeline, key: pipeline.lrange(key, 0, -1),
+        b"set": lambda pipeline, key: pipeline.smembers(key),
+        b"zset": lambda pipeline, key: pipeline.zrange(key, 0, -1),
+        b"stream": lambda pipeline, key: pipeline.xrange(key),
+    }
+    examined = violations = 0
+    for keys in _pieces(redis, "*"):
+        with redis.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.type(key)
+            kinds = pipeline.execute()
+            readable = [(key, read[kind]) for key, kind in zip(keys, kinds, strict=True) if kind in read]
+            for key, ask in readable:
+                ask(pipeline, key)
+            values = pipeline.execute()
+        for (key, _), value in zip(readable, values, strict=True):
+            texts, niks = count_niks(key, value)
+            examined, violations = examined + texts, violations + niks
+    return Check("P14", "no NIK in clear in Redis", examined, violations)
+
+
+def _pieces(redis: Redis, pattern: str) -> Iterator[list[bytes]]:
+    """The keys of that pattern, some at a time, so that many are read with one message."""
+    keys = redis.scan_iter(pattern, count=1000)
+    while piece := list(islice(keys, _PIECE)):
+        yield piece

@@ -1,0 +1,302 @@
+"""The server's side of the line: join it, look at it, hear of its turns."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+
+from antrian.batching import Batcher
+from antrian.booking import Command, EncryptedApplicant, Slot, Window
+from antrian.errors import AntrianError, Reason
+from antrian.lane import SETTLED, script
+from antrian.lane.codec import milliseconds, moment, pack_request, read_queue_entry, whole_hours, write_command
+from antrian.lane.config_check import check_config
+from antrian.lane.connection import Pipe, Script
+
+MAX_COMMANDS = 1000
+"""The most entries of an lane's commands; who comes then is told to come back."""
+
+_HEARTBEAT = 5.0
+_DESK_RETRY = timedelta(seconds=1)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)  # not frozen: that would double what it takes to make one
+class JoinRequest:
+    """A checked request that asks for its ticket.
+
+    verdict refuses it for its place or its day, but only if the request is not known already.
+    """
+
+    booking_id: UUID
+    fingerprint: bytes
+    owner: bytes
+    caller: str
+    account: str
+    office_id: str
+    slot: Slot
+    windows: tuple[Window, ...]
+    applicants: tuple[EncryptedApplicant, ...]
+    verdict: AntrianError | None
+
+
+@dataclass(slots=True)
+class Joined:
+    """The request has its ticket; ahead requests are decided before it, left places are in the slot now."""
+
+    ticket: int
+    ahead: int
+    remaining: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The request was accepted before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The request was not accepted, and nothing has changed. applicant is the index of the one at fault.
+
+    detail: the last day of a bar, the bytes of the booking that stands in the way, or a number; see join.lua.
+    """
+
+    reason: str
+    at: datetime
+    applicant: int = 0
+    detail: bytes = b""
+
+
+class Waiting(NamedTuple):
+    """A booking that was still in its lane at as_of. left is None when the slot has no counters."""
+
+    booking_id: UUID
+    office_id: str
+    ticket: int
+    ahead: int
+    remaining: int | None
+    slot: Slot
+    people: Sequence[EncryptedApplicant]
+    caller: str
+    account: str
+    accepted_at: datetime
+    as_of: datetime
+
+
+class Counters(NamedTuple):
+    """A slot's places as the lane counts them."""
+
+    quota: int
+    remaining: int
+    closed: bool
+
+
+class LaneProducer:
+    """The scripts that servers call. Raises redis.RedisError when Redis cannot be reached.
+
+    What many callers ask (join, look, quota) is gathered for gather_for and sent in one script call each.
+    """
+
+    def __init__(
+        self,
+        redis_url: str,
+        *,
+        lane_bound: int,
+        account_people: int,
+        tried_people: int,
+        remembered: timedelta,
+        batch_window: timedelta,
+    ) -> None:
+        self._redis_url = redis_url
+        self._pipe, self._news = Pipe(redis_url), Pipe(redis_url, self._hear)
+        self._join, self._look, self._quota, self._commands, self._owned = (
+            Script(self._pipe, script(name)) for name in ("join", "look", "counters", "send_command", "owned")
+        )
+        self.set_bounds(
+            lane_bound=lane_bound, account_people=account_people, tried_people=tried_people, remembered=remembered
+        )
+        self.join: Batcher[JoinRequest, Joined | Known | Refused] = Batcher(self._send_joins, batch_window)
+        """Asks for a ticket: `await front.join(request)`."""
+        self.look: Batcher[UUID, Waiting | None] = Batcher(self._send_looks, batch_window)
+        """The booking if it still waits in its lane; None: the ledger has it, or nobody."""
+        self.quota: Batcher[tuple[str, tuple[Slot, ...]], tuple[datetime, tuple[Counters | None, ...]]] = Batcher(
+            self._send_quotas, batch_window
+        )
+        """The time, and the counters of an office's slots; None where the lane is not open or has none for a slot."""
+        self._last_settled: dict[str, int] = {}
+        self._waiting: dict[str, dict[asyncio.Future[None], int]] = {}
+        self._listener: asyncio.Task[None] | None = None
+
+    def set_bounds(self, *, lane_bound: int, account_people: int, tried_people: int, remembered: timedelta) -> None:
+        """Joins go by these from now on; lane_bound: the most requests that wait in a lane."""
+        self._bounds = (lane_bound, account_people, tried_people)
+
+        def spans(windows: Sequence[Window]) -> tuple[str, int]:
+            """Windows as join.lua takes them, and until when a request for their date is remembered (hours)."""
+            moments = (f"{milliseconds(window.opens_at)}-{milliseconds(window.closes_at)}" for window in windows)
+            return ",".join(moments), whole_hours(windows[-1].closes_at + remembered) if windows else 0
+
+        self._open = lru_cache(maxsize=256)(spans)
+
+    async def start(self) -> None:
+        """Begins to listen for settled turns."""
+        self._listener = asyncio.create_task(self._listen())
+
+    async def close(self) -> None:
+        """Finishes what was gathered and closes the connections."""
+        await self.join.close()
+        await self.look.close()
+        await self.quota.close()
+        if self._listener:
+            self._listener.cancel()
+        self._pipe.close()
+        self._news.close()
+
+    async def now(self) -> datetime:
+        """The service's time: what Redis says."""
+        return moment((await self._look())[0])
+
+    async def check_config(self, offices: int) -> None:
+        """Raises UnfitRedis when this Redis may not hold the lanes of so many offices."""
+        async with Redis.from_url(self._redis_url, socket_timeout=3) as redis:
+            await check_config(redis, offices, self._bounds[0])
+
+    async def _send_joins(self, requests: Sequence[JoinRequest]) -> list[Joined | Known | Refused]:
+        args: list[bytes | str | int] = list(self._bounds)
+        for request in requests:
+            args += self._arguments(request)
+        try:
+            now, *responses = await self._join(*args)
+        except ResponseError as error:
+            if not is_full(error):
+                raise
+            return await self._known_or_full([request.booking_id for request in requests])
+        at = moment(now)
+        return [_join_response(response, at) for response in responses]
+
+    async def _known_or_full(self, booking_ids: Sequence[UUID]) -> list[Joined | Known | Refused]:
+        """A full Redis takes nobody, but still knows whom it has taken: a repeat, or one whose first answer was lost."""
+        known = await asyncio.gather(
+            *(self._pipe.call("HEXISTS", f"requests:{one.hex[:3]}", one.bytes) for one in booking_ids)
+        )
+        full = Refused(Reason.STORE_FULL, datetime.now(UTC))
+        return [Known() if one else full for one in known]
+
+    def _arguments(self, r: JoinRequest) -> list[bytes | str | int]:
+        packed = pack_request(r.slot, r.booking_id.bytes, r.fingerprint, r.caller, r.account, r.applicants)
+        spans, keep = self._open(r.windows)
+        return [packed, r.owner, r.office_id, spans, keep, r.verdict.reason.value if r.verdict else ""]
+
+    async def _send_looks(self, booking_ids: Sequence[UUID]) -> list[Waiting | None]:
+        now, *found = await self._look(*[booking_id.bytes for booking_id in booking_ids])
+        as_of = moment(now)
+        return [
+            _waiting(booking_id, as_of, *values) if values else None
+            for booking_id, values in zip(booking_ids, found, strict=True)
+        ]
+
+    async def _send_quotas(
+        self, queries: Sequence[tuple[str, tuple[Slot, ...]]]
+    ) -> list[tuple[datetime, tuple[Counters | None, ...]]]:
+        """One script call for all that ask for the same slots, once for each of their offices."""
+        asked: dict[tuple[Slot, ...], dict[str, None]] = {}
+        for office_id, slots in queries:
+            asked.setdefault(slots, {})[office_id] = None
+        responses = {}
+        for slots, office_ids in asked.items():
+            now, *found = await self._quota(len(slots), *map(str, slots), *office_ids)
+            at = moment(now)
+            for office_id, (opened, *texts) in zip(office_ids, found, strict=True):
+                responses[office_id, slots] = at, _counters(tuple(texts)) if opened else (None,) * len(slots)
+        return [responses[query] for query in queries]
+
+    async def send_command(self, office_id: str, entry: Command) -> int:
+        """Puts it on the lane's commands; its number there. Raises LANE_CLOSED, LANE_FULL: certain, nothing was taken."""
+        kind, *number = await self._commands(office_id, MAX_COMMANDS, write_command(entry))
+        if kind != b"SENT":
+            raise AntrianError(Reason(kind.decode()), retry_after=_DESK_RETRY)
+        return int(number[0])
+
+    async def owned(self, owner: bytes) -> list[UUID]:
+        """The bookings that an account has live: in line or confirmed."""
+        return [UUID(bytes=booking_id) for booking_id in await self._owned(owner)]
+
+    def command_settled(self, office_id: str, number: int) -> "asyncio.Future[None]":
+        """The same as settled, for an entry of the lane's commands."""
+        return self.settled(f"commands:{office_id}", number)
+
+    def settled(self, office_id: str, ticket: int) -> "asyncio.Future[None]":
+        """Done when that ticket of the office has been settled, as far as this server has heard; may be cancelled.
+
+        A message can be lost with its connection: wait with a limit, then look again.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._last_settled.get(office_id, 0) >= ticket:
+            future.set_result(None)
+        else:
+            waiting = self._waiting.setdefault(office_id, {})
+            waiting[future] = ticket
+            future.add_done_callback(waiting.pop)
+        return future
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                await self._news.call("SUBSCRIBE", SETTLED)
+                while not await self._news.lost(within=_HEARTBEAT):
+                    await self._news.call("PING")
+            except RedisError as error:
+                _log.warning("not hearing of settled turns, trying again: %s", error)
+            await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter
+
+    def _hear(self, message: bytes) -> None:
+        words = message.decode().split()
+        for office_id, last in zip(words[::2], map(int, words[1::2]), strict=True):
+            self._last_settled[office_id] = last
+            for future, ticket in self._waiting.get(office_id, {}).items():
+                if ticket <= last and not future.done():
+                    future.set_result(None)
+
+
+def is_full(error: Exception) -> bool:
+    """Whether Redis refused to write since its memory or its disk is full; it has not begun then."""
+    return isinstance(error, OutOfMemoryError) or str(error).startswith("MISCONF")
+
+
+def _waiting(
+    booking_id: UUID, as_of: datetime, office: bytes, ticket: int, ahead: int, remaining: int, text: bytes
+) -> Waiting:
+    entry, _ = read_queue_entry(text)
+    return Waiting(
+        booking_id, office.decode(), ticket, ahead, None if remaining < 0 else remaining, entry.slot, entry.applicants,
+        entry.caller.decode(), entry.account.decode(), moment(entry.accepted_ms), as_of,
+    )  # fmt: skip
+
+
+def _join_response(response: list[Any], at: datetime) -> Joined | Known | Refused:
+    kind = response[0].decode()
+    if kind == "JOINED":
+        return Joined(response[1], response[2], response[3], at)
+    if kind == "KNOWN":
+        return Known()
+    if kind in {Reason.BARRED, Reason.ALREADY_BOOKED}:
+        return Refused(kind, at, response[1], response[2])
+    return Refused(kind, at, detail=str(response[1]).encode() if len(response) > 1 else b"")
+
+
+@lru_cache(maxsize=4096)  # most are asked for again before anything changes
+def _counters(texts: tuple[bytes | None, ...]) -> tuple[Counters | None, ...]:
+    return tuple(None if text is None else _slot_counters(*text.split()) for text in texts)
+
+
+def _slot_counters(quota: bytes, remaining: bytes, _next: bytes, _begins: bytes, closed: bytes) -> Counters:
+    return Counters(int(quota), int(remaining), closed == b"1")

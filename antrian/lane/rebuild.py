@@ -1,0 +1,80 @@
+"""The rebuild's side of the line: close lanes, empty them, put back what the ledger has. See workers/rebuild.py."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from redis import Redis
+
+from antrian.lane import script
+from antrian.lane.codec import milliseconds, moment, whole_hours
+from antrian.lane.consumer import FencedError, Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A booking as Redis knew it. fingerprint is "" when its request need not be known any more; people hold it now."""
+
+    booking_id: bytes
+    fingerprint: str
+    office_id: str
+    ticket: int
+    keep_until: datetime
+    owner: bytes
+    people: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Who may not book for having missed a booking, and until when."""
+
+    booking_id: bytes
+    applicant_key: bytes
+    ends: datetime
+    last_day: str
+
+
+class LaneRebuilder:
+    """The scripts of one rebuild, the newest from the moment it is made.
+
+    Raises Fenced when a newer one has begun, or Redis was emptied since; redis.RedisError when Redis cannot be reached.
+    """
+
+    def __init__(self, redis: "Redis") -> None:
+        names = ("force_acquire", "clear_lane", "restore", "clear_people", "mark_restored")
+        self._steps = {name: redis.register_script(script(name)) for name in names}
+        self._number: Any = redis.incr("rebuild")
+
+    def force_acquire(self, office_id: str) -> Lease:
+        """Closes the lane and takes it from whoever has it."""
+        token, known, now = self._run("force_acquire", office_id)
+        return Lease(office_id, token, known == 1, "", moment(now))
+
+    def clear(self, lease: Lease) -> int:
+        """Empties a seized lane; says how many entries nobody has decided are lost with it."""
+        return int(self._run("clear_lane", lease.office_id, lease.token)[1])
+
+    def clear_people(self) -> None:
+        """Empties all that Redis knows of people, requests and accounts, while every lane is closed."""
+        self._run("clear_people", self._number)
+
+    def restore(self, bookings: Sequence[Restored], bars: Sequence[Bar]) -> None:
+        """Puts these back."""
+        args: list[bytes | str | int] = [self._number, len(bookings)]
+        for b in bookings:
+            where = f"{b.office_id} {b.ticket} {whole_hours(b.keep_until)}"
+            args += [b.booking_id, b.fingerprint, where, b.owner, b.people]
+        for bar in bars:
+            args += [bar.booking_id, bar.applicant_key, milliseconds(bar.ends), bar.last_day]
+        self._run("restore", *args)
+
+    def mark_restored(self) -> None:
+        """Says that Redis has all that the ledger knows."""
+        self._run("mark_restored", self._number)
+
+    def _run(self, step: str, *args: bytes | str | int) -> Any:
+        response = self._steps[step](args=list(args))
+        if response[0] == b"FENCED":
+            raise FencedError(f"{step} of rebuild {self._number}")
+        return response

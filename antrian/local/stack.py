@@ -1,0 +1,375 @@
+"""Everything on one machine: the stores, the server and the workers, as `antrian up`, the demo and the tests run it."""
+
+import base64
+import json
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from antrian.booking import Policy
+from antrian.identity import Keys
+from antrian.lane.consumer import LaneConsumer
+from antrian.ledger.keys import claim_keys, has_data
+from antrian.ledger.migrate import migrate
+from antrian.ledger.policies import claim_policy
+from antrian.ledger.recorder import LedgerRecorder
+from antrian.local.child import Child, EmbeddedError, hold
+from antrian.local.embedded import EmbeddedStores, sync_folder
+from antrian.offices.catalog import load_offices
+from antrian.offices.provinces import load_provinces
+from antrian.policy import load_policy
+from antrian.rules import inventory_until, open_moment
+from antrian.settings import Settings, SettingsError, given_keys, read_keys, settings_of
+
+FIRST_PORT, FIRST_HTTP_PORT = 7700, 7780
+Open = Literal["open"]
+OPEN: Open = "open"
+"""As a clock: a time at which booking is open."""
+
+_PUBLIC = ("ANTRIAN_GATEWAY_", "ANTRIAN_LOG_")
+_MOST_DEATHS, _DEATHS_WITHIN = 5, 60.0
+_CLOCK_AHEAD = timedelta(days=3653)
+_END_OF_PORTS = 32768  # from there on lie the ephemeral ports: any client may have one at any moment
+
+
+def check_clock(moment: datetime) -> None:
+    """Raises ValueError unless the service's clock may be moved there: not into the past, and at most ten years ahead.
+
+    It never goes back, so a year with a digit too many would be for good; and no holidays are known that far ahead.
+    """
+    now = datetime.now(UTC)
+    if moment < now:
+        raise ValueError(f"{moment.isoformat()} is in the past; the service's clock only moves forward")
+    if moment - now > _CLOCK_AHEAD:
+        raise ValueError(
+            f"{moment.isoformat()} is more than ten years ahead; the clock never goes back, so that would be for good"
+        )
+
+
+class Stack:
+    """A running Antrian on this machine, its data, secrets and logs below `folder`.
+
+    As a context manager it gives everything ready, and drains and stops it in the end. It uses the servers of redis_url
+    and database_url (both or neither), else its own. `clock` moves the service's time there, forward only; OPEN moves it to the
+    next opening, unless booking is open already and stays so for an hour. `port` is for
+    gRPC; when not given, 7700 or the next free one. With `gateway` HTTP is served, too, on http_port, or 7780 or the next
+    free one. With `metrics` all programs show theirs on ports of their own. Raises EmbeddedError, SettingsError, WrongPolicy when
+    the ledger has another policy than ANTRIAN_POLICY_FILE or the shipped file, and what the ledger raises.
+
+    address is where gRPC is served, http_address where HTTP is; metrics where each program shows its metrics; environment
+    what a program needs to take part (ANTRIAN_*); folder/run.json has the addresses and pids for other tools while it runs.
+    closed_lanes is how many offices booked nobody at the start, since Redis lacks what the ledger has: they need a rebuild.
+    Programs that die are started again by wait() or tend().
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        clock: datetime | Open | None = None,
+        port: int | None = None,
+        workers: int = 2,
+        metrics: bool = False,
+        gateway: bool = False,
+        http_port: int | None = None,
+        redis_url: str | None = None,
+        database_url: str | None = None,
+    ) -> None:
+        if (redis_url is None) != (database_url is None):
+            raise ValueError("give redis_url and database_url, or neither")
+        self.folder = folder.absolute()
+        self.address = self.http_address = ""
+        self.environment: dict[str, str] = {}
+        self.metrics: dict[str, str] = {}
+        self.closed_lanes = 0
+        self._clock, self._port, self._http_port, self._count = clock, port, http_port, workers
+        self._with_metrics, self._names = metrics, ("workers", "server", *["gateway"] * gateway)
+        self._redis_url, self._database_url = redis_url, database_url
+        self._stores_children: list[Child] = []
+        self._programs: dict[str, Child] = {}
+        self._deaths: list[float] = []
+        self._restarts: Counter[str] = Counter()
+        self._lock = -1
+        self._undo = ExitStack()
+
+    def __enter__(self) -> "Stack":
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Starts everything and waits until it serves. Call it in the main thread: see Child."""
+        with ExitStack() as undo:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                # SIGTERM as Ctrl-C, and both also where a script's `&` made them ignored.
+                undo.callback(signal.signal, number, signal.signal(number, signal.default_int_handler))
+            redis_url, database_url, self._lock = self._stores(undo)
+            run = self.folder / "run.json"
+            run.unlink(missing_ok=True)  # left by one that was killed
+            port, claim = _reserve_port(self._port)
+            undo.enter_context(claim)
+            self.address = f"127.0.0.1:{port}"
+            if "gateway" in self._names:
+                port, claim = _reserve_port(self._http_port, FIRST_HTTP_PORT)
+                undo.enter_context(claim)
+                self.http_address = f"127.0.0.1:{port}"
+            for name in self._names if self._with_metrics else ():
+                port, claim = _reserve_port(None)
+                undo.enter_context(claim)
+                self.metrics[name] = f"127.0.0.1:{port}"
+            rq_redis_url = (self._redis_url and os.environ.get("ANTRIAN_RQ_REDIS_URL")) or redis_url
+            migrate(database_url)
+            self.environment = {
+                **{name: value for name, value in os.environ.items() if name.startswith("ANTRIAN_")},
+                **self._keys(database_url),
+                "ANTRIAN_REDIS_URL": redis_url,
+                "ANTRIAN_RQ_REDIS_URL": rq_redis_url,
+                "ANTRIAN_DATABASE_URL": database_url,
+                "ANTRIAN_LISTEN": self.address,
+                "ANTRIAN_EMBEDDED": "1",
+                "ANTRIAN_WORKER_PROCESSES": str(self._count),
+                "ANTRIAN_GATEWAY_LISTEN": self.http_address,
+                "ANTRIAN_GATEWAY_TARGET": self.address,
+            }
+            claim_keys(database_url, Keys(self.settings.hash_key, self.settings.encryption_key))
+            claim_policy(database_url, load_policy(self.settings.policy_file))
+            self._prepare_stores(redis_url, database_url)
+            self._start_programs(undo)
+            undo.callback(run.unlink, missing_ok=True)
+            self._write_run()
+            self._undo = undo.pop_all()
+
+    def stop(self) -> None:
+        """Stops everything, the server first, so that who waits for an outcome still gets it. Safe to repeat."""
+        self._undo.close()
+        self._stores_children = []
+
+    def wait(self) -> None:
+        """Returns when SIGINT or SIGTERM asks for a stop; raises EmbeddedError when a part cannot be kept running.
+
+        From start to stop both signals are KeyboardInterrupt, wherever they arrive; a second one hurries the stop.
+        """
+        with suppress(KeyboardInterrupt):
+            while True:
+                self.tend()
+                time.sleep(0.2)
+
+    def tend(self) -> None:
+        """Starts programs again that have died, and says so on standard error; call it now and then, in the main thread.
+
+        Raises EmbeddedError when a store has died, or a program dies again and again. Keeps logs from growing for ever, too.
+        """
+        for store in self._stores_children:
+            store.check()
+            store.bound_log()
+        for name, program in self._programs.items():
+            if program.process.poll() is None:
+                program.bound_log()
+                continue
+            now = time.monotonic()
+            self._deaths = [death for death in self._deaths if now - death < _DEATHS_WITHIN] + [now]
+            if len(self._deaths) > _MOST_DEATHS:
+                program.check()
+            end = program.end
+            self._programs[name] = self._start_program(name)
+            self._restarts[name] += 1
+            print(f"restart {self._restarts[name]} of {name}: {end}", file=sys.stderr, flush=True)
+            self._write_run()
+
+    @property
+    def settings(self) -> Settings:
+        """For who looks at the stores."""
+        return settings_of(self.environment)
+
+    def pids(self) -> dict[str, int]:
+        """The programs that run now: this process ("antrian"), "server", "workers", and the stores that are our own."""
+        children = [*self._stores_children, *self._programs.values()]
+        return {"antrian": os.getpid()} | {child.name: child.process.pid for child in children}
+
+    def _write_run(self) -> None:
+        facts = {
+            "grpc": self.address,
+            "http": self.http_address or None,
+            "metrics": self.metrics or None,
+            "redis": self.environment["ANTRIAN_REDIS_URL"],
+            "rq_redis": self.environment["ANTRIAN_RQ_REDIS_URL"],
+            "database": self.environment["ANTRIAN_DATABASE_URL"],
+            "pids": self.pids(),
+            "restarts": {name: self._restarts[name] for name in self._names},
+        }
+        _write(self.folder / "run.json", facts)
+
+    def set_clock(self, moment: datetime) -> None:
+        """Makes it that moment for the whole service, and returns when every lane has places for the weeks to come.
+
+        Servers need no time to follow: each answer tells the time of the store that it is from. Raises ValueError when that
+        would be back in time, and EmbeddedError when the workers do not follow.
+        """
+        ahead = moment - datetime.now(UTC)
+        with self._open_stores() as (ledger, consumer):
+            ledger.set_clock(ahead)
+            consumer.set_clock(ahead)
+            if workers := self._programs.get("workers"):
+                offices, policy = [office.office_id for office in ledger.offices()], self.policy
+                workers.wait_until(lambda: _has_counters(consumer, offices, policy))
+
+    def now(self) -> datetime:
+        """The service's time."""
+        with closing(LaneConsumer(self.environment["ANTRIAN_REDIS_URL"])) as consumer:
+            return consumer.now()
+
+    @property
+    def policy(self) -> Policy:
+        """The rules that the service goes by: the ledger's newest. Raises PolicyError."""
+        with LedgerRecorder(self.environment["ANTRIAN_DATABASE_URL"]) as ledger:
+            return ledger.policy() or load_policy(self.settings.policy_file)
+
+    @contextmanager
+    def _open_stores(self) -> Iterator[tuple[LedgerRecorder, LaneConsumer]]:
+        with (
+            LedgerRecorder(self.environment["ANTRIAN_DATABASE_URL"]) as ledger,
+            closing(LaneConsumer(self.environment["ANTRIAN_REDIS_URL"])) as consumer,
+        ):
+            yield ledger, consumer
+
+    def _stores(self, undo: ExitStack) -> tuple[str, str, int]:
+        """The addresses of the stores, and the lock for the children."""
+        if self._redis_url and self._database_url:
+            return self._redis_url, self._database_url, undo.enter_context(hold(self.folder))
+        stores = undo.enter_context(EmbeddedStores(self.folder))
+        self._stores_children = list(stores.children)
+        return stores.redis_url, stores.database_url, stores.lock
+
+    def _keys(self, database_url: str) -> dict[str, str]:
+        """The keys of the environment, else those of this folder, which are made once: before there are any bookings."""
+        if given := given_keys():
+            return given
+        file = self.folder / "secrets.json"
+        if not file.exists():
+            if has_data(database_url):
+                raise SettingsError(
+                    f"{file} is missing, and without the keys in it the bookings in the stores cannot be used. Put the file "
+                    'back, see "A key does not fit" in docs/runbook.md; `antrian reset` empties the stores, to begin anew'
+                )
+            new = {name: base64.b64encode(secrets.token_bytes(32)).decode() for name in ("hash_key", "encryption_key")}
+            _write(file, new)
+        return read_keys(file)
+
+    def _prepare_stores(self, redis_url: str, database_url: str) -> None:
+        with LedgerRecorder(database_url) as ledger:
+            if ledger.count_offices() == 0:
+                ledger.upsert_offices(load_offices(), load_provinces().values())
+            with closing(LaneConsumer(redis_url)) as consumer:
+                consumer.set_clock(ledger.clock_ahead())
+        if self._clock == OPEN:
+            if (moment := open_moment(self.policy, now := self.now())) > now:
+                self.set_clock(moment)
+        elif self._clock is not None:
+            self.set_clock(self._clock)
+
+    def _start_programs(self, undo: ExitStack) -> None:
+        ready = self.folder / "server.ready"
+        ready.unlink(missing_ok=True)
+        undo.callback(ready.unlink, missing_ok=True)
+        # Callbacks run backwards, so the gateway is stopped first, then the server, then the workers.
+        for name in self._names:
+            undo.callback(self._stop_program, name)
+            self._programs[name] = self._start_program(name)
+        self._programs["server"].wait_until(ready.exists)
+        with self._open_stores() as (ledger, consumer):
+            offices = [office.office_id for office in ledger.offices()]
+            policy = self.policy
+            self._programs["workers"].wait_until(lambda: _has_counters(consumer, offices, policy))
+            self.closed_lanes = sum(not consumer.audit(office_id).opened for office_id in offices)
+        if gateway := self._programs.get("gateway"):
+            gateway.wait_until(lambda: _responses(self.http_address))
+
+    def _stop_program(self, name: str) -> None:
+        if program := self._programs.pop(name, None):
+            program.stop()
+
+    def _start_program(self, name: str) -> Child:
+        environment = os.environ | self.environment
+        if name == "gateway":  # it has no need of our secrets
+            environment = {
+                n: v for n, v in environment.items() if not n.startswith("ANTRIAN_") or n.startswith(_PUBLIC)
+            }
+        return Child(
+            name,
+            self._command(name),
+            log=self.folder / f"log/{name}.log",
+            lock=self._lock,
+            environment=environment
+            | {
+                "ANTRIAN_READY_FILE": str(self.folder / "server.ready"),
+                "ANTRIAN_METRICS_LISTEN": self.metrics.get(name, ""),
+            },
+            # The workers' own processes do not have our lock, so their parent is asked to end rather than killed.
+            dies_by="TERM" if name == "workers" else "KILL",
+        )
+
+    def _command(self, name: str) -> list[str]:
+        module = "clients.gateway" if name == "gateway" else name
+        return [sys.executable, "-P", "-m", module]  # -P: a folder `server` where we are called is not ours
+
+
+def _has_counters(consumer: LaneConsumer, offices: Iterable[str], policy: Policy) -> bool:
+    """Whether each lane has counters up to the last day that can be booked next; one that is closed needs none."""
+    last_day = inventory_until(policy, consumer.now())
+    lanes = (consumer.audit(office_id) for office_id in offices)
+    return all(
+        lane.known and (not lane.opened or any(slot.service_date == last_day for slot in lane.counters))
+        for lane in lanes
+    )
+
+
+def _responses(address: str) -> bool:
+    host, _, port = address.partition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def _reserve_port(wanted: int | None, first: int = FIRST_PORT) -> tuple[int, socket.socket]:
+    """A free TCP port on loopback, and what keeps other stacks from it as long as it is open."""
+    for port in range(first, _END_OF_PORTS) if wanted is None else (wanted,):
+        if claim := _claim(port):
+            return port, claim
+    raise EmbeddedError(f"port {wanted} is taken" if wanted else "no port is free")
+
+
+def _claim(port: int) -> socket.socket | None:
+    # Servers may share a port unasked (SO_REUSEPORT), and ours binds only later. So an abstract unix socket, which the
+    # kernel drops with us, says whose it is; binding shows whether any other program listens there.
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0antrian.{port}")
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # our own that just ended does not count
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        claim.close()
+        return None
+    return claim
+
+
+def _write(file: Path, content: object) -> None:
+    """Writes JSON for our eyes only: all of it or nothing, and on disk before it returns."""
+    new = file.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as output:
+        json.dump(content, output, indent=2)
+        output.flush()
+        os.fsync(output.fileno())
+    new.replace(file)
+    sync_folder(file.parent)

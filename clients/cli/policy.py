@@ -1,0 +1,313 @@
+"""The commands that see and change the rules of booking: policy check, show, diff, apply."""
+
+import json
+import os
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import click
+import psycopg
+from psycopg_pool import PoolTimeout
+from redis.exceptions import RedisError
+
+from antrian.booking import Policy
+from antrian.closing import close_days
+from antrian.errors import AntrianError
+from antrian.lane.consumer import LaneConsumer
+from antrian.ledger.connection import CONNECT
+from antrian.ledger.migrate import migrate
+from antrian.ledger.policies import UnservedDay, apply_policy, closed_days, ledger_policy, unserved_days
+from antrian.local.child import EmbeddedError
+from antrian.local.embedded import EmbeddedStores
+from antrian.policy import SHIPPED, Difference, PolicyError, differences, load_policy, rules_of
+from antrian.settings import SettingsError
+from antrian.text import check_account, check_reason
+from clients.cli import show
+from clients.cli.folder import is_antrians
+from clients.cli.options import (
+    FOLDER,
+    Failure,
+    WrongSettings,
+    confirm_at_terminal,
+    example,
+    failing_on,
+    given_database,
+    json_option,
+    run_facts,
+    running,
+    stores_folder_option,
+    stores_settings,
+)
+
+_CARRIED_OUT_WITHIN = timedelta(seconds=60)
+_STORE_ERRORS = (psycopg.Error, PoolTimeout, RedisError, EmbeddedError, OSError)
+
+_file = click.argument("file", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stores:
+    """Where a policy is applied. runs is False for those of a folder on which no Antrian runs: they run for us alone."""
+
+    database_url: str
+    redis_url: str
+    runs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What a policy would change against the ledger's, which is version (0: there is none yet).
+
+    closes: the days on which nobody is served by the policy and that are open or have people. in_queue: how many requests
+    wait for each of them. stay_closed: by day, at how many offices a day that has service again was closed before.
+    """
+
+    version: int
+    differences: list[Difference]
+    closes: list[UnservedDay]
+    in_queue: Counter[tuple[str, date]]
+    stay_closed: dict[date, int]
+
+    @property
+    def bookings(self) -> int:
+        return sum(day.bookings for day in self.closes)
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON has it."""
+        closes = [
+            {
+                "office_id": day.office_id,
+                "service_date": day.service_date.isoformat(),
+                "bookings": day.bookings,
+                "people": day.people,
+                "requests_in_queue": self.in_queue[day.office_id, day.service_date],
+            }
+            for day in self.closes
+        ]
+        return {
+            "version": self.version,
+            "differences": [asdict(difference) for difference in self.differences],
+            "closes": closes,
+            "stay_closed": {day.isoformat(): offices for day, offices in self.stay_closed.items()},
+        }
+
+
+@click.group(epilog=example("antrian policy diff policy.toml"))
+def policy() -> None:
+    """See and change the rules of booking.
+
+    They are data of the ledger: its newest version is in force. Servers and workers that run follow it within seconds; those
+    that are started with another policy refuse to start. FILE is that of ANTRIAN_POLICY_FILE where it is not given, else the
+    one that Antrian comes with.
+    """
+
+
+@policy.command(epilog=example("antrian policy check policy.toml", "antrian policy check policy.toml --json"))
+@_file
+@json_option
+def check(file: Path | None, as_json: bool) -> None:
+    """Say whether a file is a valid policy, and what it says.
+
+    Asks no Antrian. Exits 2 when it is not valid.
+    """
+    file, checked = _load(file)
+    if as_json:
+        click.echo(json.dumps(tomllib.loads(checked.content), ensure_ascii=False, indent=2))
+        return
+    today = datetime.now(checked.window_zone).date()
+    first, last = f"holiday {today}", f"holiday {today + timedelta(days=366)}"
+    click.echo(f"{file} is valid; of its holidays those of a year are listed\n")
+    for key, value in rules_of(checked.content).items():
+        if not key.startswith("holiday ") or first <= key <= last:
+            click.echo(f"{key} = {value}")
+
+
+@policy.command("show", epilog=example("antrian policy show > policy.toml"))
+@stores_folder_option
+@json_option
+def show_policy(folder: Path | None, as_json: bool) -> None:
+    """Print the policy in force, as a file that can be applied.
+
+    With --json: its version, and its rules.
+    """
+    with _stores(folder) as stores, _connect(stores) as ledger:
+        newest = ledger_policy(ledger)
+    if newest is None:
+        raise Failure("the ledger has no policy yet; the first server or worker that starts gives it its own")
+    if as_json:
+        facts = {"version": newest.version, "rules": tomllib.loads(newest.content)}
+        click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+    else:
+        click.echo(newest.content, nl=False)
+
+
+@policy.command(epilog=example("antrian policy diff policy.toml", "antrian policy diff policy.toml --json"))
+@_file
+@stores_folder_option
+@json_option
+def diff(file: Path | None, folder: Path | None, as_json: bool) -> None:
+    """Show what a file would change against the ledger's policy.
+
+    Its rules, and the days on which nobody is served by it: how many bookings stand on them and how many requests wait in
+    line for them, by office. Changes nothing. Exits 0 when there is nothing to change or to carry out, 1 when there is, 2
+    when the file is not valid or a store cannot be reached.
+    """
+    _, wanted = _load(file)
+    with _stores(folder) as stores:
+        change = _change(stores, wanted)
+    if as_json:
+        click.echo(json.dumps(change.facts(), ensure_ascii=False, indent=2))
+    else:
+        _print(change)
+    raise SystemExit(1 if change.differences or change.closes else 0)
+
+
+@policy.command(
+    epilog=example(
+        'antrian policy apply policy.toml --staff ops-1 --reason "SKB 3 Menteri of 27 November"',
+    )
+)
+@_file
+@click.option("--staff", required=True, metavar="WHO", help="Who does it: an opaque id of yours.")
+@click.option("--reason", required=True, metavar="WHY", help="Kept with the version; no personal data.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@stores_folder_option
+@json_option
+def apply(file: Path | None, staff: str, reason: str, yes: bool, folder: Path | None, as_json: bool) -> None:
+    """Make a file the ledger's policy, and carry it out.
+
+    Days on which nobody is served any more are closed at each office, as by `antrian office close-date`: bookings are
+    cancelled, requests in line rejected, nobody is barred. There is no way back, so at a terminal it asks first when somebody
+    is booked. Running workers do it; the command waits for them, for a minute. Safe to repeat: a policy that is in force
+    already gets no new version, and what was left is carried out. Exits 0 when all is carried out, or will be by the Antrian
+    that is started next on --folder; 1 when something is left; 2 when the file is not valid
+    or a store cannot be reached.
+    """
+    staff, reason = _checked(staff, reason)
+    _, wanted = _load(file)
+    with _stores(folder) as stores:
+        change = _change(stores, wanted)
+        if not as_json:
+            _print(change)
+        if change.bookings and not yes:
+            confirm_at_terminal(f"Apply it, and cancel {change.bookings} bookings? There is no way back.")
+        with failing_on(*_STORE_ERRORS, by=WrongSettings):
+            applied = apply_policy(stores.database_url, wanted, staff, reason)
+            if stores.runs:
+                with closing(LaneConsumer(stores.redis_url)) as consumer:
+                    close_days(consumer, change.closes, applied)
+        remaining = _wait(stores, applied)
+    if as_json:
+        facts = change.facts() | {"version": applied.version, "applied": applied.version != change.version}
+        facts["left"] = [[day.office_id, day.service_date.isoformat()] for day in remaining]
+        click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+    else:
+        click.echo(f"version {applied.version} is in force{'' if applied.version != change.version else ' already'}")
+    if remaining and not stores.runs:
+        click.echo(f"{len(remaining)} days of offices are closed when Antrian runs again", err=True)
+    elif remaining:
+        raise Failure(
+            f"{len(remaining)} days of offices are not closed yet, the first {remaining[0].service_date} at {remaining[0].office_id}: "
+            "do workers run, and are the lanes open? They go on; give the command again to wait for them"
+        )
+
+
+def _wait(stores: _Stores, applied: Policy) -> list[UnservedDay]:
+    """Returns when the policy is carried out, or what is left of that after a while."""
+    ends = time.monotonic() + _CARRIED_OUT_WITHIN.total_seconds()
+    with _connect(stores) as ledger:
+        while remaining := unserved_days(ledger, applied):
+            if not stores.runs or time.monotonic() > ends:
+                break
+            time.sleep(0.2)
+    return remaining
+
+
+def _load(file: Path | None) -> tuple[Path, Policy]:
+    file = file or Path(os.environ.get("ANTRIAN_POLICY_FILE") or SHIPPED)
+    with failing_on(PolicyError, by=WrongSettings):
+        return file, load_policy(file)
+
+
+def _checked(staff: str, reason: str) -> tuple[str, str]:
+    """Both as they are kept. Raises UsageError for what may not be; the service asks the same of an office's staff."""
+    try:
+        return check_account(staff, "staff"), check_reason(reason)
+    except AntrianError as refusal:
+        problem = refusal.problem.english if refusal.problem else str(refusal)
+        raise click.BadParameter(problem, param_hint=f"--{refusal.field}") from None
+
+
+@contextmanager
+def _stores(folder: Path | None) -> Iterator[_Stores]:
+    """Those of the environment, or of a folder; where no Antrian runs on it, its stores run meanwhile."""
+    where = folder or FOLDER
+    if (folder is None and given_database()) or run_facts(where):
+        settings = stores_settings(folder)
+        yield _Stores(settings.database_url, settings.redis_url, runs=True)
+    elif is_antrians(where):
+        with failing_on(*_STORE_ERRORS, SettingsError, by=WrongSettings), EmbeddedStores(where) as own:
+            migrate(own.database_url)
+            yield _Stores(own.database_url, own.redis_url, runs=False)
+    else:
+        running(folder)  # says what is missing
+
+
+@contextmanager
+def _connect(stores: _Stores) -> Iterator[psycopg.Connection[Any]]:
+    with (
+        failing_on(PolicyError, *_STORE_ERRORS, by=WrongSettings),
+        psycopg.connect(stores.database_url, autocommit=True, **CONNECT) as ledger,
+    ):
+        yield ledger
+
+
+def _change(stores: _Stores, wanted: Policy) -> _Change:
+    with _connect(stores) as ledger, closing(LaneConsumer(stores.redis_url)) as consumer:
+        current = ledger_policy(ledger)
+        closes = unserved_days(ledger, wanted)
+        in_queue = Counter[tuple[str, date]]()
+        for office_id in dict.fromkeys(day.office_id for day in closes):
+            in_queue.update({(office_id, day): count for day, count in consumer.in_queue(office_id).items()})
+        found = differences(current.content if current else "", wanted.content)
+        return _Change(current.version if current else 0, found, closes, in_queue, closed_days(ledger, wanted))
+
+
+def _print(change: _Change) -> None:
+    if not change.differences:
+        click.echo(f"the same rules as version {change.version}, which is in force")
+    elif not change.version:
+        click.echo("the ledger has no policy yet")
+    else:
+        click.echo(f"from version {change.version}, which is in force:")
+        for difference in change.differences:
+            click.echo(f"  {difference}")
+    if change.closes:
+        click.echo("\ndays to be closed, since nobody is served on them:")
+    listed = show.table("day", "office", "bookings", "people", "in line", numbers=("bookings", "people", "in line"))
+    for day, offices in groupby(change.closes, key=lambda one: one.service_date):
+        _add_rows(listed, day, list(offices), change.in_queue)
+    if change.closes:
+        show.print_table(listed)
+    for day, count in change.stay_closed.items():
+        click.echo(
+            f"{day:%a %Y-%m-%d} has service by this policy, but was closed before and stays so at {count} offices"
+        )
+
+
+def _add_rows(listed: Any, day: date, offices: list[UnservedDay], in_queue: Counter[tuple[str, date]]) -> None:
+    rows = {one.office_id: (one.bookings, one.people, in_queue[one.office_id, day]) for one in offices}
+    listed.add_row(
+        f"{day:%a %Y-%m-%d}", f"{len(rows)} offices", *[str(sum(row)) for row in zip(*rows.values(), strict=True)]
+    )
+    for office_id, numbers in rows.items():
+        if any(numbers):
+            listed.add_row("", office_id, *map(str, numbers))

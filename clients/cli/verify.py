@@ -1,0 +1,51 @@
+"""What `antrian verify` counts and prints."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from antrian.audit.history import Findings, Violation, check_history, read_facts, read_history
+from antrian.audit.verify import verify
+from antrian.settings import Settings
+from clients.cli import show
+
+
+def count(settings: Settings, histories: Sequence[Path]) -> Findings:
+    """The checks of the stores, and those of the histories if there are any. Raises HistoryError, the stores' errors."""
+    history = read_history(histories)
+    checks = verify(settings)
+    if not histories:
+        return Findings(checks, [], 0)
+    found = check_history(history, read_facts(settings))
+    return Findings(checks + found.checks, found.violations, found.lost_undecided)
+
+
+def end(found: Findings, *, as_json: bool, of_history: bool) -> None:
+    """Prints what was found and exits, with 1 on any violation."""
+    violations = sum(check.violations for check in found.checks)
+    if as_json:
+        click.echo(json.dumps(asdict(found) if of_history else asdict(found)["checks"], indent=2, ensure_ascii=False))
+    else:
+        listed = show.table("promise", "what", "examined", "violations", numbers=("examined", "violations"))
+        for check in sorted(found.checks, key=lambda check: int(check.promise[1:])):
+            listed.add_row(check.promise, check.what, f"{check.examined:,}", f"{check.violations:,}")
+        show.print_table(listed)
+        for violation in found.violations:
+            _print(violation)
+        if found.lost_undecided:
+            click.echo(f"\n{found.lost_undecided:,} undecided tickets were lost by faults that may lose them")
+        click.echo(f"\n{violations:,} violations" if violations else "\nall promises hold")
+    sys.exit(1 if violations else 0)
+
+
+def _print(violation: Violation) -> None:
+    """The violation, and below it the part of the history that shows it, one event a line."""
+    click.echo(f"\n{violation.promise} {violation.office}: {violation.words}")
+    if violation.faults:
+        click.echo(f"  meanwhile: {', '.join(violation.faults)}")
+    for event in violation.events:
+        click.echo(f"  {json.dumps(event, ensure_ascii=False)}")

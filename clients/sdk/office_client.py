@@ -1,0 +1,155 @@
+"""The Python SDK for an office's staff: the same deadlines, retries and refusals as in booking_client."""
+
+from collections.abc import Sequence
+from datetime import date
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from antrian.v1 import office_service_pb2 as wire
+from antrian.v1.messages_pb2 import SESSION_AFTERNOON, SESSION_MORNING, SESSION_UNSPECIFIED, Session
+from antrian.v1.office_service_pb2 import (
+    Bar,
+    CloseDateResponse,
+    ReopenOfficeResponse,
+    RetireOfficeResponse,
+    RosterEntry,
+    SetQuotaResponse,
+)
+from antrian.v1.office_service_pb2_grpc import OfficeServiceStub
+from clients.sdk.calls import COMMAND_EXTRA, Client, RefusedError
+
+if TYPE_CHECKING:
+    from antrian.v1.office_service_pb2_grpc import OfficeServiceAsyncStub
+
+__all__ = ["SESSION_AFTERNOON", "SESSION_MORNING", "Bar", "OfficeClient", "RefusedError", "RosterEntry"]
+
+
+class OfficeClient(Client):
+    """What an office's staff do, at an Antrian; made like any Client, with the token of a caller who is its staff.
+
+    `staff` says who does it and `reason` why: both are kept with the change.
+    """
+
+    @cached_property
+    def stub(self) -> "OfficeServiceAsyncStub":
+        """The generated stub, for calls that need no retry."""
+        return OfficeServiceStub(self.channel)
+
+    async def day_roster(
+        self, office_id: str, service_date: date | None = None, session: Session.ValueType | None = None
+    ) -> list[RosterEntry]:
+        """Who has a queue number on the day (today at the office), by session and number, of all pages."""
+        request = wire.ListRosterEntriesRequest(
+            office_id=office_id,
+            service_date=service_date.isoformat() if service_date else None,
+            session=session or SESSION_UNSPECIFIED,
+            page_size=500,
+        )
+        return [
+            entry async for page in self._pages(lambda: self.stub.ListRosterEntries, request) for entry in page.entries
+        ]
+
+    async def check_in(
+        self, office_id: str, code: str, *, staff: str, present: Sequence[int] = ()
+    ) -> list[RosterEntry]:
+        """Notes that these queue numbers of the code's party have come, or the whole party; all of it after that."""
+        request = wire.CheckInRequest(office_id=office_id, code=code, queue_numbers=present, staff=staff)
+        return list((await self._call(lambda: self.stub.CheckIn, request)).entries)
+
+    async def set_quota(
+        self,
+        office_id: str,
+        service_date: date,
+        session: Session.ValueType,
+        quota: int,
+        *,
+        staff: str,
+        reason: str,
+        expected_quota: int | None = None,
+    ) -> SetQuotaResponse:
+        """Makes it so many places; refused unless it was expected_quota, or is so already, where that is given."""
+        request = wire.SetQuotaRequest(
+            office_id=office_id,
+            service_date=service_date.isoformat(),
+            session=session,
+            quota=quota,
+            expected_quota=expected_quota,
+            staff=staff,
+            reason=reason,
+        )
+        return await self._call(lambda: self.stub.SetQuota, request, extra=COMMAND_EXTRA)
+
+    async def close_date(self, office_id: str, service_date: date, *, staff: str, reason: str) -> CloseDateResponse:
+        """Closes the day for good and cancels its bookings; how many were, the same when repeated."""
+        request = wire.CloseDateRequest(
+            office_id=office_id, service_date=service_date.isoformat(), staff=staff, reason=reason
+        )
+        return await self._call(lambda: self.stub.CloseDate, request, extra=COMMAND_EXTRA)
+
+    async def release_booking(self, office_id: str, code: str, *, staff: str, reason: str) -> list[RosterEntry]:
+        """Ends the code's booking, so that its people may book again at once; its party, the same when repeated."""
+        request = wire.ReleaseBookingRequest(office_id=office_id, code=code, staff=staff, reason=reason)
+        return list((await self._call(lambda: self.stub.ReleaseBooking, request, extra=COMMAND_EXTRA)).entries)
+
+    async def cancel_person(
+        self, office_id: str, code: str, queue_number: int, *, staff: str, reason: str
+    ) -> list[RosterEntry]:
+        """Takes the person with that number out of the code's party; who is still in it, the same when repeated."""
+        request = wire.OfficeServiceCancelPersonRequest(
+            office_id=office_id, code=code, queue_number=queue_number, staff=staff, reason=reason
+        )
+        return list((await self._call(lambda: self.stub.CancelPerson, request, extra=COMMAND_EXTRA)).entries)
+
+    async def correct_name(
+        self, office_id: str, code: str, queue_number: int, full_name: str, *, staff: str, reason: str
+    ) -> list[RosterEntry]:
+        """Gives the person with that number of the code's party this name; the party, the same when repeated."""
+        request = wire.OfficeServiceCorrectNameRequest(
+            office_id=office_id, code=code, queue_number=queue_number, full_name=full_name, staff=staff, reason=reason
+        )
+        return list((await self._call(lambda: self.stub.CorrectName, request)).entries)
+
+    async def retire_office(self, office_id: str, *, staff: str, reason: str) -> RetireOfficeResponse:
+        """Makes the office take no more bookings; those that it has are served. The same when repeated."""
+        request = wire.RetireOfficeRequest(office_id=office_id, staff=staff, reason=reason)
+        return await self._call(lambda: self.stub.RetireOffice, request)
+
+    async def reopen_office(self, office_id: str, *, staff: str, reason: str) -> ReopenOfficeResponse:
+        """Lets a retired office take bookings again. The same when repeated."""
+        request = wire.ReopenOfficeRequest(office_id=office_id, staff=staff, reason=reason)
+        return await self._call(lambda: self.stub.ReopenOffice, request)
+
+    async def bars(self, office_id: str, nik: str = "") -> list[Bar]:
+        """The bars of people who missed a day at the office, of all pages; with a NIK only that person's."""
+        request = wire.ListBarsRequest(office_id=office_id, nik=nik or None, page_size=500)
+        return [bar async for page in self._pages(lambda: self.stub.ListBars, request) for bar in page.bars]
+
+    async def lift_bar(self, office_id: str, code: str, queue_number: int, *, staff: str, reason: str) -> Bar:
+        """Ends one person's bar from one booking; the bar after that, the same when repeated."""
+        request = wire.LiftBarRequest(
+            office_id=office_id, code=code, queue_number=queue_number, staff=staff, reason=reason
+        )
+        return (await self._call(lambda: self.stub.LiftBar, request, extra=COMMAND_EXTRA)).bar
+
+    async def excuse_no_show(self, office_id: str, code: str, *, staff: str, reason: str) -> list[RosterEntry]:
+        """Excuses a booking of which nobody came, and ends its bars; the party after that."""
+        request = wire.ExcuseNoShowRequest(office_id=office_id, code=code, staff=staff, reason=reason)
+        return list((await self._call(lambda: self.stub.ExcuseNoShow, request, extra=COMMAND_EXTRA)).entries)
+
+    async def undo_check_in(
+        self, office_id: str, code: str, *, staff: str, reason: str, numbers: Sequence[int] = ()
+    ) -> list[RosterEntry]:
+        """Expects these queue numbers of the code's party again, or the whole party, on the same day; all of it after that."""
+        request = wire.UndoCheckInRequest(
+            office_id=office_id, code=code, queue_numbers=numbers, staff=staff, reason=reason
+        )
+        return list((await self._call(lambda: self.stub.UndoCheckIn, request, extra=COMMAND_EXTRA)).entries)
+
+    async def late_attendance(
+        self, office_id: str, code: str, *, staff: str, reason: str, present: Sequence[int] = ()
+    ) -> list[RosterEntry]:
+        """Notes after the day that these queue numbers did come, or the whole party; all of it after that."""
+        request = wire.LateAttendanceRequest(
+            office_id=office_id, code=code, queue_numbers=present, staff=staff, reason=reason
+        )
+        return list((await self._call(lambda: self.stub.LateAttendance, request, extra=COMMAND_EXTRA)).entries)

@@ -1,0 +1,154 @@
+"""What a server keeps in memory: the offices, the policy, the map, and which window is current. Refreshed as it changes."""
+
+import asyncio
+import logging
+import random
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+
+import psycopg
+import psycopg_pool
+from redis.exceptions import RedisError
+
+from antrian import rules
+from antrian.booking import Office, Policy, Window
+from antrian.errors import AntrianError, Reason
+from antrian.identity import Keys
+from antrian.lane.producer import LaneProducer
+from antrian.ledger.reader import LedgerReader
+from antrian.offices.provinces import ProvinceMap, distance_km, load_provinces
+from antrian.policy import PolicyError
+
+_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_REFRESH = 2.0
+_log = logging.getLogger(__name__)
+
+
+class Catalog:
+    """Offices by id (as the ledger had them at as_of), and provinces by code.
+
+    ready tells whether both stores answered lately. A catalog has no clock: the time is Redis's, which every answer of the
+    lanes brings with it, so that what an answer says of time comes from one reading.
+    """
+
+    def __init__(self, policy: Policy, producer: LaneProducer, ledger: LedgerReader, keys: Keys) -> None:
+        self.provinces = load_provinces()
+        self.map = ProvinceMap()
+        self._offices: dict[str, Office] = {}
+        self.ready = False
+        self.as_of = datetime.fromtimestamp(0, UTC)
+        self._neighbours: dict[str, list[str]] = {}
+        self._producer = producer
+        self._ledger = ledger
+        self._keys = keys
+        self._follow(policy)
+
+    def _follow(self, policy: Policy) -> None:
+        self.policy = policy
+        self._since = self.as_of
+        self._window = rules.next_window(policy, self._since)
+        self.windows_of = lru_cache(maxsize=1024)(lambda day: rules.windows_of(policy, day))
+        self.refuse_day = lru_cache(maxsize=1024)(lambda day: rules.refuse_day(policy, day))
+        self._producer.set_bounds(
+            lane_bound=policy.lane_bound,
+            account_people=policy.account_people,
+            tried_people=policy.tried_people,
+            remembered=policy.remembered,
+        )
+
+    @property
+    def offices(self) -> dict[str, Office]:
+        """The offices by id, retired ones included. Raises STORE_UNAVAILABLE before they were read for the first time."""
+        if not self._offices:
+            raise AntrianError(Reason.STORE_UNAVAILABLE, retry_after=timedelta(seconds=1))
+        return self._offices
+
+    @property
+    def in_use(self) -> list[Office]:
+        """The offices that are not retired. Raises STORE_UNAVAILABLE as offices does."""
+        return [office for office in self.offices.values() if not office.retired]
+
+    def office(self, office_id: str) -> Office:
+        """The office, also a retired one; raises OFFICE_NOT_FOUND."""
+        office = self.offices.get(office_id)
+        if office is None:
+            raise AntrianError(Reason.OFFICE_NOT_FOUND, field="office_id")
+        return office
+
+    def neighbours(self, office: Office, most: int) -> list[str]:
+        """The ids of the nearest other offices of the office's province that are in use."""
+        near = self._neighbours.get(office.office_id)
+        if near is None:
+            others = [o for o in self.in_use if o.province_code == office.province_code and o != office]
+            others.sort(key=lambda o: distance_km(office.latitude, office.longitude, o.latitude, o.longitude))
+            near = self._neighbours[office.office_id] = [o.office_id for o in others]
+        return near[:most]
+
+    def window_at(self, moment: datetime) -> Window:
+        """The window that is open at that moment of the service's time, or the next one."""
+        if not self._since <= moment < self._window.closes_at:
+            self._window, self._since = rules.next_window(self.policy, moment), moment
+        return self._window
+
+    @property
+    def last_window(self) -> Window:
+        """The window of the last moment that was asked for: nearly always still the one. Check it against an answer's time."""
+        return self._window
+
+    async def refresh(self) -> None:
+        """Reads the stores once. Raises WrongKeys when they hold what other keys made.
+
+        Raises WrongPolicy at the first time when the ledger has another policy; later it is followed.
+        """
+        now = await self._producer.now()
+        if not self.ready:  # so before anybody is served, and again for a ledger that came back
+            await self._ledger.claim_keys(self._keys)
+        await self._refresh_policy()
+        self.window_at(now)
+        offices = {office.office_id: office for office in await self._ledger.offices()}
+        if offices != self._offices:
+            self._offices, self._neighbours = offices, {}
+        self.as_of = now
+
+    async def _refresh_policy(self) -> None:
+        if not self.policy.version:
+            self._follow(await self._ledger.claim_policy(self.policy))
+        try:
+            other = await self._ledger.other_policy(self.policy.version)
+        except PolicyError as problem:  # of a newer Antrian: what we have is better than nothing
+            _log.error("going on by version %d of the policy: %s", self.policy.version, problem)
+        else:
+            if other:
+                _log.info("going by version %d of the policy", other.version)
+                self._follow(other)
+
+    async def keep_fresh(self, changed: Callable[[bool], object]) -> None:
+        """Refreshes until cancelled; calls changed when the stores go away or come back.
+
+        Raises UnfitRedis when the Redis that came may not hold the lanes, WrongKeys when the ledger has other keys, WrongPolicy
+        when it had another policy from the beginning.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(3):
+                    await self.refresh()
+                    if self._offices and not self.ready:
+                        await self._producer.check_config(len(self._offices))
+                ready = bool(self._offices)
+            except (RedisError, psycopg.Error, psycopg_pool.PoolTimeout, OSError, TimeoutError) as error:
+                _log.warning("a store does not answer: %s", error)
+                ready = False
+            if ready != self.ready:
+                self.ready = ready
+                changed(ready)
+            await asyncio.sleep((_REFRESH if ready else 0.3) * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+
+
+def parse_day(text: str) -> date | None:
+    """The date of a strict "YYYY-MM-DD"; None for anything else."""
+    try:
+        return date.fromisoformat(text) if _DAY.fullmatch(text) else None
+    except ValueError:
+        return None

@@ -1,0 +1,85 @@
+"""What anybody may call without a token, health and reflection: each address so many at once, and none without a message."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from grpc_health.v1 import health
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+
+from antrian.errors import AntrianError, Reason
+from server.grpc_server import Handlers
+from server.limits import ConcurrencyLimiter
+from server.middleware import Context, explain, refuse, serialize, wants_english
+
+# grpcio-reflection has v1alpha only; v1 has the same messages, and newer tools know no other.
+_REFLECTION = (reflection.SERVICE_NAME, "grpc.reflection.v1.ServerReflection")
+_EACH = 100
+_FIRST_WITHIN = 10.0
+_Behaviour = Callable[[AsyncIterator[bytes], Context], Awaitable[None]]
+_M = TypeVar("_M", bound=Message)
+
+
+class Strangers:
+    """Makes gRPC handlers that bound what an address holds, so that who has no token cannot take the places of others."""
+
+    def __init__(self, most: int) -> None:
+        self._concurrency = ConcurrencyLimiter(most, _EACH)
+
+    def health(self, servicer: health.aio.HealthServicer) -> Handlers:
+        """Check and Watch of the health service."""
+
+        async def check(messages: AsyncIterator[bytes], context: Context) -> None:
+            await context.write(await servicer.Check(await _first(messages, HealthCheckRequest), context))
+
+        async def watch(messages: AsyncIterator[bytes], context: Context) -> None:
+            await servicer.Watch(await _first(messages, HealthCheckRequest), context)
+
+        return self._handlers(health.SERVICE_NAME, Check=check, Watch=watch)
+
+    def reflection(self, *names: str) -> list[Handlers]:
+        """The reflection service, under both of its names: these services and all that our protos have."""
+        servicer = reflection.aio.ReflectionServicer([*names, reflection.SERVICE_NAME])
+
+        async def reflect(messages: AsyncIterator[bytes], context: Context) -> None:
+            requests = (_parsed(data, ServerReflectionRequest) async for data in messages)
+            async for response in servicer.ServerReflectionInfo(requests, context):
+                await context.write(response)
+
+        return [self._handlers(name, ServerReflectionInfo=reflect) for name in _REFLECTION]
+
+    def _handlers(self, service: str, **behaviours: _Behaviour) -> Handlers:
+        paths = {f"/{service}/{rpc}": behaviour for rpc, behaviour in behaviours.items()}
+        return Handlers({path: self._bounded(path, behaviour) for path, behaviour in paths.items()})
+
+    def _bounded(self, path: str, behaviour: _Behaviour) -> "grpc.RpcMethodHandler[Any, Any]":
+        async def serve(messages: AsyncIterator[bytes], context: Context) -> None:
+            try:
+                with self._concurrency.place(context.peer().rpartition(":")[0]):
+                    await behaviour(messages, context)
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:
+                await refuse(*explain(error, path, english=wants_english(context)), context)
+
+        # As a stream of requests, whatever it is: else gRPC awaits the message before anybody can count the call.
+        return grpc.stream_stream_rpc_method_handler(serve, None, serialize)
+
+
+async def _first(messages: AsyncIterator[bytes], kind: type[_M]) -> _M:
+    try:
+        async with asyncio.timeout(_FIRST_WITHIN):
+            return _parsed(await anext(messages), kind)
+    except (StopAsyncIteration, TimeoutError):
+        raise AntrianError(Reason.INVALID_MESSAGE) from None
+
+
+def _parsed(data: bytes, kind: type[_M]) -> _M:
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        raise AntrianError(Reason.INVALID_MESSAGE) from None

@@ -1,0 +1,141 @@
+"""From a RequestBooking message to a checked JoinRequest, or a clear refusal. Nothing here touches a store."""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from uuid import UUID
+
+from antrian import rules
+from antrian.booking import EncryptedApplicant, Office, Person, Session, Slot
+from antrian.errors import AntrianError, Reason, invalid
+from antrian.identity import Keys, check_party
+from antrian.lane.producer import JoinRequest
+from antrian.text import check_account, compact, plain
+from antrian.v1.booking_service_pb2 import RequestBookingRequest
+from antrian.v1.messages_pb2 import Location
+from antrian.v1.messages_pb2 import Session as WireSession
+from antrian.words import initial_of
+from server.auth import Caller
+from server.office_cache import Catalog, parse_day
+
+SESSIONS = {
+    WireSession.SESSION_MORNING: Session.MORNING,
+    WireSession.SESSION_AFTERNOON: Session.AFTERNOON,
+}
+_UUID = re.compile("[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+
+
+class Admission:
+    """Checks requests against the catalog and replaces their people by keys and seals."""
+
+    def __init__(self, catalog: Catalog, keys: Keys) -> None:
+        self._catalog = catalog
+        self._keys = keys
+        self._nik_codes = frozenset(province.nik_code for province in catalog.provinces.values())
+        self._slot = lru_cache(maxsize=1024)(_slot)
+
+    def admit(self, request: RequestBookingRequest, caller: Caller) -> JoinRequest:
+        """The request as the line takes it.
+
+        Raises what is wrong whenever it is asked (a malformed field, an unknown office). What depends on the day, on where
+        the person is or on an office's retirement becomes the verdict, which a request that is known does not meet.
+        """
+        keys, account = self._keys, check_account(request.account)
+        request_id = check_uuid(request.request_id, "request_id")
+        office = self._catalog.office(request.office_id)
+        slot = self._slot(request.service_date, request.session)
+        people = [Person(compact(applicant.nik), plain(applicant.full_name)) for applicant in request.applicants]
+        try:
+            check_party(self._catalog.policy, people, self._nik_codes)
+        except AntrianError as refusal:
+            refusal.initial = initial_of(refusal.field, [person.full_name for person in people])
+            raise
+        verdict = (
+            rules.refuse_office(office)
+            or self._catalog.refuse_day(slot.service_date)
+            or self._judge_place(request, office, caller)
+        )
+
+        booking_id = keys.booking_id(caller.name, request_id)
+        encrypted, named = [], []
+        for person in people:
+            key = keys.applicant_key(person.nik)
+            encrypted.append(EncryptedApplicant(key, keys.encrypt(booking_id, key, person)))
+            named.append((key, person.full_name))
+        return JoinRequest(
+            booking_id=booking_id,
+            fingerprint=keys.fingerprint(office.office_id, slot, named),
+            owner=keys.owner(caller.name, account),
+            caller=caller.name,
+            account=account,
+            office_id=office.office_id,
+            slot=slot,
+            windows=self._catalog.windows_of(slot.service_date),
+            applicants=tuple(encrypted),
+            verdict=verdict,
+        )
+
+    def _judge_place(self, request: RequestBookingRequest, office: Office, caller: Caller) -> AntrianError | None:
+        which = request.WhichOneof("whereabouts")
+        if which is None:
+            raise location_missing()
+        if which == "location":
+            try:
+                provinces: Sequence[str] = locate(self._catalog, request.location)
+            except AntrianError as refusal:
+                if refusal.reason is Reason.INVALID_FIELD:
+                    raise
+                return refusal
+        else:
+            provinces = (check_province(self._catalog, request.province_code),)
+            if not caller.vouches:
+                return AntrianError(Reason.LOCATION_REQUIRED, field="location")
+        return rules.judge_province(self._catalog.policy, office.province_code, provinces)
+
+
+def _slot(service_date: str, session: WireSession.ValueType) -> Slot:
+    day = parse_day(service_date)
+    if day is None:
+        raise invalid("service_date", "harus ditulis TTTT-BB-HH, misalnya 2026-11-30", "must be a date, YYYY-MM-DD")
+    if session not in SESSIONS:
+        raise invalid("session", "pilih pagi atau siang", "choose the morning or the afternoon")
+    return Slot(day, SESSIONS[session])
+
+
+def locate(catalog: Catalog, location: Location) -> Sequence[str]:
+    """The province(s) of a location, nearest first; raises what makes it useless."""
+    for name in ("latitude", "longitude"):
+        if not location.HasField(name):
+            raise invalid(
+                f"location.{name}",
+                "belum disertakan; izinkan aplikasi memakai lokasi perangkat",
+                "is missing; let the app use the device's location",
+            )
+    accuracy = location.accuracy_m if location.HasField("accuracy_m") else None
+    return catalog.map.whereabouts(location.latitude, location.longitude, accuracy, catalog.policy)
+
+
+def check_uuid(text: str, field: str) -> UUID:
+    """The UUID, or INVALID_FIELD."""
+    uuid = plain(text)
+    if not _UUID.fullmatch(uuid):
+        raise invalid(
+            field,
+            "harus UUID, misalnya 6f1c2d34-5a6b-4c7d-8e9f-0a1b2c3d4e5f",
+            "must be a UUID such as 6f1c2d34-5a6b-4c7d-8e9f-0a1b2c3d4e5f",
+        )
+    return UUID(uuid)
+
+
+def check_province(catalog: Catalog, code: str) -> str:
+    """The province's code, or INVALID_FIELD."""
+    if code not in catalog.provinces:
+        raise invalid(
+            "province_code", "harus kode ISO 3166-2, misalnya ID-JK", "must be an ISO 3166-2 code, such as ID-JK"
+        )
+    return code
+
+
+def location_missing() -> AntrianError:
+    """The refusal of a request that does not say where the person is."""
+    return invalid("location", "sertakan lokasi perangkat atau provinsi", "give the device's location or a province")

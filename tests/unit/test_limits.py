@@ -1,0 +1,72 @@
+"""How much a server takes on, and how fast callers may ask."""
+
+import pytest
+
+from antrian.errors import AntrianError, Reason
+from server.auth import LOCAL, Caller, Role
+from server.limits import ConcurrencyLimiter, RateLimiter
+
+SLOW = Caller("slow", frozenset({Role.GATEWAY}), per_second=10)
+
+
+def test_who_is_too_many_is_told_so_until_somebody_goes() -> None:
+    hall = ConcurrencyLimiter(1)
+    with hall.place("somebody"):
+        with pytest.raises(AntrianError) as caught, hall.place("another"):
+            pass
+        assert caught.value.reason is Reason.SERVER_BUSY
+        assert caught.value.retry_after is not None
+    with hall.place("another"):
+        pass
+
+
+def test_a_caller_cannot_take_the_places_of_others() -> None:
+    hall = ConcurrencyLimiter(4, 2)
+    for _ in range(2):
+        hall.enter("greedy")
+    with pytest.raises(AntrianError) as caught:
+        hall.enter("greedy")
+    assert (caught.value.reason, caught.value.metadata) == (Reason.CALLER_BUSY, {"limit": "2"})
+    assert caught.value.retry_after is not None
+    for _ in range(2):
+        hall.enter("another")
+    hall.leave("greedy")
+    hall.enter("greedy")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that a Pace sees, to be moved."""
+    now = [100.0]
+    monkeypatch.setattr("server.limits.time.monotonic", lambda: now[0])
+    return now
+
+
+def test_a_caller_may_ask_as_fast_as_was_agreed(clock: list[float]) -> None:
+    pace = RateLimiter()
+    for _ in range(20):  # two seconds' worth at once
+        pace.take(SLOW, 1)
+    with pytest.raises(AntrianError) as caught:
+        pace.take(SLOW, 1)
+    assert (caught.value.reason, caught.value.metadata) == (Reason.RATE_LIMITED, {"limit": "10"})
+    assert caught.value.retry_after is not None
+    clock[0] += caught.value.retry_after.total_seconds()
+    pace.take(SLOW, 1)
+
+
+def test_a_batch_counts_as_what_is_in_it_and_may_overdraw_once(clock: list[float]) -> None:
+    pace = RateLimiter()
+    pace.take(SLOW, 120)
+    clock[0] += 9.9
+    with pytest.raises(AntrianError):
+        pace.take(SLOW, 1)
+    clock[0] += 0.2
+    pace.take(SLOW, 1)
+
+
+def test_callers_without_a_limit_and_other_callers_are_not_held_up(clock: list[float]) -> None:
+    pace = RateLimiter()
+    pace.take(SLOW, 1000)
+    for _ in range(1000):
+        pace.take(LOCAL, 1)
+    pace.take(Caller("other", frozenset(), per_second=1), 1)
