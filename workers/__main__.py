@@ -38,11 +38,13 @@ class Supervisor:
         self._context = multiprocessing.get_context("spawn")
         self._running: dict[str, BaseProcess] = {}
         # Who takes a dead one's place takes its name: workers/metrics.py counts under it.
-        self._hearts = {f"antrian-worker-{n}": self._context.Value("d", 0.0) for n in range(settings.worker_processes)}
+        self._last_beats = {
+            f"antrian-worker-{n}": self._context.Value("d", 0.0) for n in range(settings.worker_processes)
+        }
 
     def silent_for(self) -> dict[str, float]:
         """By worker: for how many seconds it has not got on."""
-        return {name: time.monotonic() - heart.value for name, heart in self._hearts.items() if heart.value}
+        return {name: time.monotonic() - beat.value for name, beat in self._last_beats.items() if beat.value}
 
     def run(self, policy: Policy, stop: threading.Event) -> None:
         """Returns when stop is set and the workers have ended. They begin by that policy, and follow the ledger's."""
@@ -52,10 +54,10 @@ class Supervisor:
                 again = time.monotonic() - died < 2 * _RESTART_AT_MOST
                 pause, died = min(2 * pause, _RESTART_AT_MOST) if again else _RESTART_AFTER, time.monotonic()
                 stop.wait(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-            for name, heart in self._hearts.items():
+            for name, beat in self._last_beats.items():
                 if name not in self._running and not stop.is_set():
-                    heart.value = time.monotonic()
-                    process = self._context.Process(target=worker.main, args=[self._settings, policy, heart], name=name)
+                    beat.value = time.monotonic()
+                    process = self._context.Process(target=worker.main, args=[self._settings, policy, beat], name=name)
                     self._running[name] = process
                     process.start()
             stop.wait(0.2)

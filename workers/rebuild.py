@@ -28,7 +28,9 @@ from antrian.ledger.recorder import LedgerRecorder
 from antrian.policy import PolicyError, load_policy
 from antrian.process import log_to_stderr
 from antrian.settings import Settings, SettingsError, load_settings
-from workers.drain import TURN, Drain
+from workers.commands import execute_commands
+from workers.drain import MAX_TICKETS
+from workers.lane_setup import LaneSetup
 
 _PIECE = 500
 _log = logging.getLogger("rebuild")
@@ -58,7 +60,7 @@ class Rebuild:
         self._keys = Keys(settings.hash_key, settings.encryption_key)
         self._consumer, self._ledger = consumer, ledger
         self._redis = redis
-        self._drain = Drain(consumer, ledger, ledger.policy() or load_policy(settings.policy_file))
+        self._setup = LaneSetup(consumer, ledger, ledger.policy() or load_policy(settings.policy_file))
 
     def run(self) -> Rebuilt:
         """Closes every lane, finishes what survives in Redis, empties it, puts back what the ledger has, opens.
@@ -77,12 +79,12 @@ class Rebuild:
             lost += lanes.clear(lease)  # asks, too, whether the lane is still ours
             # Redis may have issued tickets that it lost again: as many as its bound lets wait. From here on nobody records
             # under an older token, so that what is read of the ledger below is all that there will be.
-            opened.append(self._ledger.open_lane(office.office_id, epoch, skip=self._drain.policy.lane_bound))
+            opened.append(self._ledger.open_lane(office.office_id, epoch, skip=self._setup.policy.lane_bound))
         lanes.clear_people()
         bookings, bars = self._restore_bookings(lanes), self._restore_bars(lanes)
         _log.info("%d bookings and %d bars put back", bookings, bars)
         for office, lease in acquired:
-            self._drain.load_counters(lease, office)
+            self._setup.load_counters(lease, office)
         if last_synced := self._ledger.days.last_synced(timedelta(0)):
             self._consumer.note_synced(last_synced)
         lanes.mark_restored()
@@ -101,7 +103,7 @@ class Rebuild:
             while lease.known:
                 decided = self._next(lease, decided)
                 if isinstance(decided, CommandBatch):
-                    self._drain.execute_commands(lease, office, decided)
+                    execute_commands(self._setup, lease, office, decided)
                 elif decided.decisions:
                     sole(self._consumer.settle([(lease, self._record(decided))]))
                     finished += len(decided.decisions)
@@ -112,18 +114,18 @@ class Rebuild:
         return finished
 
     def _record(self, decided: Turn) -> str:
-        said: str = sole(self._ledger.record([decided], self._drain.policy.version or None))
+        said: str = sole(self._ledger.record([decided], self._setup.policy.version or None))
         return said
 
     def _next(self, lease: Lease, before: Turn | CommandBatch | None) -> Turn | CommandBatch:
         """What the lane hands out. Raises LaneBroken when it is the same as before: settling that changed nothing."""
-        decided: Turn | CommandBatch = sole(self._consumer.decide([lease], TURN))
+        decided: Turn | CommandBatch = sole(self._consumer.decide([lease], MAX_TICKETS))
         if decided == before:
             raise LaneBrokenError(f"{lease.office_id}: what was settled is handed out again")
         return decided
 
     def _restore_bookings(self, lanes: LaneRebuilder) -> int:
-        policy, now, restored = self._drain.policy, self._consumer.now(), 0
+        policy, now, restored = self._setup.policy, self._consumer.now(), 0
         keep_until = lru_cache(
             lambda day: max((w.closes_at + policy.remembered for w in rules.windows_for(policy, day)), default=now)
         )

@@ -17,7 +17,8 @@ from antrian.ledger.recorder import LedgerRecorder
 from antrian.policy import PolicyError
 from antrian.settings import Settings
 from workers.day_close import finish_days
-from workers.drain import Drain
+from workers.drain import LanePipeline
+from workers.lane_setup import LaneSetup
 from workers.metrics import STORE_FAILURES, TURN_SECONDS, TURN_TICKETS
 
 QUEUE = "shifts"
@@ -29,91 +30,98 @@ JOB = "workers.shift.work"
 LENGTH = timedelta(seconds=10)
 """How long a shift is."""
 
-_SWEEP_EVERY, _LEARN_EVERY = 1.0, 5.0
+_SWEEP_EVERY, _REFRESH_EVERY = 1.0, 5.0
 _BUCKETS = 4096
 _log = logging.getLogger(__name__)
 
 
 @dataclass
-class Bench:
-    """What a worker process keeps from shift to shift: its connections and the policy."""
+class WorkerContext:
+    """What a worker process keeps from shift to shift: its connections, the policy, the offices.
 
-    drain: Drain
+    stopping: whether to end a shift early. heartbeat: called while the worker gets on.
+    """
+
+    pipeline: LanePipeline
+    setup: LaneSetup
     stopping: Callable[[], bool]
-    beat: Callable[[], None]
+    heartbeat: Callable[[], None]
     offices: dict[str, Office]
 
 
-_bench: Bench | None = None
+_context: WorkerContext | None = None
 
 
-def init_worker(settings: Settings, policy: Policy, stopping: Callable[[], bool], beat: Callable[[], None]) -> None:
-    """Readies this process for shifts; stopping says when to end one early, beat is called while it gets on."""
-    global _bench  # noqa: PLW0603 - RQ calls a function by its path: what it works with is the process's
+def init_worker(
+    settings: Settings, policy: Policy, stopping: Callable[[], bool], heartbeat: Callable[[], None]
+) -> None:
+    """Connects this process to the stores, so that it can work shifts."""
+    global _context  # noqa: PLW0603 - RQ calls a function by its path, so its context is the process's
     consumer, ledger = LaneConsumer(settings.redis_url), LedgerRecorder(settings.database_url)
-    _bench = Bench(Drain(consumer, ledger, policy), stopping, beat, {})
+    setup = LaneSetup(consumer, ledger, policy)
+    _context = WorkerContext(LanePipeline(setup), setup, stopping, heartbeat, {})
 
 
 def work() -> int:
-    """Serves lanes, the longest-ready first, until the shift is over or the process stops; answers tickets decided.
+    """Serves lanes, the longest-ready first, until the shift is over or the process stops. Returns tickets settled.
 
-    About once a second it sweeps, now and then it learns of offices and ends days. When a store fails it waits, longer
-    each time, and takes no lane before both stores have answered these.
+    About once a second it sweeps; now and then it refreshes offices and policy, and closes days that are over. When a store
+    fails it backs off, and it takes no lane before both stores have answered the sweep and the refresh.
     """
-    assert _bench is not None, "a shift needs a worker process: python -m workers"
-    drain = _bench.drain
-    decided, pause, swept, learned, ends = 0, 0.1, 0.0, 0.0, time.monotonic() + LENGTH.total_seconds()
-    while time.monotonic() < ends and not _bench.stopping():
-        _bench.beat()
+    assert _context is not None, "a shift needs a worker process: python -m workers"
+    context, pipeline = _context, _context.pipeline
+    settled, pause, swept, refreshed, ends = 0, 0.1, 0.0, 0.0, time.monotonic() + LENGTH.total_seconds()
+    while time.monotonic() < ends and not context.stopping():
+        context.heartbeat()
         try:
-            # Jitter: many workers, not all at once.
-            if time.monotonic() - learned > _LEARN_EVERY:
-                more = learn(_bench)
-                learned = 0.0 if more else time.monotonic() - random.uniform(0, 1)  # noqa: S311
+            # Jitter, so that many workers do not do this all at once.
+            if time.monotonic() - refreshed > _REFRESH_EVERY:
+                more = refresh(context)
+                refreshed = 0.0 if more else time.monotonic() - random.uniform(0, 1)  # noqa: S311
             if time.monotonic() - swept > _SWEEP_EVERY:
-                sweep(_bench)
+                sweep(context)
                 swept = time.monotonic() - random.uniform(0, 0.2)  # noqa: S311
-            office_id = "" if drain.busy else drain.consumer.wait(0.2)
-            if office_id or drain.busy:
+            office_id = "" if pipeline.in_flight else context.setup.consumer.wait(0.2)
+            if office_id or pipeline.in_flight:
                 with TURN_SECONDS.time():
-                    tickets = drain.settle_and_decide(_bench.offices, office_id)
+                    tickets = pipeline.step(context.offices, office_id)
                 TURN_TICKETS.observe(tickets)
-                decided += tickets
+                settled += tickets
             pause = 0.1
         except (RedisError, psycopg.Error, OSError) as problem:
             STORE_FAILURES.inc()
             _log.warning("store failed, waiting %.1f s: %s", pause, problem)
-            pause, swept, learned = _rest(pause), 0.0, 0.0
-        except Exception:  # a fault of ours in one lane must not end the shift of the others
+            pause, swept, refreshed = _back_off(pause), 0.0, 0.0
+        except Exception:  # a bug in one lane must not end the shift of the others
             _log.exception("turn failed")
-            pause = _rest(pause)
-    with suppress(RedisError, psycopg.Error, OSError):  # whoever takes these lanes next finishes it
-        decided += drain.finish(_bench.offices)
-    return decided
+            pause = _back_off(pause)
+    with suppress(RedisError, psycopg.Error, OSError):  # whoever leases these lanes next finishes them
+        settled += pipeline.flush(context.offices)
+    return settled
 
 
-def _rest(pause: float) -> float:
+def _back_off(pause: float) -> float:
     time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
     return min(pause * 2, 2.0)
 
 
-def learn(bench: Bench) -> int:
-    """Learns of new offices and of another policy, and ends some of the days that are over; answers how many these were."""
-    drain = bench.drain
-    bench.offices = {office.office_id: office for office in drain.ledger.offices()}
+def refresh(context: WorkerContext) -> int:
+    """Reads the offices and the policy again, and closes some of the days that are over. Returns how many it closed."""
+    setup = context.setup
+    context.offices = {office.office_id: office for office in setup.ledger.offices()}
     try:
-        policy = drain.ledger.policy()
-    except PolicyError as problem:  # of a newer Antrian: what we have is better than nothing
-        _log.error("going on by version %d of the policy: %s", drain.policy.version, problem)
+        policy = setup.ledger.policy()
+    except PolicyError as problem:  # written by a newer Antrian: the version that we have is better than none
+        _log.error("going on by version %d of the policy: %s", setup.policy.version, problem)
     else:
-        if policy and policy.version != drain.policy.version:
+        if policy and policy.version != setup.policy.version:
             _log.info("going by version %d of the policy", policy.version)
-            drain.follow(policy)
-    return finish_days(drain.consumer, drain.ledger, drain.policy)
+            setup.follow(policy)
+    return finish_days(setup.consumer, setup.ledger, setup.policy)
 
 
-def sweep(bench: Bench) -> None:
-    """Heals lanes that nobody serves, and forgets a bucket of what is over."""
-    consumer = bench.drain.consumer
-    consumer.sweep(list(bench.offices), bench.drain.inventory_version(consumer.now()))
-    consumer.expire(random.randrange(_BUCKETS))  # noqa: S311 - which one does not matter
+def sweep(context: WorkerContext) -> None:
+    """Marks lanes ready that nobody serves, and expires one bucket of people and requests."""
+    setup = context.setup
+    setup.consumer.sweep(list(context.offices), setup.inventory_version(setup.consumer.now()))
+    setup.consumer.expire(random.randrange(_BUCKETS))  # noqa: S311 - which one does not matter

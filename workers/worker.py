@@ -31,9 +31,9 @@ class ShiftWorker(SimpleWorker):
         ShiftWorker.stopping = True
 
 
-def run(settings: Settings, policy: Policy, beat: Callable[[], None] = lambda: None) -> None:
+def run(settings: Settings, policy: Policy, heartbeat: Callable[[], None] = lambda: None) -> None:
     """Works shifts until SIGTERM. Raises redis.RedisError when RQ's Redis fails: the supervisor starts it again."""
-    shift.init_worker(settings, policy, lambda: ShiftWorker.stopping, beat)
+    shift.init_worker(settings, policy, lambda: ShiftWorker.stopping, heartbeat)
     spare_the_collector()
     queue = Queue(
         shift.QUEUE, connection=Redis.from_url(settings.rq_redis_url, socket_timeout=2), serializer=JSONSerializer
@@ -56,19 +56,19 @@ def run(settings: Settings, policy: Policy, beat: Callable[[], None] = lambda: N
         pass
 
 
-def main(settings: Settings, policy: Policy, heart: "Synchronized[float]") -> None:
+def main(settings: Settings, policy: Policy, last_beat: "Synchronized[float]") -> None:
     """The whole life of a worker process; exits 1 when something ended it, so that it is started again.
 
-    heart is where it notes the time (time.monotonic) as long as it gets on.
+    last_beat: where it writes the time (time.monotonic) while it gets on.
     """
     die_with_parent()
     log_to_stderr(settings.log_level)
 
-    def beat() -> None:
-        heart.value = time.monotonic()
+    def heartbeat() -> None:
+        last_beat.value = time.monotonic()
 
     try:
-        run(settings, policy, beat)
+        run(settings, policy, heartbeat)
     except Exception:
         _log.exception("worker died")
         sys.exit(1)

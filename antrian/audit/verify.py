@@ -186,7 +186,7 @@ def _audit_lane(
 def _take(consumer: LaneConsumer, office: str) -> Lease | None:
     """The lane's lease, as soon as a drainer gives it back."""
     ends = time.monotonic() + 2 * LEASE.total_seconds()
-    while (lease := consumer.take(office)) is None and time.monotonic() < ends:
+    while (lease := consumer.lease(office)) is None and time.monotonic() < ends:
         time.sleep(0.002)
     return lease
 

@@ -72,8 +72,8 @@ Decided = Turn | CommandBatch | FencedError | LaneBrokenError
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A lane that was leased, and what was decided; None when its stock comes first."""
+class LeasedLane:
+    """A lane that was leased, and what was decided; None when its counters have to be loaded first."""
 
     lease: Lease
     decided: Decided | None
@@ -124,7 +124,9 @@ class LaneConsumer:
             retry_on_error=[ReadOnlyError, MasterDownError],
         )
         names = [
+            "lease",
             "decide",
+            "lease_and_decide",
             "settle",
             "load_counters",
             "open",
@@ -151,28 +153,30 @@ class LaneConsumer:
             raise problem
         return response
 
-    def take(self, office_id: str = "") -> Lease | None:
-        """Leases that office's lane, or the one that has been ready for longest; None when it is not to be had."""
-        asked = [office_id, ""] if office_id else []
-        responses = self._steps["decide"](args=[_LEASE_MS, int(not office_id), 1, "", 0, 0, *asked])
-        return _taken(responses[0]).lease if responses else None
+    def lease(self, office_id: str = "") -> Lease | None:
+        """Leases that office's lane, or the one that has been ready for longest. None when it cannot be had."""
+        response = self._steps["lease"](args=[_LEASE_MS, office_id])
+        return _leased(response).lease if response else None
 
     def wait(self, seconds: float) -> str:
-        """Waits so long for a lane to become ready: takes its mark and answers its office, or ""."""
+        """Waits for a lane to become ready. Returns its office and takes its ready mark, or "" after that many seconds."""
         popped: Any = self._redis.bzpopmin(READY, seconds)
         return popped[1].decode() if popped else ""
 
-    def decide(self, leases: Sequence[Lease], most: int) -> list[Decided]:
-        """Decides the next tickets of each lane in order, at most so many a lane.
+    def decide(self, leases: Sequence[Lease], max_tickets: int) -> list[Decided]:
+        """Decides the next tickets of each leased lane in arrival order, at most max_tickets per lane.
 
-        A lane answers its outbox again while that is not settled; else what its desk has; or why it was left as it is.
+        A lane hands out its outbox again until that is settled, then its commands, then new decisions.
         """
         lanes = [text for lease in leases for text in (lease.office_id, lease.token)]
-        responses = self._steps["decide"](args=[_LEASE_MS, 0, 0, "", most, _COMMAND_BATCH, *lanes])
+        responses = self._steps["decide"](args=[max_tickets, _COMMAND_BATCH, *lanes])
         return [_decided(lease, response[-1]) for lease, response in zip(leases, responses, strict=True)]
 
     def settle(self, turns: Sequence[tuple[Lease, str]]) -> list[FencedError | LaneBrokenError | None]:
-        """Makes each lane follow what the ledger says of its turn (see settle.lua), and gives it back; or why not."""
+        """Makes each lane follow what the ledger recorded of its turn (see settle.lua) and gives its lease back.
+
+        Returns None for each lane that is settled, else why it is not.
+        """
         return _problems(turns, self._steps["settle"](args=_settle_arguments(turns)))
 
     def settle_and_decide(
@@ -181,23 +185,29 @@ class LaneConsumer:
         inventory_version: str,
         office_id: str,
         *,
-        lanes: int,
-        tickets: int,
-        most: int,
-    ) -> tuple[list[FencedError | LaneBrokenError | None], list[Taken]]:
-        """Settles turns that are recorded; then leases lanes and decides those whose stock has this mark, at most so many a lane.
+        max_lanes: int,
+        max_tickets: int,
+    ) -> tuple[list[FencedError | LaneBrokenError | None], list[LeasedLane]]:
+        """Settles recorded turns, then leases ready lanes and decides those whose counters have this inventory version.
 
-        These are the given office's (if any) and those that have been ready for longest: so many, or fewer once so many
-        tickets wait in them. Both in one message: Redis syncs its log once for all.
+        Leases the given office's lane, if any, and those that have been ready for longest: at most max_lanes, and no further
+        one once max_tickets wait in them. At most max_tickets are decided per lane. Both steps are one message, so that
+        Redis syncs its log once.
         """
-        asked = [office_id, ""] if office_id else []
-        steps: list[tuple[Script, list[bytes | str | int]]] = [
-            (self._steps["decide"], [_LEASE_MS, lanes, tickets, inventory_version, most, _COMMAND_BATCH, *asked])
+        first = [office_id] if office_id else []
+        limits: list[bytes | str | int] = [
+            _LEASE_MS,
+            max_lanes,
+            max_tickets,
+            inventory_version,
+            max_tickets,
+            _COMMAND_BATCH,
         ]
+        steps: list[tuple[Script, list[bytes | str | int]]] = [(self._steps["lease_and_decide"], [*limits, *first])]
         if recorded:
             steps.insert(0, (self._steps["settle"], _settle_arguments(recorded)))
-        *settled, taken = self._together(steps)
-        return _problems(recorded, settled[0] if settled else []), [_taken(response) for response in taken]
+        *settled, leased = self._together(steps)
+        return _problems(recorded, settled[0] if settled else []), [_leased(response) for response in leased]
 
     def _together(self, steps: Sequence[tuple[Script, Sequence[bytes | str | int]]]) -> list[Any]:
         """The answers to steps that are sent as one message."""
@@ -406,10 +416,10 @@ def _problems(
     return [_problem(lease.office_id, response) for (lease, _), response in zip(turns, responses, strict=True)]
 
 
-def _taken(response: Sequence[Any]) -> Taken:
-    office, token, known, inventory_version, now, decided = response
+def _leased(response: Sequence[Any]) -> LeasedLane:
+    office, token, known, inventory_version, now, *decided = response
     lease = Lease(office.decode(), token, known == 1, inventory_version.decode(), moment(now))
-    return Taken(lease, None if decided is None else _decided(lease, decided))
+    return LeasedLane(lease, _decided(lease, decided[0]) if decided and decided[0] is not None else None)
 
 
 def _decided(lease: Lease, response: list[Any]) -> Decided:

@@ -28,13 +28,14 @@ from antrian.settings import Settings
 from tests.bench.askers import Askers
 from tests.bench.site import BrokenPromiseError
 from tests.support.window import window_to_come
-from workers.drain import LANES, TURN, Drain
+from workers.drain import MAX_LANES, MAX_TICKETS, LanePipeline
+from workers.lane_setup import LaneSetup
 from workers.rebuild import Rebuild, Rebuilt
 
 _PLENTY = 1_000_000  # places of an office and day: everybody gets one
 _JOIN, _FILL, _FILLS = 50, 256, 4  # requests of a join, and of one that only fills, of which so many are under way
 _BUSY_LANES = 8  # that a measured part joins and drains, a full turn each
-_MEASURED = _BUSY_LANES * TURN
+_MEASURED = _BUSY_LANES * MAX_TICKETS
 
 
 class Cost(NamedTuple):
@@ -79,7 +80,7 @@ class Lanes:
             self.ledger = undo.enter_context(psycopg.connect(self._stores.database_url, autocommit=True))
             self._consumer = undo.enter_context(closing(LaneConsumer(self._stores.redis_url)))
             self._redis = undo.enter_context(Redis.from_url(self._stores.redis_url))
-            self._drain = Drain(self._consumer, self.recorder, self._policy)
+            self._drain = LanePipeline(LaneSetup(self._consumer, self.recorder, self._policy))
             # A rewrite of the log comes when it has doubled, so it costs every booking the same; here it would meet one round.
             self._redis.config_set("auto-aof-rewrite-percentage", 0)
             self.recorder.upsert_offices(self._offices, load_provinces().values())
@@ -109,8 +110,8 @@ class Lanes:
     def open(self) -> None:
         """Opens all lanes of an empty ledger."""
         for office in self.offices:
-            self._drain.settle_and_decide(self._by_id, office, lanes=0)
-        self._drain.finish(self._by_id)
+            self._drain.step(self._by_id, office, max_lanes=0)
+        self._drain.flush(self._by_id)
 
     def rebuild(self) -> Rebuilt:
         """Closes all lanes, empties Redis and fills it again from the ledger, and opens them."""
@@ -134,7 +135,7 @@ class Lanes:
 
     def cost_of_all_lanes(self) -> Cost:
         """What a booking costs when all lanes get tickets alike, and those serve theirs that have been ready longest."""
-        return self._cost(self.offices, repeat(""), lanes=LANES)
+        return self._cost(self.offices, repeat(""), lanes=MAX_LANES)
 
     def check(self, *, made_up: bool = False) -> None:
         """That everybody got a place, and `antrian verify`, but for how long tickets wait. Raises BrokenPromise.
@@ -165,10 +166,10 @@ class Lanes:
         self._askers.join(iter(requests), _JOIN)
         joined = spent()
         for office_id in turns:
-            decided += self._drain.settle_and_decide(self._by_id, office_id, lanes=lanes)
+            decided += self._drain.step(self._by_id, office_id, max_lanes=lanes)
             if decided >= _MEASURED:
                 break
-        decided += self._drain.finish(self._by_id)
+        decided += self._drain.flush(self._by_id)
         drained = spent()
         self.waiting += _MEASURED - decided
         parts = zip(began, joined, drained, strict=True)

@@ -36,7 +36,8 @@ from tests.bench.http_load import Grpc, Load, load
 from tests.bench.row import Plan, Row, row
 from tests.bench.site import drained, frozen, site
 from tests.support.world import serve
-from workers.drain import TURN, Drain
+from workers.drain import MAX_TICKETS
+from workers.lane_setup import LaneSetup
 
 COMMAND = "python -m tests.bench --only latency"
 _SERVICE = "/antrian.v1.BookingService"
@@ -64,10 +65,10 @@ insert into bare_applicant select 1, number, id, key, encrypted from rows
 class _Bare:
     """The least that a turn could be: its script, and one statement that writes rows like its own into tables like ours."""
 
-    def __init__(self, redis: Redis, ledger: psycopg.Connection, drain: Drain) -> None:
-        self._consumer, self._ledger, self._drain = drain.consumer, ledger, drain
+    def __init__(self, redis: Redis, ledger: psycopg.Connection, setup: LaneSetup) -> None:
+        self._consumer, self._ledger, self._setup = setup.consumer, ledger, setup
         self._decide = redis.register_script(script("decide"))
-        self._office = drain.ledger.offices()[0]
+        self._office = setup.ledger.offices()[0]
         self._numbers = count(1)
         for table in "booking", "applicant":
             ledger.execute(f"create table bare_{table} (like {table} including all)")
@@ -79,7 +80,7 @@ class _Bare:
     def _once(self, tickets: int, book: Callable[[str, int], object]) -> float:
         office = self._office.office_id
         book(office, tickets)
-        lease = self._consumer.take(office)
+        lease = self._consumer.lease(office)
         assert lease
         numbers = list(islice(self._numbers, tickets))
         values = {
@@ -87,10 +88,10 @@ class _Bare:
             "key": [secrets.token_bytes(16) for _ in numbers], "encrypted": [bytes(60) for _ in numbers],
         }  # fmt: skip
         began = time.perf_counter()
-        self._decide(args=[0, 0, 0, "", TURN, 0, office, lease.token])
+        self._decide(args=[0, 0, 0, "", MAX_TICKETS, 0, office, lease.token])
         self._ledger.execute(_INSERT, values, prepare=True)
         took = time.perf_counter() - began
-        serve(self._drain, [lease], {office: self._office})
+        serve(self._setup, [lease], {office: self._office})
         return took
 
 
@@ -116,8 +117,8 @@ class Bench:
         self._ahead = recorder.clock_ahead().total_seconds()
         redis = undo.enter_context(closing(Redis.from_url(settings.redis_url)))
         ledger = undo.enter_context(psycopg.connect(settings.database_url, autocommit=True))
-        self._drain = Drain(undo.enter_context(closing(LaneConsumer(settings.redis_url))), recorder, load_policy())
-        self._bare = _Bare(redis, ledger, self._drain)
+        self._setup = LaneSetup(undo.enter_context(closing(LaneConsumer(settings.redis_url))), recorder, load_policy())
+        self._bare = _Bare(redis, ledger, self._setup)
         self._booking = BookingServiceStub(undo.enter_context(grpc.insecure_channel(self.stack.address)))
 
     def accepted(self, address: str, rate: float) -> Load:

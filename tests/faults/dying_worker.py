@@ -42,9 +42,9 @@ def _settled(args: Sequence[Any], _: Any) -> bool:
 
 _WHERE: dict[str, list[tuple[type, str, Callable[[Sequence[Any], Any], bool]]]] = {
     "wait": [(LaneConsumer, "wait", _answered)],
-    "decide": [(LaneConsumer, "go_on", _taken), (LaneConsumer, "decide", _decided)],
+    "decide": [(LaneConsumer, "settle_and_decide", _taken), (LaneConsumer, "decide", _decided)],
     "record": [(LedgerRecorder, "record", _recorded)],
-    "settle": [(LaneConsumer, "go_on", _settled)],
+    "settle": [(LaneConsumer, "settle_and_decide", _settled)],
     "desk": [(LedgerRecorder, "record_commands", _answered)],
 }
 

@@ -23,7 +23,7 @@ from workers import shift
 
 _LEASE = LEASE.total_seconds()
 _QUEUE = f"rq:queue:{shift.QUEUE}"
-_FENCED = b"a newer drainer has the lane"
+_FENCED = b"a newer consumer has the lane"
 _steps = cycle(("record", "desk", *STEPS))  # the two that can do most harm first: the quick half has these
 _zombie_steps, _skews = cycle(("decide", "record")), cycle(("10", "-10"))
 

@@ -22,7 +22,7 @@ from tests.faults.site import Program, Site
 from tests.support.waiting import until
 
 _FAR = 0.01
-_FENCED = b"a newer drainer has the lane"
+_FENCED = b"a newer consumer has the lane"
 _zombie_steps = cycle(("decide", "record", "desk"))
 _rebuild_steps = cycle((b"lanes closed", b"put back", b""))  # as it logs them; b"": when it has closed the last lane
 

@@ -360,15 +360,15 @@ async def test_the_sweep_finds_a_desk_that_nobody_serves(world: World) -> None:
 async def test_desks_that_take_long_let_neither_lines_nor_one_another_lose_their_leases(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.drain._ATTEND", -1)  # as if serving the first had taken long
+    monkeypatch.setattr("workers.drain._PREPARE_WITHIN", -1)  # as if serving the first had taken long
     offices = [PUSAT, BOGOR]
     for office_id in offices:
         await world.producer.send_command(office_id, Cancel(world.request(9).booking_id))
-    world.drain.settle_and_decide(world.offices)
+    world.pipeline.step(world.offices)
     lanes = {office_id: world.consumer.audit(office_id) for office_id in offices}
     assert sorted(lane.settled_command for lane in lanes.values()) == [0, 1]
     [other] = [office_id for office_id, lane in lanes.items() if not lane.settled_command]
     assert world.redis.zrange("ready", 0, -1) == [other.encode()]
-    world.drain.settle_and_decide(world.offices)
+    world.pipeline.step(world.offices)
     assert world.consumer.audit(other).settled_command == 1
     assert world.verify() == []

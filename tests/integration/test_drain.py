@@ -14,7 +14,7 @@ from antrian.lane.producer import Joined, Known
 from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from tests.support.waiting import until
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, WINDOW, World
-from workers.drain import TURN, Drain
+from workers.drain import MAX_TICKETS
 
 
 def outcomes(world: World) -> list[tuple[object, ...]]:
@@ -65,27 +65,27 @@ async def test_a_ticket_whose_day_has_begun_is_too_late(world: World) -> None:
 
 
 async def test_a_turn_takes_so_many_tickets_and_the_lane_stays_ready(world: World) -> None:
-    for n in range(1, TURN + 45):
+    for n in range(1, MAX_TICKETS + 45):
         await world.join(world.request(n))
-    assert [world.turn(), world.turn(), world.redis.zcard("ready")] == [TURN, 44, 0]
+    assert [world.turn(), world.turn(), world.redis.zcard("ready")] == [MAX_TICKETS, 44, 0]
 
 
 async def test_the_next_go_is_decided_while_the_ledger_records_one(world: World) -> None:
     await world.join(world.request(1))
     with psycopg.connect(world.settings.database_url) as connection:
         connection.execute("select from lane where office_id = %s for update", [PUSAT])  # as if it took its time
-        assert world.drain.settle_and_decide(world.offices) == 0
+        assert world.pipeline.step(world.offices) == 0
         await world.join(world.request(2, office_id=BOGOR))
         with ThreadPoolExecutor() as threads:
-            step = threads.submit(world.drain.settle_and_decide, world.offices)
+            step = threads.submit(world.pipeline.step, world.offices)
             await until(lambda: world.consumer.audit(BOGOR).unsettled == 1)
             assert outcomes(world) == []
             connection.rollback()
             assert step.result() == 0
     assert outcomes(world) == [(1, "CONFIRMED", None, 1)]
-    assert world.drain.settle_and_decide(world.offices) == 1
-    assert world.drain.finish(world.offices) == 1
-    assert not world.drain.busy
+    assert world.pipeline.step(world.offices) == 1
+    assert world.pipeline.flush(world.offices) == 1
+    assert not world.pipeline.in_flight
     assert world.verify() == []
 
 
@@ -95,15 +95,15 @@ async def test_a_redis_that_forgot_the_scripts_settles_once_and_leases_once(worl
     settled = 0
     for _ in range(3):
         world.redis.script_flush()
-        settled += world.drain.settle_and_decide(world.offices, lanes=1)
-    assert (settled, world.drain.finish(world.offices)) == (1, 1)
+        settled += world.pipeline.step(world.offices, max_lanes=1)
+    assert (settled, world.pipeline.flush(world.offices)) == (1, 1)
     assert world.verify() == []
 
 
 async def test_the_longest_ready_lane_is_taken_first_and_a_leased_one_not_at_all(world: World) -> None:
     await world.join(world.request(1, office_id="kanim-bogor"))
     await world.join(world.request(2))
-    first, second, third = world.consumer.take(), world.consumer.take(), world.consumer.take()
+    first, second, third = world.consumer.lease(), world.consumer.lease(), world.consumer.lease()
     assert first
     assert second
     assert (first.office_id, second.office_id, third) == ("kanim-bogor", PUSAT, None)
@@ -317,7 +317,7 @@ async def test_the_ledger_itself_holds_the_promise(world: World, name: str, stat
 
 async def test_the_sweep_finds_what_a_killed_drainer_left(world: World) -> None:
     await world.join(world.request(1))
-    lease = world.consumer.take()
+    lease = world.consumer.lease()
     assert lease
     world.decide(lease, 256)
     mark = lease.inventory_version
@@ -366,13 +366,13 @@ async def test_what_is_over_is_forgotten(world: World) -> None:
 async def test_a_holiday_that_is_taken_back_gets_its_counters(world: World) -> None:
     wednesday = Slot(MONDAY.service_date + timedelta(days=9), Session.MORNING)
     closed = replace(world.policy, holidays=dict(world.policy.holidays) | {wednesday.service_date: "Pilkada"})
-    world.drain = Drain(world.consumer, world.recorder, closed)
+    world.setup.follow(closed)
     world.sql(f"delete from slot where service_date = '{wednesday.service_date}'")
     world.redis.hdel(f"counters:{{{PUSAT}}}", str(wednesday))
     world.turn()
     assert world.redis.hget(f"counters:{{{PUSAT}}}", str(wednesday)) is None
-    world.drain = Drain(world.consumer, world.recorder, world.policy)
-    assert world.consumer.sweep([PUSAT], world.drain.inventory_version(world.consumer.now())) == 1
+    world.setup.follow(world.policy)
+    assert world.consumer.sweep([PUSAT], world.setup.inventory_version(world.consumer.now())) == 1
     world.turn()
     assert world.remaining(wednesday) == 6
 
@@ -389,12 +389,12 @@ async def test_a_lane_that_is_held_in_the_ledger_keeps_no_other_waiting(world: W
     await world.join(world.request(2, office_id=BOGOR))
     with psycopg.connect(world.settings.database_url) as connection:
         connection.execute("select from lane where office_id = %s for update", [PUSAT])
-        world.drain.settle_and_decide(world.offices)
-        assert world.drain.finish(world.offices) == 1
+        world.pipeline.step(world.offices)
+        assert world.pipeline.flush(world.offices) == 1
         assert world.remaining(office_id=BOGOR) == 5
         await world.producer.send_command(BOGOR, Cancel(world.request(2, office_id=BOGOR).booking_id))
         await world.producer.send_command(PUSAT, Cancel(world.request(1).booking_id))
-        world.drain.settle_and_decide(world.offices)
+        world.pipeline.step(world.offices)
         assert world.consumer.audit(BOGOR).settled_command == 1
     world.lease_ends()
     world.turn()

@@ -16,7 +16,7 @@ from antrian.lane.producer import Joined, Waiting
 from antrian.lane.rebuild import Bar, LaneRebuilder, Restored
 from tests.support.waiting import until
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World, nik, serve
-from workers.drain import Drain
+from workers.lane_setup import LaneSetup
 
 LANE = f"lane:{{{PUSAT}}}"
 
@@ -26,7 +26,7 @@ async def test_a_lane_keeps_its_place_however_often_it_is_marked(world: World) -
     await world.ticket(world.request(2, office_id=BOGOR))
     await world.ticket(world.request(3))
     world.consumer.sweep([PUSAT, BOGOR], "")
-    lease = world.consumer.take()
+    lease = world.consumer.lease()
     assert lease
     assert lease.office_id == PUSAT
 
@@ -36,14 +36,14 @@ async def test_a_lane_that_is_given_back_with_work_left_is_ready(world: World) -
     lease = world.take()
     decisions = world.decide(lease)
     await world.ticket(world.request(2))
-    assert world.consumer.take() is None, "its drainer marks it"
+    assert world.consumer.lease() is None, "its drainer marks it"
     world.settle(lease, world.record(lease, decisions))
-    lease = world.consumer.take() or pytest.fail("tickets are left")
+    lease = world.consumer.lease() or pytest.fail("tickets are left")
     decisions = world.decide(lease)
     await world.producer.send_command(PUSAT, Cancel(uuid.uuid4()))
     world.settle(lease, world.record(lease, decisions))
-    world.serve(world.consumer.take() or pytest.fail("the desk is left"))
-    assert world.consumer.take() is None
+    world.serve(world.consumer.lease() or pytest.fail("the desk is left"))
+    assert world.consumer.lease() is None
 
 
 async def test_the_clock_of_the_scripts_is_that_of_redis_to_the_microsecond(world: World) -> None:
@@ -77,7 +77,7 @@ async def test_a_stock_leaves_counters_as_they_are_and_forgets_old_ones(world: W
     world.decide(world.take())
     world.lease_ends()
     other = replace(world.policy, holidays=dict(world.policy.holidays) | {OPENS.date(): "Libur"})
-    assert serve(Drain(world.consumer, world.recorder, other), [world.take()], world.offices) == 1
+    assert serve(LaneSetup(world.consumer, world.recorder, other), [world.take()], world.offices) == 1
     assert world.remaining() == 5, "what was decided and not recorded yet is not forgotten"
     world.set_clock(OPENS + timedelta(days=21))
     world.turn()
@@ -200,7 +200,7 @@ async def test_a_bar_ends_to_the_millisecond_of_its_words(world: World) -> None:
 async def test_a_desk_is_bound_by_what_waits_there_and_makes_its_lane_ready(world: World) -> None:
     world.redis.hset(LANE, mapping={"command": 2000, "settled_command": 2000, "leased_command": 2000})
     assert await world.producer.send_command(PUSAT, Cancel(uuid.uuid4())) == 2001
-    lease = world.consumer.take()
+    lease = world.consumer.lease()
     assert lease
     assert lease.office_id == PUSAT
 

@@ -132,7 +132,7 @@ async def test_an_outbox_that_cannot_be_read_closes_its_lane_and_goes_with_a_reb
     await world.ticket(world.request(2, office_id=BOGOR))
     world.redis.hset(f"lane:{{{PUSAT}}}", "outbox", decision.encode("latin-1"))
     leases = [world.take(office_id) for office_id in (PUSAT, BOGOR)]
-    assert serve(world.drain, leases, world.offices) == 1, "the other office goes on"
+    assert serve(world.setup, leases, world.offices) == 1, "the other office goes on"
     assert not world.consumer.audit(PUSAT).opened
     done = world.rebuild()
     assert (done.finished, done.lost) == (0, 1)
@@ -206,7 +206,7 @@ async def test_a_rebuild_may_be_repeated_and_nothing_is_asked_of_a_closed_lane(w
     world.consumer.quarantine(world.take())
     with pytest.raises(AntrianError, match="LANE_CLOSED"):
         await world.producer.send_command(PUSAT, Cancel(world.request(1).booking_id))
-    assert world.consumer.take(PUSAT) is None, "a closed lane waits for its rebuild"
+    assert world.consumer.lease(PUSAT) is None, "a closed lane waits for its rebuild"
 
 
 async def test_a_rebuild_that_died_in_the_middle_leaves_lanes_closed_and_is_run_again(world: World) -> None:
@@ -219,7 +219,7 @@ async def test_a_rebuild_that_died_in_the_middle_leaves_lanes_closed_and_is_run_
     for office_id in (PUSAT, BOGOR):
         assert (await world.refusal(world.request(60, office_id=office_id))).reason == Reason.LANE_CLOSED
     world.consumer.sweep([PUSAT, BOGOR], "")
-    assert world.consumer.take() is None
+    assert world.consumer.lease() is None
     assert world.rebuild().lost == 0
     assert world.remaining() == remaining
     assert await world.join(world.request(1, [2, 3])) == Known()
@@ -259,7 +259,7 @@ async def test_a_redis_whose_tokens_are_behind_the_ledgers_went_back_and_its_lan
     await world.ticket(world.request(70))
     assert world.turn() == 0
     assert not world.consumer.audit(PUSAT).opened
-    assert "lane closed, Redis and the ledger do not agree: LedgerFenced" in caplog.text
+    assert "lane quarantined, Redis and the ledger disagree: LedgerFenced" in caplog.text
     world.rebuild()
     assert world.verify() == []
 

@@ -27,6 +27,7 @@ from antrian.ledger.days import LedgerDays
 from antrian.ledger.staff import ActionRow
 from tests.support.ways_back import by, excuse, late, lift, undo
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World, nik
+from workers.commands import execute_commands
 
 MONDAY_NOON = OPENS.replace(hour=12) + timedelta(days=3)
 TUESDAY_0000 = datetime.combine(TUESDAY.service_date, time.min, OPENS.tzinfo)
@@ -156,7 +157,7 @@ async def test_a_day_is_not_told_while_its_desk_is_served(world: World) -> None:
     batch = world.decide_any(lease)
     assert isinstance(batch, CommandBatch)
     assert not world.consumer.release(PUSAT, settled_command, bar, ends, "2026-12-20"), "the desk is being served"
-    world.drain.execute_commands(lease, world.offices[PUSAT], batch)
+    execute_commands(world.setup, lease, world.offices[PUSAT], batch)
     assert not world.consumer.release(PUSAT, settled_command, bar, ends, "2026-12-20"), "the desk was served since"
     assert await may_book(world, 1) == [True]
 

@@ -64,6 +64,9 @@ _FORK = multiprocessing.get_context("fork")
 _ROOT = Path(__file__).parents[2]
 _OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", f"--rootdir={_ROOT}"]
 
+PARTS = {"prelude", "decisions"}
+"""Scripts that are part of others, and none by themselves."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -182,7 +185,7 @@ class Judge:
 
     def _order(self, mutant: Mutant) -> list[str]:
         """The tests for this mutant: those first that killed one of the same file last."""
-        script_part = mutant.file == "lane/scripts/prelude.lua" or "migrations" in mutant.file
+        script_part = Path(mutant.file).stem in PARTS or "migrations" in mutant.file
         fit = [test for test, used in self._uses.items() if script_part or mutant.file in used]
         killers = self._killers.get(mutant.file, [])
         return [*(test for test in killers if test in fit), *(test for test in fit if test not in killers)]
@@ -274,9 +277,7 @@ def _is_stillborn(runner: Runner, mutant: Mutant) -> bool:
         name = Path(mutant.file).stem
         try:
             with Redis.from_url(runner.stores.redis_url) as redis:
-                redis.script_load(
-                    importlib.import_module("antrian.lane").script("decide" if name == "prelude" else name)
-                )
+                redis.script_load(importlib.import_module("antrian.lane").script("decide" if name in PARTS else name))
         except ResponseError:
             return True
         return False
@@ -306,7 +307,7 @@ class _watched:  # noqa: N801 - reads as a statement
         names = {
             lane.script(path.stem): f"lane/scripts/{path.name}"
             for path in ANTRIAN.glob("lane/scripts/*.lua")
-            if path.stem != "prelude"
+            if path.stem not in PARTS
         }
         names |= {sql(path.stem): f"ledger/queries/{path.name}" for path in ANTRIAN.glob("ledger/queries/*.sql")}
         for kind, call in [

@@ -67,7 +67,7 @@ async def _commands(world: World, broken: BrokenError) -> None:
     batch = world.decide_any(zombie, 256)
     world.lease_ends()
     world.redis.delete("ready")
-    broken.hold("P15", held=world.consumer.sweep([PUSAT], world.drain.inventory_version(OPENS)) == 1)
+    broken.hold("P15", held=world.consumer.sweep([PUSAT], world.setup.inventory_version(OPENS)) == 1)
     world.take()
     world.lease_ends()
     with suppress(FencedError):

@@ -272,7 +272,7 @@ class PromiseMachine(RuleBasedStateMachine):
     # Workers.
 
     def _take(self, office_id: str = "") -> Lease | None:
-        lease = self.world.consumer.take(office_id)
+        lease = self.world.consumer.lease(office_id)
         if lease:
             self.told.taken(lease.office_id)
         return lease
@@ -359,7 +359,7 @@ class PromiseMachine(RuleBasedStateMachine):
             sight.lanes[office_id].token if turn.next_step in {"decide", "claim", "settle", "settle_commands"} else 0
         )
         newest = max(newest, sight.ledger_lanes[office_id].token) if turn.next_step.startswith("record") else newest
-        step = turn.settle_and_decide(times=times)
+        step = turn.go_on(times=times)
         if not turn.shut_out:
             if step in {"settle", "settle_commands"}:
                 self.told.given_back(office_id)
@@ -377,7 +377,7 @@ class PromiseMachine(RuleBasedStateMachine):
 
     def _sweep(self) -> None:
         consumer = self.world.consumer
-        consumer.sweep(list(self.world.offices), self.world.drain.inventory_version(consumer.now()))
+        consumer.sweep(list(self.world.offices), self.world.setup.inventory_version(consumer.now()))
         self.promises_hold()
         for office_id, lane in self.told.sight.lanes.items():
             waits = (

@@ -8,7 +8,7 @@ from antrian.lane.consumer import FencedError, LaneConsumer, Lease
 from antrian.ledger.fence import LedgerFencedError
 from antrian.ledger.recorder import LedgerRecorder
 from tests.support.world import World, serve
-from workers.drain import Drain
+from workers.lane_setup import LaneSetup
 
 _STEPS = {"decide", "claim", "record", "record_commands", "settle", "settle_commands"}
 
@@ -20,15 +20,15 @@ class _Died(BaseException):
 class SlowTurn:
     """Runs in a thread of its own. next_step is the one that it stands before; "" when the turn is over.
 
-    shut_out tells whether a store refused a step since a newer drainer has the lane.
+    shut_out tells whether a store refused a step since a newer consumer has the lane.
     """
 
     def __init__(self, world: World, lease: Lease) -> None:
         self.lease = lease
         self.next_step, self.shut_out = "", False
-        self._drain = Drain(
-            cast(LaneConsumer, _Middleware(world.consumer, self)),
-            cast(LedgerRecorder, _Middleware(world.recorder, self)),
+        self._setup = LaneSetup(
+            cast(LaneConsumer, _Gate(world.consumer, self)),
+            cast(LedgerRecorder, _Gate(world.recorder, self)),
             world.policy,
         )
         self._offices = world.offices
@@ -38,7 +38,7 @@ class SlowTurn:
         self._thread.start()
         self._wait()
 
-    def settle_and_decide(self, *, times: int = 1) -> str:
+    def go_on(self, *, times: int = 1) -> str:
         """Lets it do its next step, so many times as if replies were lost; the step. Raises what ended the turn."""
         step = self.next_step
         self._orders.put(times)
@@ -51,7 +51,7 @@ class SlowTurn:
             self._orders.put(0)
             self._thread.join()
 
-    def pass_middleware(self, step: str) -> int:
+    def wait_for_leave(self, step: str) -> int:
         """Waits for leave to do the step, in the turn's thread; how often it is to be done."""
         self._reached.put(step)
         times = self._orders.get()
@@ -61,7 +61,7 @@ class SlowTurn:
 
     def _run(self) -> None:
         try:
-            serve(self._drain, [self.lease], self._offices)
+            serve(self._setup, [self.lease], self._offices)
         except BaseException as end:  # handed to whoever let it on
             self._reached.put(end)
         else:
@@ -76,7 +76,7 @@ class SlowTurn:
             raise reached
 
 
-class _Middleware:
+class _Gate:
     """A store, before whose steps the turn waits."""
 
     def __init__(self, store: LaneConsumer | LedgerRecorder, turn: SlowTurn) -> None:
@@ -92,7 +92,7 @@ class _Middleware:
             if name == "record" and not any(turn.decisions for turn in args[0]):
                 return method(*args, **named)  # writes nothing, so the ledger has nothing to refuse
             responses: list[Any] = []
-            for _ in range(self._turn.pass_middleware(name)):
+            for _ in range(self._turn.wait_for_leave(name)):
                 try:
                     responses.append(method(*args, **named))
                 except (FencedError, LedgerFencedError):

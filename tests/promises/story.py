@@ -45,7 +45,7 @@ async def broken_promises(world: World) -> set[str]:
     first = world.decide(zombie, 256)
     world.lease_ends()
     world.redis.delete("ready")
-    hold("P15", held=world.consumer.sweep([PUSAT], world.drain.inventory_version(OPENS)) == 1)
+    hold("P15", held=world.consumer.sweep([PUSAT], world.setup.inventory_version(OPENS)) == 1)
     second = world.take()
     try:
         hold("P2", held=world.decide(second, 256) == first)

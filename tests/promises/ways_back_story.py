@@ -12,6 +12,7 @@ from tests.promises.life_story import BrokenError
 from tests.promises.story import reason
 from tests.support.ways_back import excuse, late, lift, undo
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, World, nik
+from workers.commands import execute_commands
 
 MONDAY_NOON = OPENS.replace(hour=12) + timedelta(days=3)
 NEXT_MONDAY = replace(MONDAY, service_date=MONDAY.service_date + timedelta(days=7))
@@ -105,5 +106,5 @@ async def _lift_while_a_day_is_told(world: World, broken: BrokenError, single: J
     batch = world.decide_any(lease)
     assert isinstance(batch, CommandBatch)
     broken.hold("P10", held=not world.consumer.release(PUSAT, settled_command, read, ends, "2026-12-30"))
-    world.drain.execute_commands(lease, world.offices[PUSAT], batch)
+    execute_commands(world.setup, lease, world.offices[PUSAT], batch)
     broken.hold("P10", held=not world.consumer.release(PUSAT, settled_command, read, ends, "2026-12-30"))

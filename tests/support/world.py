@@ -14,7 +14,16 @@ from antrian import rules
 from antrian.audit.verify import Check, verify
 from antrian.booking import Command, Decision, EncryptedApplicant, Office, Person, Policy, Province, Session, Slot
 from antrian.identity import Keys
-from antrian.lane.consumer import CommandBatch, FencedError, LaneBrokenError, LaneConsumer, Lease, Taken, Turn, sole
+from antrian.lane.consumer import (
+    CommandBatch,
+    FencedError,
+    LaneBrokenError,
+    LaneConsumer,
+    Lease,
+    LeasedLane,
+    Turn,
+    sole,
+)
 from antrian.lane.producer import Joined, JoinRequest, Known, LaneProducer, Refused
 from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from antrian.ledger.policies import apply_policy
@@ -25,7 +34,9 @@ from antrian.policy import load_policy
 from antrian.settings import Settings
 from tests.support.window import policy_without_holidays, window_to_come
 from workers.day_close import finish_days
-from workers.drain import TURN, Drain
+from workers.drain import MAX_TICKETS, LanePipeline
+from workers.lane_setup import LaneSetup
+from workers.quarantine import quarantine_or_yield
 from workers.rebuild import Rebuild, Rebuilt
 
 JAKARTA = ZoneInfo("Asia/Jakarta")
@@ -46,20 +57,22 @@ def nik(person: int) -> str:
     return f"317101010190{person:04d}" if person else "3171010101909999"
 
 
-def serve(drain: Drain, leases: Sequence[Lease], offices: Mapping[str, Office]) -> int:
-    """One go of these lanes from decide to settle, and nothing meanwhile; how many tickets were decided."""
+def serve(setup: LaneSetup, leases: Sequence[Lease], offices: Mapping[str, Office]) -> int:
+    """Takes these lanes through a whole batch, one step after the other. Returns how many tickets were settled."""
+    pipeline, consumer = LanePipeline(setup), setup.consumer
     ready = []
     for lease in leases:
         try:
-            ready.append(drain.ready(lease, offices[lease.office_id]))
+            ready.append(setup.ensure_ready(lease, offices[lease.office_id]))
         except (FencedError, LaneBrokenError, LedgerGapError, LedgerFencedError) as problem:
-            drain.quarantine_or_yield(lease, problem)
-    decided = drain.consumer.decide(ready, TURN) if ready else []
-    go, commands = drain.decided([Taken(lease, said) for lease, said in zip(ready, decided, strict=True)], offices)
-    drain.attend(commands, offices, time.monotonic())
-    recorded = drain.said(go, drain.ledger.record([turn for _, turn in go], drain.policy.version or None) if go else [])
-    results = [(lease, said) for lease, _, said in recorded]
-    return drain.settled(recorded, drain.consumer.settle(results) if results else [])
+            quarantine_or_yield(consumer, lease, problem)
+    decided = consumer.decide(ready, MAX_TICKETS) if ready else []
+    leased = [LeasedLane(lease, result) for lease, result in zip(ready, decided, strict=True)]
+    batch, others = pipeline._sort_leased(leased, offices)
+    pipeline._prepare(others, offices, time.monotonic())
+    recorded = pipeline._collect_recorded(batch, pipeline._record(batch) if batch else [])
+    results = [(lease, result) for lease, _, result in recorded]
+    return pipeline._count_settled(recorded, consumer.settle(results) if results else [])
 
 
 def empty_ledger(database_url: str, *, policy: bool = True) -> None:
@@ -102,7 +115,8 @@ class World:
         self.redis = Redis.from_url(redis_url)
         self.consumer = LaneConsumer(redis_url)
         self.recorder = LedgerRecorder(database_url)
-        self.drain = Drain(self.consumer, self.recorder, self.policy)
+        self.setup = LaneSetup(self.consumer, self.recorder, self.policy)
+        self.pipeline = LanePipeline(self.setup)
         self.producer = LaneProducer(
             redis_url,
             lane_bound=lane_bound,
@@ -134,7 +148,7 @@ class World:
         """Opens the lanes of both offices on stores that are empty."""
         if not self.policy.version:
             self.policy = apply_policy(self.settings.database_url, self.policy, "test", "the beginning")
-            self.drain.follow(self.policy)
+            self.setup.follow(self.policy)
         self.recorder.upsert_offices(
             self.offices.values(), [Province("ID-JK", "DKI Jakarta", "Jakarta", "31", JAKARTA)]
         )
@@ -157,11 +171,11 @@ class World:
     def apply(self, policy: Policy) -> None:
         """Makes it the ledger's policy, and follows it as workers do."""
         self.policy = apply_policy(self.settings.database_url, policy, "rina", "SKB 3 Menteri")
-        self.drain.follow(self.policy)
+        self.setup.follow(self.policy)
 
     def take(self, office_id: str = PUSAT) -> Lease:
         """A lease of the lane, which must be free."""
-        lease = self.consumer.take(office_id)
+        lease = self.consumer.lease(office_id)
         assert lease is not None, "the lane is under a lease"
         return lease
 
@@ -209,7 +223,7 @@ class World:
 
     def serve(self, lease: Lease) -> int:
         """The same under a lease."""
-        return serve(self.drain, [lease], self.offices)
+        return serve(self.setup, [lease], self.offices)
 
     def request(
         self,

@@ -59,7 +59,7 @@ _SERVICES = {
 _BY_THE_LEDGER = {"CheckIn.queue_numbers[0]"}  # which knows the party; tests/integration/test_days.py
 
 
-class _Reached(Exception):
+class _ReachedStoreError(Exception):
     """All checks are passed: a store is asked."""
 
 
@@ -73,14 +73,14 @@ class _Store:
         async def response(*_: object, **__: object) -> Any:
             if name in self._known:
                 return self._known[name]
-            raise _Reached
+            raise _ReachedStoreError
 
         return response
 
 
 class _Bookings(_Store):
     def watch(self, *_: object, **__: object) -> AsyncIterator[Any]:
-        raise _Reached
+        raise _ReachedStoreError
 
 
 class _Front(_Store):
@@ -247,7 +247,7 @@ async def _refused(case: _Case) -> str:
                 pass
         else:
             await response
-    except _Reached:
+    except _ReachedStoreError:
         return ""
     except AntrianError as refusal:
         return refusal.field if refusal.reason in {Reason.INVALID_FIELD, Reason.TOO_LARGE} else ""

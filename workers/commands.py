@@ -1,0 +1,22 @@
+"""The commands of a lane: what accounts and staff ask of its places and people."""
+
+from antrian.booking import Office, UndoCheckIn
+from antrian.lane.consumer import CommandBatch, Lease
+from antrian.ledger.commands import days_of
+from workers.lane_setup import LaneSetup, slot_counters
+from workers.metrics import count_commands
+
+
+def execute_commands(setup: LaneSetup, lease: Lease, office: Office, batch: CommandBatch) -> None:
+    """Lets the ledger judge the commands, and makes the lane follow it.
+
+    Raises FencedError, LaneBrokenError, LedgerFencedError or LedgerGapError when the batch does not fit the lane or the
+    ledger.
+    """
+    setup.create_slots(office, days_of(batch.entries))
+    if any(isinstance(command, UndoCheckIn) for command in batch.entries):
+        batch = setup.consumer.claim(lease, batch)
+    recorded = setup.ledger.record_commands(lease.office_id, lease.token, batch)
+    counters = [slot_counters(office, row) for row in recorded.slots]
+    setup.consumer.settle_commands(lease, batch, counters, recorded.freed, recorded.lifted_at)
+    count_commands(batch.entries)

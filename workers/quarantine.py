@@ -1,0 +1,28 @@
+"""What happens to a lane that cannot be served."""
+
+import logging
+
+from antrian.lane.consumer import FencedError, LaneConsumer, Lease
+from antrian.ledger.fence import LedgerBusyError
+from workers.metrics import LEASES_LOST
+
+_log = logging.getLogger(__name__)
+
+
+def quarantine_or_yield(consumer: LaneConsumer, lease: Lease, problem: Exception) -> None:
+    """Yields the lane to a newer consumer, or quarantines it until it is rebuilt where Redis and the ledger disagree.
+
+    A lane whose rows somebody holds in the ledger is left until its lease expires. Raises redis.RedisError.
+    """
+    if isinstance(problem, LedgerBusyError):
+        _log.warning("somebody holds the lane %s in the ledger", lease.office_id)
+        return
+    try:
+        if isinstance(problem, FencedError):
+            raise problem
+        consumer.quarantine(lease)  # raises FencedError when Redis knows of a newer consumer: then all is well
+    except FencedError:
+        LEASES_LOST.inc()
+        _log.warning("a newer consumer has the lane %s", lease.office_id)
+    else:
+        _log.critical("lane quarantined, Redis and the ledger disagree: %s: %s", type(problem).__name__, problem)
