@@ -1,6 +1,6 @@
 # Antrian: everything a person types. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test faults soak mutants fuzz bench lint types protos lock fmt clean
+.PHONY: help setup up demo test check coverage faults soak mutants fuzz bench lint types protos lock fmt clean
 
 PYTHON ?= python3
 PY     := .venv/bin/python
@@ -30,8 +30,18 @@ demo: setup ## play a Friday rush on a fresh store, verify the promises, write a
 test: setup lint types ## check the code and run all tests on real Redis and Postgres
 	$(PY) -m pytest $(if $(ANTRIAN_REDIS_URL),,-p tests.support.together --numprocesses 2)
 
-faults: setup ## inject every fault under load and count what it broke: a table (FAULTS="--only SUBSTRING")
+check: setup lint types ## check the code and run the unit tests: the part of make test for after each change
+	$(PY) -m pytest tests/unit
+
+coverage: setup ## run unit and integration tests and show the branches that none of them takes (COVERAGE="PATH …": only these tests)
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest $(or $(COVERAGE),tests/unit tests/integration)
+	$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report
+
+faults: setup ## inject every fault under load and count what it broke: a table; then every sabotaged rush (FAULTS="--only SUBSTRING")
 	$(PY) -m tests.faults $(FAULTS)
+	$(if $(FAULTS),,ANTRIAN_EVERY_SABOTAGE=1 $(PY) -m pytest tests/rush)
 
 soak: setup ## play rush after rush with kills for twenty minutes: what grew (SOAK="--minutes N")
 	$(PY) -m tests.faults.soak $(SOAK)

@@ -1,7 +1,7 @@
 """A running Antrian: all programs, some offices, a Friday's window open."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,6 +26,14 @@ class StartStack(Protocol):
         self, clock: datetime, *, metrics: bool = False, gateway: bool = False, all_offices: bool = False
     ) -> Stack:
         """Its metrics and HTTP are served, and it has all 185 offices, where asked for."""
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Moves tests marked `last` to the end of their file, whatever the random order; see pyproject.toml."""
+    yield
+    files = {path: n for n, path in enumerate(dict.fromkeys(item.path for item in items))}
+    items.sort(key=lambda item: (files[item.path], item.get_closest_marker("last") is not None))
 
 
 @pytest.fixture(scope="session")

@@ -157,10 +157,11 @@ def test_a_day_is_closed_only_when_sure_and_its_bookings_are_cancelled(antrian: 
     assert refused(late, "DAY_CLOSED")
 
 
+@pytest.mark.last
 def test_on_the_day_those_who_come_are_checked_in_and_all_promises_hold(
     antrian: Antrian, crowd: Crowd, stack: Stack
 ) -> None:
-    """The last of this file: it moves the clock to the last day of the offered week."""
+    """Moves the clock to the last day of the offered week."""
     party = book(antrian, crowd, "fitri", day=-1, people=2)
     first, second = party["queue_numbers"]
     stack.set_clock(

@@ -670,10 +670,11 @@ async def test_it_says_that_it_is_not_ready_while_nobody_answers_behind_it(
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.last
 async def test_asked_to_stop_it_ends_streams_answers_who_waits_and_goes(
     stack: Stack, http: aiohttp.ClientSession, crowd: Crowd
 ) -> None:
-    """The last: the gateway is another one afterwards."""
+    """Ends the gateway, and starts another one."""
     worker = stack._programs["workers"].process
     booking, whose = await book(http, crowd)
     name, gateway = f"/v1/bookings/{booking['bookingId']}", stack._programs["gateway"].process

@@ -55,8 +55,9 @@ def test_every_run_books_for_people_of_its_own(stack: Stack) -> None:
         assert calls.keys() <= {"GetQuota", "RequestBooking", "GetBooking", "GetBooking SLOT_FULL"}
 
 
+@pytest.mark.last
 def test_while_booking_is_closed_the_run_fails_and_says_how_to_open_it(stack: Stack, opens: datetime) -> None:
-    """The last with the stack: its clock moves past the closing."""
+    """Moves the clock past the closing."""
     stack.set_clock(opens + timedelta(days=3))
     done, calls, failures = locust(stack.address, 2)
     assert done.returncode == 1

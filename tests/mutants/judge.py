@@ -62,7 +62,17 @@ PATIENCE = 5
 STILLBORN, KILLED, SURVIVED, FAILED = "stillborn", "killed", "survived", "not judged"
 _FORK = multiprocessing.get_context("fork")
 _ROOT = Path(__file__).parents[2]
-_OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", f"--rootdir={_ROOT}"]
+_OPTIONS = [
+    "-x",
+    "-q",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:randomly",
+    "-p",
+    "no:hypothesispytest",
+    f"--rootdir={_ROOT}",
+]
 
 PARTS = {"prelude", "decisions"}
 """Scripts that are part of others, and none by themselves."""

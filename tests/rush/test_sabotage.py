@@ -1,6 +1,7 @@
 """The verdict says no: each promise that is switched off is named, with an office where there is one; and yes else."""
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -15,7 +16,9 @@ pytestmark = pytest.mark.timeout(450)  # the first test waits for all rushes
 
 _ROOT = Path(__file__).parents[2]
 _AT_ONCE, _TRIES = 5, 5
-_BROKEN = [mode for mode in MODES if mode != "none"]
+_FEW = ("no-quota-anywhere", "overtaking", "two-bookings")
+_BROKEN = [mode for mode in MODES if mode != "none"] if os.environ.get("ANTRIAN_EVERY_SABOTAGE") else list(_FEW)
+"""A few in `make test`, every one in `make faults`."""
 _BY_COUNT_ONLY = {"no-window"}
 """Modes whose violations are counted over all offices."""
 

@@ -2,14 +2,11 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.bench import __main__ as bench
-from tests.bench import report
-from tests.bench.row import Plan, Row, row, side_by_side
+from tests.bench.row import Row, row, side_by_side
 from tests.faults import __main__ as faults
 from tests.faults.fault import Fault
 from tests.faults.load import Load
@@ -51,33 +48,6 @@ def test_all_are_measured_once_before_any_is_again() -> None:
 
     side_by_side({"a": lambda n: measure("a", n), "b": lambda n: measure("b", n)}, 2)
     assert order == [("a", 0), ("b", 0), ("a", 1), ("b", 1)]
-
-
-def test_the_file_is_a_list_of_rows_and_the_machine(tmp_path: Path) -> None:
-    report.write([_row(), _row(target=None)], tmp_path / "bench.json", tmp_path / "bench.html")
-    one, other, about = json.loads((tmp_path / "bench.json").read_text())
-    assert {"name", "value", "unit", "reference", "ratio", "spread", "target", "better", "command"} <= one.keys()
-    assert (one["reached"], other["target"]) == (True, None)
-    assert {"machine", "versions"} == about.keys()
-    page = (tmp_path / "bench.html").read_text()
-    assert "ours" in page
-    assert "http" not in page.replace("http://www.w3.org", "")
-    assert "2.2" in report.line(_row())
-
-
-def test_a_section_that_fails_costs_neither_its_rows_nor_the_other_sections(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def failing(_: Plan) -> Iterator[Row]:
-        yield _row()
-        raise OSError("a store is away")
-
-    monkeypatch.setattr(bench, "SECTIONS", {"one": failing, "other": lambda _: iter([_row()])})
-    numbers = tmp_path / "bench.json"
-    monkeypatch.setattr(sys, "argv", ["bench", "--json", str(numbers), "--html", str(tmp_path / "bench.html")])
-    assert bench.main() == 1
-    assert len(json.loads(numbers.read_text())) == 3  # two rows, and the machine
-    assert "could not be measured to the end: one" in capsys.readouterr().err
 
 
 def test_ctrl_c_does_not_cost_the_faults_that_were_tried(

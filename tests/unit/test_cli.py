@@ -5,17 +5,12 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import click
-import grpc
 import pytest
 from click.testing import CliRunner, Result
-from grpc_health.v1.health import HealthServicer
-from grpc_health.v1.health_pb2 import HealthCheckResponse
-from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.messages_pb2 import (
@@ -243,43 +238,6 @@ def test_the_ledger_may_be_named_by_a_file_of_secrets(tmp_path: Path, monkeypatc
     assert str(tmp_path) in result.stderr  # that server was called
     (tmp_path / "antrian_database_url").write_text("\n")
     assert run("migrate").exit_code == 2
-
-
-@pytest.fixture
-def health_of() -> Iterator[tuple[HealthServicer, str]]:
-    """A server's health service, and where it is."""
-    server, servicer = grpc.server(ThreadPoolExecutor(1)), HealthServicer()
-    add_HealthServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield servicer, f"127.0.0.1:{port}"
-    server.stop(None).wait()
-
-
-@pytest.mark.parametrize(
-    ("service", "status", "told", "exit_code"),
-    [
-        ("antrian.v1.BookingService", "SERVING", "SERVING", 0),
-        ("antrian.v1.BookingService", "NOT_SERVING", "NOT_SERVING", 1),
-        ("", "SERVING", "NOT_FOUND", 1),  # another program's port
-    ],
-)
-def test_health_exits_0_only_while_the_service_serves(
-    health_of: tuple[HealthServicer, str], service: str, status: str, told: str, exit_code: int
-) -> None:
-    servicer, target = health_of
-    servicer.set(service, HealthCheckResponse.ServingStatus.Value(status))
-    result = run("health", "--target", target)
-    assert (result.exit_code, told in result.output) == (exit_code, True)
-    result = run("health", "--target", target, "--json")
-    assert result.exit_code == exit_code
-    assert json.loads(result.stdout) == {"target": target, "status": told}
-
-
-def test_health_exits_1_where_nobody_answers(tmp_path: Path) -> None:
-    result = run("health", "--target", f"unix:{tmp_path}/nobody")
-    assert result.exit_code == 1
-    assert "UNAVAILABLE" in result.stderr
 
 
 def test_json_has_the_names_of_the_contract_and_fields_without_a_value(capsys: pytest.CaptureFixture[str]) -> None:

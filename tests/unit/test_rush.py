@@ -114,7 +114,7 @@ def test_a_province_with_more_people_is_wanted_more() -> None:
 
 
 def test_the_crowd_waits_for_the_opening_comes_in_a_tail_and_in_the_weekends_waves() -> None:
-    friday = crowd(20_000)
+    friday = crowd(8_000)
     moments = [ask.at for ask in friday.asks() if not ask.bot]
     assert min(moments) >= -friday.scenario.arrivals.early_s
     assert max(moments) <= friday.scenario.span + 5
