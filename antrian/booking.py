@@ -1,6 +1,6 @@
 """The nouns: what a slot, a request, a decision and an outcome are. Standard library only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
@@ -200,6 +200,15 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """What was decided for the next tickets of a lane, in order, under that token."""
+
+    office_id: str
+    token: int
+    decisions: Sequence[Decision]
+
+
+@dataclass(frozen=True, slots=True)
 class StaffAction:
     """What staff do: who (the caller's own id of a person), and why. action_id names it in the ledger."""
 
@@ -282,3 +291,12 @@ class LateAttendance(StaffAction):
 
 
 Command = Cancel | SetQuota | CloseDate | Follow | LiftBar | ExcuseNoShow | UndoCheckIn | LateAttendance
+
+
+@dataclass(frozen=True, slots=True)
+class CommandBatch:
+    """What a drainer was handed of a desk: the entries from number first to last, without those that cannot be read."""
+
+    first: int
+    last: int
+    entries: list[Command]

@@ -1,7 +1,7 @@
 """The commands of a lane: what accounts and staff ask of its places and people."""
 
-from antrian.booking import Office, UndoCheckIn
-from antrian.lane.consumer import CommandBatch, Lease
+from antrian.booking import CommandBatch, Office, UndoCheckIn
+from antrian.lane.consumer import Lease
 from antrian.ledger.commands import days_of
 from workers.lane_setup import LaneSetup, slot_counters
 from workers.metrics import count_commands

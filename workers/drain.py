@@ -5,16 +5,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 
-from antrian.booking import Office
-from antrian.lane.consumer import (
-    LEASE,
-    CommandBatch,
-    FencedError,
-    LaneBrokenError,
-    Lease,
-    LeasedLane,
-    Turn,
-)
+from antrian.booking import CommandBatch, Office, Turn
+from antrian.lane.consumer import LEASE, FencedError, LaneBrokenError, Lease, LeasedLane
 from antrian.ledger.fence import LedgerBusyError, LedgerFencedError, LedgerGapError
 from antrian.ledger.turns import Recorded
 from workers.commands import execute_commands

@@ -18,9 +18,9 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from antrian import rules
-from antrian.booking import Office
+from antrian.booking import CommandBatch, Office, Turn
 from antrian.identity import Keys
-from antrian.lane.consumer import CommandBatch, FencedError, LaneBrokenError, LaneConsumer, Lease, Turn, sole
+from antrian.lane.consumer import FencedError, LaneBrokenError, LaneConsumer, Lease, sole
 from antrian.lane.rebuild import Bar, LaneRebuilder, Restored
 from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from antrian.ledger.keys import claim_keys

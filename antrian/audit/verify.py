@@ -19,19 +19,10 @@ from redis import Redis
 from redis.client import Pipeline
 
 from antrian.audit.niks import count_niks
-from antrian.booking import Decision, Policy, Session, Slot, State
+from antrian.booking import CommandBatch, Decision, Policy, Session, Slot, State
 from antrian.identity import Keys
 from antrian.lane.codec import read_bars
-from antrian.lane.consumer import (
-    LEASE,
-    CommandBatch,
-    FencedError,
-    LaneBrokenError,
-    LaneConsumer,
-    LaneState,
-    Lease,
-    sole,
-)
+from antrian.lane.consumer import LEASE, FencedError, LaneBrokenError, LaneConsumer, LaneState, Lease, sole
 from antrian.lane.producer import MAX_COMMANDS
 from antrian.ledger import sql
 from antrian.ledger.connection import CONNECT

@@ -14,7 +14,7 @@ from redis.commands.core import Script
 from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError
 from redis.retry import Retry
 
-from antrian.booking import Command, Decision, Slot, StatusReason, UndoCheckIn
+from antrian.booking import Command, CommandBatch, Decision, Slot, StatusReason, Turn, UndoCheckIn
 from antrian.lane import READY, script
 from antrian.lane.codec import milliseconds, moment, read_command, read_queue_entry, write_command
 from antrian.lane.producer import MAX_COMMANDS
@@ -47,24 +47,6 @@ class Lease:
     known: bool
     inventory_version: str
     now: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What was decided for the next tickets of a lane, in order, under that token."""
-
-    office_id: str
-    token: int
-    decisions: Sequence[Decision]
-
-
-@dataclass(frozen=True, slots=True)
-class CommandBatch:
-    """What a drainer was handed of a desk: the entries from number first to last, without those that cannot be read."""
-
-    first: int
-    last: int
-    entries: list[Command]
 
 
 Decided = Turn | CommandBatch | FencedError | LaneBrokenError

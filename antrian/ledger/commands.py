@@ -12,6 +12,7 @@ from antrian.booking import (
     Cancel,
     CloseDate,
     Command,
+    CommandBatch,
     ExcuseNoShow,
     Follow,
     LateAttendance,
@@ -21,7 +22,6 @@ from antrian.booking import (
     Slot,
     UndoCheckIn,
 )
-from antrian.lane.consumer import CommandBatch
 from antrian.ledger import sql
 from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 

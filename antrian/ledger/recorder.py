@@ -11,8 +11,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
-from antrian.booking import Office, Policy, Province, Session, Slot
-from antrian.lane.consumer import CommandBatch, Turn
+from antrian.booking import CommandBatch, Office, Policy, Province, Session, Slot, Turn
 from antrian.ledger import arrays, sql
 from antrian.ledger.commands import CommandsRecord, SlotRow, record_batch
 from antrian.ledger.connection import CONNECT, IDLE, POOL, LimitedConnection, Pool

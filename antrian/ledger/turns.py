@@ -8,8 +8,7 @@ from uuid import UUID
 
 import psycopg
 
-from antrian.booking import Decision, State, StatusReason
-from antrian.lane.consumer import Turn
+from antrian.booking import Decision, State, StatusReason, Turn
 from antrian.ledger import sql
 from antrian.ledger.arrays import bigints, blobs, ints, texts, uuids
 from antrian.ledger.fence import LedgerBusyError, LedgerFencedError, LedgerGapError

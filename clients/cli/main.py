@@ -26,7 +26,7 @@ from clients.cli.options import (
     whereabouts_options,
 )
 from clients.cli.policy import policy
-from clients.rush.command import rush
+from clients.cli.rush import rush
 from clients.sdk.booking_client import Applicant, Booking, BookingClient, Whereabouts
 
 _STATES = {

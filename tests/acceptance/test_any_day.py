@@ -18,7 +18,7 @@ from clients.rush.judge.result import RushResult
 from clients.rush.load.generator import RushError
 from clients.rush.load.live import Live
 from clients.rush.plan.scenario import Scenario, load_scenario
-from clients.rush.rush import Orders, Site, rush_running, site_before_opening
+from clients.rush.play import Orders, Site, rush_running, site_before_opening
 from clients.sdk.calls import Target
 from tests.acceptance.conftest import StartStack
 

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from antrian.lane.consumer import LaneConsumer, Turn
+from antrian.booking import Turn
+from antrian.lane.consumer import LaneConsumer
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.policy import load_policy
 from antrian.process import log_to_stderr

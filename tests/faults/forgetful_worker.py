@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from antrian.lane.consumer import Turn
+from antrian.booking import Turn
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.ledger.turns import Recorded
 from antrian.policy import load_policy

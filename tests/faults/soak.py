@@ -25,7 +25,7 @@ from antrian.audit.verify import verify
 from antrian.local.stack import Stack
 from clients.rush.load.live import Live
 from clients.rush.plan.scenario import load_scenario
-from clients.rush.rush import Orders, rush_running, site_before_opening
+from clients.rush.play import Orders, rush_running, site_before_opening
 
 _WARM = 3  # rounds until what a program keeps is there
 _FLAT_BYTES, _FLAT_SHARE, _FLAT_FILES = 16 << 20, 0.1, 10

@@ -29,7 +29,7 @@ def test_the_file_is_a_list_of_rows_and_the_machine(tmp_path: Path) -> None:
     page = (tmp_path / "bench.html").read_text()
     assert "ours" in page
     assert "http" not in page.replace("http://www.w3.org", "")
-    assert "2.2" in report.consumer(_row())
+    assert "2.2" in report.line(_row())
 
 
 def test_a_section_that_fails_costs_neither_its_rows_nor_the_other_sections(

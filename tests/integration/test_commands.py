@@ -8,10 +8,10 @@ from datetime import date, timedelta
 import psycopg
 import pytest
 
-from antrian.booking import Cancel, CloseDate, SetQuota, Slot, StaffAction, State, StatusReason
+from antrian.booking import Cancel, CloseDate, CommandBatch, SetQuota, Slot, StaffAction, State, StatusReason
 from antrian.errors import AntrianError, Reason
 from antrian.identity import booking_code, code_range
-from antrian.lane.consumer import CommandBatch, FencedError, SlotCounters
+from antrian.lane.consumer import FencedError, SlotCounters
 from antrian.lane.producer import MAX_COMMANDS, Joined
 from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from antrian.ledger.staff import ActionRow

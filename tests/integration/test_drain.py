@@ -7,9 +7,9 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from antrian.booking import Cancel, Session, Slot, State, StatusReason
+from antrian.booking import Cancel, Session, Slot, State, StatusReason, Turn
 from antrian.errors import Reason
-from antrian.lane.consumer import FencedError, LaneBrokenError, Turn, sole
+from antrian.lane.consumer import FencedError, LaneBrokenError, sole
 from antrian.lane.producer import Joined, Known
 from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from tests.support.waiting import until

@@ -10,6 +10,7 @@ import pytest
 from antrian.booking import (
     Cancel,
     CloseDate,
+    CommandBatch,
     ExcuseNoShow,
     Follow,
     LateAttendance,
@@ -21,7 +22,6 @@ from antrian.booking import (
 )
 from antrian.errors import Reason
 from antrian.identity import booking_code, code_range
-from antrian.lane.consumer import CommandBatch
 from antrian.lane.producer import Joined, JoinRequest
 from antrian.ledger.days import LedgerDays
 from antrian.ledger.staff import ActionRow

@@ -5,10 +5,10 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from antrian.booking import Cancel, CloseDate, Follow, Policy, SetQuota, StaffAction, State, StatusReason
+from antrian.booking import Cancel, CloseDate, CommandBatch, Follow, Policy, SetQuota, StaffAction, State, StatusReason
 from antrian.errors import Reason
 from antrian.identity import Keys, booking_code, code_range
-from antrian.lane.consumer import CommandBatch, FencedError
+from antrian.lane.consumer import FencedError
 from antrian.lane.producer import Joined, Known
 from antrian.ledger.fence import LedgerFencedError
 from antrian.ledger.keys import WrongKeysError, claim_keys

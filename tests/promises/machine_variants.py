@@ -10,9 +10,8 @@ import psycopg
 import pytest
 
 from antrian import lane, ledger
-from antrian.booking import Cancel, Command
+from antrian.booking import Cancel, Command, Turn
 from antrian.lane.connection import Script
-from antrian.lane.consumer import Turn
 from antrian.lane.producer import JoinRequest, LaneProducer
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.ledger.turns import Recorded

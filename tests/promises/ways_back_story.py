@@ -3,10 +3,9 @@
 from dataclasses import replace
 from datetime import datetime, time, timedelta
 
-from antrian.booking import Cancel, ExcuseNoShow, Follow, LateAttendance, LiftBar, State, UndoCheckIn
+from antrian.booking import Cancel, CommandBatch, ExcuseNoShow, Follow, LateAttendance, LiftBar, State, UndoCheckIn
 from antrian.errors import Reason
 from antrian.identity import booking_code, code_range
-from antrian.lane.consumer import CommandBatch
 from antrian.lane.producer import Joined, JoinRequest
 from tests.promises.life_story import BrokenError
 from tests.promises.story import reason

@@ -14,8 +14,8 @@ from clients.rush.judge.result import write_result
 from clients.rush.judge.verdict import EXIT_CODES
 from clients.rush.load.live import Live
 from clients.rush.plan.scenario import load_scenario
+from clients.rush.play import Orders, rush_embedded
 from clients.rush.report.terminal import print_table
-from clients.rush.rush import Orders, rush_embedded
 from tests.rush.sabotage import MODES
 from tests.rush.stack import REQUESTS, SabotagedStack
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from antrian import lane, ledger
+from antrian.booking import Turn
 from antrian.lane import consumer, producer, rebuild
-from antrian.lane.consumer import Turn
 from antrian.ledger import commands, days, reader, recorder, staff, turns
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.ledger.turns import Recorded

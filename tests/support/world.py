@@ -12,18 +12,21 @@ from redis import Redis
 
 from antrian import rules
 from antrian.audit.verify import Check, verify
-from antrian.booking import Command, Decision, EncryptedApplicant, Office, Person, Policy, Province, Session, Slot
-from antrian.identity import Keys
-from antrian.lane.consumer import (
+from antrian.booking import (
+    Command,
     CommandBatch,
-    FencedError,
-    LaneBrokenError,
-    LaneConsumer,
-    Lease,
-    LeasedLane,
+    Decision,
+    EncryptedApplicant,
+    Office,
+    Person,
+    Policy,
+    Province,
+    Session,
+    Slot,
     Turn,
-    sole,
 )
+from antrian.identity import Keys
+from antrian.lane.consumer import FencedError, LaneBrokenError, LaneConsumer, Lease, LeasedLane, sole
 from antrian.lane.producer import Joined, JoinRequest, Known, LaneProducer, Refused
 from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from antrian.ledger.policies import apply_policy

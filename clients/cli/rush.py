@@ -37,7 +37,7 @@ from clients.cli.options import (
 from clients.sdk.booking_client import RefusedError
 
 if TYPE_CHECKING:
-    from clients.rush.rush import Site
+    from clients.rush.play import Site
 
 _FOLDER = FOLDER / "rush"
 _HTTP = f"127.0.0.1:{FIRST_HTTP_PORT}"
@@ -125,10 +125,10 @@ def rush(
         from clients.rush.load.generator import RushError  # noqa: PLC0415
         from clients.rush.load.live import Live  # noqa: PLC0415
         from clients.rush.plan.scenario import ScenarioError, load_scenario  # noqa: PLC0415
+        from clients.rush.play import Orders, rush_embedded, rush_running  # noqa: PLC0415
         from clients.rush.report.page import write_picture, write_report  # noqa: PLC0415
         from clients.rush.report.terminal import print_table  # noqa: PLC0415
         from clients.rush.report.words import LANGUAGES  # noqa: PLC0415
-        from clients.rush.rush import Orders, rush_embedded, rush_running  # noqa: PLC0415
 
     with failing_on(ScenarioError, by=WrongSettings):
         played = load_scenario(scenario, requests=requests, compression=compression)
@@ -209,7 +209,7 @@ def _fresh(folder: Path) -> Path:
 
 def _site(service: Service) -> "Site":
     """What can be seen of a running Antrian: all, when it runs on a folder here; its stores, when ANTRIAN_* names them."""
-    from clients.rush.rush import Site  # noqa: PLC0415
+    from clients.rush.play import Site  # noqa: PLC0415
 
     def pids() -> dict[str, int]:
         facts = run_facts(service.folder) if service.folder else None
