@@ -354,12 +354,8 @@ def test_git_leaves_secrets_out() -> None:
 
 
 def instructions(text: str) -> list[tuple[str, str]]:
-    lines = [
-        consumer
-        for consumer in text.replace("\\\n", " ").splitlines()
-        if consumer.strip() and not consumer.startswith("#")
-    ]
-    return [(word.upper(), rest.strip()) for word, _, rest in (consumer.partition(" ") for consumer in lines)]
+    lines = [line for line in text.replace("\\\n", " ").splitlines() if line.strip() and not line.startswith("#")]
+    return [(word.upper(), rest.strip()) for word, _, rest in (line.partition(" ") for line in lines)]
 
 
 def last_stage(dockerfile: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -371,14 +367,14 @@ def ignored(path: str) -> bool:
     """Whether .dockerignore leaves a file out: the last pattern that matches it or a folder of it decides."""
     out = False
     parts = path.split("/")
-    for consumer in (ROOT / ".dockerignore").read_text().splitlines():
-        pattern = consumer.strip().removeprefix("!")
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        pattern = line.strip().removeprefix("!")
         if not pattern or pattern.startswith("#"):
             continue
         tails = [parts[n:] for n in range(len(parts))] if pattern.startswith("**/") else [parts]
         heads = ["/".join(tail[:n]) for tail in tails for n in range(1, len(tail) + 1)]
         if any(fnmatch.fnmatchcase(head, pattern.removeprefix("**/")) for head in heads):
-            out = not consumer.startswith("!")
+            out = not line.startswith("!")
     return out
 
 
