@@ -17,8 +17,9 @@ from antrian.lane.config_check import UnsupportedRedisError
 from antrian.lane.producer import LaneProducer
 from antrian.ledger.reader import LedgerReader
 from antrian.ledger.staff import LedgerStaff
+from antrian.logs import log_to_stderr
 from antrian.policy import PolicyError, load_policy
-from antrian.process import log_to_stderr, metrics_served, raise_descriptor_limit, spare_the_collector
+from antrian.process import freeze_heap, metrics_served, raise_descriptor_limit
 from antrian.settings import Settings, SettingsError, load_settings
 from antrian.v1 import booking_service_pb2, office_service_pb2
 from server.auth import Callers, CallersFileError
@@ -105,7 +106,7 @@ async def serve(settings: Settings) -> None:
     await ledger.start()
     await staff.start()
     _listen(server, settings)
-    spare_the_collector()
+    freeze_heap()
     await server.start()
     freshener = loop.create_task(catalog.keep_fresh(changed))
 

@@ -25,7 +25,7 @@ from antrian import words
 from antrian.batching import MESSAGE_LIMIT
 from antrian.errors import AntrianError, Reason
 from antrian.lane.producer import is_full
-from antrian.process import REQUEST_ID
+from antrian.logs import REQUEST_ID
 from antrian.text import has_nik
 from server.auth import CALLER, Callers
 from server.grpc_server import Handlers

@@ -16,8 +16,8 @@ from antrian.booking import Policy
 from antrian.identity import Keys
 from antrian.ledger.keys import claim_keys
 from antrian.ledger.policies import claim_policy
+from antrian.logs import log_to_stderr
 from antrian.policy import PolicyError, load_policy
-from antrian.process import log_to_stderr
 from antrian.settings import Settings, SettingsError, load_settings
 from workers import metrics, worker
 from workers.audit import Audit

@@ -25,8 +25,8 @@ from antrian.lane.rebuild import Bar, LaneRebuilder, Restored
 from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from antrian.ledger.keys import claim_keys
 from antrian.ledger.recorder import LedgerRecorder
+from antrian.logs import log_to_stderr
 from antrian.policy import PolicyError, load_policy
-from antrian.process import log_to_stderr
 from antrian.settings import Settings, SettingsError, load_settings
 from workers.commands import execute_commands
 from workers.drain import MAX_TICKETS

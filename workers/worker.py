@@ -13,7 +13,8 @@ from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
 from antrian.booking import Policy
-from antrian.process import die_with_parent, log_to_stderr, spare_the_collector
+from antrian.logs import log_to_stderr
+from antrian.process import die_with_parent, freeze_heap
 from antrian.settings import Settings
 from workers import shift
 
@@ -34,7 +35,7 @@ class ShiftWorker(SimpleWorker):
 def run(settings: Settings, policy: Policy, heartbeat: Callable[[], None] = lambda: None) -> None:
     """Works shifts until SIGTERM. Raises redis.RedisError when RQ's Redis fails: the supervisor starts it again."""
     shift.init_worker(settings, policy, lambda: ShiftWorker.stopping, heartbeat)
-    spare_the_collector()
+    freeze_heap()
     queue = Queue(
         shift.QUEUE, connection=Redis.from_url(settings.rq_redis_url, socket_timeout=2), serializer=JSONSerializer
     )

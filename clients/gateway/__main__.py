@@ -12,7 +12,8 @@ from granian.server.embed import Server
 from prometheus_client import REGISTRY, disable_created_metrics
 from starlette.middleware.cors import CORSMiddleware
 
-from antrian.process import log_to_stderr, metrics_served
+from antrian.logs import log_to_stderr
+from antrian.process import metrics_served
 from antrian.settings import SettingsError, read_certificates
 from clients.gateway.app import Gateway
 from clients.gateway.connections import most_connections, tend_connections

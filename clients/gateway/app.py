@@ -16,7 +16,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from antrian.errors import Text
-from antrian.process import REQUEST_ID
+from antrian.logs import REQUEST_ID
 from antrian.text import has_nik
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.words import about

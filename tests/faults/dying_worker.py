@@ -12,8 +12,8 @@ from typing import Any
 from antrian.booking import Turn
 from antrian.lane.consumer import LaneConsumer
 from antrian.ledger.recorder import LedgerRecorder
+from antrian.logs import log_to_stderr
 from antrian.policy import load_policy
-from antrian.process import log_to_stderr
 from antrian.settings import load_settings
 from workers import worker
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from antrian.booking import Turn
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.ledger.turns import Recorded
+from antrian.logs import log_to_stderr
 from antrian.policy import load_policy
-from antrian.process import log_to_stderr
 from antrian.settings import load_settings
 from workers import worker
 

@@ -26,8 +26,8 @@ from antrian.identity import Keys
 from antrian.lane.producer import LaneProducer
 from antrian.ledger.reader import LedgerReader
 from antrian.ledger.staff import LedgerStaff
+from antrian.logs import JsonLines
 from antrian.policy import load_policy
-from antrian.process import JsonLines
 from antrian.settings import Settings
 from antrian.v1 import booking_service_pb2, office_service_pb2
 from antrian.words import wants_english

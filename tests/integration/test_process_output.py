@@ -13,7 +13,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from antrian.local.child import Child, EmbeddedError
-from antrian.process import JsonLines, metrics_served
+from antrian.logs import JsonLines
+from antrian.process import metrics_served
 
 NIK = "3171014107900001"
 
@@ -36,21 +37,21 @@ async def test_who_leaves_the_metrics_in_the_middle_leaves_a_line_of_json(
                 left.sendall(b"GET / nonsense\r\n\r\n")
                 left.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
             await asyncio.sleep(0.01)
-    assert json.loads(lines.text.splitlines()[0])["message"] == "an answer with the metrics failed"
+    assert json.loads(lines.text.splitlines()[0])["message"] == "sending metrics failed"
     assert capfd.readouterr().err == ""
 
 
 def test_what_ends_a_program_is_a_line_too(tmp_path: Path) -> None:
-    program = f"from antrian.process import log_to_stderr; log_to_stderr('INFO'); raise ValueError('{NIK}')"
+    program = f"from antrian.logs import log_to_stderr; log_to_stderr('INFO'); raise ValueError('{NIK}')"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert ended.returncode == 1
     event = json.loads(ended.stderr)
-    assert (event["level"], event["message"]) == ("CRITICAL", "ended by an error")
+    assert (event["level"], event["message"]) == ("CRITICAL", "uncaught exception")
     assert event["exception"].endswith("ValueError: [NIK]")
 
 
 def test_the_last_words_of_a_program_read_well(tmp_path: Path) -> None:
-    program = "from antrian.process import log_to_stderr; log_to_stderr('INFO'); print('plain'); raise ValueError('no')"
+    program = "from antrian.logs import log_to_stderr; log_to_stderr('INFO'); print('plain'); raise ValueError('no')"
     lock = (tmp_path / "lock").open("wb")
     with lock:
         child = Child("server", [sys.executable, "-u", "-c", program], log=tmp_path / "server.log", lock=lock.fileno())
@@ -60,7 +61,7 @@ def test_the_last_words_of_a_program_read_well(tmp_path: Path) -> None:
     first, plain, head, *traceback = str(caught.value).splitlines()
     assert first == f"server ended with code 1; its log is {tmp_path / 'server.log'}"
     assert plain == "  plain"
-    assert head.endswith("CRITICAL antrian.process ended by an error")
+    assert head.endswith("CRITICAL antrian.logs uncaught exception")
     assert traceback[0] == "  Traceback (most recent call last):"
     assert traceback[-1] == "  ValueError: no"
 

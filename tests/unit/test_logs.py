@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from antrian.process import REQUEST_ID, FewLines, JsonLines
+from antrian.logs import REQUEST_ID, FewLines, JsonLines
 from server.middleware import explain
 
 NIK = "3171014107900001"
@@ -55,7 +55,7 @@ def test_lines_of_one_kind_are_few_and_say_how_many_were_left_out(
     lines: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr("antrian.process.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("antrian.logs.time.monotonic", lambda: now[0])
     few = FewLines()
     lines.handler.addFilter(few)
     try:
