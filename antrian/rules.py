@@ -1,6 +1,6 @@
-"""The rules of booking as pure functions: what they need comes in, what they judge comes out.
+"""The rules of booking as pure functions.
 
-Days are dates at the office, windows are in the policy's zone (WIB), and moments are aware datetimes of any zone.
+Days are dates at the office, windows are in the policy's time zone (WIB), and moments are aware datetimes in any zone.
 """
 
 import zlib
@@ -9,7 +9,7 @@ from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from antrian.booking import Office, Policy, Session, Slot, State, StatusReason, Window
+from antrian.booking import Office, Policy, Session, Slot, Window
 from antrian.errors import AntrianError, Reason
 
 _DAY = timedelta(days=1)
@@ -17,18 +17,8 @@ _WEEK = timedelta(weeks=1)
 _HOUR = timedelta(hours=1)
 
 
-class Verdict(NamedTuple):
-    """What is decided for one ticket, and its slot's counters after it."""
-
-    state: State
-    reason: StatusReason | None
-    first_number: int | None
-    remaining: int
-    next_number: int
-
-
 class Choice(NamedTuple):
-    """A slot of an office, with the places left in it."""
+    """A slot of an office, with its remaining places."""
 
     office_id: str
     slot: Slot
@@ -36,16 +26,16 @@ class Choice(NamedTuple):
 
 
 def is_service_day(policy: Policy, day: date) -> bool:
-    """Whether offices take people on that day: a service weekday and no holiday."""
+    """Returns whether offices serve people on that day: a service weekday that is no holiday."""
     return day.weekday() in policy.service_weekdays and day not in policy.holidays
 
 
 def next_window(policy: Policy, moment: datetime) -> Window:
-    """The window that contains the moment, else the next one to open.
+    """Returns the window that contains the moment, else the next one to open.
 
-    A window that would be for no day at all, its weeks being all holidays (Lebaran 2025), does not open.
+    A window without any service day, because its weeks are all holidays (Lebaran 2025), does not open.
     """
-    # From the week before, for a window that opens late in a week and closes early in the next.
+    # Starts a week early, because a window may open late in one week and close early in the next.
     monday = _monday(moment.astimezone(policy.window_zone).date()) - _WEEK
     while True:
         window = _window(policy, monday)
@@ -55,32 +45,32 @@ def next_window(policy: Policy, moment: datetime) -> Window:
 
 
 def next_opening(policy: Policy, moment: datetime) -> Window:
-    """The first window that opens at the moment or later; one that is open then does not count."""
+    """Returns the first window that opens at the moment or later, so not one that is already open."""
     window = next_window(policy, moment)
     return window if window.opens_at >= moment else next_window(policy, window.closes_at)
 
 
 def open_moment(policy: Policy, now: datetime) -> datetime:
-    """When a demo may begin: now, where a window is open and stays so for an hour, else the next opening."""
+    """Returns when a demo may begin: now if a window stays open for another hour, else the next opening."""
     window = next_window(policy, now)
     return now if window.contains(now) and window.contains(now + _HOUR) else next_opening(policy, now).opens_at
 
 
 def windows_of(policy: Policy, day: date) -> tuple[Window, ...]:
-    """All windows that are for that day, in order: as many as the horizon has weeks; none for a day without service."""
+    """Returns the windows in which that day can be booked, in order, one per week of the horizon; none unless a service day."""
     return windows_for(policy, day) if is_service_day(policy, day) else ()
 
 
 def windows_for(policy: Policy, day: date) -> tuple[Window, ...]:
-    """The same, were it a service day: for what was booked before it became one without service."""
+    """Returns the same for any day, for bookings made before it stopped being a service day."""
     try:
         return tuple(_window(policy, _monday(day) - weeks * _WEEK) for weeks in range(policy.horizon_weeks, 0, -1))
-    except (OverflowError, ValueError):  # the first and the last weeks that a date can say
+    except (OverflowError, ValueError):  # before the first or after the last week of the calendar
         return ()
 
 
 def closed_days(policy: Policy, window: Window) -> dict[date, str]:
-    """The holidays on service weekdays of the weeks that the window is for, with their names."""
+    """Returns the holidays, with their names, on service weekdays of the weeks that the window is for."""
     return {
         day: policy.holidays[day]
         for day in _span(policy, _monday(window.opens_at.date()))
@@ -89,12 +79,12 @@ def closed_days(policy: Policy, window: Window) -> dict[date, str]:
 
 
 def refuse_office(office: Office) -> AntrianError | None:
-    """OFFICE_RETIRED, where that is so."""
+    """Returns OFFICE_RETIRED if the office is retired."""
     return AntrianError(Reason.OFFICE_RETIRED, field="office_id") if office.retired else None
 
 
 def refuse_day(policy: Policy, day: date) -> AntrianError | None:
-    """NOT_A_SERVICE_DAY, with the holiday's name if it is one, where offices take nobody. Asks no clock."""
+    """Returns NOT_A_SERVICE_DAY, with the holiday's name if any, unless it is a service day. Does not depend on the time."""
     if is_service_day(policy, day):
         return None
     refusal = AntrianError(Reason.NOT_A_SERVICE_DAY, field="service_date", service_date=day.isoformat())
@@ -104,10 +94,10 @@ def refuse_day(policy: Policy, day: date) -> AntrianError | None:
 
 
 def refuse_window(policy: Policy, day: date, moment: datetime, office_zone: ZoneInfo) -> AntrianError | None:
-    """None when the moment lies in a window of the day.
+    """Returns None if the moment lies in a window of the day.
 
-    Else WINDOW_CLOSED when no window is open (open_time, office_open_time and retry_after say until when), or
-    DATE_NOT_OFFERED when one is open for other days (first_date to last_date).
+    Returns WINDOW_CLOSED if no window is open, with the next opening in open_time, office_open_time and retry_after, or
+    DATE_NOT_OFFERED if a window is open for other days, with first_date and last_date.
     """
     window = next_window(policy, moment)
     if not window.contains(moment):
@@ -128,32 +118,32 @@ def refuse_window(policy: Policy, day: date, moment: datetime, office_zone: Zone
 
 
 def inventory_until(policy: Policy, moment: datetime) -> date:
-    """The last service date for which lanes must have counters.
+    """Returns the last service date for which lanes must have counters.
 
-    It is the last one of the window after the current or next one, so that a new week is there when a window closes.
+    This is the last date of the window after the current or next one, so that a new week is ready when a window closes.
     """
     return next_window(policy, next_window(policy, moment).closes_at).dates[-1]
 
 
 def calendar_version(policy: Policy) -> str:
-    """Eight digits that change when the policy's service days or sessions do."""
+    """Returns eight hex digits that change with the policy's service days or sessions."""
     calendar = sorted(policy.service_weekdays), sorted(policy.holidays), sorted(policy.sessions)
     return f"{zlib.crc32(repr(calendar).encode()):08x}"
 
 
 def split_quota(daily: int, morning_percent: int) -> dict[Session, int]:
-    """A day's places by session: the morning's percentage rounded up, the rest the afternoon's."""
+    """Returns a day's places by session: the morning's percentage rounded up, the rest for the afternoon."""
     morning = -(-daily * morning_percent // 100)
     return {Session.MORNING: morning, Session.AFTERNOON: daily - morning}
 
 
 def day_begins(office_zone: ZoneInfo, day: date) -> datetime:
-    """Midnight at the office, with which the day begins and from which on a ticket for it is TOO_LATE."""
+    """Returns midnight at the office, when the day begins. From then on, tickets for the day are TOO_LATE."""
     return datetime.combine(day, time.min, office_zone)
 
 
 def session_times(policy: Policy, office_zone: ZoneInfo, slot: Slot) -> tuple[datetime, datetime]:
-    """When the slot's session begins and ends at the office."""
+    """Returns when the slot's session begins and ends, in the office's zone."""
     hours = policy.sessions[slot.session]
     return (
         datetime.combine(slot.service_date, hours.starts, office_zone),
@@ -162,20 +152,20 @@ def session_times(policy: Policy, office_zone: ZoneInfo, slot: Slot) -> tuple[da
 
 
 def bar_ends(policy: Policy, office_zone: ZoneInfo, missed: date) -> tuple[date, datetime]:
-    """The last barred day after a no-show, and the moment after it: midnight at the office."""
+    """Returns the last barred day after a no-show, and the end of the bar: the midnight after it at the office."""
     last = missed + policy.bar_days * _DAY
     return last, day_begins(office_zone, last + _DAY)
 
 
 def attendance_ends(policy: Policy, office_zone: ZoneInfo, day: date) -> datetime:
-    """Until when staff may note that somebody came on a day that is over: a time of the day after, at the office."""
+    """Returns until when staff may record attendance of a past day: a time of the day after, at the office."""
     return datetime.combine(day + _DAY, policy.late_until, office_zone)
 
 
 def judge_province(policy: Policy, office_province: str, whereabouts: Collection[str]) -> AntrianError | None:
-    """OFFICE_OUTSIDE_PROVINCE when the office is in none of the provinces where the person is.
+    """Returns OFFICE_OUTSIDE_PROVINCE if the office's province is none of `whereabouts`, the provinces of the device.
 
-    Provinces are ISO 3166-2 codes. Under the rule "any" every office may be used from everywhere.
+    Provinces are ISO 3166-2 codes. Under the rule "any", every office may be used from everywhere.
     """
     if not policy.device_location or office_province in whereabouts:
         return None
@@ -187,39 +177,26 @@ def judge_province(policy: Policy, office_province: str, whereabouts: Collection
     )
 
 
-def decide(remaining: int, next_number: int, party_size: int, *, day_begun: bool) -> Verdict:
-    """What decide.lua does to one ticket of a slot with so many places left, as a pure function.
-
-    day_begun says that the service day had begun at the office (moment >= day_begins). All of the party get consecutive
-    queue numbers, or none does; a refusal leaves the counters as they were, so a smaller party behind may still fit.
-    """
-    if day_begun:
-        return Verdict(State.REJECTED, StatusReason.TOO_LATE, None, remaining, next_number)
-    if remaining < party_size:
-        return Verdict(State.REJECTED, StatusReason.SLOT_FULL, None, remaining, next_number)
-    return Verdict(State.CONFIRMED, None, next_number, remaining - party_size, next_number + party_size)
-
-
 def alternatives(office_id: str, slot: Slot, party_size: int, choices: Iterable[Choice], most: int = 5) -> list[Choice]:
-    """Where a party that found its slot full still fits: the office's other slots first, then other offices'.
+    """Returns where a party whose slot is full still fits: the office's other slots first, then other offices'.
 
-    The nearest day comes first, the same session before the other. choices name other offices in the order in which
-    they are to be offered; each of them is offered once.
+    The nearest day comes first, the same session before the other. Each other office appears once, in the order of
+    `choices`.
     """
 
     def distance(choice: Choice) -> tuple[int, bool]:
         return abs((choice.slot.service_date - slot.service_date).days), choice.slot.session is not slot.session
 
-    with_room: dict[str, list[Choice]] = {}
+    fitting: dict[str, list[Choice]] = {}
     for choice in choices:
         if choice.remaining >= party_size and (choice.office_id, choice.slot) != (office_id, slot):
-            with_room.setdefault(choice.office_id, []).append(choice)
-    own = sorted(with_room.pop(office_id, []), key=distance)
-    return (own + [min(slots, key=distance) for slots in with_room.values()])[:most]
+            fitting.setdefault(choice.office_id, []).append(choice)
+    own = sorted(fitting.pop(office_id, []), key=distance)
+    return (own + [min(slots, key=distance) for slots in fitting.values()])[:most]
 
 
 def _window(policy: Policy, monday: date) -> Window:
-    """The window that opens in the ISO week of that Monday."""
+    """Returns the window that opens in the ISO week of that Monday."""
     opens = policy.opens_weekday, policy.opens_time
     closes = policy.closes_weekday, policy.closes_time
     closes_monday = monday if closes > opens else monday + _WEEK
@@ -231,7 +208,7 @@ def _window(policy: Policy, monday: date) -> Window:
 
 
 def _span(policy: Policy, monday: date) -> list[date]:
-    """All days of the weeks that the window of that week is for, the first being the week after it."""
+    """Returns all days of the weeks that the window of that Monday's week is for, from the week after it."""
     first = monday.toordinal() + 7
     return [date.fromordinal(day) for day in range(first, first + 7 * policy.horizon_weeks)]
 
@@ -241,11 +218,11 @@ def _monday(day: date) -> date:
 
 
 def edits(one: str, other: str) -> int:
-    """How many letters to put in, take out or replace make one text of the other, whatever their case (Levenshtein 1965)."""
+    """Returns the Levenshtein distance of two texts, ignoring case."""
     one, other = one.casefold(), other.casefold()
     row = list(range(len(other) + 1))
     for n, letter in enumerate(one, 1):
         before, row = row, [n]
-        for m, its in enumerate(other, 1):
-            row.append(min(row[-1] + 1, before[m] + 1, before[m - 1] + (letter != its)))
+        for m, other_letter in enumerate(other, 1):
+            row.append(min(row[-1] + 1, before[m] + 1, before[m - 1] + (letter != other_letter)))
     return row[-1]

@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from antrian import rules
+from antrian.audit.history.oracle import decide
 from antrian.booking import EncryptedApplicant, State
 from antrian.errors import Reason
 from antrian.lane.producer import Joined, JoinRequest, Known, Refused
@@ -279,8 +280,8 @@ class Model:
             if confirmed and (told.request.office_id, told.request.slot) == slot:
                 size = len(told.request.applicants)
                 remaining, number = remaining - (row.takes if row else size), number + size
-        verdict = rules.decide(remaining, number, party, day_begun=begun)
-        return f"CONFIRMED {verdict.first_number}" if verdict.first_number else str(verdict.reason)
+        outcome = decide(remaining, number, party, day_begun=begun)
+        return f"CONFIRMED {outcome.first_number}" if outcome.first_number else str(outcome.reason)
 
     def _begins(self, slot: OfficeSlot) -> datetime:
         return rules.day_begins(JAKARTA, slot[1].service_date)

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from datetime import timedelta
 
-from antrian import rules
+from antrian.audit.history.oracle import decide
 from antrian.errors import Reason
 from antrian.lane.consumer import FencedError, LaneBrokenError, Lease
 from antrian.lane.producer import Joined, JoinRequest, Known, Refused
@@ -60,12 +60,12 @@ async def broken_promises(world: World) -> set[str]:
 
     replay, numbers, sold = (PLACES, 1), set[int](), 0
     for request in parties:
-        verdict = rules.decide(*replay, len(request.applicants), day_begun=False)
-        replay = verdict.remaining, verdict.next_number
+        outcome = decide(*replay, len(request.applicants), day_begun=False)
+        replay = outcome.remaining, outcome.next_number
         booking = await world.reader.booking(request.booking_id)
         hold("P2", held=booking is not None)
         if booking:
-            hold("P3", held=(booking.state, booking.first_number) == (verdict.state, verdict.first_number))
+            hold("P3", held=(booking.state, booking.first_number) == (outcome.state, outcome.first_number))
             if booking.state == "CONFIRMED" and booking.first_number:
                 sold += booking.party_size
                 numbers |= set(range(booking.first_number, booking.first_number + booking.party_size))

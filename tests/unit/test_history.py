@@ -22,8 +22,8 @@ from antrian.audit.history import (
     check_history,
     read_history,
 )
+from antrian.audit.history.oracle import decide
 from antrian.booking import Session, Slot
-from antrian.rules import decide
 from clients.sdk.history import History
 
 START = datetime(2026, 11, 27, 7, tzinfo=UTC)
@@ -66,13 +66,13 @@ class Play:
             self.ticket += 1
             slot, party = self.rng.choice(SLOTS), self.rng.choice([1, 1, 2, 3, 4])
             remaining, number = self.counters[slot]
-            verdict = decide(remaining, number, party, day_begun=False)
-            first, state, reason = verdict.first_number, verdict.state.value, verdict.reason or ""
+            outcome = decide(remaining, number, party, day_begun=False)
+            first, state, reason = outcome.first_number, outcome.state.value, outcome.reason or ""
             if slot in self.closed:
                 first, state, reason = None, "REJECTED", "DAY_CLOSED"
             elif first:
-                self.counters[slot] = [verdict.remaining, verdict.next_number]
-                self.facts.slots[OFFICE, slot].last_number = verdict.next_number - 1
+                self.counters[slot] = [outcome.remaining, outcome.next_number]
+                self.facts.slots[OFFICE, slot].last_number = outcome.next_number - 1
                 if self.rng.random() < 0.1:  # the ledger refuses it, and the lane learns that after the turn
                     state, reason = "REJECTED", "ALREADY_BOOKED"
                     back[slot] += party

@@ -8,15 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antrian.audit.history.oracle import Outcome, decide
 from antrian.booking import Policy, Session, Slot, State, StatusReason, Window
 from antrian.errors import AntrianError, Reason
 from antrian.policy import load_policy
 from antrian.rules import (
-    Verdict,
     bar_ends,
     closed_days,
     day_begins,
-    decide,
     edits,
     inventory_until,
     is_service_day,
@@ -327,18 +326,18 @@ def test_under_the_rule_any_every_office_may_be_used_from_everywhere() -> None:
 
 
 def test_a_party_that_fits_gets_consecutive_numbers() -> None:
-    assert decide(5, 1, 3, day_begun=False) == Verdict(State.CONFIRMED, None, 1, 2, 4)
-    assert decide(2, 4, 2, day_begun=False) == Verdict(State.CONFIRMED, None, 4, 0, 6)
+    assert decide(5, 1, 3, day_begun=False) == Outcome(State.CONFIRMED, None, 1, 2, 4)
+    assert decide(2, 4, 2, day_begun=False) == Outcome(State.CONFIRMED, None, 4, 0, 6)
 
 
 def test_a_party_that_does_not_fit_leaves_the_places_to_a_smaller_one() -> None:
-    verdict = decide(2, 4, 3, day_begun=False)
-    assert verdict == Verdict(State.REJECTED, StatusReason.SLOT_FULL, None, 2, 4)
-    assert decide(verdict.remaining, verdict.next_number, 1, day_begun=False).state is State.CONFIRMED
+    outcome = decide(2, 4, 3, day_begun=False)
+    assert outcome == Outcome(State.REJECTED, StatusReason.SLOT_FULL, None, 2, 4)
+    assert decide(outcome.remaining, outcome.next_number, 1, day_begun=False).state is State.CONFIRMED
 
 
 def test_a_ticket_is_too_late_once_the_day_has_begun_even_with_places_left() -> None:
-    assert decide(5, 1, 1, day_begun=True) == Verdict(State.REJECTED, StatusReason.TOO_LATE, None, 5, 1)
+    assert decide(5, 1, 1, day_begun=True) == Outcome(State.REJECTED, StatusReason.TOO_LATE, None, 5, 1)
     assert decide(0, 1, 1, day_begun=True).reason is StatusReason.TOO_LATE
 
 
@@ -346,10 +345,10 @@ def test_a_ticket_is_too_late_once_the_day_has_begun_even_with_places_left() -> 
 def test_a_slot_is_never_oversold_and_its_numbers_have_no_gap(quota: int, parties: list[int]) -> None:
     remaining, number, given_out = quota, 1, list[int]()
     for party in parties:
-        verdict = decide(remaining, number, party, day_begun=False)
-        if verdict.first_number is not None:
-            given_out += range(verdict.first_number, verdict.first_number + party)
-        remaining, number = verdict.remaining, verdict.next_number
+        outcome = decide(remaining, number, party, day_begun=False)
+        if outcome.first_number is not None:
+            given_out += range(outcome.first_number, outcome.first_number + party)
+        remaining, number = outcome.remaining, outcome.next_number
     assert given_out == list(range(1, len(given_out) + 1))
     assert quota - remaining == len(given_out) <= quota
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from antrian import rules
 from antrian.audit.history.case import Case, Found
 from antrian.audit.history.facts import Booked, Change, Places, SlotOfOffice
+from antrian.audit.history.oracle import decide
 from antrian.booking import StatusReason
 
 _REDIS_AHEAD = timedelta(seconds=5)
@@ -92,7 +92,7 @@ def _outcomes(booked: Booked, low: int, high: int, *, closed: bool) -> set[str |
     """The reasons that the rules allow when so many places were left; None is for places."""
     if closed:
         return {StatusReason.DAY_CLOSED}
-    return {rules.decide(remaining, 1, booked.party, day_begun=False).reason for remaining in (low, high)}
+    return {decide(remaining, 1, booked.party, day_begun=False).reason for remaining in (low, high)}
 
 
 def misnumbered(case: Case) -> Iterator[Found]:
