@@ -6,10 +6,10 @@ from itertools import groupby
 
 from antrian import rules
 from antrian.booking import Policy
-from antrian.closing import close_days
 from antrian.lane.codec import milliseconds
 from antrian.lane.consumer import LaneConsumer
 from antrian.ledger.recorder import LedgerRecorder
+from antrian.unserved_days import close_unserved_days
 
 _GRACE = timedelta(minutes=1)  # a bar that was just lifted may still be at its desk
 _log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def finish_days(consumer: LaneConsumer, ledger: LedgerRecorder, policy: Policy) 
         ledger.days.mark_unsynced((consumer.now() - timedelta(days=policy.bar_days + 2)).date())
         consumer.note_synced(last_synced)
     unserved = ledger.unserved_days(policy)
-    close_days(consumer, unserved, policy)
+    close_unserved_days(consumer, unserved, policy)
     # Nobody may be barred for a day without service, and days are done in order: they wait until it is closed.
     waiting = {day.office_id for day in unserved if day.over}
     for office_id, day, time_zone in ledger.days.over(waiting):

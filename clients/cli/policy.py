@@ -19,7 +19,6 @@ from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 
 from antrian.booking import Policy
-from antrian.closing import close_days
 from antrian.errors import AntrianError
 from antrian.lane.consumer import LaneConsumer
 from antrian.ledger.connection import CONNECT
@@ -30,6 +29,7 @@ from antrian.local.embedded import EmbeddedStores
 from antrian.policy import SHIPPED, Difference, PolicyError, differences, load_policy, rules_of
 from antrian.settings import SettingsError
 from antrian.text import check_account, check_reason
+from antrian.unserved_days import close_unserved_days
 from clients.cli import show
 from clients.cli.folder import is_antrians
 from clients.cli.options import (
@@ -203,7 +203,7 @@ def apply(file: Path | None, staff: str, reason: str, yes: bool, folder: Path | 
             applied = apply_policy(stores.database_url, wanted, staff, reason)
             if stores.runs:
                 with closing(LaneConsumer(stores.redis_url)) as consumer:
-                    close_days(consumer, change.closes, applied)
+                    close_unserved_days(consumer, change.closes, applied)
         remaining = _wait(stores, applied)
     if as_json:
         facts = change.facts() | {"version": applied.version, "applied": applied.version != change.version}
