@@ -71,7 +71,7 @@ _CHECKS: list[tuple[str, str, Callable[[Case], Iterator[Found]], _Count]] = [
     ("P3", "tickets are decided in their order", lanes.disordered, _decided),
     ("P3", "tickets in order through the rules give the recorded outcomes", lanes.misjudged, _decided),
     ("P4", "nobody holds two bookings at any time", clients.held_twice, _people),
-    ("P5", "all answers to a request name one booking and ticket", clients.renamed, _responses),
+    ("P5", "all answers to a request name one booking and ticket", clients.contradicted, _responses),
     ("P6", "queue numbers are 1, 2, 3 … in ticket order", lanes.misnumbered, _decided),
     ("P7", "no answer takes an earlier one back", clients.taken_back, _repeated),
     ("P8", "queue numbers that were told are those recorded", clients.mistold, _numbered),

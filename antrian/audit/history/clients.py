@@ -93,7 +93,7 @@ def _end(booked: Booked) -> datetime:
     return (booked.decided_at if booked.state == "REJECTED" else booked.ended_at) or _NEVER
 
 
-def renamed(case: Case) -> Iterator[Found]:
+def contradicted(case: Case) -> Iterator[Found]:
     """P5: all answers to a request name one booking, office and ticket, those that the stores have."""
     for name, ops in case.requests.items():
         told = [
