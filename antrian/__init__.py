@@ -1,1 +1,1 @@
-"""THE CORE: what server, workers and clients share."""
+"""The core that server, workers and clients share."""

@@ -1,4 +1,4 @@
-"""Many callers' questions in one call to a store."""
+"""Batches the queries of concurrent callers into one call to a store."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,29 +9,29 @@ Query = TypeVar("Query")
 Response = TypeVar("Response")
 
 MESSAGE_LIMIT = 256 * 1024
-"""The largest message that a server takes, in bytes."""
+"""The largest message that a server accepts, in bytes."""
 
-_MOST = 256
+_MAX_BATCH = 256
 
 
 class Batcher(Generic[Query, Response]):
-    """Sends questions together, once in a window of time; `await gather(question)` gives its answer.
+    """Sends at most one batch per window of time; `await batcher(query)` returns the query's response.
 
-    Who asks after a while of silence is sent for at once, with all who ask in that turn of the loop.
+    After an idle window the first query is sent at once, together with all others of that iteration of the event loop.
 
-    Where size says how many bytes a question has, those that are sent together have at most most_bytes. What does not fit
-    beside others goes alone, however large it is: nobody's question is refused for a neighbour's.
+    most: the largest number of queries in a batch. most_bytes: its largest size, where `size` returns the bytes of a query.
+    A query larger than that is sent in a batch of its own, so that no query is refused because of others.
 
-    send answers as many as it was given, in their order; what it raises is raised to all of them. Several sends may be
-    under way. A question is not sent for who has left: a caller that was cancelled, or whose time was over, before.
-    What is sent stays sent, whatever becomes of the caller.
+    `send` returns one response per query, in their order. An exception that it raises is raised to every caller of the batch.
+    Batches may overlap. Queries of callers that were cancelled or ran out of time before the flush are dropped. Cancelling a
+    caller after the flush does not undo its query.
     """
 
     def __init__(
         self,
         send: Callable[[Sequence[Query]], Awaitable[Sequence[Response]]],
         window: timedelta,
-        most: int = _MOST,
+        most: int = _MAX_BATCH,
         *,
         size: Callable[[Query], int] = lambda _: 0,
         most_bytes: int = MESSAGE_LIMIT,
@@ -46,7 +46,7 @@ class Batcher(Generic[Query, Response]):
         self._sends: set[asyncio.Task[None]] = set()
 
     def __call__(self, query: Query, ends: float = float("inf")) -> "asyncio.Future[Response]":
-        """The answer, to be awaited. At ends, a time of the event loop, the caller will have left."""
+        """Adds the query to the next batch. ends: the caller's deadline, in the event loop's time."""
         loop = asyncio.get_running_loop()
         response: asyncio.Future[Response] = loop.create_future()
         size = self._size(query)
@@ -61,7 +61,7 @@ class Batcher(Generic[Query, Response]):
         return response
 
     async def close(self) -> None:
-        """Sends what waits and returns when all is answered."""
+        """Sends the queries that wait, and returns once every batch has its responses."""
         self._flush()
         await asyncio.gather(*self._sends)
 
@@ -69,27 +69,27 @@ class Batcher(Generic[Query, Response]):
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        now, still = asyncio.get_running_loop().time(), []
+        now, batch = asyncio.get_running_loop().time(), []
         self._sent = now
         waiting, self._waiting, self._bytes = self._waiting, [], 0
         for query, response, ends in waiting:
             if now < ends and not response.done():
-                still.append((query, response))
+                batch.append((query, response))
             else:
                 response.cancel()
-        if still:
-            task = asyncio.create_task(self._ask(still))
+        if batch:
+            task = asyncio.create_task(self._send_batch(batch))
             self._sends.add(task)
             task.add_done_callback(self._sends.discard)
 
-    async def _ask(self, waiting: Sequence[tuple[Query, asyncio.Future[Response]]]) -> None:
+    async def _send_batch(self, batch: Sequence[tuple[Query, asyncio.Future[Response]]]) -> None:
         try:
-            responses = await self._send([query for query, _ in waiting])
-        except Exception as error:  # every caller must hear of it, whatever it is
-            for _, future in waiting:
+            responses = await self._send([query for query, _ in batch])
+        except Exception as error:  # raised to every caller of the batch
+            for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
             return
-        for (_, future), response in zip(waiting, responses, strict=True):
+        for (_, future), response in zip(batch, responses, strict=True):
             if not future.done():
                 future.set_result(response)

@@ -1,4 +1,4 @@
-"""The nouns: what a slot, a request, a decision and an outcome are. Standard library only."""
+"""The nouns of the domain: slots, policies, queue entries, decisions and commands. Standard library only."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class Session(StrEnum):
 
 
 class State(StrEnum):
-    """Where a booking stands; the ledger's booking_moves_forward has the only ways from one to another."""
+    """The state of a booking. The ledger's trigger booking_moves_forward defines the transitions."""
 
     PENDING = "PENDING"
     CONFIRMED = "CONFIRMED"
@@ -30,7 +30,7 @@ class State(StrEnum):
 
 
 class StatusReason(StrEnum):
-    """Why a booking was REJECTED, or what its office did to it."""
+    """Why a booking was REJECTED, or what its office changed about it."""
 
     SLOT_FULL = "SLOT_FULL"
     TOO_LATE = "TOO_LATE"
@@ -43,7 +43,7 @@ class StatusReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Province:
-    """A province; code is ISO 3166-2:ID, nik_code the two digits with which a NIK issued there begins."""
+    """A province. code: ISO 3166-2:ID. nik_code: the first two digits of a NIK issued there."""
 
     code: str
     name_id: str
@@ -56,7 +56,8 @@ class Province:
 class Office:
     """An immigration office. Its days and sessions are in its own time zone.
 
-    morning_percent is None where the policy's split holds. A retired one takes no more bookings and serves those it has.
+    morning_percent: the morning's share of the quota, None for the policy's. retired: the office accepts no new bookings and
+    serves those it has.
     """
 
     office_id: str
@@ -75,7 +76,7 @@ class Office:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Slot:
-    """A day and session of an office, whose places are counted together."""
+    """A day and session of an office, with one counter of places."""
 
     service_date: date
     session: Session
@@ -85,32 +86,32 @@ class Slot:
         object.__setattr__(self, "_name", f"{self.service_date.isoformat()}{self.session[0]}")
 
     def __str__(self) -> str:
-        """The slot's name in Redis: "2026-11-30M"."""
+        """Returns the slot's name in Redis: "2026-11-30M"."""
         return self._name
 
     @staticmethod
     @lru_cache(maxsize=1024)
     def parse(text: str) -> "Slot":
-        """The slot of that name."""
+        """Returns the slot of that name, the inverse of str()."""
         return Slot(date.fromisoformat(text[:10]), Session.MORNING if text[10] == "M" else Session.AFTERNOON)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """When one may book (half-open: opens_at is in, closes_at is out), and the service dates that it is for."""
+    """When booking is open (half-open: opens_at is in, closes_at is out), and the service dates that can be booked."""
 
     opens_at: datetime
     closes_at: datetime
     dates: tuple[date, ...]
 
     def contains(self, moment: datetime) -> bool:
-        """Whether one may book at that moment."""
+        """Returns whether booking is open at that moment."""
         return self.opens_at <= moment < self.closes_at
 
 
 @dataclass(frozen=True, slots=True)
 class SessionHours:
-    """From when to when a session is, in the office's own time."""
+    """When a session begins and ends, in the office's own time."""
 
     starts: time
     ends: time
@@ -118,10 +119,10 @@ class SessionHours:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The rules as data; policy.toml explains each of them. policy.py loads and checks it.
+    """The rules as data. policy.toml explains each of them, policy.py loads and validates them.
 
-    content: the policy as the ledger keeps it, a file that says the same. version: its number in the ledger, from 1; 0: it
-    is not from the ledger.
+    content: an equivalent policy file, as the ledger stores it. version: its number in the ledger, from 1; 0 if it was not
+    read from the ledger.
     """
 
     opens_weekday: int
@@ -152,13 +153,13 @@ class Policy:
 
     @property
     def remembered(self) -> timedelta:
-        """How long after the end of its window a request stays known."""
+        """How long a request_id stays known after the end of its window."""
         return timedelta(days=self.remembered_days)
 
 
-@dataclass(slots=True)  # not frozen: that would double what it takes to make one, and each request does
+@dataclass(slots=True)  # not frozen: that doubles the cost of construction, which every request pays
 class Person:
-    """An applicant in clear; lives only in the server's memory, never in Redis, logs or errors."""
+    """An applicant in plain text, kept only in the server's memory, never in Redis, logs or errors."""
 
     nik: str
     full_name: str
@@ -166,14 +167,14 @@ class Person:
 
 @dataclass(slots=True)
 class EncryptedApplicant:
-    """An applicant as it is kept: the keyed hash of the NIK, and the encrypted personal data."""
+    """An applicant as stored: the keyed hash of the NIK, and the encrypted personal data."""
 
     key: bytes
     encrypted: bytes
 
 
 class QueueEntry(NamedTuple):
-    """A request as it waits in its line; what is bytes here is so for Redis and Postgres, too. accepted_ms: since 1970."""
+    """A request as it waits in its lane's queue, in the types of Redis and Postgres. accepted_ms: Unix time in milliseconds."""
 
     accepted_ms: int
     slot: Slot
@@ -186,7 +187,7 @@ class QueueEntry(NamedTuple):
 
 @dataclass(slots=True)
 class Decision:
-    """What a turn decided for one ticket: CONFIRMED with its first number, or rejected for a reason."""
+    """The outcome of one ticket: CONFIRMED with its first queue number, or REJECTED with a reason."""
 
     ticket: int
     entry: QueueEntry
@@ -195,13 +196,13 @@ class Decision:
 
     @property
     def party_size(self) -> int:
-        """How many people it is for."""
+        """The number of applicants."""
         return len(self.entry.applicants)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What was decided for the next tickets of a lane, in order, under that token."""
+    """The decisions for the next tickets of a lane, in order, under a lease's token."""
 
     office_id: str
     token: int
@@ -210,7 +211,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class StaffAction:
-    """What staff do: who (the caller's own id of a person), and why. action_id names it in the ledger."""
+    """An action of staff. staff: the caller's own id of the person. action_id: its key in the ledger, which makes it idempotent."""
 
     action_id: UUID
     caller: str
@@ -220,9 +221,9 @@ class StaffAction:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Asks at an lane's commands to give a booking's places back: all that are left, or that of one queue number.
+    """Command: return a booking's places, all that remain or the one of a queue number.
 
-    by: the staff who ask, until the day is over; None: its account, before the day begins.
+    by: the action of staff, who may cancel until the day is over; None for the booking's account, which may before it begins.
     """
 
     booking_id: UUID
@@ -232,7 +233,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class SetQuota(StaffAction):
-    """Asks at an lane's commands for another quota of a slot; expected is what it must be now, if given."""
+    """Command: set the quota of a slot. expected: the quota that it must have now, if given."""
 
     slot: Slot
     quota: int
@@ -241,21 +242,21 @@ class SetQuota(StaffAction):
 
 @dataclass(frozen=True, slots=True)
 class CloseDate(StaffAction):
-    """Asks at an lane's commands to close a day."""
+    """Command: close a service date."""
 
     service_date: date
 
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """Asks at an lane's commands that Redis follows what the ledger says of a booking's people: after a check-in."""
+    """Command: sync the people of a booking from the ledger to Redis, after a check-in."""
 
     booking_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
 class LiftBar(StaffAction):
-    """Asks at an lane's commands to end the bar of the person with that queue number of a booking."""
+    """Command: end the bar of the person with that queue number of a booking."""
 
     booking_id: UUID
     number: int
@@ -263,16 +264,17 @@ class LiftBar(StaffAction):
 
 @dataclass(frozen=True, slots=True)
 class ExcuseNoShow(StaffAction):
-    """Asks at an lane's commands to make a missed booking EXCUSED, and to end its bars."""
+    """Command: make a NO_SHOW booking EXCUSED, and end its bars."""
 
     booking_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
 class UndoCheckIn(StaffAction):
-    """Asks at an lane's commands to expect these people (queue number, applicant key) of a booking again.
+    """Command: undo the check-in of people of a booking, which holds them in Redis again.
 
-    owner is whose booking it is, in base 64. taken is the number of who cannot be held again: the drainer finds that out.
+    people: applicant keys by queue number. owner: the booking's owner in base 64. taken: the queue number of the person who
+    has another booking by now, set by the consumer.
     """
 
     booking_id: UUID
@@ -283,7 +285,7 @@ class UndoCheckIn(StaffAction):
 
 @dataclass(frozen=True, slots=True)
 class LateAttendance(StaffAction):
-    """Asks at an lane's commands to note after the day that people of a booking did come, unless it is until by now."""
+    """Command: record, after the day but before `until`, that people of a booking attended."""
 
     booking_id: UUID
     numbers: tuple[int, ...]
@@ -295,7 +297,7 @@ Command = Cancel | SetQuota | CloseDate | Follow | LiftBar | ExcuseNoShow | Undo
 
 @dataclass(frozen=True, slots=True)
 class CommandBatch:
-    """What a drainer was handed of a desk: the entries from number first to last, without those that cannot be read."""
+    """A batch of a lane's commands: numbers first to last, without entries that cannot be decoded."""
 
     first: int
     last: int

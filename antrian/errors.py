@@ -1,4 +1,4 @@
-"""What a caller can be told: one root class. Its way to the wire is the table of server/status.py."""
+"""Errors that callers can receive, with one root class. server/status.py maps them to gRPC statuses."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Reason(StrEnum):
-    """Why a call was refused; the names of antrian.v1.ErrorReason, where each is explained."""
+    """Why a call was refused: the names of antrian.v1.ErrorReason, which documents each."""
 
     INVALID_FIELD = "INVALID_FIELD"
     INVALID_MESSAGE = "INVALID_MESSAGE"
@@ -54,18 +54,18 @@ class Reason(StrEnum):
 
 
 class Text(NamedTuple):
-    """The same words for people, in Indonesian and in English."""
+    """One text for people, in Indonesian and in English."""
 
     indonesian: str
     english: str
 
 
 class AntrianError(Exception):
-    """A refusal with its reason.
+    """A refused call.
 
-    field names the request's field at fault, problem says what is wrong with it and what to do, retry_after when
-    asking again makes sense, initial is the first letter of the name of the applicant at fault. metadata goes to the caller
-    as it is; none of it may hold personal data.
+    field: path of the request's invalid field. problem: what is wrong with it, and what to do. retry_after: when a retry
+    may succeed. initial: first letter of the name of the applicant concerned. metadata: sent to the caller unchanged, so it
+    must not contain personal data.
     """
 
     def __init__(
@@ -88,5 +88,5 @@ class AntrianError(Exception):
 
 
 def invalid(field: str, indonesian: str, english: str) -> AntrianError:
-    """The refusal of a field that is missing or malformed. The words go on after the field's own: "Session: …"."""
+    """Returns INVALID_FIELD for a missing or malformed field. The texts follow the field's name: "Session: …"."""
     return AntrianError(Reason.INVALID_FIELD, field=field, problem=Text(indonesian, english))

@@ -1,6 +1,6 @@
-"""Who applies: the NIK and the name checked, and the keyed hashes, seals and codes that stand for them outside.
+"""Applicants: checks of NIKs and names, and the keyed hashes, encrypted data and codes that replace them outside.
 
-No error and no repr of this module has a NIK, a name or a key in it.
+No error and no repr of this module contains a NIK, a name or a key.
 """
 
 import logging
@@ -51,11 +51,11 @@ _SEAL_LENGTH = 12 + 16  # a nonce and a tag, with nothing between them
 def check_nik(nik: str, field: str, nik_codes: Collection[str]) -> None:
     """Raises INVALID_FIELD for that field unless the NIK could have been issued.
 
-    A NIK is six digits of the area where it was first registered, beginning with the province's two (nik_codes); the
-    date of birth as DDMMYY, with 40 added to a woman's day; and a serial number from 0001. Source: PP 37/2007 article
-    37; Ditjen Dukcapil repeats it. It is for life (PP 40/2019 article 30): who was registered before a province was split
-    keeps the code of the older one. East Timor's 54 begins no NIK: it left in 1999 (TAP MPR V/MPR/1999), and NIKs are numbered
-    by a system that came after that (SIAK: article 37). YY does not say the century: a day that exists in 19YY or 20YY will do.
+    A NIK has six digits for the area of first registration, beginning with the province's two (nik_codes); the date of birth
+    as DDMMYY, with 40 added to a woman's day; and a serial number from 0001. Source: PP 37/2007 article 37, repeated by
+    Ditjen Dukcapil. A NIK never changes (PP 40/2019 article 30), so people registered before a province was split keep the
+    old province's code. No NIK begins with East Timor's 54: it left in 1999 (TAP MPR V/MPR/1999), before the system that
+    assigns NIKs (SIAK, article 37). YY lacks the century, so a date that exists in 19YY or 20YY is accepted.
     """
     if not (len(nik) == 16 and nik.isascii() and nik.isdigit()):
         raise invalid(field, "NIK harus 16 angka", "a NIK must be 16 digits")
@@ -81,8 +81,8 @@ def check_nik(nik: str, field: str, nik_codes: Collection[str]) -> None:
 
 
 def check_full_name(name: str, field: str) -> None:
-    """Raises INVALID_FIELD for that field unless it is a name: 1 to 100 characters, letters of any script, few marks."""
-    if _PLAIN_NAME.fullmatch(name):  # nearly all; the rest letter by letter
+    """Raises INVALID_FIELD for that field unless it is a name: 1 to 100 letters of any script, spaces and _NAME_MARKS."""
+    if _PLAIN_NAME.fullmatch(name):  # the fast path of nearly all names
         return
     if not 1 <= len(name) <= 100:
         raise invalid(field, "nama harus 1 sampai 100 huruf", "a name must be 1 to 100 letters")
@@ -96,7 +96,7 @@ def check_full_name(name: str, field: str) -> None:
 
 
 def check_party(policy: Policy, people: Sequence[Person], nik_codes: Collection[str]) -> None:
-    """Raises INVALID_FIELD for the first that is wrong: how many they are, each NIK and name, a NIK twice."""
+    """Raises INVALID_FIELD for the first error: the party's size, a NIK or name, a repeated NIK."""
     if not 1 <= len(people) <= policy.party_people:
         raise invalid(
             "applicants",
@@ -123,7 +123,7 @@ def _fields(index: int) -> tuple[str, str]:
 
 
 def mask_name(name: str) -> str:
-    """The name with two letters of each word to be seen, one of a word of two: "De** Le*****"."""
+    """Returns the name with only two letters of each word visible, one if it has two: "De** Le*****"."""
     return _WORD.sub(_mask_word, name)
 
 
@@ -134,16 +134,17 @@ def _mask_word(match: "re.Match[str]") -> str:
 
 
 def mask_nik(nik: str) -> str:
-    """The NIK with only its last four digits to be seen."""
+    """Returns the NIK with only its last four digits visible."""
     return f"************{nik[-4:]}"
 
 
 @dataclass(frozen=True)
 class Keys:
-    """All that needs the secret keys: hash_key for the keyed hashes, encryption_key for personal data; 32 random bytes each.
+    """The secret keys, 32 random bytes each: hash_key for keyed hashes, encryption_key for personal data.
 
-    The hashes are BLAKE2b, each kind personalised so that hashes of different kinds never meet. Seals are AES-256-GCM
-    with random nonces: good for 2**32 seals a key (NIST SP 800-38D), many decades of passports.
+    Hashes are BLAKE2b, personalised per kind so that hashes of different kinds never collide. Personal data is encrypted
+    with AES-256-GCM and random nonces, which is safe for 2**32 encryptions per key (NIST SP 800-38D): many decades of
+    passports.
     """
 
     hash_key: bytes = field(repr=False)
@@ -178,45 +179,45 @@ class Keys:
 
     @property
     def check_values(self) -> dict[str, bytes]:
-        """By kind, "hash" and "seal": what tells each key from any other and does not give it away, 16 bytes."""
+        """Key check values, 16 bytes by kind ("hash", "seal"): they identify a key without revealing it."""
         return {
             kind: blake2b(kind.encode(), digest_size=16, key=key, person=b"check value").digest()
             for kind, key in (("hash", self.hash_key), ("seal", self.encryption_key))
         }
 
     def applicant_key(self, nik: str) -> bytes:
-        """What stands for a NIK in Redis, Postgres and logs: 16 bytes."""
+        """Returns the keyed hash that replaces a NIK in Redis, Postgres and logs: 16 bytes."""
         return _hash(self._applicant, nik.encode())
 
     def booking_id(self, caller: str, request_id: UUID) -> UUID:
-        """The booking that this caller's request names: the same however often and wherever asked (UUID version 8)."""
+        """Returns the id of the booking for a caller's request, the same on every retry and server (UUID version 8)."""
         name = bytearray(_hash(self._booking, request_id.bytes + caller.encode()))
-        # RFC 9562, 5.8: 122 bits are ours; bits 48 to 51 say the version, 64 and 65 the variant.
+        # RFC 9562, 5.8: bits 48 to 51 are the version, 64 and 65 the variant, the other 122 are free.
         name[6], name[8] = name[6] & 0x0F | 0x80, name[8] & 0x3F | 0x80
         return UUID(bytes=bytes(name))
 
     def fingerprint(self, office_id: str, slot: Slot, people: Iterable[tuple[bytes, str]]) -> bytes:
-        """What a request asks for: eight letters, 48 bits. people: applicant key and full name, in any order."""
+        """Returns a hash of a request's content: eight letters, 48 bits. people: applicant key and full name, in any order."""
         names = [b"%b%b\0" % (key, name.encode()) for key, name in sorted(people)]
         content = b"%c%b%b%b" % (len(names), b"".join(names), str(slot).encode(), office_id.encode())
         return urlsafe_b64encode(_hash(self._fingerprint, content))
 
     def owner(self, caller: str, account: str) -> bytes:
-        """What stands for a caller's account: 8 bytes."""
-        who = caller.encode()
-        return _hash(self._owner, len(who).to_bytes(4, "big") + who + account.encode())
+        """Returns the keyed hash of a caller's account: 8 bytes."""
+        name = caller.encode()
+        return _hash(self._owner, len(name).to_bytes(4, "big") + name + account.encode())
 
     def encrypt(self, booking_id: UUID, key: bytes, person: Person) -> bytes:
-        """The applicant's personal data, to be opened only with the same booking and applicant key."""
+        """Encrypts the applicant's personal data, bound to the booking and the applicant key."""
         nonce = os.urandom(12)
         return nonce + self._aes.encrypt(nonce, (person.nik + person.full_name).encode(), booking_id.bytes + key)
 
     def decrypt(self, booking_id: UUID, key: bytes, encrypted: bytes) -> Person:
-        """The personal data again.
+        """Decrypts personal data.
 
         Raises:
-            cryptography.exceptions.InvalidTag: it was encrypted with other keys, for another booking or applicant, or
-                was changed.
+            cryptography.exceptions.InvalidTag: it was encrypted with other keys, or for another booking or applicant, or
+                was modified.
         """
         if len(encrypted) < _SEAL_LENGTH:
             raise InvalidTag
@@ -224,15 +225,15 @@ class Keys:
         return Person(text[:16], text[16:])
 
     def person(self, booking_id: UUID, key: bytes, encrypted: bytes) -> Person:
-        """The personal data again; where they cannot be read, which is logged, no name and a NIK of asterisks."""
+        """Decrypts personal data. If that fails, logs it and returns an empty name and a NIK of asterisks."""
         try:
             return self.decrypt(booking_id, key, encrypted)
-        except InvalidTag:  # the others must not wait for the one
+        except InvalidTag:  # one damaged row must not hide the other people
             _log.error("a person of booking %s cannot be read", booking_id)
             return Person(16 * "*", "")
 
     def fit(self, booking_id: UUID, key: bytes, encrypted: bytes) -> bool:
-        """Whether these keys encrypted it, and made the applicant key of the NIK in it."""
+        """Returns whether these keys encrypted the data, and the applicant key is that of the NIK in it."""
         try:
             return self.applicant_key(self.decrypt(booking_id, key, encrypted).nik) == key
         except InvalidTag:
@@ -240,26 +241,26 @@ class Keys:
 
 
 def _hash(kind: Any, content: bytes) -> bytes:
-    keyed = kind.copy()  # half of what keying it anew takes
+    keyed = kind.copy()  # takes half the time of keying a new one
     keyed.update(content)
     digest: bytes = keyed.digest()
     return digest
 
 
 def booking_code(booking_id: UUID) -> str:
-    """What the office scans or types: the id's first 50 bits in Crockford's base 32, ten characters without I, L, O, U.
+    """Returns the code that an office scans or types: the id's first 50 bits in Crockford's base 32, without I, L, O, U.
 
-    Two of these bits are the UUID's version, so codes differ in 48: within an office's day they do not meet.
+    Two of these bits are the UUID's version, which leaves 48: enough that codes of an office's day do not collide.
     """
     bits = booking_id.int >> _BELOW_CODE
     return "".join([_CROCKFORD_PAIRS[bits >> shift & 1023] for shift in (40, 30, 20, 10, 0)])
 
 
 def code_range(code: str) -> tuple[UUID, UUID]:
-    """The lowest and the highest booking id with that code, as people type and scanners read it.
+    """Returns the lowest and the highest booking id with that code.
 
-    Any case will do, O for 0, I or L for 1, and blanks, dashes and line ends anywhere (see compact). Raises INVALID_FIELD
-    for the field "code" when it is none.
+    Accepts what people type and scanners read: any case, O for 0, I or L for 1, and blanks, dashes and line ends anywhere
+    (see text.compact). Raises INVALID_FIELD for the field "code" otherwise.
     """
     values = [_CROCKFORD_VALUES.get(symbol, -1) for symbol in compact(code)]
     if len(values) != _CODE_LENGTH or -1 in values:

@@ -1,4 +1,4 @@
-"""The environment as one frozen Settings; a program refuses to start when it is wrong."""
+"""Settings from the environment. A program refuses to start if they are invalid."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ _SECRETS = Path("/run/secrets")
 
 
 class SettingsError(ValueError):
-    """The environment is wrong; the message names each variable and what is the matter with it."""
+    """The environment is invalid. The message names each variable and what is wrong with it."""
 
 
 def _key(text: object) -> object:
@@ -40,7 +40,7 @@ def _redis_url(url: str) -> str:
     try:
         if url:
             parse_url(url)  # type: ignore[no-untyped-call]
-    except ValueError:  # without what it says, which may quote a password
+    except ValueError:  # its message may quote a password, so it is dropped
         raise ValueError("must be a URL like redis://HOST:PORT/0, rediss://HOST:PORT/0 or unix:///PATH") from None
     return url
 
@@ -48,7 +48,7 @@ def _redis_url(url: str) -> str:
 def _database_url(url: str) -> str:
     try:
         ports = str(conninfo_to_dict(url).get("port", ""))
-    except ProgrammingError:  # the same
+    except ProgrammingError:  # likewise
         ports = "none"
     if not re.fullmatch("[0-9,]*", ports):
         raise ValueError("must be a URL like postgresql://USER@HOST:PORT/DATABASE")
@@ -61,9 +61,9 @@ _DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 
 
 class Settings(BaseSettings):
-    """What differs from place to place. Each field is the environment variable ANTRIAN_ + its name in capitals.
+    """The settings of a deployment. Each field is read from the environment variable ANTRIAN_ + its name in upper case.
 
-    Where that is not set, it is the content of a file of that name in lower case in the folder of secrets.
+    If that is not set, it is read from the file with that name in lower case in the secrets folder.
     """
 
     model_config = SettingsConfigDict(env_prefix="ANTRIAN_", frozen=True, extra="ignore", env_ignore_empty=True)
@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="What is logged.")
 
     @model_validator(mode="after")
-    def _callers_are_known(self) -> "Settings":
+    def _check_callers_file(self) -> "Settings":
         if not self.embedded and self.callers_file is None:
             raise ValueError("callers_file is needed unless the stores are embedded")
         if self.embedded and self.callers_file is None and not self.listen.startswith(("127.", "localhost:", "[::1]:")):
@@ -114,32 +114,35 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _certificate_serves(self) -> "Settings":
+    def _check_certificate(self) -> "Settings":
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError("give tls_cert_file and tls_key_file, or neither")
         if self.tls_cert_file and self.tls_key_file:
             for name, file in (("tls_cert_file", self.tls_cert_file), ("tls_key_file", self.tls_key_file)):
                 if not (file.is_file() and os.access(file, os.R_OK)):
-                    raise ValueError(f"{name}: {file} is no file that can be read")
+                    raise ValueError(f"{name}: {file} is not a readable file")
             try:
-                # A key with a passphrase would else ask for it on the terminal.
+                # The password callback keeps OpenSSL from asking for a passphrase on the terminal.
                 ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.tls_cert_file, self.tls_key_file, str)
             except OSError as error:
-                raise ValueError(f"tls_cert_file and tls_key_file are no pair of PEM files: {error}") from None
+                raise ValueError(
+                    f"tls_cert_file and tls_key_file are not a matching pair of PEM files: {error}"
+                ) from None
         return self
 
     @property
     def batch_window(self) -> timedelta:
-        """The least time between two calls for joins, and for reads: who comes meanwhile is gathered."""
+        """The least time between two batches of joins, and of reads."""
         return timedelta(milliseconds=self.batch_window_ms)
 
 
 def given_database_url() -> str | None:
-    """The database_url as load_settings finds it, for who needs no other setting; None where it is not given.
+    """Returns the database_url as load_settings finds it, for programs that need no other setting, or None if not given.
 
-    Raises SettingsError.
+    Raises:
+        SettingsError: it is no URL of a database, or its file cannot be read.
     """
-    url = os.environ.get("ANTRIAN_DATABASE_URL") or _file_of_secrets("antrian_database_url")
+    url = os.environ.get("ANTRIAN_DATABASE_URL") or _read_secrets_file("antrian_database_url")
     if url:
         try:
             _database_url(url)
@@ -148,17 +151,17 @@ def given_database_url() -> str | None:
     return url
 
 
-def _file_of_secrets(name: str) -> str | None:
+def _read_secrets_file(name: str) -> str | None:
     try:
         return Path(os.environ.get("ANTRIAN_SECRETS_DIR") or _SECRETS, name).read_text().strip() or None
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"the file of secrets {name} cannot be read: {type(error).__name__}") from None
+        raise SettingsError(f"the secrets file {name} cannot be read: {type(error).__name__}") from None
 
 
 def settings_of(environment: Mapping[str, str]) -> Settings:
-    """The settings of that environment, and of nothing else; raises SettingsError."""
+    """Returns the settings of that environment alone, without secrets files. Raises SettingsError."""
     prefix = "ANTRIAN_"
     values = {
         n.removeprefix(prefix).lower(): value for n, value in environment.items() if n.startswith(prefix) and value
@@ -175,7 +178,7 @@ class _Secrets(BaseModel):
 
 
 def read_keys(file: Path) -> dict[str, str]:
-    """The keys of a secrets.json, as ANTRIAN_HASH_KEY and ANTRIAN_ENCRYPTION_KEY; raises SettingsError."""
+    """Returns the keys of a secrets.json as ANTRIAN_HASH_KEY and ANTRIAN_ENCRYPTION_KEY. Raises SettingsError."""
     try:
         content = file.read_text()
         _Secrets.model_validate_json(content)
@@ -191,7 +194,7 @@ def read_keys(file: Path) -> dict[str, str]:
 
 
 def read_certificates(file: Path) -> bytes:
-    """What is in a file of certificates (PEM) that vouch for a server; raises SettingsError."""
+    """Returns the content of a file of CA certificates (PEM). Raises SettingsError."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
         return file.read_bytes()
@@ -201,7 +204,7 @@ def read_certificates(file: Path) -> bytes:
 
 
 def given_keys() -> dict[str, str]:
-    """ANTRIAN_HASH_KEY and ANTRIAN_ENCRYPTION_KEY, when the environment has both; they go before those of a secrets.json."""
+    """Returns ANTRIAN_HASH_KEY and ANTRIAN_ENCRYPTION_KEY if the environment has both: they override a secrets.json."""
     keys = {name: os.environ.get(name, "") for name in ("ANTRIAN_HASH_KEY", "ANTRIAN_ENCRYPTION_KEY")}
     return keys if all(keys.values()) else {}
 
@@ -214,18 +217,19 @@ def _problems(error: ValidationError) -> str:
 
 
 def load_settings() -> Settings:
-    """The settings of this environment and of its folder of secrets; raises SettingsError.
+    """Returns the settings of this environment and its secrets folder: ANTRIAN_SECRETS_DIR, else /run/secrets if it exists.
 
-    The folder is that of ANTRIAN_SECRETS_DIR, else /run/secrets where there is one.
+    Raises:
+        SettingsError: they are invalid, or a secrets file cannot be read.
     """
     named = os.environ.get("ANTRIAN_SECRETS_DIR")
     if named and not Path(named).is_dir():
-        raise SettingsError(f"ANTRIAN_SECRETS_DIR: there is no folder {named}")
+        raise SettingsError(f"ANTRIAN_SECRETS_DIR: {named} is not a folder")
     try:
         settings = Settings(_secrets_dir=named or (_SECRETS if os.access(_SECRETS, os.R_OK | os.X_OK) else None))
     except (OSError, UnicodeDecodeError, SourceError) as error:
         what = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else type(error).__name__
-        raise SettingsError(f"a file of secrets cannot be read: {what}") from None
+        raise SettingsError(f"a secrets file cannot be read: {what}") from None
     except ValidationError as error:
         raise SettingsError(_problems(error)) from None
     return settings if settings.rq_redis_url else settings.model_copy(update={"rq_redis_url": settings.redis_url})

@@ -1,6 +1,6 @@
-"""Text as people, phones and scanners give it, made one before it is checked, compared or stored.
+"""Normalises text from people, phones and scanners before it is checked, compared or stored.
 
-All text from outside passes plain or compact here, and what they return is what is checked and kept.
+All text from outside passes through plain() or compact(), and their results are what is checked and stored.
 """
 
 import re
@@ -10,11 +10,11 @@ from antrian.errors import invalid
 
 _PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*")
 _COMPACT = re.compile(r"[0-9A-Za-z]*")
-_LONGEST = 1000  # whatever is longer is refused by whoever checks it, and need not be looked at letter by letter
+_LONGEST = 1000  # longer text is returned unchanged, since every check refuses it
 _ACCOUNT = re.compile("[A-Za-z0-9._:@-]{1,64}")
 _BLANKS = re.compile(" {2,}")
 
-# Letters and marks that show nothing: Unicode's Default_Ignorable_Code_Point beyond the format characters (category Cf).
+# Invisible letters and marks: Unicode's Default_Ignorable_Code_Point beyond the format characters (category Cf).
 _INVISIBLE = {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0}
 _INVISIBLE |= {*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)}
 _APOSTROPHES = "'`´‘’‚‛′‵ʹʻʼʽˈˊˋ՚׳＇｀"
@@ -30,41 +30,41 @@ NIK_IN_TEXT = (
     + _GAP.join(["[1-9]", *["[0-9]"] * 5, _DAY, _MONTH, *["[0-9]"] * 6])
     + "(?![0-9A-Za-z])"
 )
-"""Finds a NIK in text, for Python and for Postgres: 16 digits in a row; or in groups, where they have a day and a month
-like a NIK's, so that dates, hours and telephone numbers side by side are none."""
+"""A regular expression that finds a NIK in text, for Python and Postgres: 16 digits in a row, or in groups if they contain
+a day and month of birth, so that adjacent dates, times and telephone numbers do not match."""
 _NIK_IN_TEXT = re.compile(NIK_IN_TEXT)
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def plain(text: str) -> str:
-    """The text as one would type it on a plain keyboard.
+    """Returns the text as typed on a plain keyboard.
 
-    It is in NFC, with ' and " and - for all their kinds, 0 to 9 for the digits of all scripts, single blanks within and
-    none around; characters that show nothing are gone.
+    Converts it to NFC, all apostrophes, quotes and dashes to ' " and -, the digits of all scripts to 0 to 9, and runs of
+    blanks to one. Removes surrounding blanks and invisible characters.
     """
-    if (_PLAIN.fullmatch(text) and "`" not in text) or len(text) > _LONGEST:  # nearly all
+    if (_PLAIN.fullmatch(text) and "`" not in text) or len(text) > _LONGEST:  # the fast path of nearly all texts
         return text
     characters = (_plain_character(one) for one in unicodedata.normalize("NFC", text))
     return unicodedata.normalize("NFC", _BLANKS.sub(" ", "".join(characters)).strip(" "))
 
 
 def compact(text: str) -> str:
-    """A number or a code alone: without the blanks, dashes, dots and quotes that stand around and between its characters.
+    """Returns a number or code without blanks, dashes, dots and quotes.
 
-    Full-width letters and the digits of all scripts become plain ones.
+    Converts full-width letters and the digits of all scripts to plain ones.
     """
-    if _COMPACT.fullmatch(text) or len(text) > _LONGEST:  # nearly all
+    if _COMPACT.fullmatch(text) or len(text) > _LONGEST:  # the fast path of nearly all texts
         return text
     return re.sub("[ .'\"-]", "", plain(unicodedata.normalize("NFKC", text)))
 
 
 def has_nik(text: str) -> bool:
-    """Whether a NIK stands in text that plain has returned, in a row or in groups; a UUID, whose groups may look so, has none."""
+    """Returns whether text that plain() returned contains a NIK, in a row or in groups. A UUID never does."""
     return _NIK_IN_TEXT.search(text) is not None and not _UUID.fullmatch(text)
 
 
 def check_account(text: str, field: str = "account") -> str:
-    """The account, or person of the staff, that it names; INVALID_FIELD unless it can name one. A NIK may not."""
+    """Returns the normalised name of an account or staff member. Raises INVALID_FIELD if malformed or a NIK."""
     account = plain(text)
     if not _ACCOUNT.fullmatch(account) or has_nik(account):
         raise invalid(
@@ -76,7 +76,7 @@ def check_account(text: str, field: str = "account") -> str:
 
 
 def check_reason(text: str) -> str:
-    """Why staff do something, in their own words; INVALID_FIELD unless there are 1 to 200 characters, without a NIK."""
+    """Returns the normalised reason of a staff action. Raises INVALID_FIELD unless 1 to 200 printable characters without a NIK."""
     reason = plain(text)
     if not 1 <= len(reason) <= 200 or not reason.isprintable() or has_nik(reason):
         raise invalid(

@@ -1,4 +1,4 @@
-"""What people read: days, moments, states and fields in their words, and in which language they want them."""
+"""Days, moments, states and field names as people read them, and the choice of their language."""
 
 import re
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from werkzeug.http import parse_accept_header
 
 from antrian.errors import Text
 
-_LONGEST = 500  # characters of a header accept-language; nobody's is longer
-_OLD_INDONESIAN = "in"  # until 1989 in ISO 639, until 2021 in Java, so on phones
+_LONGEST = 500  # characters of an accept-language header that are parsed
+_OLD_INDONESIAN = "in"  # ISO 639 until 1989, Java until 2021, so phones still send it
 _WEEKDAYS = (
     Text("Senin", "Monday"),
     Text("Selasa", "Tuesday"),
@@ -77,87 +77,87 @@ FIELDS = {
     "state": Text("Status pendaftaran", "State of the booking"),
     "wait": Text("Waktu tunggu", "Time to wait"),
 }
-"""What people call the fields of requests, by their paths."""
+"""Names of request fields for people, by path."""
 
 
 @lru_cache(maxsize=256)
 def wants_english(accept_language: str) -> bool:
-    """Whether a header accept-language asks for English rather than for Indonesian, which is the default.
+    """Returns whether an accept-language header prefers English to Indonesian, the default.
 
-    Its quality values count (RFC 9110, 12.5.4), en-GB is English, and "*" says nothing (RFC 4647, 3.4), unless Indonesian
-    is refused ("id;q=0"). What is malformed does not count.
+    Respects quality values (RFC 9110, 12.5.4), takes en-GB as English, and ignores "*" (RFC 4647, 3.4) unless Indonesian
+    is refused ("id;q=0"). Ignores malformed parts.
     """
     accepted = [
         (_language(tag), quality) for tag, quality in parse_accept_header(accept_language[:_LONGEST], LanguageAccept)
     ]
-    asked = next((language for language, quality in accepted if quality and language in {"id", "en"}), None)
-    return asked == "en" or (asked is None and ("id", 0) in accepted)
+    preferred = next((language for language, quality in accepted if quality and language in {"id", "en"}), None)
+    return preferred == "en" or (preferred is None and ("id", 0) in accepted)
 
 
 def _language(tag: str) -> str:
-    """The language of a tag: "en" of "en-GB"."""
+    """Returns the language of a tag: "en" for "en-GB"."""
     language = re.split("[^a-z]", tag.lower(), maxsplit=1)[0]
     return "id" if language == _OLD_INDONESIAN else language
 
 
 def day(value: date) -> Text:
-    """Such as "Senin, 30 November 2026"."""
+    """Returns a day like "Senin, 30 November 2026"."""
     weekday, month = _WEEKDAYS[value.weekday()], _MONTHS[value.month - 1]
     return Text(*(f"{names[0]}, {value.day} {names[1]} {value.year}" for names in zip(weekday, month, strict=True)))
 
 
 def moment(value: datetime) -> Text:
-    """Such as "Jumat, 27 November 2026 pukul 14.00 WIB", by the clock of its own zone."""
+    """Returns a moment like "Jumat, 27 November 2026 pukul 14.00 WIB", in its own time zone."""
     on = day(value.date())
     return Text(f"{on.indonesian} pukul {_clock(value, '.')}", f"{on.english} at {_clock(value, ':')}")
 
 
 def moment_at_office(value: datetime, office: datetime) -> Text:
-    """The moment, and the same by the clock of the office where that is another."""
-    told = moment(value)
+    """Returns the moment, followed by the same in the office's time zone if that differs."""
+    own = moment(value)
     if value.utcoffset() == office.utcoffset():
-        return told
+        return own
     if value.date() != office.date():
         there = moment(office)
     else:
         there = Text(f"pukul {_clock(office, '.')}", _clock(office, ":"))
     return Text(
-        f"{told.indonesian} ({there.indonesian} di kantor ini)", f"{told.english} ({there.english} at this office)"
+        f"{own.indonesian} ({there.indonesian} di kantor ini)", f"{own.english} ({there.english} at this office)"
     )
 
 
-def _clock(value: datetime, mark: str) -> str:
-    return f"{value:%H}{mark}{value:%M} {zone_name(value)}"
+def _clock(value: datetime, separator: str) -> str:
+    return f"{value:%H}{separator}{value:%M} {zone_name(value)}"
 
 
 def zone_name(value: datetime) -> str:
-    """What the time zone of a moment is called in Indonesia: WIB, WITA or WIT."""
+    """Returns the Indonesian name of a moment's time zone: WIB, WITA or WIT."""
     return _ZONES.get(value.utcoffset() or timedelta(0)) or f"{value:%Z}"
 
 
 def state(name: str) -> Text:
-    """What a booking's state is called."""
+    """Returns the name of a booking's state for people."""
     return _STATES[name]
 
 
 def initial(full_name: str) -> str:
-    """How a person is told apart from others without being named: "D." of "Dewi Lestari".
+    """Returns a person's initial, to distinguish applicants without naming them: "D." for "Dewi Lestari".
 
-    Empty where that would be all of the name, or there is no letter.
+    Empty if the name has fewer than two letters.
     """
     letters = list(islice(filter(str.isalpha, full_name), 2))
     return f"{letters[0].upper()}." if len(letters) > 1 else ""
 
 
 def initial_of(field: str, names: Sequence[str]) -> str:
-    """The initial of the applicant whom the path of a field names; empty where it names none."""
+    """Returns the initial of the applicant at the path of a field, or "" if the path is not an applicant's."""
     found = _APPLICANT.match(field)
     return initial(names[int(found[1])]) if found else ""
 
 
 @lru_cache(maxsize=1024)
 def subject(field: str, initial: str = "") -> Text:
-    """What people call the field at that path; an applicant by position and, where given, initial: "Pemohon ke-2 (D.)"."""
+    """Returns the name of a field for people. Applicants go by position and, if given, initial: "Pemohon ke-2 (D.)"."""
     path = _REQUEST.sub("", field)
     if found := _APPLICANT.match(path):
         who = f" ({initial})" if initial else ""
@@ -166,6 +166,6 @@ def subject(field: str, initial: str = "") -> Text:
 
 
 def about(field: str, problem: Text, initial: str = "") -> Text:
-    """A problem of a field as a sentence for people."""
+    """Returns the problem of a field as a sentence."""
     what = subject(field, initial)
     return Text(f"{what.indonesian}: {problem.indonesian}.", f"{what.english}: {problem.english}.")

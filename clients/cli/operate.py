@@ -189,7 +189,7 @@ def migrate(offices: bool) -> None:
 def import_offices(file: Path, dry_run: bool, folder: Path | None, as_json: bool) -> None:
     """Add or change the offices of a CSV file: all of them, or none.
 
-    Goes into the ledger of ANTRIAN_DATABASE_URL (or its file of secrets), else of the Antrian that runs on --folder.
+    Goes into the ledger of ANTRIAN_DATABASE_URL (or its secrets file), else of the Antrian that runs on --folder.
     Shows what changes, and what may be a mistake. Offices that the file lacks stay; `antrian office retire` ends their
     taking of bookings. A changed quota holds for days that are not planned yet; it says from when on.
     """

@@ -120,7 +120,7 @@ def test_what_the_environment_lacks_comes_from_a_file(good: pytest.MonkeyPatch, 
 
 def test_a_folder_of_secrets_that_is_not_there_is_named(good: pytest.MonkeyPatch, tmp_path: Path) -> None:
     good.setenv("ANTRIAN_SECRETS_DIR", str(tmp_path / "none"))
-    with pytest.raises(SettingsError, match=f"ANTRIAN_SECRETS_DIR: there is no folder {tmp_path / 'none'}"):
+    with pytest.raises(SettingsError, match=f"ANTRIAN_SECRETS_DIR: {tmp_path / 'none'} is not a folder"):
         load_settings()
 
 
@@ -132,7 +132,7 @@ def test_a_wrong_secret_of_a_file_is_named_and_its_value_is_not(good: pytest.Mon
         load_settings()
     assert "c2VjcmV0" not in str(caught.value)
     (tmp_path / "antrian_hash_key").write_bytes(b"\xff\xfe secret")
-    with pytest.raises(SettingsError, match="a file of secrets cannot be read") as caught:
+    with pytest.raises(SettingsError, match="a secrets file cannot be read") as caught:
         load_settings()
     assert "secret\n" not in str(caught.value)
 
@@ -144,10 +144,10 @@ def test_a_certificate_needs_its_key_and_both_must_be_readable(good: pytest.Monk
         load_settings()
     good.setenv("ANTRIAN_TLS_KEY_FILE", str(key))
     cert.write_text("a certificate")
-    with pytest.raises(SettingsError, match=f"tls_key_file: {key} is no file that can be read"):
+    with pytest.raises(SettingsError, match=f"tls_key_file: {key} is not a readable file"):
         load_settings()
     key.write_text("a key")
-    with pytest.raises(SettingsError, match="no pair of PEM files") as caught:
+    with pytest.raises(SettingsError, match="not a matching pair of PEM files") as caught:
         load_settings()
     assert "a key" not in str(caught.value)
 
