@@ -1,4 +1,4 @@
-"""policy.toml: read, checked strictly, turned into the plain Policy of booking.py, and written as the ledger keeps it."""
+"""Reads and validates policy files, converts them to booking.Policy, and writes them as the ledger stores them."""
 
 import json
 import re
@@ -27,24 +27,24 @@ from antrian.booking import Policy, Session, SessionHours
 
 SHIPPED = Path(__file__).with_name("policy.toml")
 HOLIDAY_YEARS = range(2024, 2036)
-_ESTIMATE = " (perkiraan)"  # with which the package marks estimates, whatever became of them
+_ESTIMATE = " (perkiraan)"  # the package's mark of estimated dates, which stays after the decree
 _WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 
 
 class PolicyError(ValueError):
-    """The policy file is wrong; the message names each key and what is wrong with it."""
+    """The policy file is invalid. The message names each key and what is wrong with it."""
 
 
 def load_policy(path: Path | None = None) -> Policy:
-    """The policy of that file, by default of the one that is shipped.
+    """Returns the policy of a file, by default of the shipped one.
 
-    Holidays are those that the installed `holidays` package knows for HOLIDAY_YEARS, with the file's corrections. It
-    knows joint leave only once the government has decreed it, and holidays by the moon of coming years as estimates: each
-    autumn's decree (SKB 3 Menteri) needs a newer package or corrections, and its year in decreed_through. Names of
-    estimates end with "(perkiraan)", those of decreed years do not.
+    Holidays come from the installed `holidays` package for HOLIDAY_YEARS, with the file's corrections. The package lacks
+    joint leave until the government has decreed it, and estimates lunar holidays of future years. So each autumn's decree
+    (SKB 3 Menteri) needs a newer package or corrections, and its year in decreed_through. Names of estimated holidays end
+    with "(perkiraan)", except in decreed years.
 
     Raises:
-        PolicyError: the file cannot be read or is wrong.
+        PolicyError: the file cannot be read or is invalid.
     """
     path = path or SHIPPED
     try:
@@ -55,7 +55,7 @@ def load_policy(path: Path | None = None) -> Policy:
 
 
 def read_policy(text: str, source: str) -> Policy:
-    """The policy of a file's text; source names the text in the error. Raises PolicyError."""
+    """Returns the policy of a file's text. source: the file's name in errors. Raises PolicyError."""
     try:
         return _File.model_validate(tomllib.loads(text)).policy()
     except ValidationError as error:
@@ -70,9 +70,9 @@ def read_policy(text: str, source: str) -> Policy:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A rule that one policy has otherwise than another: its key in the file, and its values as the file writes them.
+    """A rule that differs between two policies: its key in the file, and both values in the file's notation.
 
-    A holiday's key is "holiday" and its day. None: that policy does not have it.
+    A holiday's key is "holiday" and its date. A value is None if that policy lacks the rule.
     """
 
     key: str
@@ -86,7 +86,7 @@ class Difference:
 
 
 def differences(before: str, after: str) -> list[Difference]:
-    """What becomes of the rules, from one Policy.content to another."""
+    """Returns the rules that differ between two Policy.content texts, by key."""
     old, new = rules_of(before), rules_of(after)
     return [
         Difference(key, old.get(key), new.get(key))
@@ -96,7 +96,7 @@ def differences(before: str, after: str) -> list[Difference]:
 
 
 def rules_of(content: str) -> dict[str, str]:
-    """The rules of a Policy.content: what a Difference names, with the value as the file writes it."""
+    """Returns the rules of a Policy.content: values in the file's notation by the keys of Difference."""
     return dict(_rules(tomllib.loads(content)))
 
 
@@ -110,7 +110,7 @@ def _rules(table: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, str]
 
 
 def _write(table: Mapping[str, Any], name: str = "") -> Iterator[str]:
-    """The lines of a table of TOML, and of those inside it."""
+    """Yields the lines of a TOML table, nested tables included."""
     yield from [f"[{name}]"] * bool(name)
     for key, value in table.items():
         if not isinstance(value, dict):
@@ -121,7 +121,7 @@ def _write(table: Mapping[str, Any], name: str = "") -> Iterator[str]:
 
 
 def _toml(value: object) -> str:
-    # What a policy has besides tables is written by TOML as by JSON, but for the one sign that JSON leaves as it is.
+    # TOML and JSON write a policy's scalars and lists alike, except DEL, which JSON does not escape.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -190,7 +190,7 @@ class _Window(_Table):
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
-        # Two different moments of a week are less than a week apart, so windows never overlap.
+        # Different moments of a week are less than a week apart, so windows never overlap.
         if self.opens == self.closes:
             raise ValueError("opens and closes must differ")
         return self
@@ -204,13 +204,13 @@ class _Service(_Table):
     holidays_removed: _Dated
 
     @model_validator(mode="after")
-    def _one_correction_a_day(self) -> Self:
+    def _one_correction_per_day(self) -> Self:
         if both := self.holidays_added.keys() & self.holidays_removed.keys():
             raise ValueError(f"holidays_added and holidays_removed both have {', '.join(map(str, sorted(both)))}")
         return self
 
     def holidays(self) -> Mapping[date, str]:
-        # Without categories the package would take its default ones.
+        # Given no categories, the package would use its default ones.
         known = (
             holidays.country_holidays("ID", categories=self.holiday_categories, language="id", years=HOLIDAY_YEARS)
             if self.holiday_categories
@@ -257,7 +257,7 @@ class _Province(_Table):
     nearby_km: _Distance
 
     @model_validator(mode="after")
-    def _something_is_fine_enough(self) -> Self:
+    def _tolerance_is_accepted(self) -> Self:
         if self.coarsest_accuracy_m < self.border_tolerance_m:
             raise ValueError("coarsest_accuracy_m must be at least border_tolerance_m")
         return self
@@ -308,7 +308,7 @@ class _File(_Table):
     requests: _Requests
 
     def content(self) -> str:
-        """A file that says the same and depends on no package: all holidays in one table, everything in one order."""
+        """Returns an equivalent file that depends on no package: all holidays in one table, everything in a fixed order."""
         weekdays = sorted(set(self.service.weekdays))
         holidays = dict(sorted(self.service.holidays().items()))
         service = {"weekdays": weekdays, "holiday_categories": [], "holidays_added": holidays, "holidays_removed": {}}
