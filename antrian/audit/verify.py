@@ -1,6 +1,6 @@
-"""Counts the violations of the promises on live data: `antrian verify`. The service may be running.
+"""Counts violations of the promises in the stores, for `antrian verify`. The service may be running.
 
-It only reads; each lane it takes for a moment, in a turn of its own, so that load raises no false alarm.
+It only reads. It leases each lane briefly, so that concurrent turns cause no false violations.
 """
 
 import time
@@ -33,12 +33,12 @@ from antrian.settings import Settings
 from antrian.text import NIK_IN_TEXT
 
 _TOO_OLD = timedelta(minutes=1)
-_PIECE = 200
+_KEY_BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One promise held against the stores: what was looked at, how many there were, and how many broke it."""
+    """The result of one check: the promise, what was checked, how many were examined, and how many violated it."""
 
     promise: str
     what: str
@@ -47,7 +47,7 @@ class Check:
 
 
 class LaneRow(NamedTuple):
-    """A lane as the ledger has it; the columns of lane.sql."""
+    """A lane in the ledger: the columns of lane.sql."""
 
     token: int
     last_ticket: int
@@ -57,9 +57,12 @@ class LaneRow(NamedTuple):
 
 
 def verify(settings: Settings) -> list[Check]:
-    """All checks that need no client's history.
+    """Runs all checks that need no client history.
 
-    Raises redis.RedisError or psycopg.Error when a store is away, WrongKeys when the ledger has other keys, PolicyError.
+    Raises:
+        redis.RedisError, psycopg.Error: a store is unavailable.
+        WrongKeysError: the ledger was written with other keys.
+        PolicyError: the policy is invalid.
     """
     keys = Keys(settings.hash_key, settings.encryption_key)
     with (
@@ -76,12 +79,12 @@ def verify(settings: Settings) -> list[Check]:
             *_lane_checks(consumer, ledger, policy),
             _requests_check(redis, ledger),
             _bars_check(redis, ledger, consumer),
-            _clear_check(redis),
+            _nik_check(redis),
         ]
 
 
 def _ledger_checks(ledger: psycopg.Connection) -> Iterator[Check]:
-    """The statements of ledger/checks, each with its promise and its words in the first line, on one snapshot."""
+    """Runs the statements of ledger/checks on one snapshot. The first line of each has its promise and description."""
     with ledger.transaction():
         ledger.execute("set transaction isolation level repeatable read, read only")
         for file in sorted(files("antrian.ledger").joinpath("checks").iterdir(), key=lambda file: file.name):
@@ -94,7 +97,7 @@ def _ledger_checks(ledger: psycopg.Connection) -> Iterator[Check]:
 
 
 def _people_check(ledger: psycopg.Connection, keys: Keys) -> Check:
-    """Everybody who holds a live booking against the key under which nobody holds two."""
+    """Checks that each live booking is stored under the key of its applicant's NIK."""
     examined = violations = 0
     with ledger.transaction(), ledger.cursor("live_people") as people:
         people.itersize = 2000
@@ -105,17 +108,17 @@ def _people_check(ledger: psycopg.Connection, keys: Keys) -> Check:
 
 
 def _calendar_check(ledger: psycopg.Connection, policy: Policy) -> Check:
-    """The days that can be booked or that somebody holds against the service days of the policy in force."""
+    """Checks bookable and booked days against the service days of the policy in force."""
     [(examined,)] = ledger.execute(sql("days_ahead")).fetchall()
     violations = len(unserved_days(ledger, policy))
     return Check("P10", "a day without service is closed and nobody is booked on it", examined, violations)
 
 
 def _lane_checks(consumer: LaneConsumer, ledger: psycopg.Connection, policy: Policy) -> list[Check]:
-    """Each lane against its ledger."""
+    """Checks each lane in Redis against the ledger."""
     lanes, slots, violations = Counter[str](), Counter[str](), Counter[str]()
     offices = [office for (office,) in ledger.execute(sql("lanes"))]
-    ready = consumer.ready_since()  # before the audit takes them
+    ready = consumer.ready_since()  # before the audit leases them
     for office in offices:
         if not consumer.audit(office).opened:
             violations["closed"] += 1
@@ -150,11 +153,11 @@ def _lane_checks(consumer: LaneConsumer, ledger: psycopg.Connection, policy: Pol
 def _audit_lane(
     consumer: LaneConsumer, ledger: psycopg.Connection, office: str
 ) -> tuple[LaneState, LaneRow, int] | None:
-    """A lane, its ledger and how many of its counters are wrong, in a turn of its own: nothing is decided meanwhile.
+    """Returns a lane, its ledger row and its number of wrong counters, read under a lease so that nothing is decided meanwhile.
 
-    None when the lane could not be had, or was lost to a drainer: there is nothing to say about it then.
+    Returns None if the lane could not be leased, or a consumer took the lease over.
     """
-    lease = _take(consumer, office)
+    lease = _wait_for_lease(consumer, office)
     if lease is None:
         return None
     try:
@@ -162,20 +165,17 @@ def _audit_lane(
         lane = consumer.audit(office)
         row = LaneRow(*ledger.execute(sql("lane"), {"office": office}).fetchone() or (0, 0, 0, 0, 0))
         wrong = 0
-        if row.last_command == lane.settled_command:  # else the lane follows with the next settle
+        if row.last_command == lane.settled_command:  # else the next settle brings the lane up to date
             outbox = [] if isinstance(decided, CommandBatch) else decided.decisions
             wrong = _wrong_counters(ledger, office, lane, outbox)
         consumer.leave(lease)
-    except (
-        FencedError,
-        LaneBrokenError,
-    ):  # a line that lacks what was decided: the next drainer closes it, which is seen
+    except (FencedError, LaneBrokenError):  # a broken lane is quarantined by the next consumer, which violates P15
         return None
     return lane, row, wrong
 
 
-def _take(consumer: LaneConsumer, office: str) -> Lease | None:
-    """The lane's lease, as soon as a drainer gives it back."""
+def _wait_for_lease(consumer: LaneConsumer, office: str) -> Lease | None:
+    """Returns the lane's lease once a consumer releases it, or None after two lease times."""
     ends = time.monotonic() + 2 * LEASE.total_seconds()
     while (lease := consumer.lease(office)) is None and time.monotonic() < ends:
         time.sleep(0.002)
@@ -183,7 +183,7 @@ def _take(consumer: LaneConsumer, office: str) -> Lease | None:
 
 
 def _wrong_counters(ledger: psycopg.Connection, office: str, lane: LaneState, outbox: Sequence[Decision]) -> int:
-    """Slots where left + taken + confirmed places in the outbox that the ledger does not have is not the quota."""
+    """Returns in how many slots remaining + taken + confirmed but unrecorded places differ from the quota."""
     confirmed = [d for d in outbox if d.first_number]
     rows = ledger.execute(sql("outcomes"), {"booking_ids": [UUID(bytes=d.entry.booking_id) for d in confirmed]})
     recorded = {(booking_id, ticket): state for booking_id, _, ticket, state, _ in rows}
@@ -203,9 +203,9 @@ def _wrong_counters(ledger: psycopg.Connection, office: str, lane: LaneState, ou
 
 
 def _requests_check(redis: Redis, ledger: psycopg.Connection) -> Check:
-    """Requests that Redis remembers against the bookings that the ledger has under their names."""
+    """Checks the requests that Redis remembers against their bookings in the ledger."""
     examined = violations = 0
-    for buckets in _pieces(redis, "requests:*"):
+    for buckets in _key_batches(redis, "requests:*"):
         with redis.pipeline(transaction=False) as pipeline:
             for bucket in buckets:
                 pipeline.hgetall(bucket)
@@ -218,7 +218,7 @@ def _requests_check(redis: Redis, ledger: psycopg.Connection) -> Check:
 
 
 def _bars_check(redis: Redis, ledger: psycopg.Connection, consumer: LaneConsumer) -> Check:
-    """Whom Redis bars against whom the ledger bars; what differs is looked at again until a lane has had time to settle."""
+    """Checks the bars in Redis against the ledger's. Rechecks differences until lanes have had time to settle."""
     what, ends = "Redis bars whom the ledger bars, and nobody else", time.monotonic() + 2 * LEASE.total_seconds()
     examined, differ = _differing_bars(redis, ledger, consumer)
     while differ and time.monotonic() < ends:
@@ -230,12 +230,12 @@ def _bars_check(redis: Redis, ledger: psycopg.Connection, consumer: LaneConsumer
 def _differing_bars(
     redis: Redis, ledger: psycopg.Connection, consumer: LaneConsumer
 ) -> tuple[int, set[tuple[bytes, bytes]]]:
-    """How many bars the ledger has, and people and missed bookings of which only one store says that they are barred."""
-    if not consumer.is_restored():  # it is to be rebuilt: its lanes are closed, and that is seen
+    """Returns the number of bars in the ledger, and the bars (applicant key, missed booking) that only one store has."""
+    if not consumer.is_restored():  # its lanes are closed until the rebuild, which violates P15
         return 0, set()
-    told = {(key, missed.bytes): told for key, missed, told in ledger.execute(sql("synced_bars"))}
+    ledger_bars = {(key, missed.bytes): synced for key, missed, synced in ledger.execute(sql("synced_bars"))}
     now, barred, holders = consumer.now(), set[tuple[bytes, bytes]](), set[bytes]()
-    for buckets in _pieces(redis, "applicants:*"):
+    for buckets in _key_batches(redis, "applicants:*"):
         with redis.pipeline(transaction=False) as pipeline:
             for bucket in buckets:
                 pipeline.hgetall(bucket)
@@ -244,12 +244,12 @@ def _differing_bars(
         barred |= {
             (key, missed) for key, entry in entries for missed, bar_ends, _ in read_bars(entry) if bar_ends > now
         }
-    lacking = {bar for bar, is_synced in told.items() if is_synced and bar[0] not in holders} - barred
-    return len(told), lacking | (barred - told.keys())
+    lacking = {bar for bar, is_synced in ledger_bars.items() if is_synced and bar[0] not in holders} - barred
+    return len(ledger_bars), lacking | (barred - ledger_bars.keys())
 
 
-def _clear_check(redis: Redis) -> Check:
-    """Everything that Redis holds, looked through for what reads like a NIK."""
+def _nik_check(redis: Redis) -> Check:
+    """Searches everything in Redis for NIKs."""
     read: dict[bytes, Callable[[Pipeline, bytes], Any]] = {
         b"string": lambda pipeline, key: pipeline.get(key),
         b"hash": lambda pipeline, key: pipeline.hgetall(key),
@@ -259,14 +259,14 @@ def _clear_check(redis: Redis) -> Check:
         b"stream": lambda pipeline, key: pipeline.xrange(key),
     }
     examined = violations = 0
-    for keys in _pieces(redis, "*"):
+    for keys in _key_batches(redis, "*"):
         with redis.pipeline(transaction=False) as pipeline:
             for key in keys:
                 pipeline.type(key)
             kinds = pipeline.execute()
             readable = [(key, read[kind]) for key, kind in zip(keys, kinds, strict=True) if kind in read]
-            for key, ask in readable:
-                ask(pipeline, key)
+            for key, query in readable:
+                query(pipeline, key)
             values = pipeline.execute()
         for (key, _), value in zip(readable, values, strict=True):
             texts, niks = count_niks(key, value)
@@ -274,8 +274,8 @@ def _clear_check(redis: Redis) -> Check:
     return Check("P14", "no NIK in clear in Redis", examined, violations)
 
 
-def _pieces(redis: Redis, pattern: str) -> Iterator[list[bytes]]:
-    """The keys of that pattern, some at a time, so that many are read with one message."""
+def _key_batches(redis: Redis, pattern: str) -> Iterator[list[bytes]]:
+    """Yields the keys of that pattern in batches, each to be read in one round trip."""
     keys = redis.scan_iter(pattern, count=1000)
-    while piece := list(islice(keys, _PIECE)):
-        yield piece
+    while batch := list(islice(keys, _KEY_BATCH)):
+        yield batch
