@@ -1,6 +1,7 @@
-"""Finds NIKs in what Redis holds (P14).
+"""Finds NIKs in the content of Redis (P14).
 
-A NIK is 16 digits in a row, in pieces in which no value of our own has as many; in people's words also in groups.
+Values are split into parts in which Antrian itself never writes 16 digits in a row, so that such a run is a NIK. Text typed by
+people is also searched for NIKs in groups.
 """
 
 import json
@@ -18,16 +19,16 @@ _LONG_NUMBERS = {b"lease", b"token"}  # of a lane: microseconds, which have 16 d
 
 
 def count_niks(key: bytes, value: Any) -> tuple[int, int]:
-    """How many texts a key and its value have, and in how many of them a NIK stands."""
+    """Returns the number of texts in a key and its value, and how many of them contain a NIK."""
     nik = _NIK_AMONG_HEX if key.startswith(b"rq:") else _NIK
     texts = [key, *_texts(_parts(key, value))]
     return len(texts), sum(has_nik(text) if isinstance(text, str) else bool(nik.search(text)) for text in texts)
 
 
 def _parts(key: bytes, value: Any) -> Any:
-    """The value by its structure, the words of people as str.
+    """Returns the value split by its structure, text typed by people as str.
 
-    Digits of two parts that stand side by side are no number, and numbers are no text.
+    This keeps adjacent digits of two parts from reading as one number, and leaves out long numbers.
     """
     if key.startswith(b"lane:") and isinstance(value, dict):
         return {name: text for name, text in value.items() if name not in _LONG_NUMBERS or not text.isdigit()}
@@ -38,7 +39,7 @@ def _parts(key: bytes, value: Any) -> Any:
 
 
 def _command_parts(text: bytes) -> Any:
-    """A command's fields, or all of it as one when it is none."""
+    """Returns a command's fields, or the text itself if it is no command."""
     try:
         return json.loads(text.partition(b" ")[2])
     except ValueError:
@@ -46,7 +47,7 @@ def _command_parts(text: bytes) -> Any:
 
 
 def _entry_parts(text: bytes) -> list[bytes | str]:
-    """A line entry's parts, or all of it as one when it is none."""
+    """Returns a queue entry's parts, or the text itself if it is no valid entry."""
     try:
         entry, sound = read_queue_entry(text)
     except ValueError:

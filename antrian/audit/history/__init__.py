@@ -1,4 +1,4 @@
-"""Holds what clients were told, and what the stores say in the end, against the promises: `antrian verify --history`."""
+"""Checks what clients observed, and the final stores, against the promises: `antrian verify --history`."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -80,7 +80,7 @@ _CHECKS: list[tuple[str, str, Callable[[Case], Iterator[Found]], _Count]] = [
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a check of a history found; lost_undecided: tickets that a fault took which was allowed to (P9)."""
+    """The results of a history check. lost_undecided: tickets lost to a fault that may lose undecided ones (P9)."""
 
     checks: list[Check]
     violations: list[Violation]
@@ -88,7 +88,7 @@ class Findings:
 
 
 def check_history(history: ClientHistory, facts: Facts) -> Findings:
-    """All checks, in time that grows with the history, but for sorting."""
+    """Runs all checks, in time linear in the history except for sorting."""
     case, checks, violations = Case(history, facts), [], []
     for promise, what, find, examined in _CHECKS:
         found = [explain(case, promise, what, one) for one in find(case)]

@@ -1,4 +1,4 @@
-"""A history and the facts side by side, with the indexes that the checks share; and what a check finds."""
+"""A client history with the facts of the stores, the indexes that checks share, and the findings of a check."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ RequestName = tuple[str, str]
 
 
 class Found(NamedTuple):
-    """A disagreement: where, what it is in words, the bookings, and the calls if they are more or fewer than theirs."""
+    """A contradiction: its office and description, its bookings, and its calls unless they are those of the bookings."""
 
     office: str
     words: str
@@ -25,7 +25,7 @@ class Found(NamedTuple):
 
 
 class Case:
-    """What the checks look at."""
+    """The input of the checks."""
 
     def __init__(self, history: ClientHistory, facts: Facts) -> None:
         self.history = history
@@ -34,7 +34,7 @@ class Case:
 
     @cached_property
     def requests(self) -> dict[RequestName, list[Op]]:
-        """The calls of each request, in the order of their beginning."""
+        """The calls of each request, by start time."""
         requests: defaultdict[RequestName, list[Op]] = defaultdict(list)
         for op in self.history.ops:
             if op.call == "request":
@@ -45,7 +45,7 @@ class Case:
 
     @cached_property
     def calls(self) -> dict[str, list[Op]]:
-        """The calls about each booking, in the order of their end: requests that were answered with it, and all others."""
+        """The calls about each booking, by end time: requests whose response is the booking, and all other calls."""
         calls: defaultdict[str, list[Op]] = defaultdict(list)
         for op in self.history.ops:
             name = op.booking_id or (op.response.booking_id if op.response else "")
@@ -57,7 +57,7 @@ class Case:
 
     @cached_property
     def request_of(self) -> dict[str, RequestName]:
-        """The request that each booking was the answer to."""
+        """The request of each booking, by booking id."""
         return {
             op.response.booking_id: name for name, ops in self.requests.items() for op in ops if op.response is not None
         }
@@ -85,12 +85,12 @@ class Case:
         return slots
 
     def calls_of(self, booked: Booked) -> Iterator[Op]:
-        """All calls that have to do with a booking, those for it that nobody was told the end of included."""
+        """Yields all calls about a booking, including requests without an observed end."""
         yield from self.requests.get(self.request_of.get(booked.booking_id, ("", "")), ())
         yield from (op for op in self.calls.get(booked.booking_id, ()) if op.call != "request")
 
     def ticket_of(self, booking_id: str) -> tuple[str, int] | None:
-        """Office and ticket at which the stores have the booking."""
+        """Returns the booking's office and ticket in the stores, or None if they lack it."""
         if booked := self.facts.bookings.get(booking_id):
             return booked.office, booked.ticket
         return self.facts.waiting.get(booking_id)
@@ -98,7 +98,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A broken promise and the smallest part of the history that shows it; faults: those under way at that time."""
+    """A violated promise and the smallest part of the history that shows it. faults: those active at that time."""
 
     promise: str
     what: str
@@ -114,7 +114,7 @@ _EVENTS = 12
 
 
 def explain(case: Case, promise: str, what: str, found: Found) -> Violation:
-    """What was found, with the events that show it."""
+    """Returns the finding as a violation, with the events that show it."""
     ops = list(found.ops) or [op for booked in found.bookings for op in _first_calls(case, booked)]
     ids = dict.fromkeys([b.booking_id for b in found.bookings])
     ids |= dict.fromkeys(op.response.booking_id for op in ops if op.response is not None)
@@ -134,7 +134,7 @@ def explain(case: Case, promise: str, what: str, found: Found) -> Violation:
 
 
 def _first_calls(case: Case, booked: Booked) -> Iterator[Op]:
-    """The calls about a booking from the first one to the first that was told the outcome."""
+    """Yields the calls about a booking up to the first that observed its outcome."""
     for op in sorted(case.calls_of(booked), key=lambda op: op.ended):
         yield op
         if op.response is not None and op.response.state != "PENDING":
@@ -142,7 +142,7 @@ def _first_calls(case: Case, booked: Booked) -> Iterator[Op]:
 
 
 def _recorded(booked: Booked) -> dict[str, Any]:
-    """A booking of the ledger in the manner of an event."""
+    """Returns a booking of the ledger in the format of an event."""
     return {
         "event": "recorded",
         "booking_id": booked.booking_id,

@@ -1,4 +1,4 @@
-"""What clients were told against each other and against the stores: nothing lost, overtaken, doubled or taken back."""
+"""Checks what clients observed, against each other and the stores: nothing lost, overtaken, doubled or taken back."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -11,30 +11,32 @@ from antrian.audit.history.events import Op
 from antrian.audit.history.facts import Booked
 
 _RANK = {"PENDING": 0, "CONFIRMED": 1, "REJECTED": 2, "CANCELLED": 2, "ATTENDED": 2, "NO_SHOW": 2, "EXCUSED": 3}
-"""How far a state is."""
+"""How far along its life a booking is in each state."""
 _STEPS = {
     ("PENDING", "CONFIRMED"),
     ("PENDING", "REJECTED"),
     *(("CONFIRMED", end) for end in ("CANCELLED", "ATTENDED", "NO_SHOW")),
 }
-"""Those that every booking may make; there are no others but what staff made of this one."""
-_CLOCKS = timedelta(milliseconds=5)  # moments so near to each other have no order: Redis's clock counts milliseconds
+"""The transitions that every booking may make. Staff may add others to one booking: Facts.ways_back."""
+_CLOCKS = timedelta(milliseconds=5)  # closer moments have no order: Redis's clock has milliseconds
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def lost(case: Case) -> Iterator[Found]:
-    """P2: every accepted request has its outcome or still waits. Counts those that a fault was allowed to take."""
+    """P2: every accepted request has its outcome or still waits. Counts those that a fault was allowed to lose."""
     for ops in case.requests.values():
         for booking_id in dict.fromkeys(op.response.booking_id for op in ops if op.response is not None):
-            told = _last_of_each_ticket(case, booking_id)
-            case.lost_undecided += sum(_may_be_lost(case, op) for op in told)
-            if told and case.ticket_of(booking_id) is None and not _may_be_lost(case, told[-1]):
-                ticket = told[-1].response.ticket if told[-1].response else 0
-                yield Found(ops[0].office, f"ticket {ticket} was accepted and has no outcome", ops=[ops[0], told[-1]])
+            observed = _last_of_each_ticket(case, booking_id)
+            case.lost_undecided += sum(_may_be_lost(case, op) for op in observed)
+            if observed and case.ticket_of(booking_id) is None and not _may_be_lost(case, observed[-1]):
+                ticket = observed[-1].response.ticket if observed[-1].response else 0
+                yield Found(
+                    ops[0].office, f"ticket {ticket} was accepted and has no outcome", ops=[ops[0], observed[-1]]
+                )
 
 
 def unasked(case: Case) -> Iterator[Found]:
-    """P2: every booking of the accounts in the history was asked for."""
+    """P2: every booking of the accounts in the history was requested."""
     accounts = {account for account, _ in case.requests}
     maybe = Counter(
         _content(ops[0])
@@ -55,15 +57,15 @@ def _content(op: Op) -> tuple[str, str, str, str, int]:
 
 
 def overtaken(case: Case) -> Iterator[Found]:
-    """P3: who was answered before another asked has the smaller ticket."""
+    """P3: a request that got its response before another was sent has the smaller ticket."""
     for office, bookings in case.by_office.items():
-        first: Booked | None = None  # of the later tickets, the one that was answered first
+        first: Booked | None = None  # of the later tickets, the first with a response
         answered, named = inf, False
         for booked in reversed(bookings):
             if (name := case.request_of.get(booked.booking_id)) is None:
                 continue
             if case.requests[name][0].started > answered and first is not None and not named:
-                named = True  # once for the one that was overtaken
+                named = True  # report each overtaking ticket once
                 words = f"ticket {first.ticket} was answered before ticket {booked.ticket} was asked for"
                 yield Found(office, words, [first, booked])
             moments = [
@@ -74,7 +76,7 @@ def overtaken(case: Case) -> Iterator[Found]:
 
 
 def held_twice(case: Case) -> Iterator[Found]:
-    """P4: nobody has two bookings that live at the same time."""
+    """P4: nobody has two live bookings at the same time."""
     people: defaultdict[str, list[tuple[Booked, datetime]]] = defaultdict(list)
     for booking_id, name in case.request_of.items():
         if booked := case.facts.bookings.get(booking_id):
@@ -89,24 +91,24 @@ def held_twice(case: Case) -> Iterator[Found]:
 
 
 def _end(booked: Booked) -> datetime:
-    """When those people of a booking were free again who did not give up before."""
+    """Returns when the people of a booking who did not cancel before could book again."""
     return (booked.decided_at if booked.state == "REJECTED" else booked.ended_at) or _NEVER
 
 
 def contradicted(case: Case) -> Iterator[Found]:
-    """P5: all answers to a request name one booking, office and ticket, those that the stores have."""
+    """P5: all responses to a request name one booking, office and ticket, the same as in the stores."""
     for name, ops in case.requests.items():
-        told = [
+        observed = [
             op
             for booking_id in dict.fromkeys(op.response.booking_id for op in ops if op.response is not None)
             for op in _last_of_each_ticket(case, booking_id)
         ]
-        told.sort(key=lambda op: op.ended)
-        if not told or told[-1].response is None:
+        observed.sort(key=lambda op: op.ended)
+        if not observed or observed[-1].response is None:
             continue
-        last = told[-1].response
+        last = observed[-1].response
         office, ticket = case.ticket_of(last.booking_id) or (last.office, last.ticket)
-        for op in told:
+        for op in observed:
             response = op.response
             if response is None or (response.booking_id, response.office, response.ticket) == (
                 last.booking_id,
@@ -117,19 +119,19 @@ def contradicted(case: Case) -> Iterator[Found]:
             if response.booking_id == last.booking_id and _may_be_lost(case, op):
                 continue
             words = f"a request was told {response.office} {response.ticket}, and it is {office} {ticket}"
-            yield Found(office, words, ops=[op, told[-1]] if op is not told[-1] else [op], tickets=[ticket])
+            yield Found(office, words, ops=[op, observed[-1]] if op is not observed[-1] else [op], tickets=[ticket])
         if case.request_of[last.booking_id] != name:
-            yield Found(office, f"two requests were told ticket {ticket}", ops=[ops[0], told[-1]])
+            yield Found(office, f"two requests were told ticket {ticket}", ops=[ops[0], observed[-1]])
 
 
 def _last_of_each_ticket(case: Case, booking_id: str) -> list[Op]:
-    """The last call that was told each ticket of a booking, in their order."""
-    told = {op.response[:3]: op for op in case.calls[booking_id] if op.response is not None}
-    return sorted(told.values(), key=lambda op: op.ended)
+    """Returns the last call that observed each ticket of a booking, by end time."""
+    latest = {op.response[:3]: op for op in case.calls[booking_id] if op.response is not None}
+    return sorted(latest.values(), key=lambda op: op.ended)
 
 
 def _may_be_lost(case: Case, op: Op) -> bool:
-    """Whether what was told is in no store, and a fault may have taken it: it was undecided (P9)."""
+    """Returns whether the observed ticket is in no store and was undecided, so that a fault may have lost it (P9)."""
     response = op.response
     if response is None or response.state != "PENDING":
         return False
@@ -141,10 +143,10 @@ def _may_be_lost(case: Case, op: Op) -> bool:
 
 
 def taken_back(case: Case) -> Iterator[Found]:
-    """P7: no booking is read in an earlier state than before, nor with people who had given up; nor has the ledger it so."""
+    """P7: neither a later call nor the ledger has a booking in an earlier state, or with people who had cancelled."""
     for booking_id, ops in case.calls.items():
         booked = case.facts.bookings.get(booking_id)
-        known: Op | None = None  # the furthest answer that had ended when the next calls began
+        known: Op | None = None  # the furthest response received before the next call started
         ended = iter(ops)
         due = next(ended, None)
         for op in sorted(ops, key=lambda op: op.started):
@@ -152,25 +154,25 @@ def taken_back(case: Case) -> Iterator[Found]:
                 if due.response and (known is None or _rank(due) >= _rank(known)):
                     known = due
                 due = next(ended, None)
-            if known is not None and _back(case, known, op):
+            if known is not None and _contradicts(case, known, op):
                 words = f"{op.response.state if op.response else op.reason} after {known.response.state if known.response else ''}"
                 yield Found(
                     known.response.office if known.response else "", f"a booking was read as {words}", ops=[known, op]
                 )
                 break
         for op in ops if booked else ():
-            if booked and op.response and not _led(case, booking_id, op.response.state, booked.state):
+            if booked and op.response and not _reachable(case, booking_id, op.response.state, booked.state):
                 words = f"ticket {booked.ticket} was told {op.response.state} and is {booked.state}"
                 yield Found(booked.office, words, [booked], ops=[op])
                 break
 
 
-def _back(case: Case, known: Op, op: Op) -> bool:
+def _contradicts(case: Case, known: Op, op: Op) -> bool:
     if known.response is None or op.account != known.account:
         return False
     if op.response is not None:
-        came_back = not set(known.response.cancelled) <= set(op.response.cancelled)
-        return came_back or not _led(case, known.response.booking_id, known.response.state, op.response.state)
+        resurrected = not set(known.response.cancelled) <= set(op.response.cancelled)
+        return resurrected or not _reachable(case, known.response.booking_id, known.response.state, op.response.state)
     if op.reason != "BOOKING_NOT_FOUND":
         return False
     return known.response.state != "PENDING" or not case.history.lost_between(known.started, op.ended)
@@ -180,8 +182,8 @@ def _rank(op: Op) -> tuple[int, int]:
     return (_RANK[op.response.state], len(op.response.cancelled)) if op.response else (-1, 0)
 
 
-def _led(case: Case, booking_id: str, before: str, after: str) -> bool:
-    """Whether the steps of this booking lead from the one state to the other."""
+def _reachable(case: Case, booking_id: str, before: str, after: str) -> bool:
+    """Returns whether the booking's possible transitions lead from one state to the other."""
     steps = _STEPS | case.facts.ways_back.get(booking_id, set())
     reached, found = set[str](), {before}
     while found - reached:
@@ -191,7 +193,7 @@ def _led(case: Case, booking_id: str, before: str, after: str) -> bool:
 
 
 def mistold(case: Case) -> Iterator[Found]:
-    """P8: queue numbers that were told are those that are recorded, and whose people were told to have given up did."""
+    """P8: observed queue numbers are the recorded ones, and so are observed cancellations of people."""
     for booking_id, ops in case.calls.items():
         booked = case.facts.bookings.get(booking_id)
         for op in ops if booked else ():

@@ -1,4 +1,4 @@
-"""What clients asked and were told and when, and the faults meanwhile: the files that clients.sdk.history writes, read."""
+"""Reads the files of clients.sdk.history: what clients requested and observed, when, and the faults meanwhile."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 
 class HistoryError(ValueError):
-    """A file that is no history."""
+    """The file is not a history."""
 
 
 class Response(NamedTuple):
-    """A booking as a client was told of it. cancelled: the numbers of people who gave up; numbers: the others'."""
+    """A booking as a client observed it. cancelled: queue numbers of people who cancelled. numbers: those of the others."""
 
     booking_id: str
     office: str
@@ -25,10 +25,10 @@ class Response(NamedTuple):
 
 @dataclass(slots=True)
 class Op:
-    """One call, from its invoke to its end, in seconds; ended is infinite and event "" when nobody was told the end.
+    """One call, with its start and end in seconds. Without an observed end, ended is infinite and event is "".
 
-    call is "request", "read" or "cancel"; a request has request_id to people, the others a booking_id. event is "ok" with
-    an answer, or "refused" or "unknown" with a reason.
+    call: "request", which has the fields request_id to people, or "read" or "cancel", which have a booking_id. event: "ok"
+    with a response, or "refused" or "unknown" with a reason.
     """
 
     op: str
@@ -47,18 +47,18 @@ class Op:
     response: Response | None = None
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Its events as they are in a file."""
-        asked = ("account", "request_id", "office", "date", "session", "people", "booking_id")
-        facts = {name: getattr(self, name) for name in asked if getattr(self, name)}
+        """Yields the call's events in the format of a file."""
+        names = ("account", "request_id", "office", "date", "session", "people", "booking_id")
+        facts = {name: getattr(self, name) for name in names if getattr(self, name)}
         yield {"t": self.started, "event": "invoke", "op": self.op, "call": self.call, **facts}
         if self.event:
-            told = self.response._asdict() if self.response else {"reason": self.reason}
-            yield {"t": self.ended, "event": self.event, "op": self.op, **told}
+            result = self.response._asdict() if self.response else {"reason": self.reason}
+            yield {"t": self.ended, "event": self.event, "op": self.op, **result}
 
 
 @dataclass(slots=True)
 class Fault:
-    """Something that was broken on purpose, and from when to when; loses_undecided: it may take undecided tickets."""
+    """Something broken on purpose, with its start and end. loses_undecided: it may lose undecided tickets."""
 
     name: str
     loses_undecided: bool
@@ -68,18 +68,18 @@ class Fault:
 
 @dataclass(slots=True)
 class ClientHistory:
-    """All that clients did, and the faults meanwhile."""
+    """All calls of the clients, and the faults meanwhile."""
 
     ops: list[Op] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
-    def lost_between(self, asked: float, told: float) -> bool:
-        """Whether a fault that loses undecided tickets was under way in that time."""
-        return any(f.loses_undecided and f.begins <= told and f.ends >= asked for f in self.faults)
+    def lost_between(self, began: float, ended: float) -> bool:
+        """Returns whether a fault that loses undecided tickets was active in that time."""
+        return any(f.loses_undecided and f.begins <= ended and f.ends >= began for f in self.faults)
 
 
 def read_history(paths: Iterable[Path]) -> ClientHistory:
-    """The histories of one run, put together. A last line that was cut is left out; raises HistoryError."""
+    """Returns the merged histories of one run, ignoring an incomplete last line. Raises HistoryError."""
     history, open_ops = ClientHistory(), dict[str, Op]()
     under_way: dict[tuple[Path, str], Fault] = {}
     for path in paths:

@@ -1,4 +1,4 @@
-"""What the stores say in the end: every decided booking, every slot and what staff changed, and who still waits."""
+"""Reads the final state of the stores: decided bookings, slots, changes by staff, and waiting requests."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,8 +22,8 @@ _PAGE = 1000
 class Booked:
     """A decided booking.
 
-    numbers: those of its people, one each; first_number: what its ticket was given; cancelled: when those people gave up
-    who did so one by one, by number.
+    numbers: the queue numbers of its people. first_number: the one that its ticket got. cancelled: when people cancelled one
+    by one, by queue number.
     """
 
     booking_id: str
@@ -43,18 +43,18 @@ class Booked:
 
     @property
     def retired(self) -> bool:
-        """Whether the lane gave it numbers and the ledger refused it: those stay used, its places come back."""
+        """Whether the ledger rejected it after the lane assigned numbers: these stay used, its places are returned."""
         return self.state == "REJECTED" and self.first_number is not None
 
     @property
     def took(self) -> int:
-        """The places that it took when it was recorded."""
+        """The number of places that it took when it was recorded."""
         return 0 if self.state == "REJECTED" else self.party
 
 
 @dataclass(slots=True)
 class Places:
-    """A slot in the end; begins is its day's beginning. last_number is None where nobody could see it."""
+    """The final state of a slot. begins: when its day begins. last_number: None if unknown."""
 
     quota: int
     taken: int
@@ -64,7 +64,7 @@ class Places:
 
 @dataclass(slots=True)
 class Change:
-    """What staff did to a slot: another quota, or closed it."""
+    """A change of a slot by staff: another quota, or its closure."""
 
     at: datetime
     before: int
@@ -77,9 +77,9 @@ SlotOfOffice = tuple[str, Slot]
 
 @dataclass(slots=True)
 class Facts:
-    """Bookings by id, slots, the changes of each slot in order, and office and ticket of bookings that still wait, by id.
+    """The final state of the stores: bookings by id, slots, and the changes of each slot in order.
 
-    ways_back: the steps from state to state that staff made for a booking, by id.
+    waiting: office and ticket of undecided bookings, by id. ways_back: the transitions that staff made, by booking id.
     """
 
     bookings: dict[str, Booked] = field(default_factory=dict)
@@ -90,13 +90,13 @@ class Facts:
 
 
 def read_facts(settings: Settings) -> Facts:
-    """Reads them, after the load. Raises redis.RedisError or psycopg.Error when a store is away."""
+    """Reads the stores after the load. Raises redis.RedisError or psycopg.Error if one is unavailable."""
     facts = Facts()
     with (
         psycopg.connect(settings.database_url, autocommit=True, **CONNECT) as ledger,
         Redis.from_url(settings.redis_url) as redis,
     ):
-        # Redis first: who is decided meanwhile is in the ledger then.
+        # Redis first, so that bookings decided meanwhile are found in the ledger.
         for (office,) in ledger.execute(sql("lanes")).fetchall():
             facts.waiting.update(_waiting(redis, office))
         with ledger.transaction():
@@ -116,7 +116,7 @@ def read_facts(settings: Settings) -> Facts:
 
 
 def _waiting(redis: Redis, office: str) -> Iterator[tuple[str, tuple[str, int]]]:
-    """The bookings in the office's line, those in its outbox included."""
+    """Yields the bookings in the office's queue, including those in its outbox."""
     after = "-"
     while entries := _page(redis, office, after):
         for name, entry in entries:

@@ -1,4 +1,4 @@
-"""Each lane's tickets in order through the pure rules, merged with what the desk did: places, outcomes, numbers."""
+"""Replays each lane's tickets through the oracle, merged with its commands: places, outcomes, numbers."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,14 +10,14 @@ from antrian.audit.history.oracle import decide
 from antrian.booking import StatusReason
 
 _REDIS_AHEAD = timedelta(seconds=5)
-_CLOCKS = timedelta(milliseconds=5)  # moments so near to each other have no order
-_TURN = 512  # tickets that are decided at once
-_NOBODY_SAW = Places(0, 0, 0, datetime.max.replace(tzinfo=UTC))
+_CLOCKS = timedelta(milliseconds=5)  # closer moments have no order
+_TURN = 512  # the most tickets in one turn
+_UNKNOWN = Places(0, 0, 0, datetime.max.replace(tzinfo=UTC))
 
 
 @dataclass(slots=True)
 class Standing:
-    """A slot at one moment. retired: the bookings whose places may not be back yet."""
+    """A slot at one moment. retired: the bookings whose places may not be returned yet."""
 
     quota: int
     taken: int = 0
@@ -26,19 +26,19 @@ class Standing:
 
     @property
     def remaining(self) -> int:
-        """The places that are free by the ledger."""
+        """The free places according to the ledger."""
         return self.quota - self.taken
 
     def held(self, ticket: int) -> int:
-        """How many of these the lane may still hold when it decides that ticket: a refusal of the ledger comes late."""
+        """Returns how many of them the lane may still hold when it decides the ticket: the ledger rejects after the turn."""
         self.retired = [booked for booked in self.retired if ticket < booked.ticket + _TURN]
         return sum(booked.party for booked in self.retired)
 
 
 def overbooked(case: Case) -> Iterator[Found]:
-    """P1: the live places of a slot are never more than its quota, and what the slot counts in the end."""
+    """P1: a slot's taken places never exceed its quota, and end as the slot's counter has them."""
     for slot, bookings in case.by_slot.items():
-        places, over = case.facts.slots.get(slot, _NOBODY_SAW), None
+        places, over = case.facts.slots.get(slot, _UNKNOWN), None
         standing = _start(case, slot)
         for booked in _replay(case, slot, bookings, standing):
             if standing.taken + booked.took > standing.quota and over is None:
@@ -54,42 +54,42 @@ def overbooked(case: Case) -> Iterator[Found]:
 
 
 def misjudged(case: Case) -> Iterator[Found]:
-    """P3: every ticket has the outcome that the rules give it after those before it."""
+    """P3: every ticket has the outcome that the oracle gives it after those before it."""
     for slot, bookings in case.by_slot.items():
-        begins = case.facts.slots.get(slot, _NOBODY_SAW).begins
+        begins = case.facts.slots.get(slot, _UNKNOWN).begins
         standing = _start(case, slot)
-        gone = 0  # places that only the lane knows of: after a disagreement the recorded outcomes are believed
+        gone = 0  # places that only the lane took: after a contradiction the recorded outcomes count
         for booked in _replay(case, slot, bookings, standing):
             remaining = standing.remaining - gone
             low = remaining - standing.held(booked.ticket)
             right = _outcomes(booked, low, remaining, closed=standing.closed)
-            said = None if booked.first_number is not None else booked.reason
+            given_reason = None if booked.first_number is not None else booked.reason
             if booked.decided_at >= begins - _REDIS_AHEAD:
                 right.add(StatusReason.TOO_LATE)
             if booked.took and booked.decided_at - _CLOCKS >= begins:
                 yield Found(slot[0], f"ticket {booked.ticket} got places of {slot[1]} after the day began", [booked])
-            elif said not in {*right, StatusReason.INTERNAL, StatusReason.ALREADY_BOOKED} and not _seen_by_p1(
+            elif given_reason not in {*right, StatusReason.INTERNAL, StatusReason.ALREADY_BOOKED} and not _seen_by_p1(
                 booked, right
             ):
                 words = " or ".join(sorted(str(reason or "places") for reason in right))
                 given = "places from its lane, which the ledger refused" if booked.retired else "places"
                 yield Found(
-                    slot[0], f"ticket {booked.ticket} for {slot[1]} got {said or given}, not {words}: {remaining} were left",
+                    slot[0], f"ticket {booked.ticket} for {slot[1]} got {given_reason or given}, not {words}: {remaining} were left",
                     [booked],
                 )  # fmt: skip
-            if said is None:
+            if given_reason is None:
                 gone = max(0, gone - max(0, booked.party - remaining))
-            elif said == StatusReason.SLOT_FULL:
+            elif given_reason == StatusReason.SLOT_FULL:
                 gone += max(0, low - booked.party + 1)
 
 
 def _seen_by_p1(booked: Booked, right: set[str | None]) -> bool:
-    """Whether it is one place too many, which overbooked finds."""
+    """Returns whether the booking exceeds the quota, which `overbooked` finds."""
     return bool(booked.took) and StatusReason.SLOT_FULL in right
 
 
 def _outcomes(booked: Booked, low: int, high: int, *, closed: bool) -> set[str | None]:
-    """The reasons that the rules allow when so many places were left; None is for places."""
+    """Returns the reasons that the oracle allows with low or high remaining places; None stands for CONFIRMED."""
     if closed:
         return {StatusReason.DAY_CLOSED}
     return {decide(remaining, 1, booked.party, day_begun=False).reason for remaining in (low, high)}
@@ -128,18 +128,18 @@ def disordered(case: Case) -> Iterator[Found]:
             if booked.decided_at >= latest.decided_at:
                 latest, named = booked, False
             elif booked.decided_at < latest.decided_at - _CLOCKS and not named:
-                named = True  # once for the one that was late
+                named = True  # report each late ticket once
                 words = f"ticket {booked.ticket} was decided before ticket {latest.ticket}"
                 yield Found(office, words, [latest, booked])
 
 
 def _start(case: Case, slot: SlotOfOffice) -> Standing:
     quotas = [change.before for change in case.facts.changes.get(slot, ()) if not change.closes]
-    return Standing(quotas[0] if quotas else case.facts.slots.get(slot, _NOBODY_SAW).quota)
+    return Standing(quotas[0] if quotas else case.facts.slots.get(slot, _UNKNOWN).quota)
 
 
 def _replay(case: Case, slot: SlotOfOffice, bookings: Sequence[Booked], standing: Standing) -> Iterator[Booked]:
-    """Each booking while standing is as it was before its ticket; in the end standing is the last one."""
+    """Yields each booking while `standing` is the slot before its ticket. Afterwards it is the final slot."""
     events: list[tuple[datetime, Change | int]] = [(c.at, c) for c in case.facts.changes.get(slot, ())]
     events += [(at, 1) for b in bookings for at in b.cancelled.values()]
     events += [
@@ -158,8 +158,8 @@ def _replay(case: Case, slot: SlotOfOffice, bookings: Sequence[Booked], standing
 
 
 def _apply(event: Change | int, standing: Standing) -> None:
-    """A change of the slot, or so many places that were given back."""
-    standing.retired.clear()  # the desk is served only when all that was decided is settled
+    """Applies a change of the slot, or a number of returned places."""
+    standing.retired.clear()  # commands are served only once all decisions are settled
     if isinstance(event, int):
         standing.taken -= event
     elif event.closes:
