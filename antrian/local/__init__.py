@@ -1,1 +1,1 @@
-"""Antrian on one machine: embedded stores, the processes that run beside them, and the stack of all of it."""
+"""Everything on one machine: embedded stores, child processes, and the stack that runs them all."""

