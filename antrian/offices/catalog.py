@@ -1,4 +1,4 @@
-"""Offices: read from a file that names every mistake, and chosen for where a person is."""
+"""Reads offices from a file, reporting every mistake, and selects those for a location."""
 
 import re
 import unicodedata
@@ -33,11 +33,11 @@ _BORDER_M = 1000  # how far beyond its province's border on the map an office ma
 
 
 Cell = str | int | float | None
-"""What is in a column of the file."""
+"""The value of a column of the file."""
 
 
 class OfficeFileError(ValueError):
-    """The file is wrong; problems has one text each, with line number and column where there is one."""
+    """The file is invalid. problems: one text each, with line number and column where known."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -45,12 +45,11 @@ class OfficeFileError(ValueError):
 
 
 def load_offices(file: Path | None = None) -> list[Office]:
-    """The offices of a CSV file like data/offices.csv (None: that one), as people or spreadsheet programs write it.
+    """Returns the offices of a CSV file in the format of data/offices.csv, which is the default.
 
-    spreadsheet.read_table says which encodings and separators are taken. Numbers may have a decimal comma. An optional
-    column morning_percent says how much of the quota is the morning's, where the policy's split does not hold. Columns
-    that are not known are passed over. Raises OfficeFileError with all mistakes; a file that is no CSV at all, or lacks a
-    column, has only that one.
+    spreadsheet.read_table documents encodings and separators. Numbers may have a decimal comma. The optional column
+    morning_percent overrides the policy's split of the quota. Unknown columns are ignored. Raises OfficeFileError with all
+    mistakes, or with one alone if the file is no CSV or lacks a column.
     """
     source = files("antrian.data").joinpath("offices.csv") if file is None else file
     try:
@@ -84,7 +83,7 @@ def load_offices(file: Path | None = None) -> list[Office]:
 
 
 def differences(before: Office, after: Office) -> dict[str, tuple[Cell, Cell]]:
-    """What an import of after changes: the file's columns, with what was and what will be there."""
+    """Returns the columns that an import changes, each with its old and new value."""
     columns = {column: (_cell(before, column), _cell(after, column)) for column in _COLUMNS + _OPTIONAL}
     return {column: cells for column, cells in columns.items() if cells[0] != cells[1]}
 
@@ -96,18 +95,20 @@ def _cell(office: Office, column: str) -> Cell:
 
 
 def doubts(offices: Sequence[Office], imported: Collection[str]) -> list[str]:
-    """What may be a mistake in the imported offices, by id, among all: two of one name, or at the very same place."""
-    said: list[str] = []
+    """Returns warnings about imported offices (ids) that share a name or a place with another of all offices."""
+    warnings: list[str] = []
     by_name: dict[str, str] = {}
     by_place: dict[tuple[float, float], str] = {}
     for office in offices:
         other = by_name.setdefault(office.name.casefold(), office.office_id)
         if other != office.office_id and {other, office.office_id} & set(imported):
-            said.append(f"{other} and {office.office_id} have the same name, {office.name}")
+            warnings.append(f"{other} and {office.office_id} have the same name, {office.name}")
         other = by_place.setdefault((office.latitude, office.longitude), office.office_id)
         if other != office.office_id and {other, office.office_id} & set(imported):
-            said.append(f"{other} and {office.office_id} are at the same place, {office.latitude}, {office.longitude}")
-    return said
+            warnings.append(
+                f"{other} and {office.office_id} are at the same place, {office.latitude}, {office.longitude}"
+            )
+    return warnings
 
 
 def _check_columns(line: int, columns: Sequence[str]) -> None:
@@ -129,7 +130,7 @@ def _check_columns(line: int, columns: Sequence[str]) -> None:
 def _office(
     row: Mapping[str, str], provinces: Mapping[str, Province], wrong: dict[str, str], *, shipped: bool
 ) -> Office:
-    """The office of a row; what is wrong with the row is added, by column, and the office is then not to be used."""
+    """Returns the office of a row. Adds problems to `wrong` by column, in which case the office must not be used."""
 
     def text(column: str) -> str:
         return re.sub(r"\s+", " ", unicodedata.normalize("NFC", row.get(column, "")).strip())
@@ -198,7 +199,7 @@ def _office(
 
 
 def _unseen(text: str) -> str:
-    """What is wrong with a cell that has characters which nobody sees, or which change how others are shown."""
+    """Returns the problem of a cell with invisible or formatting characters, else ""."""
     for char in text:
         if (
             unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -225,7 +226,7 @@ def _no_text(text: str) -> str:
 
 
 def _elsewhere(latitude: float, longitude: float, province: Province, provinces: Mapping[str, Province]) -> str:
-    """What is wrong with coordinates that are not in the office's province, by the map."""
+    """Returns the problem of coordinates outside the office's province on the map, else ""."""
     borders, policy = _map()
     try:
         codes = borders.whereabouts(latitude, longitude, _BORDER_M, policy)
@@ -243,7 +244,7 @@ def _map() -> tuple[ProvinceMap, Policy]:
 
 
 def offices_for(offices: Iterable[Office], provinces: Collection[str]) -> list[Office]:
-    """The offices that may be used from these provinces (ISO 3166-2 codes)."""
+    """Returns the offices that may be used from these provinces (ISO 3166-2 codes)."""
     return [office for office in offices if office.province_code in provinces]
 
 
@@ -255,7 +256,7 @@ def offices_elsewhere(
     within_km: float,
     most: int = 25,
 ) -> list[tuple[Office, float]]:
-    """The nearest offices of other provinces, with their distance in kilometres."""
+    """Returns the nearest offices of other provinces, with their distance in kilometres."""
     away = [
         (office, distance_km(latitude, longitude, office.latitude, office.longitude))
         for office in offices

@@ -1,4 +1,4 @@
-"""Why these offices: the words with which ListOffices explains the province that it took."""
+"""The texts with which ListOffices explains why it lists these offices."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ def explain_anywhere() -> Text:
 
 
 def explain_location(provinces: Sequence[Province], radius_m: float, nearest: tuple[Office, Province] | None) -> Text:
-    """The provinces that a location gave, nearest first. nearest: the office to go to where they have none."""
+    """Explains the provinces of a location, nearest first. nearest: the nearest office if they have none."""
     here = provinces[0]
     if nearest is not None:
         return _no_office(here, nearest)
@@ -31,7 +31,7 @@ def explain_location(provinces: Sequence[Province], radius_m: float, nearest: tu
 
 
 def explain_province(province: Province, nearest: tuple[Office, Province] | None) -> Text:
-    """The province that was asked for by its code."""
+    """Explains a province requested by its code."""
     if nearest is not None:
         return _no_office(province, nearest)
     return Text(
@@ -43,7 +43,7 @@ def explain_province(province: Province, nearest: tuple[Office, Province] | None
 
 
 def explain_elsewhere(office: Office, office_province: Province, distance_km: float, here: Province) -> Text:
-    """Why an office nearby is not offered, and what would change it."""
+    """Explains why a nearby office is not offered, and when it would be."""
     return Text(
         f"{office.name} ({distance_km:.0f} km) berada di {office_province.name_id}, sedangkan lokasi Anda di "
         f"{here.name_id}. Kantor ini tampil bila Anda berada di {office_province.name_id}.",
@@ -53,7 +53,7 @@ def explain_elsewhere(office: Office, office_province: Province, distance_km: fl
 
 
 def list_provinces(provinces: Sequence[Province]) -> Text:
-    """The names of one or more provinces."""
+    """Returns the names of one or more provinces as a list."""
     return Text(
         _listed([province.name_id for province in provinces], "dan"),
         _listed([province.name_en for province in provinces], "and"),

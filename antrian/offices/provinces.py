@@ -1,4 +1,4 @@
-"""Where a location is: its province, and how far things are. Data and method: data/PROVINCE_LOOKUP.md."""
+"""Finds the province of a location, and distances. Data and method: data/PROVINCE_LOOKUP.md."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ _EARTH_KM = 6371.0088  # mean radius, IUGG
 
 
 def load_provinces() -> dict[str, Province]:
-    """The provinces by ISO 3166-2 code."""
+    """Returns the provinces by ISO 3166-2 code."""
     rows = csv.DictReader(_DATA.joinpath("provinces.csv").read_text("utf-8").splitlines())
     return {
         row["code"]: Province(
@@ -51,10 +51,10 @@ class ProvinceMap:
     def whereabouts(
         self, latitude: float, longitude: float, accuracy_m: float | None, policy: Policy
     ) -> tuple[str, ...]:
-        """The provinces in which a device may be, as ISO 3166-2 codes: where it is, then all within its accuracy of there.
+        """Returns the provinces (ISO 3166-2 codes) in which a device may be: its own, then all within its accuracy.
 
-        Degrees north and east, metres; None takes the policy's border tolerance, which is also the least. Raises
-        INVALID_FIELD for numbers that are none, LOCATION_TOO_COARSE, and OUTSIDE_INDONESIA when the nearest province is
+        Takes degrees north and east, and metres; the policy's border tolerance is the default and the minimum. Raises
+        INVALID_FIELD for numbers out of range, LOCATION_TOO_COARSE, and OUTSIDE_INDONESIA when the nearest province is
         farther than the policy's coast_km.
         """
         _check(latitude, longitude, accuracy_m)
@@ -75,7 +75,7 @@ class ProvinceMap:
         return codes[0], *(code for code in codes[1:] if metres[code] <= radius_m)
 
     def centre(self, code: str) -> tuple[float, float]:
-        """Latitude and longitude of the middle of a province's largest part."""
+        """Returns latitude and longitude of the centroid of a province's largest part."""
         largest = max(
             (p for p, c in zip(self._parts, self._codes, strict=True) if c == code), key=lambda part: part.area
         )
@@ -98,7 +98,7 @@ class ProvinceMap:
         return [self._codes[index] for index in near], shapely.intersection(self._parts[near], around)
 
     def _found(self, latitude: float, longitude: float, radius_m: float) -> tuple[list[str], Any]:
-        """The codes and polygons of provinces that may be within so many metres of a point, in the map's order."""
+        """The codes and polygons of provinces that may be within a radius of a point, in the map's order."""
         # The tree knows degrees only: a circle of the shorter kind of degrees holds all that is within the metres.
         degrees = radius_m / _METRES_NORTH * _stretch(latitude)
         found = np.sort(self._tree.query(shapely.Point(longitude, latitude), "dwithin", degrees))
@@ -118,12 +118,12 @@ class ProvinceMap:
 
 
 def _stretch(latitude: float) -> float:
-    """How many degrees of longitude are as long as one of latitude."""
+    """Returns how many degrees of longitude are as long as one of latitude."""
     return 1 / max(math.cos(math.radians(latitude)), 0.01)
 
 
 def _box(south: int, west: int, margin_m: float) -> shapely.Polygon:
-    """A cell, and so many metres around it."""
+    """Returns a cell with a margin in metres around it."""
     margin = margin_m / _METRES_NORTH * _stretch((south + (south < 0)) * _CELL)
     return shapely.box(
         west * _CELL - margin, south * _CELL - margin, (west + 1) * _CELL + margin, (south + 1) * _CELL + margin
@@ -131,7 +131,7 @@ def _box(south: int, west: int, margin_m: float) -> shapely.Polygon:
 
 
 def distance_km(latitude: float, longitude: float, other_latitude: float, other_longitude: float) -> float:
-    """Kilometres along the great circle between two points in degrees.
+    """Returns the great-circle distance in kilometres between two points in degrees.
 
     Haversine (R. W. Sinnott, Sky and Telescope 68, 1984) on a sphere of the earth's mean radius; within 0.6 %.
     """

@@ -1,4 +1,4 @@
-"""CSV files as spreadsheet programs save them: in which encoding, with which separator, and on which line each row is."""
+"""Reads CSV files as spreadsheet programs save them, detecting encoding and separator."""
 
 import csv
 import re
@@ -16,16 +16,15 @@ _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
 class UnreadableTableError(ValueError):
-    """The file is no table that can be read; the message is one line that says why, and where in the file."""
+    """The file is not a readable table. The message says why, and where in the file, in one line."""
 
 
 def read_table(content: bytes, columns: Sequence[str]) -> list[tuple[int, list[str]]]:
-    """The rows that are not empty, the header first, each with the line on which it begins.
+    """Returns the non-empty rows, the header first, each with the line on which it begins.
 
-    Taken are UTF-8, UTF-16 with a byte order mark and Windows-1252; comma, semicolon, tab and bar as separators, that of a
-    first line "sep=;" or else the one that makes most of the header's names columns. Names in the header come in lower case
-    with "_" for blanks. Cells at the end of a row that are empty and have no column are left out; a row that is shorter than
-    the header gets empty ones. Raises UnreadableTable.
+    Accepts UTF-8, UTF-16 with a byte order mark and Windows-1252, and comma, semicolon, tab and bar as separators: the one of
+    a first line "sep=;", else the one with which the header has most of `columns`. Header names are in lower case with "_" for
+    blanks. Drops empty cells beyond the header and pads short rows with empty ones. Raises UnreadableTableError.
     """
     text = _decoded(content)
     first, _, rest = text.partition("\n")
