@@ -58,17 +58,17 @@ def check_clock(moment: datetime) -> None:
 class Stack:
     """A running Antrian on this machine, its data, secrets and logs below `folder`.
 
-    As a context manager it gives everything ready, and drains and stops it in the end. It uses the servers of redis_url
-    and database_url (both or neither), else its own. `clock` moves the service's time there, forward only; OPEN moves it to the
-    next opening, unless booking is open already and stays so for an hour. `port` is for
-    gRPC; when not given, 7700 or the next free one. With `gateway` HTTP is served, too, on http_port, or 7780 or the next
-    free one. With `metrics` all programs show theirs on ports of their own. Raises EmbeddedError, SettingsError, WrongPolicy when
-    the ledger has another policy than ANTRIAN_POLICY_FILE or the shipped file, and what the ledger raises.
+    As a context manager it starts everything, waits until it is ready, and stops it at exit. It uses the stores at redis_url
+    and database_url (both or neither), else embedded ones. clock: moves the service's time there, forward only; OPEN moves it
+    to the next opening unless booking stays open for another hour. port: of gRPC, by default 7700 or the next free one.
+    gateway: serves HTTP too, on http_port, by default 7780 or the next free one. metrics: each program serves its metrics on
+    its own port. Raises EmbeddedError, SettingsError, WrongPolicyError if the ledger's policy differs from
+    ANTRIAN_POLICY_FILE or the shipped file, and the ledger's errors.
 
-    address is where gRPC is served, http_address where HTTP is; metrics where each program shows its metrics; environment
-    what a program needs to take part (ANTRIAN_*); folder/run.json has the addresses and pids for other tools while it runs.
-    closed_lanes is how many offices booked nobody at the start, since Redis lacks what the ledger has: they need a rebuild.
-    Programs that die are started again by wait() or tend().
+    address, http_address and metrics are the addresses of gRPC, HTTP and each program's metrics. environment has the
+    variables (ANTRIAN_*) that other programs need to join. folder/run.json has addresses and pids for other tools while it
+    runs. closed_lanes counts the offices that need a rebuild, because Redis lacked ledger data at the start. wait() and
+    tend() restart programs that die.
     """
 
     def __init__(
