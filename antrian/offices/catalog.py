@@ -127,31 +127,39 @@ def _check_columns(line: int, columns: Sequence[str]) -> None:
             raise OfficeFileError([f"line {line}, column{more.format(', '.join(names))} {problem}"])
 
 
+class _Row:
+    """The cells of a row. Problems are added to `wrong` by column."""
+
+    def __init__(self, row: Mapping[str, str], wrong: dict[str, str]) -> None:
+        self._row, self._wrong = row, wrong
+
+    def text(self, column: str) -> str:
+        return re.sub(r"\s+", " ", unicodedata.normalize("NFC", self._row.get(column, "")).strip())
+
+    def degrees(self, column: str, least: float, most: float) -> float | None:
+        written = self.text(column).replace("\N{MINUS SIGN}", "-")
+        value = float(written.replace(",", ".")) if _DEGREES.fullmatch(written) else None
+        if value is None or not least <= value <= most:
+            must = f"must be degrees from {least:g} to {most:g}, with one point or comma"
+            self._wrong.setdefault(column, f"{must}, is {_shown(self.text(column))}")
+            return None
+        return value
+
+    def whole(self, column: str, most: int) -> int:
+        number = _WHOLE.fullmatch(self.text(column))
+        if not number or int(number[1]) > most:
+            must = f"must be a whole number from 0 to {most}, without separators"
+            self._wrong.setdefault(column, f"{must}, is {_shown(self.text(column))}")
+            return 0
+        return int(number[1])
+
+
 def _office(
     row: Mapping[str, str], provinces: Mapping[str, Province], wrong: dict[str, str], *, shipped: bool
 ) -> Office:
     """Returns the office of a row. Adds problems to `wrong` by column, in which case the office must not be used."""
-
-    def text(column: str) -> str:
-        return re.sub(r"\s+", " ", unicodedata.normalize("NFC", row.get(column, "")).strip())
-
-    def degrees(column: str, least: float, most: float) -> float | None:
-        written = text(column).replace("\N{MINUS SIGN}", "-")
-        value = float(written.replace(",", ".")) if _DEGREES.fullmatch(written) else None
-        if value is None or not least <= value <= most:
-            must = f"must be degrees from {least:g} to {most:g}, with one point or comma"
-            wrong.setdefault(column, f"{must}, is {_shown(text(column))}")
-            return None
-        return value
-
-    def whole(column: str, most: int) -> int:
-        number = _WHOLE.fullmatch(text(column))
-        if not number or int(number[1]) > most:
-            must = f"must be a whole number from 0 to {most}, without separators"
-            wrong.setdefault(column, f"{must}, is {_shown(text(column))}")
-            return 0
-        return int(number[1])
-
+    cells = _Row(row, wrong)
+    text, degrees, whole = cells.text, cells.degrees, cells.whole
     for column in _COLUMNS + _OPTIONAL:
         if problem := _unseen(row.get(column, "").strip()) or (column in _TEXTS and _no_text(text(column))):
             wrong[column] = problem
