@@ -10,8 +10,8 @@ from antrian.v1 import messages_pb2
 from antrian.v1.booking_service_pb2 import ListBookingsRequest, ListBookingsResponse
 from server import convert
 from server.booking_reader import Bookings
-from server.office_cache import parse_day
 from server.paging import not_a_token, page_size, read_token, write_token
+from server.validation import parse_day
 
 _PAGE = 20
 _LARGEST_PAGE = 100
@@ -23,8 +23,6 @@ async def list_bookings(request: ListBookingsRequest, caller: str, bookings: Boo
     size = page_size(request.page_size, _PAGE, _LARGEST_PAGE)
     state = _state(request.state)
     day = parse_day(request.service_date) if request.HasField("service_date") else None
-    if request.HasField("service_date") and day is None:
-        raise invalid("service_date", "harus ditulis TTTT-BB-HH, misalnya 2026-11-30", "must be a date, YYYY-MM-DD")
     before = _read_token(request.page_token)
 
     pending: list[messages_pb2.Booking] = []

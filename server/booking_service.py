@@ -28,6 +28,7 @@ from server.office_cache import Catalog
 from server.office_list import list_offices
 from server.validation import Admission, check_uuid
 
+_PATH = "/antrian.v1.BookingService"
 _BATCH = 200
 _LONGEST_WAIT = timedelta(seconds=60)
 _RETRY = timedelta(seconds=1)
@@ -136,7 +137,7 @@ class BookingService:
         english, caller, leaves = wants_english(context), CALLER.get(), _leaves(context)
 
         def refuse(result: wire.BatchRequestBookingsResult, error: Exception) -> None:  # one bad item harms no other
-            result.error.CopyFrom(explain(error, "BatchRequestBookings", english=english)[1])
+            result.error.CopyFrom(explain(error, f"{_PATH}/BatchRequestBookings", english=english)[1])
 
         async def tell(
             result: wire.BatchRequestBookingsResult, item: wire.RequestBookingRequest, ask: JoinRequest, answer: Any
@@ -190,7 +191,7 @@ class BookingService:
         english, caller = wants_english(context), CALLER.get().name
 
         def refuse(result: wire.BatchGetBookingsResult, error: Exception) -> None:  # one bad item harms no other
-            result.error.CopyFrom(explain(error, "BatchGetBookings", english=english)[1])
+            result.error.CopyFrom(explain(error, f"{_PATH}/BatchGetBookings", english=english)[1])
 
         async def finish(result: wire.BatchGetBookingsResult, rest: Awaitable[None]) -> None:
             try:

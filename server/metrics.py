@@ -1,4 +1,7 @@
-"""What a server counts: its calls, how long they took, and its refusals. docs/metrics.md explains each."""
+"""The server's metrics: calls, their duration, and refusals. docs/metrics.md explains each.
+
+The labels `service` and `rpc` split a gRPC path as gRPC's own exporters do: two services may have an rpc of the same name.
+"""
 
 import time
 
@@ -7,30 +10,32 @@ from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 from antrian.errors import Reason
 
-disable_created_metrics()  # else each series comes twice
+disable_created_metrics()  # otherwise each series appears twice
 
-# To a minute: a GetBooking may wait that long, a WatchBooking longer.
+# Up to a minute: GetBooking may wait that long, WatchBooking longer.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
-_calls = Counter("antrian_rpc_calls", "Calls that ended, by rpc and gRPC code.", ["rpc", "code"])
-_seconds = Histogram("antrian_rpc_seconds", "From a call's arrival to its end.", ["rpc"], buckets=_BUCKETS)
-_in_flight = Gauge("antrian_rpc_in_flight", "Calls that are being served.", ["rpc"])
+_LABELS = ["service", "rpc"]
+_calls = Counter("antrian_rpc_calls", "Calls that ended, by rpc and gRPC code.", [*_LABELS, "code"])
+_seconds = Histogram("antrian_rpc_seconds", "From a call's arrival to its end.", _LABELS, buckets=_BUCKETS)
+_in_flight = Gauge("antrian_rpc_in_flight", "Calls in flight.", _LABELS)
 _refusals = Counter(
-    "antrian_refusals", "Refusals by rpc and ErrorReason, those of a batch's items included.", ["rpc", "reason"]
+    "antrian_refusals", "Refusals by rpc and ErrorReason, including those of a batch's items.", [*_LABELS, "reason"]
 )
 
 
 class Calls:
-    """The metrics of one rpc: begin a call, and end it with its code. All at once, so that it costs microseconds."""
+    """The metrics of one rpc: begin() at a call's arrival, end() with its code. Looks all series up once, for speed."""
 
-    def __init__(self, rpc: str) -> None:
-        self._by_code = {code: _calls.labels(rpc, code.name) for code in grpc.StatusCode}
-        self._seconds = _seconds.labels(rpc)
-        self._in_flight = _in_flight.labels(rpc)
-        _refusals.labels(rpc, Reason.INTERNAL)  # there from the start: an alarm shall see its first increase
+    def __init__(self, path: str) -> None:
+        labels = _split(path)
+        self._by_code = {code: _calls.labels(*labels, code.name) for code in grpc.StatusCode}
+        self._seconds = _seconds.labels(*labels)
+        self._in_flight = _in_flight.labels(*labels)
+        _refusals.labels(*labels, Reason.INTERNAL)  # exists from the start, so that alerts see the first increase
 
     def begin(self) -> float:
-        """Counts a call that arrived; answers what end() needs."""
+        """Counts a call that arrived; returns the start time, for end()."""
         self._in_flight.inc()
         return time.perf_counter()
 
@@ -41,6 +46,11 @@ class Calls:
         self._in_flight.dec()
 
 
-def count_refusal(rpc: str, reason: Reason) -> None:
-    """Counts a refusal of a call, or of an item of a batch."""
-    _refusals.labels(rpc, reason).inc()
+def count_refusal(path: str, reason: Reason) -> None:
+    """Counts a refusal of a call, or of one item of a batch. path: "/package.Service/Method"."""
+    _refusals.labels(*_split(path), reason).inc()
+
+
+def _split(path: str) -> tuple[str, str]:
+    service, _, rpc = path.removeprefix("/").partition("/")
+    return service, rpc

@@ -66,7 +66,7 @@ class Middleware:
         for method in service.methods:
             path = f"/{service.full_name}/{method.name}"
             request_type: type[Message] = GetMessageClass(method.input_type)
-            behaviour, calls = getattr(servicer, method.name), Calls(method.name)
+            behaviour, calls = getattr(servicer, method.name), Calls(path)
             handler: _Handler
             # request_deserializer None: the bytes come through, and bytes that are no message get a clear answer.
             if method.server_streaming:
@@ -196,7 +196,7 @@ def explain(error: Exception, path: str, *, english: bool) -> tuple[AntrianError
         error_id = secrets.token_hex(6)
         _log.error("%s: fault %s", path, error_id, exc_info=error)
         refusal = AntrianError(Reason.INTERNAL, error_id=error_id)
-    count_refusal(_rpc(path), refusal.reason)
+    count_refusal(path, refusal.reason)
     status = to_status(refusal, english=english)
     named = AnyMessage()
     named.Pack(RequestInfo(request_id=REQUEST_ID.get()))
@@ -221,10 +221,6 @@ def _request_id(metadata: Metadata) -> str:
 def serialize(response: Message | bytes) -> bytes:
     """The answer as bytes, which it may be already."""
     return response if isinstance(response, bytes) else response.SerializeToString()
-
-
-def _rpc(path: str) -> str:
-    return path.rpartition("/")[2]
 
 
 async def refuse(refusal: AntrianError, status: Status, context: Context) -> Message:

@@ -3,9 +3,8 @@
 import asyncio
 import logging
 import random
-import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 import psycopg
@@ -21,7 +20,6 @@ from antrian.ledger.reader import LedgerReader
 from antrian.offices.provinces import ProvinceMap, distance_km, load_provinces
 from antrian.policy import PolicyError
 
-_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _REFRESH = 2.0
 _log = logging.getLogger(__name__)
 
@@ -144,11 +142,3 @@ class Catalog:
                 self.ready = ready
                 changed(ready)
             await asyncio.sleep((_REFRESH if ready else 0.3) * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
-
-
-def parse_day(text: str) -> date | None:
-    """The date of a strict "YYYY-MM-DD"; None for anything else."""
-    try:
-        return date.fromisoformat(text) if _DAY.fullmatch(text) else None
-    except ValueError:
-        return None

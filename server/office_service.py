@@ -22,9 +22,9 @@ from server.auth import CALLER
 from server.commands import LaneCommands
 from server.middleware import Context
 from server.names import Names
-from server.office_cache import Catalog, parse_day
+from server.office_cache import Catalog
 from server.paging import not_a_token, page_size, read_token, write_token
-from server.validation import SESSIONS
+from server.validation import check_session, parse_day
 
 _PAGE = 100
 _LARGEST_PAGE = 500
@@ -64,11 +64,11 @@ class OfficeService:
         office = self._office(request.office_id)
         as_of = await self._producer.now()
         day = (
-            _day(request.service_date)
+            parse_day(request.service_date)
             if request.HasField("service_date")
             else as_of.astimezone(office.time_zone).date()
         )
-        session = _session(request.session) if request.session else None
+        session = check_session(request.session) if request.session else None
         size = page_size(request.page_size, _PAGE, _LARGEST_PAGE)
         after = _read_token(request.page_token)
         rows = await self._ledger.roster(office.office_id, day, session, after, size + 1)
@@ -98,7 +98,7 @@ class OfficeService:
             raise invalid("quota", f"harus disebut, 0 sampai {_LARGEST_QUOTA}", f"must be given, 0 to {_LARGEST_QUOTA}")
         entry = nouns.SetQuota(
             **_by(request.staff, request.reason),
-            slot=Slot(day, _session(request.session)),
+            slot=Slot(day, check_session(request.session)),
             quota=request.quota,
             expected=request.expected_quota if request.HasField("expected_quota") else None,
         )
@@ -302,7 +302,7 @@ class OfficeService:
 
     async def _service_day(self, office: Office, text: str, *, begun: bool) -> date:
         """A day that the office serves, or for which it has slots, at most a year ahead; begun: today will do. The ledger judges it again."""
-        day = _day(text)
+        day = parse_day(text)
         # What holds new bookings off must not keep staff from those of a day that became one without service.
         refusal = rules.refuse_day(self._catalog.policy, day)
         if refusal and not await self._ledger.has_slots(office.office_id, day):
@@ -349,20 +349,6 @@ class OfficeService:
                 )
             )
         return entries
-
-
-def _day(text: str) -> date:
-    day = parse_day(text)
-    if day is None:
-        raise invalid("service_date", "harus ditulis TTTT-BB-HH, misalnya 2026-11-30", "must be a date, YYYY-MM-DD")
-    return day
-
-
-def _session(value: messages_pb2.Session.ValueType) -> Session:
-    session = SESSIONS.get(value)
-    if session is None:
-        raise invalid("session", "pilih pagi atau siang", "choose the morning or the afternoon")
-    return session
 
 
 def _by(staff: str, reason: str) -> dict[str, Any]:

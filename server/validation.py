@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import date
 from functools import lru_cache
 from uuid import UUID
 
@@ -16,12 +17,13 @@ from antrian.v1.messages_pb2 import Location
 from antrian.v1.messages_pb2 import Session as WireSession
 from antrian.words import initial_of
 from server.auth import Caller
-from server.office_cache import Catalog, parse_day
+from server.office_cache import Catalog
 
 SESSIONS = {
     WireSession.SESSION_MORNING: Session.MORNING,
     WireSession.SESSION_AFTERNOON: Session.AFTERNOON,
 }
+_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _UUID = re.compile("[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 
 
@@ -94,12 +96,24 @@ class Admission:
 
 
 def _slot(service_date: str, session: WireSession.ValueType) -> Slot:
-    day = parse_day(service_date)
-    if day is None:
-        raise invalid("service_date", "harus ditulis TTTT-BB-HH, misalnya 2026-11-30", "must be a date, YYYY-MM-DD")
+    return Slot(parse_day(service_date), check_session(session))
+
+
+def parse_day(text: str) -> date:
+    """Returns the service date that is written as YYYY-MM-DD. Raises INVALID_FIELD for any other form."""
+    try:
+        if _DAY.fullmatch(text):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise invalid("service_date", "harus ditulis TTTT-BB-HH, misalnya 2026-11-30", "must be a date, YYYY-MM-DD")
+
+
+def check_session(session: WireSession.ValueType) -> Session:
+    """Returns the session. Raises INVALID_FIELD when it is unspecified or unknown."""
     if session not in SESSIONS:
         raise invalid("session", "pilih pagi atau siang", "choose the morning or the afternoon")
-    return Slot(day, SESSIONS[session])
+    return SESSIONS[session]
 
 
 def locate(catalog: Catalog, location: Location) -> Sequence[str]:

@@ -13,8 +13,8 @@ from antrian.identity import Keys
 from antrian.ledger import sql
 from antrian.ledger.connection import CONNECT, POOL, AsyncPool, LimitedAsyncConnection
 from antrian.ledger.keys import claim_keys
+from antrian.ledger.offices import office_of
 from antrian.ledger.policies import claim_policy, read_version
-from antrian.ledger.recorder import office_of
 from antrian.ledger.statement import Statement
 
 _OPTIONS = "-c statement_timeout=2500 -c default_transaction_read_only=on"

@@ -17,6 +17,7 @@ from antrian.ledger.commands import CommandsRecord, SlotRow, record_batch
 from antrian.ledger.connection import CONNECT, IDLE, POOL, LimitedConnection, Pool
 from antrian.ledger.days import LedgerDays
 from antrian.ledger.fence import LedgerBusyError, LedgerFencedError
+from antrian.ledger.offices import office_of
 from antrian.ledger.policies import UnservedDay, ledger_policy, unserved_days
 from antrian.ledger.turns import Recorded, constraint, record_by_halves, record_turns
 
@@ -243,13 +244,6 @@ def _configure(connection: LimitedConnection) -> None:
     # Who is cut off between two statements of a pipeline is not idle in a transaction, and holds the lane's row lock, too.
     if connection.info.server_version >= _HAS_TRANSACTION_TIMEOUT:
         connection.execute(f"set transaction_timeout = {_TRANSACTION_LIMIT // timedelta(milliseconds=1)}".encode())
-
-
-def office_of(row: Sequence[Any]) -> Office:
-    """The office of a row of offices.sql."""
-    values = list(row)
-    values[5] = ZoneInfo(values[5])
-    return Office(*values)
 
 
 def _named_zone(values: dict[str, Any], zone: ZoneInfo) -> dict[str, Any]:

@@ -203,7 +203,8 @@ async def test_the_same_key_is_the_same_booking(http: aiohttp.ClientSession, cro
 
 async def test_many_phones_requests_go_in_few_messages(stack: Stack, http: aiohttp.ClientSession, crowd: Crowd) -> None:
     def calls(rpc: str) -> float:
-        return scrape(stack, "server")[0].get(f"antrian_rpc_calls_total{{code=OK,rpc={rpc}}}", 0)
+        series = f"antrian_rpc_calls_total{{code=OK,rpc={rpc},service=antrian.v1.BookingService}}"
+        return scrape(stack, "server")[0].get(series, 0)
 
     batches, singles = calls("BatchRequestBookings"), calls("RequestBooking")
     bookings = await asyncio.gather(*(book(http, crowd, office_id="kanim-jakarta-barat") for _ in range(60)))

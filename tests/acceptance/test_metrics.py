@@ -60,18 +60,18 @@ async def test_a_servers_calls_and_refusals_are_counted(measured: Stack, crowd: 
     after, _ = scrape(measured, "server")
     moved = {name for name, value in after.items() if value == before.get(name, 0) + 1}
     assert {
-        "antrian_rpc_calls_total{code=OK,rpc=RequestBooking}",
-        "antrian_rpc_calls_total{code=NOT_FOUND,rpc=RequestBooking}",
-        "antrian_rpc_calls_total{code=OK,rpc=BatchRequestBookings}",
-        "antrian_rpc_calls_total{code=OK,rpc=WatchBooking}",
-        "antrian_rpc_seconds_count{rpc=WatchBooking}",
-        "antrian_refusals_total{reason=OFFICE_NOT_FOUND,rpc=RequestBooking}",
-        "antrian_refusals_total{reason=OFFICE_NOT_FOUND,rpc=BatchRequestBookings}",
+        "antrian_rpc_calls_total{code=OK,rpc=RequestBooking,service=antrian.v1.BookingService}",
+        "antrian_rpc_calls_total{code=NOT_FOUND,rpc=RequestBooking,service=antrian.v1.BookingService}",
+        "antrian_rpc_calls_total{code=OK,rpc=BatchRequestBookings,service=antrian.v1.BookingService}",
+        "antrian_rpc_calls_total{code=OK,rpc=WatchBooking,service=antrian.v1.BookingService}",
+        "antrian_rpc_seconds_count{rpc=WatchBooking,service=antrian.v1.BookingService}",
+        "antrian_refusals_total{reason=OFFICE_NOT_FOUND,rpc=RequestBooking,service=antrian.v1.BookingService}",
+        "antrian_refusals_total{reason=OFFICE_NOT_FOUND,rpc=BatchRequestBookings,service=antrian.v1.BookingService}",
     } <= moved
-    assert after["antrian_rpc_seconds_count{rpc=RequestBooking}"] == 2 + before.get(
-        "antrian_rpc_seconds_count{rpc=RequestBooking}", 0
+    assert after["antrian_rpc_seconds_count{rpc=RequestBooking,service=antrian.v1.BookingService}"] == 2 + before.get(
+        "antrian_rpc_seconds_count{rpc=RequestBooking,service=antrian.v1.BookingService}", 0
     )
-    assert after["antrian_rpc_in_flight{rpc=RequestBooking}"] == 0
+    assert after["antrian_rpc_in_flight{rpc=RequestBooking,service=antrian.v1.BookingService}"] == 0
 
 
 async def test_a_stream_that_its_caller_leaves_is_counted_and_not_in_flight(measured: Stack, crowd: Crowd) -> None:
@@ -80,7 +80,8 @@ async def test_a_stream_that_its_caller_leaves_is_counted_and_not_in_flight(meas
         booking = await client.send(request)
         async for _ in client.watch(booking.booking_id, request.account):
             break
-    await until(lambda: scrape(measured, "server")[0]["antrian_rpc_in_flight{rpc=WatchBooking}"] == 0)
+    series = "antrian_rpc_in_flight{rpc=WatchBooking,service=antrian.v1.BookingService}"
+    await until(lambda: scrape(measured, "server")[0][series] == 0)
 
 
 async def test_workers_turns_and_outcomes_are_counted(measured: Stack, crowd: Crowd) -> None:

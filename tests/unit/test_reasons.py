@@ -14,7 +14,7 @@ _SERVICES = [
     office_service_pb2.DESCRIPTOR.services_by_name["OfficeService"],
 ]
 _RPCS = [f"{service.name}.{method.name}" for service in _SERVICES for method in service.methods]
-_EVERY_RPC = reached("Gate", "_enter", "_admit") | {Reason.INTERNAL}
+_EVERY_RPC = reached("Middleware", "_enter", "_admit") | {Reason.INTERNAL}
 _IS_FOUND = "the booking was found by then, and offices are never deleted"
 _STAFF = "only an account's corrections are limited"
 # What the code names on the way of an rpc that never answers it.
