@@ -1,1 +1,1 @@
-"""THE LINE IS DRAINED: `python -m workers` keeps RQ workers alive; their jobs are shifts; a shift drains lanes."""
+"""Drains lanes: `python -m workers` keeps RQ workers running, their jobs are shifts, and a shift drains ready lanes."""

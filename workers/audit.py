@@ -1,4 +1,4 @@
-"""The running audit: holds the promises against the live stores, again and again, and says so when one is broken."""
+"""The periodic audit: checks the promises against the live stores, and logs violations."""
 
 import logging
 import random
@@ -19,9 +19,10 @@ _log = logging.getLogger(__name__)
 
 
 class Audit:
-    """Audits every audit_seconds. Of several supervisors one does it at a time.
+    """Audits every audit_seconds. Of several supervisors, one audits in each period.
 
-    show gets what it found and what it looked at, by promise.
+    show: called after each audit with the number of violations and of examined items, by promise; both are empty when
+    another supervisor audits.
     """
 
     def __init__(self, settings: Settings, show: Callable[[Mapping[str, int], Mapping[str, int]], None]) -> None:
@@ -30,18 +31,21 @@ class Audit:
         self._clean = False
 
     def run(self, stop: threading.Event) -> None:
-        """Returns when stop is set, or at once when audit_seconds is 0. Not at once at first: lanes are opening."""
+        """Audits until stop is set; returns at once when audit_seconds is 0.
+
+        The first audit comes after a full period, since lanes open after a start.
+        """
         period = self._settings.audit_seconds
         while period and not stop.wait(period * random.uniform(0.9, 1.1)):  # noqa: S311 - jitter
             try:
                 self.once()
             except (RedisError, psycopg.Error, PoolTimeout, OSError) as problem:
                 _log.warning("audit: a store failed, trying again in %g s: %s", period, problem)
-            except Exception:  # a fault of one audit must not end those to come
+            except Exception:  # a bug in one audit must not end the later ones
                 _log.exception("audit failed")
 
     def once(self) -> None:
-        """One audit, unless another supervisor did it in this period. Raises what verify raises."""
+        """Audits once, unless another supervisor has done so in this period. Raises what verify raises."""
         if not self._my_turn():
             self._show({}, {})
             return
@@ -57,7 +61,7 @@ class Audit:
         self._clean = not violations.total()
 
     def _my_turn(self) -> bool:
-        # Shorter than the shortest pause, so that who audited may be the next again.
-        hold = max(1, int(self._settings.audit_seconds * 800))
+        # Shorter than the shortest pause, so that the same supervisor may audit in the next period, too.
+        hold_ms = max(1, int(self._settings.audit_seconds * 800))
         with Redis.from_url(self._settings.redis_url, socket_timeout=5) as redis:
-            return bool(redis.set(_KEY, "1", nx=True, px=hold))
+            return bool(redis.set(_KEY, "1", nx=True, px=hold_ms))

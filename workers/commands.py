@@ -1,4 +1,4 @@
-"""The commands of a lane: what accounts and staff ask of its places and people."""
+"""The commands of a lane: cancellations by accounts, and the changes that staff make to its slots and people."""
 
 from antrian.booking import CommandBatch, Office, UndoCheckIn
 from antrian.lane.consumer import Lease
@@ -8,7 +8,7 @@ from workers.metrics import count_commands
 
 
 def execute_commands(setup: LaneSetup, lease: Lease, office: Office, batch: CommandBatch) -> None:
-    """Lets the ledger judge the commands, and makes the lane follow it.
+    """Records a lane's commands in the ledger, which decides on each, and settles the lane by its results.
 
     Raises FencedError, LaneBrokenError, LedgerFencedError or LedgerGapError when the batch does not fit the lane or the
     ledger.

@@ -1,4 +1,4 @@
-"""What becomes of days: those on which nobody is served any more are closed; when one is over, who did not come is barred."""
+"""Closes days without service, finishes days that are over (no-shows are barred), and syncs both to Redis."""
 
 import logging
 from datetime import date, timedelta
@@ -11,40 +11,45 @@ from antrian.lane.consumer import LaneConsumer
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.unserved_days import close_unserved_days
 
-_GRACE = timedelta(minutes=1)  # a bar that was just lifted may still be at its desk
+_GRACE = timedelta(minutes=1)  # the command of a bar that was just lifted may not be settled yet
 _log = logging.getLogger(__name__)
 
 
 def finish_days(consumer: LaneConsumer, ledger: LedgerRecorder, policy: Policy) -> int:
-    """Ends days that are over, also those of an outage; answers how many. Safe to repeat, and to run twice at once.
+    """Finishes days that are over, including those of an outage, and syncs them to Redis. Returns how many it synced.
 
-    A day's people are told to Redis until that is noted, so a crash between the two steps costs nothing; it also heals
-    check-ins whose second step was lost. A Redis that went back in time is told again of all bars that may still hold.
+    Safe to repeat, and to run twice at the same time. A day is synced again until the ledger has noted it as synced, so a
+    crash between the two steps loses nothing; this also repairs check-ins whose second step was lost. When Redis was
+    restored from an older copy, all bars that may still hold are synced again.
     """
     last_synced = ledger.days.last_synced(_GRACE)
     if last_synced and consumer.told() < milliseconds(last_synced):
-        _log.error("Redis does not know of days that it was told of: it went back in time, and is told again")
+        _log.error("Redis lacks synced day closures (restored from an older copy?); syncing again")
         ledger.days.mark_unsynced((consumer.now() - timedelta(days=policy.bar_days + 2)).date())
         consumer.note_synced(last_synced)
     unserved = ledger.unserved_days(policy)
     close_unserved_days(consumer, unserved, policy)
-    # Nobody may be barred for a day without service, and days are done in order: they wait until it is closed.
+    # Nobody may be barred for a day without service, and an office's days are finished in order, so its later days wait
+    # until that day is closed.
     waiting = {day.office_id for day in unserved if day.over}
     for office_id, day, time_zone in ledger.days.over(waiting):
         last_day, ends_at = rules.bar_ends(policy, time_zone, day)
         ledger.days.finish(office_id, day, last_day, ends_at)
-    told = 0
+    synced = 0
     for office_id, day, done_at in ledger.days.unsynced():
-        if _tell(consumer, ledger, office_id, day):
+        if _sync(consumer, ledger, office_id, day):
             consumer.note_synced(done_at)
             ledger.days.told(office_id, day)
             _log.info("%s is done for %s", office_id, day)
-            told += 1
-    return told
+            synced += 1
+    return synced
 
 
-def _tell(consumer: LaneConsumer, ledger: LedgerRecorder, office_id: str, day: date) -> bool:
-    """Tells Redis of a day's people; not while the lane's commands, which lifts bars, is served: then later."""
+def _sync(consumer: LaneConsumer, ledger: LedgerRecorder, office_id: str, day: date) -> bool:
+    """Syncs a day's people to Redis: releases those who came, bars the others.
+
+    Returns False when commands of the lane, which may lift bars, are settled meanwhile: sync the day again later.
+    """
     settled_command = consumer.settled_command(office_id)
     people = ledger.days.people(office_id, day)
     came = [(p.booking_id, p.applicant_key) for p in people if p.ends_at is None]

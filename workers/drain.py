@@ -15,19 +15,19 @@ from workers.metrics import count_decided
 from workers.quarantine import quarantine_or_yield
 
 MAX_TICKETS = 512
-"""The most tickets of a turn."""
+"""The maximum number of tickets in a turn."""
 
 MAX_LANES = 32
-"""The most lanes of a batch. A batch has fewer where much waits, so that other workers get some."""
+"""The maximum number of lanes in a batch. Under load a batch has fewer, so that other workers get a share."""
 
 Batch = list[tuple[Lease, Turn]]
 """Leased turns of different lanes that are recorded in one commit, which costs as much for one turn as for many."""
 
 RecordedTurn = tuple[Lease, Turn, str]
-"""A turn that the ledger has, with a result letter per ticket (see antrian.ledger.turns)."""
+"""A turn that the ledger has recorded, with one result letter per ticket (see antrian.ledger.turns)."""
 
 REFUSALS = (FencedError, LaneBrokenError, LedgerGapError, LedgerFencedError, LedgerBusyError)
-"""Why a lane cannot be served now. The other lanes of the batch go on."""
+"""Why a lane cannot be served now. The other lanes of the batch are not affected."""
 
 _PREPARE_WITHIN = LEASE.total_seconds() / 3
 
@@ -35,8 +35,8 @@ _PREPARE_WITHIN = LEASE.total_seconds() / 3
 class LanePipeline:
     """Drains lanes in batches, pipelined: decides batch n + 1 while Postgres commits batch n.
 
-    A crash between two steps loses nothing: whoever leases the lane next gets the same decisions again, and record and
-    settle are safe to repeat. A lease that is not given back expires, and the sweep marks its lane ready again. All methods
+    A crash between two steps loses nothing: the next consumer of the lane gets the same decisions again, and record and
+    settle are idempotent. A lease that is not given back expires, and the sweep marks its lane ready again. All methods
     raise the errors of the stores.
     """
 
@@ -53,10 +53,10 @@ class LanePipeline:
         return bool(self._recording or self._recorded)
 
     def step(self, offices: Mapping[str, Office], office_id: str = "", *, max_lanes: int = MAX_LANES) -> int:
-        """Settles the batch that is recorded, and decides the next one while the ledger records the one between them.
+        """Settles the recorded batch, and decides the next one while the ledger records the batch in between.
 
-        The next batch has the given office's lane, if any, and those that have been ready for longest. Returns how many
-        tickets were settled.
+        The next batch consists of the given office's lane, if any, and the lanes that have been ready the longest.
+        Returns the number of settled tickets.
         """
         recorded, version = self._recorded, self._setup.inventory_version(self._now or self._consumer.now())
         settled, leased = self._consumer.settle_and_decide(
@@ -73,11 +73,11 @@ class LanePipeline:
             self._recorded = self._collect_recorded(before, future.result())
         if batch:
             self._recording = batch, self._writer.submit(self._record, batch)
-        self._prepare(others, offices, leased_at)  # last: the batch must not wait for them, its leases run
+        self._prepare(others, offices, leased_at)  # last: the batch must not wait for it, its leases are running
         return tickets
 
     def flush(self, offices: Mapping[str, Office]) -> int:
-        """Finishes what is in flight, without another batch. Returns how many tickets were settled."""
+        """Finishes what is in flight, without starting another batch. Returns the number of settled tickets."""
         tickets = 0
         while self.in_flight:
             tickets += self.step(offices, max_lanes=0)
@@ -103,10 +103,10 @@ class LanePipeline:
         return batch, others
 
     def _prepare(self, lanes: Sequence[LeasedLane], offices: Mapping[str, Office], leased_at: float) -> None:
-        """Executes commands, and opens lanes or loads counters; these lanes are decided in a later batch.
+        """Executes commands, opens lanes and loads counters. The queues of these lanes are decided in a later batch.
 
-        Each takes several round trips. Lanes that a third of a lease is not enough for are given back untouched: their
-        leases would expire one by one, and whoever leased them next would fare the same.
+        Each takes several round trips. Lanes that are not reached within a third of a lease are given back untouched:
+        otherwise their leases would expire one by one, and the next consumer would have the same problem.
         """
         for n, lane in enumerate(lanes):
             office = offices[lane.lease.office_id]

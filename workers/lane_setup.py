@@ -1,4 +1,4 @@
-"""What a lane needs before it can be drained: that it is open, that its slots exist, and that it has their counters."""
+"""Prepares lanes: a lane can be drained once it is open, its slots exist and it has their counters."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -18,16 +18,16 @@ class LaneSetup:
         self.follow(policy)
 
     def follow(self, policy: Policy) -> None:
-        """Goes by this policy from now on."""
+        """Uses this policy from now on."""
         self.policy = policy
         self._calendar = rules.calendar_version(policy)
 
     def inventory_version(self, moment: datetime) -> str:
-        """The version of a lane's counters when it has those of all slots that can be booked now and next week."""
+        """Returns the version that a lane's counters have once they cover all slots bookable now and next week."""
         return f"{rules.inventory_until(self.policy, moment)} {self._calendar}"
 
     def ensure_ready(self, lease: Lease, office: Office) -> Lease:
-        """Opens the lane or loads its counters where it needs that. Returns the lease to go on with.
+        """Opens the lane or loads its counters if needed. Returns the lease to continue with.
 
         Raises FencedError, and LaneBrokenError when the lane has to be rebuilt.
         """
@@ -39,9 +39,9 @@ class LaneSetup:
 
     def open_lane(self, lease: Lease, office: Office) -> Lease:
         """Opens a lane that Redis has never seen. Raises LaneBrokenError for one that Redis has lost: rebuild it."""
-        epoch = self.ledger.epoch(lease.office_id)  # before load_counters, which checks that the lease is still ours
+        epoch = self.ledger.epoch(lease.office_id)  # before load_counters, which checks that the lease is still valid
         if not self.consumer.is_restored() and not self.ledger.any_ticket():
-            self.consumer.mark_restored()  # the very first start: there is nothing that Redis could lack
+            self.consumer.mark_restored()  # the very first start: the ledger has nothing that Redis could lack
         self.load_counters(lease, office)
         lane = self.ledger.open_lane(office.office_id, epoch)
         if lane.last_ticket:
@@ -58,7 +58,7 @@ class LaneSetup:
         self.consumer.load_counters(lease, counters, self.inventory_version(lease.now))
 
     def create_slots(self, office: Office, days: Sequence[date]) -> None:
-        """Creates the slots that the office lacks on those of the days that are service days."""
+        """Creates the missing slots of the office on those of the days that are service days."""
         percent = self.policy.morning_percent if office.morning_percent is None else office.morning_percent
         served = [day for day in days if rules.is_service_day(self.policy, day)]
         if served:
@@ -66,6 +66,6 @@ class LaneSetup:
 
 
 def slot_counters(office: Office, row: SlotRow) -> SlotCounters:
-    """A slot's counters as the ledger has them."""
+    """Returns a slot's counters according to the ledger."""
     begins = rules.day_begins(office.time_zone, row.slot.service_date)
     return SlotCounters(row.slot, row.quota, row.quota - row.taken, row.last_number + 1, begins, row.closed)

@@ -1,7 +1,7 @@
-"""What workers count, over all processes of a supervisor; docs/metrics.md explains each.
+"""The workers' metrics, summed over all processes of a supervisor; docs/metrics.md explains each.
 
-Each worker process counts into files of a folder that the supervisor made, under its own name: who takes a dead one's
-place takes its name too and counts on. The supervisor serves the sums, and looks at the lanes when it is asked.
+Each worker process counts into files below a folder that the supervisor creates, under its own name; a replacement keeps
+the name of the worker that died, and so its counts. The supervisor serves the sums, and reads the lanes on each scrape.
 """
 
 import collections
@@ -46,18 +46,18 @@ if _FOLDER in os.environ:
 
 TURN_TICKETS = Histogram(
     "antrian_turn_tickets",
-    "Tickets that one step of a worker settled, of one lane or of many.",
+    "Tickets settled by one step of a worker, over all lanes of the batch.",
     buckets=(0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
 )
 TURN_SECONDS = Histogram(
     "antrian_turn_seconds",
-    "How long one step of a worker took: it settles a go and decides another while the ledger records the one between.",
+    "Duration of one step of a worker, which settles a batch and decides another while Postgres commits the one between.",
     buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5),
 )
-LEASES_LOST = Counter("antrian_leases_lost", "Turns that a newer drainer of the lane had overtaken.")
-STORE_FAILURES = Counter("antrian_store_failures", "Times that Redis or Postgres failed a worker, which then waits.")
-DESK_SETTLED = Counter("antrian_desk_settled", "Entries of desks that were settled.", ["kind"])
-_DECIDED = Counter("antrian_decided", "Tickets that were settled, by their outcome.", ["outcome"])
+LEASES_LOST = Counter("antrian_leases_lost", "Turns abandoned because a newer consumer leased the lane.")
+STORE_FAILURES = Counter("antrian_store_failures", "Failures of Redis or Postgres after which a worker backed off.")
+COMMANDS_SETTLED = Counter("antrian_desk_settled", "Lane commands settled, by kind.", ["kind"])
+_DECIDED = Counter("antrian_decided", "Tickets settled, by outcome.", ["outcome"])
 
 _decided = {outcome: _DECIDED.labels(outcome) for outcome in (State.CONFIRMED, *StatusReason)}
 _KINDS: dict[type[Command], str] = {
@@ -71,29 +71,29 @@ _KINDS: dict[type[Command], str] = {
     LateAttendance: "LATE_ATTENDANCE",
 }
 for _kind in _KINDS.values():
-    DESK_SETTLED.labels(_kind)
+    COMMANDS_SETTLED.labels(_kind)
 _log = logging.getLogger(__name__)
 
 
 def count_commands(entries: Sequence[Command]) -> None:
-    """Counts what a batch of a desk asked."""
+    """Counts a batch of lane commands by kind."""
     for entry in entries:
-        DESK_SETTLED.labels(_KINDS[type(entry)]).inc()
+        COMMANDS_SETTLED.labels(_KINDS[type(entry)]).inc()
 
 
 def count_decided(decisions: Sequence[Decision], results: str) -> None:
-    """Counts a turn's tickets by what the ledger said of them; one that it refused by a constraint is INTERNAL."""
+    """Counts a turn's tickets by the ledger's results; a ticket that a constraint refused counts as INTERNAL."""
     tally = collections.Counter(
-        State.CONFIRMED if verdict == "K" else decision.reason or StatusReason.INTERNAL
-        for decision, verdict in zip(decisions, results, strict=True)
-        if verdict != "D"  # it stands at another ticket, where it is counted
+        State.CONFIRMED if result == "K" else decision.reason or StatusReason.INTERNAL
+        for decision, result in zip(decisions, results, strict=True)
+        if result != "D"  # a duplicate: its booking is counted at another ticket
     )
     for outcome, count in tally.items():
         _decided[outcome].inc(count)
 
 
 class Lanes(Collector):
-    """Reads the lanes when Prometheus asks, and shows what the last audit of this supervisor found."""
+    """Reads the lanes on each scrape, and exports the results of this supervisor's last audit."""
 
     def __init__(self, settings: Settings, silent_for: Callable[[], Mapping[str, float]] = dict) -> None:
         self._settings = settings
@@ -104,33 +104,33 @@ class Lanes(Collector):
         self._audited_at: float | None = None
 
     def show_audit(self, violations: Mapping[str, int], examined: Mapping[str, int]) -> None:
-        """From now on shows what an audit found and looked at, by promise; empty when another supervisor audits."""
+        """Exports these numbers of violations and examined items, by promise; empty when another supervisor audits."""
         self._violations, self._examined = violations, examined
         self._audited_at = time.time() if violations else None
 
     def collect(self) -> Iterator[Metric]:
-        """The gauges. Those of the lanes are missing while Redis does not answer."""
-        waiting = GaugeMetricFamily("antrian_lane_waiting", "Tickets issued and not settled.", labels=["office"])
+        """Yields the gauges; those of the lanes have no samples while Redis is unreachable."""
+        waiting = GaugeMetricFamily("antrian_lane_waiting", "Tickets issued but not yet settled.", labels=["office"])
         oldest = GaugeMetricFamily(
-            "antrian_lane_oldest_seconds", "Age of the oldest ticket that waits; 0 when none does.", labels=["office"]
+            "antrian_lane_oldest_seconds", "Age of the oldest waiting ticket; 0 when none waits.", labels=["office"]
         )
         for office, (count, age) in self._depths().items():
             waiting.add_metric([office], count)
             oldest.add_metric([office], age.total_seconds())
         violations = GaugeMetricFamily(
-            "antrian_breaches", "Violations that the last audit counted, by promise.", labels=["promise"]
+            "antrian_breaches", "Violations found by the last audit, by promise.", labels=["promise"]
         )
         examined = GaugeMetricFamily(
-            "antrian_audit_examined", "What the last audit looked at, by promise.", labels=["promise"]
+            "antrian_audit_examined", "Items examined by the last audit, by promise.", labels=["promise"]
         )
         for promise, count in self._violations.items():
             violations.add_metric([promise], count)
             examined.add_metric([promise], self._examined[promise])
-        audited = GaugeMetricFamily("antrian_audit_timestamp_seconds", "When the last audit ended (Unix time).")
+        audited = GaugeMetricFamily("antrian_audit_timestamp_seconds", "Unix time at which the last audit ended.")
         if self._audited_at:
             audited.add_metric([], self._audited_at)
         silent = GaugeMetricFamily(
-            "antrian_worker_silent_seconds", "For how long a worker process has not got on.", labels=["worker"]
+            "antrian_worker_silent_seconds", "Time since a worker process's last heartbeat.", labels=["worker"]
         )
         for worker, seconds in self._silent_for().items():
             silent.add_metric([worker], seconds)
@@ -141,21 +141,21 @@ class Lanes(Collector):
             with psycopg.connect(self._settings.database_url, autocommit=True, connect_timeout=2) as ledger:
                 ledger.execute("set statement_timeout = '2s'")
                 self._offices = [office for (office,) in ledger.execute(sql("lanes"))]
-        except psycopg.Error as problem:  # the lanes known before can still be looked at
-            _log.warning("metrics: the ledger does not answer: %s", problem)
+        except psycopg.Error as problem:  # the lanes known from an earlier scrape can still be read
+            _log.warning("metrics: Postgres is unreachable: %s", problem)
         try:
             with closing(LaneConsumer(self._settings.redis_url)) as consumer:
                 return consumer.depth(self._offices)
         except RedisError as problem:
-            _log.warning("metrics: the lanes do not answer: %s", problem)
+            _log.warning("metrics: Redis is unreachable: %s", problem)
             return {}
 
 
 @contextmanager
 def served(settings: Settings, lanes: Lanes) -> Iterator[None]:
-    """Serves the metrics of the worker processes that are started meanwhile; nothing without metrics_listen.
+    """Serves the metrics of all worker processes that are started in this context; does nothing without metrics_listen.
 
-    Raises RuntimeError when the port cannot be had.
+    Raises RuntimeError when the port is not available.
     """
     with ExitStack() as undo:
         if settings.metrics_listen:

@@ -10,17 +10,18 @@ _log = logging.getLogger(__name__)
 
 
 def quarantine_or_yield(consumer: LaneConsumer, lease: Lease, problem: Exception) -> None:
-    """Yields the lane to a newer consumer, or quarantines it until it is rebuilt where Redis and the ledger disagree.
+    """Yields the lane to a newer consumer; quarantines it until a rebuild when Redis and the ledger disagree.
 
-    A lane whose rows somebody holds in the ledger is left until its lease expires. Raises redis.RedisError.
+    A lane whose rows another transaction has locked in the ledger is tried again once its lease has expired. Raises
+    redis.RedisError.
     """
     if isinstance(problem, LedgerBusyError):
-        _log.warning("somebody holds the lane %s in the ledger", lease.office_id)
+        _log.warning("another transaction locks the lane %s in the ledger", lease.office_id)
         return
     try:
         if isinstance(problem, FencedError):
             raise problem
-        consumer.quarantine(lease)  # raises FencedError when Redis knows of a newer consumer: then all is well
+        consumer.quarantine(lease)  # raises FencedError when Redis knows of a newer consumer: then nothing is wrong
     except FencedError:
         LEASES_LOST.inc()
         _log.warning("a newer consumer has the lane %s", lease.office_id)

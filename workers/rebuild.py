@@ -1,4 +1,4 @@
-"""`python -m workers.rebuild`: closes all lanes, restores Redis from the ledger, opens them again."""
+"""`python -m workers.rebuild`: closes all lanes, restores Redis from the ledger, and opens them again."""
 
 import argparse
 import json
@@ -40,9 +40,9 @@ _log = logging.getLogger("rebuild")
 class Rebuilt:
     """What a rebuild did.
 
-    offices: lanes that are open again. finished: tickets that were still in Redis and are decided now. lost: entries of
-    lines and desks that did not fit the ledger and are gone. bookings, bars: what Redis was told again. seconds: how
-    long the lanes were closed.
+    offices: lanes that are open again. finished: tickets that were still in Redis and are decided now. lost: queued
+    requests and commands that did not fit the ledger and were dropped. bookings, bars: how many were restored to Redis.
+    seconds: how long the lanes were closed.
     """
 
     offices: int
@@ -54,7 +54,7 @@ class Rebuilt:
 
 
 class Rebuild:
-    """Restores Redis from the ledger, as the protocol says; nothing may be lost that the ledger or a whole lane has."""
+    """Restores Redis from the ledger; nothing may be lost that the ledger or an intact lane has."""
 
     def __init__(self, settings: Settings, consumer: LaneConsumer, ledger: LedgerRecorder, redis: Redis) -> None:
         self._keys = Keys(settings.hash_key, settings.encryption_key)
@@ -63,10 +63,10 @@ class Rebuild:
         self._setup = LaneSetup(consumer, ledger, ledger.policy() or load_policy(settings.policy_file))
 
     def run(self) -> Rebuilt:
-        """Closes every lane, finishes what survives in Redis, empties it, puts back what the ledger has, opens.
+        """Closes every lane, finishes what survives in Redis, empties Redis, restores it from the ledger, opens the lanes.
 
-        When it fails or is stopped in between the lanes stay closed: run it again. Raises Fenced or LedgerFenced when
-        another rebuild runs, and the stores' errors.
+        When it fails or is stopped in between, the lanes stay closed: run it again. Raises FencedError or
+        LedgerFencedError when another rebuild runs, and the errors of the stores.
         """
         began, lanes = time.monotonic(), LaneRebuilder(self._redis)
         self._consumer.set_clock(self._ledger.clock_ahead())
@@ -76,9 +76,9 @@ class Rebuild:
         _log.info("%d lanes closed, %d tickets finished", len(acquired), finished)
         lost, opened = 0, []
         for (office, lease), epoch in zip(acquired, epochs, strict=True):
-            lost += lanes.clear(lease)  # asks, too, whether the lane is still ours
-            # Redis may have issued tickets that it lost again: as many as its bound lets wait. From here on nobody records
-            # under an older token, so that what is read of the ledger below is all that there will be.
+            lost += lanes.clear(lease)  # also checks that the lease is still valid
+            # Redis may have issued tickets and lost them: at most the lane's bound. From here on the ledger refuses older
+            # tokens, so what is read from it below is complete.
             opened.append(self._ledger.open_lane(office.office_id, epoch, skip=self._setup.policy.lane_bound))
         lanes.clear_people()
         bookings, bars = self._restore_bookings(lanes), self._restore_bars(lanes)
@@ -93,7 +93,7 @@ class Rebuild:
         return Rebuilt(len(opened), finished, lost, bookings, bars, round(time.monotonic() - began, 3))
 
     def _finish(self, office: Office, lease: Lease) -> int:
-        """Decides, records and settles what the lane still has, as far as it fits the ledger; answers how many tickets.
+        """Decides, records and settles what the lane still has, if it fits the ledger. Returns the number of tickets.
 
         What does not fit stays in the lane: LaneRebuilder.clear removes and counts it.
         """
@@ -114,14 +114,17 @@ class Rebuild:
         return finished
 
     def _record(self, decided: Turn) -> str:
-        said: str = sole(self._ledger.record([decided], self._setup.policy.version or None))
-        return said
+        results: str = sole(self._ledger.record([decided], self._setup.policy.version or None))
+        return results
 
     def _next(self, lease: Lease, before: Turn | CommandBatch | None) -> Turn | CommandBatch:
-        """What the lane hands out. Raises LaneBroken when it is the same as before: settling that changed nothing."""
+        """Returns the lane's next turn or commands.
+
+        Raises LaneBrokenError when they are the same as before: settling them had no effect.
+        """
         decided: Turn | CommandBatch = sole(self._consumer.decide([lease], MAX_TICKETS))
         if decided == before:
-            raise LaneBrokenError(f"{lease.office_id}: what was settled is handed out again")
+            raise LaneBrokenError(f"{lease.office_id}: the lane returned what was already settled")
         return decided
 
     def _restore_bookings(self, lanes: LaneRebuilder) -> int:
@@ -158,11 +161,11 @@ class Rebuild:
 
 
 def main() -> int:
-    """Rebuilds; exits 0 when all lanes are open again, 1 when it failed, 2 when the settings are wrong or the ledger has other keys."""
+    """Exits with 0 when all lanes are open again, 1 when it failed, 2 when the settings are wrong or the ledger has other keys."""
     parser = argparse.ArgumentParser(
         "antrian rebuild",
-        description="Close all lanes, restore Redis from the ledger, open them again. Servers and workers may run: they "
-        "answer LANE_CLOSED meanwhile. Settings come from ANTRIAN_* in the environment.",
+        description="Close all lanes, restore Redis from the ledger, and open the lanes again. Servers and workers may keep "
+        "running: requests get LANE_CLOSED meanwhile. Settings come from ANTRIAN_* in the environment.",
     )
     parser.add_argument("--json", action="store_true", help="Print JSON, for programs.")
     arguments = parser.parse_args()
@@ -187,7 +190,7 @@ def main() -> int:
     else:
         print(
             f"{done.offices} lanes are open again after {done.seconds} s: {done.finished} waiting tickets were decided, "
-            f"{done.lost} lost, {done.bookings} bookings and {done.bars} bars put back"
+            f"{done.lost} lost, {done.bookings} bookings and {done.bars} bars restored"
         )
     return 0
 

@@ -28,7 +28,7 @@ JOB = "workers.shift.work"
 """The job's path: a wire format, since jobs of an older release may wait in RQ."""
 
 LENGTH = timedelta(seconds=10)
-"""How long a shift is."""
+"""The length of a shift."""
 
 _SWEEP_EVERY, _REFRESH_EVERY = 1.0, 5.0
 _BUCKETS = 4096
@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 class WorkerContext:
     """What a worker process keeps from shift to shift: its connections, the policy, the offices.
 
-    stopping: whether to end a shift early. heartbeat: called while the worker gets on.
+    stopping: returns whether to end a shift early. heartbeat: called whenever the worker makes progress.
     """
 
     pipeline: LanePipeline
@@ -63,10 +63,11 @@ def init_worker(
 
 
 def work() -> int:
-    """Serves lanes, the longest-ready first, until the shift is over or the process stops. Returns tickets settled.
+    """Drains lanes, the longest ready first, until the shift is over or the process stops.
 
-    About once a second it sweeps; now and then it refreshes offices and policy, and closes days that are over. When a store
-    fails it backs off, and it takes no lane before both stores have answered the sweep and the refresh.
+    Sweeps about once a second; every few seconds refreshes offices and policy, and finishes days that are over. When a
+    store fails it backs off, and leases no lane before a refresh and a sweep have succeeded. Returns the number of settled
+    tickets.
     """
     assert _context is not None, "a shift needs a worker process: python -m workers"
     context, pipeline = _context, _context.pipeline
@@ -95,7 +96,7 @@ def work() -> int:
         except Exception:  # a bug in one lane must not end the shift of the others
             _log.exception("turn failed")
             pause = _back_off(pause)
-    with suppress(RedisError, psycopg.Error, OSError):  # whoever leases these lanes next finishes them
+    with suppress(RedisError, psycopg.Error, OSError):  # the next consumer of these lanes finishes them
         settled += pipeline.flush(context.offices)
     return settled
 
@@ -106,12 +107,12 @@ def _back_off(pause: float) -> float:
 
 
 def refresh(context: WorkerContext) -> int:
-    """Reads the offices and the policy again, and closes some of the days that are over. Returns how many it closed."""
+    """Reads the offices and the policy again, and finishes some of the days that are over. Returns how many it finished."""
     setup = context.setup
     context.offices = {office.office_id: office for office in setup.ledger.offices()}
     try:
         policy = setup.ledger.policy()
-    except PolicyError as problem:  # written by a newer Antrian: the version that we have is better than none
+    except PolicyError as problem:  # written by a newer release: the current version is better than none
         _log.error("going on by version %d of the policy: %s", setup.policy.version, problem)
     else:
         if policy and policy.version != setup.policy.version:
@@ -121,7 +122,7 @@ def refresh(context: WorkerContext) -> int:
 
 
 def sweep(context: WorkerContext) -> None:
-    """Marks lanes ready that nobody serves, and expires one bucket of people and requests."""
+    """Marks lanes ready that have work but no consumer, and expires one bucket of people and requests."""
     setup = context.setup
     setup.consumer.sweep(list(context.offices), setup.inventory_version(setup.consumer.now()))
     setup.consumer.expire(random.randrange(_BUCKETS))  # noqa: S311 - which one does not matter

@@ -1,4 +1,4 @@
-"""One RQ worker process: puts a shift in and works in burst mode, again and again, until it is told to stop."""
+"""One RQ worker process: enqueues a shift and works in burst mode, repeatedly, until it is signalled to stop."""
 
 import logging
 import sys
@@ -22,18 +22,18 @@ _log = logging.getLogger(__name__)
 
 
 class ShiftWorker(SimpleWorker):
-    """A worker whose running shift ends after its turn when SIGTERM or SIGINT comes."""
+    """An RQ worker whose running shift ends after its current step on SIGTERM or SIGINT."""
 
     stopping = False
-    connection_timeout = 2  # RQ would wait for minutes for a network that swallows what is sent
+    connection_timeout = 2  # RQ's default lets a black-holed network block the worker for minutes
 
     def handle_warm_shutdown_request(self) -> None:
-        """RQ waits for the job; this tells the job."""
+        """Signals the running shift to end; RQ then waits for it."""
         ShiftWorker.stopping = True
 
 
 def run(settings: Settings, policy: Policy, heartbeat: Callable[[], None] = lambda: None) -> None:
-    """Works shifts until SIGTERM. Raises redis.RedisError when RQ's Redis fails: the supervisor starts it again."""
+    """Works shifts until SIGTERM. Raises redis.RedisError when RQ's Redis fails: the supervisor starts another worker."""
     shift.init_worker(settings, policy, lambda: ShiftWorker.stopping, heartbeat)
     freeze_heap()
     queue = Queue(
@@ -47,10 +47,10 @@ def run(settings: Settings, policy: Policy, heartbeat: Callable[[], None] = lamb
                     queue.enqueue(shift.JOB, job_timeout=watchdog, result_ttl=0, failure_ttl=60)
                 worker = ShiftWorker([queue], connection=queue.connection, serializer=JSONSerializer)
                 if not worker.work(burst=True, logging_level="WARNING") and not ShiftWorker.stopping:
-                    _log.info("RQ has given no job (another worker took it, or RQ is suspended), working without it")
+                    _log.info("RQ gave no job (another worker took it, or RQ is suspended), working without it")
                     shift.work()
             except OutOfMemoryError as problem:
-                # A full Redis takes no jobs, but lanes can be drained, which makes room.
+                # A full Redis accepts no jobs, but lanes can be drained, which frees memory.
                 _log.warning("RQ has no room, working without it: %s", problem)
                 shift.work()
     except StopRequested:
@@ -58,9 +58,9 @@ def run(settings: Settings, policy: Policy, heartbeat: Callable[[], None] = lamb
 
 
 def main(settings: Settings, policy: Policy, last_beat: "Synchronized[float]") -> None:
-    """The whole life of a worker process; exits 1 when something ended it, so that it is started again.
+    """Runs a worker process; exits with 1 when an error ended it, so that the supervisor starts another.
 
-    last_beat: where it writes the time (time.monotonic) while it gets on.
+    last_beat: receives the time (time.monotonic) of each heartbeat.
     """
     die_with_parent()
     log_to_stderr(settings.log_level)

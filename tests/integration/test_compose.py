@@ -31,7 +31,7 @@ from clients.gateway.__main__ import _GRACE as _HTTP_GRACE
 from clients.gateway.settings import GatewaySettings
 from server.__main__ import _GRACE
 from server.auth import Callers
-from workers.__main__ import _STOP_WITHIN
+from workers.supervisor import STOP_WITHIN
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -89,7 +89,7 @@ def faults(compose: dict[str, Any]) -> Iterator[str]:
     yield from _gateway(services["gateway"], services["server"])
     worker = services["worker"]
     processes = int(worker["environment"]["ANTRIAN_WORKER_PROCESSES"])
-    if seconds(worker["stop_grace_period"]) <= _STOP_WITHIN * processes + 5:
+    if seconds(worker["stop_grace_period"]) <= STOP_WITHIN * processes + 5:
         yield "worker: stop_grace_period is too short"
     if worker["environment"]["ANTRIAN_METRICS_LISTEN"].split(":")[1] not in worker["healthcheck"]["test"][-1]:
         yield "worker: the health check asks another port"
