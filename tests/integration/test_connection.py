@@ -159,7 +159,9 @@ def test_a_caller_meets_only_one_of_the_connections_that_were_killed_together(po
             borrowed.enter_context(pool.connection()).execute("select 1")
 
 
-async def test_a_server_meets_only_one_of_the_connections_that_were_killed_together(async_pool: AsyncPool, database_url: str) -> None:
+async def test_a_server_meets_only_one_of_the_connections_that_were_killed_together(
+    async_pool: AsyncPool, database_url: str
+) -> None:
     with psycopg.connect(database_url, autocommit=True) as other:
         end_all_others(other)
     assert await async_pool.rows("select 1") == [(1,)]
@@ -206,7 +208,9 @@ async def test_read_only_sessions_are_replaced_once_postgres_accepts_writes(worl
     assert world.verify() == []
 
 
-async def test_a_servers_read_only_sessions_are_replaced_once_postgres_accepts_writes(async_pool: AsyncPool, database_url: str) -> None:
+async def test_a_servers_read_only_sessions_are_replaced_once_postgres_accepts_writes(
+    async_pool: AsyncPool, database_url: str
+) -> None:
     with read_only(database_url):
         await async_pool.rows("select 1")
         async with async_pool.connection() as made:

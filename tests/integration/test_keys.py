@@ -63,9 +63,7 @@ async def test_one_of_two_programs_that_start_together_with_different_keys_is_re
 
 
 @pytest.mark.parametrize(("keys", "says"), OTHERS, ids=["hash", "seal", "both"])
-async def test_an_upgraded_ledger_accepts_only_the_keys_of_its_bookings(
-    world: World, keys: Keys, says: str
-) -> None:
+async def test_an_upgraded_ledger_accepts_only_the_keys_of_its_bookings(world: World, keys: Keys, says: str) -> None:
     await world.ticket(world.request(1))
     world.turn()
     assert world.sql("select * from key_check_value") == []

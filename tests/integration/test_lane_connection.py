@@ -182,7 +182,9 @@ async def test_a_connection_stays_open_while_each_response_is_in_time(pipe: Pipe
 
 
 @pytest.mark.usefixtures("_short")
-async def test_a_response_timeout_applies_although_every_caller_was_cancelled(make: MakePipe, linked: str, proxy: Proxy) -> None:
+async def test_a_response_timeout_applies_although_every_caller_was_cancelled(
+    make: MakePipe, linked: str, proxy: Proxy
+) -> None:
     pipe = make(linked)
     await pipe.call("PING")
     proxy.black_hole()
@@ -304,7 +306,9 @@ def _as(redis_url: str, user: str, password: str) -> str:
     return parts._replace(netloc=at).geturl()
 
 
-async def test_the_connection_logs_in_as_the_user_of_the_url(make: MakePipe, redis_url: str, user: tuple[str, str]) -> None:
+async def test_the_connection_logs_in_as_the_user_of_the_url(
+    make: MakePipe, redis_url: str, user: tuple[str, str]
+) -> None:
     pipe = make(_as(redis_url, *user))
     assert await pipe.call("ACL", "WHOAMI") == user[0].encode()
 
@@ -362,9 +366,7 @@ async def _secured(proxy: Proxy, certificate: Path, key: Path) -> AsyncIterator[
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_tls_requires_a_trusted_certificate(
-    make: MakePipe, redis_url: str, proxy: Proxy, tmp_path: Path
-) -> None:
+async def test_tls_requires_a_trusted_certificate(make: MakePipe, redis_url: str, proxy: Proxy, tmp_path: Path) -> None:
     certificate, key = write_certificate(tmp_path)
     async with _secured(proxy, certificate, key) as port:
         secured = _elsewhere(redis_url, port, "rediss")

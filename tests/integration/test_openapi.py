@@ -76,7 +76,9 @@ def test_the_document_has_every_route_of_the_gateway_and_no_host(document: Any, 
         ("Booking", "readTime", {"type": "string", "format": "date-time"}),
     ],
 )
-def test_limits_match_the_comments_of_the_protos(document: Any, message: str, field: str, limits: dict[str, Any]) -> None:
+def test_limits_match_the_comments_of_the_protos(
+    document: Any, message: str, field: str, limits: dict[str, Any]
+) -> None:
     schema = document["components"]["schemas"][message]["properties"][field]
     assert schema | limits == schema
 

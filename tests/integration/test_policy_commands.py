@@ -57,9 +57,7 @@ def file_of(folder: Path, policy: Policy) -> Path:
 
 @pytest.mark.parametrize("words", [("check",), ("diff",), ("apply", *BY)])
 @pytest.mark.usefixtures("given")
-def test_an_invalid_policy_file_is_named_and_not_applied(
-    world: World, tmp_path: Path, words: list[str]
-) -> None:
+def test_an_invalid_policy_file_is_named_and_not_applied(world: World, tmp_path: Path, words: list[str]) -> None:
     file = tmp_path / "wrong.toml"
     file.write_text(world.policy.content.replace("SUN 16:00", "SUN 26:00"))
     result = run(words[0], file, *words[1:])
@@ -78,9 +76,7 @@ def test_check_prints_the_rules_of_a_file(world: World, tmp_path: Path) -> None:
     assert json.loads(facts.stdout)["service"]["holidays_added"] == {DAY: "Cuti bersama"}
 
 
-async def test_diff_counts_affected_bookings_and_queued_requests_by_office(
-    given: World, tmp_path: Path
-) -> None:
+async def test_diff_counts_affected_bookings_and_queued_requests_by_office(given: World, tmp_path: Path) -> None:
     await given.ticket(given.request(1, [1, 2]))
     given.turn()
     for name in (3, 4):
