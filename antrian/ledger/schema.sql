@@ -66,7 +66,7 @@ create table booking (
     account text not null, -- whom that system named
     accepted_at timestamptz not null,
     decided_at timestamptz not null,
-    fingerprint text not null default '', -- digest of what was asked for, by which a repeat is synced from another request
+    fingerprint text not null default '', -- digest of what was asked for, by which a repeat is distinguished from another request
     ended_at timestamptz, -- when it became CANCELLED, ATTENDED, NO_SHOW or EXCUSED
     policy_version int, -- the version by which it was decided; null: before there were any
     cancelled_people int not null default 0, -- how many of its applicants have cancelled_at

@@ -26,7 +26,7 @@ class Supervisor:
         return self.shown[-1]
 
 
-async def test_a_clean_audit_is_said_once_and_a_breach_each_time(
+async def test_a_clean_audit_is_logged_once_and_a_violation_every_time(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "workers.audit")
@@ -47,7 +47,7 @@ async def test_a_clean_audit_is_said_once_and_a_breach_each_time(
     assert caplog.messages == ["audit: all promises hold"]
 
 
-async def test_of_two_supervisors_one_audits_and_only_it_shows_breaches(world: World) -> None:
+async def test_only_one_of_two_supervisors_audits_and_reports_violations(world: World) -> None:
     one, other = Supervisor(world), Supervisor(world)
     world.redis.set("stray", "3171014107900001")
     one.audit.once()
@@ -60,7 +60,7 @@ async def test_of_two_supervisors_one_audits_and_only_it_shows_breaches(world: W
     assert one.shown[-1] == {}
 
 
-async def test_depth_tells_how_many_wait_and_how_old_the_oldest_is(world: World) -> None:
+async def test_depth_reports_the_waiting_requests_and_the_age_of_the_oldest(world: World) -> None:
     nothing = {PUSAT: (0, timedelta(0)), BOGOR: (0, timedelta(0))}
     assert world.consumer.depth([PUSAT, BOGOR]) == nothing
     for person in (1, 2):
@@ -74,7 +74,7 @@ async def test_depth_tells_how_many_wait_and_how_old_the_oldest_is(world: World)
     assert world.consumer.depth([PUSAT, BOGOR]) == nothing
 
 
-async def test_while_redis_is_away_the_lanes_gauges_are_missing_and_not_nought(world: World) -> None:
+async def test_lane_gauges_are_absent_rather_than_zero_while_redis_is_down(world: World) -> None:
     registry, lanes = CollectorRegistry(), Lanes(world.settings)
     registry.register(lanes)
     assert f'antrian_lane_waiting{{office="{PUSAT}"}} 0.0' in generate_latest(registry).decode()

@@ -20,7 +20,7 @@ def _row(better: str = "higher", target: float | None = 2.0, generator: list[flo
     )  # fmt: skip
 
 
-def test_the_file_is_a_list_of_rows_and_the_machine(tmp_path: Path) -> None:
+def test_the_results_file_lists_the_rows_and_the_machine(tmp_path: Path) -> None:
     report.write([_row(), _row(target=None)], tmp_path / "bench.json", tmp_path / "bench.html")
     one, other, about = json.loads((tmp_path / "bench.json").read_text())
     assert {"name", "value", "unit", "reference", "ratio", "spread", "target", "better", "command"} <= one.keys()
@@ -32,7 +32,7 @@ def test_the_file_is_a_list_of_rows_and_the_machine(tmp_path: Path) -> None:
     assert "2.2" in report.line(_row())
 
 
-def test_a_section_that_fails_costs_neither_its_rows_nor_the_other_sections(
+def test_a_failing_section_keeps_its_rows_and_the_other_sections(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def failing(_: Plan) -> Iterator[Row]:

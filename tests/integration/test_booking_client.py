@@ -54,7 +54,7 @@ async def book(client: BookingClient) -> str:
 @pytest.mark.parametrize(
     "code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED]
 )
-async def test_it_asks_again_under_the_same_request_id(code: grpc.StatusCode) -> None:
+async def test_the_client_retries_under_the_same_request_id(code: grpc.StatusCode) -> None:
     seen: list[str] = []
 
     async def serve(request: wire.RequestBookingRequest, context: Any) -> wire.RequestBookingResponse:
@@ -71,7 +71,7 @@ async def test_it_asks_again_under_the_same_request_id(code: grpc.StatusCode) ->
     assert {str(uuid.UUID(request_id)) for request_id in seen} == {seen[0]}
 
 
-async def test_a_refusal_is_told_at_once_with_all_that_it_says() -> None:
+async def test_a_refusal_is_raised_at_once_with_its_details() -> None:
     calls = 0
 
     async def serve(request: wire.RequestBookingRequest, context: Any) -> wire.RequestBookingResponse:
@@ -96,7 +96,7 @@ async def test_a_refusal_is_told_at_once_with_all_that_it_says() -> None:
     )
 
 
-async def test_it_gives_up_when_its_patience_is_over() -> None:
+async def test_the_client_stops_retrying_after_its_timeout() -> None:
     async def serve(request: wire.RequestBookingRequest, context: Any) -> wire.RequestBookingResponse:
         await context.abort(grpc.StatusCode.UNAVAILABLE, "away")
         raise AssertionError
@@ -107,7 +107,7 @@ async def test_it_gives_up_when_its_patience_is_over() -> None:
     assert caught.value.code == grpc.StatusCode.UNAVAILABLE
 
 
-async def test_streams_that_end_without_news_are_not_asked_for_for_ever() -> None:
+async def test_the_client_stops_reopening_streams_that_end_without_an_event() -> None:
     asked = 0
 
     async def serve(request: wire.WatchBookingRequest, context: Any) -> AsyncIterator[wire.WatchBookingResponse]:

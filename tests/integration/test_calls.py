@@ -83,7 +83,7 @@ async def service(rpc: str, *responses: Message) -> AsyncIterator[tuple[str, lis
         await server.stop(None)
 
 
-async def test_bookings_of_all_pages_and_one_that_moved_between_them_once_as_it_was_last() -> None:
+async def test_a_booking_that_moves_between_pages_is_listed_once_in_its_latest_state() -> None:
     moved = Booking(booking_id="b", state=BOOKING_STATE_PENDING)
     decided = Booking(booking_id="b", state=BOOKING_STATE_CONFIRMED)
     pages = [
@@ -98,7 +98,7 @@ async def test_bookings_of_all_pages_and_one_that_moved_between_them_once_as_it_
     assert [request.page_token for request in asked] == ["", "more"]
 
 
-async def test_a_page_that_is_said_to_come_after_itself_ends_a_list() -> None:
+async def test_a_repeated_page_token_raises_an_error() -> None:
     page = ListBookingsResponse(next_page_token="more")
     async with service("ListBookings", *[page] * 3) as (address, asked), BookingClient(address) as client:
         with pytest.raises(RefusedError, match="a page is said to come after itself"):
@@ -106,7 +106,7 @@ async def test_a_page_that_is_said_to_come_after_itself_ends_a_list() -> None:
     assert len(asked) == 2
 
 
-async def test_offices_of_all_pages_and_the_rest_of_the_first() -> None:
+async def test_offices_of_all_pages_are_listed_with_the_provinces_of_the_first() -> None:
     provinces = [Province(province_code="ID-JK")]
     pages = [
         ListOfficesResponse(offices=[Office(office_id="a")], provinces=provinces, next_page_token="more"),
@@ -117,7 +117,7 @@ async def test_offices_of_all_pages_and_the_rest_of_the_first() -> None:
     assert found == ListOfficesResponse(offices=[Office(office_id="a"), Office(office_id="b")], provinces=provinces)
 
 
-async def test_a_roster_of_all_pages() -> None:
+async def test_the_roster_is_read_from_all_pages() -> None:
     pages = [
         ListRosterEntriesResponse(entries=[RosterEntry(queue_number=1)], next_page_token="more"),
         ListRosterEntriesResponse(entries=[RosterEntry(queue_number=2)]),
@@ -127,7 +127,7 @@ async def test_a_roster_of_all_pages() -> None:
     assert asked[0] == ListRosterEntriesRequest(office_id="kanim-bogor", page_size=500)
 
 
-async def test_a_cancel_that_comes_too_early_is_refused_at_once_and_says_when() -> None:
+async def test_a_cancel_before_the_decision_is_refused_without_a_retry() -> None:
     early = refusal(grpc.StatusCode.FAILED_PRECONDITION, "NOT_DECIDED_YET", 500)
     async with service("CancelBooking", early) as (address, asked), BookingClient(address) as client:
         with pytest.raises(RefusedError) as caught:
@@ -137,7 +137,7 @@ async def test_a_cancel_that_comes_too_early_is_refused_at_once_and_says_when() 
 
 
 @pytest.mark.parametrize("expected", [None, 0, 60])
-async def test_set_quota_names_what_it_expects_only_if_so_asked_and_asks_again(expected: int | None) -> None:
+async def test_set_quota_retries_and_sends_the_expected_quota_only_when_given(expected: int | None) -> None:
     away = refusal(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", 1)
     responses = [away, SetQuotaResponse(previous_quota=60, quota=40, taken=7)]
     async with service("SetQuota", *responses) as (address, asked), OfficeClient(address) as client:

@@ -25,7 +25,7 @@ def talker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
             made.stop()
 
 
-def test_a_log_begins_anew_and_some_old_ones_are_kept(talker: Child) -> None:
+def test_logs_are_rotated_and_a_few_old_ones_are_kept(talker: Child) -> None:
     log = talker.log
     talker.bound_log()
     for _ in range(5):
@@ -39,7 +39,7 @@ def test_a_log_begins_anew_and_some_old_ones_are_kept(talker: Child) -> None:
     assert b"\0" not in log.read_bytes(), "it goes on at the beginning of the new one"
 
 
-def test_the_last_words_are_those_of_the_new_log(talker: Child) -> None:
+def test_the_tail_is_read_from_the_current_log(talker: Child) -> None:
     wait_until(lambda: talker.log.stat().st_size > 1000)
     talker.bound_log()
     wait_until(lambda: talker.log.stat().st_size > 0)
@@ -49,7 +49,7 @@ def test_the_last_words_are_those_of_the_new_log(talker: Child) -> None:
     assert talker.log.read_text().splitlines()[-1] in talker.end
 
 
-def test_a_log_that_cannot_be_kept_is_bounded_all_the_same(talker: Child) -> None:
+def test_a_log_that_cannot_be_rotated_is_still_bounded(talker: Child) -> None:
     for number in (1, 2):
         (talker.log.with_name(f"talker.log.{number}") / "in the way").mkdir(parents=True)
     wait_until(lambda: talker.log.stat().st_size > 1000)

@@ -233,7 +233,7 @@ def service() -> Iterator[Service]:
         *("bars", "lift-bar", "excuse", "undo-check-in", "late"),
     ],
 )
-def test_a_command_asks_what_was_typed_and_prints_the_answer(
+def test_a_command_sends_its_arguments_and_prints_the_response(
     service: Service, words: list[str], asked: Message, response: Message, printed: str, as_json: dict[str, Any]
 ) -> None:
     service.response = response
@@ -246,13 +246,13 @@ def test_a_command_asks_what_was_typed_and_prints_the_answer(
     assert found.items() >= as_json.items()
 
 
-def test_close_date_asks_nothing_of_the_service_before_the_person_is_sure(service: Service) -> None:
+def test_close_date_calls_the_service_only_after_confirmation(service: Service) -> None:
     service.asked = None
     result = CliRunner().invoke(main, ["office", "close-date", "o", DAY, *BY, "--target", service.target], input="y\n")
     assert (result.exit_code, service.asked) == (2, None)
 
 
-def test_a_nik_is_asked_for_where_it_was_not_typed(service: Service) -> None:
+def test_a_missing_nik_is_prompted_for(service: Service) -> None:
     service.response = ListBarsResponse()
     words = ["office", "bars", "o", "--target", service.target]
     result = CliRunner().invoke(main, [*words, "--nik"], input="3171014505920003\n")

@@ -58,7 +58,7 @@ def by_staff() -> StaffAction:
     return StaffAction(uuid.uuid4(), "desk", "rina", "bukan pemohon")
 
 
-async def test_one_of_five_gives_up_then_the_booking_and_five_places_come_back(world: World) -> None:
+async def test_cancelling_one_of_five_and_then_the_booking_returns_five_places(world: World) -> None:
     party = world.request(1, range(1, 6), account="family")
     await world.join(party)
     world.turn()
@@ -80,7 +80,7 @@ async def test_one_of_five_gives_up_then_the_booking_and_five_places_come_back(w
     assert world.verify() == []
 
 
-async def test_the_last_one_who_gives_up_cancels_the_booking(world: World) -> None:
+async def test_cancelling_the_last_person_cancels_the_booking(world: World) -> None:
     await confirmed(world, 1, party=2)
     request = world.request(1, [10, 11])
     for number, state in ((1, State.CONFIRMED), (7, State.CONFIRMED), (2, State.CANCELLED)):
@@ -92,7 +92,7 @@ async def test_the_last_one_who_gives_up_cancels_the_booking(world: World) -> No
     assert world.verify() == []
 
 
-async def test_an_office_releases_a_booking_once_and_it_is_kept_who_did(world: World) -> None:
+async def test_an_office_releases_a_booking_once_and_the_staff_is_recorded(world: World) -> None:
     await confirmed(world, 1, party=2)
     request, entry = world.request(1, [10, 11]), Cancel(world.request(1).booking_id, by=by_staff())
     await world.ask(entry)
@@ -110,7 +110,7 @@ async def test_an_office_releases_a_booking_once_and_it_is_kept_who_did(world: W
     assert world.verify() == []
 
 
-async def test_an_office_takes_one_out_of_a_party_and_its_account_is_told(world: World) -> None:
+async def test_an_office_releases_one_of_a_party_and_the_account_sees_it(world: World) -> None:
     await confirmed(world, 1, party=3)
     request = world.request(1, [10, 11, 12])
     await world.ask(Cancel(request.booking_id, 3, by_staff()))
@@ -129,7 +129,7 @@ async def test_an_office_takes_one_out_of_a_party_and_its_account_is_told(world:
     assert world.verify() == []
 
 
-async def test_on_the_day_itself_staff_may_let_people_go_and_their_account_not(world: World) -> None:
+async def test_on_the_service_day_staff_may_cancel_and_the_account_may_not(world: World) -> None:
     await confirmed(world, 2, party=2)
     first, second = world.request(1, [10, 11]), world.request(2, [20, 21])
     world.set_clock(OPENS.replace(hour=9) + timedelta(days=3))
@@ -147,7 +147,7 @@ async def test_on_the_day_itself_staff_may_let_people_go_and_their_account_not(w
     assert world.verify() == []
 
 
-async def test_who_gave_up_is_neither_checked_in_nor_missing(world: World) -> None:
+async def test_a_cancelled_person_is_neither_checked_in_nor_a_no_show(world: World) -> None:
     await confirmed(world, 1, party=3)
     request = world.request(1, [10, 11, 12])
     await world.ask(Cancel(request.booking_id, 2))
@@ -174,7 +174,7 @@ async def test_who_gave_up_is_neither_checked_in_nor_missing(world: World) -> No
     assert world.verify() == []
 
 
-async def test_a_check_in_that_is_under_way_comes_before_staff_who_let_the_others_go(world: World) -> None:
+async def test_a_concurrent_check_in_is_ordered_before_the_release_of_the_others(world: World) -> None:
     await confirmed(world, 1, party=2)
     request = world.request(1, [10, 11])
     world.set_clock(OPENS.replace(hour=9) + timedelta(days=3))
@@ -193,7 +193,7 @@ async def test_a_check_in_that_is_under_way_comes_before_staff_who_let_the_other
     assert ((await world.recorded(request)).cancelled, world.remaining()) == ((), 4)
 
 
-async def test_a_closed_day_counts_only_who_was_left(world: World) -> None:
+async def test_a_closed_day_counts_only_remaining_people(world: World) -> None:
     await confirmed(world, 1, party=3)
     request = world.request(1, [10, 11, 12])
     await world.ask(Cancel(request.booking_id, 2))
@@ -205,7 +205,7 @@ async def test_a_closed_day_counts_only_who_was_left(world: World) -> None:
     assert world.verify() == []
 
 
-async def test_only_what_is_confirmed_is_cancelled_and_only_before_its_day(world: World) -> None:
+async def test_only_confirmed_bookings_are_cancelled_and_only_before_their_day(world: World) -> None:
     await confirmed(world, 1)
     request = world.request(1, [10])
     world.set_clock(OPENS + timedelta(days=2, hours=9, minutes=59))
@@ -217,7 +217,7 @@ async def test_only_what_is_confirmed_is_cancelled_and_only_before_its_day(world
     assert world.verify() == []
 
 
-async def test_the_desk_comes_before_the_line_and_after_what_was_decided(world: World) -> None:
+async def test_commands_run_before_queued_requests_and_after_decided_ones(world: World) -> None:
     await confirmed(world, 6)
     await world.ticket(world.request(7, [70]))
     first = world.request(1, [10])
@@ -231,7 +231,7 @@ async def test_the_desk_comes_before_the_line_and_after_what_was_decided(world: 
     assert world.verify() == []
 
 
-async def test_a_drainer_that_dies_after_recording_the_desk_is_repeated_without_effect(world: World) -> None:
+async def test_repeating_commands_after_their_consumer_died_recording_has_no_effect(world: World) -> None:
     await confirmed(world, 3)
     await world.producer.send_command(PUSAT, Cancel(world.request(1, [10]).booking_id))
     lease = world.take()
@@ -258,7 +258,7 @@ async def test_a_drainer_that_dies_after_recording_the_desk_is_repeated_without_
     assert world.verify() == []
 
 
-async def test_a_late_drainer_of_the_desk_is_fenced_off_by_redis_and_by_the_ledger(world: World) -> None:
+async def test_a_late_consumer_of_commands_is_fenced_off_by_redis_and_by_the_ledger(world: World) -> None:
     await confirmed(world, 1)
     await world.producer.send_command(PUSAT, Cancel(world.request(1, [10]).booking_id))
     zombie = world.take()
@@ -273,7 +273,7 @@ async def test_a_late_drainer_of_the_desk_is_fenced_off_by_redis_and_by_the_ledg
     assert world.verify() == []
 
 
-async def test_a_desk_that_went_back_in_time_is_a_gap(world: World) -> None:
+async def test_commands_restored_from_an_older_snapshot_are_a_gap(world: World) -> None:
     with pytest.raises(LedgerGapError):
         world.recorder.record_commands(PUSAT, 2**40, CommandBatch(5, 5, [closing()]))
     assert world.sql("select count(*) from staff_action") == [(0,)]
@@ -295,7 +295,7 @@ async def test_a_quota_goes_up_and_down_but_not_below_what_is_taken(world: World
     assert world.verify() == []
 
 
-async def test_a_quota_of_a_day_without_slots_yet_is_there_when_its_week_comes(world: World) -> None:
+async def test_a_quota_for_a_day_without_slots_applies_once_its_slots_exist(world: World) -> None:
     later = replace(MONDAY, service_date=MONDAY.service_date + timedelta(days=22))
     assert (await judged(world, quota(3, later))).refused is None
     world.set_clock(OPENS + timedelta(days=15))
@@ -308,7 +308,7 @@ async def test_a_quota_of_a_day_that_has_begun_is_refused(world: World) -> None:
     assert (await judged(world, quota(9))).refused is Reason.DAY_BEGUN
 
 
-async def test_a_closed_day_cancels_frees_and_takes_nobody(world: World) -> None:
+async def test_closing_a_day_cancels_bookings_frees_people_and_refuses_requests(world: World) -> None:
     await confirmed(world, 2, party=2)
     await world.ticket(world.request(3, [30]))
     entry = closing()
@@ -328,7 +328,7 @@ async def test_a_closed_day_cancels_frees_and_takes_nobody(world: World) -> None
     assert world.verify() == []
 
 
-async def test_a_desk_has_a_bound_and_a_closed_lane_takes_nothing(world: World) -> None:
+async def test_commands_are_bounded_and_a_closed_lane_takes_none(world: World) -> None:
     entry = Cancel(uuid.uuid4())
     for _ in range(MAX_COMMANDS):
         await world.producer.send_command(PUSAT, entry)
@@ -339,7 +339,7 @@ async def test_a_desk_has_a_bound_and_a_closed_lane_takes_nothing(world: World) 
         await world.producer.send_command(PUSAT, entry)
 
 
-async def test_staff_actions_are_for_good(world: World) -> None:
+async def test_staff_actions_are_immutable(world: World) -> None:
     await judged(world, quota(7))
     for statement in ("update staff_action set why = ''", "delete from staff_action"):
         with pytest.raises(psycopg.IntegrityError):
@@ -349,7 +349,7 @@ async def test_staff_actions_are_for_good(world: World) -> None:
     ]
 
 
-async def test_the_sweep_finds_a_desk_that_nobody_serves(world: World) -> None:
+async def test_the_sweep_finds_commands_that_no_consumer_runs(world: World) -> None:
     mark = world.take().inventory_version
     world.lease_ends()
     await world.producer.send_command(PUSAT, closing())
@@ -357,9 +357,7 @@ async def test_the_sweep_finds_a_desk_that_nobody_serves(world: World) -> None:
     assert world.consumer.sweep([PUSAT], mark) == 1
 
 
-async def test_desks_that_take_long_let_neither_lines_nor_one_another_lose_their_leases(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_slow_commands_make_no_other_lane_lose_its_lease(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.drain._PREPARE_WITHIN", -1)  # as if serving the first had taken long
     offices = [PUSAT, BOGOR]
     for office_id in offices:

@@ -308,7 +308,7 @@ def as_in(made_secrets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("name", ["server", "worker"])
-def test_a_program_starts_with_what_compose_and_the_documented_secrets_give_it(
+def test_each_program_starts_with_composes_environment_and_the_documented_secrets(
     name: str, as_in: Callable[[str], None], tmp_path: Path
 ) -> None:
     as_in(name)
@@ -325,7 +325,7 @@ def test_a_program_starts_with_what_compose_and_the_documented_secrets_give_it(
         load_settings()
 
 
-def test_migrate_needs_the_database_url_alone(as_in: Callable[[str], None], tmp_path: Path) -> None:
+def test_migrate_needs_only_the_database_url(as_in: Callable[[str], None], tmp_path: Path) -> None:
     as_in("migrate")
     assert [file.name for file in tmp_path.iterdir()] == ["antrian_database_url"]
     assert str(given_database_url()).startswith("postgresql://antrian:")
@@ -337,7 +337,7 @@ def test_postgres_and_the_database_url_have_the_same_password(made_secrets: Path
     assert made_secrets.stat().st_mode & 0o777 == 0o700
 
 
-def test_the_documents_name_settings_that_there_are() -> None:
+def test_documents_name_only_settings_that_exist() -> None:
     assert set(re.findall(r"ANTRIAN_[A-Z_]*[A-Z]", DEPLOY)) <= FIELDS
     (override,) = re.findall(r"```yaml\n(.*?)```", DEPLOY, re.DOTALL)
     given = yaml.safe_load(override.replace("!override", "").replace("!reset", ""))["services"]
@@ -347,7 +347,7 @@ def test_the_documents_name_settings_that_there_are() -> None:
         assert list(_ours(name, merged)) == []
 
 
-def test_git_leaves_secrets_out() -> None:
+def test_git_ignores_secrets() -> None:
     for secret in COMPOSE["secrets"].values():
         file = secret["file"].replace("${SECRETS_FOLDER:-./secrets}", "secrets")
         assert subprocess.run(["git", "check-ignore", "--quiet", file], cwd=ROOT, check=False).returncode == 0
@@ -434,7 +434,7 @@ def test_a_fault_in_the_dockerfile_is_found(old: str, new: str, fault: str) -> N
     assert fault in list(image_faults(instructions(DOCKERFILE.replace(old, new))))
 
 
-def test_the_build_is_not_given_secrets_or_data() -> None:
+def test_the_build_context_excludes_secrets_and_data() -> None:
     for path in ("secrets/antrian_hash_key", ".git/config", ".antrian/secrets.json", ".env", "callers.toml"):
         assert ignored(path), path
     for path in ("antrian/__pycache__/settings.pyc", "antrian/.antrian/secrets.json", "tests/unit/test_cli.py"):
@@ -450,7 +450,7 @@ def pins(file: str) -> set[str]:
     return {pin for pin, _, _ in found}
 
 
-def test_the_image_has_the_locked_packages_that_antrian_needs_and_no_others() -> None:
+def test_the_image_lock_has_exactly_the_packages_that_antrian_needs() -> None:
     image = pins("requirements-image.lock")
     assert image | pins("requirements-build.lock") <= pins("requirements.lock"), "run `make lock`"
     names = {pin.partition("==")[0] for pin in image}
@@ -488,7 +488,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_has_all_that_is_no_python(wheel: Path) -> None:
+def test_the_wheel_contains_all_data_files(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for package in ("antrian", "server", "workers", "clients"):
         for file in (ROOT / package).rglob("*"):
@@ -501,7 +501,7 @@ def test_the_wheel_has_all_that_is_no_python(wheel: Path) -> None:
     assert not any("__pycache__" in name or name.startswith("tests") for name in names)
 
 
-def test_the_programs_run_with_the_wheel_and_the_image_lock_alone(wheel: Path, tmp_path: Path) -> None:
+def test_the_programs_run_with_only_the_wheel_and_the_image_lock(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "env", with_pip=False)
     (site,) = (tmp_path / "env").glob("lib/python*/site-packages")
     for pin in pins("requirements-image.lock"):

@@ -8,7 +8,7 @@ from antrian.lane.config_check import WAITING_BYTES, UnsupportedRedisError
 from tests.support.world import World
 
 
-async def test_a_redis_as_it_must_be_is_fit(world: World) -> None:
+async def test_a_correctly_configured_redis_passes(world: World) -> None:
     await world.producer.check_config(2)
 
 
@@ -20,7 +20,7 @@ async def test_a_redis_as_it_must_be_is_fit(world: World) -> None:
         ("appendonly", "no", "yes"),
     ],
 )
-async def test_a_weaker_setting_is_named(world: World, setting: str, weak: str, right: str) -> None:
+async def test_a_setting_that_may_lose_data_is_named(world: World, setting: str, weak: str, right: str) -> None:
     world.redis.config_set(setting, weak)
     try:
         with pytest.raises(UnsupportedRedisError, match=f"^{setting} is {weak}, must be {right}$"):
@@ -29,7 +29,7 @@ async def test_a_weaker_setting_is_named(world: World, setting: str, weak: str, 
         world.redis.config_set(setting, right)
 
 
-async def test_the_bounds_must_fit_the_memory(world: World) -> None:
+async def test_the_lane_bounds_must_fit_into_maxmemory(world: World) -> None:
     needed = 2 * world.policy.lane_bound * WAITING_BYTES
     world.redis.config_set("maxmemory", needed)
     try:
@@ -42,7 +42,7 @@ async def test_the_bounds_must_fit_the_memory(world: World) -> None:
         await world.producer.check_config(10**9)
 
 
-async def test_no_waiting_request_takes_more_than_is_reckoned_with(world: World) -> None:
+async def test_a_waiting_request_takes_no_more_memory_than_estimated(world: World) -> None:
     count, before = 200, used(world)
     for n in range(count):
         await world.ticket(world.request(n + 1, range(5 * n + 1, 5 * n + 6)))

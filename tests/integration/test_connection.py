@@ -68,7 +68,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_short")
-def test_a_connection_breaks_when_nothing_is_answered(database_url: str) -> None:
+def test_a_response_timeout_closes_the_connection(database_url: str) -> None:
     with (
         LimitedConnection.connect(database_url) as made,
         pytest.raises(psycopg.OperationalError, match=r"did not answer within 0\.3 s"),
@@ -78,14 +78,14 @@ def test_a_connection_breaks_when_nothing_is_answered(database_url: str) -> None
 
 
 @pytest.mark.usefixtures("_short")
-async def test_so_does_a_servers(database_url: str) -> None:
+async def test_a_response_timeout_closes_a_servers_async_connection(database_url: str) -> None:
     async with await LimitedAsyncConnection.connect(database_url) as made:
         with pytest.raises(psycopg.OperationalError, match=r"did not answer within 0\.3 s"):
             await made.execute("select pg_sleep(5)")
     assert made.closed
 
 
-async def test_who_stops_waiting_is_not_held_by_a_silent_postgres(database_url: str) -> None:
+async def test_a_cancelled_query_returns_although_postgres_is_silent(database_url: str) -> None:
     at = conninfo_to_dict(database_url)
     socket = Path(f"{at['host']}/.s.PGSQL.{at['port']}")
     link = Proxy(socket if str(at["host"]).startswith("/") else int(str(at["port"])))
@@ -103,7 +103,7 @@ async def test_who_stops_waiting_is_not_held_by_a_silent_postgres(database_url: 
     await link.close()
 
 
-async def test_who_stops_waiting_keeps_the_connection_to_a_postgres_that_answers(database_url: str) -> None:
+async def test_a_cancelled_query_keeps_its_connection_if_postgres_responds(database_url: str) -> None:
     async with await LimitedAsyncConnection.connect(database_url, autocommit=True) as made:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
@@ -111,7 +111,7 @@ async def test_who_stops_waiting_keeps_the_connection_to_a_postgres_that_answers
         assert await (await made.execute("select 1")).fetchall() == [(1,)]
 
 
-async def test_who_freezes_in_the_middle_of_a_transaction_does_not_hold_its_lane(world: World) -> None:
+async def test_a_client_frozen_in_a_transaction_does_not_block_its_lane(world: World) -> None:
     await world.ticket(world.request(1))
     with LedgerRecorder(world.settings.database_url) as other, other._pool.connection() as frozen:
         frozen.execute("begin")
@@ -125,7 +125,7 @@ async def test_who_freezes_in_the_middle_of_a_transaction_does_not_hold_its_lane
             frozen.execute("commit")
 
 
-async def test_nor_does_who_is_cut_off_in_the_middle_of_a_pipeline(world: World) -> None:
+async def test_a_client_cut_off_in_a_pipeline_does_not_block_its_lane(world: World) -> None:
     await world.ticket(world.request(1))
     with ExitStack() as others:
         recorder = others.enter_context(LedgerRecorder(world.settings.database_url))
@@ -150,7 +150,7 @@ async def test_nor_does_who_is_cut_off_in_the_middle_of_a_pipeline(world: World)
             pipeline.__exit__(None, None, None)
 
 
-def test_of_connections_that_were_killed_together_one_is_met(pool: Pool, database_url: str) -> None:
+def test_a_caller_meets_only_one_of_the_connections_that_were_killed_together(pool: Pool, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as other:
         end_all_others(other)
     assert pool.ask(lambda made: made.execute("select 1").fetchall()) == [(1,)]
@@ -159,7 +159,9 @@ def test_of_connections_that_were_killed_together_one_is_met(pool: Pool, databas
             borrowed.enter_context(pool.connection()).execute("select 1")
 
 
-async def test_so_it_is_with_a_servers(async_pool: AsyncPool, database_url: str) -> None:
+async def test_a_server_meets_only_one_of_the_connections_that_were_killed_together(
+    async_pool: AsyncPool, database_url: str
+) -> None:
     with psycopg.connect(database_url, autocommit=True) as other:
         end_all_others(other)
     assert await async_pool.rows("select 1") == [(1,)]
@@ -168,7 +170,7 @@ async def test_so_it_is_with_a_servers(async_pool: AsyncPool, database_url: str)
             await made.execute("select 1")
 
 
-async def test_a_turn_and_a_desk_outlive_their_connections(world: World) -> None:
+async def test_turns_and_commands_survive_the_loss_of_their_connections(world: World) -> None:
     entry = CloseDate(uuid4(), "desk", "rina", "banjir", TUESDAY.service_date)
     await world.ticket(world.request(1))
     with psycopg.connect(world.settings.database_url, autocommit=True) as other:
@@ -181,7 +183,7 @@ async def test_a_turn_and_a_desk_outlive_their_connections(world: World) -> None
     assert world.verify() == []
 
 
-async def test_sessions_that_began_read_only_are_left_once_postgres_can_write(world: World) -> None:
+async def test_read_only_sessions_are_replaced_once_postgres_accepts_writes(world: World) -> None:
     request = world.request(1)
     entry = CloseDate(uuid4(), "desk", "rina", "banjir", TUESDAY.service_date)
     await world.ticket(request)
@@ -206,7 +208,9 @@ async def test_sessions_that_began_read_only_are_left_once_postgres_can_write(wo
     assert world.verify() == []
 
 
-async def test_so_are_a_servers(async_pool: AsyncPool, database_url: str) -> None:
+async def test_a_servers_read_only_sessions_are_replaced_once_postgres_accepts_writes(
+    async_pool: AsyncPool, database_url: str
+) -> None:
     with read_only(database_url):
         await async_pool.rows("select 1")
         async with async_pool.connection() as made:
@@ -225,14 +229,14 @@ async def test_so_are_a_servers(async_pool: AsyncPool, database_url: str) -> Non
 
 
 @pytest.mark.parametrize("statement", ["select 1 / 0", "set statement_timeout = 1; select pg_sleep(1)"])
-def test_an_error_of_what_was_asked_costs_no_connection(pool: Pool, statement: str) -> None:
+def test_a_query_error_keeps_the_connection(pool: Pool, statement: str) -> None:
     with pool.connection() as made:
         with pytest.raises((psycopg.DataError, psycopg.errors.QueryCanceled)):
             made.execute(statement.encode())
         assert not made.closed
 
 
-async def test_a_worker_leaves_a_redis_that_is_no_primary_any_more(world: World) -> None:
+async def test_a_worker_reconnects_when_redis_is_no_longer_the_primary(world: World) -> None:
     await world.ticket(world.request(1))
     before = world.consumer._redis.client_id()
     world.redis.replicaof("127.0.0.1", 1)

@@ -37,7 +37,7 @@ async def reason_of(world: World, request: JoinRequest) -> str:
     return "" if isinstance(response, Joined) else getattr(response, "reason", "")
 
 
-async def test_three_of_five_came(world: World) -> None:
+async def test_a_party_with_three_of_five_checked_in_is_attended_and_bars_the_other_two(world: World) -> None:
     request = await book(world, 1, [1, 2, 3, 4, 5])
     world.set_clock(MONDAY_NOON)
     party = await check_in(world, request, 1, 3, 5)
@@ -56,7 +56,7 @@ async def test_three_of_five_came(world: World) -> None:
     assert world.verify() == []
 
 
-async def test_check_in_may_be_repeated_and_added_to(world: World) -> None:
+async def test_check_in_is_idempotent_and_takes_late_arrivals(world: World) -> None:
     request = await book(world, 1, [1, 2])
     world.set_clock(MONDAY_NOON)
     first = await check_in(world, request, 1)
@@ -66,7 +66,7 @@ async def test_check_in_may_be_repeated_and_added_to(world: World) -> None:
     assert world.verify() == []
 
 
-async def test_who_was_checked_in_may_book_again_at_once(world: World) -> None:
+async def test_a_checked_in_person_may_book_again_at_once(world: World) -> None:
     request = await book(world, 1, [1])
     world.set_clock(MONDAY_NOON)
     await check_in(world, request)
@@ -74,7 +74,7 @@ async def test_who_was_checked_in_may_book_again_at_once(world: World) -> None:
     assert await world.producer.owned(request.owner) == []
 
 
-async def test_check_in_refuses_what_it_must(world: World) -> None:
+async def test_check_in_refuses_invalid_requests(world: World) -> None:
     request, cancelled = await book(world, 1, [1]), await book(world, 2, [2])
     world.sql(f"update booking set state = 'CANCELLED' where booking_id = '{cancelled.booking_id}'")
     with pytest.raises(AntrianError, match="NOT_TODAY"):
@@ -131,7 +131,7 @@ async def test_a_closed_day_bars_nobody_not_even_the_rest_of_a_party(world: Worl
     assert world.verify() == []
 
 
-async def test_days_of_an_outage_are_caught_up_and_bar_once(world: World) -> None:
+async def test_days_missed_in_an_outage_are_finished_later_and_bar_once(world: World) -> None:
     await book(world, 1, [1])
     tuesday = world.request(2, [2], slot=TUESDAY)
     await world.ticket(tuesday)
@@ -146,7 +146,7 @@ async def test_days_of_an_outage_are_caught_up_and_bar_once(world: World) -> Non
     ]
 
 
-async def test_a_second_step_that_was_lost_is_repeated(world: World) -> None:
+async def test_a_lost_sync_to_redis_is_repeated(world: World) -> None:
     came, missed = await book(world, 1, [1]), await book(world, 2, [2])
     world.set_clock(MONDAY_NOON)
     await world.staff.check_in(PUSAT, code_range(booking_code(came.booking_id)), [], "desk", "rina")
@@ -175,7 +175,7 @@ async def test_a_decision_recorded_after_its_day_began_is_too_late(world: World)
     assert world.verify() == []
 
 
-async def test_the_roster_is_by_session_and_number_and_pages(world: World) -> None:
+async def test_the_roster_is_paged_and_ordered_by_session_and_number(world: World) -> None:
     afternoon = replace(MONDAY, session=type(MONDAY.session).AFTERNOON)
     await world.ticket(world.request(1, [1], slot=afternoon))
     await world.ticket(world.request(2, [2, 3]))
@@ -187,7 +187,7 @@ async def test_the_roster_is_by_session_and_number_and_pages(world: World) -> No
     assert await world.staff.roster(PUSAT, MONDAY.service_date, afternoon.session, None, 10) == rows[2:]
 
 
-async def test_a_redis_that_went_back_is_told_again_who_is_barred(
+async def test_bars_are_synced_again_to_a_redis_restored_from_an_older_snapshot(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     request = world.request(1)

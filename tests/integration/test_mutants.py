@@ -35,7 +35,7 @@ def _text(mutant: Mutant) -> str:
     return (Path(__file__).parents[2] / "antrian" / mutant.file).read_text()
 
 
-def test_deadly_mutants_are_killed(stores: Stores, redis_url: str, tmp_path: Path) -> None:
+def test_mutants_with_known_effects_are_killed(stores: Stores, redis_url: str, tmp_path: Path) -> None:
     # In a process of its own: the judge runs pytest, and replaces where scripts come from.
     command = [sys.executable, "-m", __name__, str(tmp_path), redis_url, stores.database_url]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

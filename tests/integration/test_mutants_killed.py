@@ -66,7 +66,7 @@ async def test_each_constraint_of_the_schema_refuses_what_it_is_for(world: World
     assert met == {name: name for name in CONSTRAINTS}
 
 
-async def test_an_accounts_bookings_are_its_own_newest_first_and_page(world: World) -> None:
+async def test_bookings_are_listed_per_account_newest_first_in_pages(world: World) -> None:
     mine = [world.request(n, account="a", slot=TUESDAY if n == 3 else MONDAY) for n in (1, 2, 3)]
     for request in (*mine[:2], world.request(4, account="b"), world.request(5, account="a", caller="other")):
         await world.ticket(request)
@@ -92,7 +92,7 @@ async def test_an_accounts_bookings_are_its_own_newest_first_and_page(world: Wor
     assert [b.booking_id for b in await ids(service_date=TUESDAY.service_date)] == [mine[2].booking_id]
 
 
-async def test_the_roster_has_the_days_people_of_the_office_who_did_not_cancel(world: World) -> None:
+async def test_the_roster_lists_the_offices_people_of_the_day_without_cancelled_ones(world: World) -> None:
     afternoon = replace(MONDAY, session=Session.AFTERNOON)
     requests = [
         world.request(1, [1, 2]),
@@ -122,7 +122,7 @@ async def test_the_roster_has_the_days_people_of_the_office_who_did_not_cancel(w
     assert len(await world.staff.roster(PUSAT, MONDAY.service_date, None, None, 10)) == 4
 
 
-async def test_a_desk_cancels_nothing_of_another_office(world: World) -> None:
+async def test_a_command_cancels_nothing_of_another_office(world: World) -> None:
     request = world.request(1)
     await world.ticket(request)
     world.turn()
@@ -130,7 +130,7 @@ async def test_a_desk_cancels_nothing_of_another_office(world: World) -> None:
     assert (await world.recorded(request)).state is State.CONFIRMED
 
 
-async def test_a_closed_day_is_that_day_of_that_office(world: World) -> None:
+async def test_closing_a_day_affects_only_that_day_of_that_office(world: World) -> None:
     monday = await confirmed(world, 1, [1, 2])
     others = [await confirmed(world, 2, [3], slot=TUESDAY), await confirmed(world, 3, [4], office_id=BOGOR)]
     cancelled = await confirmed(world, 4, [5])
@@ -158,7 +158,7 @@ async def test_a_closed_day_is_that_day_of_that_office(world: World) -> None:
     assert (world.remaining(TUESDAY), world.remaining(MONDAY, BOGOR)) == (5, 5)
 
 
-async def test_a_day_can_be_closed_until_it_is_done(world: World) -> None:
+async def test_a_day_can_be_closed_until_it_is_finished(world: World) -> None:
     for day, refused in [(3, None), (4, "DAY_BEGUN")]:
         world.set_clock(OPENS.replace(hour=23, minute=59) + timedelta(days=day))
         world.nightly()
@@ -169,7 +169,7 @@ async def test_a_day_can_be_closed_until_it_is_done(world: World) -> None:
         assert (done.refused, done.after["closed"]) == (refused, refused is None)
 
 
-async def test_a_quota_is_that_of_its_slot_alone(world: World) -> None:
+async def test_a_quota_change_affects_only_its_slot(world: World) -> None:
     entry = SetQuota(uuid.uuid4(), "desk", "rina", "mesin rusak", MONDAY, 9, None)
     await world.ask(entry)
     await world.ask(entry)
@@ -178,7 +178,7 @@ async def test_a_quota_is_that_of_its_slot_alone(world: World) -> None:
     assert world.sql("select count(*) from staff_action") == [(1,)]
 
 
-async def test_a_desk_moves_its_own_lane_alone(world: World) -> None:
+async def test_commands_advance_only_their_own_lane(world: World) -> None:
     other = f"select * from lane where office_id = '{BOGOR}'"
     before = world.sql(other)
     await world.ask(Cancel(uuid.uuid4()))
@@ -186,13 +186,13 @@ async def test_a_desk_moves_its_own_lane_alone(world: World) -> None:
     assert world.sql(f"select last_command from lane where office_id = '{PUSAT}'") == [(1,)]
 
 
-async def test_a_changed_quota_frees_nobody(world: World) -> None:
+async def test_a_quota_change_frees_nobody(world: World) -> None:
     await confirmed(world, 1, [1])
     await world.ask(SetQuota(uuid.uuid4(), "desk", "rina", "mesin rusak", MONDAY, 9, None))
     assert (await world.refusal(world.request(2, [1]))).reason == Reason.ALREADY_BOOKED
 
 
-async def test_a_day_begins_at_the_offices_own_midnight_also_for_the_ledger(world: World) -> None:
+async def test_the_ledger_begins_a_day_at_midnight_in_the_offices_zone(world: World) -> None:
     world.recorder.upsert_offices([replace(world.offices[BOGOR], time_zone=ZoneInfo("Asia/Jayapura"))], [])
     decided = {}
     for name, office_id in enumerate((PUSAT, BOGOR)):
@@ -203,7 +203,7 @@ async def test_a_day_begins_at_the_offices_own_midnight_also_for_the_ledger(worl
     assert [world.record(*decided[office_id]) for office_id in (PUSAT, BOGOR)] == ["K", "R"]
 
 
-async def test_a_rebuild_knows_who_still_holds_an_old_booking(world: World) -> None:
+async def test_a_rebuild_restores_holders_of_old_bookings(world: World) -> None:
     await confirmed(world, 1, [1])
     world.set_clock(OPENS + timedelta(days=63, minutes=1))
     world.redis.flushdb()
@@ -212,20 +212,20 @@ async def test_a_rebuild_knows_who_still_holds_an_old_booking(world: World) -> N
     assert (await world.refusal(world.request(2, [1], slot=later))).reason == Reason.ALREADY_BOOKED
 
 
-async def test_a_rebuild_counts_the_day_that_has_begun_too(world: World) -> None:
+async def test_a_rebuild_includes_the_current_day(world: World) -> None:
     world.set_clock(OPENS.replace(hour=9) + timedelta(days=3))
     world.redis.flushdb()
     world.rebuild()
     assert world.remaining() == 6
 
 
-async def test_offices_are_by_id(world: World) -> None:
+async def test_offices_are_ordered_by_id(world: World) -> None:
     assert [office.office_id for office in world.recorder.offices()] == [BOGOR, PUSAT]
     assert await world.reader.offices() == world.recorder.offices()
 
 
 @pytest.mark.parametrize("lanes", ["a newer token has recorded as far", "another lane stands there"])
-async def test_who_is_fenced_off_writes_nothing(world: World, lanes: str) -> None:
+async def test_a_fenced_off_consumer_writes_nothing(world: World, lanes: str) -> None:
     await world.ticket(world.request(1))
     lease = world.take()
     decisions = world.decide(lease)
@@ -248,7 +248,7 @@ async def test_a_gap_under_the_same_token_writes_nothing(world: World) -> None:
     assert world.sql("select count(*) from booking") == [(1,)]
 
 
-async def test_the_clock_may_be_set_again_but_not_back(world: World) -> None:
+async def test_the_clock_moves_forward_only(world: World) -> None:
     ahead = world.recorder.clock_ahead()
     world.recorder.set_clock(ahead)
     with pytest.raises(ValueError, match="forward"):
@@ -256,7 +256,7 @@ async def test_the_clock_may_be_set_again_but_not_back(world: World) -> None:
     assert world.recorder.clock_ahead() == ahead
 
 
-async def test_a_desk_is_answered_with_the_slots_and_people_that_it_changed(world: World) -> None:
+async def test_commands_return_the_slots_and_people_that_they_changed(world: World) -> None:
     monday, tuesday = await confirmed(world, 1, [1, 2]), await confirmed(world, 2, [3], slot=TUESDAY)
     stays, elsewhere = await confirmed(world, 3, [4], slot=TUESDAY), await confirmed(world, 4, [5], office_id=BOGOR)
     await world.ask(Cancel(elsewhere.booking_id), BOGOR)

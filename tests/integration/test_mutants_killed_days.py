@@ -19,7 +19,7 @@ from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 WAITING = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 
 
-async def test_a_code_names_todays_booking_before_others(world: World) -> None:
+async def test_a_code_prefers_todays_booking(world: World) -> None:
     world.recorder.upsert_offices([replace(world.offices[BOGOR], time_zone=ZoneInfo("Asia/Jayapura"))], [])
     monday = await confirmed(world, 1, [1])
     low, high = code_range(booking_code(monday.booking_id))
@@ -44,7 +44,7 @@ async def test_a_code_names_todays_booking_before_others(world: World) -> None:
     ]
 
 
-async def test_the_end_of_a_day_is_that_of_that_office_and_day(world: World) -> None:
+async def test_finishing_a_day_affects_only_that_office_and_day(world: World) -> None:
     missed = await confirmed(world, 1, [1])
     others = [await confirmed(world, 2, [2], slot=TUESDAY), await confirmed(world, 3, [3], office_id=BOGOR)]
     world.set_clock(OPENS + timedelta(days=4))
@@ -70,14 +70,14 @@ async def test_the_end_of_a_day_is_that_of_that_office_and_day(world: World) -> 
     assert unsynced == [[BOGOR, PUSAT], [BOGOR, PUSAT], [BOGOR], [BOGOR]]
 
 
-async def test_a_party_is_in_the_order_of_its_numbers(world: World) -> None:
+async def test_a_party_is_ordered_by_queue_number(world: World) -> None:
     request = await confirmed(world, 1, [1, 2, 3])
     world.set_clock(OPENS + timedelta(days=3))
     party = await world.staff.check_in(PUSAT, code_range(booking_code(request.booking_id)), [2], "desk", "rina")
     assert [(row.number, row.present_at is not None) for row in party] == [(1, False), (2, True), (3, False)]
 
 
-async def test_a_day_tells_the_bars_of_its_own_bookings(world: World) -> None:
+async def test_a_day_syncs_only_the_bars_of_its_own_bookings(world: World) -> None:
     first, second = await confirmed(world, 1, [1]), await confirmed(world, 2, [2], slot=TUESDAY)
     world.sql(
         f"insert into bar select applicant_key, '{second.booking_id}', now(), now() from applicant "
@@ -87,7 +87,7 @@ async def test_a_day_tells_the_bars_of_its_own_bookings(world: World) -> None:
     assert (person.booking_id, person.ends_at) == (first.booking_id.bytes, None)
 
 
-async def test_who_comes_later_is_added_and_the_end_stays(world: World) -> None:
+async def test_a_later_check_in_is_added_and_keeps_the_end_time(world: World) -> None:
     request = await confirmed(world, 1, [1, 2, 3])
     world.set_clock(OPENS + timedelta(days=3))
     codes = code_range(booking_code(request.booking_id))
@@ -98,7 +98,7 @@ async def test_who_comes_later_is_added_and_the_end_stays(world: World) -> None:
     assert world.sql("select after->'present' from staff_action order by done_at") == [([1, 3],), ([2],)]
 
 
-async def test_a_check_in_waits_for_who_changes_the_booking_and_judges_it_then(world: World) -> None:
+async def test_a_check_in_waits_for_concurrent_changes_of_the_booking(world: World) -> None:
     request = await confirmed(world, 1, [1])
     world.set_clock(OPENS + timedelta(days=3))
     with psycopg.connect(world.settings.database_url) as other:
@@ -111,7 +111,7 @@ async def test_a_check_in_waits_for_who_changes_the_booking_and_judges_it_then(w
         await check_in
 
 
-async def test_days_that_are_over_are_the_offices_own_and_come_some_at_a_time(world: World) -> None:
+async def test_past_days_are_listed_per_office_in_bounded_batches(world: World) -> None:
     world.sql(f"delete from slot where office_id = '{BOGOR}' or service_date <> '{MONDAY.service_date}'")
     world.set_clock(OPENS + timedelta(days=4))
     assert world.recorder.days.over() == [(PUSAT, MONDAY.service_date, OPENS.tzinfo)]
@@ -124,7 +124,7 @@ async def test_days_that_are_over_are_the_offices_own_and_come_some_at_a_time(wo
     assert len(world.recorder.days.unsynced()) == 50
 
 
-async def test_the_last_day_that_redis_was_told_of_is_the_latest(world: World) -> None:
+async def test_the_last_synced_day_is_the_latest(world: World) -> None:
     world.sql(
         f"insert into day_done select '{PUSAT}', date '2026-11-01' + n, timestamptz '2026-11-01Z' + n * interval '1 day', 0, "
         "n < 3 from generate_series(1, 3) as n"
@@ -133,7 +133,7 @@ async def test_the_last_day_that_redis_was_told_of_is_the_latest(world: World) -
 
 
 @pytest.mark.parametrize(("held", "waits"), [(PUSAT, True), (BOGOR, False)])
-async def test_a_day_ends_under_the_lock_of_its_lane(world: World, held: str, *, waits: bool) -> None:
+async def test_a_day_is_finished_under_the_lock_of_its_lane(world: World, held: str, *, waits: bool) -> None:
     ends = OPENS + timedelta(days=34)
     with psycopg.connect(world.settings.database_url) as other:
         other.execute("select from lane where office_id = %s for update", [held])

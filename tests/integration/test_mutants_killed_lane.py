@@ -21,7 +21,7 @@ from workers.lane_setup import LaneSetup
 LANE = f"lane:{{{PUSAT}}}"
 
 
-async def test_a_lane_keeps_its_place_however_often_it_is_marked(world: World) -> None:
+async def test_marking_a_ready_lane_again_keeps_its_position(world: World) -> None:
     await world.ticket(world.request(1))
     await world.ticket(world.request(2, office_id=BOGOR))
     await world.ticket(world.request(3))
@@ -31,7 +31,7 @@ async def test_a_lane_keeps_its_place_however_often_it_is_marked(world: World) -
     assert lease.office_id == PUSAT
 
 
-async def test_a_lane_that_is_given_back_with_work_left_is_ready(world: World) -> None:
+async def test_a_lane_released_with_remaining_work_is_ready(world: World) -> None:
     await world.ticket(world.request(1))
     lease = world.take()
     decisions = world.decide(lease)
@@ -46,7 +46,7 @@ async def test_a_lane_that_is_given_back_with_work_left_is_ready(world: World) -
     assert world.consumer.lease() is None
 
 
-async def test_the_clock_of_the_scripts_is_that_of_redis_to_the_microsecond(world: World) -> None:
+async def test_scripts_use_the_clock_of_redis_to_the_microsecond(world: World) -> None:
     def half_past() -> bool:
         return 400_000 < int(world.redis.time()[1]) < 800_000
 
@@ -54,7 +54,7 @@ async def test_the_clock_of_the_scripts_is_that_of_redis_to_the_microsecond(worl
     assert abs(world.take().now - world.consumer.now()) < timedelta(milliseconds=300)
 
 
-async def test_an_account_counts_those_of_a_party_who_still_hold_it(world: World) -> None:
+async def test_an_account_counts_only_people_who_still_hold_a_booking(world: World) -> None:
     request = world.request(1, [1, 2], account="family")
     await world.ticket(request)
     world.turn()
@@ -72,7 +72,7 @@ async def test_an_account_counts_those_of_a_party_who_still_hold_it(world: World
     assert (await world.refusal(world.request(4, [1]))).reason == Reason.ALREADY_BOOKED
 
 
-async def test_a_stock_leaves_counters_as_they_are_and_forgets_old_ones(world: World) -> None:
+async def test_loading_counters_keeps_existing_ones_and_removes_old_ones(world: World) -> None:
     await world.ticket(world.request(1))
     world.decide(world.take())
     world.lease_ends()
@@ -86,7 +86,7 @@ async def test_a_stock_leaves_counters_as_they_are_and_forgets_old_ones(world: W
     assert f"{first + timedelta(days=4)}" <= slots[0] <= f"{first + timedelta(days=8)}"
 
 
-async def test_bars_are_forgotten_when_they_end_and_holders_never(world: World) -> None:
+async def test_bars_expire_when_they_end_and_holders_never_do(world: World) -> None:
     holder, barred = world.request(1), world.keys.applicant_key(nik(2))
     await world.ticket(holder)
     ends = OPENS + timedelta(hours=1)
@@ -97,7 +97,7 @@ async def test_bars_are_forgotten_when_they_end_and_holders_never(world: World) 
         assert [world.consumer.expire(bucket) for bucket in buckets] == gone
 
 
-async def test_a_bar_neither_shortens_a_longer_one_nor_takes_a_booking_away(world: World) -> None:
+async def test_a_bar_neither_shortens_a_longer_bar_nor_removes_a_booking(world: World) -> None:
     await world.ticket(world.request(1))
     booked, barred = world.keys.applicant_key(nik(1)), world.keys.applicant_key(nik(2))
     for days in (10, 20, 15):
@@ -108,7 +108,7 @@ async def test_a_bar_neither_shortens_a_longer_one_nor_takes_a_booking_away(worl
     assert (await world.refusal(world.request(4, [2]))).detail == b"2026-12-20"
 
 
-async def test_what_is_put_back_twice_counts_once(world: World) -> None:
+async def test_restoring_twice_counts_once(world: World) -> None:
     request = world.request(1, [1, 2], account="family")
     people = b"".join(a.key for a in request.applicants)
     keep = OPENS + timedelta(days=7)
@@ -119,7 +119,7 @@ async def test_what_is_put_back_twice_counts_once(world: World) -> None:
     assert (refused.reason, refused.detail) == (Reason.ACCOUNT_LIMIT, b"2")
 
 
-async def test_a_look_says_what_it_knows(world: World) -> None:
+async def test_look_returns_what_it_knows(world: World) -> None:
     request = world.request(1)
     await world.ticket(request)
     world.redis.hdel(f"counters:{{{PUSAT}}}", str(MONDAY))
@@ -139,7 +139,7 @@ async def test_a_look_says_what_it_knows(world: World) -> None:
     assert await world.producer.look(world.request(2).booking_id) is None
 
 
-async def test_a_late_drainer_changes_nothing_whatever_it_calls(world: World) -> None:
+async def test_a_late_consumer_changes_nothing(world: World) -> None:
     zombie = world.take()
     world.lease_ends()
     world.take()
@@ -156,13 +156,13 @@ async def test_a_late_drainer_changes_nothing_whatever_it_calls(world: World) ->
     assert world.dump() == before
 
 
-async def test_a_rebuild_takes_the_lease_along(world: World) -> None:
+async def test_a_rebuild_removes_the_lease(world: World) -> None:
     world.take()
     world.rebuild()
     assert world.turn() == 0
 
 
-async def test_a_desk_that_is_served_is_empty_and_told(world: World) -> None:
+async def test_settled_commands_are_removed_and_published(world: World) -> None:
     await until(lambda: world.redis.pubsub_numsub("settled")[0][1])
     number = await world.producer.send_command(PUSAT, Cancel(uuid.uuid4()))
     told = world.producer.command_settled(PUSAT, number)
@@ -172,7 +172,7 @@ async def test_a_desk_that_is_served_is_empty_and_told(world: World) -> None:
     assert world.redis.xlen(f"commands:{{{PUSAT}}}") == 0
 
 
-async def test_a_desk_that_lacks_an_entry_stops_its_lane(world: World) -> None:
+async def test_a_missing_command_stops_its_lane(world: World) -> None:
     for _ in range(2):
         await world.producer.send_command(PUSAT, Cancel(uuid.uuid4()))
     world.redis.xdel(f"commands:{{{PUSAT}}}", "1-0")
@@ -180,7 +180,7 @@ async def test_a_desk_that_lacks_an_entry_stops_its_lane(world: World) -> None:
         world.decide_any(world.take(), 256)
 
 
-async def test_a_settle_without_its_counters_stops_the_lane(world: World) -> None:
+async def test_settling_without_counters_stops_the_lane(world: World) -> None:
     await world.ticket(world.request(1))
     lease = world.take()
     world.decide(lease)
@@ -189,7 +189,7 @@ async def test_a_settle_without_its_counters_stops_the_lane(world: World) -> Non
         world.settle(lease, "R")
 
 
-async def test_a_bar_ends_to_the_millisecond_of_its_words(world: World) -> None:
+async def test_a_bar_ends_at_its_exact_millisecond(world: World) -> None:
     key = world.keys.applicant_key(nik(1))
     ends = milliseconds(OPENS + timedelta(hours=2))
     world.redis.hset(f"applicants:{key.hex()[:3]}", key, b"X" + bytes(16) + f" {ends} 2026-12-31".encode())
@@ -197,7 +197,7 @@ async def test_a_bar_ends_to_the_millisecond_of_its_words(world: World) -> None:
     assert isinstance(await world.join(world.request(2, [2], slot=TUESDAY)), Joined)
 
 
-async def test_a_desk_is_bound_by_what_waits_there_and_makes_its_lane_ready(world: World) -> None:
+async def test_waiting_commands_are_bounded_and_make_their_lane_ready(world: World) -> None:
     world.redis.hset(LANE, mapping={"command": 2000, "settled_command": 2000, "leased_command": 2000})
     assert await world.producer.send_command(PUSAT, Cancel(uuid.uuid4())) == 2001
     lease = world.consumer.lease()
@@ -206,7 +206,7 @@ async def test_a_desk_is_bound_by_what_waits_there_and_makes_its_lane_ready(worl
 
 
 @pytest.mark.parametrize("gone", [2, 3])
-async def test_a_gap_in_the_line_is_named(world: World, gone: int) -> None:
+async def test_a_gap_in_the_queue_is_named(world: World, gone: int) -> None:
     for n in (1, 2, 3):
         await world.ticket(world.request(n))
     world.redis.xdel(f"queue:{{{PUSAT}}}", f"{gone}-0")
@@ -214,7 +214,7 @@ async def test_a_gap_in_the_line_is_named(world: World, gone: int) -> None:
         world.decide_any(world.take(), 256)
 
 
-async def test_verdicts_of_another_turn_change_nothing(world: World) -> None:
+async def test_outcomes_of_another_turn_change_nothing(world: World) -> None:
     for n in (1, 2):
         await world.ticket(world.request(n))
     lease = world.take()
@@ -224,7 +224,7 @@ async def test_verdicts_of_another_turn_change_nothing(world: World) -> None:
     assert world.dump() == before
 
 
-async def test_a_rebuild_empties_the_line_the_desk_and_the_counters(world: World) -> None:
+async def test_a_rebuild_empties_queue_commands_and_counters(world: World) -> None:
     for n in (1, 2):
         await world.ticket(world.request(n))
     await world.producer.send_command(PUSAT, Cancel(uuid.uuid4()))
@@ -237,6 +237,6 @@ async def test_a_rebuild_empties_the_line_the_desk_and_the_counters(world: World
     assert set(world.redis.hgetall(f"lane:{{{PUSAT}}}")) == {b"open", b"token", b"epoch", b"lease"}
 
 
-async def test_a_redis_whose_people_are_forgotten_is_not_whole(world: World) -> None:
+async def test_a_redis_without_its_people_is_not_restored(world: World) -> None:
     LaneRebuilder(world.redis).clear_people()
     assert not world.consumer.is_restored()

@@ -87,7 +87,9 @@ async def test_accounts_correct_names_until_the_day_begins_and_staff_until_it_is
     assert [person.full_name for person in await told(world, booked)] == ["Aminah", "Sitti"]
 
 
-async def test_nobody_corrects_the_name_of_who_gave_up(world: World, names: Names, booked: JoinRequest) -> None:
+async def test_the_name_of_a_cancelled_person_cannot_be_corrected(
+    world: World, names: Names, booked: JoinRequest
+) -> None:
     await world.ask(Cancel(booked.booking_id, 1))
     assert await refused(names, booked, "Sitti", staff()) == "INVALID_FIELD"
     await world.ask(Cancel(booked.booking_id))
@@ -95,7 +97,7 @@ async def test_nobody_corrects_the_name_of_who_gave_up(world: World, names: Name
     assert world.sql("select count(*) from staff_action") == [(0,)]
 
 
-async def test_only_the_person_that_was_read_is_changed(world: World, booked: JoinRequest) -> None:
+async def test_a_correction_applies_only_to_the_person_that_was_read(world: World, booked: JoinRequest) -> None:
     other = world.request(2, [3])
     await world.join(other)
     world.turn()
@@ -116,7 +118,9 @@ async def test_only_the_person_that_was_read_is_changed(world: World, booked: Jo
     assert await told(world, other) == [Person(nik(3), "Siti")]
 
 
-async def test_of_two_corrections_at_once_the_account_has_one(world: World, names: Names, booked: JoinRequest) -> None:
+async def test_only_one_of_two_concurrent_corrections_by_an_account_succeeds(
+    world: World, names: Names, booked: JoinRequest
+) -> None:
     responses = await asyncio.gather(
         *(names.correct(booked.booking_id, 1, name, None) for name in ("Sitti", "Situ")), return_exceptions=True
     )

@@ -30,7 +30,7 @@ def test_the_committed_document_is_what_the_protos_make(text: str) -> None:
     assert text == generate(), "run `make protos`"
 
 
-def test_it_is_valid_openapi(document: Any) -> None:
+def test_the_document_is_valid_openapi(document: Any) -> None:
     assert document["openapi"].startswith("3.1.")
     schemathesis.openapi.from_dict(document).validate()
     del document["info"]
@@ -38,7 +38,7 @@ def test_it_is_valid_openapi(document: Any) -> None:
         schemathesis.openapi.from_dict(document).validate()
 
 
-def test_its_schemas_are_json_schemas_and_all_references_lead_somewhere(document: Any, text: str) -> None:
+def test_schemas_are_valid_json_schema_and_references_resolve(document: Any, text: str) -> None:
     for schema in document["components"]["schemas"].values():
         jsonschema_rs.meta.validate(schema)
     for path in set(re.findall(r'"\$ref": "#/([^"]+)"', text)):
@@ -48,7 +48,7 @@ def test_its_schemas_are_json_schemas_and_all_references_lead_somewhere(document
         assert found
 
 
-def test_it_has_every_route_of_the_gateway_and_names_no_host(document: Any, text: str) -> None:
+def test_the_document_has_every_route_of_the_gateway_and_no_host(document: Any, text: str) -> None:
     told = {
         of["operationId"]: (verb.upper(), path)
         for path, verbs in document["paths"].items()
@@ -76,12 +76,14 @@ def test_it_has_every_route_of_the_gateway_and_names_no_host(document: Any, text
         ("Booking", "readTime", {"type": "string", "format": "date-time"}),
     ],
 )
-def test_limits_are_those_of_the_comments(document: Any, message: str, field: str, limits: dict[str, Any]) -> None:
+def test_limits_match_the_comments_of_the_protos(
+    document: Any, message: str, field: str, limits: dict[str, Any]
+) -> None:
     schema = document["components"]["schemas"][message]["properties"][field]
     assert schema | limits == schema
 
 
-def test_a_request_says_what_it_must_have_and_takes_nothing_else(document: Any) -> None:
+def test_request_schemas_list_required_fields_and_forbid_unknown_ones(document: Any) -> None:
     body = document["components"]["schemas"]["RequestBookingBody"]
     assert body["required"] == ["account", "officeId", "serviceDate", "session", "applicants"]
     assert body["oneOf"] == [{"required": ["location"]}, {"required": ["provinceCode"]}]
@@ -91,27 +93,27 @@ def test_a_request_says_what_it_must_have_and_takes_nothing_else(document: Any) 
     assert [key["required"] for key in keys] == [True]
 
 
-def test_a_location_has_both_coordinates_and_a_query_may_go_without_a_location(document: Any) -> None:
+def test_a_location_requires_both_coordinates_but_is_optional_in_a_query(document: Any) -> None:
     assert document["components"]["schemas"]["Location"]["required"] == ["latitude", "longitude"]
     query = {p.get("name"): p.get("required") for p in document["paths"]["/v1/offices"]["get"]["parameters"]}
     assert not query["location.latitude"]
 
 
-def test_what_is_never_sent_is_not_in_it(document: Any) -> None:
+def test_messages_that_are_never_sent_are_left_out(document: Any) -> None:
     schemas = document["components"]["schemas"]
     assert schemas["Session"]["enum"] == ["SESSION_MORNING", "SESSION_AFTERNOON"]
     assert "BOOKING_STATE_UNSPECIFIED" not in schemas["BookingState"]["enum"]
     assert "STATUS_REASON_UNSPECIFIED" in schemas["StatusReason"]["enum"]
 
 
-def test_an_rpc_names_its_reasons_under_the_status_that_they_have(document: Any) -> None:
+def test_reasons_are_listed_under_their_http_status(document: Any) -> None:
     cancel = document["paths"]["/v1/bookings/{booking_id}:cancel"]["post"]
     assert {"BOOKING_NOT_FOUND", "NOT_DECIDED_YET"} < {*cancel["x-reasons"]}
     assert "`BOOKING_NOT_FOUND`" in cancel["responses"]["404"]["description"]
     assert "`LANE_FULL`" in cancel["responses"]["503"]["description"]
 
 
-def test_the_page_loads_only_what_lies_beside_it() -> None:
+def test_the_page_loads_only_local_files() -> None:
     page = (DOCS / "index.html").read_text()
     loaded = set(re.findall(r'(?:src|href|url)(?:=|: )"([^"]*)"', page))
     assert loaded == {"/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js", "/openapi.json", "data:,"}

@@ -16,7 +16,7 @@ from tests.conftest import Stores, new_database
 from tests.support.world import World
 
 
-def test_migrate_gives_a_new_ledger_the_shipped_offices_once(
+def test_migrate_imports_the_shipped_offices_into_a_new_ledger_once(
     stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("ANTRIAN_DATABASE_URL", raising=False)
@@ -35,7 +35,7 @@ def test_migrate_gives_a_new_ledger_the_shipped_offices_once(
 
 
 @pytest.mark.parametrize("module", ["server", "workers", "workers.rebuild", "clients.cli.main"])
-def test_a_program_with_another_key_does_not_start(world: World, module: str) -> None:
+def test_a_program_with_the_wrong_key_does_not_start(world: World, module: str) -> None:
     claim_keys(world.settings.database_url, world.keys)
     before = world.dump()
     environment = {

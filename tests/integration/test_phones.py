@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestServer
 from clients.rush.load.phones import HttpPhones
 
 
-async def test_a_stream_that_ends_at_once_is_taken_up_again_after_growing_pauses() -> None:
+async def test_a_stream_that_ends_at_once_is_reopened_with_backoff() -> None:
     asked = 0
 
     async def watch(request: web.Request) -> web.Response:

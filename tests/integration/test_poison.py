@@ -23,7 +23,7 @@ def without_its_ciphertext(request: JoinRequest) -> JoinRequest:
 
 
 @pytest.mark.parametrize("poison", [nul_in_its_account, without_its_ciphertext])
-async def test_one_poison_ticket_is_refused_alone(
+async def test_a_single_poison_ticket_is_rejected_alone(
     world: World, caplog: pytest.LogCaptureFixture, poison: Callable[[JoinRequest], JoinRequest]
 ) -> None:
     requests = [world.request(n) for n in range(1, 6)]
@@ -44,7 +44,7 @@ async def test_one_poison_ticket_is_refused_alone(
     assert await world.ticket(world.request(30, [3])) == 6
 
 
-async def test_many_poison_tickets_of_a_turn_are_all_found(world: World) -> None:
+async def test_all_poison_tickets_of_a_turn_are_found(world: World) -> None:
     poisoned = {2, 3, 9}
     for n in range(1, 11):
         request = world.request(n)
@@ -55,7 +55,7 @@ async def test_many_poison_tickets_of_a_turn_are_all_found(world: World) -> None
     assert world.verify() == []
 
 
-async def test_one_that_cannot_even_be_named_closes_the_lane_and_says_so(
+async def test_an_unreadable_poison_ticket_quarantines_the_lane_and_is_logged(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     consumer = f"queue:{{{PUSAT}}}"
@@ -70,7 +70,7 @@ async def test_one_that_cannot_even_be_named_closes_the_lane_and_says_so(
     assert not world.consumer.audit(PUSAT).opened
 
 
-async def test_a_desk_entry_that_cannot_be_read_is_left_out_alone(world: World) -> None:
+async def test_an_unreadable_command_is_skipped_alone(world: World) -> None:
     request = world.request(1)
     await world.ticket(request)
     world.turn()
@@ -83,7 +83,7 @@ async def test_a_desk_entry_that_cannot_be_read_is_left_out_alone(world: World) 
     assert world.verify() == []
 
 
-async def test_what_cannot_be_recorded_in_any_way_closes_the_lane(world: World) -> None:
+async def test_a_turn_that_cannot_be_recorded_quarantines_the_lane(world: World) -> None:
     await world.ticket(world.request(1))
     world.sql("alter table booking add constraint none check (ticket <> 1)")
     try:

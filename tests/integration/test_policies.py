@@ -51,7 +51,7 @@ def done(world: World) -> list[str]:
     return [office_id for (office_id,) in world.sql(f"select office_id from day_done where service_date = '{day}'")]
 
 
-def test_an_empty_ledger_takes_the_first_policy_and_no_other(database_url: str) -> None:
+def test_an_empty_ledger_adopts_the_first_policy_and_refuses_others(database_url: str) -> None:
     assert claim_policy(database_url, SHIPPED) == replace(SHIPPED, version=1)
     assert claim_policy(database_url, SHIPPED).version == 1
     with pytest.raises(WrongPolicyError) as refusal:
@@ -61,7 +61,7 @@ def test_an_empty_ledger_takes_the_first_policy_and_no_other(database_url: str) 
     assert [row[:2] for row in versions(database_url)] == [(1, "antrian")]
 
 
-def test_of_two_that_come_first_at_once_one_is_refused(database_url: str) -> None:
+def test_one_of_two_concurrent_first_policies_is_refused(database_url: str) -> None:
     def claim(policy: Policy) -> int:
         try:
             return claim_policy(database_url, policy).version
@@ -74,13 +74,13 @@ def test_of_two_that_come_first_at_once_one_is_refused(database_url: str) -> Non
     assert len(versions(database_url)) == 1
 
 
-def test_a_policy_is_applied_once_and_the_first_may_come_back(database_url: str) -> None:
+def test_applying_a_policy_is_idempotent_and_an_earlier_one_may_return(database_url: str) -> None:
     for policy, version in [(SHIPPED, 1), (SHIPPED, 1), (LONGER, 2), (LONGER, 2), (SHIPPED, 3)]:
         assert apply_policy(database_url, policy, "ops-1", "trial").version == version
     assert versions(database_url) == [(n, "ops-1", "trial") for n in (1, 2, 3)]
 
 
-def test_versions_are_for_good(database_url: str) -> None:
+def test_policy_versions_are_immutable(database_url: str) -> None:
     claim_policy(database_url, SHIPPED)
     with psycopg.connect(database_url, autocommit=True) as ledger:
         for statement in ("update policy_version set why = ''", "delete from policy_version"):
@@ -88,7 +88,7 @@ def test_versions_are_for_good(database_url: str) -> None:
                 ledger.execute(statement)
 
 
-async def test_a_holiday_is_carried_to_bookings_and_to_the_line(world: World) -> None:
+async def test_a_new_holiday_cancels_bookings_and_rejects_queued_requests(world: World) -> None:
     await book(world, 1, 2)
     await book(world, 2)
     await book(world, 3, serve=False)
@@ -115,7 +115,7 @@ async def test_a_holiday_is_carried_to_bookings_and_to_the_line(world: World) ->
     assert world.sql("select count(*) from bar") == [(2,)], "of the party that missed the Tuesday"
 
 
-async def test_several_workers_that_close_a_day_at_once_close_it_once(world: World) -> None:
+async def test_concurrent_workers_close_a_day_once(world: World) -> None:
     await book(world, 1)
     world.apply(decreed(world.policy, MONDAY.service_date))
     for _ in range(3):
@@ -125,7 +125,7 @@ async def test_several_workers_that_close_a_day_at_once_close_it_once(world: Wor
     assert violations(world) == set()
 
 
-async def test_nobody_is_barred_for_a_day_without_service_that_is_over(world: World) -> None:
+async def test_a_past_day_without_service_bars_nobody(world: World) -> None:
     await book(world, 1)
     world.apply(decreed(world.policy, MONDAY.service_date))
     world.set_clock(TUESDAY_0000 + timedelta(hours=1))
@@ -139,7 +139,7 @@ async def test_nobody_is_barred_for_a_day_without_service_that_is_over(world: Wo
     assert violations(world) == set()
 
 
-async def test_a_day_that_was_served_and_is_done_stays_as_it_was(world: World) -> None:
+async def test_a_finished_day_does_not_change(world: World) -> None:
     await book(world, 1)
     world.set_clock(TUESDAY_0000 + timedelta(hours=1))
     world.turn()
@@ -152,7 +152,7 @@ async def test_a_day_that_was_served_and_is_done_stays_as_it_was(world: World) -
     assert violations(world) == set()
 
 
-async def test_a_weekday_without_service_is_carried_out_like_a_holiday(world: World) -> None:
+async def test_a_removed_service_weekday_is_closed_like_a_holiday(world: World) -> None:
     await book(world, 1)
     rest = read_policy(world.policy.content.replace('["MON", ', "["), "no Mondays")
     world.apply(rest)
@@ -163,7 +163,7 @@ async def test_a_weekday_without_service_is_carried_out_like_a_holiday(world: Wo
     assert (await world.recorded(world.request(1, [10]))).state is State.CANCELLED
 
 
-async def test_a_lane_that_is_closed_keeps_its_day_until_it_is_rebuilt(world: World) -> None:
+async def test_a_closed_lane_keeps_its_day_open_until_the_rebuild(world: World) -> None:
     await book(world, 1)
     world.consumer.quarantine(world.take())
     world.apply(decreed(world.policy, MONDAY.service_date))
@@ -180,7 +180,7 @@ async def test_a_lane_that_is_closed_keeps_its_day_until_it_is_rebuilt(world: Wo
     assert violations(world) == set()
 
 
-async def test_a_day_that_was_closed_stays_closed_when_its_holiday_is_taken_back(world: World) -> None:
+async def test_a_closed_day_stays_closed_when_its_holiday_is_removed(world: World) -> None:
     await book(world, 1)
     world.apply(decreed(world.policy, MONDAY.service_date))
     world.nightly()
@@ -192,7 +192,7 @@ async def test_a_day_that_was_closed_stays_closed_when_its_holiday_is_taken_back
     assert violations(world) == set()
 
 
-async def test_a_rebuild_remembers_the_requests_of_a_day_without_service(world: World) -> None:
+async def test_a_rebuild_restores_the_requests_of_a_day_without_service(world: World) -> None:
     await book(world, 1)
     world.apply(decreed(world.policy, MONDAY.service_date))
     world.nightly()
@@ -204,7 +204,7 @@ async def test_a_rebuild_remembers_the_requests_of_a_day_without_service(world: 
     assert violations(world) == set()
 
 
-async def test_each_decision_has_the_version_by_which_it_was_made(world: World) -> None:
+async def test_each_decision_records_its_policy_version(world: World) -> None:
     await book(world, 1)
     world.apply(decreed(world.policy, date(2035, 12, 31)))
     await book(world, 2)
@@ -213,7 +213,7 @@ async def test_each_decision_has_the_version_by_which_it_was_made(world: World) 
     assert world.sql("select ticket, policy_version from booking order by ticket") == [(1, 1), (2, 2), (3, 2)]
 
 
-async def test_a_server_follows_a_new_version_and_outlives_one_that_it_cannot_read(
+async def test_a_server_adopts_new_versions_and_survives_an_unreadable_one(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     catalog = Catalog(load_policy(world.settings.policy_file), world.producer, world.reader, world.keys)
@@ -235,7 +235,7 @@ async def test_a_server_follows_a_new_version_and_outlives_one_that_it_cannot_re
         verify(world.settings)
 
 
-async def test_a_server_that_is_started_with_another_policy_refuses(world: World) -> None:
+async def test_a_server_refuses_to_start_with_another_policy(world: World) -> None:
     catalog = Catalog(decreed(world.policy, MONDAY.service_date), world.producer, world.reader, world.keys)
     with pytest.raises(WrongPolicyError, match=f"holiday {MONDAY.service_date}: new"):
         await catalog.refresh()

@@ -57,9 +57,7 @@ def file_of(folder: Path, policy: Policy) -> Path:
 
 @pytest.mark.parametrize("words", [("check",), ("diff",), ("apply", *BY)])
 @pytest.mark.usefixtures("given")
-def test_a_file_that_is_no_policy_is_named_and_nothing_is_applied(
-    world: World, tmp_path: Path, words: list[str]
-) -> None:
+def test_an_invalid_policy_file_is_named_and_not_applied(world: World, tmp_path: Path, words: list[str]) -> None:
     file = tmp_path / "wrong.toml"
     file.write_text(world.policy.content.replace("SUN 16:00", "SUN 26:00"))
     result = run(words[0], file, *words[1:])
@@ -68,7 +66,7 @@ def test_a_file_that_is_no_policy_is_named_and_nothing_is_applied(
     assert world.sql("select count(*) from policy_version") == [(1,)]
 
 
-def test_check_says_what_a_file_says(world: World, tmp_path: Path) -> None:
+def test_check_prints_the_rules_of_a_file(world: World, tmp_path: Path) -> None:
     file = file_of(tmp_path, decreed(world.policy, MONDAY.service_date))
     told, facts = run("check", file), run("check", file, "--json")
     assert told.exit_code == facts.exit_code == 0
@@ -78,9 +76,7 @@ def test_check_says_what_a_file_says(world: World, tmp_path: Path) -> None:
     assert json.loads(facts.stdout)["service"]["holidays_added"] == {DAY: "Cuti bersama"}
 
 
-async def test_diff_counts_bookings_and_requests_in_line_by_office_and_changes_nothing(
-    given: World, tmp_path: Path
-) -> None:
+async def test_diff_counts_affected_bookings_and_queued_requests_by_office(given: World, tmp_path: Path) -> None:
     await given.ticket(given.request(1, [1, 2]))
     given.turn()
     for name in (3, 4):
@@ -101,7 +97,7 @@ async def test_diff_counts_bookings_and_requests_in_line_by_office_and_changes_n
     assert given.sql("select count(*) from policy_version") == [(1,)]
 
 
-async def test_apply_says_what_is_left_and_given_again_finishes_it(given: World, tmp_path: Path) -> None:
+async def test_apply_reports_the_remaining_work_and_finishes_it_when_repeated(given: World, tmp_path: Path) -> None:
     await given.ticket(given.request(1))
     given.turn()
     file = file_of(tmp_path, decreed(given.policy, MONDAY.service_date))
@@ -139,7 +135,7 @@ async def test_apply_says_what_is_left_and_given_again_finishes_it(given: World,
     ],
 )
 @pytest.mark.usefixtures("given")
-def test_what_may_not_be_kept_is_refused(world: World, tmp_path: Path, option: str, value: str) -> None:
+def test_apply_refuses_invalid_staff_and_reason_options(world: World, tmp_path: Path, option: str, value: str) -> None:
     file = file_of(tmp_path, decreed(world.policy, MONDAY.service_date))
     result = run("apply", file, *BY, option, value)
     assert result.exit_code == 2
@@ -149,7 +145,7 @@ def test_what_may_not_be_kept_is_refused(world: World, tmp_path: Path, option: s
 
 
 @pytest.mark.usefixtures("given")
-def test_show_prints_a_file_that_says_the_same(world: World, tmp_path: Path) -> None:
+def test_show_prints_an_equivalent_policy_file(world: World, tmp_path: Path) -> None:
     shown, facts = run("show"), run("show", "--json")
     file = tmp_path / "shown.toml"
     file.write_text(shown.stdout, "utf-8")
@@ -158,7 +154,7 @@ def test_show_prints_a_file_that_says_the_same(world: World, tmp_path: Path) -> 
     assert json.loads(facts.stdout)["version"] == 1
 
 
-def test_a_ledger_without_a_policy_takes_the_one_that_is_applied(
+def test_apply_works_on_a_ledger_without_a_policy(
     stores: Stores, redis_url: str, tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = file_of(tmp_path, world.policy)
@@ -171,7 +167,7 @@ def test_a_ledger_without_a_policy_takes_the_one_that_is_applied(
         assert json.loads(run("show", "--json").stdout)["version"] == 1
 
 
-def test_a_policy_is_applied_to_a_folder_on_which_nothing_runs(
+def test_a_policy_is_applied_to_a_stopped_folder(
     founded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in os.environ:
@@ -202,7 +198,7 @@ def test_a_program_with_another_policy_does_not_start(world: World, module: str)
 
 @pytest.mark.parametrize("words", [("show",), ("diff",), ("apply", *BY)])
 @pytest.mark.usefixtures("given")
-def test_a_store_that_is_away_is_said(monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+def test_an_unreachable_ledger_is_reported(monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
     monkeypatch.setenv("ANTRIAN_DATABASE_URL", "postgresql://antrian@127.0.0.1:1/antrian")
     result = run(*words)
     assert result.exit_code == 2

@@ -26,7 +26,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-async def test_who_leaves_the_metrics_in_the_middle_leaves_a_line_of_json(
+async def test_a_disconnect_during_a_metrics_scrape_is_logged_as_json(
     lines: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -41,7 +41,7 @@ async def test_who_leaves_the_metrics_in_the_middle_leaves_a_line_of_json(
     assert capfd.readouterr().err == ""
 
 
-def test_what_ends_a_program_is_a_line_too(tmp_path: Path) -> None:
+def test_a_fatal_error_is_logged_as_json(tmp_path: Path) -> None:
     program = f"from antrian.logs import log_to_stderr; log_to_stderr('INFO'); raise ValueError('{NIK}')"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert ended.returncode == 1
@@ -50,7 +50,7 @@ def test_what_ends_a_program_is_a_line_too(tmp_path: Path) -> None:
     assert event["exception"].endswith("ValueError: [NIK]")
 
 
-def test_the_last_words_of_a_program_read_well(tmp_path: Path) -> None:
+def test_the_last_log_lines_of_a_program_are_shown_readably(tmp_path: Path) -> None:
     program = "from antrian.logs import log_to_stderr; log_to_stderr('INFO'); print('plain'); raise ValueError('no')"
     lock = (tmp_path / "lock").open("wb")
     with lock:
@@ -66,7 +66,7 @@ def test_the_last_words_of_a_program_read_well(tmp_path: Path) -> None:
     assert traceback[-1] == "  ValueError: no"
 
 
-def test_metrics_are_served_while_it_lasts_and_a_taken_port_is_named() -> None:
+def test_metrics_are_served_within_the_context_and_a_taken_port_is_named() -> None:
     listen = "127.0.0.1:7699"
     with metrics_served("", CollectorRegistry()), metrics_served(listen, CollectorRegistry()):
         with urllib.request.urlopen(f"http://{listen}/metrics") as response:

@@ -16,7 +16,7 @@ from tests.support.waiting import until
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 
 
-async def test_a_booking_waits_in_its_lane_until_it_is_settled(world: World) -> None:
+async def test_a_booking_is_pending_until_it_is_settled(world: World) -> None:
     first, second = world.request(1), world.request(2, [2, 3])
     await world.join(first)
     await world.join(second)
@@ -34,12 +34,12 @@ async def test_a_booking_waits_in_its_lane_until_it_is_settled(world: World) -> 
     assert (await world.recorded(second)).first_number == 2
 
 
-async def test_a_booking_nobody_made_is_in_neither_place(world: World) -> None:
+async def test_an_unknown_booking_is_in_neither_store(world: World) -> None:
     assert await world.producer.look(world.request(9).booking_id) is None
     assert await world.reader.booking(world.request(9).booking_id) is None
 
 
-async def test_a_recorded_booking_says_all_of_it(world: World) -> None:
+async def test_a_recorded_booking_has_all_its_fields(world: World) -> None:
     await world.join(world.request(1, [1, 2, 3, 4, 5]))
     refused = world.request(2, [6, 7])
     await world.join(refused)
@@ -51,7 +51,7 @@ async def test_a_recorded_booking_says_all_of_it(world: World) -> None:
     assert OPENS < booking.accepted_at <= booking.decided_at <= booking.as_of < OPENS + timedelta(minutes=5)
 
 
-async def test_quota_counts_slots_of_many_offices_at_one_moment(world: World) -> None:
+async def test_quotas_of_many_offices_are_read_at_the_same_time(world: World) -> None:
     await world.join(world.request(1, [1, 2]))
     world.turn()
     slots = MONDAY, TUESDAY
@@ -67,7 +67,7 @@ async def test_quota_counts_slots_of_many_offices_at_one_moment(world: World) ->
     assert OPENS < as_of < OPENS + timedelta(minutes=5)
 
 
-async def test_a_settled_turn_is_heard_by_all_who_wait_for_it(world: World) -> None:
+async def test_all_waiting_watchers_are_notified_of_a_settled_turn(world: World) -> None:
     await world.join(world.request(1))
     async with asyncio.timeout(10):
         await until(lambda: world.redis.pubsub_numsub("settled")[0][1])
@@ -79,7 +79,7 @@ async def test_a_settled_turn_is_heard_by_all_who_wait_for_it(world: World) -> N
     assert not not_yet.done()
 
 
-async def test_a_booking_that_has_left_its_lane_is_read_without_its_lane(world: World) -> None:
+async def test_a_booking_known_to_be_settled_is_read_without_its_lane(world: World) -> None:
     bookings = Bookings(
         Catalog(world.policy, world.producer, world.reader, world.keys),
         world.producer,

@@ -30,7 +30,7 @@ async def lived(world: World) -> None:
     await world.ask(Cancel(world.request(2, [4, 5]).booking_id))
 
 
-async def test_an_emptied_redis_has_everything_again(world: World) -> None:
+async def test_a_rebuild_restores_an_emptied_redis(world: World) -> None:
     await lived(world)
     remaining = world.remaining()
     world.redis.flushdb()
@@ -50,7 +50,7 @@ async def test_an_emptied_redis_has_everything_again(world: World) -> None:
     assert world.verify() == []
 
 
-async def test_no_lane_opens_on_a_redis_that_lost_what_the_ledger_knows(world: World) -> None:
+async def test_no_lane_opens_on_a_redis_that_lost_ledger_data(world: World) -> None:
     await world.join(world.request(1))
     world.turn()
     world.redis.flushdb()
@@ -63,7 +63,7 @@ async def test_no_lane_opens_on_a_redis_that_lost_what_the_ledger_knows(world: W
     assert isinstance(await world.join(world.request(2, office_id=BOGOR)), Joined)
 
 
-async def test_bars_come_back(world: World) -> None:
+async def test_a_rebuild_restores_bars(world: World) -> None:
     await world.join(world.request(1))
     world.turn()
     world.set_clock(OPENS + timedelta(days=7))
@@ -76,7 +76,7 @@ async def test_bars_come_back(world: World) -> None:
     assert (refused.reason, refused.detail) == (Reason.BARRED, f"{MONDAY.service_date + timedelta(days=30)}".encode())
 
 
-async def test_what_survives_is_finished_first(world: World) -> None:
+async def test_a_rebuild_first_settles_what_redis_still_has(world: World) -> None:
     await lived(world)
     waiting, undecided = world.request(30, [60]), world.request(31, [61])
     await world.ticket(waiting)
@@ -92,7 +92,7 @@ async def test_what_survives_is_finished_first(world: World) -> None:
     assert world.verify() == []
 
 
-async def test_a_lane_that_does_not_fit_the_ledger_is_emptied_and_its_people_are_free(world: World) -> None:
+async def test_a_lane_that_contradicts_the_ledger_is_emptied_and_its_people_are_freed(world: World) -> None:
     await lived(world)
     ghost = world.request(50, [70])
     await world.ticket(ghost)
@@ -107,7 +107,7 @@ async def test_a_lane_that_does_not_fit_the_ledger_is_emptied_and_its_people_are
 
 
 @pytest.mark.timeout(20)  # a rebuild that asks again and again for a batch that the ledger refuses never ends
-async def test_a_desk_that_does_not_fit_the_ledger_goes_and_is_counted(world: World) -> None:
+async def test_commands_that_contradict_the_ledger_are_dropped_and_counted(world: World) -> None:
     await lived(world)
     entry = CloseDate(uuid4(), "desk", "rina", "banjir", TUESDAY.service_date)
     await world.producer.send_command(PUSAT, entry)
@@ -125,7 +125,7 @@ async def test_a_desk_that_does_not_fit_the_ledger_goes_and_is_counted(world: Wo
 
 
 @pytest.mark.parametrize("decision", ["CONFIRMED one", "CONFIRMED\x001", "PERHAPS", "\x80"])
-async def test_an_outbox_that_cannot_be_read_closes_its_lane_and_goes_with_a_rebuild(
+async def test_an_unreadable_outbox_quarantines_its_lane_and_is_dropped_by_a_rebuild(
     world: World, decision: str
 ) -> None:
     await world.ticket(world.request(1))
@@ -149,7 +149,7 @@ class _Unsettled(LaneConsumer):
 
 
 @pytest.mark.timeout(20)
-async def test_a_rebuild_ends_when_a_lane_hands_out_the_same_again(world: World) -> None:
+async def test_a_rebuild_stops_when_a_lane_returns_the_same_batch_again(world: World) -> None:
     await lived(world)
     await world.ticket(world.request(30, [60]))
     with closing(_Unsettled(world.settings.redis_url)) as consumer:
@@ -159,7 +159,7 @@ async def test_a_rebuild_ends_when_a_lane_hands_out_the_same_again(world: World)
     assert world.verify() == []
 
 
-async def test_a_drainer_from_before_the_rebuild_writes_nothing(world: World) -> None:
+async def test_a_consumer_from_before_the_rebuild_writes_nothing(world: World) -> None:
     await world.ticket(world.request(1))
     zombie = world.take()
     decisions = world.decide(zombie)
@@ -176,7 +176,7 @@ async def test_a_drainer_from_before_the_rebuild_writes_nothing(world: World) ->
     assert isinstance(await world.join(world.request(1)), Joined)
 
 
-async def test_nobody_records_behind_a_rebuild_that_reads_the_ledger(
+async def test_no_turn_is_recorded_while_a_rebuild_reads_the_ledger(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.ticket(world.request(1))
@@ -197,7 +197,7 @@ async def test_nobody_records_behind_a_rebuild_that_reads_the_ledger(
     assert world.verify() == []
 
 
-async def test_a_rebuild_may_be_repeated_and_nothing_is_asked_of_a_closed_lane(world: World) -> None:
+async def test_a_rebuild_is_idempotent_and_a_closed_lane_takes_no_commands(world: World) -> None:
     await lived(world)
     world.rebuild()
     first = world.remaining(), await world.producer.owned(world.request(1).owner)
@@ -209,7 +209,7 @@ async def test_a_rebuild_may_be_repeated_and_nothing_is_asked_of_a_closed_lane(w
     assert world.consumer.lease(PUSAT) is None, "a closed lane waits for its rebuild"
 
 
-async def test_a_rebuild_that_died_in_the_middle_leaves_lanes_closed_and_is_run_again(world: World) -> None:
+async def test_an_interrupted_rebuild_leaves_lanes_closed_and_may_be_repeated(world: World) -> None:
     await lived(world)
     remaining = world.remaining()
     lanes = LaneRebuilder(world.redis)
@@ -226,7 +226,7 @@ async def test_a_rebuild_that_died_in_the_middle_leaves_lanes_closed_and_is_run_
     assert world.verify() == []
 
 
-async def test_of_two_rebuilds_the_older_one_destroys_nothing(world: World) -> None:
+async def test_the_older_of_two_rebuilds_destroys_nothing(world: World) -> None:
     await lived(world)
     older = LaneRebuilder(world.redis)
     leases = [older.force_acquire(office_id) for office_id in (PUSAT, BOGOR)]
@@ -251,7 +251,7 @@ async def test_of_two_rebuilds_the_older_one_destroys_nothing(world: World) -> N
     assert world.verify() == []
 
 
-async def test_a_redis_whose_tokens_are_behind_the_ledgers_went_back_and_its_lane_closes(
+async def test_a_redis_with_tokens_older_than_the_ledgers_quarantines_its_lane(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     await lived(world)
@@ -264,7 +264,7 @@ async def test_a_redis_whose_tokens_are_behind_the_ledgers_went_back_and_its_lan
     assert world.verify() == []
 
 
-async def test_a_drainer_that_a_newer_one_overtook_closes_nothing(world: World) -> None:
+async def test_a_superseded_consumer_quarantines_nothing(world: World) -> None:
     await lived(world)
     await world.ticket(world.request(70))
     old = world.take()

@@ -61,7 +61,7 @@ REQUEST = wire.RequestBookingRequest(
 )
 
 
-async def test_a_recording_client_writes_what_it_asked_and_was_told_and_no_nik(tmp_path: Path) -> None:
+async def test_a_recording_client_writes_its_requests_and_responses_without_a_nik(tmp_path: Path) -> None:
     async def serve(request: wire.RequestBookingRequest, context: Any) -> wire.RequestBookingResponse:
         booking = Booking(booking_id="b", office_id=OFFICE, ticket=7, state=BOOKING_STATE_PENDING)
         return wire.RequestBookingResponse(booking=booking)
@@ -85,7 +85,7 @@ async def test_a_recording_client_writes_what_it_asked_and_was_told_and_no_nik(t
         (None, "unknown", "UNAVAILABLE"),
     ],
 )
-async def test_a_refusal_is_certain_or_unknown(
+async def test_an_error_is_recorded_as_a_refusal_or_as_unknown(
     tmp_path: Path, error: AntrianError | None, event: str, told: str
 ) -> None:
     async def serve(request: wire.RequestBookingRequest, context: Any) -> wire.RequestBookingResponse:

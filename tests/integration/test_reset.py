@@ -63,7 +63,7 @@ def folder(used: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_it_empties_the_stores_and_keeps_the_secrets_and_what_is_not_antrians(folder: Path) -> None:
+def test_reset_empties_the_stores_and_keeps_secrets_and_foreign_files(folder: Path) -> None:
     done = reset(folder, "--yes")
     assert done.exit_code == 0, done.stderr
     assert done.stdout == f"removed from {folder}: redis/, postgres/, log/, run.json\n"
@@ -77,13 +77,13 @@ def test_it_empties_the_stores_and_keeps_the_secrets_and_what_is_not_antrians(fo
         assert kept(stores) == (b"two", "two")
 
 
-def test_it_is_safe_to_repeat(folder: Path) -> None:
+def test_reset_is_idempotent(folder: Path) -> None:
     assert reset(folder, "--yes").exit_code == 0
     again = reset(folder, "--yes")
     assert (again.exit_code, again.stdout) == (0, "nothing to remove\n")
 
 
-def test_it_refuses_while_an_antrian_runs_and_says_what_to_do(folder: Path) -> None:
+def test_reset_refuses_while_antrian_runs_and_tells_what_to_do(folder: Path) -> None:
     with a_parent(folder) as (_, redis_url, _, _):
         refused = reset(folder, "--yes")
         assert refused.exit_code == 1
@@ -94,7 +94,7 @@ def test_it_refuses_while_an_antrian_runs_and_says_what_to_do(folder: Path) -> N
         assert kept(stores) == (b"one", "one")
 
 
-def test_it_waits_for_what_a_killed_antrian_left(folder: Path) -> None:
+def test_reset_waits_for_processes_of_a_killed_antrian(folder: Path) -> None:
     with a_parent(folder) as (parent, _, _, _):
         parent.kill()
         parent.wait()
@@ -102,7 +102,7 @@ def test_it_waits_for_what_a_killed_antrian_left(folder: Path) -> None:
     assert not (folder / "postgres").exists()
 
 
-def test_without_a_terminal_it_does_nothing_unless_told_not_to_ask(folder: Path) -> None:
+def test_without_a_terminal_reset_requires_the_yes_option(folder: Path) -> None:
     refused = reset(folder)
     assert refused.exit_code == 2
     assert "--yes" in refused.stderr
@@ -111,7 +111,7 @@ def test_without_a_terminal_it_does_nothing_unless_told_not_to_ask(folder: Path)
 
 
 @pytest.mark.parametrize(("response", "exit_code"), [("y", 0), ("n", 1), ("", 1)])
-def test_at_a_terminal_it_asks_first(folder: Path, response: str, exit_code: int) -> None:
+def test_reset_asks_for_confirmation_at_a_terminal(folder: Path, response: str, exit_code: int) -> None:
     with asked_at_a_terminal(folder) as (command, terminal):
         os.write(terminal, f"{response}\n".encode())
         _, told = command.communicate(timeout=30)
@@ -120,7 +120,7 @@ def test_at_a_terminal_it_asks_first(folder: Path, response: str, exit_code: int
     assert (folder / "postgres").is_dir() == (response != "y")
 
 
-def test_while_it_asks_nobody_can_start_on_the_folder(folder: Path) -> None:
+def test_the_folder_is_locked_while_reset_asks_for_confirmation(folder: Path) -> None:
     with asked_at_a_terminal(folder) as (command, terminal):
         told = command.stderr
         assert told

@@ -20,7 +20,7 @@ def retired_offices(world: World) -> Mapping[str, bool]:
     return {office.office_id: office.retired for office in world.recorder.offices()}
 
 
-async def test_what_a_retired_office_has_accepted_is_decided_and_served(world: World) -> None:
+async def test_a_retired_office_still_decides_and_serves_accepted_requests(world: World) -> None:
     came, missed, cancelled, waiting = (world.request(n) for n in range(1, 5))
     for request in (came, missed, cancelled):
         await world.ticket(request)
@@ -46,7 +46,7 @@ async def test_what_a_retired_office_has_accepted_is_decided_and_served(world: W
     assert world.verify() == []
 
 
-async def test_retiring_and_reopening_are_noted_once_each(world: World) -> None:
+async def test_retiring_and_reopening_are_each_recorded_once(world: World) -> None:
     for retired in (False, True, True, False, False, True):
         await set_retired(world, retired=retired)
         assert retired_offices(world) == {BOGOR: False, PUSAT: retired}
@@ -60,7 +60,7 @@ async def test_retiring_and_reopening_are_noted_once_each(world: World) -> None:
     assert rows == [retire, reopen, retire]
 
 
-async def test_only_who_is_still_to_come_counts_as_to_be_served(world: World) -> None:
+async def test_attended_and_missed_bookings_no_longer_count_as_to_be_served(world: World) -> None:
     first, second = world.request(1, [1, 2]), world.request(3)
     await world.ticket(first)
     await world.ticket(second)
@@ -77,7 +77,7 @@ async def test_only_who_is_still_to_come_counts_as_to_be_served(world: World) ->
     assert await set_retired(world) == 0
 
 
-async def test_an_import_leaves_a_retired_office_retired(world: World) -> None:
+async def test_an_import_keeps_a_retired_office_retired(world: World) -> None:
     await set_retired(world)
     world.recorder.upsert_offices(world.offices.values(), [])
     assert retired_offices(world) == {BOGOR: False, PUSAT: True}

@@ -60,7 +60,9 @@ def test_the_schema_file_equals_the_migrations(stores: Stores, migrated_schema: 
     ],
     ids=["constraint", "column", "function", "index", "trigger", "row"],
 )
-def test_a_difference_from_the_migrations_is_found(stores: Stores, migrated_schema: Made, old: str, new: str) -> None:
+def test_a_difference_between_schema_and_migrations_is_found(
+    stores: Stores, migrated_schema: Made, old: str, new: str
+) -> None:
     text = SCHEMA.read_text()
     assert text.count(old) == 1
     assert of_schema(stores, text.replace(old, new)) != migrated_schema

@@ -66,7 +66,7 @@ def database_of(stack: Stack) -> str:
     return stack.environment["ANTRIAN_DATABASE_URL"]
 
 
-def test_it_serves_the_shipped_offices_and_says_where(tmp_path: Path) -> None:
+def test_the_stack_serves_the_shipped_offices_at_the_address_in_run_json(tmp_path: Path) -> None:
     with Stack(tmp_path, workers=1) as stack:
         run = json.loads((tmp_path / "run.json").read_text())
         assert stat.S_IMODE((tmp_path / "run.json").stat().st_mode) == 0o600
@@ -96,7 +96,7 @@ def test_sigterm_stops_everything_cleanly(place: Path) -> None:
     assert "database system is shut down" in (place / "log/postgres.log").read_text()
 
 
-def test_kill_9_leaves_nothing_and_the_secrets_stay(place: Path) -> None:
+def test_kill_9_leaves_no_process_and_keeps_the_secrets(place: Path) -> None:
     with a_parent(place) as (parent, run):
         secrets = (place / "secrets.json").read_text()
         parent.kill()
@@ -108,7 +108,7 @@ def test_kill_9_leaves_nothing_and_the_secrets_stay(place: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["redis", "postgres"])
-def test_when_a_store_dies_the_stack_says_which_and_ends(place: Path, part: str) -> None:
+def test_the_stack_exits_and_names_a_store_that_died(place: Path, part: str) -> None:
     with a_parent(place) as (parent, run):
         os.kill(run["pids"][part], signal.SIGKILL)
         assert parent.wait(30) != 0
@@ -118,7 +118,7 @@ def test_when_a_store_dies_the_stack_says_which_and_ends(place: Path, part: str)
 
 
 @pytest.mark.parametrize("part", ["server", "workers"])
-def test_when_a_program_dies_it_is_started_again(place: Path, part: str) -> None:
+def test_a_program_that_dies_is_restarted(place: Path, part: str) -> None:
     with a_parent(place) as (parent, run):
         os.kill(run["pids"][part], signal.SIGKILL)
         deadline = time.monotonic() + 30
@@ -134,7 +134,7 @@ def test_when_a_program_dies_it_is_started_again(place: Path, part: str) -> None
         assert f"restart 1 of {part}: {part} ended with code -9; its log is {log}" in parent.stderr.read()
 
 
-def test_two_stacks_at_once_have_ports_of_their_own(founded: Path, tmp_path: Path) -> None:
+def test_two_stacks_at_once_use_different_ports(founded: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         copy_stores(founded, tmp_path / name)
     with Stack(tmp_path / "a", workers=1) as one, Stack(tmp_path / "b", workers=1) as two:
@@ -143,7 +143,7 @@ def test_two_stacks_at_once_have_ports_of_their_own(founded: Path, tmp_path: Pat
         assert responses(two.address)
 
 
-def test_a_port_that_is_asked_for_and_taken_is_refused(tmp_path: Path) -> None:
+def test_a_requested_port_in_use_is_refused(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(EmbeddedError, match=f"port {port} is taken"):
@@ -151,7 +151,7 @@ def test_a_port_that_is_asked_for_and_taken_is_refused(tmp_path: Path) -> None:
     assert nothing_runs_on(tmp_path)
 
 
-def test_the_clock_is_moved_forward_and_stays_moved(place: Path) -> None:
+def test_the_service_clock_moves_forward_and_keeps_its_offset(place: Path) -> None:
     wanted = datetime.now(UTC) + timedelta(days=3)
     since = time.monotonic()
     with Stack(place, clock=wanted, workers=1) as stack, psycopg.connect(database_of(stack)) as book:
@@ -161,7 +161,7 @@ def test_the_clock_is_moved_forward_and_stays_moved(place: Path) -> None:
         assert ledger.clock_ahead() > timedelta(days=2)
 
 
-def test_given_stores_are_used_and_left_running(founded: Path, tmp_path: Path) -> None:
+def test_external_stores_are_used_and_left_running(founded: Path, tmp_path: Path) -> None:
     copy_stores(founded, tmp_path / "stores")
     with EmbeddedStores(tmp_path / "stores") as stores:
         with Stack(tmp_path / "stack", workers=1, redis_url=stores.redis_url, database_url=stores.database_url):

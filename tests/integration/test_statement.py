@@ -29,7 +29,7 @@ async def make(database_url: str) -> AsyncIterator[Make]:
         await asked.close()
 
 
-async def test_questions_of_one_moment_have_their_own_answers(make: Make) -> None:
+async def test_concurrent_queries_each_get_their_own_result(make: Make) -> None:
     tenth = make("select 10 / $1::int from generate_series(1, 2)")
     one, none, five = await asyncio.gather(*map(tenth, ("1", "0", "5")), return_exceptions=True)
     assert (one, five) == ([(10,)] * 2, [(2,)] * 2)
@@ -37,7 +37,7 @@ async def test_questions_of_one_moment_have_their_own_answers(make: Make) -> Non
     assert await tenth("10") == [(1,)] * 2
 
 
-async def test_a_silence_breaks_the_connection_for_all_who_wait(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_response_timeout_fails_all_waiting_queries(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     sleeps = make("select pg_sleep($1::float8) is null")
     assert await sleeps("0") == [(False,)]
     monkeypatch.setattr(statement, "ANSWERS_WITHIN", 0.3)
@@ -46,7 +46,7 @@ async def test_a_silence_breaks_the_connection_for_all_who_wait(make: Make, monk
     assert await sleeps("0") == [(False,)], "over a new connection"
 
 
-async def test_a_lost_connection_is_made_anew(make: Make, database_url: str) -> None:
+async def test_a_lost_connection_is_replaced(make: Make, database_url: str) -> None:
     who = make("select pg_backend_pid(), $1::text")
     [(first, _)] = await who("")
     with psycopg.connect(database_url, autocommit=True) as other:
@@ -58,7 +58,7 @@ async def test_a_lost_connection_is_made_anew(make: Make, database_url: str) -> 
     assert second != first, "one new connection for all"
 
 
-async def test_who_waits_when_it_is_lost_hears_of_it(make: Make, database_url: str) -> None:
+async def test_losing_the_connection_fails_waiting_queries(make: Make, database_url: str) -> None:
     sleeps = make("select pg_sleep($1::float8) is null")
     await sleeps("0")
     asked = asyncio.gather(sleeps("2"), sleeps("0"), return_exceptions=True)
@@ -71,7 +71,7 @@ async def test_who_waits_when_it_is_lost_hears_of_it(make: Make, database_url: s
     assert await sleeps("0") == [(False,)]
 
 
-async def test_what_cannot_be_prepared_is_tried_again(make: Make, database_url: str) -> None:
+async def test_a_failed_prepare_is_retried(make: Make, database_url: str) -> None:
     reads = make("select $1::text from not_yet")
     with pytest.raises(psycopg.errors.UndefinedTable):
         await reads("")
@@ -85,7 +85,7 @@ async def test_what_cannot_be_prepared_is_tried_again(make: Make, database_url: 
             other.execute("drop table not_yet")
 
 
-async def test_a_plan_that_no_longer_fits_its_table_is_made_anew(make: Make, database_url: str) -> None:
+async def test_a_stale_plan_is_prepared_again(make: Make, database_url: str) -> None:
     reads = make("select a, $1::text from changing")
     with psycopg.connect(database_url, autocommit=True) as other:
         other.execute("create table changing as select 1 as a")
@@ -100,14 +100,14 @@ async def test_a_plan_that_no_longer_fits_its_table_is_made_anew(make: Make, dat
             other.execute("drop table changing")
 
 
-async def test_nothing_to_reach_is_told_to_all() -> None:
+async def test_an_unreachable_server_fails_all_queries() -> None:
     nowhere = Statement("postgresql://127.0.0.1:1/none", "select $1::text", "")
     responses = await asyncio.gather(*[nowhere("") for _ in range(3)], return_exceptions=True)
     assert all(isinstance(response, psycopg.OperationalError) for response in responses)
     await nowhere.close()
 
 
-def test_a_socket_that_libpq_has_closed_spoils_no_other(database_url: str) -> None:
+def test_a_socket_closed_by_libpq_does_not_affect_another_with_its_number(database_url: str) -> None:
     """When a connection breaks, libpq closes its socket by itself, and who opens one next gets the same number."""
 
     async def lose_and_go_on() -> None:

@@ -85,7 +85,7 @@ def claims(world: World, *people: int) -> list[bytes]:
     return [entry if isinstance(entry, bytes) else b"" for entry in entries]
 
 
-async def test_a_lifted_bar_ends_for_one_person_and_the_booking_stays_missed(world: World) -> None:
+async def test_lifting_a_bar_frees_one_person_and_keeps_the_no_show(world: World) -> None:
     request = await missed(world, 1, [1, 2])
     action = await done(world, lift(request, 2))
     assert (action.refused, action.before["lifted"], action.after) == (None, False, {"lifted": True})
@@ -94,7 +94,7 @@ async def test_a_lifted_bar_ends_for_one_person_and_the_booking_stays_missed(wor
     assert world.verify() == []
 
 
-async def test_a_bar_is_lifted_once_and_a_day_that_is_told_again_does_not_bring_it_back(world: World) -> None:
+async def test_a_bar_is_lifted_once_and_syncing_its_day_again_does_not_restore_it(world: World) -> None:
     request = await missed(world, 1, [1])
     await done(world, lift(request))
     lifted_at = world.sql("select lifted_at from bar")
@@ -106,7 +106,7 @@ async def test_a_bar_is_lifted_once_and_a_day_that_is_told_again_does_not_bring_
     assert world.verify() == []
 
 
-async def test_there_is_no_bar_to_lift_of_who_came_or_of_another_office(world: World) -> None:
+async def test_lifting_a_bar_requires_a_no_show_at_that_office(world: World) -> None:
     request = await booked(world, 1, [1, 2])
     world.set_clock(MONDAY_NOON)
     await check_in(world, request, 1)
@@ -118,7 +118,7 @@ async def test_there_is_no_bar_to_lift_of_who_came_or_of_another_office(world: W
     assert await may_book(world, 1, 2) == [True, False]
 
 
-async def test_a_lifted_bar_leaves_the_same_persons_bar_from_another_office(world: World) -> None:
+async def test_lifting_a_bar_keeps_the_persons_bar_from_another_office(world: World) -> None:
     """Somebody missed two days, which takes a bar that was lifted between them, or a Redis that forgot one."""
     request = await missed(world, 1, [1])
     key = request.applicants[0].key
@@ -130,7 +130,7 @@ async def test_a_lifted_bar_leaves_the_same_persons_bar_from_another_office(worl
     assert await may_book(world, 1) == [True]
 
 
-async def test_a_bar_is_lifted_while_the_lane_is_rebuilt(world: World) -> None:
+async def test_a_bar_may_be_lifted_while_the_lane_is_rebuilt(world: World) -> None:
     first, second = await booked(world, 1, [1]), await missed(world, 2, [2])
     await world.producer.send_command(PUSAT, lift(first))  # nobody has served it
     assert world.rebuild().lost == 0
@@ -146,7 +146,7 @@ async def test_a_bar_is_lifted_while_the_lane_is_rebuilt(world: World) -> None:
     assert world.verify() == []
 
 
-async def test_a_day_is_not_told_while_its_desk_is_served(world: World) -> None:
+async def test_a_day_is_not_synced_while_its_lanes_commands_run(world: World) -> None:
     """What the nightly work read before a bar was lifted must not bar the person again after it."""
     request = await missed(world, 1, [1])
     key, ends = request.applicants[0].key, NEXT_WINDOW + timedelta(days=20)
@@ -162,9 +162,7 @@ async def test_a_day_is_not_told_while_its_desk_is_served(world: World) -> None:
     assert await may_book(world, 1) == [True]
 
 
-async def test_a_day_is_told_later_when_its_desk_was_served_meanwhile(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_day_is_synced_later_when_commands_ran_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     request = await booked(world, 1, [1])
     world.set_clock(TUESDAY_0000)
     people, asked = LedgerDays.people, list[str]()
@@ -183,7 +181,7 @@ async def test_a_day_is_told_later_when_its_desk_was_served_meanwhile(
     assert (await world.recorded(request)).state is State.NO_SHOW
 
 
-async def test_a_redis_that_is_to_be_rebuilt_is_told_of_no_day(world: World) -> None:
+async def test_no_day_is_synced_to_a_redis_that_needs_a_rebuild(world: World) -> None:
     await booked(world, 1, [1])
     world.set_clock(TUESDAY_0000)
     world.redis.delete("restored")
@@ -193,7 +191,7 @@ async def test_a_redis_that_is_to_be_rebuilt_is_told_of_no_day(world: World) -> 
     assert world.nightly() == 0
 
 
-async def test_a_redis_that_went_back_past_a_lifted_bar_is_told_again(
+async def test_a_lifted_bar_is_synced_again_to_a_redis_restored_from_an_older_snapshot(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     request = await missed(world, 1, [1])
@@ -214,7 +212,7 @@ async def test_a_redis_that_went_back_past_a_lifted_bar_is_told_again(
     assert await may_book(world, 1) == [True]
 
 
-async def test_an_excused_booking_bars_nobody_and_may_be_excused_twice(world: World) -> None:
+async def test_excusing_a_booking_removes_its_bars_and_is_idempotent(world: World) -> None:
     request = await missed(world, 1, [1, 2])
     first, second = await done(world, excuse(request)), await done(world, excuse(request))
     assert (first.before["state"], first.after) == ("NO_SHOW", {"state": "EXCUSED", "bars_lifted": 2})
@@ -226,7 +224,7 @@ async def test_an_excused_booking_bars_nobody_and_may_be_excused_twice(world: Wo
     assert world.verify() == []
 
 
-async def test_only_a_no_show_is_excused(world: World) -> None:
+async def test_only_a_no_show_can_be_excused(world: World) -> None:
     request, party = await booked(world, 1, [1]), await booked(world, 2, [2, 3])
     assert (await done(world, excuse(request))).refused is Reason.NOT_MISSED
     world.set_clock(MONDAY_NOON)
@@ -241,7 +239,7 @@ async def test_only_a_no_show_is_excused(world: World) -> None:
     assert await may_book(world, 1, 2, 3) == [False, True, False]
 
 
-async def test_an_undone_check_in_expects_the_person_again(world: World) -> None:
+async def test_undoing_a_check_in_makes_the_person_expected_again(world: World) -> None:
     request = await booked(world, 1, [1, 2])
     world.set_clock(MONDAY_NOON)
     await check_in(world, request, 1, 2)
@@ -260,7 +258,7 @@ async def test_an_undone_check_in_expects_the_person_again(world: World) -> None
 
 
 @pytest.mark.parametrize("recorded", [True, False])
-async def test_who_has_booked_again_keeps_that_booking(world: World, *, recorded: bool) -> None:
+async def test_undoing_a_check_in_keeps_a_newer_booking(world: World, *, recorded: bool) -> None:
     """Also while the new request only waits in its line."""
     request = await booked(world, 1, [1, 2], TUESDAY)
     world.set_clock(MONDAY_NOON + timedelta(days=1))
@@ -279,7 +277,7 @@ async def test_who_has_booked_again_keeps_that_booking(world: World, *, recorded
     assert world.verify() == []
 
 
-async def test_who_the_ledger_has_booked_elsewhere_is_not_expected_again(world: World) -> None:
+async def test_undoing_a_check_in_respects_newer_bookings_in_the_ledger(world: World) -> None:
     """Redis may have lost it; the ledger has not."""
     request = await booked(world, 1, [1])
     world.set_clock(MONDAY_NOON)
@@ -295,7 +293,7 @@ async def test_who_the_ledger_has_booked_elsewhere_is_not_expected_again(world: 
     assert world.sql("select count(*) from applicant where live") == [(1,)]
 
 
-async def test_a_check_in_is_undone_on_its_day_only_and_not_on_a_closed_one(world: World) -> None:
+async def test_a_check_in_can_be_undone_only_on_its_day_and_not_on_a_closed_day(world: World) -> None:
     request, gone = await booked(world, 1, [1]), await booked(world, 2, [2])
     world.sql(f"update booking set state = 'CANCELLED' where booking_id = '{gone.booking_id}'")
     world.sql(f"update applicant set live = false where booking_id = '{gone.booking_id}'")
@@ -308,7 +306,7 @@ async def test_a_check_in_is_undone_on_its_day_only_and_not_on_a_closed_one(worl
     assert await world.producer.owned(request.owner) == []
 
 
-async def test_a_late_worker_neither_holds_nor_frees_whose_check_in_was_undone(world: World) -> None:
+async def test_a_late_worker_neither_holds_nor_frees_people_of_an_undone_check_in(world: World) -> None:
     request = await booked(world, 1, [1])
     world.set_clock(MONDAY_NOON)
     await check_in(world, request, 1)
@@ -326,7 +324,7 @@ async def test_a_late_worker_neither_holds_nor_frees_whose_check_in_was_undone(w
     assert world.verify() == []
 
 
-async def test_three_of_five_come_one_late_one_undone(world: World) -> None:
+async def test_late_attendance_and_undone_check_ins_combine_in_one_party(world: World) -> None:
     request = await booked(world, 1, [1, 2, 3, 4, 5])
     world.set_clock(MONDAY_NOON)
     await check_in(world, request, 1, 2, 3)
@@ -347,7 +345,7 @@ async def test_three_of_five_come_one_late_one_undone(world: World) -> None:
 
 
 @pytest.mark.parametrize("finished", [True, False])
-async def test_who_gave_up_is_not_expected_again_nor_noted_late_nor_barred(world: World, *, finished: bool) -> None:
+async def test_a_cancelled_person_is_not_expected_again_noted_late_or_barred(world: World, *, finished: bool) -> None:
     request = await booked(world, 1, [1, 2, 3])
     await world.ask(Cancel(request.booking_id, 3))
     world.set_clock(MONDAY_NOON)
@@ -372,7 +370,7 @@ async def test_who_gave_up_is_not_expected_again_nor_noted_late_nor_barred(world
 
 
 @pytest.mark.parametrize("cancelled_by", [None, "rina"])
-async def test_a_booking_whose_check_in_was_undone_may_be_released_until_its_day_is_over(
+async def test_a_booking_with_an_undone_check_in_may_be_released_until_its_day_ends(
     world: World, *, cancelled_by: str | None
 ) -> None:
     request = await booked(world, 1, [1, 2])
@@ -385,7 +383,7 @@ async def test_a_booking_whose_check_in_was_undone_may_be_released_until_its_day
     assert world.verify() == []
 
 
-async def test_whose_bar_was_lifted_before_the_excuse_held_nothing_since_the_day(world: World) -> None:
+async def test_excusing_after_a_lifted_bar_keeps_the_end_time(world: World) -> None:
     request = await missed(world, 1, [1])
     ended_at = (await world.recorded(request)).ended_at
     await done(world, lift(request))
@@ -395,7 +393,7 @@ async def test_whose_bar_was_lifted_before_the_excuse_held_nothing_since_the_day
 
 
 @pytest.mark.parametrize("finished", [True, False])
-async def test_late_attendance_before_and_after_the_day_was_finished(world: World, *, finished: bool) -> None:
+async def test_late_attendance_works_before_and_after_the_day_is_finished(world: World, *, finished: bool) -> None:
     request = await booked(world, 1, [1, 2])
     world.set_clock(TUESDAY_0000 + timedelta(hours=1))
     if finished:
@@ -414,7 +412,7 @@ async def test_late_attendance_before_and_after_the_day_was_finished(world: Worl
     assert world.verify() == []
 
 
-async def test_late_attendance_is_of_who_did_not_come_yet_in_this_party_and_ends_no_other_bar(world: World) -> None:
+async def test_late_attendance_takes_only_absent_people_of_the_party_and_ends_no_other_bar(world: World) -> None:
     request, other = await booked(world, 1, [1, 2]), await booked(world, 2, [3])
     world.set_clock(MONDAY_NOON)
     await check_in(world, request, 2)
@@ -429,7 +427,7 @@ async def test_late_attendance_is_of_who_did_not_come_yet_in_this_party_and_ends
     assert [row.present_at for row in await world.staff.party(other.booking_id)] == [None]
 
 
-async def test_late_attendance_is_for_days_that_are_over_and_bookings_that_were_missed(world: World) -> None:
+async def test_late_attendance_requires_a_past_day_and_a_missed_booking(world: World) -> None:
     request, excused = await booked(world, 1, [1]), await booked(world, 2, [2])
     world.set_clock(TUESDAY_0000 - timedelta(seconds=5))
     assert (await done(world, late(world.policy, request, 1))).refused is Reason.NOT_MISSED
@@ -444,7 +442,7 @@ async def test_late_attendance_is_for_days_that_are_over_and_bookings_that_were_
     ("before", "after"),
     [("CANCELLED", "CONFIRMED"), ("NO_SHOW", "CONFIRMED"), ("EXCUSED", "NO_SHOW"), ("ATTENDED", "NO_SHOW")],
 )
-async def test_the_ledger_knows_no_other_way_back(world: World, before: str, after: str) -> None:
+async def test_the_ledger_refuses_all_other_backward_transitions(world: World, before: str, after: str) -> None:
     await booked(world, 1, [1])
     if before == "EXCUSED":
         world.sql("update booking set state = 'NO_SHOW'")
@@ -453,7 +451,7 @@ async def test_the_ledger_knows_no_other_way_back(world: World, before: str, aft
         world.sql(f"update booking set state = '{after}'")
 
 
-async def test_bars_are_listed_by_day_and_number_and_found_by_person(world: World) -> None:
+async def test_bars_are_listed_by_day_and_number_and_filtered_by_person(world: World) -> None:
     request = await booked(world, 1, [1, 2])
     await booked(world, 2, [3], TUESDAY)
     end_monday(world)
@@ -476,7 +474,7 @@ async def test_bars_are_listed_by_day_and_number_and_found_by_person(world: Worl
 
 
 @pytest.mark.parametrize("only", ["ledger", "redis"])
-async def test_verify_sees_a_bar_that_is_lifted_in_one_store_only(world: World, only: str) -> None:
+async def test_verify_reports_a_bar_lifted_in_only_one_store(world: World, only: str) -> None:
     request = await missed(world, 1, [1])
     key = request.applicants[0].key
     copy = world.redis.hget(f"applicants:{key.hex()[:3]}", key)

@@ -29,7 +29,7 @@ def workers(world: World) -> Iterator[None]:
             process.terminate()
 
 
-async def test_lanes_are_served_while_rq_is_suspended_and_its_queue_does_not_grow(world: World) -> None:
+async def test_lanes_are_drained_while_rq_is_suspended_and_its_queue_does_not_grow(world: World) -> None:
     world.redis.set("rq:suspended", 1)
     request = world.request(1)
     await world.ticket(request)

@@ -19,7 +19,7 @@ CASES: list[tuple[Callable[[Any], bytes], Sequence[Any], Sequence[Any]]] = [
 
 
 @pytest.mark.parametrize(("pack", "column", "as_psycopg"), CASES, ids=lambda case: getattr(case, "__name__", ""))
-def test_a_column_is_what_psycopg_makes_of_the_list(
+def test_a_column_is_encoded_as_psycopg_encodes_the_list(
     pack: Callable[[Any], bytes], column: Sequence[Any], as_psycopg: Sequence[Any]
 ) -> None:
     dumped = Transformer().get_dumper(list(as_psycopg), PyFormat.BINARY).dump(list(as_psycopg))
@@ -28,7 +28,7 @@ def test_a_column_is_what_psycopg_makes_of_the_list(
     assert pack(column)[8:] == bytes(dumped)[8:]
 
 
-def test_nothing_and_null() -> None:
+def test_empty_lists_and_nulls_are_encoded() -> None:
     assert ints([]) == bytes.fromhex("00000000 00000000 00000017")
     assert ints([None, 7]) == bytes.fromhex("00000001 00000001 00000017 00000002 00000001 ffffffff 00000004 00000007")
     assert texts([None])[-4:] == b"\xff\xff\xff\xff"

@@ -20,7 +20,9 @@ from antrian.batching import Batcher
         (["b" * 50], [["b" * 50]]),
     ],
 )
-async def test_what_is_sent_together_fits_and_what_does_not_goes_alone(asked: list[str], sent: list[list[str]]) -> None:
+async def test_batches_stay_within_their_bounds_and_an_oversized_item_is_sent_alone(
+    asked: list[str], sent: list[list[str]]
+) -> None:
     messages: list[list[str]] = []
 
     async def send(queries: Sequence[str]) -> list[str]:

@@ -29,17 +29,17 @@ def test_the_ratio_is_the_median_of_the_rounds() -> None:
 @pytest.mark.parametrize(
     ("better", "target", "reached"), [("higher", 2.0, True), ("higher", 2.3, False), ("lower", 2.0, False), ("lower", 2.3, True), ("lower", None, True)]
 )  # fmt: skip
-def test_a_target_is_reached_from_the_better_side(better: str, target: float | None, reached: bool) -> None:
+def test_a_target_is_a_minimum_or_a_maximum_by_its_measure(better: str, target: float | None, reached: bool) -> None:
     assert _row(better, target).reached is reached
 
 
-def test_a_load_that_had_nothing_left_makes_the_row_invalid() -> None:
+def test_a_saturated_load_generator_makes_the_row_invalid() -> None:
     assert _row().valid
     assert _row(generator=[0.5, 0.6, 0.99]).valid
     assert not _row(generator=[0.5, 0.97, 0.99]).valid
 
 
-def test_all_are_measured_once_before_any_is_again() -> None:
+def test_each_round_measures_all_candidates_before_the_next() -> None:
     order = []
 
     def measure(name: str, n: int) -> float:
@@ -50,7 +50,7 @@ def test_all_are_measured_once_before_any_is_again() -> None:
     assert order == [("a", 0), ("b", 0), ("a", 1), ("b", 1)]
 
 
-def test_ctrl_c_does_not_cost_the_faults_that_were_tried(
+def test_ctrl_c_keeps_the_results_of_finished_faults(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def nothing(_: Site, __: Load) -> float:

@@ -10,7 +10,7 @@ HASH = "a785ee1a192f38bc946cde9630950471c917b75d590fb5c3f0610b10a63d41e7"
 GOOD = f'[[caller]]\nname = "mobile"\nrole = "gateway"\ntoken_sha256 = "{HASH}"\n'
 
 
-def test_a_good_file_is_read(tmp_path: Path) -> None:
+def test_a_valid_file_is_read(tmp_path: Path) -> None:
     file = tmp_path / "callers.toml"
     file.write_text(GOOD + 'requests_per_second = 5\noffices = ["kanim-bogor"]\n')
     [caller] = (Callers(file)._by_token or {}).values()
@@ -44,7 +44,7 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
         (GOOD + "requests_per_second = true", "caller 1: requests_per_second: Input should be a valid number"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: str, says: str) -> None:
+def test_each_mistake_is_named_with_its_place(tmp_path: Path, text: str, says: str) -> None:
     file = tmp_path / "callers.toml"
     file.write_text(text)
     with pytest.raises(CallersFileError) as caught:
@@ -54,7 +54,7 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: str, says: 
 
 
 @pytest.mark.parametrize("content", [None, b"\xff"])
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
+def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "callers.toml"
     if content:
         file.write_bytes(content)

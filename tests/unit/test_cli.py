@@ -63,7 +63,7 @@ def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> Non
     assert " ".join(["antrian", *command]) in result.stdout.split("Example:\n")[1]
 
 
-def test_there_are_the_commands_that_were_asked_for() -> None:
+def test_all_documented_commands_exist() -> None:
     assert set(main.commands) == {
         *(
             "offices",
@@ -122,7 +122,7 @@ def test_there_are_the_commands_that_were_asked_for() -> None:
         (["quota", "kanim-bogor", "--folder", "elsewhere"], "no Antrian runs on elsewhere"),
     ],
 )  # fmt: skip
-def test_a_wrong_call_is_told_in_words_and_exits_2(words: list[str], says: str) -> None:
+def test_invalid_usage_is_explained_and_exits_2(words: list[str], says: str) -> None:
     result = run(*words)
     assert result.exit_code == 2
     assert says in result.stderr
@@ -137,21 +137,21 @@ def test_a_malformed_person_is_refused_without_repeating_the_nik(person: str) ->
     assert "3271014107900001" not in result.stderr
 
 
-def test_up_wants_both_servers_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_takes_both_store_urls_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTRIAN_REDIS_URL", "redis://localhost")
     result = run("up")
     assert result.exit_code == 2
     assert "set both ANTRIAN_REDIS_URL and ANTRIAN_DATABASE_URL, or neither" in result.stderr
 
 
-def test_verify_names_the_settings_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_names_missing_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTRIAN_DATABASE_URL", "postgresql://localhost/antrian")
     result = run("verify")
     assert result.exit_code == 2
     assert "ANTRIAN_REDIS_URL" in result.stderr
 
 
-def test_rebuild_becomes_its_worker_with_the_settings_of_the_folder(
+def test_rebuild_executes_its_worker_with_the_settings_of_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     facts = {
@@ -173,7 +173,7 @@ def test_rebuild_becomes_its_worker_with_the_settings_of_the_folder(
 
 
 @pytest.mark.parametrize("command", [["reset", "--yes"], ["rush", "--embedded"]], ids=" ".join)
-def test_a_folder_of_somebody_else_is_never_emptied(tmp_path: Path, command: list[str]) -> None:
+def test_commands_never_empty_a_foreign_folder(tmp_path: Path, command: list[str]) -> None:
     theirs = tmp_path / "project/log/precious"
     theirs.mkdir(parents=True)
     result = run(*command, "--folder", "project")
@@ -184,13 +184,13 @@ def test_a_folder_of_somebody_else_is_never_emptied(tmp_path: Path, command: lis
 
 
 @pytest.mark.parametrize("unknown", [True, False])
-def test_only_when_nobody_knows_what_was_done_it_says_that_repeating_is_safe(unknown: bool) -> None:
+def test_the_hint_that_repeating_is_safe_appears_only_for_unknown_outcomes(unknown: bool) -> None:
     with pytest.raises(Failure) as caught, repeatable():
         raise Failure("DEADLINE_EXCEEDED", unknown=unknown)
     assert ("safe to repeat" in caught.value.message) == unknown
 
 
-def test_what_a_killed_antrian_left_is_not_believed(tmp_path: Path) -> None:
+def test_the_run_file_of_a_killed_antrian_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"grpc": "127.0.0.1:7700", "pids": {"antrian": 2**22 + 1}}))
     result = run("quota", "kanim-bogor", "--folder", str(tmp_path))
     assert result.exit_code == 2
@@ -208,14 +208,14 @@ def test_what_a_killed_antrian_left_is_not_believed(tmp_path: Path) -> None:
         '{"pids": 1}',
     ],
 )
-def test_a_broken_run_file_is_told(tmp_path: Path, content: str) -> None:
+def test_a_broken_run_file_is_reported(tmp_path: Path, content: str) -> None:
     (tmp_path / "run.json").write_text(content.replace("PID", str(os.getpid())))
     result = run("quota", "kanim-bogor", "--folder", str(tmp_path))
     assert result.exit_code == 2
     assert "run.json cannot be read" in result.stderr
 
 
-def test_each_wrong_row_of_an_import_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_invalid_row_of_an_import_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTRIAN_DATABASE_URL", "postgresql://never/asked")
     file = tmp_path / "offices.csv"
     file.write_text(
@@ -230,7 +230,7 @@ def test_each_wrong_row_of_an_import_is_named(tmp_path: Path, monkeypatch: pytes
     assert "line 3, column daily_quota" in result.stderr
 
 
-def test_the_ledger_may_be_named_by_a_file_of_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_database_url_may_come_from_a_secret_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTRIAN_SECRETS_DIR", str(tmp_path))
     (tmp_path / "antrian_database_url").write_text(f"postgresql://antrian@/antrian?host={tmp_path}\n")
     result = run("migrate")
@@ -240,7 +240,7 @@ def test_the_ledger_may_be_named_by_a_file_of_secrets(tmp_path: Path, monkeypatc
     assert run("migrate").exit_code == 2
 
 
-def test_json_has_the_names_of_the_contract_and_fields_without_a_value(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_uses_the_contracts_field_names_and_includes_empty_fields(capsys: pytest.CaptureFixture[str]) -> None:
     show.json(Booking(booking_id="b", state=BOOKING_STATE_CONFIRMED, queue_numbers=[7]), line=True)
     out = capsys.readouterr().out
     assert out.count("\n") == 1
@@ -250,7 +250,7 @@ def test_json_has_the_names_of_the_contract_and_fields_without_a_value(capsys: p
     assert booking["alternatives"] == []
 
 
-def test_many_are_a_json_array_even_when_there_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lists_are_a_json_array_even_when_empty(capsys: pytest.CaptureFixture[str]) -> None:
     show.json_list([Booking(booking_id="b")])
     [booking] = json.loads(capsys.readouterr().out)
     assert (booking["booking_id"], booking["alternatives"]) == ("b", [])
@@ -258,7 +258,7 @@ def test_many_are_a_json_array_even_when_there_is_none(capsys: pytest.CaptureFix
     assert json.loads(capsys.readouterr().out) == []
 
 
-def test_the_bookings_table_has_a_booking_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_bookings_table_has_one_booking_per_line(capsys: pytest.CaptureFixture[str]) -> None:
     kept: dict[str, Any] = {"office_id": "kanim-bogor", "service_date": "2026-11-30", "session": SESSION_MORNING}
     show.bookings(
         [
@@ -275,7 +275,7 @@ def test_the_bookings_table_has_a_booking_a_line(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == "no bookings\n"
 
 
-def test_the_roster_says_who_is_here_since_when(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_roster_shows_when_each_person_checked_in(capsys: pytest.CaptureFixture[str]) -> None:
     party = [
         RosterEntry(session=SESSION_MORNING, queue_number=n, code="C", full_name=name, masked_nik="************0001")
         for n, name in ((3, "Ani Lestari"), (4, "Budi"))
@@ -293,14 +293,14 @@ def test_the_roster_says_who_is_here_since_when(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == "nobody has a queue number\n"
 
 
-def test_a_cancelled_booking_says_if_the_office_did_it() -> None:
+def test_a_cancelled_booking_shows_whether_the_office_cancelled_it() -> None:
     ours = Booking(state=BOOKING_STATE_CANCELLED)
     theirs = Booking(state=BOOKING_STATE_CANCELLED, status_reason=STATUS_REASON_DAY_CLOSED)
     assert (show.headline(ours), show.headline(theirs)) == ("CANCELLED", "CANCELLED: DAY_CLOSED")
 
 
 @pytest.mark.parametrize("english", [True, False])
-def test_a_booking_is_shown_with_the_words_for_its_reason(capsys: pytest.CaptureFixture[str], *, english: bool) -> None:
+def test_a_booking_is_shown_with_the_text_of_its_reason(capsys: pytest.CaptureFixture[str], *, english: bool) -> None:
     kept: dict[str, Any] = {"office_id": "kanim-bogor", "service_date": "2026-11-30", "session": SESSION_MORNING}
     words: dict[str, Any] = {"status_message_id": "Kantor tutup.", "status_message_en": "The office is closed."}
     it = Booking(state=BOOKING_STATE_CANCELLED, status_reason=STATUS_REASON_DAY_CLOSED, **kept, **words)
@@ -308,7 +308,7 @@ def test_a_booking_is_shown_with_the_words_for_its_reason(capsys: pytest.Capture
     assert capsys.readouterr().out.splitlines()[1] == words["status_message_en" if english else "status_message_id"]
 
 
-def test_the_quota_table_has_a_day_a_line_and_names_closed_ones(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_quota_table_has_one_day_per_line_and_marks_closed_days(capsys: pytest.CaptureFixture[str]) -> None:
     response = wire.GetQuotaResponse(office_id="kanim-bogor")
     for session, remaining in ((SESSION_MORNING, 0), (SESSION_AFTERNOON, 2)):
         response.slots.add(service_date="2026-12-24", session=session, quota=3, remaining=remaining)

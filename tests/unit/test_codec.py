@@ -26,7 +26,7 @@ MOMENT = b" 1764150000000"
     account=NAMES,
     people=PEOPLE,
 )
-def test_what_is_packed_is_read_again(
+def test_packed_requests_round_trip(
     booking_id: bytes, fingerprint: bytes, caller: str, account: str, people: list[EncryptedApplicant]
 ) -> None:
     text = pack_request(SLOT, booking_id, fingerprint, caller, account, people) + MOMENT
@@ -37,12 +37,12 @@ def test_what_is_packed_is_read_again(
 
 
 @pytest.mark.parametrize("encrypted", [(b"",), (b"one", b"")])
-def test_somebody_without_sealed_data_is_not_sound(encrypted: tuple[bytes, ...]) -> None:
+def test_an_entry_with_a_person_without_encrypted_data_is_unsound(encrypted: tuple[bytes, ...]) -> None:
     people = [EncryptedApplicant(bytes(16), one) for one in encrypted]
     assert not read_queue_entry(pack_request(SLOT, bytes(16), bytes(8), "a", "b", people) + MOMENT)[1]
 
 
-def test_an_entry_that_was_cut_is_no_entry_or_not_sound() -> None:
+def test_a_truncated_entry_is_unreadable_or_unsound() -> None:
     people = [EncryptedApplicant(bytes(16), b"x" * 60), EncryptedApplicant(bytes(16), b"y" * 70)]
     request = pack_request(SLOT, bytes(16), bytes(8), "gateway", "account-1", people)
     for length in range(len(request)):

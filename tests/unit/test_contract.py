@@ -22,14 +22,14 @@ ROOT = Path(__file__).parents[2]
 GENERATED = ROOT / "antrian"
 
 
-def test_the_committed_stubs_are_what_the_protos_make(tmp_path: Path) -> None:
+def test_the_committed_stubs_match_the_protos(tmp_path: Path) -> None:
     generate(tmp_path)
     made = {file.name: file.read_text() for file in (tmp_path / "v1").iterdir()}
     committed = {file.name: file.read_text() for file in (GENERATED / "v1").glob("*.py*")}
     assert made == committed, "run `make protos`"
 
 
-def test_protos_are_all_that_a_client_needs_to_read_an_error(tmp_path: Path) -> None:
+def test_a_client_decodes_an_error_with_the_protos_alone(tmp_path: Path) -> None:
     includes = [ROOT / "protos", ROOT / "protos/vendor", files("grpc_tools") / "_proto"]
     made = tmp_path / "set"
     arguments = ["--include_imports", f"--descriptor_set_out={made}", *(f"-I{path}" for path in includes)]
@@ -57,13 +57,13 @@ def test_every_reason_is_in_the_contract_and_has_a_code() -> None:
         (booking.Session, messages_pb2.Session, "SESSION_"),
     ],
 )
-def test_our_enums_are_the_contracts(
+def test_python_enums_equal_the_contracts(
     ours: type[booking.State], wire: type[messages_pb2.BookingState], prefix: str
 ) -> None:
     assert {f"{prefix}{item.value}" for item in ours} == set(wire.keys()) - {f"{prefix}UNSPECIFIED"}
 
 
-def test_every_rpc_says_who_may_call_it() -> None:
+def test_every_rpc_has_a_required_role() -> None:
     services = [
         booking_service_pb2.DESCRIPTOR.services_by_name["BookingService"],
         office_service_pb2.DESCRIPTOR.services_by_name["OfficeService"],

@@ -255,7 +255,7 @@ async def _refused(case: _Case) -> str:
 
 
 @pytest.mark.parametrize("case", [*_cases()], ids=str)
-async def test_the_server_refuses_a_field_exactly_when_its_rules_do(case: _Case) -> None:
+async def test_the_server_and_the_field_rules_refuse_the_same_values(case: _Case) -> None:
     if f"{case.rpc}.{case.path}" in _BY_THE_LEDGER:
         return
     field = await _refused(case)
@@ -267,7 +267,7 @@ def _names(path: str) -> set[str]:
     return {path, path.removesuffix("[0]")}
 
 
-async def test_the_server_has_passed_all_checks_when_it_asks_a_store() -> None:
+async def test_the_server_queries_a_store_only_after_all_checks() -> None:
     request = _good(booking_service_pb2.GetBookingRequest.DESCRIPTOR)
     assert not await _refused(_Case("BookingService", "GetBooking", "account", request, fits=True))
     request.account = "two words"

@@ -52,12 +52,12 @@ def test_every_rpc_for_citizens_has_a_path() -> None:
         ("GET", "/v1/bookings", "ListBookings", {}),
     ],
 )
-def test_a_path_leads_to_its_rpc(verb: str, path: str, rpc: str, variables: Mapping[str, str]) -> None:
+def test_a_path_is_routed_to_its_rpc(verb: str, path: str, rpc: str, variables: Mapping[str, str]) -> None:
     route, found = find(verb, path)
     assert (route.rpc, found) == (rpc, variables)
 
 
-def test_what_leads_nowhere_is_told_apart_from_another_verb() -> None:
+def test_unknown_paths_and_wrong_methods_are_distinguished() -> None:
     for path in ("/", "/v1/offices/", "/v1/offices//quota", "/v1/bookings/a/b", "/v1/bookings/x:y:watch"):
         with pytest.raises(RouteNotFoundError):
             find("GET", path)
@@ -85,7 +85,7 @@ def test_a_query_is_read_by_field_path_in_either_spelling() -> None:
     )
 
 
-def test_a_path_goes_before_a_body_that_says_the_same_and_another_is_refused() -> None:
+def test_a_body_field_that_contradicts_the_path_is_refused() -> None:
     told = request("POST", "/v1/bookings/b-1:cancel", body={"account": "a", "booking_id": "b-1"})
     assert told == wire.CancelBookingRequest(account="a", booking_id="b-1")
     for name in ("booking_id", "bookingId"):
@@ -126,7 +126,7 @@ def test_a_path_goes_before_a_body_that_says_the_same_and_another_is_refused() -
         ([], ""),
     ],
 )
-def test_what_does_not_fit_names_the_field_and_nothing_that_was_sent(body: Any, field: str) -> None:
+def test_a_malformed_body_is_refused_with_its_field_and_no_value(body: Any, field: str) -> None:
     with pytest.raises(MalformedError) as caught:
         request("POST", "/v1/bookings", body=body)
     assert caught.value.field == field
@@ -145,7 +145,7 @@ def test_what_does_not_fit_names_the_field_and_nothing_that_was_sent(body: Any, 
         b"a" * 9 + b"=&" * 60,
     ],
 )
-def test_a_query_that_does_not_fit_is_refused(query: bytes) -> None:
+def test_a_malformed_query_is_refused(query: bytes) -> None:
     with pytest.raises(MalformedError):
         request("GET", "/v1/offices", query)
 
@@ -157,7 +157,7 @@ def test_a_query_that_does_not_fit_is_refused(query: bytes) -> None:
         "nan", "NaN", "Infinity", "-Infinity", "1e400", "1e9999",
     ],
 )  # fmt: skip
-def test_only_json_has_a_say_in_what_a_number_is(number: str) -> None:
+def test_only_json_numbers_are_accepted(number: str) -> None:
     for name in ("location.latitude", "pageSize"):
         with pytest.raises(MalformedError) as caught:
             request("GET", "/v1/offices", f"{name}={quote(number)}".encode())
@@ -173,7 +173,7 @@ def test_only_json_has_a_say_in_what_a_number_is(number: str) -> None:
     assert caught.value.field == "requests[1].session"
 
 
-def test_a_number_may_stand_in_quotes() -> None:
+def test_a_number_may_be_quoted() -> None:
     asked = request(
         "POST", "/v1/bookings", body={"location": {"latitude": "-6.5", "longitude": "1e2", "accuracyM": 20}}
     )
@@ -182,7 +182,7 @@ def test_a_number_may_stand_in_quotes() -> None:
 
 
 @pytest.mark.parametrize("wait", ["1", "1_0s", " 1s", "01s", "1.s", "s", "1.0000000001s", "\uff11s"])
-def test_a_wait_is_seconds_as_json_says(wait: str) -> None:
+def test_a_duration_is_given_in_seconds_as_in_proto_json(wait: str) -> None:
     with pytest.raises(MalformedError) as caught:
         request("GET", "/v1/bookings/b-1", f"account=a&wait={quote(wait)}".encode())
     assert caught.value.field == "wait"
@@ -191,7 +191,7 @@ def test_a_wait_is_seconds_as_json_says(wait: str) -> None:
     assert caught.value.field == "requests[0].wait"
 
 
-def test_a_state_is_asked_for_by_its_name() -> None:
+def test_a_state_is_given_by_its_name() -> None:
     asked = request("GET", "/v1/bookings", b"account=a&state=BOOKING_STATE_PENDING")
     assert asked == wire.ListBookingsRequest(account="a", state=BOOKING_STATE_PENDING)
     for number in (b"1", b"0_1"):
@@ -212,14 +212,14 @@ def test_a_state_is_asked_for_by_its_name() -> None:
         (b'{"account": +1}', "", "the body is no JSON in UTF-8"),
     ],
 )
-def test_a_body_that_cannot_be_read_is_told_why(body: bytes, field: str, words: str) -> None:
+def test_an_unreadable_body_is_refused_with_the_cause(body: bytes, field: str, words: str) -> None:
     route, variables = find("POST", "/v1/bookings")
     with pytest.raises(MalformedError) as caught:
         read(route, variables, b"", body)
     assert (caught.value.field, caught.value.words[1]) == (field, words)
 
 
-def test_a_field_twice_is_found_beside_the_path_too_and_among_many() -> None:
+def test_a_duplicate_field_is_found_despite_a_path_variable_and_among_many() -> None:
     route, variables = find("POST", "/v1/bookings/b-1:cancel")
     with pytest.raises(MalformedError, match="once only"):
         read(route, variables, b"", b'{"account": "a", "bookingId": "b-2", "bookingId": "b-1"}')
@@ -229,13 +229,13 @@ def test_a_field_twice_is_found_beside_the_path_too_and_among_many() -> None:
     assert caught.value.field == "account"
 
 
-def test_no_remaining_places_are_a_number_and_an_absent_number_is_left_out() -> None:
+def test_zero_remaining_places_are_sent_and_an_unset_number_is_omitted() -> None:
     response = json.loads(write(wire.GetQuotaResponse(slots=[Slot(service_date="2026-11-30")])))
     assert (response["slots"][0]["remaining"], response["closedDays"]) == (0, [])
     assert "remaining" not in json.loads(write(Booking()))
 
 
-def test_an_error_says_all_that_the_service_said() -> None:
+def test_an_error_keeps_all_details_of_the_service() -> None:
     details = [AnyMessage(), AnyMessage()]
     details[0].Pack(ErrorInfo(reason="LANE_FULL", metadata={"waiting": "20000"}))
     retry = RetryInfo()
@@ -256,11 +256,11 @@ def test_an_error_says_all_that_the_service_said() -> None:
 @pytest.mark.parametrize(
     ("code", "status"), [(3, 400), (5, 404), (6, 409), (7, 403), (8, 429), (13, 500), (16, 401), (99, 500)]
 )
-def test_http_statuses_are_those_of_the_codes(code: int, status: int) -> None:
+def test_http_statuses_follow_the_grpc_codes(code: int, status: int) -> None:
     assert of_status(Status(code=code)).status == status
 
 
-def test_a_call_without_an_answer_says_that_it_may_be_repeated() -> None:
+def test_a_call_without_a_response_is_reported_as_retryable() -> None:
     from grpc import StatusCode  # noqa: PLC0415 - its name is Status's, too
 
     error = json.loads(unanswered(StatusCode.DEADLINE_EXCEEDED, english=True).body)["error"]
@@ -300,7 +300,7 @@ class Kernel:
         (10, 0, 900_000, 900_000, 900_000, 0, False, False),  # the listening socket
     ],
 )
-def test_connections_stay_as_long_as_something_happens(
+def test_only_idle_connections_are_closed(
     state: int, unacked: int, sent: int, came: int, heard: int, received: int, stays: bool, ended: bool
 ) -> None:
     kernel = Kernel(state, unacked, sent, came, heard, received)
@@ -309,7 +309,7 @@ def test_connections_stay_as_long_as_something_happens(
     assert not connections._stays(cast(socket.socket, kernel), 7781)
 
 
-async def test_an_answer_is_used_again_while_it_is_fresh_and_its_tag_does_not_depend_on_the_moment() -> None:
+async def test_fresh_responses_are_cached_and_etags_do_not_depend_on_the_time() -> None:
     fresh, asked = Freshness(), 0
 
     async def ask() -> Message:
@@ -366,12 +366,12 @@ async def test_the_stream_ends_after_the_outcome() -> None:
     assert words.endswith(b"\n\n")
 
 
-async def test_what_was_seen_is_not_told_again() -> None:
+async def test_events_that_the_client_has_seen_are_not_sent_again() -> None:
     words = await all_events(Service([PENDING, CONFIRMED]), last_seen=name_of(PENDING))
     assert words.count(b"event: booking") == 1
 
 
-async def test_a_stream_that_breaks_is_taken_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_broken_stream_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
     words = await all_events(Service([PENDING, LOST], [PENDING, CONFIRMED]))
     assert words.count(b"event: booking") == 2, "the same state once"
     monkeypatch.setattr(events, "_PATIENCE", 0)
@@ -379,18 +379,18 @@ async def test_a_stream_that_breaks_is_taken_up_again(monkeypatch: pytest.Monkey
     assert words.count(b"event: booking") == 1, "then the phone comes again"
 
 
-async def test_a_heartbeat_comes_when_the_service_has_said_that_nothing_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_heartbeat_is_sent_when_the_service_has_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (await all_events(Service([PENDING], [PENDING], [PENDING], [CONFIRMED]))).count(b": hb\n\n") == 2
     monkeypatch.setattr(events, "_PATIENCE", 0)
     assert b": hb" not in await all_events(Service([PENDING, 0.1], [LOST]))
 
 
-async def test_a_fault_of_ours_ends_the_stream_too() -> None:
+async def test_an_internal_error_ends_the_stream() -> None:
     with pytest.raises(KeyError):
         await all_events(Service([PENDING, KeyError("x")]))
 
 
-async def test_a_booking_that_is_not_there_is_an_error_before_the_stream_begins() -> None:
+async def test_an_unknown_booking_is_an_error_before_the_stream_begins() -> None:
     missing = HttpError(404, {"status": "NOT_FOUND", "reason": "BOOKING_NOT_FOUND", "message": ""})
     with pytest.raises(HttpError) as caught:
         await all_events(Service([missing]))

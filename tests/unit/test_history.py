@@ -122,7 +122,7 @@ class Play:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_what_the_rules_play_is_whole(seed: int) -> None:
+def test_a_history_played_by_the_rules_has_no_violation(seed: int) -> None:
     play = Play(seed, 400)
     assert play.violations() == []
     assert {b.reason for b in play.facts.bookings.values()} >= {"", "SLOT_FULL", "ALREADY_BOOKED"}
@@ -160,7 +160,7 @@ def _ask_unanswered(play: Play, booked: Booked) -> None:
     ],
 )
 @pytest.mark.parametrize("seed", range(5))
-def test_one_fault_is_named_and_makes_few_breaches(
+def test_a_single_fault_is_named_and_causes_few_violations(
     tamper: Callable[[Play, Booked], None], promises: set[str], seed: int
 ) -> None:
     play = Play(seed, 400)
@@ -172,7 +172,7 @@ def test_one_fault_is_named_and_makes_few_breaches(
     assert len(found) < 12
 
 
-def test_an_unknown_call_may_have_been_accepted_and_a_refused_one_may_not() -> None:
+def test_a_call_with_unknown_outcome_may_be_accepted_and_a_refused_call_may_not() -> None:
     play = Play(1, 20)
     booked = next(b for b in play.facts.bookings.values() if b.state == "CONFIRMED")
     op = next(op for op in play.history.ops if op.account == booked.account)
@@ -184,7 +184,7 @@ def test_an_unknown_call_may_have_been_accepted_and_a_refused_one_may_not() -> N
 
 
 @pytest.mark.parametrize("loses", [True, False])
-def test_only_a_fault_that_may_lose_undecided_tickets_excuses_another_ticket(tmp_path: Path, *, loses: bool) -> None:
+def test_only_a_fault_that_loses_undecided_tickets_excuses_a_second_ticket(tmp_path: Path, *, loses: bool) -> None:
     with History(tmp_path / "a") as history:
         ask = {"request_id": "r", "account": "a", "office": OFFICE, "date": "2026-11-30", "session": "MORNING"}
         response = {"booking_id": "b", "office": OFFICE, "state": "PENDING", "numbers": []}
@@ -216,7 +216,7 @@ UNDONE, LATE, EXCUSED = ("ATTENDED", "CONFIRMED"), ("NO_SHOW", "ATTENDED"), ("NO
     ],
     ids=str,
 )
-def test_a_booking_goes_back_only_where_staff_led_it(
+def test_a_booking_returns_to_an_earlier_state_only_by_staff_action(
     tmp_path: Path, states: list[str], by_staff: list[tuple[str, str]]
 ) -> None:
     assert _breaches_of_reads(tmp_path, states, by_staff) == []
@@ -238,7 +238,7 @@ def test_a_booking_goes_back_only_where_staff_led_it(
     ],
     ids=str,
 )
-def test_there_are_no_other_ways_back(tmp_path: Path, states: list[str]) -> None:
+def test_all_other_backward_transitions_are_violations(tmp_path: Path, states: list[str]) -> None:
     assert _breaches_of_reads(tmp_path, states, [LATE, EXCUSED]) == ["P7"]
 
 
@@ -253,7 +253,7 @@ def _breaches_of_reads(tmp_path: Path, states: list[str], by_staff: list[tuple[s
     return [violation.promise for violation in check_history(read_history([path]), facts).violations]
 
 
-def test_several_files_are_one_history_and_a_cut_line_is_left_out(tmp_path: Path) -> None:
+def test_several_files_form_one_history_and_a_truncated_line_is_skipped(tmp_path: Path) -> None:
     for name in ("a", "b"):
         with History(tmp_path / name) as history, history.fault(f"fault {name}"):
             history.end(history.begin("read", booking_id=name, account="x"), "unknown", reason="UNAVAILABLE")
@@ -268,7 +268,7 @@ def test_several_files_are_one_history_and_a_cut_line_is_left_out(tmp_path: Path
 
 
 @pytest.mark.parametrize("text", ["no json", '{"event": "ok", "op": "x-1", "t": 1}', "[]", '{"t": 1}'])
-def test_what_is_no_history_is_refused_with_its_line(tmp_path: Path, text: str) -> None:
+def test_an_invalid_history_is_refused_with_its_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "a").write_text(f'{{"t": 1, "event": "invoke", "op": "y", "call": "read", "account": "x"}}\n{text}\n')
     with pytest.raises(HistoryError, match=r"a:2: no event of a history"):
         read_history([tmp_path / "a"])

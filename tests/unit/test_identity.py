@@ -55,7 +55,7 @@ def refusal_of(nik: str) -> AntrianError:
         "9501010101010001",  # Papua Pegunungan
     ],
 )
-def test_a_nik_that_could_have_been_issued_is_taken(nik: str) -> None:
+def test_a_valid_nik_is_accepted(nik: str) -> None:
     check_nik(nik, "applicants[0].nik", CODES)
 
 
@@ -87,7 +87,7 @@ def test_a_nik_that_could_have_been_issued_is_taken(nik: str) -> None:
         ("3602041211870000", "0000"),
     ],
 )
-def test_any_other_is_refused_with_its_field_and_why_and_is_not_repeated(nik: str, what: str) -> None:
+def test_an_invalid_nik_is_refused_with_field_and_cause_and_without_the_nik(nik: str, what: str) -> None:
     refusal = refusal_of(nik)
     assert (refusal.reason, refusal.field) == (Reason.INVALID_FIELD, "applicants[1].nik")
     assert refusal.problem is not None
@@ -96,7 +96,7 @@ def test_any_other_is_refused_with_its_field_and_why_and_is_not_repeated(nik: st
         assert nik.strip() not in f"{refusal!r} {refusal} {refusal.problem} {refusal.metadata}"
 
 
-def test_the_codes_are_those_of_all_provinces_and_not_that_of_east_timor() -> None:
+def test_province_codes_are_those_of_all_provinces_without_east_timor() -> None:
     codes = {province.nik_code for province in load_provinces().values()}
     assert len(codes) == 38
     for code in codes:
@@ -108,12 +108,12 @@ def test_the_codes_are_those_of_all_provinces_and_not_that_of_east_timor() -> No
 
 
 @given(st.dates(date(1900, 1, 1), date(2099, 12, 31)), st.booleans())
-def test_every_birthday_of_two_centuries_is_taken_for_men_and_women(born: date, woman: bool) -> None:
+def test_every_birthday_of_two_centuries_is_accepted_for_men_and_women(born: date, woman: bool) -> None:
     check_nik(f"320101{born.day + 40 * woman:02}{born:%m%y}0001", "nik", CODES)
 
 
 @given(st.from_regex("[0-9]{6}", fullmatch=True))
-def test_only_dates_that_exist_are_taken(digits: str) -> None:
+def test_only_existing_dates_are_accepted(digits: str) -> None:
     day, month, year = int(digits[:2]), int(digits[2:4]), int(digits[4:])
     dates = {
         start + timedelta(days=number)
@@ -167,7 +167,7 @@ def test_a_masked_nik_shows_four_digits() -> None:
         "a" * 100,
     ],
 )
-def test_names_of_any_script_are_taken(name: str) -> None:
+def test_names_in_any_script_are_accepted(name: str) -> None:
     check_full_name(name, "applicants[0].full_name")
 
 
@@ -191,7 +191,7 @@ def test_names_of_any_script_are_taken(name: str) -> None:
         "Budi\ud800",
     ],
 )
-def test_what_is_no_name_is_refused_and_not_repeated(name: str) -> None:
+def test_an_invalid_name_is_refused_and_not_repeated(name: str) -> None:
     with pytest.raises(AntrianError) as refusal:
         check_full_name(name, "applicants[0].full_name")
     assert (refusal.value.reason, refusal.value.field) == (Reason.INVALID_FIELD, "applicants[0].full_name")
@@ -214,7 +214,7 @@ def test_a_party_is_one_to_five_different_people() -> None:
         ([BUDI, replace(SITI, full_name="S1ti")], "applicants[1].full_name"),
     ],
 )
-def test_a_wrong_party_is_refused_at_the_first_field_that_is_wrong(people: list[Person], field: str) -> None:
+def test_an_invalid_party_is_refused_at_its_first_wrong_field(people: list[Person], field: str) -> None:
     with pytest.raises(AntrianError) as refusal:
         check_party(POLICY, people, CODES)
     assert (refusal.value.reason, refusal.value.field) == (Reason.INVALID_FIELD, field)
@@ -223,7 +223,7 @@ def test_a_wrong_party_is_refused_at_the_first_field_that_is_wrong(people: list[
 # Keyed hashes
 
 
-def test_the_hashes_are_what_they_were() -> None:
+def test_hashes_do_not_change_between_releases() -> None:
     """What is stored depends on these: a change of them loses every booking and bar."""
     key = KEYS.applicant_key(BUDI.nik)
     assert key.hex() == "220854038bc1536f3ae6abb6004fbaf5"
@@ -239,7 +239,7 @@ def test_a_booking_id_is_a_uuid_of_version_8(request_id: UUID, caller: str) -> N
     assert (booking_id.version, booking_id.variant) == (8, "specified in RFC 4122")
 
 
-def test_a_booking_id_is_of_its_caller_request_and_key() -> None:
+def test_a_booking_id_depends_on_caller_request_and_key() -> None:
     other = Keys(bytes(32), KEYS.encryption_key)
     ids = {
         KEYS.booking_id("a", REQUEST),
@@ -251,18 +251,18 @@ def test_a_booking_id_is_of_its_caller_request_and_key() -> None:
     assert KEYS.booking_id("a", REQUEST) in ids
 
 
-def test_hashes_of_different_kinds_never_meet() -> None:
+def test_hashes_of_different_kinds_never_collide() -> None:
     text = BUDI.nik
     hashes = [KEYS.applicant_key(text)[:8], KEYS.owner("", text), KEYS.owner(text, "")]
     assert len(set(hashes)) == 3
 
 
-def test_an_owner_is_told_apart_however_its_parts_are_cut() -> None:
+def test_owner_hashes_separate_caller_and_account() -> None:
     assert KEYS.owner("ab", "c") != KEYS.owner("a", "bc")
     assert len(KEYS.owner("ab", "c")) == 8
 
 
-def test_a_fingerprint_is_of_the_office_the_slot_and_the_people_in_any_order() -> None:
+def test_a_fingerprint_covers_office_slot_and_people_in_any_order() -> None:
     one, two = (KEYS.applicant_key(BUDI.nik), BUDI.full_name), (KEYS.applicant_key(SITI.nik), SITI.full_name)
     same = KEYS.fingerprint("kanim-bogor", SLOT, [one, two])
     assert KEYS.fingerprint("kanim-bogor", SLOT, iter([two, one])) == same
@@ -287,13 +287,13 @@ def test_keys_are_32_bytes_and_never_printed() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=100))
-def test_what_is_sealed_is_unsealed(name: str) -> None:
+def test_encrypted_data_round_trips(name: str) -> None:
     person = replace(BUDI, full_name=name)
     booking_id, key = KEYS.booking_id("a", REQUEST), KEYS.applicant_key(BUDI.nik)
     assert KEYS.decrypt(booking_id, key, KEYS.encrypt(booking_id, key, person)) == person
 
 
-def test_a_seal_opens_only_with_its_booking_applicant_and_key() -> None:
+def test_data_decrypts_only_with_its_booking_applicant_and_key() -> None:
     booking_id, key = KEYS.booking_id("a", REQUEST), KEYS.applicant_key(BUDI.nik)
     encrypted = KEYS.encrypt(booking_id, key, BUDI)
     for keys, other_id, other_key, text in (
@@ -307,7 +307,7 @@ def test_a_seal_opens_only_with_its_booking_applicant_and_key() -> None:
             keys.decrypt(other_id, other_key, text)
 
 
-def test_a_seal_shows_nothing_and_is_never_the_same_twice() -> None:
+def test_ciphertexts_hide_the_data_and_are_never_equal() -> None:
     booking_id, key = KEYS.booking_id("a", REQUEST), KEYS.applicant_key(BUDI.nik)
     one, two = (KEYS.encrypt(booking_id, key, BUDI) for _ in range(2))
     assert one != two
@@ -319,7 +319,7 @@ def test_a_seal_shows_nothing_and_is_never_the_same_twice() -> None:
 
 
 @given(st.uuids())
-def test_a_code_names_a_range_that_its_booking_is_in(request_id: UUID) -> None:
+def test_a_booking_code_maps_to_a_range_of_ids_with_its_booking(request_id: UUID) -> None:
     booking_id = KEYS.booking_id("a", request_id)
     code = booking_code(booking_id)
     assert len(code) == 10
@@ -349,12 +349,12 @@ def test_a_code_names_a_range_that_its_booking_is_in(request_id: UUID) -> None:
         "٠١٢٣٤ABCD١",
     ],
 )
-def test_a_code_is_read_as_people_type_and_scanners_read_it(typed: str) -> None:
+def test_a_code_is_read_as_typed_by_people_and_scanners(typed: str) -> None:
     assert code_range(typed) == code_range("01234ABCD1")
 
 
 @pytest.mark.parametrize("code", ["", "012345678", "0123456789A", "012345678U", "012345678 ", "012345678é", "\n" * 10])
-def test_what_is_no_code_is_refused(code: str) -> None:
+def test_an_invalid_code_is_refused(code: str) -> None:
     with pytest.raises(AntrianError) as refusal:
         code_range(code)
     assert (refusal.value.reason, refusal.value.field) == (Reason.INVALID_FIELD, "code")

@@ -9,7 +9,7 @@ from server.limits import ConcurrencyLimiter, RateLimiter
 SLOW = Caller("slow", frozenset({Role.GATEWAY}), per_second=10)
 
 
-def test_who_is_too_many_is_told_so_until_somebody_goes() -> None:
+def test_calls_above_the_concurrency_limit_are_refused_until_one_ends() -> None:
     hall = ConcurrencyLimiter(1)
     with hall.place("somebody"):
         with pytest.raises(AntrianError) as caught, hall.place("another"):
@@ -20,7 +20,7 @@ def test_who_is_too_many_is_told_so_until_somebody_goes() -> None:
         pass
 
 
-def test_a_caller_cannot_take_the_places_of_others() -> None:
+def test_one_caller_cannot_use_up_the_concurrency_of_others() -> None:
     hall = ConcurrencyLimiter(4, 2)
     for _ in range(2):
         hall.enter("greedy")
@@ -42,7 +42,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_a_caller_may_ask_as_fast_as_was_agreed(clock: list[float]) -> None:
+def test_a_caller_is_limited_to_its_rate(clock: list[float]) -> None:
     pace = RateLimiter()
     for _ in range(20):  # two seconds' worth at once
         pace.take(SLOW, 1)
@@ -54,7 +54,7 @@ def test_a_caller_may_ask_as_fast_as_was_agreed(clock: list[float]) -> None:
     pace.take(SLOW, 1)
 
 
-def test_a_batch_counts_as_what_is_in_it_and_may_overdraw_once(clock: list[float]) -> None:
+def test_a_batch_costs_its_size_and_may_overdraw_once(clock: list[float]) -> None:
     pace = RateLimiter()
     pace.take(SLOW, 120)
     clock[0] += 9.9
@@ -64,7 +64,7 @@ def test_a_batch_counts_as_what_is_in_it_and_may_overdraw_once(clock: list[float
     pace.take(SLOW, 1)
 
 
-def test_callers_without_a_limit_and_other_callers_are_not_held_up(clock: list[float]) -> None:
+def test_callers_without_a_limit_and_other_callers_are_not_limited(clock: list[float]) -> None:
     pace = RateLimiter()
     pace.take(SLOW, 1000)
     for _ in range(1000):

@@ -19,7 +19,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def test_a_line_is_json_with_time_level_logger_and_message(lines: pytest.LogCaptureFixture) -> None:
+def test_a_log_line_is_json_with_time_level_logger_and_message(lines: pytest.LogCaptureFixture) -> None:
     logging.getLogger("workers").warning("store failed, waiting %.1f s: %s", 0.1, "two\nlines")
     [line] = lines.text.splitlines()
     event = json.loads(line)
@@ -28,7 +28,7 @@ def test_a_line_is_json_with_time_level_logger_and_message(lines: pytest.LogCapt
     assert event == {"level": "WARNING", "logger": "workers", "message": "store failed, waiting 0.1 s: two\nlines"}
 
 
-def test_a_line_of_a_call_has_its_request_id_and_a_fault_its_traceback(lines: pytest.LogCaptureFixture) -> None:
+def test_log_lines_of_a_call_have_its_request_id_and_errors_a_traceback(lines: pytest.LogCaptureFixture) -> None:
     token = REQUEST_ID.set("my-request.7")
     try:
         explain(ZeroDivisionError("of ours"), "/antrian.v1.BookingService/GetQuota", english=True)
@@ -39,7 +39,7 @@ def test_a_line_of_a_call_has_its_request_id_and_a_fault_its_traceback(lines: py
     assert event["exception"].endswith("ZeroDivisionError: of ours")
 
 
-def test_no_nik_reaches_a_log_whoever_quotes_it(lines: pytest.LogCaptureFixture) -> None:
+def test_niks_are_redacted_from_all_log_lines(lines: pytest.LogCaptureFixture) -> None:
     error = ValueError(f"Key (nik)=({NIK}) is no number")
     explain(error, "/antrian.v1.BookingService/RequestBooking", english=True)
     explain(OSError(f"store refused nik={NIK}"), "/antrian.v1.BookingService/RequestBooking", english=True)
@@ -51,7 +51,7 @@ def test_no_nik_reaches_a_log_whoever_quotes_it(lines: pytest.LogCaptureFixture)
     assert lines.text.count("[NIK]") >= 4
 
 
-def test_lines_of_one_kind_are_few_and_say_how_many_were_left_out(
+def test_repeated_log_lines_are_sampled_and_counted(
     lines: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
@@ -72,7 +72,7 @@ def test_lines_of_one_kind_are_few_and_say_how_many_were_left_out(
     assert (json.loads(last)["message"], json.loads(last)["left_out"]) == ("Invalid encoding on b'again'", 400)
 
 
-def test_a_long_text_is_cut_where_it_tells_least(lines: pytest.LogCaptureFixture) -> None:
+def test_a_long_text_is_shortened_in_the_middle(lines: pytest.LogCaptureFixture) -> None:
     error = ValueError("at fault: " + "x" * 9000 + " the end")
     logging.getLogger("server").error("begins %s ends", "y" * 9000, exc_info=error)
     event = json.loads(lines.text)

@@ -38,7 +38,7 @@ def faults(file: str, text: str) -> set[tuple[str, str]]:
     return {(mutant.operator, mutant.new) for mutant in mutants_of(file, text)}
 
 
-def test_scripts() -> None:
+def test_scripts_are_mutated() -> None:
     call = "redis.call('RPUSH', key('outbox', office), '1 - 1')"
     assert faults("lane/scripts/x.lua", SCRIPT) == {
         ("delete", ""),
@@ -53,7 +53,7 @@ def test_scripts() -> None:
     ]
 
 
-def test_statements() -> None:
+def test_statements_are_mutated() -> None:
     update = "update applicant set live = false from slot where"
     rest = "select max(number) from slot where taken < quota order by day desc, number"
     assert faults("ledger/queries/x.sql", STATEMENT) == {
@@ -71,7 +71,7 @@ def test_statements() -> None:
     }
 
 
-def test_constraints() -> None:
+def test_constraints_are_mutated() -> None:
     assert faults("ledger/migrations/x.sql", SCHEMA) == {
         ("constraint", "id bigint, -- P1"),
         ("constraint", "taken int,"),
@@ -82,7 +82,7 @@ def test_constraints() -> None:
     }
 
 
-def test_every_script_and_migration_has_mutants_none_twice() -> None:
+def test_every_script_and_migration_has_distinct_mutants() -> None:
     mutants = all_mutants()
     files = {mutant.file for mutant in mutants}
     assert {str(path.relative_to(ANTRIAN)) for path in ANTRIAN.glob("lane/scripts/*.lua")} <= files
@@ -90,10 +90,10 @@ def test_every_script_and_migration_has_mutants_none_twice() -> None:
     assert len(mutants) > 500
 
 
-def test_every_listed_survivor_is_a_mutant_that_can_be_made() -> None:
+def test_every_listed_survivor_is_an_existing_mutant() -> None:
     assert reasons().keys() <= {name_of(mutant) for mutant in all_mutants()}
 
 
 @pytest.mark.parametrize("text", ["-- nothing but words: a < b", "select 'a < b and c'"])
-def test_comments_and_strings_are_left_alone(text: str) -> None:
+def test_comments_and_strings_are_not_mutated(text: str) -> None:
     assert mutants_of("ledger/queries/x.sql", text) == []

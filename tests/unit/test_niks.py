@@ -84,28 +84,28 @@ def in_bytes(value: dict[str, str]) -> dict[bytes, bytes]:
 
 
 @given(LANES)
-def test_a_lane_has_none(lane: dict[str, str]) -> None:
+def test_lane_keys_contain_no_nik(lane: dict[str, str]) -> None:
     assert count_niks(of_lane("lane"), in_bytes(lane))[1] == 0
 
 
 @given(queue_entries(), COUNT)
-def test_a_line_has_none(entry: bytes, number: str) -> None:
+def test_queue_entries_contain_no_nik(entry: bytes, number: str) -> None:
     assert count_niks(of_lane("queue"), stream("r", entry, number))[1] == 0
 
 
 @given(COMMANDS, COUNT)
-def test_a_desk_has_none(entry: Command, number: str) -> None:
+def test_commands_contain_no_nik(entry: Command, number: str) -> None:
     assert count_niks(of_lane("commands"), stream("d", write_command(entry), number))[1] == 0
 
 
 @given(SLOTS, COUNT, COUNT, COUNT, MILLISECONDS)
-def test_counters_have_none(slot: Slot, quota: str, remaining: str, next_number: str, begins: int) -> None:
+def test_counters_contain_no_nik(slot: Slot, quota: str, remaining: str, next_number: str, begins: int) -> None:
     counters = {str(slot): f"{quota} {remaining} {next_number} {begins} 0"}
     assert count_niks(of_lane("counters"), in_bytes(counters))[1] == 0
 
 
 @given(st.uuids(), WORD, WORD, st.integers(1, 9999), MILLISECONDS, COUNT)
-def test_people_requests_and_accounts_have_none(
+def test_keys_of_people_requests_and_accounts_contain_no_nik(
     request_id: UUID, caller: str, account: str, person: int, ends: int, ticket: str
 ) -> None:
     booking_id, owner = KEYS.booking_id(caller, request_id), KEYS.owner(caller, account)
@@ -154,16 +154,16 @@ CLOSES = CloseDate(UUID("12345678-1234-4123-8123-123456789012"), "desk", "rina",
         (b"rq:job:1", {b"data": b'{"args": ["%b"]}' % NIK.encode()}),
     ],
 )  # fmt: skip
-def test_one_is_found_wherever_it_stands(key: bytes, value: Any) -> None:
+def test_a_nik_is_found_anywhere_in_redis(key: bytes, value: Any) -> None:
     assert count_niks(key, value)[1] == 1
 
 
 @pytest.mark.parametrize("encrypted", [NIK.encode() + b"Siti", b"7" + NIK.encode()])
-def test_one_is_found_in_the_place_of_a_seal_or_a_key(encrypted: bytes) -> None:
+def test_a_nik_in_place_of_a_ciphertext_or_key_is_found(encrypted: bytes) -> None:
     for one in (EncryptedApplicant(bytes(16), encrypted), replace(ENTRY[5][0], key=NIK.encode())):
         entry = pack_request(*ENTRY[:5], [one]) + b" 1764150000000"
         assert count_niks(of_lane("queue"), stream("r", entry, "1"))[1] == 1
 
 
-def test_names_of_rq_are_hex() -> None:
+def test_names_made_by_rq_are_hexadecimal() -> None:
     assert count_niks(b"rq:worker:c22fe791caf0431684611504960a64f4", b"1") == (2, 0)

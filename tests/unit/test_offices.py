@@ -78,7 +78,7 @@ def test_byte_order_mark_line_ends_and_blank_lines_do_not_matter(tmp_path: Path,
     assert read_bytes(tmp_path, start + end.join(lines)) == read(tmp_path, GOOD)
 
 
-def test_columns_come_in_any_order_with_unknown_ones_among_them(tmp_path: Path) -> None:
+def test_columns_may_come_in_any_order_among_unknown_ones(tmp_path: Path) -> None:
     row = {"telephone": "021", **dict(reversed(GOOD.items()))}
     assert read(tmp_path, row, header=",".join(row)) == read(tmp_path, GOOD)
 
@@ -127,7 +127,7 @@ def test_an_office_may_have_its_own_split(tmp_path: Path, written: str, percent:
         *(("morning_percent", bad) for bad in ("-1", "101", "60%", "0.6")),
     ],
 )
-def test_what_is_wrong_is_named_by_line_and_column(tmp_path: Path, column: str, bad: str) -> None:
+def test_each_mistake_is_named_by_line_and_column(tmp_path: Path, column: str, bad: str) -> None:
     good = GOOD | {"morning_percent": "60"}
     with pytest.raises(OfficeFileError) as error:
         read(tmp_path, good, good | {"office_id": "kanim-two", column: bad}, header=",".join(good))
@@ -135,13 +135,13 @@ def test_what_is_wrong_is_named_by_line_and_column(tmp_path: Path, column: str, 
     assert problem.startswith(f"line 3, column {column}: ")
 
 
-def test_the_bounds_themselves_are_good(tmp_path: Path) -> None:
+def test_the_bounds_are_inclusive(tmp_path: Path) -> None:
     low = GOOD | {"office_id": "abc", "daily_quota": "0"}
     high = GOOD | {"office_id": "a" * 40, "daily_quota": "10000", "address": "x" * 200}
     assert [office.daily_quota for office in read(tmp_path, low, high)] == [0, 10_000]
 
 
-def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(OfficeFileError) as error:
         read(tmp_path, GOOD | {"name": "", "daily_quota": "x"}, GOOD, GOOD | {"latitude": "x"}, {"only": "one"})
     assert [problem.split(":")[0] for problem in error.value.problems] == [
@@ -160,26 +160,26 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("address", "fields"), [("Jl. Raya, Depok", 11), ("Jl. Raya, Depok, Jawa Barat", 12)])
-def test_a_comma_without_quotes_is_a_mistake(tmp_path: Path, address: str, fields: int) -> None:
+def test_an_unquoted_comma_is_a_mistake(tmp_path: Path, address: str, fields: int) -> None:
     with pytest.raises(OfficeFileError, match=f"line 2, column address: has {fields} cells instead of 10"):
         read(tmp_path, GOOD | {"address": address})
 
 
-def test_a_quote_that_nobody_closes_hides_no_office(tmp_path: Path) -> None:
+def test_an_unclosed_quote_hides_no_office(tmp_path: Path) -> None:
     unclosed, after = GOOD | {"address": '"Jl. Raya'}, GOOD | {"office_id": "kanim-two"}
     with pytest.raises(OfficeFileError, match=r"^line 3: .*quotation mark: unexpected end of data$"):
         read(tmp_path, GOOD | {"office_id": "kanim-one"}, unclosed, after)
 
 
 @pytest.mark.parametrize("column", GOOD)
-def test_a_column_that_is_missing_is_named(tmp_path: Path, column: str) -> None:
+def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
     row = {name: value for name, value in GOOD.items() if name != column}
     with pytest.raises(OfficeFileError) as error:
         read(tmp_path, row, header=",".join(row))
     assert error.value.problems == [f"line 1, column {column}: is missing"]
 
 
-def test_columns_that_are_missing_are_one_problem(tmp_path: Path) -> None:
+def test_several_missing_columns_are_one_problem(tmp_path: Path) -> None:
     with pytest.raises(OfficeFileError) as error:
         read(tmp_path, {"office_id": "kanim-depok", "name": "Depok"}, header="office_id,name")
     assert error.value.problems == [
@@ -187,7 +187,7 @@ def test_columns_that_are_missing_are_one_problem(tmp_path: Path) -> None:
     ]
 
 
-def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
+def test_a_duplicate_column_is_named(tmp_path: Path) -> None:
     with pytest.raises(OfficeFileError, match="line 1, column daily_quota: is there twice"):
         read(tmp_path, GOOD | {"again": "7"}, header=",".join(GOOD) + ", DAILY_QUOTA")
 
@@ -230,7 +230,7 @@ def test_a_file_is_read_as_spreadsheet_programs_save_it(tmp_path: Path, content:
     assert read_bytes(tmp_path, content) == read(tmp_path, GOOD)
 
 
-def test_cells_that_a_spreadsheet_left_out_at_the_end_of_a_row_are_empty(tmp_path: Path) -> None:
+def test_omitted_cells_at_the_end_of_a_row_are_empty(tmp_path: Path) -> None:
     content = saved().replace(",Jl. Boulevard Raya", "").encode()
     assert read_bytes(tmp_path, content) == read(tmp_path, GOOD | {"address": ""})
 
@@ -263,7 +263,7 @@ def test_letters_with_accents_are_read_in_windows_1252_and_kept_composed(tmp_pat
     ],
     ids=repr,
 )
-def test_a_file_that_cannot_be_read_has_one_problem(tmp_path: Path, content: bytes, problem: str) -> None:
+def test_an_unreadable_file_is_one_problem(tmp_path: Path, content: bytes, problem: str) -> None:
     with pytest.raises(OfficeFileError) as error:
         read_bytes(tmp_path, content)
     [said] = error.value.problems
@@ -283,7 +283,7 @@ def test_a_file_that_cannot_be_read_has_one_problem(tmp_path: Path, content: byt
 @example(before=b"", cut=0, junk=b"\xff\xfe\x00\xd8")
 @example(before=b"", cut=0, junk=b'sep="\n"')
 @example(before=b"", cut=0, junk=b'sep= \na b"c')
-def test_whatever_the_file_it_is_read_or_its_problems_are_named(
+def test_any_file_is_either_read_or_refused_with_its_problems(
     tmp_path_factory: pytest.TempPathFactory, before: bytes, cut: int, junk: bytes
 ) -> None:
     problems = ["line 1"]
@@ -323,7 +323,7 @@ def test_the_shipped_offices_are_in_their_provinces() -> None:
         assert load_offices(file) == OFFICES
 
 
-def test_two_offices_of_one_name_or_at_one_place_are_doubtful(tmp_path: Path) -> None:
+def test_two_offices_with_one_name_or_location_are_doubtful(tmp_path: Path) -> None:
     there = GOOD | {"latitude": "-6.41"}
     rows = [
         GOOD,
@@ -399,7 +399,7 @@ def test_a_province_without_an_office_names_the_nearest_one_and_its_province() -
         assert "Highland Papua has no immigration office" in text.english
 
 
-def test_a_province_that_was_asked_for_is_explained() -> None:
+def test_a_requested_province_is_explained() -> None:
     text = explain_province(PROVINCES["ID-JB"], None)
     assert "Anda menyebut Jawa Barat" in text.indonesian
     assert "You named West Java" in text.english

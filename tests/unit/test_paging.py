@@ -6,7 +6,7 @@ from antrian.errors import AntrianError
 from server.paging import page_size
 
 
-def test_zero_is_the_default_and_more_than_the_largest_is_the_largest() -> None:
+def test_a_page_size_of_zero_means_the_default_and_a_larger_one_is_capped() -> None:
     assert [page_size(asked, 20, 100) for asked in (0, 1, 100, 101, 2**31 - 1)] == [20, 1, 100, 100, 100]
 
 

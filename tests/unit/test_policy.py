@@ -18,7 +18,7 @@ def load_with(folder: Path, old: str, new: str) -> Policy:
     return load_policy(file)
 
 
-def test_the_shipped_policy_says_what_the_design_says() -> None:
+def test_the_shipped_policy_matches_the_design() -> None:
     policy = load_policy()
     assert (policy.opens_weekday, policy.opens_time) == (4, time(14))
     assert (policy.closes_weekday, policy.closes_time) == (6, time(16))
@@ -53,7 +53,7 @@ def test_national_holidays_and_joint_leave_have_their_indonesian_names(day: date
     assert load_policy().holidays[day] == name
 
 
-def test_only_days_of_years_without_a_decree_are_called_estimates(tmp_path: Path) -> None:
+def test_only_years_without_a_decree_are_marked_as_estimates(tmp_path: Path) -> None:
     shipped = load_policy().holidays
     assert {day.year > 2027 for day, name in shipped.items() if "perkiraan" in name} == {True}
     file = tmp_path / "policy.toml"
@@ -67,7 +67,7 @@ def test_only_days_of_years_without_a_decree_are_called_estimates(tmp_path: Path
     assert decreed.keys() == shipped.keys() | {date(2029, 1, 2)}
 
 
-def test_holidays_are_a_plain_dict_that_learns_nothing_when_asked() -> None:
+def test_holidays_are_a_plain_dict_that_lookups_do_not_extend() -> None:
     known = load_policy().holidays
     assert type(known) is dict
     assert date(1999, 12, 25) not in known  # the package's own mapping would now compute that year
@@ -154,9 +154,7 @@ def test_without_categories_only_the_corrections_are_holidays(tmp_path: Path) ->
         ("[lane]", "[lane", "cannot be read", "line"),
     ],
 )
-def test_a_wrong_file_is_refused_with_the_key_and_what_is_wrong(
-    tmp_path: Path, old: str, new: str, key: str, what: str
-) -> None:
+def test_an_invalid_file_is_refused_with_key_and_cause(tmp_path: Path, old: str, new: str, key: str, what: str) -> None:
     with pytest.raises(PolicyError) as refusal:
         load_with(tmp_path, old, new)
     assert key in str(refusal.value)
@@ -164,7 +162,7 @@ def test_a_wrong_file_is_refused_with_the_key_and_what_is_wrong(
     assert "policy.toml" in str(refusal.value)
 
 
-def test_a_day_is_not_both_added_and_removed(tmp_path: Path) -> None:
+def test_a_day_cannot_be_both_added_and_removed(tmp_path: Path) -> None:
     file = tmp_path / "policy.toml"
     text = SHIPPED.read_text("utf-8")
     for table in ("[service.holidays_added]", "[service.holidays_removed]"):
@@ -174,19 +172,19 @@ def test_a_day_is_not_both_added_and_removed(tmp_path: Path) -> None:
         load_policy(file)
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"nowhere\.toml: cannot be read"):
         load_policy(tmp_path / "nowhere.toml")
 
 
-def test_the_content_of_a_policy_is_a_file_that_says_the_same() -> None:
+def test_a_policys_content_is_an_equivalent_file() -> None:
     shipped = load_policy()
     read = read_policy(shipped.content, "content")
     assert read == shipped
     assert read.content == shipped.content
 
 
-def test_the_content_does_not_depend_on_how_a_file_is_written(tmp_path: Path) -> None:
+def test_the_content_does_not_depend_on_formatting(tmp_path: Path) -> None:
     ordered, other = SHIPPED.read_text("utf-8"), tmp_path / "policy.toml"
     tables = ordered.split("\n[")
     other.write_text("\n[".join([tables[0], *reversed(tables[1:])]).replace('"MON", "TUE"', '"TUE", "MON"'), "utf-8")
@@ -196,7 +194,7 @@ def test_the_content_does_not_depend_on_how_a_file_is_written(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "name", ['"Cuti" bersama', "Idul Fitri\\t\\u007f 1447 H", "dua\\nbaris", "Hari Raya – “Natal” \\\\ 𝒩"]
 )
-def test_a_holiday_of_any_name_is_written_and_read(tmp_path: Path, name: str) -> None:
+def test_holidays_with_any_name_round_trip(tmp_path: Path, name: str) -> None:
     quoted = name.replace('"', '\\"')
     policy = load_with(tmp_path, "[service.holidays_added]", f'[service.holidays_added]\n2026-12-02 = "{quoted}"')
     assert read_policy(policy.content, "content") == policy

@@ -102,12 +102,12 @@ def refused(latitude: float, longitude: float, accuracy_m: float | None = None) 
 
 
 @pytest.mark.parametrize("place", PLACES.strip().splitlines(), ids=lambda place: place[:20].strip())
-def test_a_place_is_in_its_province(place: str) -> None:
+def test_a_location_is_in_its_province(place: str) -> None:
     *_, latitude, longitude, code = place.split()
     assert MAP.whereabouts(float(latitude), float(longitude), None, POLICY) == (code,)
 
 
-def test_the_places_are_in_all_38_provinces() -> None:
+def test_the_sample_locations_cover_all_38_provinces() -> None:
     assert {place.split()[-1] for place in PLACES.strip().splitlines()} == set(load_provinces())
     assert len(load_provinces()) == 38
 
@@ -139,7 +139,7 @@ def test_abroad_and_the_open_sea_are_outside(place: str, accuracy_m: float | Non
         (-6.3587, 330.0, ("ID-JB", "ID-JK")),
     ],
 )
-def test_near_a_border_both_provinces_count_and_ones_own_is_first(
+def test_near_a_border_both_provinces_count_with_the_own_one_first(
     latitude: float, accuracy_m: float | None, codes: tuple[str, ...]
 ) -> None:
     assert MAP.whereabouts(latitude, 106.8332, accuracy_m, POLICY) == codes
@@ -150,18 +150,18 @@ def test_on_the_border_itself_both_provinces_count() -> None:
 
 
 @pytest.mark.parametrize("longitude", [115.155, 115.135, 115.115])  # 1.3, 3.3 and 4.9 km off Kuta
-def test_a_pier_is_in_the_province_of_its_coast(longitude: float) -> None:
+def test_a_pier_belongs_to_the_province_of_its_coast(longitude: float) -> None:
     assert MAP.whereabouts(-8.72, longitude, None, POLICY) == ("ID-BA",)
 
 
-def test_the_policy_says_how_far_the_coast_reaches() -> None:
+def test_the_policy_sets_how_far_the_coast_reaches() -> None:
     assert refused(-8.72, 115.100).reason is Reason.OUTSIDE_INDONESIA  # 6.5 km off Kuta
     assert MAP.whereabouts(-8.72, 115.100, None, replace(POLICY, coast_km=7.0)) == ("ID-BA",)
     with pytest.raises(AntrianError, match="OUTSIDE_INDONESIA"):
         MAP.whereabouts(-8.72, 115.155, 2000.0, replace(POLICY, coast_km=1.0))
 
 
-def test_a_location_of_more_than_2_km_is_too_coarse() -> None:
+def test_a_location_less_accurate_than_2_km_is_too_coarse() -> None:
     assert MAP.whereabouts(-6.1862, 106.8296, 2000.0, POLICY) == ("ID-JK",)
     for accuracy_m in (2000.1, 1e300):
         refusal = refused(-6.1862, 106.8296, accuracy_m)
@@ -177,7 +177,7 @@ def test_a_location_of_more_than_2_km_is_too_coarse() -> None:
         *(("location.accuracy_m", -6.2, 106.8, value) for value in (math.nan, math.inf, -math.inf, -0.1)),
     ],
 )
-def test_what_is_no_location_is_refused_by_its_field(
+def test_an_invalid_location_is_refused_with_its_field(
     field: str, latitude: float, longitude: float, accuracy_m: float | None
 ) -> None:
     refusal = refused(latitude, longitude, accuracy_m)
@@ -187,7 +187,9 @@ def test_what_is_no_location_is_refused_by_its_field(
 
 
 @given(st.floats(), st.floats(), st.none() | st.floats())
-def test_any_numbers_give_provinces_or_a_refusal(latitude: float, longitude: float, accuracy_m: float | None) -> None:
+def test_any_coordinates_give_provinces_or_a_refusal(
+    latitude: float, longitude: float, accuracy_m: float | None
+) -> None:
     with suppress(AntrianError):
         assert MAP.whereabouts(latitude, longitude, accuracy_m, POLICY)
 
@@ -213,7 +215,7 @@ def test_a_province_has_its_names_its_nik_code_and_its_zone() -> None:
     }  # fmt: skip
 
 
-def test_distances_are_those_of_the_globe() -> None:
+def test_distances_are_measured_on_the_globe() -> None:
     assert distance_km(-6.2, 106.8, -6.2, 106.8) == 0
     assert distance_km(0, 0, 0, 180) == pytest.approx(math.pi * 6371.0088)
     assert distance_km(-10, 100, -10, 101) == pytest.approx(math.radians(1) * 6371.0088 * math.cos(math.radians(10)))

@@ -32,7 +32,7 @@ _NEVER = {
 
 
 @pytest.mark.parametrize("rpc", _RPCS)
-def test_an_rpc_lists_exactly_the_errors_that_it_can_answer(rpc: str) -> None:
+def test_an_rpc_lists_exactly_the_errors_that_it_can_return(rpc: str) -> None:
     listed = re.fullmatch(r".* Errors: ([A-Z_, ]+)\.", read_comments()[f"antrian.v1.{rpc}"])
     assert listed, "the comment of an rpc ends with its errors"
     reasons = reached(*rpc.split("."))
@@ -42,6 +42,6 @@ def test_an_rpc_lists_exactly_the_errors_that_it_can_answer(rpc: str) -> None:
 
 
 @pytest.mark.parametrize("service", [service.name for service in _SERVICES])
-def test_a_service_lists_the_errors_that_each_of_its_rpcs_can_answer(service: str) -> None:
+def test_a_service_lists_the_errors_that_all_its_rpcs_can_return(service: str) -> None:
     said = read_comments()[f"antrian.v1.{service}"].partition("Every rpc can answer ")[2]
     assert set(re.findall("[A-Z_]{5,}", said.partition(".")[0])) == _EVERY_RPC

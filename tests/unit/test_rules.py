@@ -94,7 +94,7 @@ def test_the_window_is_judged_by_the_clock_of_jakarta_not_by_wall_time_elsewhere
     assert refuse_window(POLICY, MONDAY, datetime(2026, 11, 27, 16, tzinfo=WIT), WIT) is None
 
 
-def test_a_closed_window_says_when_it_opens_and_how_long_that_is() -> None:
+def test_a_closed_window_reports_when_it_opens_and_the_time_until_then() -> None:
     refusal = refused(POLICY, MONDAY, datetime(2026, 11, 27, 6, 59, 30, tzinfo=UTC))
     assert refusal.reason is Reason.WINDOW_CLOSED
     opens_at, at_office = "2026-11-27T14:00:00+07:00", "2026-11-27T16:00:00+09:00"
@@ -127,7 +127,7 @@ def test_a_window_of_two_weeks_offers_each_day_twice() -> None:
     ]
 
 
-def test_a_window_may_go_over_the_end_of_its_week() -> None:
+def test_a_window_may_cross_the_end_of_its_week() -> None:
     window = next_window(OVER_SUNDAY, datetime(2026, 12, 1, 15, 59, tzinfo=WIB))
     assert window.opens_at == datetime(2026, 11, 29, 14, tzinfo=WIB)
     assert window.closes_at == datetime(2026, 12, 1, 16, tzinfo=WIB)
@@ -167,7 +167,7 @@ def test_a_window_for_a_week_of_holidays_does_not_open() -> None:
     assert refusal.metadata["open_time"] == "2025-04-04T14:00:00+07:00"
 
 
-def test_closed_days_leave_weekends_out() -> None:
+def test_closed_days_exclude_weekends() -> None:
     window = next_window(POLICY, datetime(2026, 3, 13, 14, tzinfo=WIB))
     assert date(2026, 3, 21) in POLICY.holidays
     assert all(day.weekday() < 5 for day in closed_days(POLICY, window))
@@ -240,14 +240,14 @@ def test_refuse_window_agrees_with_windows_of(policy: Policy, moment: datetime, 
 # What lanes must have counters for
 
 
-def test_stock_reaches_to_the_end_of_the_week_after_the_window() -> None:
+def test_counters_cover_the_week_after_the_window() -> None:
     assert inventory_until(POLICY, OPENS) == date(2026, 12, 11)
     assert inventory_until(POLICY, CLOSES - INSTANT) == date(2026, 12, 11)
     assert inventory_until(POLICY, CLOSES) == date(2026, 12, 18)
     assert inventory_until(TWO_WEEKS, OPENS) == date(2026, 12, 18)
 
 
-def test_stock_reaches_over_a_week_of_holidays() -> None:
+def test_counters_cover_the_week_after_a_week_of_holidays() -> None:
     assert inventory_until(POLICY, datetime(2025, 3, 21, 14, tzinfo=WIB)) == date(2025, 4, 11)
 
 
@@ -263,19 +263,19 @@ def test_the_morning_is_rounded_up_and_the_afternoon_gets_the_rest(daily: int, p
 
 
 @given(st.integers(0, 100_000), st.integers(0, 100))
-def test_no_place_is_lost_or_made_in_the_split(daily: int, percent: int) -> None:
+def test_the_split_neither_loses_nor_adds_places(daily: int, percent: int) -> None:
     split = split_quota(daily, percent)
     assert sum(split.values()) == daily
     assert min(split.values()) >= 0
 
 
 @pytest.mark.parametrize(("zone", "hour"), [(WIB, 17), (WITA, 16), (WIT, 15)])
-def test_a_day_begins_at_midnight_of_its_office(zone: ZoneInfo, hour: int) -> None:
+def test_a_day_begins_at_midnight_in_the_offices_zone(zone: ZoneInfo, hour: int) -> None:
     assert day_begins(zone, MONDAY) == datetime(2026, 11, 29, hour, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(("zone", "offset"), [(WIB, 7), (WITA, 8), (WIT, 9)])
-def test_sessions_are_in_the_time_of_their_office(zone: ZoneInfo, offset: int) -> None:
+def test_sessions_are_in_the_offices_zone(zone: ZoneInfo, offset: int) -> None:
     starts, ends = session_times(POLICY, zone, Slot(MONDAY, Session.MORNING))
     noon_utc = datetime(2026, 11, 30, 12, tzinfo=UTC)
     assert ends == noon_utc - timedelta(hours=offset)
@@ -299,7 +299,7 @@ def test_the_bar_holds_through_the_30th_day_and_is_over_on_the_31st(zone: ZoneIn
     assert next_window(POLICY, over).contains(over - INSTANT)
 
 
-def test_the_bar_goes_over_the_end_of_a_year() -> None:
+def test_a_bar_may_cross_the_end_of_a_year() -> None:
     assert bar_ends(POLICY, WIB, date(2026, 12, 10))[0] == date(2027, 1, 9)
 
 
@@ -311,7 +311,7 @@ def test_an_office_may_be_used_within_its_province_and_near_its_border(whereabou
     assert judge_province(POLICY, "ID-JK", whereabouts) is None
 
 
-def test_an_office_of_another_province_is_refused_with_both() -> None:
+def test_an_office_of_another_province_is_refused_naming_both_provinces() -> None:
     refusal = judge_province(POLICY, "ID-JB", {"ID-JK", "ID-BT"})
     assert refusal is not None
     assert refusal.reason is Reason.OFFICE_OUTSIDE_PROVINCE
@@ -330,19 +330,19 @@ def test_a_party_that_fits_gets_consecutive_numbers() -> None:
     assert decide(2, 4, 2, day_begun=False) == Outcome(State.CONFIRMED, None, 4, 0, 6)
 
 
-def test_a_party_that_does_not_fit_leaves_the_places_to_a_smaller_one() -> None:
+def test_a_smaller_party_may_take_the_places_that_a_larger_one_did_not_fit() -> None:
     outcome = decide(2, 4, 3, day_begun=False)
     assert outcome == Outcome(State.REJECTED, StatusReason.SLOT_FULL, None, 2, 4)
     assert decide(outcome.remaining, outcome.next_number, 1, day_begun=False).state is State.CONFIRMED
 
 
-def test_a_ticket_is_too_late_once_the_day_has_begun_even_with_places_left() -> None:
+def test_a_ticket_is_too_late_once_its_day_has_begun_even_if_places_remain() -> None:
     assert decide(5, 1, 1, day_begun=True) == Outcome(State.REJECTED, StatusReason.TOO_LATE, None, 5, 1)
     assert decide(0, 1, 1, day_begun=True).reason is StatusReason.TOO_LATE
 
 
 @given(st.integers(0, 60), st.lists(st.integers(1, 5), max_size=60))
-def test_a_slot_is_never_oversold_and_its_numbers_have_no_gap(quota: int, parties: list[int]) -> None:
+def test_a_slot_is_never_oversold_and_its_numbers_have_no_gaps(quota: int, parties: list[int]) -> None:
     remaining, number, given_out = quota, 1, list[int]()
     for party in parties:
         outcome = decide(remaining, number, party, day_begun=False)

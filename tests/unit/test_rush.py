@@ -48,22 +48,22 @@ def asks() -> list[Ask]:
 # -- the plan
 
 
-def test_the_same_seed_makes_the_same_crowd_and_another_seed_another() -> None:
+def test_a_seed_determines_the_crowd() -> None:
     assert list(crowd(200).asks()) == list(crowd(200).asks()) != list(crowd(200, seed=2).asks())
 
 
-def test_shares_of_the_crowd_are_the_whole_crowd(asks: list[Ask]) -> None:
+def test_the_shares_of_all_processes_add_up_to_the_crowd(asks: list[Ask]) -> None:
     shares = chain.from_iterable(crowd().asks(share, 3) for share in range(3))
     assert sorted(shares, key=lambda ask: ask.number) == asks
 
 
-def test_there_are_as_many_requests_as_asked_for_each_with_its_own_id(asks: list[Ask]) -> None:
+def test_the_crowd_has_the_requested_number_of_requests_with_unique_ids(asks: list[Ask]) -> None:
     assert [ask.number for ask in asks] == list(range(3000))
     ids = Counter(ask.message.request_id for ask in asks if ask.wrong != "malformed request_id")
     assert max(ids.values()) == 1
 
 
-def test_people_are_valid_and_come_twice_only_where_their_habit_says_so(asks: list[Ask]) -> None:
+def test_people_are_valid_and_repeat_only_by_their_habit(asks: list[Ask]) -> None:
     niks = defaultdict[str, list[Ask]](list)
     for ask in asks:
         for person in ask.message.applicants:
@@ -76,7 +76,7 @@ def test_people_are_valid_and_come_twice_only_where_their_habit_says_so(asks: li
         assert twice[0].bot or {ask.habit for ask in twice} & {"second phone", "neighbour", "wrong"}
 
 
-def test_who_has_a_second_phone_expects_that_either_may_be_refused(asks: list[Ask]) -> None:
+def test_with_a_second_phone_either_request_may_be_refused(asks: list[Ask]) -> None:
     phones = [ask for ask in asks if ask.habit == "second phone"]
     assert phones
     for phone in phones:
@@ -88,7 +88,7 @@ def test_who_has_a_second_phone_expects_that_either_may_be_refused(asks: list[As
         assert phone.at > first.at
 
 
-def test_everyone_is_in_the_province_of_the_office_unless_that_is_what_is_wrong(asks: list[Ask]) -> None:
+def test_everyone_is_in_the_offices_province_unless_that_is_the_mistake(asks: list[Ask]) -> None:
     province_of = {office.office_id: office.province_code for office in load_offices()}
     borders = ProvinceMap()
     for ask in asks[:600]:
@@ -98,7 +98,7 @@ def test_everyone_is_in_the_province_of_the_office_unless_that_is_what_is_wrong(
             assert (province_of[ask.message.office_id] in found) == (not ask.wrong)
 
 
-def test_jakarta_bogor_bekasi_and_monday_mornings_are_wanted_most(asks: list[Ask]) -> None:
+def test_jakarta_bogor_bekasi_and_monday_mornings_are_most_popular(asks: list[Ask]) -> None:
     assert Counter(ask.slot for ask in asks).most_common(1)[0][0] == MONDAY
     cities = {office.office_id: office.city for office in load_offices()}
     wanted = Counter(cities.get(ask.message.office_id, "") for ask in asks)
@@ -106,14 +106,14 @@ def test_jakarta_bogor_bekasi_and_monday_mornings_are_wanted_most(asks: list[Ask
     assert len({ask.message.office_id for ask in asks}) > 120
 
 
-def test_a_province_with_more_people_is_wanted_more() -> None:
+def test_a_province_with_more_people_has_more_requests() -> None:
     asks = list(crowd(4000).asks())
     province_of = {office.office_id: office.province_code for office in load_offices()}
     wanted = Counter(province_of.get(ask.message.office_id) for ask in asks)
     assert wanted["ID-JT"] > wanted["ID-RI"] > wanted["ID-KU"]
 
 
-def test_the_crowd_waits_for_the_opening_comes_in_a_tail_and_in_the_weekends_waves() -> None:
+def test_arrivals_peak_at_the_opening_and_in_the_weekends_waves() -> None:
     friday = crowd(8_000)
     moments = [ask.at for ask in friday.asks() if not ask.bot]
     assert min(moments) >= -friday.scenario.arrivals.early_s
@@ -127,7 +127,7 @@ def test_the_crowd_waits_for_the_opening_comes_in_a_tail_and_in_the_weekends_wav
 
 
 @pytest.mark.parametrize("second", [-3.0, 0.0, 2.0, 40.0, 150.0])
-def test_the_pace_of_time_goes_both_ways_and_never_jumps(second: float) -> None:
+def test_converting_between_real_and_scenario_time_is_continuous_and_reversible(second: float) -> None:
     assert second_of(real_of(second, 15, 1500), 15, 1500) == pytest.approx(second)
     assert real_of(second + 0.01, 15, 1500) - real_of(second, 15, 1500) <= 0.01 * 1500 * 1.01
 
@@ -138,7 +138,7 @@ def test_brokers_make_72_000_of_100_000_requests_with_200_accounts_one_of_them_4
     assert (brokers.bots, len(accounts), accounts[0]) == (72_000, 200, 4_000)
 
 
-def test_some_brokers_ask_for_one_nik_again_and_again_and_some_for_many() -> None:
+def test_some_brokers_repeat_one_nik_and_some_use_many() -> None:
     niks = defaultdict[str, set[str]](set)
     for ask in crowd(12_000, scenario="brokers").asks():
         if ask.bot:
@@ -149,13 +149,13 @@ def test_some_brokers_ask_for_one_nik_again_and_again_and_some_for_many() -> Non
     assert max(len(of) for of in niks.values()) > 100
 
 
-def test_what_is_wrong_has_the_reason_with_which_it_must_be_refused() -> None:
+def test_invalid_requests_carry_the_expected_refusal_reason() -> None:
     wrong = [ask for ask in crowd(6000).asks() if ask.wrong]
     assert {len(ask.expected) for ask in wrong} == {1}
     assert len({ask.wrong for ask in wrong}) == 9
 
 
-def test_an_early_press_is_pressed_again_after_the_opening(asks: list[Ask]) -> None:
+def test_an_early_submission_is_repeated_after_the_opening(asks: list[Ask]) -> None:
     early = [list(submissions(ask)) for ask in asks if ask.at < 0 and not ask.wrong]
     assert early
     assert all(moments[1] >= 0 for moments in early)
@@ -172,7 +172,7 @@ def test_every_shipped_scenario_can_be_played(name: str) -> None:
     assert 20 < scenario.span < 600
 
 
-def test_numbers_given_go_before_those_of_the_file() -> None:
+def test_given_numbers_override_those_of_the_scenario_file() -> None:
     scenario = load_scenario("friday", requests=7, compression=9000)
     assert (scenario.requests, scenario.arrivals.compression) == (7, 9000)
 
@@ -189,7 +189,7 @@ def test_numbers_given_go_before_those_of_the_file() -> None:
         ("[habits]", "[habits", "cannot be read"),
     ],
 )
-def test_a_wrong_scenario_is_refused_by_name(tmp_path: Path, old: str, new: str, says: str) -> None:
+def test_an_invalid_scenario_is_refused_by_name(tmp_path: Path, old: str, new: str, says: str) -> None:
     text = Path("clients/rush/plan/scenarios/friday.toml").read_text()
     assert text.count(old) == 1
     file = tmp_path / "mine.toml"
@@ -199,12 +199,12 @@ def test_a_wrong_scenario_is_refused_by_name(tmp_path: Path, old: str, new: str,
     assert says in str(caught.value)
 
 
-def test_an_unknown_scenario_is_told_which_there_are() -> None:
+def test_an_unknown_scenario_lists_the_known_ones() -> None:
     with pytest.raises(ScenarioError, match="brokers, friday, opening, stampede"):
         load_scenario("fridey")
 
 
-def test_popularity_has_a_default_for_all_other_cities() -> None:
+def test_popularity_defaults_for_unlisted_cities() -> None:
     scenario = load_scenario("stampede")
     offices = {office.office_id: office for office in load_offices()}
     assert popularity(scenario, offices["kanim-jakarta-selatan"]) > popularity(scenario, offices[BOGOR]) > 0
@@ -214,7 +214,7 @@ def test_popularity_has_a_default_for_all_other_cities() -> None:
 # -- what the live view shows
 
 
-def test_the_tally_adds_up_what_the_processes_count() -> None:
+def test_the_tally_sums_the_counts_of_all_processes() -> None:
     tally = Tally(get_context("spawn"), [BOGOR, "kanim-depok"], 2)
     before = tally.read()
     for process, seconds in ((0, 0.010), (0, 0.010), (1, 1.5)):
@@ -272,7 +272,7 @@ def summary(records: list[Record], scenario: Scenario | None = None) -> RushResu
     return summarise(Played(scenario, [share], offices, QUOTAS, 0.0, readings))
 
 
-def test_every_request_has_its_place_in_the_summary() -> None:
+def test_every_request_is_counted_in_the_summary() -> None:
     result = summary(story())
     assert (result.requests, result.submissions, result.accepted, result.confirmed) == (4, 4, 3, 2)
     assert (result.rejected, result.refused) == ({"SLOT_FULL": 1}, {"INVALID_FIELD": 1})
@@ -280,7 +280,7 @@ def test_every_request_has_its_place_in_the_summary() -> None:
     assert [(slot.office_id, slot.seconds) for slot in result.sold_out] == [(BOGOR, 0.7)]
 
 
-def test_ticks_have_rates_the_line_and_latencies() -> None:
+def test_ticks_have_rates_queue_lengths_and_latencies() -> None:
     ticks = {tick.second: tick for tick in summary(story()).ticks}
     assert (ticks[0].offered, ticks[0].accepted, ticks[0].refused, ticks[0].decided) == (3, 2, 1, 2)
     assert (ticks[1].offered, ticks[1].accepted, ticks[1].waiting) == (1, 1, 0 if ticks[1].decided else 1)
@@ -291,13 +291,13 @@ def test_cpu_seconds_are_counted_by_program_since_the_first_reading() -> None:
     assert summary(story()).cpu == {"server": 6.0, "generator": 2.5}
 
 
-def test_queue_numbers_are_told_by_arrival() -> None:
+def test_queue_numbers_are_summarised_by_arrival() -> None:
     arrivals = summary(story()).arrivals
     assert arrivals
     assert (arrivals.office_id, arrivals.points) == (BOGOR, [(0.1, 1), (0.2, 2)])
 
 
-def test_people_and_bots_are_counted_apart() -> None:
+def test_people_and_bots_are_counted_separately() -> None:
     bots = [record(1, 0.1, habit="bot", account="calo-1"), record(2, 0.2, number=2, habit="bot", account="calo-1")]
     result = summary([*bots, record(3, 0.4, "REJECTED")])
     people, brokers = result.groups
@@ -305,12 +305,12 @@ def test_people_and_bots_are_counted_apart() -> None:
     assert [(account.name, account.requests, account.places) for account in result.bot_accounts] == [("calo-1", 2, 2)]
 
 
-def test_a_rush_of_nobody_is_summarised_too() -> None:
+def test_a_rush_without_requests_has_a_summary() -> None:
     result = summary([])
     assert (result.requests, result.ticks, set(result.latencies)) == (0, [], {"look"})
 
 
-def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_results_round_trip(tmp_path: Path) -> None:
     result = summary(story())
     write_result(result, tmp_path / "r.json")
     assert read_result(tmp_path / "r.json") == result
@@ -327,33 +327,33 @@ def broken(records: list[Record], before: Quotas = FRESH) -> set[str]:
     return {check.promise for check in found.checks if check.violations}
 
 
-def test_what_went_well_breaks_nothing() -> None:
+def test_a_correct_history_breaks_no_promise() -> None:
     assert broken(story()) == set()
 
 
-def test_one_place_too_many_is_seen() -> None:
+def test_overselling_by_one_place_is_detected() -> None:
     assert "P1" in broken([record(1, 0.1), record(2, 0.2, number=2), record(3, 0.3, number=3)])
 
 
-def test_who_overtakes_is_seen() -> None:
+def test_overtaking_is_detected() -> None:
     late = record(1, 5.0)
     assert "P3" in broken([record(2, 0.2, number=2), late])
 
 
-def test_an_outcome_that_never_came_is_no_breach_but_undecided() -> None:
+def test_a_missing_outcome_is_undecided_and_no_violation() -> None:
     waiting = record(3, 0.3, "PENDING")
     waiting.observations.pop()
     assert broken([*story()[:2], waiting]) == set()
     assert summary([*story()[:2], waiting]).undecided == 1
 
 
-def test_two_bookings_under_one_request_are_seen() -> None:
+def test_two_bookings_for_one_request_are_detected() -> None:
     twice = record(1, 0.1)
     twice.observations.append(Observation("request", 0.2, 0.3, Response("b9", BOGOR, 9, "PENDING", ())))
     assert "P5" in broken([twice, record(2, 0.2, number=2)])
 
 
-def test_on_a_store_with_bookings_from_before_only_what_can_be_known_is_checked() -> None:
+def test_stores_with_earlier_bookings_limit_the_checks() -> None:
     later = [record(11, 0.1, number=7), record(12, 0.2, number=8)]
     assert broken(later, {(BOGOR, MONDAY): (10, 4)}) == set()
     assert "P6" in broken(later)
@@ -370,35 +370,35 @@ def judged(**facts: object) -> RushResult:
     return result
 
 
-def test_a_rush_in_which_all_held_passes() -> None:
+def test_a_rush_that_keeps_all_promises_passes() -> None:
     assert judged().verdict == "PASS"
 
 
 @pytest.mark.parametrize("facts", [{"undecided": 1}, {"unanswered": 1}, {"surprises": 1}])
-def test_a_request_that_is_not_accounted_for_fails_it(facts: dict[str, int]) -> None:
+def test_an_unaccounted_request_fails_the_rush(facts: dict[str, int]) -> None:
     assert judged(**facts).verdict == "FAIL"
 
 
-def test_a_broken_promise_fails_it_and_is_named() -> None:
+def test_a_broken_promise_fails_the_rush_and_is_named() -> None:
     result = judged(promises=[Check("P1", "places sold are within the quota", 10, 2)])
     assert (result.verdict, result.failures) == ("FAIL", ["P1: places sold are within the quota: 2 of 10"])
 
 
-def test_a_generator_that_fell_behind_makes_it_invalid() -> None:
+def test_a_load_generator_that_fell_behind_makes_the_rush_invalid() -> None:
     result = judged(generator=Generator(2, 1.0, LATE_MS + 1, 900))
     assert result.verdict == "INVALID"
     assert "fell behind" in result.doubts[0]
 
 
-def test_a_broken_promise_counts_also_when_the_generator_fell_behind() -> None:
+def test_a_broken_promise_fails_the_rush_even_if_the_load_generator_fell_behind() -> None:
     assert judged(generator=Generator(2, 1.0, LATE_MS + 1, 900), undecided=1).verdict == "FAIL"
 
 
-def test_a_rush_of_which_nothing_was_accepted_says_nothing() -> None:
+def test_a_rush_without_accepted_requests_is_invalid() -> None:
     assert judged(accepted=0).verdict == "INVALID"
 
 
-def test_what_could_not_be_checked_makes_it_invalid_and_hides_no_breach() -> None:
+def test_unchecked_promises_make_the_rush_invalid_and_hide_no_violation() -> None:
     assert judged(unchecked=["the stores could not be checked"]).verdict == "INVALID"
     assert judged(stopped=True, undecided=1, unanswered=1).verdict == "INVALID"
     assert judged(stopped=True, undecided=1, promises=[Check("P1", "within the quota", 10, 2)]).verdict == "FAIL"

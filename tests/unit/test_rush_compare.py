@@ -56,15 +56,13 @@ def _row(name: str, a: RushResult = A, b: RushResult = B) -> Row:
         ("load generator late, p99", (10, 10), 1),
     ],
 )
-def test_a_row_has_both_values_and_the_second_by_the_first(
-    name: str, values: tuple[object, object], ratio: float | None
-) -> None:
+def test_a_row_has_both_values_and_their_ratio(name: str, values: tuple[object, object], ratio: float | None) -> None:
     row = _row(name)
     assert (row.a, row.b) == values
     assert row.ratio == ratio
 
 
-def test_what_neither_run_has_is_left_out() -> None:
+def test_values_missing_in_both_runs_are_omitted() -> None:
     names = {row.name for row in comparison(A, B)}
     assert not any("reading" in name or "Postgres" in name for name in names)
     assert comparison(RushResult(), RushResult())
@@ -86,7 +84,7 @@ def test_the_same_load_is_compared_without_a_warning() -> None:
         (replace(B, doubts=["the generator fell behind"]), "B is INVALID: the generator fell behind"),
     ],
 )
-def test_another_load_or_an_invalid_run_is_warned_of(other: RushResult, words: str) -> None:
+def test_a_different_load_or_an_invalid_run_causes_a_warning(other: RushResult, words: str) -> None:
     [warning] = warnings(A, other)
     assert words in warning
     console = Console(file=io.StringIO(), width=140)
@@ -95,7 +93,7 @@ def test_another_load_or_an_invalid_run_is_warned_of(other: RushResult, words: s
     assert words in console.file.getvalue()
 
 
-def test_the_terminal_has_both_names_and_the_ratios() -> None:
+def test_the_terminal_shows_both_names_and_the_ratios() -> None:
     console = Console(file=io.StringIO(), width=140)
     print_comparison(A, B, console, ("before", "after"))
     assert isinstance(console.file, io.StringIO)

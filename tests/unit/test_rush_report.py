@@ -92,7 +92,7 @@ def _texts(drawing: str) -> list[str]:
 
 
 @pytest.mark.parametrize("language", [INDONESIAN, ENGLISH])
-def test_the_page_fetches_nothing_and_runs_nothing(tmp_path: Path, language: Language) -> None:
+def test_the_page_loads_no_resources_and_runs_no_scripts(tmp_path: Path, language: Language) -> None:
     page = _page(tmp_path, language=language)
     for text in (page, *_drawings(page)):
         assert "<script" not in text
@@ -101,7 +101,7 @@ def test_the_page_fetches_nothing_and_runs_nothing(tmp_path: Path, language: Lan
     assert len(page) < 300_000
 
 
-def test_the_page_has_one_language(tmp_path: Path) -> None:
+def test_the_page_is_in_one_language(tmp_path: Path) -> None:
     own, english = _page(tmp_path), _page(tmp_path, language=ENGLISH)
     assert '<html lang="id">' in own
     assert '<html lang="en">' in english
@@ -124,7 +124,7 @@ def test_the_page_has_one_language(tmp_path: Path) -> None:
     assert not {"diterima", "separuhnya"} & {text for each in _drawings(english) for text in _texts(each)}
 
 
-def test_a_full_run_has_these_sections_and_each_chart_for_a_desk_and_for_a_phone(tmp_path: Path) -> None:
+def test_a_full_run_has_all_sections_and_each_chart_in_a_wide_and_a_narrow_version(tmp_path: Path) -> None:
     points = [(0.2, 1), (0.3, 3), (1.5, 4)]
     result = replace(_result(), arrivals=Arrivals("kanim-bogor", "2026-11-30", "MORNING", points))
     page = _page(tmp_path, result, ENGLISH)
@@ -136,20 +136,20 @@ def test_a_full_run_has_these_sections_and_each_chart_for_a_desk_and_for_a_phone
     assert sorted(widths) == [340] * 4 + [860] * 4
 
 
-def test_without_bots_or_sales_or_waits_their_sections_are_left_out(tmp_path: Path) -> None:
+def test_sections_without_data_are_omitted(tmp_path: Path) -> None:
     result = replace(_result(), groups=_result().groups[:1], bot_accounts=[], sold_out=[], offices=[], latencies={})
     result.ticks = [replace(tick, accept_p99=0, outcome_p99=0) for tick in result.ticks]
     page = _page(tmp_path, result, ENGLISH)
     assert {"What bots got", "When places sold out", "How long people waited"}.isdisjoint(_titles(page))
 
 
-def test_a_run_without_anything_has_a_page_without_charts(tmp_path: Path) -> None:
+def test_an_empty_run_has_a_page_without_charts(tmp_path: Path) -> None:
     page = _page(tmp_path, RushResult())
     assert _titles(page) == []
     assert "Lulus" in page
 
 
-def test_a_failed_run_says_why_and_nothing_in_it_is_markup(tmp_path: Path) -> None:
+def test_a_failed_run_lists_its_reasons_with_markup_escaped(tmp_path: Path) -> None:
     violation = Violation(
         "P3", OVERTAKING, "ticket <b>9</b> & ticket 8", "kanim-bogor", [9, 8], [], [], ["redis restarted"]
     )
@@ -167,7 +167,7 @@ def test_a_failed_run_says_why_and_nothing_in_it_is_markup(tmp_path: Path) -> No
     assert "<b>2</b>left without an answer" in page
 
 
-def test_names_from_a_scenario_or_a_catalog_are_no_markup(tmp_path: Path) -> None:
+def test_names_from_scenarios_and_catalogs_are_escaped(tmp_path: Path) -> None:
     arrivals = Arrivals("kanim-<i>x", "2026-11-30", "MORNING", [(0.2, 1), (0.3, 3)])
     offices = [replace(_result().offices[0], office_id="kanim-<i>y")]
     result = replace(_result(), title_en="<i>Friday", arrivals=arrivals, offices=offices)
@@ -176,14 +176,14 @@ def test_names_from_a_scenario_or_a_catalog_are_no_markup(tmp_path: Path) -> Non
     assert not re.search("<i>[a-z]", page, re.IGNORECASE)
 
 
-def test_an_invalid_run_says_so_and_what_was_not_seen(tmp_path: Path) -> None:
+def test_an_invalid_run_is_marked_and_lists_what_was_not_checked(tmp_path: Path) -> None:
     page = _page(tmp_path, replace(_result(), doubts=["the generator fell behind"], stores_seen=False))
     assert "Tidak sah" in page
     assert "the generator fell behind" in page
     assert "isi Redis dan Postgres tidak terlihat" in page
 
 
-def test_the_picture_is_one_svg_with_the_run_in_a_line(tmp_path: Path) -> None:
+def test_the_picture_is_one_svg_with_a_one_line_summary(tmp_path: Path) -> None:
     write_picture(_result(), tmp_path / "rush.svg", ENGLISH)
     drawing = (tmp_path / "rush.svg").read_text("utf-8")
     texts = _texts(drawing)
@@ -195,7 +195,7 @@ def test_the_picture_is_one_svg_with_the_run_in_a_line(tmp_path: Path) -> None:
         write_picture(RushResult(), tmp_path / "none.svg", ENGLISH)
 
 
-def test_the_opening_is_drawn_by_itself_and_the_weekend_as_a_whole() -> None:
+def test_the_opening_and_the_whole_weekend_have_separate_charts() -> None:
     opening, weekend = charts.opening(_result(), INDONESIAN), charts.whole_run(_result(), INDONESIAN)
     assert opening
     assert weekend
@@ -210,7 +210,7 @@ def test_the_opening_is_drawn_by_itself_and_the_weekend_as_a_whole() -> None:
     assert charts.whole_run(replace(_result(), compression=1, ticks=_result().ticks[:60]), INDONESIAN) is None
 
 
-def test_requests_that_were_asked_to_retry_have_a_curve_of_their_own() -> None:
+def test_requests_told_to_retry_have_their_own_curve() -> None:
     asked = charts.opening(replace(_result(), ticks=[replace(tick, again=3) for tick in _result().ticks]), ENGLISH)
     plain = charts.opening(_result(), ENGLISH)
     assert asked
@@ -220,7 +220,7 @@ def test_requests_that_were_asked_to_retry_have_a_curve_of_their_own() -> None:
     }
 
 
-def test_waits_are_drawn_where_there_were_any() -> None:
+def test_waits_are_drawn_if_there_were_any() -> None:
     quiet = [replace(tick, accept_p50=0, accept_p99=0) for tick in _result().ticks[:20]]
     chart = charts.waits(replace(_result(), ticks=quiet + _result().ticks[20:]), ENGLISH)
     assert chart
@@ -240,7 +240,7 @@ def test_queue_numbers_are_drawn_by_arrival() -> None:
     assert charts.arrivals(RushResult(), INDONESIAN) is None
 
 
-def test_every_request_is_in_one_bar_of_the_outcomes() -> None:
+def test_every_request_is_counted_in_one_bar_of_the_outcomes() -> None:
     bars = tables.outcomes(replace(_result(), cancelled=7, undecided=3, unanswered=2), ENGLISH)
     counts = [int(count.replace(",", "")) for count in re.findall(r"<b>([\d,]+) ·", bars)]
     assert counts == [6000, 7, 3000, 3345, 3, 2]
@@ -253,12 +253,12 @@ def test_a_slot_shows_when_it_sold_out_or_how_full_it_is() -> None:
     assert cells == [("heat heat5", "30\u00a0hours"), ("heat heat2", "50\u00a0%"), ("heat", "–")]  # hours of life
 
 
-def test_bots_have_their_share_of_requests_and_of_places() -> None:
+def test_bots_are_shown_with_their_share_of_requests_and_places() -> None:
     shares = re.findall(r"<b>(.*?)</b>", tables.people_and_bots(_result(), ENGLISH))
     assert [share.replace("\u00a0", "") for share in shares] == ["1.0%", "73%", "11%", "0.2%"]
 
 
-def test_a_promise_sums_its_checks() -> None:
+def test_a_promise_sums_its_checks_and_violations() -> None:
     checks = [Check("P3", "one", 10, 1), Check("P2", "two", 5, 0), Check("P3", "three", 20, 2)]
     cells = re.findall(r"<td.*?>(.*?)</td>", tables.promises(replace(_result(), promises=checks), ENGLISH))
     assert cells == [
@@ -304,7 +304,7 @@ def test_the_clock_is_that_of_jakarta_and_its_opening_the_nearest_minute() -> No
 
 
 @pytest.mark.parametrize("second", [-8.0, 0.0, 14.0, 31.0, 149.0])
-def test_the_clock_of_a_play_goes_both_ways(second: float) -> None:
+def test_converting_between_scenario_and_wall_clock_is_reversible(second: float) -> None:
     clock = play_clock(_result(), INDONESIAN)
     assert clock.second(clock.real(second)) == pytest.approx(second)
 
@@ -317,7 +317,7 @@ def test_the_clock_of_a_play_goes_both_ways(second: float) -> None:
         ((-10, 224), 5, ["14:00\nJum", "14:10", "00:00\nSab", "00:00\nMin"]),
     ],
 )
-def test_ticks_are_round_times_of_day_with_room_between_them(
+def test_ticks_are_round_times_of_day_with_a_minimum_distance(
     span: tuple[float, float], most: int, labels: list[str]
 ) -> None:
     seconds, texts = CLOCK.ticks(*span, most)
@@ -337,18 +337,18 @@ def test_ticks_are_round_times_of_day_with_room_between_them(
         (216_000, "2,5 hari", "2.5 days"),
     ],
 )
-def test_durations_are_said_as_people_would(seconds: float, indonesian: str, english: str) -> None:
+def test_durations_are_formatted_for_people(seconds: float, indonesian: str, english: str) -> None:
     assert INDONESIAN.duration(seconds).replace("\u00a0", " ") == indonesian
     assert ENGLISH.duration(seconds).replace("\u00a0", " ") == english
 
 
-def test_shares_never_round_to_none_or_all() -> None:
+def test_shares_never_round_to_0_or_100_percent() -> None:
     assert [INDONESIAN.share(part, 100_000) for part in (0, 14, 5000, 61_000, 99_999, 100_000)] == [
         "0\u00a0%", "<\u00a00,1\u00a0%", "5,0\u00a0%", "61\u00a0%", ">\u00a099,9\u00a0%", "100\u00a0%",
     ]  # fmt: skip
 
 
-def test_offices_are_named_as_people_say() -> None:
+def test_offices_are_shown_with_their_everyday_names() -> None:
     assert short_name("kanim-jakarta-selatan") == "Jakarta Selatan"
     assert short_name("ulp-kanim-surabaya-ciputra-world") == "ULP Surabaya Ciputra World"
 

@@ -23,7 +23,7 @@ def good(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_rq_uses_the_lanes_redis_unless_it_has_its_own(good: pytest.MonkeyPatch) -> None:
+def test_rq_uses_the_lanes_redis_by_default(good: pytest.MonkeyPatch) -> None:
     assert load_settings().rq_redis_url == "redis://r"
     good.setenv("ANTRIAN_RQ_REDIS_URL", "redis://q")
     assert load_settings().rq_redis_url == "redis://q"
@@ -49,7 +49,7 @@ def test_rq_uses_the_lanes_redis_unless_it_has_its_own(good: pytest.MonkeyPatch)
         ("AUDIT_SECONDS", "-1"),
     ],
 )
-def test_a_wrong_setting_is_named_and_its_value_is_not(good: pytest.MonkeyPatch, name: str, value: str | None) -> None:
+def test_an_invalid_setting_is_named_without_its_value(good: pytest.MonkeyPatch, name: str, value: str | None) -> None:
     if value is None:
         good.delenv(f"ANTRIAN_{name}")
     else:
@@ -64,7 +64,7 @@ def test_a_wrong_setting_is_named_and_its_value_is_not(good: pytest.MonkeyPatch,
     "content",
     ["", '{"hash_key": "c2Vjcm', "[]", "{}", f'{{"hash_key": "{KEY}", "encryption_key": "c2VjcmV0"}}', "\x00"],
 )
-def test_a_damaged_file_of_keys_is_named_and_no_key_is(tmp_path: Path, content: str) -> None:
+def test_a_damaged_key_file_is_named_without_any_key(tmp_path: Path, content: str) -> None:
     file = tmp_path / "secrets.json"
     file.write_text(content)
     with pytest.raises(SettingsError, match=f"{file} cannot be read: .* docs/runbook.md") as caught:
@@ -75,7 +75,7 @@ def test_a_damaged_file_of_keys_is_named_and_no_key_is(tmp_path: Path, content: 
         read_keys(file)
 
 
-def test_a_database_url_that_is_none_is_refused_by_who_needs_no_other_setting(good: pytest.MonkeyPatch) -> None:
+def test_an_invalid_database_url_is_refused_by_commands_that_need_only_it(good: pytest.MonkeyPatch) -> None:
     good.setenv("ANTRIAN_DATABASE_URL", "secret")
     with pytest.raises(SettingsError, match=r"^ANTRIAN_DATABASE_URL: must be a URL like") as caught:
         given_database_url()
@@ -91,13 +91,13 @@ def test_a_database_url_that_is_none_is_refused_by_who_needs_no_other_setting(go
         ("ANTRIAN_LOG_LEVEL", "LOUD"),
     ],
 )
-def test_each_wrong_setting_of_the_gateway_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_all_invalid_settings_of_the_gateway_are_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=f"^{name}: "):
         load_gateway_settings()
 
 
-def test_callers_must_be_known_unless_all_is_on_this_machine(good: pytest.MonkeyPatch) -> None:
+def test_a_callers_file_is_required_unless_embedded_on_loopback(good: pytest.MonkeyPatch) -> None:
     good.setenv("ANTRIAN_LISTEN", "0.0.0.0:7700")
     with pytest.raises(SettingsError, match="loopback"):
         load_settings()
@@ -106,7 +106,7 @@ def test_callers_must_be_known_unless_all_is_on_this_machine(good: pytest.Monkey
         load_settings()
 
 
-def test_what_the_environment_lacks_comes_from_a_file(good: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_settings_missing_in_the_environment_come_from_secret_files(good: pytest.MonkeyPatch, tmp_path: Path) -> None:
     good.setenv("ANTRIAN_SECRETS_DIR", str(tmp_path))
     good.delenv("ANTRIAN_HASH_KEY")
     good.delenv("ANTRIAN_DATABASE_URL")
@@ -118,13 +118,13 @@ def test_what_the_environment_lacks_comes_from_a_file(good: pytest.MonkeyPatch, 
     assert settings.encryption_key == bytes(32), "the environment goes before the file"
 
 
-def test_a_folder_of_secrets_that_is_not_there_is_named(good: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_secrets_folder_is_named(good: pytest.MonkeyPatch, tmp_path: Path) -> None:
     good.setenv("ANTRIAN_SECRETS_DIR", str(tmp_path / "none"))
     with pytest.raises(SettingsError, match=f"ANTRIAN_SECRETS_DIR: {tmp_path / 'none'} is not a folder"):
         load_settings()
 
 
-def test_a_wrong_secret_of_a_file_is_named_and_its_value_is_not(good: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_invalid_secret_file_is_named_without_its_value(good: pytest.MonkeyPatch, tmp_path: Path) -> None:
     good.setenv("ANTRIAN_SECRETS_DIR", str(tmp_path))
     good.delenv("ANTRIAN_HASH_KEY")
     (tmp_path / "antrian_hash_key").write_text("c2VjcmV0")
@@ -153,20 +153,20 @@ def test_a_certificate_needs_its_key_and_both_must_be_readable(good: pytest.Monk
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
-def test_the_readme_lists_it(name: str) -> None:
+def test_the_readme_lists_the_setting(name: str) -> None:
     description = Settings.model_fields[name].description
     assert any(f"`ANTRIAN_{name.upper()}`" in line and str(description) in line for line in README.splitlines())
 
 
 @pytest.mark.parametrize("name", GatewaySettings.model_fields)
-def test_the_readme_lists_those_of_the_gateway(name: str) -> None:
+def test_the_readme_lists_the_settings_of_the_gateway(name: str) -> None:
     field = GatewaySettings.model_fields[name]
     variable = field.validation_alias or f"ANTRIAN_GATEWAY_{name.upper()}"
     words = "" if field.validation_alias else str(field.description)
     assert any(f"`{variable}`" in line and words in line for line in README.splitlines())
 
 
-def test_a_wrong_setting_of_the_gateway_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_setting_of_the_gateway_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTRIAN_GATEWAY_TARGET", "nowhere")
     monkeypatch.setenv("ANTRIAN_GATEWAY_BATCH_WINDOW_MS", "many")
     with pytest.raises(SettingsError, match=r"ANTRIAN_GATEWAY_TARGET: .*host:port.*ANTRIAN_GATEWAY_BATCH_WINDOW_MS"):

@@ -22,7 +22,7 @@ def details(status: Status) -> tuple[ErrorInfo, BadRequest]:
 
 
 @pytest.mark.parametrize("error", examples(), ids=str)
-def test_people_read_whole_sentences(error: AntrianError) -> None:
+def test_messages_for_people_are_complete_sentences(error: AntrianError) -> None:
     for words in people_read(error):
         assert words[0].isupper(), words
         assert words.endswith("."), words
@@ -30,7 +30,7 @@ def test_people_read_whole_sentences(error: AntrianError) -> None:
 
 
 @pytest.mark.parametrize("problem", problems(), ids=lambda problem: problem.english)
-def test_what_is_said_of_a_field_has_no_words_of_machines(problem: Text) -> None:
+def test_messages_about_fields_avoid_technical_words(problem: Text) -> None:
     for words in problem:
         assert not MACHINES.search(LEFT_TO_MACHINES.sub("", words)), words
         assert not words.endswith("."), "a sentence is made of it"
@@ -47,7 +47,7 @@ def test_what_is_said_of_a_field_has_no_words_of_machines(problem: Text) -> None
         "It opens ?.",
     ],
 )
-def test_words_for_machines_are_known(words: str) -> None:
+def test_technical_words_are_detected(words: str) -> None:
     assert MACHINES.search(words)
 
 
@@ -55,11 +55,11 @@ def test_every_reason_has_an_example() -> None:
     assert {error.reason for error in examples()} == set(Reason) == TABLE.keys()
 
 
-def test_the_committed_page_is_what_the_table_makes() -> None:
+def test_the_committed_page_matches_the_table() -> None:
     assert TARGET.read_text("utf-8") == generate(), "run `make protos`"
 
 
-def test_a_person_is_told_by_position_and_initial_and_the_path_is_in_the_details() -> None:
+def test_a_person_is_named_by_position_and_initial_and_the_path_is_in_the_details() -> None:
     error = invalid("applicants[1].nik", "NIK harus 16 angka", "a NIK must be 16 digits")
     error.initial = "D."
     assert people_read(error) == (
@@ -115,12 +115,12 @@ def test_a_person_is_told_by_position_and_initial_and_the_path_is_in_the_details
     ],
     ids=lambda value: value.reason if isinstance(value, AntrianError) else "",
 )  # fmt: skip
-def test_facts_are_said_as_people_say_them(error: AntrianError, indonesian: str, english: str) -> None:
+def test_values_are_formatted_for_people(error: AntrianError, indonesian: str, english: str) -> None:
     told = people_read(error)
     assert indonesian in told.indonesian
     assert english in told.english
 
 
-def test_the_message_for_developers_has_nothing_of_a_name() -> None:
+def test_the_message_for_developers_contains_no_part_of_a_name() -> None:
     error = AntrianError(Reason.BARRED, field="applicants[2]", initial="D.", last_barred_date="2026-12-26")
     assert to_status(error, english=False).message.startswith("BARRED: Applicant 3 missed")

@@ -58,12 +58,12 @@ def test_text_becomes_plain(typed: str, right: str) -> None:
         "٣١٧١٠١٤١٠٧٩٠٠٧٧٩",
     ],
 )
-def test_a_number_loses_what_stands_between_and_around_its_digits(typed: str) -> None:
+def test_separators_between_and_around_digits_are_removed(typed: str) -> None:
     assert compact(typed) == NIK
 
 
 @pytest.mark.parametrize("typed", ["3171O14107900779", "3171/0141/0790/0779", "NIK 3171014107900779"])
-def test_a_number_keeps_what_does_not_belong_to_it(typed: str) -> None:
+def test_other_characters_in_a_number_are_kept(typed: str) -> None:
     assert compact(typed) != NIK
 
 
@@ -72,13 +72,13 @@ TEXTS = st.text(st.characters(exclude_categories=[]), max_size=60)
 
 
 @given(TEXTS)
-def test_what_is_plain_stays_as_it_is(text: str) -> None:
+def test_plain_text_is_unchanged(text: str) -> None:
     once = plain(text)
     assert plain(once) == once
 
 
 @given(TEXTS)
-def test_plain_text_has_nothing_that_does_not_show(text: str) -> None:
+def test_plain_text_has_no_invisible_characters(text: str) -> None:
     result = plain(text)
     by_kind = {kind: {one for one in result if unicodedata.category(one) == kind} for kind in KINDS}
     assert not by_kind["Cf"] | by_kind["Zl"] | by_kind["Zp"]
@@ -91,11 +91,11 @@ def test_plain_text_has_nothing_that_does_not_show(text: str) -> None:
 
 
 @given(st.from_regex("[ -~]{0,40}", fullmatch=True))
-def test_what_a_plain_keyboard_types_stays_but_for_its_blanks(text: str) -> None:
+def test_keyboard_characters_are_unchanged_except_blanks(text: str) -> None:
     assert plain(text) == " ".join(text.replace("`", "'").split())
 
 
-def test_every_letter_that_shows_stays_the_same_letter() -> None:
+def test_visible_letters_are_unchanged() -> None:
     letters = [
         chr(one) for one in range(sys.maxunicode + 1) if unicodedata.category(chr(one)) in {"Lu", "Ll", "Lt", "Lo"}
     ]
@@ -138,5 +138,5 @@ def test_a_nik_is_found_in_text(text: str) -> None:
         "6f1c2d34-5a6b-4c7d-8e9f-0a1b2c3d4e5f",
     ],
 )
-def test_dates_and_telephone_numbers_are_no_niks(text: str) -> None:
+def test_dates_and_telephone_numbers_are_not_niks(text: str) -> None:
     assert not has_nik(text)

@@ -51,12 +51,12 @@ OPENS = datetime(2026, 11, 27, 14, tzinfo=JAKARTA)
         ("x" * 600 + ",en", False),
     ],
 )
-def test_the_language_is_the_one_of_higher_quality_and_else_indonesian(header: str, english: bool) -> None:
+def test_the_language_of_highest_quality_wins_and_indonesian_is_the_default(header: str, english: bool) -> None:
     assert words.wants_english(header) is english
 
 
 @given(st.text())
-def test_any_header_asks_for_a_language(header: str) -> None:
+def test_any_header_gives_a_language(header: str) -> None:
     assert words.wants_english(header) in {True, False}
 
 
@@ -73,12 +73,12 @@ def test_a_day_is_written_as_people_write_it() -> None:
         ("Asia/Jayapura", "pukul 14.00 WIB (pukul 16.00 WIT di kantor ini)", "at 14:00 WIB (16:00 WIT at this office)"),
     ],
 )  # fmt: skip
-def test_a_moment_is_told_in_the_offices_own_zone_too(zone: str, indonesian: str, english: str) -> None:
+def test_a_time_is_also_shown_in_the_offices_zone(zone: str, indonesian: str, english: str) -> None:
     told = words.moment_at_office(OPENS, OPENS.astimezone(ZoneInfo(zone)))
     assert told == (f"Jumat, 27 November 2026 {indonesian}", f"Friday, 27 November 2026 {english}")
 
 
-def test_a_moment_that_is_another_day_at_the_office_names_both() -> None:
+def test_a_time_on_another_day_at_the_office_names_both_days() -> None:
     late = datetime(2026, 11, 27, 23, tzinfo=JAKARTA)
     told = words.moment_at_office(late, late.astimezone(ZoneInfo("Asia/Jayapura")))
     assert (
@@ -86,7 +86,7 @@ def test_a_moment_that_is_another_day_at_the_office_names_both() -> None:
     )
 
 
-def test_a_moment_read_from_its_offset_has_the_name_of_the_zone() -> None:
+def test_a_time_parsed_from_its_offset_has_the_name_of_its_zone() -> None:
     assert words.moment(datetime.fromisoformat("2026-11-27T16:00:00+09:00")).indonesian.endswith("pukul 16.00 WIT")
     assert words.moment(OPENS.astimezone(UTC)).english.endswith("at 07:00 UTC")
     assert words.moment(OPENS.astimezone(timezone(timedelta(hours=5)))).english.endswith("at 12:00 UTC+05:00")
@@ -109,11 +109,11 @@ def test_every_state_has_words() -> None:
         ("", ""),
     ],
 )
-def test_an_initial_is_never_the_whole_name(name: str, initial: str) -> None:
+def test_an_initial_never_reveals_the_whole_name(name: str, initial: str) -> None:
     assert words.initial(name) == initial
 
 
-def test_a_field_is_called_by_a_plain_word_and_a_person_by_position() -> None:
+def test_fields_have_plain_names_and_people_are_named_by_position() -> None:
     assert words.about("applicants[1].nik", Text("NIK harus 16 angka", "a NIK must be 16 digits"), "D.") == (
         "Pemohon ke-2 (D.): NIK harus 16 angka.",
         "Applicant 2 (D.): a NIK must be 16 digits.",
@@ -135,7 +135,7 @@ def fields_of(message: Descriptor, path: str = "") -> set[str]:
     return found
 
 
-def test_every_field_of_a_request_has_a_word() -> None:
+def test_every_request_field_has_a_plain_name() -> None:
     services = [
         booking_service_pb2.DESCRIPTOR.services_by_name["BookingService"],
         office_service_pb2.DESCRIPTOR.services_by_name["OfficeService"],
