@@ -31,14 +31,13 @@ from tests.mutants.mutator import ANTRIAN, Mutant
 
 TESTS = [
     "tests/promises/test_variants.py::test_the_promises_hold",
-    "tests/promises/test_life_variants.py::test_the_promises_hold_through_a_life",
-    "tests/promises/test_life_variants.py::test_the_promises_hold_on_all_ways_back",
+    "tests/promises/test_life_variants.py::test_the_promises_hold_in_the_story",
     *(
         f"tests/integration/test_{name}.py"
         for name in (
             "drain",
             "join",
-            "desk",
+            "commands",
             "days",
             "rebuild",
             "reads",

@@ -61,8 +61,7 @@ redis.call('XTRIM', key('queue', office), 'MINID', string.format('%d-0', settled
 redis.call('HSET', key('lane', office), 'settled', settled + #entries, 'outbox', '')
 return reply
 end
-
-local replies"""
+"""
 _TO_THE_TAIL = r"""\g<0>
 if again then
   for i, entry in ipairs(redis.call('XRANGE', key('queue', office), '-', '+', 'COUNT', #outbox)) do
@@ -133,7 +132,7 @@ def _cancel_outside_the_desk(monkeypatch: pytest.MonkeyPatch, database_url: str)
             await Script(self._pipe, lane.script("release"))(office_id, settled_command or 0, 0, "", *held)
         return 0
 
-    monkeypatch.setattr(LaneProducer, "ask_desk", ask)
+    monkeypatch.setattr(LaneProducer, "send_command", ask)
 
 
 def _ready_is_a_list(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
@@ -173,7 +172,7 @@ def _the_servers_clock_judges(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
 
 
 VARIANTS = [
-    Variant("P2", "pop before record", _changed("decide", r"\n  return reply\nend\n\nlocal replies", _POPPED)),
+    Variant("P2", "pop before record", _changed("decide", r"\n  return reply\nend\n(?=\n-- Decides the next tickets of lanes)", _POPPED)),
     Variant("P1 P2 P3", "requeue to the tail", _changed("decide", r"local again = #outbox > 0", _TO_THE_TAIL)),
     Variant("P3 P15", "no fencing in Redis", _changed("*", r"(local function fenced\(office, token, newest\)\n  return ).*", r"\1false")),
     Variant("P3", "no fencing in the ledger", _changed("record.sql", r"and lane\.token <= turn\.token", "")),

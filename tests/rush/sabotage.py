@@ -56,24 +56,24 @@ def _forget(self: LedgerRecorder, turns: Sequence[Turn], policy_version: int | N
     return ["K" * len(turn.decisions) for turn in turns]
 
 
-_NO_QUOTA = {"decide": [("counters.remaining < party", "false")]}
+_NO_QUOTA = {"lease_and_decide": [("counters.remaining < party", "false")]}
 _NO_APPLICANTS = ("if refusal then return refusal end", ""), ("if own then return own end", "")
 
 MODES = {
     "none": Sabotage((), "nothing: the control of the controls"),
-    "no-quota": Sabotage(("P3",), "decide.lua does not ask whether there are places", _NO_QUOTA),
+    "no-quota": Sabotage(("P3",), "decisions.lua does not check whether places remain", _NO_QUOTA),
     "no-quota-anywhere": Sabotage(
         ("P1",), "nor does the ledger", _NO_QUOTA, ledger="alter table slot drop constraint slot_taken_within_quota"
     ),
     "passed-over": Sabotage(
         ("P3",),
         "every twentieth ticket is told that the slot is full",
-        {"decide": [("counters.remaining < party", "counters.remaining < party or (settled + i) % 20 == 0")]},
+        {"lease_and_decide": [("counters.remaining < party", "counters.remaining < party or (settled + i) % 20 == 0")]},
     ),
     "last-first": Sabotage(
         ("P3", "P6"),
         "of a turn's tickets the last is decided first",
-        {"decide": [("for i, entry in ipairs(entries) do\n", "for i = #entries, 1, -1 do local entry = entries[i]\n")]},
+        {"lease_and_decide": [("for i, entry in ipairs(entries) do\n", "for i = #entries, 1, -1 do local entry = entries[i]\n")]},
     ),
     "overtaking": Sabotage(
         ("P3",),
@@ -102,7 +102,7 @@ MODES = {
     "one-number": Sabotage(
         ("P6",),
         "a party gets one queue number",
-        {"decide": [("counters.next + party", "counters.next + 1")]},
+        {"lease_and_decide": [("counters.next + party", "counters.next + 1")]},
         ledger="alter table applicant drop constraint applicant_number_once",
     ),
     "no-window": Sabotage(

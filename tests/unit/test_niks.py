@@ -118,7 +118,7 @@ def test_keys_of_people_requests_and_accounts_contain_no_nik(
         b"accounts:abc": {owner: booking_id.bytes + b"\5" + booking_id.bytes + b"\1"},
         b"clock": str(ends).encode(),
         b"ready": [OFFICE],
-        b"told": [b"day"],
+        b"synced": [b"day"],
     }.items():
         assert count_niks(name, value)[1] == 0
 
