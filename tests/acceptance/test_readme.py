@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,28 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import given_servers
+from tests.support.curl import provide_curl
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 FIRST_STEPS = (ROOT / "docs/first-steps.md").read_text()
 WITHIN = 60.0
-STAND_IN = f"""#!{sys.executable}
-# What the examples need of curl, where it is not installed.
-import sys, urllib.request
-words, headers, url, body = sys.argv[1:], {{}}, "", None
-while words:
-    word = words.pop(0)
-    if word == "-H":
-        name, _, value = words.pop(0).partition(": ")
-        headers[name] = value
-    elif word == "--json":
-        body = words.pop(0).encode()
-        headers["Content-Type"] = headers["Accept"] = "application/json"
-    elif not word.startswith("-"):
-        url = word
-with urllib.request.urlopen(urllib.request.Request(url, body, headers)) as answer:
-    print(answer.read().decode())
-"""
 
 
 def shell_after(words: str) -> str:
@@ -50,9 +33,7 @@ def shell_after(words: str) -> str:
 def place(tmp_path: Path) -> Iterator[Path]:
     """A checkout, as far as the examples see it, with what the `antrian up` of the first steps runs there."""
     (tmp_path / ".venv").symlink_to(sys.prefix)
-    if not shutil.which("curl"):
-        (tmp_path / "curl").write_text(STAND_IN)
-        (tmp_path / "curl").chmod(0o755)
+    provide_curl(tmp_path)
     _, up = shell_after("in an open window:").splitlines()
     given = given_servers()  # embedded stores all the same: the clock of others is not moved
     environment = {name: value for name, value in os.environ.items() if not (given and name.startswith("ANTRIAN_"))}
