@@ -320,7 +320,7 @@ def test_a_program_starts_with_what_compose_and_the_documented_secrets_give_it(
     assert not settings.reflection
     assert settings.callers_file == Path("/run/secrets/callers.toml")
     Callers(tmp_path / "callers.toml")  # it can be read
-    (tmp_path / "antrian_seal_key").unlink()
+    (tmp_path / "antrian_encryption_key").unlink()
     with pytest.raises(SettingsError, match="ANTRIAN_ENCRYPTION_KEY"):
         load_settings()
 

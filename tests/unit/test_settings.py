@@ -112,7 +112,7 @@ def test_what_the_environment_lacks_comes_from_a_file(good: pytest.MonkeyPatch, 
     good.delenv("ANTRIAN_DATABASE_URL")
     (tmp_path / "antrian_hash_key").write_text(base64.b64encode(b"h" * 32).decode() + "\n")
     (tmp_path / "antrian_database_url").write_text("postgresql://file\n")
-    (tmp_path / "antrian_seal_key").write_text(base64.b64encode(b"s" * 32).decode())
+    (tmp_path / "antrian_encryption_key").write_text(base64.b64encode(b"s" * 32).decode())
     settings = load_settings()
     assert (settings.hash_key, settings.database_url) == (b"h" * 32, "postgresql://file")
     assert settings.encryption_key == bytes(32), "the environment goes before the file"
