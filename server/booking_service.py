@@ -76,18 +76,21 @@ class BookingService:
         if (current := self._catalog.window_at(as_of)) != window:  # it has closed since this server last looked
             window = current
             as_of, counters = await self._places(office, window)
-        # Messages one after the other are one message of all their fields.
-        return self._quota(office.office_id, office.time_zone, window, counters) + _moment(
-            as_of, window.contains(as_of)
-        )
+        # Concatenated messages are one message of all their fields. Each field is in one of them only: protobuf.js, for
+        # one, does not merge a message field that comes twice.
+        is_open = window.contains(as_of)
+        return self._quota(office.office_id, office.time_zone, window, is_open, counters) + _moment(as_of)
 
     async def _places(self, office: Office, window: Window) -> tuple[datetime, tuple[Counters | None, ...]]:
         return await self._producer.quota((office.office_id, self._week(window, office.time_zone)[0]))
 
-    def _find_quota(self, office_id: str, zone: ZoneInfo, window: Window, counters: Sequence[Counters | None]) -> bytes:
+    def _find_quota(
+        self, office_id: str, zone: ZoneInfo, window: Window, is_open: bool, counters: Sequence[Counters | None]
+    ) -> bytes:
         """GetQuota's answer without its moment."""
         response = wire.GetQuotaResponse(office_id=office_id)
         response.MergeFrom(self._week(window, zone)[1])
+        response.window.open = is_open
         for slot, places in zip(response.slots, counters, strict=True):
             if places is None:
                 raise AntrianError(Reason.LANE_CLOSED, retry_after=_RETRY)
@@ -100,9 +103,7 @@ class BookingService:
         policy = self._catalog.policy
         slots = tuple(Slot(day, session) for day in window.dates for session in policy.sessions)
         answer = wire.GetQuotaResponse(
-            window=convert.window(
-                window, window.closes_at, zone
-            ),  # not open: false is nothing in bytes, true can be added
+            window=convert.window(window, window.closes_at, zone),  # open is set by _find_quota
             closed_days=[
                 messages_pb2.ClosedDay(date=day.isoformat(), name=name)
                 for day, name in rules.closed_days(policy, window).items()
@@ -354,9 +355,8 @@ def _check_no_wait(item: wire.GetBookingRequest) -> None:
 
 
 @lru_cache(maxsize=64)
-def _moment(as_of: datetime, is_open: bool) -> bytes:
-    answer = wire.GetQuotaResponse(window=messages_pb2.Window(open=is_open), read_time=convert.timestamp(as_of))
-    return answer.SerializeToString()
+def _moment(as_of: datetime) -> bytes:
+    return wire.GetQuotaResponse(as_of=convert.timestamp(as_of)).SerializeToString()
 
 
 def _leaves(context: Context) -> float:

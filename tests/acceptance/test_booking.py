@@ -3,12 +3,18 @@
 import asyncio
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from antrian.local.stack import Stack
-from antrian.v1.booking_service_pb2 import BatchGetBookingsRequest, GetBookingRequest
+from antrian.v1.booking_service_pb2 import (
+    BatchGetBookingsRequest,
+    GetBookingRequest,
+    GetQuotaRequest,
+    GetQuotaResponse,
+)
 from antrian.v1.messages_pb2 import (
     BOOKING_STATE_CONFIRMED,
     BOOKING_STATE_PENDING,
@@ -244,3 +250,12 @@ async def test_quota_tells_the_windows_days_and_what_is_left(client: BookingClie
     assert all(0 <= slot.remaining <= slot.quota for slot in response.slots)
     morning, afternoon = response.slots[0].quota, response.slots[1].quota
     assert morning == -(-(morning + afternoon) * 60 // 100)
+
+
+async def test_a_quota_has_each_field_once_for_clients_that_do_not_merge_messages(client: BookingClient) -> None:
+    read: Any = client.channel.unary_unary("/antrian.v1.BookingService/GetQuota")
+    content = await read(GetQuotaRequest(office_id=PUSAT).SerializeToString(), timeout=5)
+    quota = GetQuotaResponse.FromString(content)
+    assert quota.window.open
+    assert quota.window.first_date
+    assert quota.ByteSize() == len(content)

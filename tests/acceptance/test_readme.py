@@ -1,9 +1,8 @@
-"""README's first steps, as they are written there: what a newcomer types has to work on the day on which it is typed."""
+"""README's client and docs/first-steps.md, run as they are written: they must work on the day on which a newcomer types them."""
 
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,27 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import given_servers
+from tests.support.curl import provide_curl
 
 ROOT = Path(__file__).parents[2]
-FIRST_STEPS = (ROOT / "README.md").read_text().split("## First steps")[1].split("\n## ")[0]
+README = (ROOT / "README.md").read_text()
+FIRST_STEPS = (ROOT / "docs/first-steps.md").read_text()
 WITHIN = 60.0
-STAND_IN = f"""#!{sys.executable}
-# What README's examples need of curl, where there is none.
-import sys, urllib.request
-words, headers, url, body = sys.argv[1:], {{}}, "", None
-while words:
-    word = words.pop(0)
-    if word == "-H":
-        name, _, value = words.pop(0).partition(": ")
-        headers[name] = value
-    elif word == "--json":
-        body = words.pop(0).encode()
-        headers["Content-Type"] = headers["Accept"] = "application/json"
-    elif not word.startswith("-"):
-        url = word
-with urllib.request.urlopen(urllib.request.Request(url, body, headers)) as answer:
-    print(answer.read().decode())
-"""
 
 
 def shell_after(words: str) -> str:
@@ -47,12 +31,10 @@ def shell_after(words: str) -> str:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
-    """A checkout, as far as the examples see it, with what README's `antrian up` runs there."""
+    """A checkout, as far as the examples see it, with what the `antrian up` of the first steps runs there."""
     (tmp_path / ".venv").symlink_to(sys.prefix)
-    if not shutil.which("curl"):
-        (tmp_path / "curl").write_text(STAND_IN)
-        (tmp_path / "curl").chmod(0o755)
-    _, up = shell_after("let Antrian believe that booking is open:").splitlines()
+    provide_curl(tmp_path)
+    _, up = shell_after("in an open window:").splitlines()
     given = given_servers()  # embedded stores all the same: the clock of others is not moved
     environment = {name: value for name, value in os.environ.items() if not (given and name.startswith("ANTRIAN_"))}
     with subprocess.Popen(
@@ -81,20 +63,20 @@ def run(place: Path, script: str, **variables: str) -> str:
 
 
 def test_the_first_steps_work_as_they_are_written(place: Path) -> None:
-    look, ask, watch = re.split(r"\n(?=curl .*/v1/bookings)", shell_after("NIKs here are made up."))
+    look, ask, watch = re.split(r"\n(?=curl .*/v1/bookings)", shell_after("NIKs are made up:"))
     booking = re.search(r'"bookingId": ?"([^"]+)"', asked := run(place, f"{look}\n{ask}"))
     assert booking, asked
     day = run(place, f"{look} >/dev/null; echo $day").split()[-1]
     told = run(place, watch.replace("ID:watch", f"{booking[1]}:watch"))
     assert "BOOKING_STATE_CONFIRMED" in told
 
-    booked = run(place, shell_after("### With the command line"), day=day)
+    booked = run(place, shell_after("## With the command line"), day=day)
     assert "CONFIRMED: queue numbers" in booked
     [mine] = re.findall(r"^accepted as (\S+)$", booked, re.MULTILINE)
-    life = run(place, shell_after("what an office's staff do with it:").replace("cancel ID", f"cancel {mine}"), day=day)
+    life = run(place, shell_after("change a quota:").replace("cancel ID", f"cancel {mine}"), day=day)
     assert "CANCELLED" in life
 
-    _, python, _ = re.split(r"```(?:python\n)?", FIRST_STEPS)
+    python = README.split("```python\n")[1].split("```")[0]
     facts = json.loads((place / ".antrian/run.json").read_text())
     (place / "example.py").write_text(python.replace("127.0.0.1:7700", facts["grpc"]))
     assert re.fullmatch(r"\[\d+\] [0-9A-Z]{10}\n", run(place, ".venv/bin/python example.py"))

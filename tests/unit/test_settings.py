@@ -1,4 +1,4 @@
-"""The environment: what is wrong is named, and the README's table is what the code reads."""
+"""The environment: what is wrong is named, and docs/settings.md lists what the code reads."""
 
 import base64
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from antrian.settings import Settings, SettingsError, given_database_url, load_settings, read_keys
 from clients.gateway.settings import GatewaySettings, load_gateway_settings
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+LISTED = (Path(__file__).parents[2] / "docs/settings.md").read_text()
 KEY = base64.b64encode(bytes(32)).decode()
 
 
@@ -153,17 +153,17 @@ def test_a_certificate_needs_its_key_and_both_must_be_readable(good: pytest.Monk
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
-def test_the_readme_lists_the_setting(name: str) -> None:
+def test_the_settings_page_lists_each_setting(name: str) -> None:
     description = Settings.model_fields[name].description
-    assert any(f"`ANTRIAN_{name.upper()}`" in line and str(description) in line for line in README.splitlines())
+    assert any(f"`ANTRIAN_{name.upper()}`" in line and str(description) in line for line in LISTED.splitlines())
 
 
 @pytest.mark.parametrize("name", GatewaySettings.model_fields)
-def test_the_readme_lists_the_settings_of_the_gateway(name: str) -> None:
+def test_the_settings_page_lists_each_setting_of_the_gateway(name: str) -> None:
     field = GatewaySettings.model_fields[name]
     variable = field.validation_alias or f"ANTRIAN_GATEWAY_{name.upper()}"
     words = "" if field.validation_alias else str(field.description)
-    assert any(f"`{variable}`" in line and words in line for line in README.splitlines())
+    assert any(f"`{variable}`" in line and words in line for line in LISTED.splitlines())
 
 
 def test_an_invalid_setting_of_the_gateway_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
