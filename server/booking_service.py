@@ -356,7 +356,7 @@ def _check_no_wait(item: wire.GetBookingRequest) -> None:
 
 @lru_cache(maxsize=64)
 def _moment(as_of: datetime) -> bytes:
-    return wire.GetQuotaResponse(as_of=convert.timestamp(as_of)).SerializeToString()
+    return wire.GetQuotaResponse(read_time=convert.timestamp(as_of)).SerializeToString()
 
 
 def _leaves(context: Context) -> float:
