@@ -10,10 +10,11 @@ import pytest
 
 from antrian.booking import Cancel, CloseDate, Session, SetQuota, Slot, State
 from antrian.errors import Reason
-from antrian.lane.consumer import CommandBatch
+from antrian.lane.consumer import CommandBatch, Turn
 from antrian.lane.producer import JoinRequest
 from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from antrian.ledger.reader import RecordedBooking
+from tests.support.decree import decreed
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 
 _ACTION = "insert into staff_action values ({}, {}, {}, current_date, {}, '', '', '', '{{}}', '{{}}', null, now())"
@@ -49,6 +50,8 @@ CONSTRAINTS = {
     "day_done_office_id_fkey": "insert into day_done values ('kanim-x', current_date, now(), 0)",
     "day_done_once": f"insert into day_done select '{PUSAT}', current_date, now(), 0 from generate_series(1, 2)",
     "staff_action_pkey": ";".join([_ACTION.format(_ID, "'CHECK_IN'", f"'{PUSAT}'", "null")] * 2),
+    "policy_version_pkey": "insert into policy_version select * from policy_version",
+    "policy_version_version_check": "insert into policy_version values (0, '', now(), '', '')",
     "staff_action_kind_check": _ACTION.format(_ID, "'TEA'", f"'{PUSAT}'", "null"),
     "staff_action_office_id_fkey": _ACTION.format(_ID, "'CHECK_IN'", "'kanim-x'", "null"),
     "staff_action_session_check": _ACTION.format(_ID, "'CHECK_IN'", f"'{PUSAT}'", "'NIGHT'"),
@@ -121,6 +124,15 @@ async def test_the_roster_has_the_days_people_of_the_office_who_did_not_cancel(w
     assert await numbers(Session.MORNING) == morning
     assert await numbers(Session.AFTERNOON) == later
     assert len(await world.staff.roster(PUSAT, MONDAY.service_date, None, None, 10)) == 4
+
+
+async def test_a_program_that_has_the_newest_policy_hears_of_no_other(world: World) -> None:
+    world.apply(decreed(world.policy, TUESDAY.service_date))
+    assert world.policy.version == 2
+    assert await world.reader.other_policy(2) is None
+    newest = await world.reader.other_policy(1)
+    assert newest
+    assert newest.version == 2
 
 
 async def test_a_desk_cancels_nothing_of_another_office(world: World) -> None:
@@ -247,6 +259,21 @@ async def test_a_gap_under_the_same_token_writes_nothing(world: World) -> None:
     with pytest.raises(LedgerGapError):
         world.record(lease, [replace(decision, entry=decision.entry._replace(booking_id=uuid.uuid4().bytes), ticket=7)])
     assert world.sql("select count(*) from booking") == [(1,)]
+
+
+async def test_a_turn_without_its_slot_moves_nothing_and_keeps_no_other_lane_from_moving(world: World) -> None:
+    turns = []
+    for name, office_id in enumerate((PUSAT, BOGOR), 1):
+        await world.ticket(world.request(name, office_id=office_id))
+        lease = world.take(office_id)
+        turns.append(Turn(office_id, lease.token, world.decide(lease)))
+    world.sql(
+        f"delete from slot where office_id = '{PUSAT}' and service_date = '{MONDAY.service_date}' and session = 'MORNING'"
+    )
+    refused, recorded = world.recorder.record(turns, world.policy.version)
+    assert isinstance(refused, LedgerGapError)
+    assert recorded == "K"
+    assert world.sql("select office_id, last_ticket from lane order by office_id") == [(BOGOR, 1), (PUSAT, 0)]
 
 
 async def test_the_clock_may_be_set_again_but_not_back(world: World) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.mutants.__main__ import gone
 from tests.mutants.mutator import ANTRIAN, all_mutants, mutants_of
 
 SCRIPT = """#!lua
@@ -87,6 +88,10 @@ def test_every_script_and_migration_has_mutants_none_twice() -> None:
     assert {str(path.relative_to(ANTRIAN)) for path in ANTRIAN.glob("lane/scripts/*.lua")} <= files
     assert len({(mutant.file, mutant.text) for mutant in mutants}) == len(mutants)
     assert len(mutants) > 500
+
+
+def test_each_mutant_that_may_survive_is_still_made() -> None:
+    assert gone(all_mutants()) == []
 
 
 @pytest.mark.parametrize("text", ["-- nothing but words: a < b", "select 'a < b and c'"])
