@@ -1,4 +1,7 @@
-"""The judge of mutants sees three that are known to be deadly die, and one that changes nothing live."""
+"""The judge of mutants sees three that are known to be deadly die, and one that changes nothing live.
+
+One whose file no test uses is not judged.
+"""
 
 import json
 import subprocess
@@ -7,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.conftest import Stores
-from tests.mutants.judge import Judge, Runner
+from tests.mutants.judge import TESTS, Judge, Runner
 from tests.mutants.mutator import Mutant, all_mutants
 
 STORY = "tests/promises/test_variants.py::test_the_promises_hold"
@@ -19,7 +22,7 @@ DEADLY = [
 
 
 def chosen() -> list[Mutant]:
-    """Those of DEADLY, one that is no Lua, and one with nothing but a comment more."""
+    """Those of DEADLY, one that is no Lua, one with nothing but a comment more, and one that the story does not run."""
     every = all_mutants()
     found = [
         next(m for m in every if (m.file, m.operator) == (file, how) and old in m.old) for file, how, old in DEADLY
@@ -28,6 +31,7 @@ def chosen() -> list[Mutant]:
         *found,
         replace(found[0], text="#!lua\nreturn ("),
         replace(found[0], text=f"{_text(found[0])}\n-- the same"),
+        next(m for m in every if m.file == "ledger/queries/retire_office.sql" and m.operator == "condition"),
     ]
 
 
@@ -41,7 +45,14 @@ def test_mutants_with_known_effects_are_killed(stores: Stores, redis_url: str, t
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     fates = json.loads(done.stdout.splitlines()[-1])
-    assert fates == [["killed", STORY]] * 3 + [["stillborn", ""], ["survived", ""]]
+    assert fates[:5] == [["killed", STORY]] * 3 + [["stillborn", ""], ["survived", ""]]
+    assert fates[5:] == [["not judged", "no test is known to use this file"]]
+
+
+def test_every_test_that_judges_mutants_exists() -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider", *TESTS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 if __name__ == "__main__":

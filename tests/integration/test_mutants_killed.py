@@ -10,9 +10,11 @@ import pytest
 
 from antrian.booking import Cancel, CloseDate, CommandBatch, Session, SetQuota, Slot, State
 from antrian.errors import Reason
+from antrian.lane.consumer import CommandBatch, Turn
 from antrian.lane.producer import JoinRequest
 from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from antrian.ledger.reader import RecordedBooking
+from tests.support.decree import decreed
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 
 _ACTION = "insert into staff_action values ({}, {}, {}, current_date, {}, '', '', '', '{{}}', '{{}}', null, now())"
@@ -48,6 +50,8 @@ CONSTRAINTS = {
     "day_done_office_id_fkey": "insert into day_done values ('kanim-x', current_date, now(), 0)",
     "day_done_once": f"insert into day_done select '{PUSAT}', current_date, now(), 0 from generate_series(1, 2)",
     "staff_action_pkey": ";".join([_ACTION.format(_ID, "'CHECK_IN'", f"'{PUSAT}'", "null")] * 2),
+    "policy_version_pkey": "insert into policy_version select * from policy_version",
+    "policy_version_version_check": "insert into policy_version values (0, '', now(), '', '')",
     "staff_action_kind_check": _ACTION.format(_ID, "'TEA'", f"'{PUSAT}'", "null"),
     "staff_action_office_id_fkey": _ACTION.format(_ID, "'CHECK_IN'", "'kanim-x'", "null"),
     "staff_action_session_check": _ACTION.format(_ID, "'CHECK_IN'", f"'{PUSAT}'", "'NIGHT'"),
@@ -122,7 +126,16 @@ async def test_the_roster_lists_the_offices_people_of_the_day_without_cancelled_
     assert len(await world.staff.roster(PUSAT, MONDAY.service_date, None, None, 10)) == 4
 
 
-async def test_a_command_cancels_nothing_of_another_office(world: World) -> None:
+async def test_a_program_that_has_the_newest_policy_hears_of_no_other(world: World) -> None:
+    world.apply(decreed(world.policy, TUESDAY.service_date))
+    assert world.policy.version == 2
+    assert await world.reader.other_policy(2) is None
+    newest = await world.reader.other_policy(1)
+    assert newest
+    assert newest.version == 2
+
+
+async def test_a_desk_cancels_nothing_of_another_office(world: World) -> None:
     request = world.request(1)
     await world.ticket(request)
     world.turn()
@@ -248,7 +261,22 @@ async def test_a_gap_under_the_same_token_writes_nothing(world: World) -> None:
     assert world.sql("select count(*) from booking") == [(1,)]
 
 
-async def test_the_clock_moves_forward_only(world: World) -> None:
+async def test_a_turn_without_its_slot_moves_nothing_and_keeps_no_other_lane_from_moving(world: World) -> None:
+    turns = []
+    for name, office_id in enumerate((PUSAT, BOGOR), 1):
+        await world.ticket(world.request(name, office_id=office_id))
+        lease = world.take(office_id)
+        turns.append(Turn(office_id, lease.token, world.decide(lease)))
+    world.sql(
+        f"delete from slot where office_id = '{PUSAT}' and service_date = '{MONDAY.service_date}' and session = 'MORNING'"
+    )
+    refused, recorded = world.recorder.record(turns, world.policy.version)
+    assert isinstance(refused, LedgerGapError)
+    assert recorded == "K"
+    assert world.sql("select office_id, last_ticket from lane order by office_id") == [(BOGOR, 1), (PUSAT, 0)]
+
+
+async def test_the_clock_may_be_set_again_but_not_back(world: World) -> None:
     ahead = world.recorder.clock_ahead()
     world.recorder.set_clock(ahead)
     with pytest.raises(ValueError, match="forward"):

@@ -9,10 +9,13 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
+from antrian.audit.verify import verify
 from antrian.booking import State
 from antrian.errors import AntrianError
 from antrian.identity import booking_code, code_range
+from antrian.ledger.policies import closed_days
 from tests.integration.test_mutants_killed import confirmed
+from tests.support.decree import decreed
 from tests.support.waiting import until
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 
@@ -72,6 +75,8 @@ async def test_finishing_a_day_affects_only_that_office_and_day(world: World) ->
 
 async def test_a_party_is_ordered_by_queue_number(world: World) -> None:
     request = await confirmed(world, 1, [1, 2, 3])
+    for name, slot in [(4, MONDAY), (5, TUESDAY)]:
+        await confirmed(world, name, [name], slot=slot)
     world.set_clock(OPENS + timedelta(days=3))
     party = await world.staff.check_in(PUSAT, code_range(booking_code(request.booking_id)), [2], "desk", "rina")
     assert [(row.number, row.present_at is not None) for row in party] == [(1, False), (2, True), (3, False)]
@@ -124,7 +129,53 @@ async def test_past_days_are_listed_per_office_in_bounded_batches(world: World) 
     assert len(world.recorder.days.unsynced()) == 50
 
 
-async def test_the_last_synced_day_is_the_latest(world: World) -> None:
+async def test_days_before_the_last_one_that_is_done_do_not_come_again(world: World) -> None:
+    world.set_clock(OPENS + timedelta(days=5))
+    for slot in (MONDAY, TUESDAY):
+        world.recorder.days.finish(PUSAT, slot.service_date, slot.service_date, OPENS + timedelta(days=34))
+    assert {office_id for office_id, *_ in world.recorder.days.over()} == {BOGOR}
+
+
+async def test_the_calendar_is_held_against_the_days_of_each_office_that_are_not_done(world: World) -> None:
+    done = [(PUSAT, MONDAY.service_date), (PUSAT, TUESDAY.service_date), (BOGOR, MONDAY.service_date)]
+    for office_id, day in done:
+        world.sql(f"insert into day_done values ('{office_id}', '{day}', now(), 0)")
+    last = {PUSAT: TUESDAY.service_date, BOGOR: MONDAY.service_date}
+    ahead = [
+        day
+        for office_id, day in world.sql("select distinct office_id, service_date from slot")
+        if day > last[office_id]
+    ]
+    [check] = [check for check in verify(world.settings) if check.what.startswith("a day without service")]
+    assert check.examined == len(ahead) > 0
+
+
+async def test_closed_days_are_those_to_come_with_service_and_in_how_many_offices(world: World) -> None:
+    friday, monday, tuesday, wednesday = OPENS.date(), *(MONDAY.service_date + timedelta(days=n) for n in range(3))
+    every = {friday: 2, monday: 2, tuesday: 1, wednesday: 2}
+    with psycopg.connect(world.settings.database_url, autocommit=True) as ledger:
+        assert closed_days(ledger, world.policy) == {}
+        world.sql(f"update slot set closed = true where service_date in ('{friday}', '{monday}', '{wednesday}')")
+        world.sql(f"update slot set closed = true where service_date = '{tuesday}' and office_id = '{BOGOR}'")
+        assert list(closed_days(ledger, world.policy).items()) == list(every.items())
+        assert monday not in closed_days(ledger, decreed(world.policy, monday))
+        mondays = replace(world.policy, service_weekdays=frozenset({monday.weekday()}))
+        assert closed_days(ledger, mondays) == {monday: 2}
+        world.set_clock(OPENS.replace(hour=23, minute=59))
+        assert friday in closed_days(ledger, world.policy)
+        world.set_clock(OPENS.replace(hour=0, minute=1) + timedelta(days=1))
+        assert closed_days(ledger, world.policy) == {day: offices for day, offices in every.items() if day > friday}
+
+
+async def test_an_office_has_a_day_when_it_has_a_slot_there(world: World) -> None:
+    day = MONDAY.service_date
+    world.sql(f"delete from slot where office_id = '{BOGOR}' and service_date = '{day}'")
+    offices = [office_id for office_id in (PUSAT, BOGOR) if await world.staff.has_slots(office_id, day)]
+    assert offices == [PUSAT]
+    assert await world.staff.has_slots(BOGOR, TUESDAY.service_date)
+
+
+async def test_the_last_day_that_redis_was_told_of_is_the_latest(world: World) -> None:
     world.sql(
         f"insert into day_done select '{PUSAT}', date '2026-11-01' + n, timestamptz '2026-11-01Z' + n * interval '1 day', 0, "
         "n < 3 from generate_series(1, 3) as n"

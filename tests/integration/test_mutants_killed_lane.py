@@ -31,7 +31,39 @@ async def test_marking_a_ready_lane_again_keeps_its_position(world: World) -> No
     assert lease.office_id == PUSAT
 
 
-async def test_a_lane_released_with_remaining_work_is_ready(world: World) -> None:
+async def test_a_lane_keeps_its_place_however_often_its_desk_is_asked(world: World) -> None:
+    for office_id in (PUSAT, BOGOR, PUSAT):
+        await world.producer.send_command(office_id, Cancel(uuid.uuid4()))
+    lease = world.consumer.take()
+    assert lease
+    assert lease.office_id == PUSAT
+
+
+async def test_no_further_lane_is_leased_once_enough_tickets_wait(world: World) -> None:
+    inventory_version = world.take().inventory_version
+    world.lease_ends()
+    for n, office_id in enumerate([PUSAT, BOGOR, PUSAT, PUSAT, BOGOR], 1):
+        await world.ticket(world.request(n, office_id=office_id))
+        if n <= 2:
+            world.turn(office_id)
+    for tickets, offices in [(3, [PUSAT, BOGOR]), (2, [PUSAT])]:
+        world.redis.delete("ready")
+        for office_id in (PUSAT, BOGOR):
+            world.consumer.sweep([office_id], inventory_version)
+        _, taken = world.consumer.settle_and_decide([], inventory_version, "", lanes=9, tickets=tickets, most=256)
+        assert [one.lease.office_id for one in taken] == offices
+        for office_id in offices:
+            world.lease_ends(office_id)
+
+
+async def test_a_lane_with_another_stock_is_leased_and_not_decided(world: World) -> None:
+    await world.ticket(world.request(1))
+    _, [taken] = world.consumer.settle_and_decide([], "another stock", PUSAT, lanes=0, tickets=9, most=256)
+    assert taken.decided is None
+    assert world.redis.hget(LANE, "outbox") in {None, b""}
+
+
+async def test_a_lane_that_is_given_back_with_work_left_is_ready(world: World) -> None:
     await world.ticket(world.request(1))
     lease = world.take()
     decisions = world.decide(lease)

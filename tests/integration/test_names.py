@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from dataclasses import replace
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -14,7 +15,7 @@ from antrian.lane.producer import JoinRequest
 from antrian.ledger.staff import RosterRow
 from server.names import Names
 from server.office_cache import Catalog
-from tests.support.world import OPENS, PUSAT, World, nik
+from tests.support.world import BOGOR, OPENS, PUSAT, World, nik
 
 MIDNIGHT = timedelta(days=2, hours=10)  # from the opening to the first day that was booked
 
@@ -97,7 +98,22 @@ async def test_the_name_of_a_cancelled_person_cannot_be_corrected(
     assert world.sql("select count(*) from staff_action") == [(0,)]
 
 
-async def test_a_correction_applies_only_to_the_person_that_was_read(world: World, booked: JoinRequest) -> None:
+async def test_who_gives_up_after_the_name_was_read_keeps_that_name(world: World, booked: JoinRequest) -> None:
+    [first, _] = await world.staff.party(booked.booking_id)
+    await world.ask(Cancel(booked.booking_id, 1))
+    encrypted = world.keys.encrypt(booked.booking_id, first.applicant_key, Person(nik(1), "Aminah"))
+    *_, written = await world.staff.correct_name(booked.booking_id, first, encrypted, staff(), "{}", "{}")
+    assert not written
+
+
+async def test_the_day_begins_at_the_offices_own_midnight(world: World, names: Names, booked: JoinRequest) -> None:
+    world.recorder.upsert_offices([replace(world.offices[BOGOR], time_zone=ZoneInfo("Asia/Jayapura"))], [])
+    world.set_clock(OPENS + MIDNIGHT - timedelta(hours=1))  # at the other office it is Monday
+    await names.correct(booked.booking_id, 1, "Sitti", None)
+    assert (await told(world, booked))[0] == Person(nik(1), "Sitti")
+
+
+async def test_only_the_person_that_was_read_is_changed(world: World, booked: JoinRequest) -> None:
     other = world.request(2, [3])
     await world.join(other)
     world.turn()

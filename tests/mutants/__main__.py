@@ -1,6 +1,7 @@
 """`python -m tests.mutants`: the kill rate of small faults in the scripts and statements, and the survivors by name.
 
-Exits 1 when a mutant survives for which survivors.toml has no reason, or when a listed one is killed or gone.
+Exits 1 when a mutant survives for which survivors.toml has no reason, when a listed one is killed or gone, and when one
+cannot be judged, as no test is known to use its file.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import tempfile
 import time
 import tomllib
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -40,6 +42,11 @@ def reasons() -> dict[Name, str]:
     return {(one["file"], one["old"], one["new"]): one["why"] for one in listed}
 
 
+def gone(every: Iterable[Mutant]) -> list[Name]:
+    """What survivors.toml lists although there is no such mutant any more."""
+    return sorted(reasons().keys() - {name_of(mutant) for mutant in every})
+
+
 def main() -> int:
     """Judges the mutants and prints what came out."""
     parser = argparse.ArgumentParser("python -m tests.mutants", description=__doc__)
@@ -51,6 +58,9 @@ def main() -> int:
     arguments = parser.parse_args()
 
     every = all_mutants()
+    if stale := gone(every):
+        print("Listed in survivors.toml, but gone:", *(f"- {' | '.join(name)}" for name in stale), sep="\n")
+        return 1
     mutants = [mutant for mutant in every if arguments.only in mutant.file]
     if arguments.sample:
         mutants = random.Random(arguments.seed).sample(mutants, min(arguments.sample, len(mutants)))
@@ -69,7 +79,7 @@ def main() -> int:
         finally:  # what is known is told, whatever becomes of the rest
             if arguments.json:
                 arguments.json.write_text(json.dumps([asdict(verdict) for verdict in results], indent=1))
-            wrong = _report(results, {name_of(mutant) for mutant in every})
+            wrong = _report(results)
             print(f"{time.monotonic() - began:.0f} s")
     return 1 if wrong else 0
 
@@ -97,7 +107,7 @@ def _runner(folder: Path, undo: ExitStack) -> Runner:
     return runner
 
 
-def _report(results: list[Verdict], every: set[Name]) -> int:
+def _report(results: list[Verdict]) -> int:
     """Prints rates and survivors; answers how many things are wrong."""
     files = Counter((verdict.mutant.file, verdict.fate) for verdict in results)
     print(f"\n{'file':36} killed survived stillborn   rate")
@@ -119,12 +129,9 @@ def _report(results: list[Verdict], every: set[Name]) -> int:
         elif verdict.fate == SURVIVED:
             wrong += reason is None
             print(f"- {verdict.mutant}\n    {reason or 'NO REASON in survivors.toml'}")
-        elif reason and verdict.fate == KILLED:
+        elif reason:
             wrong += 1
-            print(f"- {verdict.mutant}\n    LISTED, BUT KILLED NOW by {verdict.killer}")
-    for name in why.keys() - every:
-        wrong += 1
-        print(f"- LISTED, BUT GONE: {' | '.join(name)}")
+            print(f"- {verdict.mutant}\n    LISTED, BUT {verdict.fate.upper()} {verdict.killer}")
     return wrong
 
 

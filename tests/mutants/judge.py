@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
+from hashlib import sha1
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,14 @@ from typing import Any
 import psycopg
 import pytest
 from redis import Redis
+from redis.client import Pipeline
 from redis.commands.core import AsyncScript, Script
 from redis.exceptions import RedisError, ResponseError
 
+from antrian.lane import connection
 from antrian.ledger import sql
 from antrian.ledger.migrate import migrate
+from antrian.ledger.statement import Statement
 from tests.conftest import Stores, new_database
 from tests.mutants.mutator import ANTRIAN, Mutant
 
@@ -50,7 +54,7 @@ TESTS = [
             "names",
         )
     ),
-    *(f"tests/integration/test_mutants_killed{part}.py" for part in ("", "_days", "_lane")),
+    *(f"tests/integration/test_mutants_killed{part}.py" for part in ("", "_days", "_lane", "_ways_back")),
     "tests/promises/test_verify.py",
 ]
 """What judges. In this order, until it is known what kills what."""
@@ -262,8 +266,11 @@ def _live(runner: Runner, mutant: Mutant, order: Sequence[str], each: float, sai
     if "migrations" not in mutant.file:
         _use_one_database(runner.database_url)
     watch = Watch(order, lambda test: said.send((KILLED, test)))
+    if not order:
+        said.send((FAILED, "no test is known to use this file"))
+        return
     files = sorted({name.partition("::")[0] for name in order})
-    code = _pytest(runner, [f"--timeout={each}", *files], watch) if order else 0
+    code = _pytest(runner, [f"--timeout={each}", *files], watch)
     if not watch.failed:
         said.send((SURVIVED, "") if code == 0 else (FAILED, f"pytest ended with {code}"))
 
@@ -318,9 +325,12 @@ class _watched:  # noqa: N801 - reads as a statement
             for path in ANTRIAN.glob("lane/scripts/*.lua")
             if path.stem not in PARTS
         }
+        names |= {sha1(text.encode(), usedforsecurity=False).hexdigest(): file for text, file in names.items()}
         names |= {sql(path.stem): f"ledger/queries/{path.name}" for path in ANTRIAN.glob("ledger/queries/*.sql")}
         for kind, call in [
             *((kind, "__call__") for kind in (Script, AsyncScript)),
+            (Pipeline, "evalsha"),
+            *((kind, "__call__") for kind in (connection.Script, Statement)),
             *((kind, "execute") for kind in (psycopg.Cursor, psycopg.AsyncCursor, psycopg.ServerCursor)),
             (psycopg.Cursor, "executemany"),
         ]:
@@ -333,7 +343,8 @@ class _watched:  # noqa: N801 - reads as a statement
         watch = self._watch
 
         def told(self: Any, *args: Any, **kwargs: Any) -> Any:
-            for text in (getattr(self, "script", None), args[0] if args else None):
+            for said in (getattr(self, "script", None), getattr(self, "_text", None), args[0] if args else None):
+                text = said.decode(errors="replace") if isinstance(said, bytes) else said
                 if isinstance(text, str) and text in names:
                     watch.use(names[text])
             return call(self, *args, **kwargs)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.mutants.__main__ import name_of, reasons
+from tests.mutants.__main__ import gone
 from tests.mutants.mutator import ANTRIAN, all_mutants, mutants_of
 
 SCRIPT = """#!lua
@@ -90,8 +90,8 @@ def test_every_script_and_migration_has_distinct_mutants() -> None:
     assert len(mutants) > 500
 
 
-def test_every_listed_survivor_is_an_existing_mutant() -> None:
-    assert reasons().keys() <= {name_of(mutant) for mutant in all_mutants()}
+def test_each_mutant_that_may_survive_is_still_made() -> None:
+    assert gone(all_mutants()) == []
 
 
 @pytest.mark.parametrize("text", ["-- nothing but words: a < b", "select 'a < b and c'"])

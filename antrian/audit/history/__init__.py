@@ -10,7 +10,9 @@ from antrian.audit.history.facts import Booked, Change, Facts, Places, SlotOfOff
 from antrian.audit.verify import Check
 
 __all__ = [
+    "Response",
     "Booked",
+    "Violation",
     "Change",
     "ClientHistory",
     "Facts",
@@ -19,9 +21,7 @@ __all__ = [
     "HistoryError",
     "Op",
     "Places",
-    "Response",
     "SlotOfOffice",
-    "Violation",
     "check_history",
     "read_facts",
     "read_history",

@@ -15,7 +15,6 @@ select
         select a.applicant_key || a.encrypted
         from applicant as a
         where a.slot_id = b.slot_id
-            and a.booking_id = b.booking_id
             and a.number between b.first_number and b.first_number + b.party_size - 1
             and a.cancelled_at is null
         order by a.number

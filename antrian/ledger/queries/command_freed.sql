@@ -16,7 +16,6 @@ select a.booking_id, a.applicant_key
 from booking as b
 join applicant as a
     on a.slot_id = b.slot_id
-    and a.booking_id = b.booking_id
     and a.number between b.first_number and b.first_number + b.party_size - 1
 where b.booking_id = any(%(booking_ids)b::uuid[])
     and not a.live

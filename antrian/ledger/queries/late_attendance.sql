@@ -39,7 +39,7 @@ attended as (
     update booking
     set state = 'ATTENDED', ended_at = coalesce(booking.ended_at, service_now())
     from asked
-    where booking.booking_id = asked.booking_id and booking.state <> 'ATTENDED' and exists (select from arrived)
+    where booking.booking_id = asked.booking_id and exists (select from arrived)
 ),
 
 lifted as (

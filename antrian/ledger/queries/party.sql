@@ -4,7 +4,6 @@ from booking as b
 join slot as s using (slot_id)
 join applicant as a
     on a.slot_id = b.slot_id
-    and a.booking_id = b.booking_id
     and a.number between b.first_number and b.first_number + b.party_size - 1
 where b.booking_id = %(booking_id)s and a.cancelled_at is null
 order by a.number

@@ -49,7 +49,6 @@ back as (
     from judged
     where judged.refused is null
         and booking.booking_id = judged.booking_id
-        and booking.state = 'ATTENDED'
         and not exists (
             select from applicant as a
             where a.slot_id = judged.slot_id and a.booking_id = judged.booking_id and a.present_at is not null
