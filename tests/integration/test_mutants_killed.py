@@ -8,9 +8,8 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
-from antrian.booking import Cancel, CloseDate, CommandBatch, Session, SetQuota, Slot, State
+from antrian.booking import Cancel, CloseDate, CommandBatch, Session, SetQuota, Slot, State, Turn
 from antrian.errors import Reason
-from antrian.lane.consumer import CommandBatch, Turn
 from antrian.lane.producer import JoinRequest
 from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from antrian.ledger.reader import RecordedBooking

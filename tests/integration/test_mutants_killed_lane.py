@@ -34,7 +34,7 @@ async def test_marking_a_ready_lane_again_keeps_its_position(world: World) -> No
 async def test_a_lane_keeps_its_place_however_often_its_desk_is_asked(world: World) -> None:
     for office_id in (PUSAT, BOGOR, PUSAT):
         await world.producer.send_command(office_id, Cancel(uuid.uuid4()))
-    lease = world.consumer.take()
+    lease = world.consumer.lease()
     assert lease
     assert lease.office_id == PUSAT
 
@@ -50,7 +50,7 @@ async def test_no_further_lane_is_leased_once_enough_tickets_wait(world: World) 
         world.redis.delete("ready")
         for office_id in (PUSAT, BOGOR):
             world.consumer.sweep([office_id], inventory_version)
-        _, taken = world.consumer.settle_and_decide([], inventory_version, "", lanes=9, tickets=tickets, most=256)
+        _, taken = world.consumer.settle_and_decide([], inventory_version, "", max_lanes=9, max_tickets=tickets)
         assert [one.lease.office_id for one in taken] == offices
         for office_id in offices:
             world.lease_ends(office_id)
@@ -58,7 +58,7 @@ async def test_no_further_lane_is_leased_once_enough_tickets_wait(world: World) 
 
 async def test_a_lane_with_another_stock_is_leased_and_not_decided(world: World) -> None:
     await world.ticket(world.request(1))
-    _, [taken] = world.consumer.settle_and_decide([], "another stock", PUSAT, lanes=0, tickets=9, most=256)
+    _, [taken] = world.consumer.settle_and_decide([], "another stock", PUSAT, max_lanes=0, max_tickets=9)
     assert taken.decided is None
     assert world.redis.hget(LANE, "outbox") in {None, b""}
 

@@ -9,9 +9,19 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
-from antrian.booking import Cancel, CloseDate, Command, Follow, Session, SetQuota, Slot, StaffAction, State
+from antrian.booking import (
+    Cancel,
+    CloseDate,
+    Command,
+    CommandBatch,
+    Follow,
+    Session,
+    SetQuota,
+    Slot,
+    StaffAction,
+    State,
+)
 from antrian.errors import Reason
-from antrian.lane.consumer import CommandBatch
 from antrian.lane.producer import JoinRequest
 from antrian.ledger.commands import CommandsRecord
 from tests.integration.test_mutants_killed_days import WAITING

@@ -10,9 +10,7 @@ from antrian.audit.history.facts import Booked, Change, Facts, Places, SlotOfOff
 from antrian.audit.verify import Check
 
 __all__ = [
-    "Response",
     "Booked",
-    "Violation",
     "Change",
     "ClientHistory",
     "Facts",
@@ -21,7 +19,9 @@ __all__ = [
     "HistoryError",
     "Op",
     "Places",
+    "Response",
     "SlotOfOffice",
+    "Violation",
     "check_history",
     "read_facts",
     "read_history",
