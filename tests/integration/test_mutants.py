@@ -16,7 +16,7 @@ from tests.mutants.mutator import Mutant, all_mutants
 STORY = "tests/promises/test_variants.py::test_the_promises_hold"
 DEADLY = [
     ("lane/scripts/settle.lua", "delete", "if fenced(office, token, lane.token)"),
-    ("lane/scripts/decide.lua", "arithmetic", "counters.left - party"),
+    ("lane/scripts/decisions.lua", "arithmetic", "counters.remaining - party"),
     ("ledger/queries/record.sql", "arithmetic", "set taken = slot.taken + sums.places"),
 ]
 

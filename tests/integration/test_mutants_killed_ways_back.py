@@ -212,7 +212,7 @@ async def test_a_lifted_bar_counts_as_told_after_the_grace_for_its_desk(world: W
     for n in (1, 2, 3):
         await booked(world, n, [n])
     end_monday(world)
-    world.sql("update day_done set told = false")
+    world.sql("update day_done set synced = false")
     for ago, name in [(60, 1), (20, 2), (5, 3)]:
         booking_id = world.request(name).booking_id
         world.sql(
