@@ -1,4 +1,4 @@
-"""Asking an lane's commands, and waiting until it is settled."""
+"""Asking a lane's commands, and waiting until it is settled."""
 
 import asyncio
 from datetime import timedelta

@@ -26,11 +26,11 @@ class Handlers(grpc.GenericRpcHandler):
 
 def make_server(handlers: Sequence[Handlers], most: int, options: Sequence[tuple[str, Any]]) -> grpc.aio.Server:
     """A server of these handlers. Calls beyond so many at once are refused by gRPC, with a plain RESOURCE_EXHAUSTED."""
-    load_counters, cygrpc.AioServer = cygrpc.AioServer, _Server  # grpc.aio.server can be given no other class
+    original, cygrpc.AioServer = cygrpc.AioServer, _Server  # grpc.aio.server can be given no other class
     try:
         server = grpc.aio.server(handlers=handlers, options=options, maximum_concurrent_rpcs=most)
     finally:
-        cygrpc.AioServer = load_counters
+        cygrpc.AioServer = original
     for path in (path for some in handlers for path in some.by_path):
         service, rpc = path.removeprefix("/").split("/")
         # Registered without a handler: gRPC then hands over its calls apart from others, and asks `handlers` all the same.

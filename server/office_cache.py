@@ -96,9 +96,9 @@ class Catalog:
         return self._window
 
     async def refresh(self) -> None:
-        """Reads the stores once. Raises WrongKeys when they hold what other keys made.
+        """Reads the stores once. Raises WrongKeysError when they hold what other keys made.
 
-        Raises WrongPolicy at the first time when the ledger has another policy; later it is followed.
+        Raises WrongPolicyError at the first time when the ledger has another policy; later it is followed.
         """
         now = await self._producer.now()
         if not self.ready:  # so before anybody is served, and again for a ledger that came back
@@ -125,7 +125,7 @@ class Catalog:
     async def keep_fresh(self, changed: Callable[[bool], object]) -> None:
         """Refreshes until cancelled; calls changed when the stores go away or come back.
 
-        Raises UnfitRedis when the Redis that came may not hold the lanes, WrongKeys when the ledger has other keys, WrongPolicy
+        Raises UnsupportedRedisError when the Redis that came may not hold the lanes, WrongKeysError when the ledger has other keys, WrongPolicyError
         when it had another policy from the beginning.
         """
         while True:

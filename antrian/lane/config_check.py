@@ -19,7 +19,7 @@ class UnsupportedRedisError(Exception):
 
 
 async def check_config(redis: "Redis", offices: int, lane_bound: int) -> None:
-    """Raises UnfitRedis unless its settings keep what is accepted, and all lanes at their bound fit its memory."""
+    """Raises UnsupportedRedisError unless its settings keep what is accepted, and all lanes at their bound fit its memory."""
     try:
         settings: dict[str, str] = _text(await redis.config_get(*_NEEDED, "maxmemory"))
     except ResponseError as problem:  # hosted ones often do not let one look

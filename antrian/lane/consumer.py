@@ -273,7 +273,7 @@ class LaneConsumer:
     def open(self, lease: Lease, token: int, epoch: int, last_ticket: int, last_command: int) -> Lease:
         """Opens a lane, after its stock, as the ledger has it; answers the lease to go on with.
 
-        Raises LaneBroken when Redis is not whole.
+        Raises LaneBrokenError when Redis is not whole.
         """
         response = self._run("open", lease.office_id, lease.token, token, epoch, last_ticket, last_command)
         if response[0] == b"NOT_RESTORED":

@@ -22,7 +22,7 @@ from antrian.lane.config_check import check_config
 from antrian.lane.connection import Pipe, Script
 
 MAX_COMMANDS = 1000
-"""The most entries of an lane's commands; who comes then is told to come back."""
+"""The most entries of a lane's commands; who comes then is told to come back."""
 
 _HEARTBEAT = 5.0
 _DESK_RETRY = timedelta(seconds=1)
@@ -166,7 +166,7 @@ class LaneProducer:
         return moment((await self._look())[0])
 
     async def check_config(self, offices: int) -> None:
-        """Raises UnfitRedis when this Redis may not hold the lanes of so many offices."""
+        """Raises UnsupportedRedisError when this Redis may not hold the lanes of so many offices."""
         async with Redis.from_url(self._redis_url, socket_timeout=3) as redis:
             await check_config(redis, offices, self._bounds[0])
 

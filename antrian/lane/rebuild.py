@@ -38,7 +38,7 @@ class Bar:
 class LaneRebuilder:
     """The scripts of one rebuild, the newest from the moment it is made.
 
-    Raises Fenced when a newer one has begun, or Redis was emptied since; redis.RedisError when Redis cannot be reached.
+    Raises FencedError when a newer one has begun, or Redis was emptied since; redis.RedisError when Redis cannot be reached.
     """
 
     def __init__(self, redis: "Redis") -> None:

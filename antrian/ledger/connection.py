@@ -84,14 +84,14 @@ class LimitedAsyncConnection(psycopg.AsyncConnection[Any]):
             self.pgconn.finish()
             raise _silent() from None
         except asyncio.CancelledError:
-            await self._quarantine_or_yield(gen)
+            await self._cancel_abandoned(gen)
             raise
         except psycopg.Error as error:
             if problem := _lost(self, error):
                 raise problem from error
             raise
 
-    async def _quarantine_or_yield(self, gen: PQGen[Any]) -> None:
+    async def _cancel_abandoned(self, gen: PQGen[Any]) -> None:
         """Asks Postgres to stop what nobody waits for any more, and closes the connection where it does not at once.
 
         psycopg's own way takes ten seconds when Postgres is silent, in which its caller cannot say so.

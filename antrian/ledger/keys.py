@@ -19,7 +19,7 @@ class WrongKeysError(SettingsError):
 def claim_keys(database_url: str, keys: Keys) -> None:
     """Makes these the keys of a ledger that has none yet; returns only when they are the ledger's keys.
 
-    Raises WrongKeys, or psycopg.Error when Postgres cannot be reached.
+    Raises WrongKeysError, or psycopg.Error when Postgres cannot be reached.
     """
     with LimitedConnection.connect(database_url, autocommit=True, **CONNECT) as ledger:
         if not _known(ledger):
@@ -29,7 +29,7 @@ def claim_keys(database_url: str, keys: Keys) -> None:
 
 
 def check_keys(ledger: psycopg.Connection[Any], keys: Keys) -> None:
-    """Raises WrongKeys when the ledger has other keys; only reads."""
+    """Raises WrongKeysError when the ledger has other keys; only reads."""
     known = _known(ledger)
     if wrong := [kind for kind, value in keys.check_values.items() if known.get(kind, value) != value]:
         raise _wrong(*wrong)

@@ -39,7 +39,7 @@ class UnservedDay:
 def claim_policy(database_url: str, policy: Policy) -> Policy:
     """Makes this the policy of a ledger that has none yet; answers the ledger's version of it.
 
-    Raises WrongPolicy when the ledger has another, PolicyError when the ledger's cannot be read, or psycopg.Error.
+    Raises WrongPolicyError when the ledger has another, PolicyError when the ledger's cannot be read, or psycopg.Error.
     """
     with LimitedConnection.connect(database_url, autocommit=True, **CONNECT) as ledger, ledger.transaction():
         newest = _newest(ledger)

@@ -79,11 +79,11 @@ class LedgerReader:
         await self._pool.close()
 
     async def claim_keys(self, keys: Keys) -> None:
-        """Makes these the keys of a ledger that has none yet. Raises WrongKeys unless they are the ledger's keys."""
+        """Makes these the keys of a ledger that has none yet. Raises WrongKeysError unless they are the ledger's keys."""
         await asyncio.to_thread(claim_keys, self._database_url, keys)
 
     async def claim_policy(self, policy: Policy) -> Policy:
-        """Makes this the policy of a ledger that has none yet; the ledger's version of it. Raises WrongPolicy if it has another."""
+        """Makes this the policy of a ledger that has none yet; the ledger's version of it. Raises WrongPolicyError if it has another."""
         return await asyncio.to_thread(claim_policy, self._database_url, policy)
 
     async def other_policy(self, version: int) -> Policy | None:

@@ -84,7 +84,7 @@ class LedgerRecorder:
 
         K: its places are taken. R: it is rejected. D: the booking stands at another ticket. A decision that meets a
         constraint, or that Postgres cannot take, is recorded as rejected, alone, and the others go on. Safe to repeat.
-        LedgerFenced, LedgerGap, LedgerBusy: nothing of that turn was written. policy_version: the one by which they were
+        LedgerFencedError, LedgerGapError, LedgerBusyError: nothing of that turn was written. policy_version: the one by which they were
         decided.
         """
         written = [turn for turn in turns if turn.decisions]
@@ -109,7 +109,7 @@ class LedgerRecorder:
     def record_commands(self, office_id: str, token: int, batch: CommandBatch) -> CommandsRecord:
         """Writes a batch of a desk in one transaction and answers what the ledger now says. Safe to repeat.
 
-        An entry that meets a constraint is left out, alone. Raises LedgerFenced, LedgerGap, LedgerBusy.
+        An entry that meets a constraint is left out, alone. Raises LedgerFencedError, LedgerGapError, LedgerBusyError.
         """
         try:
             return self._pool.ask(lambda connection: record_batch(connection, office_id, token, batch))
@@ -131,8 +131,8 @@ class LedgerRecorder:
     def open_lane(self, office_id: str, epoch: int, skip: int = 0) -> LaneRow:
         """Raises the lane's token above every one issued before, and commits it.
 
-        epoch is what the lane's was when this opening began; raises LedgerFenced when somebody else has opened it since.
-        skip leaves out so many tickets: those that a lost Redis may have issued. Raises LedgerBusy.
+        epoch is what the lane's was when this opening began; raises LedgerFencedError when somebody else has opened it since.
+        skip leaves out so many tickets: those that a lost Redis may have issued. Raises LedgerBusyError.
         """
         values = {"office": office_id, "epoch": epoch, "skip": skip}
         try:
@@ -197,7 +197,7 @@ class LedgerRecorder:
     ) -> None:
         """Adds or changes offices and provinces, all of them or none; none in a dry run, which raises the same.
 
-        Raises OfficeHeld when one would change its province or time zone while it has bookings to serve.
+        Raises OfficeInUseError when one would change its province or time zone while it has bookings to serve.
         """
         with (
             self._pool.connection() as connection,

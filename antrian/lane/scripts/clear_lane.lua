@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Empties a seized lane before it gets what the ledger has. ARGV: office, token. Answers: FENCED | CLEARED entries lost.
+-- Empties a seized lane before it gets what the ledger has. ARGV: office, token. Returns: FENCED | CLEARED entries lost.
 -- Holds: P9.
 local office = ARGV[1]
 if fenced(office, ARGV[2]) then return { 'FENCED' } end

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Empties all that Redis knows of people, requests and accounts, while every lane is closed. ARGV: number of the rebuild.
--- Answers: FENCED | FORGOTTEN. Holds: P9.
+-- Returns: FENCED | FORGOTTEN. Holds: P9.
 if superseded(ARGV[1]) then return { 'FENCED' } end
 redis.call('DEL', 'restored')
 for _, kind in ipairs({ 'applicants', 'requests', 'accounts' }) do

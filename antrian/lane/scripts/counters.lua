@@ -1,6 +1,6 @@
 #!lua flags=no-writes
 -- The counters of slots at offices. ARGV: how many slots, the slots, then the offices.
--- Answers: now (ms), then an array an office: open (1 or 0), then "quota remaining next begins closed" a slot, or nil where it has
+-- Returns: now (ms), then an array an office: open (1 or 0), then "quota remaining next begins closed" a slot, or nil where it has
 -- no counters. Holds: P8.
 local slots, reply = tonumber(ARGV[1]), { now_ms() }
 for i = slots + 2, #ARGV do

@@ -1,6 +1,6 @@
 #!lua flags=no-writes
 -- How much waits in the lanes, and since when. ARGV: offices.
--- Answers: now (ms), then two numbers an office: tickets issued and not settled, and when the oldest of those still in
+-- Returns: now (ms), then two numbers an office: tickets issued and not settled, and when the oldest of those still in
 -- the line was accepted (ms); 0 when none is. Holds: P15, P16.
 local reply = { now_ms() }
 for i, office in ipairs(ARGV) do

@@ -1,8 +1,8 @@
 #!lua
 -- Accepts requests into their offices' lines, one after the other, each wholly or not at all.
--- ARGV: lane bound, most people an account, most people that it may ask for in a window, then 6 a request: it as entry.py packs it, owner (8 bytes), office, windows of
+-- ARGV: lane bound, most people an account, most people that it may ask for in a window, then 6 a request: it as codec.py packs it, owner (8 bytes), office, windows of
 --   the slot's date ("from-to,from-to", ms), keep until (hours), verdict on place and day ("" or a reason).
--- Answers: now (ms), then one array a request, the first refusal that holds:
+-- Returns: now (ms), then one array a request, the first refusal that holds:
 --   KNOWN office ticket | REQUEST_ID_REUSED | LANE_CLOSED | the verdict | WINDOW | DAY_CLOSED |
 --   ALREADY_BOOKED n booking-id (by this account) | ACCOUNT_LIMIT live | LANE_FULL waiting | PEOPLE_LIMIT |
 --   ALREADY_BOOKED n "" (by another) | BARRED n last-day | JOINED ticket ahead remaining

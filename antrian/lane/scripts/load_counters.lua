@@ -2,7 +2,7 @@
 -- Gives a lane counters for the slots that it does not count yet, and forgets slots whose day is long over.
 -- ARGV: office, token, mark of this stock, forget slots that began before (ms), then 6 a slot: slot, quota, remaining,
 --   next number, begins (ms), closed (0 or 1).
--- Answers: FENCED | STOCKED. Counters that are there stay: they know of decisions that the ledger does not have yet.
+-- Returns: FENCED | STOCKED. Counters that are there stay: they know of decisions that the ledger does not have yet.
 -- Holds: P1.
 local office, token, before = ARGV[1], ARGV[2], tonumber(ARGV[4])
 if fenced(office, token) then return { 'FENCED' } end

@@ -1,6 +1,6 @@
 #!lua flags=no-writes
 -- Bookings while they are in their lanes. ARGV: booking ids (16 bytes each).
--- Answers: now (ms), then an array a booking. While its ticket is above settled: office, ticket, requests ahead, places
+-- Returns: now (ms), then an array a booking. While its ticket is above settled: office, ticket, requests ahead, places
 -- remaining in the slot (-1 when not known), what its line entry has. Empty: ask the ledger.
 -- Holds: P8.
 local function look(id)

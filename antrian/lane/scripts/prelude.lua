@@ -5,8 +5,8 @@
 --                            Redis's own time), ticket (last issued), settled (last settled), outbox (decided, not yet
 --                            settled: a line each for settled + 1, + 2 ...: "CONFIRMED 17", "SLOT_FULL", "TOO_LATE",
 --                            "DAY_CLOSED"), inventory (mark of the slots that have counters); of its command: command (last
---                            issued), leased_command (last leased_command to a drainer), settled_command (last settled)
---   queue:{office}    stream  the accepted requests, id = ticket-0: r the request as entry.py packs it, and behind that
+--                            issued), leased_command (last handed to a consumer), settled_command (last settled)
+--   queue:{office}    stream  the accepted requests, id = ticket-0: r the request as codec.py packs it, and behind that
 --                            when it was accepted (a blank, ms in 13 digits)
 --   commands:{office}    stream  what is asked of the office's places and people, id = number-0: d its kind, " ", the rest (JSON)
 --   counters:{office}  hash    slot -> "quota remaining next begins(ms) closed(0 or 1)"
@@ -55,7 +55,7 @@ local function write_counters(office, slot, p)
     string.format('%d %d %d %d %d', p.quota, p.remaining, p.next, p.begins, p.closed and 1 or 0))
 end
 
--- Of a request as entry.py packs it: how many people, slot, booking id, fingerprint, the people's keys.
+-- Of a request as codec.py packs it: how many people, slot, booking id, fingerprint, the people's keys.
 local function party_of(request) return request:byte(1) end
 local function slot_of(request) return request:sub(2, 12) end
 local function id_of(request) return request:sub(13, 28) end

@@ -3,7 +3,7 @@
 -- ARGV: number of the rebuild, how many bookings, then 5 a booking: id, fingerprint ("": not to be known any more), "office ticket keep(hours)",
 --   owner, keys of the people who hold it; then 4 a bar: id of the missed booking, applicant key, its end (ms), its last
 --   day.
--- Answers: FENCED | RESTORED. Holds: P4, P5, P9.
+-- Returns: FENCED | RESTORED. Holds: P4, P5, P9.
 if superseded(ARGV[1]) then return { 'FENCED' } end
 local bookings = tonumber(ARGV[2])
 for i = 3, 2 + bookings * 5, 5 do

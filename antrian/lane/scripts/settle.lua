@@ -2,7 +2,7 @@
 -- Makes lanes follow the ledger after their turns were recorded, and gives the leases back. Safe to repeat.
 -- ARGV, of each lane: office, token, the ledger's results on the outbox, one letter a ticket: K (the places are taken), R
 --   (rejected: places back, applicants free), D (the booking stands at another ticket: places back, applicants stay).
--- Answers: one array a lane: FENCED | STALE (the outbox is not that turn's; it was settled before) | MISSING slot |
+-- Returns: one array a lane: FENCED | STALE (the outbox is not that turn's; it was settled before) | MISSING slot |
 --   SETTLED last-ticket. Publishes "office last-ticket" of all lanes, with a blank between, on the channel settled.
 -- Holds: P1, P2, P4, P10 (given back once), P15.
 local synced = {}

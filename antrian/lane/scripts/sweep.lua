@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Marks every lane ready that has something to do and nobody who does it: what a killed drainer or a lost mark remaining.
 -- ARGV: the mark of a stock that is restored, then the offices.
--- Answers: how many lanes were marked. Holds: P2, P15.
+-- Returns: how many lanes were marked. Holds: P2, P15.
 local marked, us = 0, real_us()
 for i = 2, #ARGV do
   local office = ARGV[i]

@@ -1,4 +1,4 @@
--- The people of the bookings that a batch of a desk named or ended who do not hold these any more. Not those who are barred
+-- The people of the bookings that a batch of commands named or ended who do not hold these any more. Not those who are barred
 -- for it: workers/day_close.py tells Redis of both in one step.
 -- in: office, booking_ids, days. out: booking_id, applicant_key.
 select a.booking_id, a.applicant_key

@@ -1,4 +1,4 @@
--- Some of the days that are done and whose people Redis has not been synced of. out: office_id,
+-- Some of the days that are done and whose people Redis has not been told of. out: office_id,
 -- service_date, done_at.
 select office_id, service_date, done_at
 from day_done

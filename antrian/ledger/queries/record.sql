@@ -7,7 +7,7 @@
 -- out: of each lane that was moved its office, how many bookings were new, and the tickets of those that are TOO_LATE.
 -- Not moved: a newer token has written (fenced); or, a gap, the turn neither follows the last ticket nor repeats the last
 -- turn, or a slot is not there.
--- A decision that comes here only after its day has begun is TOO_LATE: nobody is to miss a day before he is synced of it.
+-- A decision that comes here only after its day has begun is TOO_LATE: nobody is to miss a day before he is told of it.
 -- Applicants go in by key order: unsorted, two lanes deadlocked.
 -- Holds: P1 (slot_taken_within_quota), P2, P3, P4 (applicant_one_live_booking), P6 (applicant_number_once), P14.
 with moment as materialized (select service_now() as now), -- one for all, and once

@@ -1,4 +1,4 @@
--- Bars that hold, and whether Redis was synced of their day. out: applicant_key, booking_id, synced.
+-- Bars that hold, and whether Redis was told of their day. out: applicant_key, booking_id, synced.
 select bar.applicant_key, bar.booking_id, d.synced
 from bar
 join booking as b using (booking_id)
