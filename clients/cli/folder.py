@@ -1,4 +1,4 @@
-"""The folder of an Antrian that is not running, emptied for the next one."""
+"""Empties the folder of a stopped Antrian."""
 
 import shutil
 from pathlib import Path
@@ -7,14 +7,14 @@ _DATA = ("redis", "postgres", "postgres.new", "log")
 
 
 def is_antrians(folder: Path) -> bool:
-    """Whether an Antrian has run there."""
+    """Returns whether an Antrian has run on the folder."""
     return (folder / "children.lock").is_file()
 
 
 def empty(folder: Path, *files: str) -> list[str]:
-    """Removes the embedded stores, the logs, run.json and these files; the names of those that were there.
+    """Removes the embedded stores, the logs, run.json and these files. Returns the names of those that existed.
 
-    Whoever calls it holds the folder (antrian.local.child.hold). Raises OSError.
+    The caller must hold the folder (antrian.local.child.hold). Raises OSError.
     """
     removed = []
     for name in _DATA:

@@ -1,4 +1,4 @@
-"""What an import of offices changes, in words and as JSON."""
+"""Describes the changes of an import of offices, as text and as JSON."""
 
 import json
 from collections import Counter
@@ -14,7 +14,10 @@ _OF_SLOTS = ("daily_quota", "morning_percent")
 
 
 class Import:
-    """Offices of a file beside those of the ledger; planned: until which day an office has slots, which keep their quota."""
+    """Compares the offices of a file with those of the ledger.
+
+    planned: by office, the last day that has slots; these keep their quota.
+    """
 
     def __init__(self, before: Sequence[Office], offices: Sequence[Office], planned: Mapping[str, date]) -> None:
         known, imported = ({office.office_id: office for office in some} for some in (before, offices))
@@ -31,12 +34,12 @@ class Import:
         touched = {office_id for office_id, kind in self._kinds.items() if kind in {"new", "changed"}}
         in_use = [office for office_id, office in self._all.items() if office_id not in self._retired]
         self.doubts = doubts(in_use, touched)
-        """What of it may be a mistake."""
+        """Warnings about changes that may be mistakes."""
 
     def as_text(self, *, dry_run: bool) -> str:
-        """A line for each office that is new, changed or not in the file, and how many there are of each kind."""
+        """Returns a line per office that is new, changed or not in the file, and the number of offices of each kind."""
         lines = [
-            f"{kind:11}  {office_id}: {self._told(office_id, kind)}"
+            f"{kind:11}  {office_id}: {self._description(office_id, kind)}"
             for office_id, kind in self._kinds.items()
             if kind != "unchanged"
         ]
@@ -45,7 +48,7 @@ class Import:
         return "\n".join([*lines, f"{'dry run, nothing was imported' if dry_run else 'imported'}: {last}"])
 
     def as_json(self, *, dry_run: bool) -> str:
-        """An object with every office and what the import does with it."""
+        """Returns a JSON object that lists every office and its change."""
         offices = [self._entry(office_id, kind.replace(" ", "_")) for office_id, kind in self._kinds.items()]
         return json.dumps(
             {"dry_run": dry_run, "offices": offices, "warnings": self.doubts}, ensure_ascii=False, indent=2
@@ -59,18 +62,18 @@ class Import:
                 entry["quota_holds_after"] = planned.isoformat()
         return entry
 
-    def _told(self, office_id: str, kind: str) -> str:
+    def _description(self, office_id: str, kind: str) -> str:
         if kind == "new":
             return f"{self._all[office_id].name}, {self._all[office_id].city}"
         if kind == "not in file":
             return "stays retired" if office_id in self._retired else "stays"
-        said = []
+        changes = []
         for column, (before, after) in self._fields[office_id].items():
             change = f"{column} {_shown(before)} -> {_shown(after)}"
             if column in _OF_SLOTS and (planned := self._planned.get(office_id)):
                 change += f" (for days after {planned}; those until then keep their places)"
-            said.append(change)
-        return "; ".join(said)
+            changes.append(change)
+        return "; ".join(changes)
 
 
 def _shown(cell: Cell) -> str:

@@ -1,4 +1,4 @@
-"""The console script `antrian`: the commands of who books, and a way to those of who runs it."""
+"""The console script `antrian`: the commands for bookings, and the registration of all others."""
 
 import uuid
 from datetime import datetime, timedelta
@@ -43,15 +43,15 @@ _OUTCOME_WITHIN = timedelta(seconds=60)
 )
 @click.version_option(package_name="antrian")
 def main() -> None:
-    """Antrian: the place in line for an Indonesian passport.
+    """Antrian: a place in the queue for an Indonesian passport.
 
-    Exit codes: 0 done, 1 refused or failed, 2 wrong usage or settings.
+    Exit codes: 0 success, 1 refused or failed, 2 invalid usage or settings.
     """
 
 
 @main.group(epilog=example("antrian offices list --at -6.1862,106.8296"))
 def offices() -> None:
-    """See the offices that one may use, or import them."""
+    """List or import offices."""
 
 
 @offices.command(
@@ -66,7 +66,8 @@ def offices() -> None:
 def list_offices(service: Service, whereabouts: Whereabouts, as_json: bool) -> None:
     """List the offices that a person may use, and why.
 
-    Those of the province(s) where the device is, nearest first, or of --province, by name.
+    With --at: the offices of the province or provinces where the device is, nearest first. With --province: the offices of
+    that province, by name.
     """
     response = service.call(lambda client: client.list_offices(whereabouts))
     if as_json:
@@ -80,9 +81,9 @@ def list_offices(service: Service, whereabouts: Whereabouts, as_json: bool) -> N
 @service_options
 @json_option
 def quota(service: Service, office: str, as_json: bool) -> None:
-    """Show the places that remain at an office.
+    """Show the remaining places of an office.
 
-    By day and session, and when one may book.
+    Lists them by day and session, and shows when booking is open.
     """
     response = service.call(lambda client: client.get_quota(office))
     if as_json:
@@ -98,14 +99,19 @@ def quota(service: Service, office: str, as_json: bool) -> None:
     )
 )
 @click.option("--office", required=True, metavar="ID", help="See `antrian offices list`.")
-@click.option("--date", "day", required=True, type=DAY, metavar="YYYY-MM-DD", help="The day.")
+@click.option("--date", "day", required=True, type=DAY, metavar="YYYY-MM-DD", help="The day of the appointment.")
 @click.option("--session", required=True, type=click.Choice(list(SESSIONS)), help="The part of the day.")
 @click.option(
-    "--person", "people", required=True, multiple=True, type=Person(), help="Repeat for a party of up to five."
+    "--person",
+    "people",
+    required=True,
+    multiple=True,
+    type=Person(),
+    help="An applicant. Repeat for a party of up to five.",
 )
-@click.option("--account", required=True, help="On whose behalf: an opaque id of yours.")
-@click.option("--request-id", type=click.UUID, help="To repeat a request: the same id names the same booking.")
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the outcome, or answer at once.")
+@click.option("--account", required=True, help="The account to book for: an opaque id that you choose.")
+@click.option("--request-id", type=click.UUID, help="Idempotency key: the same id always returns the same booking.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the outcome, or return at once.")
 @whereabouts_options
 @service_options
 @json_option
@@ -121,14 +127,14 @@ def book(
     whereabouts: Whereabouts,
     as_json: bool,
 ) -> None:
-    """Take a place in an office's line.
+    """Request a booking for a party of up to five people.
 
-    For a party of up to five people, all or none. Exits 1 when the request is refused or the booking is rejected. Only
-    callers who vouch for it may book with --province instead of --at.
+    The whole party is booked, or nobody. Exits with 1 when the request is refused or the booking is rejected. Only callers
+    that are trusted to vouch for a person's province may use --province instead of --at.
     """
-    name = request_id or uuid.uuid4()
+    key = request_id or uuid.uuid4()
 
-    async def ask(client: BookingClient) -> Booking:
+    async def request(client: BookingClient) -> Booking:
         booking = await client.request_booking(
             account=account,
             office_id=office,
@@ -136,7 +142,7 @@ def book(
             session=SESSIONS[session],
             applicants=people,
             whereabouts=whereabouts,
-            request_id=name,
+            request_id=key,
         )
         if not wait or booking.state != BOOKING_STATE_PENDING:
             return booking
@@ -146,17 +152,15 @@ def book(
             return await client.outcome(booking.booking_id, account, within=_OUTCOME_WITHIN)
         except TimeoutError:
             raise Failure(
-                f"still PENDING after {_OUTCOME_WITHIN.seconds} s, and still in line: "
+                f"still PENDING after {_OUTCOME_WITHIN.seconds} s, and still in the queue: "
                 f"`antrian watch {booking.booking_id} --account {account}`"
             ) from None
 
     try:
-        booking = service.call(ask)
+        booking = service.call(request)
     except Failure as failure:
         if failure.unknown:
-            raise Failure(
-                f"{failure.message}; to learn what became of it, repeat it with --request-id {name}"
-            ) from None
+            raise Failure(f"{failure.message}; to learn the outcome, repeat it with --request-id {key}") from None
         raise
     _print(service, booking, as_json)
     if booking.state == BOOKING_STATE_REJECTED:
@@ -167,22 +171,22 @@ def book(
 @click.argument("booking_id")
 @click.option("--account", required=True, help="The account that it was made for.")
 @click.option(
-    "--wait", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Wait that long for the outcome."
+    "--wait", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Wait up to SECONDS for the outcome."
 )
 @service_options
 @json_option
 def status(service: Service, booking_id: str, account: str, wait: float, as_json: bool) -> None:
-    """Show a booking as it is now."""
+    """Show the current state of a booking."""
 
-    async def ask(client: BookingClient) -> Booking:
+    async def read(client: BookingClient) -> Booking:
         if wait:
             try:
                 return await client.outcome(booking_id, account, within=timedelta(seconds=wait))
             except TimeoutError:
-                pass  # PENDING is an answer, too
+                pass  # shown as PENDING
         return await client.get_booking(booking_id, account)
 
-    _print(service, service.call(ask), as_json)
+    _print(service, service.call(read), as_json)
 
 
 @main.command(epilog=example("antrian watch 7c1e…-… --account ani", "antrian watch 7c1e…-… --account ani --json"))
@@ -193,7 +197,7 @@ def status(service: Service, booking_id: str, account: str, wait: float, as_json
 def watch(service: Service, booking_id: str, account: str, as_json: bool) -> None:
     """Follow a booking until it is decided.
 
-    Prints a line (with --json: a JSON object) whenever something about it changes.
+    Prints a line (with --json: a JSON object) at each change.
     """
 
     async def follow(client: BookingClient) -> None:
@@ -210,14 +214,14 @@ def watch(service: Service, booking_id: str, account: str, as_json: bool) -> Non
     epilog=example("antrian bookings --account ani", "antrian bookings --account ani --state confirmed --json")
 )
 @click.option("--account", required=True, help="The account that they were made for.")
-@click.option("--state", type=click.Choice(list(_STATES)), help="Only those in this state.")
-@click.option("--date", "day", type=DAY, metavar="YYYY-MM-DD", help="Only those for this day.")
+@click.option("--state", type=click.Choice(list(_STATES)), help="Only bookings in this state.")
+@click.option("--date", "day", type=DAY, metavar="YYYY-MM-DD", help="Only bookings for this day.")
 @service_options
 @json_option
 def bookings(service: Service, account: str, state: str | None, day: datetime | None, as_json: bool) -> None:
     """List the bookings of an account.
 
-    First those still in line, then the decided ones, newest first.
+    Pending bookings come first, then the decided ones, newest first.
     """
     wanted = _STATES[state] if state else BOOKING_STATE_UNSPECIFIED
     found = service.call(
@@ -235,9 +239,9 @@ def bookings(service: Service, account: str, state: str | None, day: datetime | 
 @service_options
 @json_option
 def cancel(service: Service, booking_id: str, account: str, as_json: bool) -> None:
-    """Give the places of a confirmed booking back.
+    """Cancel a confirmed booking and free its places.
 
-    Before its day has begun at the office. Its people may book again at once. Safe to repeat.
+    Possible until the day of the appointment begins at the office. Its people may book again at once. Safe to repeat.
     """
     with repeatable():
         booking = service.call(lambda client: client.cancel_booking(booking_id, account))
@@ -251,10 +255,11 @@ def cancel(service: Service, booking_id: str, account: str, as_json: bool) -> No
 @service_options
 @json_option
 def cancel_person(service: Service, booking_id: str, number: int, account: str, as_json: bool) -> None:
-    """Give one person's place of a booking back.
+    """Cancel the place of one person of a booking.
 
-    By the person's queue number, before the day has begun at the office. The others keep their numbers and the code; the
-    last one's cancels the booking. This person may book again at once. Safe to repeat.
+    NUMBER is the person's queue number. Possible until the day of the appointment begins at the office. The others keep
+    their numbers and the code; cancelling the last person cancels the booking. This person may book again at once. Safe to
+    repeat.
     """
     with repeatable():
         booking = service.call(lambda client: client.cancel_person(booking_id, account, number))
@@ -271,7 +276,8 @@ def cancel_person(service: Service, booking_id: str, number: int, account: str, 
 def correct_name(service: Service, booking_id: str, number: int, name: str, account: str, as_json: bool) -> None:
     """Correct a few letters of a person's name.
 
-    By the person's queue number, once, and before the day has begun at the office. Safe to repeat.
+    NUMBER is the person's queue number. Possible once per person, until the day of the appointment begins at the office.
+    Safe to repeat.
     """
     with repeatable():
         booking = service.call(lambda client: client.correct_name(booking_id, account, number, name))

@@ -1,4 +1,4 @@
-"""The commands of who runs Antrian: up, serve, work, gateway, migrate, offices import, health, verify, rebuild, reset."""
+"""The commands of operators: up, serve, work, gateway, migrate, offices import, health, verify, rebuild, reset."""
 
 import json
 import os
@@ -60,14 +60,18 @@ _HEALTH_WITHIN = 3.0
 @click.option(
     "--clock",
     type=Moment(or_open=True),
-    help='Move the service\'s time there, forward only; "open": to the next opening, unless booking is open already.',
+    help='Move the service\'s clock forward to this time; "open": to the next opening, unless booking is open now.',
 )
-@click.option("--port", type=click.IntRange(1, 65535), help="For gRPC, on loopback.  [default: 7700, or the next free]")
 @click.option(
-    "--http-port", type=click.IntRange(1, 65535), help="For HTTP, on loopback.  [default: 7780, or the next free]"
+    "--port", type=click.IntRange(1, 65535), help="The gRPC port, on loopback.  [default: 7700, or the next free]"
 )
-@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Worker processes.")
-@click.option("--metrics", is_flag=True, help="Serve metrics to Prometheus; run.json says where.")
+@click.option(
+    "--http-port", type=click.IntRange(1, 65535), help="The HTTP port, on loopback.  [default: 7780, or the next free]"
+)
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="The number of worker processes."
+)
+@click.option("--metrics", is_flag=True, help="Serve Prometheus metrics; the addresses are in run.json.")
 @folder_option
 @json_option
 def up(
@@ -81,17 +85,17 @@ def up(
 ) -> None:
     """Run Antrian on this machine.
 
-    It stops on Ctrl-C or SIGTERM. Redis and Postgres come from wheels, unless ANTRIAN_REDIS_URL and
-    ANTRIAN_DATABASE_URL name servers. Prints one line when it is ready; addresses and pids are in run.json of the
-    folder, logs below log/. A new ledger gets the shipped offices. A program that dies is started again; a line on standard
-    error says so.
+    Runs until Ctrl-C or SIGTERM. Starts its own Redis and Postgres, which are installed as Python packages, unless
+    ANTRIAN_REDIS_URL and ANTRIAN_DATABASE_URL are set. Prints one line when it is ready. The folder has the addresses and
+    process ids in run.json, and the logs in log/. A new ledger gets the shipped offices. A program that dies is restarted,
+    with a message on standard error.
     """
     redis_url = os.environ.get("ANTRIAN_REDIS_URL")
     database_url = os.environ.get("ANTRIAN_DATABASE_URL") and given_database()
     if bool(redis_url) != bool(database_url):
         raise click.UsageError("set both ANTRIAN_REDIS_URL and ANTRIAN_DATABASE_URL, or neither")
     if redis_url and clock:
-        raise click.UsageError("the clock is moved on embedded stores only, not on the servers that ANTRIAN_* name")
+        raise click.UsageError("--clock works on embedded stores only, not on the servers that ANTRIAN_* name")
     folder = folder or FOLDER
     with (
         failing_on(EmbeddedError, ValueError, OSError, RedisError, *_LEDGER_ERRORS),
@@ -120,7 +124,7 @@ def up(
                 )
             if closed := stack.closed_lanes:
                 click.echo(
-                    f"{closed} offices book nobody, since Redis does not have what the ledger has: "
+                    f"{closed} offices accept no bookings, since Redis has lost data that the ledger has: "
                     f"`antrian rebuild --folder {folder}` restores it",
                     err=True,
                 )
@@ -132,7 +136,7 @@ def serve() -> None:
     """Run a server, like `python -m server`.
 
     Settings come from the environment: ANTRIAN_REDIS_URL, ANTRIAN_DATABASE_URL, ANTRIAN_HASH_KEY, ANTRIAN_ENCRYPTION_KEY,
-    ANTRIAN_CALLERS_FILE and more. Any number may run, anywhere.
+    ANTRIAN_CALLERS_FILE and more. Any number of servers may run, on any machines.
     """
     _become("server")
 
@@ -141,7 +145,7 @@ def serve() -> None:
 def work() -> None:
     """Run workers, like `python -m workers`.
 
-    Settings come from the environment, as for `antrian serve`. Any number may run, anywhere.
+    Settings come from the environment, as for `antrian serve`. Any number of workers may run, on any machines.
     """
     _become("workers")
 
@@ -150,24 +154,24 @@ def work() -> None:
 def gateway() -> None:
     """Run a gateway, like `python -m clients.gateway`.
 
-    HTTP and JSON in, gRPC out. Settings come from the environment: ANTRIAN_GATEWAY_LISTEN, ANTRIAN_GATEWAY_TARGET and
-    more. Any number may run, anywhere.
+    The gateway serves HTTP with JSON, and calls the servers by gRPC. Settings come from the environment:
+    ANTRIAN_GATEWAY_LISTEN, ANTRIAN_GATEWAY_TARGET and more. Any number of gateways may run, on any machines.
     """
     _become("clients.gateway")
 
 
 def _become(module: str, *words: str) -> NoReturn:
-    # -P: not a folder of that name here
+    # -P: do not import a folder of that name from the working directory
     os.execv(sys.executable, [sys.executable, "-P", "-m", module, *words])  # noqa: S606
 
 
 @click.command(epilog=example("ANTRIAN_DATABASE_URL=postgresql://localhost/antrian antrian migrate"))
-@click.option("--offices", is_flag=True, help="Give a ledger that has no offices the shipped ones.")
+@click.option("--offices", is_flag=True, help="Add the shipped offices if the ledger has none.")
 def migrate(offices: bool) -> None:
-    """Bring a ledger to the newest schema.
+    """Migrate a ledger to the newest schema.
 
-    That of ANTRIAN_DATABASE_URL, or of the file antrian_database_url among the secrets. Prints the names of the
-    migrations that were applied. Safe to repeat, and to run twice at the same time.
+    The ledger is that of ANTRIAN_DATABASE_URL, or of the secret file antrian_database_url. Prints the names of the applied
+    migrations. Safe to repeat, and to run twice at the same time.
     """
     url = given_database()
     if not url:
@@ -183,15 +187,16 @@ def migrate(offices: bool) -> None:
 
 @click.command("import", epilog=example("antrian offices import antrian/data/offices.csv"))
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--dry-run", is_flag=True, help="Only show what it would change.")
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @folder_option
 @json_option
 def import_offices(file: Path, dry_run: bool, folder: Path | None, as_json: bool) -> None:
     """Add or change the offices of a CSV file: all of them, or none.
 
-    Goes into the ledger of ANTRIAN_DATABASE_URL (or its secrets file), else of the Antrian that runs on --folder.
-    Shows what changes, and what may be a mistake. Offices that the file lacks stay; `antrian office retire` ends their
-    taking of bookings. A changed quota holds for days that are not planned yet; it says from when on.
+    Imports into the ledger of ANTRIAN_DATABASE_URL (or of its secret file), else into that of the Antrian that runs on
+    --folder. Prints the changes, and warns of those that may be mistakes. Offices that are not in the file stay; `antrian
+    office retire` stops them from accepting bookings. A changed quota applies to days that have no slots yet; the output
+    says from which day.
     """
     url = given_database() or running(folder)["database"]
     try:
@@ -199,7 +204,7 @@ def import_offices(file: Path, dry_run: bool, folder: Path | None, as_json: bool
     except OfficeFileError as error:
         raise Failure(f"nothing was imported\n{error}") from None
     with failing_on(*_LEDGER_ERRORS, OfficeInUseError):
-        psycopg.connect(url, connect_timeout=5).close()  # says at once, and why; the pool tries for a while
+        psycopg.connect(url, connect_timeout=5).close()  # fails at once, with the reason; the pool would keep trying
         with LedgerRecorder(url) as ledger:
             before, planned = ledger.offices(), ledger.planned_until()
             ledger.upsert_offices(offices, load_provinces().values(), dry_run=dry_run)
@@ -213,12 +218,12 @@ def import_offices(file: Path, dry_run: bool, folder: Path | None, as_json: bool
 @service_options
 @json_option
 def health(service: Service, as_json: bool) -> None:
-    """Ask a server whether it serves.
+    """Check the health of a server.
 
-    Exits 0 when its gRPC health says SERVING, which it does while both stores answer; 1 otherwise.
+    Exits with 0 when its gRPC health status is SERVING, which means that both stores are reachable, and with 1 otherwise.
     """
 
-    async def ask(client: BookingClient) -> str:
+    async def check_health(client: BookingClient) -> str:
         try:
             check = HealthStub(client.channel).Check
             response = await check(HealthCheckRequest(service=_BOOKING_SERVICE), timeout=_HEALTH_WITHIN)
@@ -226,7 +231,7 @@ def health(service: Service, as_json: bool) -> None:
             return error.code().name
         return str(HealthCheckResponse.ServingStatus.Name(response.status))
 
-    status = service.call(ask)
+    status = service.call(check_health)
     if as_json:
         click.echo(json.dumps({"target": service.target, "status": status}))
     elif status == "SERVING":
@@ -243,13 +248,14 @@ def health(service: Service, as_json: bool) -> None:
     "histories",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     multiple=True,
-    help="What a client recorded (clients.sdk.history): held against the stores, too. Repeatable.",
+    help="A history recorded by a client (clients.sdk.history), to check against the stores, too. Repeatable.",
 )
 @json_option
 def verify(folder: Path | None, histories: tuple[Path, ...], as_json: bool) -> None:
-    """Count the violations of the promises on live data.
+    """Check the promises on live data and count violations.
 
-    Reads only; the service may be running. Exits 0 when all hold, 1 on any violation, 2 when a store cannot be reached.
+    Only reads; the service may keep running. Exits with 0 when all promises hold, 1 on any violation, 2 when a store cannot
+    be reached.
     """
     settings = stores_settings(folder)
     with failing_on(RedisError, HistoryError, SettingsError, PolicyError, *_LEDGER_ERRORS, by=WrongSettings):
@@ -263,7 +269,7 @@ def verify(folder: Path | None, histories: tuple[Path, ...], as_json: bool) -> N
 def rebuild(folder: Path | None, as_json: bool) -> None:
     """Restore Redis from the ledger, like `python -m workers.rebuild`.
 
-    For offices that Redis has lost; the service may be running.
+    Use it when Redis has lost data. The service may keep running; all offices refuse requests meanwhile.
     """
     stores_settings(folder)
     _become("workers.rebuild", *["--json"] * as_json)
@@ -271,18 +277,18 @@ def rebuild(folder: Path | None, as_json: bool) -> None:
 
 @click.command(epilog=example("antrian reset", "antrian reset --folder /tmp/friday --yes"))
 @folder_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def reset(folder: Path | None, yes: bool) -> None:
     """Remove all data of a stopped Antrian.
 
-    Its own stores with all bookings and the clock, logs and run.json; secrets.json stays. Prints what was removed.
-    Servers that ANTRIAN_* name are left alone. Refused while an Antrian runs on the folder.
+    Removes the embedded stores with all bookings and the clock, the logs, and run.json; secrets.json stays. Prints what
+    was removed. Does not touch the servers that ANTRIAN_* name. Refused while an Antrian runs on the folder.
     """
     folder = folder or FOLDER
     if not is_antrians(folder):
         raise WrongSettings(f"no Antrian has run on {folder}; nothing is removed")
     with failing_on(EmbeddedError, OSError), hold(folder):
         if not yes:
-            confirm(f"Remove all bookings, stores and logs below {folder}? There is no way back.")
+            confirm(f"Remove all bookings, stores and logs below {folder}? This cannot be undone.")
         removed = empty(folder)
     click.echo(f"removed from {folder}: {', '.join(removed)}" if removed else "nothing to remove")

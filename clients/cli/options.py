@@ -1,4 +1,4 @@
-"""What the commands share: values of options, errors with an exit code, and how a running Antrian is found."""
+"""What the commands share: option types, errors with an exit code, and how to find a running Antrian."""
 
 import asyncio
 import functools
@@ -39,11 +39,11 @@ from clients.sdk.office_client import OfficeClient
 FOLDER = Path(".antrian")
 """Where `antrian up` keeps its data, secrets and run.json."""
 SESSIONS = {"morning": SESSION_MORNING, "afternoon": SESSION_AFTERNOON}
-"""The words for sessions."""
+"""The sessions by their names on the command line."""
 DAY = click.DateTime(["%Y-%m-%d"])
-"""A day of the office; the value is a datetime."""
+"""A service date; the value is a datetime."""
 _DEFAULT_TARGET = "127.0.0.1:7700"
-# A person waits at a prompt: shorter than what a program gives the service to come back.
+# A person waits at a prompt, so retries end earlier than in a program.
 _PATIENCE = timedelta(seconds=10)
 _UNKNOWN = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "STORE_UNAVAILABLE", "INTERNAL"}
 
@@ -53,9 +53,9 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class Failure(click.ClickException):
-    """Ends the command with exit code 1, the message on stderr: refused or failed.
+    """Ends the command with exit code 1 and the message on stderr: the call was refused or failed.
 
-    unknown: the call may have taken effect all the same.
+    unknown: whether the call may have taken effect nevertheless.
     """
 
     def __init__(self, message: str, *, unknown: bool = False) -> None:
@@ -64,24 +64,24 @@ class Failure(click.ClickException):
 
 
 class WrongSettings(Failure):
-    """Ends the command with exit code 2: what it needs is not there, or not as it must be."""
+    """Ends the command with exit code 2: a setting, a file or a store that it needs is missing or invalid."""
 
     exit_code = 2
 
 
 @contextmanager
 def failing_on(*kinds: type[Exception], by: type[Failure] = Failure) -> Iterator[None]:
-    """Turns such errors into a Failure with their message."""
+    """Turns errors of these kinds into a Failure with their message."""
     try:
         yield
     except kinds as error:
-        # Postgres puts its hints on lines of their own, with a tab.
+        # Postgres puts hints on separate lines that begin with a tab.
         raise by(str(error).strip().replace("\n\t", " ") or type(error).__name__) from None
 
 
 @contextmanager
 def repeatable() -> Iterator[None]:
-    """Adds to a Failure after which nobody knows what was done that the command may be given again."""
+    """Adds to a Failure with unknown effect that the command is safe to repeat."""
     try:
         yield
     except Failure as failure:
@@ -91,42 +91,44 @@ def repeatable() -> Iterator[None]:
 
 
 def confirm(query: str) -> None:
-    """Returns when the person at the terminal says yes, and else ends the command."""
+    """Asks at the terminal for confirmation; ends the command when it is declined or there is no terminal."""
     if not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to ask at; --yes does it without asking")
+        raise click.UsageError("there is no terminal to ask for confirmation; use --yes")
     click.confirm(query, abort=True, err=True)
 
 
 def confirm_at_terminal(query: str) -> None:
-    """The same where there is a terminal; a program that gives the command knows what it does."""
+    """Asks for confirmation if there is a terminal; scripts are not asked."""
     if sys.stdin.isatty():
         click.confirm(query, abort=True, err=True)
 
 
 def example(*lines: str) -> str:
-    """A command's epilog with examples."""
+    """Returns an epilog with examples for a command."""
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)  # \b: do not wrap
 
 
 def run_facts(folder: Path) -> dict[str, Any] | None:
-    """What run.json says of the Antrian that runs on the folder; None when none does."""
+    """Returns the content of run.json of the Antrian that runs on the folder; None when none runs.
+
+    Raises WrongSettings when the file cannot be read.
+    """
     try:
         facts: dict[str, Any] = json.loads((folder / "run.json").read_text())
-        with suppress(PermissionError):  # another user's, but there
+        with suppress(PermissionError):  # the process exists, but belongs to another user
             os.kill(facts["pids"]["antrian"], 0)
         facts |= {name: str(facts[name]) for name in ("grpc", "redis", "rq_redis", "database")}
     except (FileNotFoundError, ProcessLookupError):
-        return None  # the file may be of one that was killed, and its port another's by now
+        return None  # a killed one leaves its file behind, and another program may have its port by now
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise WrongSettings(
-            f"{folder / 'run.json'} cannot be read: {error!r}; stop the Antrian that runs there, if one does, and start it "
-            "again: it writes the file anew"
+            f"{folder / 'run.json'} cannot be read: {error!r}; restart the Antrian that runs there: it writes a new file"
         ) from None
     return facts
 
 
 def running(folder: Path | None) -> dict[str, Any]:
-    """run_facts of a folder on which an Antrian has to run."""
+    """Returns the run_facts of a folder. Raises WrongSettings when no Antrian runs on it."""
     facts = run_facts(folder or FOLDER)
     if facts is None:
         raise WrongSettings(f"no Antrian runs on {folder or FOLDER}; start one with `antrian up`, or name its --folder")
@@ -134,13 +136,13 @@ def running(folder: Path | None) -> dict[str, Any]:
 
 
 def given_database() -> str | None:
-    """The ledger that the environment names, if any."""
+    """Returns the URL of the ledger that the environment names, if any."""
     with failing_on(SettingsError, by=WrongSettings):
         return given_database_url()
 
 
 def stores_settings(folder: Path | None) -> Settings:
-    """Those of the environment; for the stores of a running Antrian where it names none, or a folder is given."""
+    """Returns the settings of the environment; when it names no stores, or with a folder, those of a running Antrian."""
     if folder is not None or given_database() is None:
         facts = running(folder)
         with failing_on(SettingsError, by=WrongSettings):
@@ -156,17 +158,20 @@ def stores_settings(folder: Path | None) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class Service(Target):
-    """The Antrian that a command calls, in which language; folder: where the one that runs on it was found."""
+    """The Antrian that a command calls, and the language of its messages.
+
+    folder: the folder that it runs on, if the target was found there.
+    """
 
     english: bool = False
     folder: Path | None = None
 
     def call(self, work: Callable[[BookingClient], Coroutine[Any, Any, _T]]) -> _T:
-        """Runs work with a client; a refusal becomes a Failure."""
+        """Runs work with a client and returns its result; turns a refusal into a Failure."""
         return self._run(BookingClient, work)
 
     def call_office(self, work: Callable[[OfficeClient], Coroutine[Any, Any, _T]]) -> _T:
-        """The same with a client for an office's staff."""
+        """Does the same with a client for an office's staff."""
         return self._run(OfficeClient, work)
 
     def _run(self, kind: type[_SomeClient], work: Callable[[_SomeClient], Coroutine[Any, Any, _T]]) -> _T:
@@ -184,13 +189,11 @@ class Service(Target):
             return asyncio.run(run())
         except RefusedError as refusal:
             unknown = refusal.reason in _UNKNOWN
-            raise Failure(self._told(refusal), unknown=unknown) from None
+            raise Failure(self._message(refusal), unknown=unknown) from None
 
-    def _told(self, refusal: RefusedError) -> str:
+    def _message(self, refusal: RefusedError) -> str:
         if refusal.reason == "UNAVAILABLE":
-            return (
-                f"UNAVAILABLE: no Antrian answers at {self.target}; start one with `antrian up`, or name it by --target"
-            )
+            return f"UNAVAILABLE: no Antrian answers at {self.target}; start one with `antrian up`, or set --target"
         more = f" (try again in {refusal.retry_after.total_seconds():.0f} s)" if refusal.retry_after else ""
         if booking_id := refusal.metadata.get("booking_id"):
             more += f" (booking {booking_id})"
@@ -208,24 +211,30 @@ stores_folder_option = click.option(
     help=f"The folder of `antrian up`.  [default: the stores of ANTRIAN_*, else {FOLDER}]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+staff_option = click.option(
+    "--staff", required=True, metavar="ID", help="The staff member who does this: an opaque id that you choose."
+)
+reason_option = click.option(
+    "--reason", required=True, metavar="TEXT", help="Why; recorded with the change. No personal data."
+)
 
 
 def service_params(command: _Command) -> _Command:
-    """Gives a command the options that say which Antrian to call: what make_service takes."""
+    """Adds the options that select the Antrian to call; they are the parameters of make_service."""
     for option in (
         click.option(
             "--lang",
             type=click.Choice(["id", "en"]),
             default="id",
             show_default=True,
-            help="Language of the service's words.",
+            help="Language of the service's messages.",
         ),
         click.option(
             "--ca",
             type=click.Path(path_type=Path, exists=True, dir_okay=False),
             envvar="ANTRIAN_CA",
             show_envvar=True,
-            help="Speak TLS with a server that this CA (PEM) vouches for.",
+            help="Use TLS, and trust the CA certificates in this PEM file.",
         ),
         click.option(
             "--token", envvar="ANTRIAN_TOKEN", show_envvar=True, default="", help="The caller's bearer token."
@@ -233,7 +242,7 @@ def service_params(command: _Command) -> _Command:
         click.option(
             "--target",
             metavar="HOST:PORT",
-            help=f"Whom to call.  [default: who runs on --folder, else {_DEFAULT_TARGET}]",
+            help=f"The server to call.  [default: the one that runs on --folder, else {_DEFAULT_TARGET}]",
         ),
         folder_option,
     ):
@@ -242,7 +251,7 @@ def service_params(command: _Command) -> _Command:
 
 
 def make_service(*, folder: Path | None, target: str | None, token: str, ca: Path | None, lang: str) -> Service:
-    """The service that the options of service_params name."""
+    """Returns the service that the options of service_params select."""
     found = None
     if target is None:
         facts = running(folder) if folder else run_facts(FOLDER)
@@ -254,7 +263,7 @@ def make_service(*, folder: Path | None, target: str | None, token: str, ca: Pat
 
 
 def service_options(command: _Command) -> _Command:
-    """Gives a command the options that say which Antrian to call; it gets that as `service`."""
+    """Adds the options that select the Antrian to call; the command gets it as `service`."""
 
     @service_params
     @functools.wraps(command)
@@ -268,11 +277,11 @@ def service_options(command: _Command) -> _Command:
 
 
 def whereabouts_options(command: _Command) -> _Command:
-    """Gives a command --at, --accuracy and --province; it gets them as `whereabouts`."""
+    """Adds --at, --accuracy and --province; the command gets them as `whereabouts`."""
 
-    @click.option("--at", type=_Point(), help='Where the device is, in degrees: "-6.1862,106.8296".')
+    @click.option("--at", type=_Point(), help='The location of the device, in degrees: "-6.1862,106.8296".')
     @click.option(
-        "--accuracy", type=click.FloatRange(min=0), metavar="METRES", help="How exact --at is.  [default: 300]"
+        "--accuracy", type=click.FloatRange(min=0), metavar="METRES", help="The accuracy of --at.  [default: 300]"
     )
     @click.option("--province", metavar="CODE", help='Instead of --at: a province like "ID-JK".')
     @functools.wraps(command)
@@ -282,7 +291,7 @@ def whereabouts_options(command: _Command) -> _Command:
         if (at is None) == (province is None):
             raise click.UsageError("give either --at LAT,LON or --province CODE")
         if accuracy is not None and at is None:
-            raise click.UsageError("--accuracy goes with --at")
+            raise click.UsageError("--accuracy requires --at")
         where: Whereabouts = province or ""
         if at is not None:
             where = Location(latitude=at[0], longitude=at[1], accuracy_m=accuracy)
@@ -303,14 +312,14 @@ class _Point(click.ParamType[tuple[float, float]]):
 
 
 class Moment(click.ParamType[datetime | Open]):
-    """A moment to which the service's clock may be moved: ISO 8601 with its offset. With or_open also "open"."""
+    """A time to which the service's clock may be moved: ISO 8601 with an offset. With or_open also "open"."""
 
     def __init__(self, *, or_open: bool = False) -> None:
         self.name = "iso|open" if or_open else "iso"
         self._or_open = or_open
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime | Open:
-        """The datetime, which has a time zone, or OPEN."""
+        """Returns a datetime with a time zone, or OPEN."""
         if self._or_open and value == OPEN:
             return OPEN
         try:
@@ -318,9 +327,7 @@ class Moment(click.ParamType[datetime | Open]):
         except ValueError:
             self.fail(f'{value!r} is not a time like "2026-11-27T13:59:50+07:00"', param, ctx)
         if moment.tzinfo is None:
-            self.fail(
-                f"{value!r} has no time zone; for the clock of Jakarta write {moment.isoformat()}+07:00", param, ctx
-            )
+            self.fail(f"{value!r} has no time zone; for Jakarta time write {moment.isoformat()}+07:00", param, ctx)
         try:
             check_clock(moment)
         except ValueError as error:
@@ -334,11 +341,11 @@ class Person(click.ParamType[Applicant]):
     name = "nik:name"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Applicant:
-        """The applicant; the service judges the NIK."""
+        """Returns the applicant. The service validates the NIK."""
         if isinstance(value, Applicant):
             return value
         nik, colon, name = str(value).partition(":")
         if not (nik.strip() and colon and name.strip()):
-            # Without the value: it may hold a NIK, and errors end up in logs.
+            # Without the value: it may contain a NIK, and errors end up in logs.
             self.fail('expected "NIK:Full Name", like "3173054107900001:Siti Aminah"', param, ctx)
         return Applicant(nik=nik.strip(), full_name=name.strip())

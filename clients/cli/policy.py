@@ -1,4 +1,4 @@
-"""The commands that see and change the rules of booking: policy check, show, diff, apply."""
+"""The commands that show and change the rules of booking: policy check, show, diff, apply."""
 
 import json
 import os
@@ -41,8 +41,10 @@ from clients.cli.options import (
     failing_on,
     given_database,
     json_option,
+    reason_option,
     run_facts,
     running,
+    staff_option,
     stores_folder_option,
     stores_settings,
 )
@@ -55,7 +57,7 @@ _file = click.argument("file", required=False, type=click.Path(path_type=Path, e
 
 @dataclass(frozen=True, slots=True)
 class _Stores:
-    """Where a policy is applied. runs is False for those of a folder on which no Antrian runs: they run for us alone."""
+    """The stores where a policy is applied. runs: whether an Antrian uses them; otherwise this command started them."""
 
     database_url: str
     redis_url: str
@@ -64,10 +66,10 @@ class _Stores:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What a policy would change against the ledger's, which is version (0: there is none yet).
+    """What a policy would change compared with the ledger's, which has this version (0: the ledger has none yet).
 
-    closes: the days on which nobody is served by the policy and that are open or have people. in_queue: how many requests
-    wait for each of them. stay_closed: by day, at how many offices a day that has service again was closed before.
+    closes: days without service by the policy that are open or have people. in_queue: the number of queued requests for
+    each of them. stay_closed: by day that has service again, the number of offices where it was closed before.
     """
 
     version: int
@@ -81,7 +83,7 @@ class _Change:
         return sum(day.bookings for day in self.closes)
 
     def facts(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Returns the change as a JSON object."""
         closes = [
             {
                 "office_id": day.office_id,
@@ -102,11 +104,10 @@ class _Change:
 
 @click.group(epilog=example("antrian policy diff policy.toml"))
 def policy() -> None:
-    """See and change the rules of booking.
+    """Show and change the rules of booking.
 
-    They are data of the ledger: its newest version is in force. Servers and workers that run follow it within seconds; those
-    that are started with another policy refuse to start. FILE is that of ANTRIAN_POLICY_FILE where it is not given, else the
-    one that Antrian comes with.
+    The ledger stores the policy; its newest version is in force. Running servers and workers follow it within seconds;
+    those started with another policy refuse to start. FILE defaults to ANTRIAN_POLICY_FILE, or else to the shipped policy.
     """
 
 
@@ -114,9 +115,9 @@ def policy() -> None:
 @_file
 @json_option
 def check(file: Path | None, as_json: bool) -> None:
-    """Say whether a file is a valid policy, and what it says.
+    """Validate a policy file and print its rules.
 
-    Asks no Antrian. Exits 2 when it is not valid.
+    Needs no running Antrian. Exits with 2 when the file is not valid.
     """
     file, checked = _load(file)
     if as_json:
@@ -124,7 +125,7 @@ def check(file: Path | None, as_json: bool) -> None:
         return
     today = datetime.now(checked.window_zone).date()
     first, last = f"holiday {today}", f"holiday {today + timedelta(days=366)}"
-    click.echo(f"{file} is valid; of its holidays those of a year are listed\n")
+    click.echo(f"{file} is valid; holidays are listed for one year\n")
     for key, value in rules_of(checked.content).items():
         if not key.startswith("holiday ") or first <= key <= last:
             click.echo(f"{key} = {value}")
@@ -136,12 +137,12 @@ def check(file: Path | None, as_json: bool) -> None:
 def show_policy(folder: Path | None, as_json: bool) -> None:
     """Print the policy in force, as a file that can be applied.
 
-    With --json: its version, and its rules.
+    With --json: its version and rules.
     """
     with _stores(folder) as stores, _connect(stores) as ledger:
         newest = ledger_policy(ledger)
     if newest is None:
-        raise Failure("the ledger has no policy yet; the first server or worker that starts gives it its own")
+        raise Failure("the ledger has no policy yet; the first server or worker that starts stores its own there")
     if as_json:
         facts = {"version": newest.version, "rules": tomllib.loads(newest.content)}
         click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
@@ -154,11 +155,11 @@ def show_policy(folder: Path | None, as_json: bool) -> None:
 @stores_folder_option
 @json_option
 def diff(file: Path | None, folder: Path | None, as_json: bool) -> None:
-    """Show what a file would change against the ledger's policy.
+    """Compare a file with the ledger's policy.
 
-    Its rules, and the days on which nobody is served by it: how many bookings stand on them and how many requests wait in
-    line for them, by office. Changes nothing. Exits 0 when there is nothing to change or to carry out, 1 when there is, 2
-    when the file is not valid or a store cannot be reached.
+    Shows the changed rules, and the days that would be closed, with their bookings and queued requests by office. Changes
+    nothing. Exits with 0 when there is nothing to do, 1 when there is, 2 when the file is not valid or a store cannot be
+    reached.
     """
     _, wanted = _load(file)
     with _stores(folder) as stores:
@@ -176,20 +177,21 @@ def diff(file: Path | None, folder: Path | None, as_json: bool) -> None:
     )
 )
 @_file
-@click.option("--staff", required=True, metavar="WHO", help="Who does it: an opaque id of yours.")
-@click.option("--reason", required=True, metavar="WHY", help="Kept with the version; no personal data.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@staff_option
+@reason_option
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @stores_folder_option
 @json_option
 def apply(file: Path | None, staff: str, reason: str, yes: bool, folder: Path | None, as_json: bool) -> None:
-    """Make a file the ledger's policy, and carry it out.
+    """Make a file the ledger's policy, and close days that lose their service.
 
-    Days on which nobody is served any more are closed at each office, as by `antrian office close-date`: bookings are
-    cancelled, requests in line rejected, nobody is barred. There is no way back, so at a terminal it asks first when somebody
-    is booked. Running workers do it; the command waits for them, for a minute. Safe to repeat: a policy that is in force
-    already gets no new version, and what was left is carried out. Exits 0 when all is carried out, or will be by the Antrian
-    that is started next on --folder; 1 when something is left; 2 when the file is not valid
-    or a store cannot be reached.
+    These days are closed at each office, as by `antrian office close-date`: bookings are cancelled, queued requests are
+    rejected, and nobody is barred. This cannot be undone, so at a terminal the command asks for confirmation when bookings
+    are affected. Running workers close the days; the command waits for them for up to a minute. Safe to repeat: a policy
+    that is in force already gets no new version, and the remaining days are closed.
+
+    Exits with 0 when all days are closed, or will be once an Antrian starts on --folder; 1 when days remain; 2 when the
+    file is not valid or a store cannot be reached.
     """
     staff, reason = _checked(staff, reason)
     _, wanted = _load(file)
@@ -198,7 +200,7 @@ def apply(file: Path | None, staff: str, reason: str, yes: bool, folder: Path | 
         if not as_json:
             _print(change)
         if change.bookings and not yes:
-            confirm_at_terminal(f"Apply it, and cancel {change.bookings} bookings? There is no way back.")
+            confirm_at_terminal(f"Apply it, and cancel {change.bookings} bookings? This cannot be undone.")
         with failing_on(*_STORE_ERRORS, by=WrongSettings):
             applied = apply_policy(stores.database_url, wanted, staff, reason)
             if stores.runs:
@@ -212,16 +214,16 @@ def apply(file: Path | None, staff: str, reason: str, yes: bool, folder: Path | 
     else:
         click.echo(f"version {applied.version} is in force{'' if applied.version != change.version else ' already'}")
     if remaining and not stores.runs:
-        click.echo(f"{len(remaining)} days of offices are closed when Antrian runs again", err=True)
+        click.echo(f"{len(remaining)} office days will be closed when Antrian runs again", err=True)
     elif remaining:
         raise Failure(
-            f"{len(remaining)} days of offices are not closed yet, the first {remaining[0].service_date} at {remaining[0].office_id}: "
-            "do workers run, and are the lanes open? They go on; give the command again to wait for them"
+            f"{len(remaining)} office days are not closed yet, the first {remaining[0].service_date} at {remaining[0].office_id}; "
+            "check that workers run and that the lanes are open. Workers continue; repeat the command to wait for them"
         )
 
 
 def _wait(stores: _Stores, applied: Policy) -> list[UnservedDay]:
-    """Returns when the policy is carried out, or what is left of that after a while."""
+    """Waits until all days without service are closed. Returns the days that remain after a minute."""
     ends = time.monotonic() + _CARRIED_OUT_WITHIN.total_seconds()
     with _connect(stores) as ledger:
         while remaining := unserved_days(ledger, applied):
@@ -238,7 +240,10 @@ def _load(file: Path | None) -> tuple[Path, Policy]:
 
 
 def _checked(staff: str, reason: str) -> tuple[str, str]:
-    """Both as they are kept. Raises UsageError for what may not be; the service asks the same of an office's staff."""
+    """Returns both in the form that is stored.
+
+    Raises BadParameter for invalid values, by the rules that the service has for an office's staff.
+    """
     try:
         return check_account(staff, "staff"), check_reason(reason)
     except AntrianError as refusal:
@@ -248,7 +253,7 @@ def _checked(staff: str, reason: str) -> tuple[str, str]:
 
 @contextmanager
 def _stores(folder: Path | None) -> Iterator[_Stores]:
-    """Those of the environment, or of a folder; where no Antrian runs on it, its stores run meanwhile."""
+    """Yields the stores of the environment or of a folder; starts those of a folder on which no Antrian runs."""
     where = folder or FOLDER
     if (folder is None and given_database()) or run_facts(where):
         settings = stores_settings(folder)
@@ -258,7 +263,7 @@ def _stores(folder: Path | None) -> Iterator[_Stores]:
             migrate(own.database_url)
             yield _Stores(own.database_url, own.redis_url, runs=False)
     else:
-        running(folder)  # says what is missing
+        running(folder)  # raises WrongSettings with the reason
 
 
 @contextmanager
@@ -291,15 +296,15 @@ def _print(change: _Change) -> None:
         for difference in change.differences:
             click.echo(f"  {difference}")
     if change.closes:
-        click.echo("\ndays to be closed, since nobody is served on them:")
-    listed = show.table("day", "office", "bookings", "people", "in line", numbers=("bookings", "people", "in line"))
+        click.echo("\ndays to be closed, since they have no service:")
+    listed = show.table("day", "office", "bookings", "people", "queued", numbers=("bookings", "people", "queued"))
     for day, offices in groupby(change.closes, key=lambda one: one.service_date):
         _add_rows(listed, day, list(offices), change.in_queue)
     if change.closes:
         show.print_table(listed)
     for day, count in change.stay_closed.items():
         click.echo(
-            f"{day:%a %Y-%m-%d} has service by this policy, but was closed before and stays so at {count} offices"
+            f"{day:%a %Y-%m-%d} has service by this policy, but was closed before and stays closed at {count} offices"
         )
 
 

@@ -1,4 +1,4 @@
-"""`antrian rush` and `antrian rush compare`. What only a rush needs is imported when one is played."""
+"""`antrian rush` and `antrian rush compare`. Imports that only a rush needs are made when one is played."""
 
 import json
 import os
@@ -56,27 +56,51 @@ _STORES = (RedisError, psycopg.Error, PoolTimeout)
 @click.option(
     "--scenario", default="friday", show_default=True, metavar="NAME|FILE", help="A shipped scenario, or a TOML file."
 )
-@click.option("--requests", type=click.IntRange(min=1), help="How many.  [default: the scenario's]")
-@click.option("--compression", type=click.FloatRange(min=1), help="How fast the hours pass.  [default: the scenario's]")
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="The same seed, the same rush.")
-@click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True, help="Of the load generator.")
-@click.option("--embedded", is_flag=True, help="Start a fresh Antrian for it, below --folder, and stop it in the end.")
-@click.option("--clock", type=Moment(), help="Where the embedded one's clock begins.  [default: this machine's]")
-@click.option("--workers", type=click.IntRange(1, 64), help="Worker processes of the embedded one.  [default: 2]")
+@click.option("--requests", type=click.IntRange(min=1), help="The number of requests.  [default: the scenario's]")
 @click.option(
-    "--via", type=click.Choice(["grpc", "http"]), default="grpc", show_default=True, help="How the crowd comes."
+    "--compression",
+    type=click.FloatRange(min=1),
+    help="How many times faster than real time to play.  [default: the scenario's]",
 )
 @click.option(
-    "--http", metavar="HOST:PORT", help=f"The gateway, for --via http.  [default: who runs on --folder, else {_HTTP}]"
+    "--seed",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="The random seed; the same seed gives the same rush.",
 )
 @click.option(
-    "--json", "json_file", type=_FILE, metavar="FILE", help="Write the numbers, for programs and `rush compare`."
+    "--processes", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes of the load generator."
 )
 @click.option(
-    "--report", type=_FILE, metavar="FILE", help="Write the report, in the language of --lang: one HTML file."
+    "--embedded", is_flag=True, help="Start a new Antrian below --folder for the rush, and stop it afterwards."
+)
+@click.option("--clock", type=Moment(), help="The start time of the embedded Antrian's clock.  [default: now]")
+@click.option("--workers", type=click.IntRange(1, 64), help="Worker processes of the embedded Antrian.  [default: 2]")
+@click.option(
+    "--via",
+    type=click.Choice(["grpc", "http"]),
+    default="grpc",
+    show_default=True,
+    help="Send requests to the server by gRPC, or to the gateway by HTTP.",
 )
 @click.option(
-    "--picture", type=_FILE, metavar="FILE", help="Draw the opening, in the language of --lang: one SVG file."
+    "--http",
+    metavar="HOST:PORT",
+    help=f"The gateway, for --via http.  [default: the one that runs on --folder, else {_HTTP}]",
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=_FILE,
+    metavar="FILE",
+    help="Write the results as JSON, for programs and `rush compare`.",
+)
+@click.option(
+    "--report", type=_FILE, metavar="FILE", help="Write an HTML report (one file), in the language of --lang."
+)
+@click.option(
+    "--picture", type=_FILE, metavar="FILE", help="Write an SVG chart of the opening, in the language of --lang."
 )
 @service_params
 @click.pass_context
@@ -100,24 +124,24 @@ def rush(
     folder: Path | None,
     **which: Any,
 ) -> None:
-    """Play the weekend's rush against an Antrian, and judge it.
+    """Play a weekend's rush against an Antrian, and check the promises.
 
-    Without --embedded it loads the one that runs on --folder, or --target: when its booking opens within 15 minutes the
-    crowd waits for that, else booking must be open. The people are made up, and their bookings stay there.
+    Without --embedded the rush loads the Antrian that runs on --folder, or the one at --target. Booking must be open, or
+    open within 15 minutes: then the rush waits for the opening. The people are made up, and their bookings stay there.
 
-    Exit codes: 0 PASS, 1 FAIL (a promise broke, or a request is not accounted for) or it could not be played, 2 wrong
-    usage or settings, 3 INVALID (the load was not the planned one, it was stopped, or not
-    all could be checked).
+    Exit codes: 0 PASS; 1 FAIL (a promise was violated, or a request is unaccounted for), or the rush could not be played; 2
+    invalid usage or settings; 3 INVALID (the load was not the planned one, the rush was stopped, or a check was not
+    possible).
     """
     if context.invoked_subcommand:
         return
     for name, given in {"--clock": clock, "--workers": workers}.items():
         if given and not embedded:
-            raise click.UsageError(f"{name} goes with --embedded")
+            raise click.UsageError(f"{name} requires --embedded")
     if embedded and (which["target"] or http):
-        raise click.UsageError("--embedded starts an Antrian of its own; it goes without --target and --http")
+        raise click.UsageError("--embedded starts its own Antrian; it cannot be combined with --target or --http")
     if http and via != "http":
-        raise click.UsageError("--http goes with --via http")
+        raise click.UsageError("--http requires --via http")
     _check_writable(json_file, report, picture)
     with _extra():
         from clients.rush.judge.result import write_result  # noqa: PLC0415
@@ -161,9 +185,9 @@ def rush(
 @click.argument("other", metavar="B.json", type=_GIVEN)
 @json_option
 def compare(one: Path, other: Path, as_json: bool) -> None:
-    """Compare two runs: their numbers, and the ratios of the second to the first.
+    """Compare the results of two runs, with the ratios of the second to the first.
 
-    The files are what `antrian rush --json` wrote.
+    The files are those written by `antrian rush --json`.
     """
     with _extra():
         from clients.rush.judge.result import ResultError, read_result  # noqa: PLC0415
@@ -178,10 +202,10 @@ def compare(one: Path, other: Path, as_json: bool) -> None:
 
 
 def _check_writable(*files: Path | None) -> None:
-    """Fails before the rush is played, not after it."""
+    """Raises WrongSettings for a file that cannot be written, before the rush is played."""
     for file in files:
         if file and not os.access(file.parent, os.W_OK):
-            raise WrongSettings(f"{file} cannot be written: there is no folder {file.parent}, or it is not yours")
+            raise WrongSettings(f"{file} cannot be written: the folder {file.parent} is missing or not writable")
 
 
 def _gateway_of(service: Service) -> str | None:
@@ -191,7 +215,7 @@ def _gateway_of(service: Service) -> str | None:
 
 @contextmanager
 def _extra() -> Iterator[None]:
-    """What a rush needs and nothing else does is an extra of the package."""
+    """Turns a missing module of the extra `rush` into WrongSettings."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -199,16 +223,18 @@ def _extra() -> Iterator[None]:
 
 
 def _fresh(folder: Path) -> Path:
-    """The folder, emptied of what an earlier rush left there. Raises EmbeddedError."""
+    """Empties the folder of an earlier rush, and returns it. Raises EmbeddedError when the folder has other files."""
     if folder.is_dir() and any(folder.iterdir()) and not is_antrians(folder):
-        raise EmbeddedError(f"{folder} holds what is not Antrian's, and its folder is emptied; choose another --folder")
+        raise EmbeddedError(
+            f"{folder} has files of other programs, which the rush would remove; choose another --folder"
+        )
     with hold(folder):
         empty(folder, "secrets.json")
     return folder
 
 
 def _site(service: Service) -> "Site":
-    """What can be seen of a running Antrian: all, when it runs on a folder here; its stores, when ANTRIAN_* names them."""
+    """Returns a running Antrian with its stores and processes, if it runs on a folder here or ANTRIAN_* names its stores."""
     from clients.rush.play import Site  # noqa: PLC0415
 
     def pids() -> dict[str, int]:

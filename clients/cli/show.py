@@ -1,4 +1,4 @@
-"""What the commands print: messages as JSON, or as text and tables for people."""
+"""Prints messages as JSON, or as text and tables for people."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -30,7 +30,7 @@ _WIB = ZoneInfo("Asia/Jakarta")
 
 
 def json(message: Message, *, line: bool = False) -> None:
-    """A message as JSON with the contract's own field names; on one line if so asked."""
+    """Prints a message as JSON with the field names of the protos; with line, on one line."""
     click.echo(
         MessageToJson(
             message,
@@ -43,7 +43,7 @@ def json(message: Message, *, line: bool = False) -> None:
 
 
 def json_list(messages: Sequence[Message]) -> None:
-    """Messages as a JSON array, each as json() has it."""
+    """Prints messages as a JSON array, each in the form of json()."""
     listed = [
         MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
         for message in messages
@@ -52,7 +52,7 @@ def json_list(messages: Sequence[Message]) -> None:
 
 
 def table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
-    """An empty table; the columns in `numbers` stand to the right."""
+    """Returns an empty table; the columns in `numbers` are right-aligned."""
     made = Table(box=SIMPLE, pad_edge=False, show_edge=False)
     for column in columns:
         made.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
@@ -60,7 +60,7 @@ def table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
 
 
 def print_table(listed: Table) -> None:
-    """Prints a table; into a pipe as wide as it needs to be."""
+    """Prints a table; in a pipe, up to 200 columns wide."""
     console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = 200
@@ -68,7 +68,7 @@ def print_table(listed: Table) -> None:
 
 
 def offices(response: wire.ListOfficesResponse, *, english: bool) -> None:
-    """The offices that may be used, why these, and why not those elsewhere."""
+    """Prints the offices that may be used, why these, and why not those elsewhere."""
     click.echo(", ".join(f"{province.name_id} ({province.province_code})" for province in response.provinces))
     click.echo(f"  id  {response.reason_id}\n  en  {response.reason_en}\n")
     with_distance = any(office.HasField("distance_km") for office in response.offices)
@@ -85,7 +85,7 @@ def offices(response: wire.ListOfficesResponse, *, english: bool) -> None:
 
 
 def quota(response: wire.GetQuotaResponse) -> None:
-    """The remaining places of an office, days by sessions, and the window."""
+    """Prints the remaining places of an office, by day and session, and the window."""
     sessions = sorted({slot.session for slot in response.slots})
     places = {
         (slot.service_date, slot.session): "closed" if slot.closed else f"{slot.remaining}/{slot.quota}"
@@ -112,7 +112,7 @@ def _window(window: Window) -> str:
 
 
 def booking(it: Booking, *, english: bool) -> None:
-    """A booking in a few lines, what matters first."""
+    """Prints a booking in a few lines, what matters first."""
     facts = {
         "office": it.office_id,
         "when": f"{_day(it.service_date)} {session_name(it.session)}",
@@ -138,12 +138,12 @@ def booking(it: Booking, *, english: bool) -> None:
         listed = table("office", "day", "session", "remaining", numbers=("remaining",))
         for slot in it.alternatives:
             listed.add_row(slot.office_id, _day(slot.service_date), session_name(slot.session), str(slot.remaining))
-        click.echo("\nthere is room here:\n")
+        click.echo("\nalternatives with places:\n")
         print_table(listed)
 
 
 def bookings(found: Sequence[Booking]) -> None:
-    """Bookings in a table, in their order."""
+    """Prints a table of bookings, in the given order."""
     if not found:
         click.echo("no bookings")
         return
@@ -156,7 +156,7 @@ def bookings(found: Sequence[Booking]) -> None:
 
 
 def roster(entries: Sequence[RosterEntry]) -> None:
-    """People with queue numbers in a table, and who of them has come."""
+    """Prints a table of the people with queue numbers, and since when they are present."""
     if not entries:
         click.echo("nobody has a queue number")
         return
@@ -169,7 +169,7 @@ def roster(entries: Sequence[RosterEntry]) -> None:
 
 
 def bars(found: Sequence[Bar]) -> None:
-    """Bars in a table, in their order."""
+    """Prints a table of bars, in the given order."""
     if not found:
         click.echo("nobody is barred")
         return
@@ -184,7 +184,7 @@ def bars(found: Sequence[Bar]) -> None:
 
 
 def headline(it: Booking) -> str:
-    """A booking's state and what goes with it, in one line."""
+    """Returns one line with a booking's state and its details."""
     state = _state_name(it.state)
     if it.state == BOOKING_STATE_PENDING:
         return f"{state}: ticket {it.ticket}, {it.ahead} ahead, {it.remaining} places remaining in the slot"
@@ -201,7 +201,7 @@ def _state_name(state: BookingState.ValueType) -> str:
 
 
 def session_name(session: Session.ValueType) -> str:
-    """The word for a session: morning or afternoon."""
+    """Returns the name of a session: morning or afternoon."""
     return Session.Name(session).removeprefix("SESSION_").lower()
 
 
@@ -210,7 +210,7 @@ def _day(day: str) -> str:
 
 
 def _twice(time: Timestamp, at_office: str) -> str:
-    """A moment, and the same by the clock of the office where that is another."""
+    """Returns a time in Jakarta, and at the office if that is in another zone."""
     there = datetime.fromisoformat(at_office)
     if there.utcoffset() == datetime.fromtimestamp(time.seconds, _WIB).utcoffset():
         return moment(time)
@@ -218,5 +218,5 @@ def _twice(time: Timestamp, at_office: str) -> str:
 
 
 def moment(time: Timestamp) -> str:
-    """A time by the clock of Jakarta, to the second."""
+    """Returns a time in Jakarta, to the second."""
     return f"{datetime.fromtimestamp(time.seconds, _WIB):%a %Y-%m-%d %H:%M:%S} WIB"

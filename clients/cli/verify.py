@@ -1,4 +1,4 @@
-"""What `antrian verify` counts and prints."""
+"""The work and the output of `antrian verify`."""
 
 import json
 import sys
@@ -15,7 +15,10 @@ from clients.cli import show
 
 
 def count(settings: Settings, histories: Sequence[Path]) -> Findings:
-    """The checks of the stores, and those of the histories if there are any. Raises HistoryError, the stores' errors."""
+    """Runs the checks of the stores, and those of the histories if there are any.
+
+    Raises HistoryError and the errors of the stores.
+    """
     history = read_history(histories)
     checks = verify(settings)
     if not histories:
@@ -25,7 +28,7 @@ def count(settings: Settings, histories: Sequence[Path]) -> Findings:
 
 
 def end(found: Findings, *, as_json: bool, of_history: bool) -> None:
-    """Prints what was found and exits, with 1 on any violation."""
+    """Prints the findings and exits, with 1 on any violation."""
     violations = sum(check.violations for check in found.checks)
     if as_json:
         click.echo(json.dumps(asdict(found) if of_history else asdict(found)["checks"], indent=2, ensure_ascii=False))
@@ -37,15 +40,17 @@ def end(found: Findings, *, as_json: bool, of_history: bool) -> None:
         for violation in found.violations:
             _print(violation)
         if found.lost_undecided:
-            click.echo(f"\n{found.lost_undecided:,} undecided tickets were lost by faults that may lose them")
+            click.echo(
+                f"\n{found.lost_undecided:,} undecided tickets were lost to faults that are allowed to lose them"
+            )
         click.echo(f"\n{violations:,} violations" if violations else "\nall promises hold")
     sys.exit(1 if violations else 0)
 
 
 def _print(violation: Violation) -> None:
-    """The violation, and below it the part of the history that shows it, one event a line."""
+    """Prints the violation, and below it the events of the history that show it, one per line."""
     click.echo(f"\n{violation.promise} {violation.office}: {violation.words}")
     if violation.faults:
-        click.echo(f"  meanwhile: {', '.join(violation.faults)}")
+        click.echo(f"  faults at the time: {', '.join(violation.faults)}")
     for event in violation.events:
         click.echo(f"  {json.dumps(event, ensure_ascii=False)}")

@@ -133,7 +133,7 @@ def test_a_quota_is_changed_but_never_below_what_is_taken(antrian: Antrian, crow
     assert refused(antrian("office", "set-quota", *slot, 2, *BY), "QUOTA_BELOW_TAKEN")
     assert refused(antrian("office", "set-quota", *slot, 6, "--expected", 4, *BY), "QUOTA_CHANGED")
     again = antrian("office", "set-quota", *slot, 6, "--expected", 5, *BY)
-    assert again.stdout == "6 places, 3 of them taken; it was 5\n"
+    assert again.stdout == "6 places, 3 of them taken; before: 5\n"
     slots = told(antrian("quota", PUSAT, "--json"))["slots"]
     [remaining] = [
         (slot["quota"], slot["remaining"])

@@ -63,7 +63,7 @@ async def test_a_retired_office_takes_nobody_and_serves_whom_it_has(
         redis.hset(f"lane:{{{PUSAT}}}", "lease", time.time_ns() // 1000 + 3_000_000)  # a drainer that has died
         waiting = await client.send(in_queue)
         done = await antrian("retire")
-    assert done.stdout == "retired; bookings still to be served: 1, and requests in line\n", done.output
+    assert done.stdout == "retired; bookings still to be served: 1, and requests in the queue\n", done.output
     assert (await client.get_booking(waiting.booking_id, "budi")).state == BOOKING_STATE_PENDING
 
     with pytest.raises(RefusedError) as caught:
@@ -87,7 +87,7 @@ async def test_a_retired_office_takes_nobody_and_serves_whom_it_has(
         assert closed.live_bookings == 2
     assert (await client.cancel_booking(booking.booking_id, "ani")).state == BOOKING_STATE_CANCELLED
 
-    assert (await antrian("reopen")).stdout == "takes bookings; bookings still to be served: 1\n"
+    assert (await antrian("reopen")).stdout == "accepts bookings; bookings still to be served: 1\n"
     again = await client.outcome((await client.send(crowd.request(account="citra"))).booking_id, "citra")
     assert again.state == BOOKING_STATE_CONFIRMED
     assert PUSAT in {office.office_id for office in (await client.list_offices(JAKARTA)).offices}

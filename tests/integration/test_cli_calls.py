@@ -153,7 +153,7 @@ def service() -> Iterator[Service]:
             ["office", "set-quota", "o", DAY, "morning", "40", "--expected", "60", *BY],
             SetQuotaRequest(**SLOT, **WHY, session=SESSION_MORNING, quota=40, expected_quota=60),
             SetQuotaResponse(previous_quota=60, quota=40, taken=7),
-            "40 places, 7 of them taken; it was 60",
+            "40 places, 7 of them taken; before: 60",
             {"previous_quota": 60},
         ),
         (
@@ -181,14 +181,14 @@ def service() -> Iterator[Service]:
             ["office", "retire", "o", *BY],
             RetireOfficeRequest(office_id="o", **WHY),
             RetireOfficeResponse(live_bookings=7),
-            "retired; bookings still to be served: 7, and requests in line",
+            "retired; bookings still to be served: 7, and requests in the queue",
             {"live_bookings": 7},
         ),
         (
             ["office", "reopen", "o", *BY],
             ReopenOfficeRequest(office_id="o", **WHY),
             ReopenOfficeResponse(live_bookings=7),
-            "takes bookings; bookings still to be served: 7",
+            "accepts bookings; bookings still to be served: 7",
             {"live_bookings": 7},
         ),
         (

@@ -104,7 +104,7 @@ async def test_apply_reports_the_remaining_work_and_finishes_it_when_repeated(gi
     first = run("apply", file, *BY)
     assert first.exit_code == 1, first.stdout
     assert "version 2 is in force\n" in first.stdout
-    assert f"2 days of offices are not closed yet, the first {DAY} at {BOGOR}" in first.stderr
+    assert f"2 office days are not closed yet, the first {DAY} at {BOGOR}" in first.stderr
     assert [check.promise for check in given.verify()] == ["P10"]
     given.apply(load_policy(file))
     given.nightly()
@@ -120,7 +120,7 @@ async def test_apply_reports_the_remaining_work_and_finishes_it_when_repeated(gi
     ]
     assert given.verify() == []
     back = run("diff", file_of(tmp_path, without(given.policy, MONDAY.service_date)))
-    assert "was closed before and stays so at 2 offices" in back.stdout
+    assert "was closed before and stays closed at 2 offices" in back.stdout
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,7 @@ async def test_verify_says_it_with_the_events_and_the_faults(
     command = ["verify", "--history", str(tmp_path / "history.jsonl")]
     whole = CliRunner().invoke(main, command)
     assert (whole.exit_code, whole.stdout.splitlines()[-1]) == (0, "all promises hold"), whole.output
-    assert "1 undecided tickets were lost by faults that may lose them" in whole.stdout
+    assert "1 undecided tickets were lost to faults that are allowed to lose them" in whole.stdout
 
     ((ticket,),) = played.sql("select min(ticket) from booking where ticket > 100")  # the first after the rebuild
     line(lambda event: event.update(ticket=3), numbers=[], ticket=ticket)(played, tmp_path)
