@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,21 @@ from antrian.ledger.migrate import migrate
 from antrian.local.embedded import EmbeddedStores
 from tests.support.town import copy_stores, found
 from tests.support.world import World, empty_ledger
+
+IN_ORDER = [Path(__file__).parent / name for name in ("fuzz", "gateway")]
+"""Folders whose tests share one Antrian on purpose, such that generated requests meet what earlier ones did."""
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Keeps the tests of these folders in the order of their files, whatever the random order of the others."""
+
+    def is_in_order(item: pytest.Item) -> bool:
+        return any(folder in item.path.parents for folder in IN_ORDER)
+
+    in_order = iter([item for item in items if is_in_order(item)])
+    yield
+    items[:] = [next(in_order) if is_in_order(item) else item for item in items]
 
 
 @dataclass(frozen=True)
