@@ -1,4 +1,4 @@
-"""The drainer's side of the line: take a lane, decide, settle."""
+"""The workers' side of the lanes: lease a lane, decide, settle, execute commands."""
 
 import logging
 from base64 import b64decode
@@ -20,7 +20,7 @@ from antrian.lane.codec import milliseconds, moment, read_command, read_queue_en
 from antrian.lane.producer import MAX_COMMANDS
 
 LEASE = timedelta(seconds=3)
-"""How long a drainer may be silent before another may take its lane. Longer than the ledger's time limit of a turn."""
+"""How long a consumer may be silent before another may lease its lane. Longer than the ledger's time limit for a batch."""
 
 
 _log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ _KEEP_COUNTERS = timedelta(days=14)
 
 
 class FencedError(Exception):
-    """A newer drainer has this lane; nothing was written."""
+    """A newer consumer has leased this lane; nothing was written."""
 
 
 class LaneBrokenError(Exception):
@@ -50,7 +50,7 @@ class Lease:
 
 
 Decided = Turn | CommandBatch | FencedError | LaneBrokenError
-"""What a lane's drainer has to do next, or why it was left as it is."""
+"""What a lane's consumer has to do next, or why the lane was left as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +75,10 @@ class SlotCounters:
 
 @dataclass(frozen=True, slots=True)
 class LaneState:
-    """A lane at one moment: known to Redis, open, its epoch, last ticket issued and settled, entries in line.
+    """A lane at one moment: known to Redis, open, its epoch, last ticket issued and settled, entries in its queue.
 
-    unsettled: decisions in the outbox. desked: the last desk number settled. at_desk: commands. counters: slot
-    -> quota, left, next queue number, whether it is closed.
+    unsettled: decisions in the outbox. settled_command: the last command settled. commands_waiting: how many
+    are not. counters: slot -> quota, remaining, next queue number, whether it is closed.
     """
 
     known: bool

@@ -23,7 +23,7 @@ def run(fault: Fault, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[in
     return code, row
 
 
-async def expire(site: Site, _: Load) -> float:
+async def forget(site: Site, _: Load) -> float:
     """Workers that settle without recording take over."""
     for name in WORKERS:
         await site.stop(name)
@@ -45,7 +45,7 @@ async def no_worker(site: Site, _: Load) -> float:
 
 
 def test_it_counts_what_a_forgetful_worker_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code, row = run(Fault("forgetful workers", expire, injections=1, within=1), tmp_path, monkeypatch)
+    code, row = run(Fault("forgetful workers", forget, injections=1, within=1), tmp_path, monkeypatch)
     assert code != 0
     assert isinstance(row["lost"], int)
     assert row["lost"] > 0

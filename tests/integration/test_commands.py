@@ -244,14 +244,14 @@ async def test_repeating_commands_after_their_consumer_died_recording_has_no_eff
     again = world.decide_any(second, 256)
     assert again == batch, "a batch stays as it was handed out"
     said = world.recorder.record_commands(PUSAT, second.token, batch)
-    load_counters = [
+    counters = [
         SlotCounters(row.slot, row.quota, row.quota - row.taken, row.last_number + 1, OPENS, row.closed)
         for row in said.slots
     ]
-    world.consumer.settle_commands(second, batch, load_counters, said.freed, said.lifted_at)
+    world.consumer.settle_commands(second, batch, counters, said.freed, said.lifted_at)
     assert world.remaining() == 4
     before = world.dump()
-    world.consumer.settle_commands(second, batch, load_counters, said.freed, said.lifted_at)
+    world.consumer.settle_commands(second, batch, counters, said.freed, said.lifted_at)
     assert world.dump() == before
     world.turn()
     assert world.remaining() == 5

@@ -16,7 +16,7 @@
 --   requests:xxx     hash    booking id -> "fingerprint office ticket keep-until(hours)"
 --   accounts:xxx     hash    owner (caller and account, hashed) -> 17 bytes a live booking: id, how many people hold it
 --   tried:xxx        hash    owner -> end of the window (hours), a blank, and 4 bytes of the key of each person asked for
---   synced             zset    day -> the latest of what it was synced of bars: when a day was done, or one lifted (ms)
+--   synced             zset    day -> the latest change of bars that was synced to Redis: when a day was done, or one lifted (ms)
 --   audit            string  there while a supervisor of workers audits
 --   rebuild          string  number of the newest rebuild: no other may put anything back
 --   restored            string  there once Redis has all that the ledger knows of people: no lane opens before

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Marks every lane ready that has something to do and nobody who does it: what a killed drainer or a lost mark remaining.
+-- Marks every lane ready that has something to do and nobody who does it: what a killed consumer or a lost ready mark left behind.
 -- ARGV: the mark of a stock that is restored, then the offices.
 -- Returns: how many lanes were marked. Holds: P2, P15.
 local marked, us = 0, real_us()
