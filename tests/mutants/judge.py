@@ -77,8 +77,8 @@ _OPTIONS = [
     f"--rootdir={_ROOT}",
 ]
 
-PARTS = {"prelude", "decisions"}
-"""Scripts that are part of others, and none by themselves."""
+PARTS = {"prelude": "decide", "decisions": "decide", "people": "join"}
+"""Files that scripts include, each with a script that has it."""
 
 
 @dataclass(frozen=True)
@@ -293,7 +293,7 @@ def _is_stillborn(runner: Runner, mutant: Mutant) -> bool:
         name = Path(mutant.file).stem
         try:
             with Redis.from_url(runner.stores.redis_url) as redis:
-                redis.script_load(importlib.import_module("antrian.lane").script("decide" if name in PARTS else name))
+                redis.script_load(importlib.import_module("antrian.lane").script(PARTS.get(name, name)))
         except ResponseError:
             return True
         return False

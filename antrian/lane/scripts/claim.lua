@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- Holds people again for bookings whose check-in is to be undone, before the ledger judges it: each booking's all or none.
 -- Safe to repeat. settle_commands.lua frees those whom the ledger does not take back.
+-- include: people
 -- ARGV: office, token, then 3 a booking (id, owner, keys of its people).
 -- Returns: FENCED | CLAIMED, then a number a booking: 0, or which of its people (1, 2 ...) another booking holds, or is barred.
 -- Holds: P4 (a request in line keeps its people).

@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- Forgets requests whose time to be remembered is over, bars that have ended, and whom accounts asked for in past windows, in
 -- one of the 4,096 buckets.
+-- include: people
 -- ARGV: bucket (0 to 4095). Returns: how many entries went. Holds: P12 (what is kept has a bound).
 local now, gone, name = now_ms(), 0, string.format(':%03x', ARGV[1])
 local function drop(kind, over)

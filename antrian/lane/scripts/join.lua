@@ -1,5 +1,6 @@
 #!lua
 -- Accepts requests into their offices' lines, one after the other, each wholly or not at all.
+-- include: people
 -- ARGV: lane bound, most people an account, most people that it may ask for in a window, then 6 a request: it as codec.py packs it, owner (8 bytes), office, windows of
 --   the slot's date ("from-to,from-to", ms), keep until (hours), verdict on place and day ("" or a reason).
 -- Returns: now (ms), then one array a request, the first refusal that holds:

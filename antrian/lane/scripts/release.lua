@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
 -- Makes people's entries follow the ledger after their day: who came is free, who did not is barred. Safe to repeat.
+-- include: people
 -- ARGV: office, number at its command that was settled last before the ledger was asked, end of the bar (ms; 0: no bar), its
 --   last day (or ""), then 2 a booking (id, keys of its people).
 -- Returns: 1; or 0, and nothing was done: the command was or is being served since, so the ledger may say something else by

@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
 -- Puts back what the ledger knows of people and requests, while every lane is closed. Safe to repeat.
+-- include: people
 -- ARGV: number of the rebuild, how many bookings, then 5 a booking: id, fingerprint ("": not to be known any more), "office ticket keep(hours)",
 --   owner, keys of the people who hold it; then 4 a bar: id of the missed booking, applicant key, its end (ms), its last
 --   day.

@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
 -- Makes lanes follow the ledger after their turns were recorded, and gives the leases back. Safe to repeat.
+-- include: people
 -- ARGV, of each lane: office, token, the ledger's results on the outbox, one letter a ticket: K (the places are taken), R
 --   (rejected: places back, applicants free), D (the booking stands at another ticket: places back, applicants stay).
 -- Returns: one array a lane: FENCED | STALE (the outbox is not that turn's; it was settled before) | MISSING slot |

@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
 -- Makes the lane follow the ledger after a batch of its command was recorded, and gives the lease back. Safe to repeat.
+-- include: people
 -- ARGV: office, token, last number of the batch, when the latest bar of its bookings was lifted (ms; 0: none), how many
 --   slots, then 5 a slot as the ledger has it (slot, quota, remaining, next number, closed), then 2 a booking (id, keys of its people that hold it no more and are not barred for it).
 -- Returns: FENCED | STALE (it was settled before) | SETTLED number. Publishes "commands:office number" on channel settled.
