@@ -200,6 +200,13 @@ class Decision:
         return len(self.entry.applicants)
 
 
+KEPT, REJECTED, DUPLICATE = "K", "R", "D"
+"""What the ledger recorded of a decision, one letter each, as settle.lua takes them.
+
+KEPT: its places are taken. REJECTED: it holds nothing. DUPLICATE: its booking was recorded at another ticket.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """The decisions for the next tickets of a lane, in order, under a lease's token."""

@@ -22,6 +22,8 @@ from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
 from antrian.booking import (
+    DUPLICATE,
+    KEPT,
     Cancel,
     CloseDate,
     Command,
@@ -84,9 +86,9 @@ def count_commands(entries: Sequence[Command]) -> None:
 def count_decided(decisions: Sequence[Decision], results: str) -> None:
     """Counts a turn's tickets by the ledger's results; a ticket that a constraint refused counts as INTERNAL."""
     tally = collections.Counter(
-        State.CONFIRMED if result == "K" else decision.reason or StatusReason.INTERNAL
+        State.CONFIRMED if result == KEPT else decision.reason or StatusReason.INTERNAL
         for decision, result in zip(decisions, results, strict=True)
-        if result != "D"  # a duplicate: its booking is counted at another ticket
+        if result != DUPLICATE  # its booking is counted at another ticket
     )
     for outcome, count in tally.items():
         _decided[outcome].inc(count)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import psycopg
 
-from antrian.booking import Decision, State, StatusReason, Turn
+from antrian.booking import DUPLICATE, KEPT, REJECTED, Decision, State, StatusReason, Turn
 from antrian.ledger import sql
 from antrian.ledger.arrays import bigints, blobs, ints, texts, uuids
 from antrian.ledger.fence import LedgerBusyError, LedgerFencedError, LedgerGapError
@@ -124,7 +124,7 @@ def _columns(turns: Sequence[Turn], whole: Sequence[Decision]) -> dict[str, Any]
 
 
 def _letter(decision: Decision, late: Sequence[int] | None) -> str:
-    return "K" if decision.reason is None and not (late and decision.ticket in late) else "R"
+    return KEPT if decision.reason is None and not (late and decision.ticket in late) else REJECTED
 
 
 def _refusal(connection: psycopg.Connection, turn: Turn) -> LedgerFencedError | LedgerGapError:
@@ -146,9 +146,9 @@ def _look(connection: psycopg.Connection, turn: Turn) -> Recorded:
             return LedgerGapError(f"{turn.office_id}: the ledger lacks ticket {decision.ticket}")
         office, ticket, state = said[booking_id][:3]
         if (office, ticket) != (turn.office_id, decision.ticket):
-            results += "D"
+            results += DUPLICATE
         else:
-            results += "R" if state == State.REJECTED else "K"
+            results += REJECTED if state == State.REJECTED else KEPT
     return results
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from antrian.booking import Turn
+from antrian.booking import KEPT, Turn
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.ledger.turns import Recorded
 from antrian.logs import log_to_stderr
@@ -12,7 +12,7 @@ from workers import worker
 
 
 def _forget(self: LedgerRecorder, turns: Sequence[Turn], policy_version: int | None = None) -> list[Recorded]:
-    return ["K" * len(turn.decisions) for turn in turns]
+    return [KEPT * len(turn.decisions) for turn in turns]
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from antrian import lane, ledger
-from antrian.booking import Cancel, Command, Turn
+from antrian.booking import KEPT, REJECTED, Cancel, Command, Turn
 from antrian.lane.connection import Script
 from antrian.lane.producer import JoinRequest, LaneProducer
 from antrian.ledger.recorder import LedgerRecorder
@@ -85,7 +85,7 @@ def _settle_believes_the_outbox(monkeypatch: pytest.MonkeyPatch, _: str) -> None
 
     def believed(self: LedgerRecorder, turns: Sequence[Turn], policy_version: int | None = None) -> list[Recorded]:
         return [
-            "".join("R" if one.reason else "K" for one in turn.decisions) if isinstance(said, str) else said
+            "".join(REJECTED if one.reason else KEPT for one in turn.decisions) if isinstance(said, str) else said
             for turn, said in zip(turns, record(self, turns, policy_version), strict=True)
         ]
 

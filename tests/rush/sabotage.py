@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from antrian import lane, ledger
-from antrian.booking import Turn
+from antrian.booking import KEPT, Turn
 from antrian.lane import consumer, producer, rebuild
 from antrian.ledger import commands, days, reader, recorder, staff, turns
 from antrian.ledger.recorder import LedgerRecorder
@@ -53,7 +53,7 @@ def _swapped(whole: Callable[[str], str], swaps: Swaps) -> Callable[[str], str]:
 
 
 def _forget(self: LedgerRecorder, turns: Sequence[Turn], policy_version: int | None = None) -> list[Recorded]:
-    return ["K" * len(turn.decisions) for turn in turns]
+    return [KEPT * len(turn.decisions) for turn in turns]
 
 
 _NO_QUOTA = {"lease_and_decide": [("counters.remaining < party", "false")]}
