@@ -39,7 +39,7 @@ def finish_days(consumer: LaneConsumer, ledger: LedgerRecorder, policy: Policy) 
     for office_id, day, done_at in ledger.days.unsynced():
         if _sync(consumer, ledger, office_id, day):
             consumer.note_synced(done_at)
-            ledger.days.told(office_id, day)
+            ledger.days.mark_synced(office_id, day)
             _log.info("%s is done for %s", office_id, day)
             synced += 1
     return synced

@@ -1,4 +1,4 @@
-"""THE BOOK (Postgres): the truth. Recorder is the workers' and operators' side (sync), Reader the server's (async)."""
+"""The ledger: Postgres, the truth. Workers and operators use LedgerRecorder, servers LedgerReader and LedgerStaff."""
 
 from functools import cache
 from importlib.resources import files

@@ -1,6 +1,6 @@
-"""Columns as arrays in Postgres's binary format.
+"""Encodes columns as arrays in Postgres's binary format.
 
-psycopg makes them of lists, too, but an element at a time: that took longer than all else that a worker does for a turn.
+psycopg can encode lists, but adapts them element by element, which took longer than the rest of a worker's turn.
 """
 
 import struct
@@ -15,63 +15,63 @@ _HEAD, _EMPTY = struct.Struct("!iiIii"), struct.Struct("!iiI")
 
 
 class Uuids(bytes):
-    """A uuid[]."""
+    """An encoded uuid[]."""
 
 
 class Ints(bytes):
-    """An int[]."""
+    """An encoded int[]."""
 
 
 class Bigints(bytes):
-    """A bigint[]."""
+    """An encoded bigint[]."""
 
 
 class Texts(bytes):
-    """A text[]."""
+    """An encoded text[]."""
 
 
 class Blobs(bytes):
-    """A bytea[]."""
+    """An encoded bytea[]."""
 
 
-# The types' numbers in Postgres: of an element, of the array.
+# Postgres's type OIDs: of the element, and of the array.
 _OIDS: dict[type[bytes], tuple[int, int]] = {
     Uuids: (2950, 2951), Ints: (23, 1007), Bigints: (20, 1016), Texts: (25, 1009), Blobs: (17, 1001),
 }  # fmt: skip
 
 
 def uuids(column: Sequence[bytes]) -> Uuids:
-    """Of 16 bytes each."""
-    return Uuids(_array(Uuids, [b"\x00\x00\x00\x10" + one for one in column]))
+    """Encodes UUIDs of 16 bytes each."""
+    return Uuids(_array(Uuids, [b"\x00\x00\x00\x10" + value for value in column]))
 
 
 def ints(column: Sequence[int | None]) -> Ints:
-    """Of 32 bits; None is null."""
-    return Ints(_array(Ints, [_NULL if one is None else _INT.pack(4, one) for one in column]))
+    """Encodes 32-bit integers; None becomes null."""
+    return Ints(_array(Ints, [_NULL if value is None else _INT.pack(4, value) for value in column]))
 
 
 def bigints(column: Sequence[int]) -> Bigints:
-    """Of 64 bits."""
-    return Bigints(_array(Bigints, [_BIGINT.pack(8, one) for one in column]))
+    """Encodes 64-bit integers."""
+    return Bigints(_array(Bigints, [_BIGINT.pack(8, value) for value in column]))
 
 
 def texts(column: Sequence[bytes | None]) -> Texts:
-    """In UTF-8; None is null."""
-    return Texts(_array(Texts, [_NULL if one is None else _LENGTH.pack(len(one)) + one for one in column]))
+    """Encodes texts in UTF-8; None becomes null."""
+    return Texts(_array(Texts, [_NULL if value is None else _LENGTH.pack(len(value)) + value for value in column]))
 
 
 def blobs(column: Sequence[bytes]) -> Blobs:
-    """Of any length."""
-    return Blobs(_array(Blobs, [_LENGTH.pack(len(one)) + one for one in column]))
+    """Encodes byte strings of any length."""
+    return Blobs(_array(Blobs, [_LENGTH.pack(len(value)) + value for value in column]))
 
 
 def register(adapters: AdaptersMap) -> None:
-    """Makes a connection take them, where a placeholder is binary."""
+    """Registers the encoded types with a connection, for binary placeholders."""
     for kind, (_, oid) in _OIDS.items():
-        adapters.register_dumper(kind, type(f"{kind.__name__}Dumper", (_AsItIs,), {"oid": oid}))
+        adapters.register_dumper(kind, type(f"{kind.__name__}Dumper", (_EncodedDumper,), {"oid": oid}))
 
 
-class _AsItIs(Dumper):
+class _EncodedDumper(Dumper):
     format = Format.BINARY
 
     def dump(self, obj: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Recording a batch of a desk: what is asked of places and people, judged by the ledger alone."""
+"""Records a lane's commands. The ledger alone decides on each of them."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SlotRow:
-    """A slot as the ledger has it."""
+    """A slot in the ledger. taken: places that are held. last_number: the highest queue number given, 0 if none."""
 
     slot: Slot
     quota: int
@@ -42,10 +42,10 @@ class SlotRow:
 
 @dataclass(frozen=True, slots=True)
 class CommandsRecord:
-    """What the ledger says after a batch.
+    """The ledger's state after a batch of commands.
 
-    slots: those that it may have changed. freed: booking id and applicant key of the people who hold their booking no
-    more. lifted_at: when the latest bar of the bookings that the batch named was lifted.
+    slots: those that the batch may have changed. freed: booking id and applicant key of the people who no longer hold their
+    booking. lifted_at: when the latest bar of the batch's bookings was lifted, None if none was.
     """
 
     slots: list[SlotRow]
@@ -54,7 +54,7 @@ class CommandsRecord:
 
 
 def record_batch(connection: psycopg.Connection, office_id: str, token: int, batch: CommandBatch) -> CommandsRecord:
-    """Writes a batch in one transaction; see LedgerRecorder.record_desk."""
+    """Writes a batch of commands in one transaction; see LedgerRecorder.record_commands."""
     try:
         with connection.pipeline() as pipeline, connection.transaction():
             fence = connection.execute(sql("fence_commands"), _lane(office_id, token, batch))
@@ -63,12 +63,12 @@ def record_batch(connection: psycopg.Connection, office_id: str, token: int, bat
             for entry in batch.entries:
                 for statement in _statements(office_id, entry):
                     connection.execute(*statement)
-            said = _look(connection, office_id, batch)
-    except psycopg.OperationalError:  # of the store, not of what we write
+            state = _read_state(connection, office_id, batch)
+    except psycopg.OperationalError:  # caused by the store, not by a command
         raise
     except psycopg.Error:
         return _record_one_by_one(connection, office_id, token, batch)
-    return _record(*said)
+    return _record(*state)
 
 
 def _record_one_by_one(
@@ -86,9 +86,9 @@ def _record_one_by_one(
                 raise
             except psycopg.Error as error:
                 why = error.diag.constraint_name or type(error).__name__
-                _log.error("%s: %s at the desk refused by %s", office_id, type(entry).__name__, why)
-        said = _look(connection, office_id, batch)
-    return _record(*said)
+                _log.error("%s: command %s refused by %s", office_id, type(entry).__name__, why)
+        state = _read_state(connection, office_id, batch)
+    return _record(*state)
 
 
 def _lane(office_id: str, token: int, batch: CommandBatch) -> dict[str, Any]:
@@ -106,8 +106,8 @@ def _check_fence(connection: psycopg.Connection, moved: int, office_id: str, tok
 _Cursor = psycopg.Cursor[tuple[Any, ...]]
 
 
-def _look(connection: psycopg.Connection, office_id: str, batch: CommandBatch) -> tuple[_Cursor, ...]:
-    """The slots that the batch may have changed, the people who hold their booking no more, the latest end of a bar."""
+def _read_state(connection: psycopg.Connection, office_id: str, batch: CommandBatch) -> tuple[_Cursor, ...]:
+    """Reads what CommandsRecord contains."""
     touched = {
         "office": office_id,
         "booking_ids": [entry.booking_id for entry in batch.entries if not isinstance(entry, SetQuota | CloseDate)],
@@ -127,7 +127,7 @@ def _record(slots: _Cursor, freed: _Cursor, lifted: _Cursor) -> CommandsRecord:
 
 
 def days_of(entries: Sequence[Command]) -> list[Any]:
-    """The service dates whose slots the entries name."""
+    """Returns the service dates of the commands that change slots."""
     return [
         entry.slot.service_date if isinstance(entry, SetQuota) else entry.service_date
         for entry in entries
@@ -146,7 +146,7 @@ def _statements(office_id: str, entry: Command) -> Iterator[tuple[str, dict[str,
         case CloseDate():
             yield sql("close_date"), values
         case Follow():
-            pass  # only to be looked at
+            pass  # reading the booking is enough
         case LiftBar():
             yield sql("lift_bar"), values
         case ExcuseNoShow():

@@ -1,15 +1,15 @@
-"""Why the ledger refuses a drainer; record.sql and fence_commands.sql find it out."""
+"""Why the ledger refuses to record: the results of record.sql and fence_commands.sql as errors."""
 
 import psycopg
 
 
 class LedgerFencedError(Exception):
-    """A newer drainer has written for this lane; nothing was written."""
+    """A newer consumer has written to the lane. Nothing was written."""
 
 
 class LedgerBusyError(psycopg.OperationalError):
-    """Somebody holds the lane's rows; nothing was written, and later it can be."""
+    """Another transaction locks the lane's rows. Nothing was written; a retry may succeed."""
 
 
 class LedgerGapError(Exception):
-    """The turn does not follow what the ledger has of the lane; nothing was written, the lane has to be rebuilt."""
+    """The turn or commands do not follow the lane's last ones in the ledger. Nothing was written; the lane must be rebuilt."""

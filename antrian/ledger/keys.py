@@ -1,4 +1,4 @@
-"""Which keys made what is in a ledger: a program that was given others is refused before it can do harm (P4)."""
+"""Checks that a program has the secret keys that the ledger's data were made with. Other keys would break P4."""
 
 from typing import Any
 
@@ -13,13 +13,15 @@ _NAMES = {"hash": "the hash key (ANTRIAN_HASH_KEY)", "seal": "the encryption key
 
 
 class WrongKeysError(SettingsError):
-    """The ledger's data were made with other keys; the message says which key is wrong and what to do."""
+    """The ledger's data were made with other keys. The message says which key is wrong and what to do."""
 
 
 def claim_keys(database_url: str, keys: Keys) -> None:
-    """Makes these the keys of a ledger that has none yet; returns only when they are the ledger's keys.
+    """Stores the check values of these keys in a ledger that has none, and checks the keys against the ledger's.
 
-    Raises WrongKeysError, or psycopg.Error when Postgres cannot be reached.
+    Raises:
+        WrongKeysError: the ledger has other keys.
+        psycopg.Error: Postgres failed or is unreachable.
     """
     with LimitedConnection.connect(database_url, autocommit=True, **CONNECT) as ledger:
         if not _known(ledger):
@@ -29,14 +31,14 @@ def claim_keys(database_url: str, keys: Keys) -> None:
 
 
 def check_keys(ledger: psycopg.Connection[Any], keys: Keys) -> None:
-    """Raises WrongKeysError when the ledger has other keys; only reads."""
+    """Raises WrongKeysError if the ledger has other keys. Writes nothing."""
     known = _known(ledger)
     if wrong := [kind for kind, value in keys.check_values.items() if known.get(kind, value) != value]:
         raise _wrong(*wrong)
 
 
 def has_data(database_url: str) -> bool:
-    """Whether something in the ledger may have been made with keys."""
+    """Returns whether the ledger may have data that were made with keys."""
     with LimitedConnection.connect(database_url, autocommit=True, **CONNECT) as ledger:
         row = ledger.execute(sql("any_ticket")).fetchone()
         return bool(_known(ledger) or (row and row[0]))
@@ -47,7 +49,7 @@ def _known(ledger: psycopg.Connection[Any]) -> dict[str, bytes]:
 
 
 def _check_people(ledger: psycopg.Connection[Any], keys: Keys) -> None:
-    """A ledger that is older than its key check values shows by its people whether these keys are its own."""
+    """Checks the keys of a ledger without key check values against some of its people. Raises WrongKeysError."""
     people = ledger.execute(sql("first_people")).fetchall()
     if people and not any(keys.fit(*person) for person in people):
         raise _wrong(*_NAMES)

@@ -1,15 +1,15 @@
-"""Brings a database to the newest schema: the files of migrations/, in order, each once."""
+"""Applies the files of migrations/ to a database, in order, each once."""
 
 from importlib.resources import files
 
 import psycopg
 
-# Any number; the same for every Antrian, so that two migrations of one database wait for one another.
+# Any number, the same in every release: concurrent migrations of a database run one after the other.
 _LOCK = 0x616E7472
 
 
 def migrate(database_url: str) -> list[str]:
-    """Applies the migrations that the database lacks, all in one transaction, and answers their names."""
+    """Applies the migrations that the database lacks, all in one transaction, and returns their names. Raises psycopg.Error."""
     applied = []
     with psycopg.connect(database_url) as connection:
         connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])

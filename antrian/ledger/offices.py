@@ -1,4 +1,4 @@
-"""Rows of offices.sql as offices, for the reader and the recorder."""
+"""Converts rows of offices.sql, for the reader and the recorder."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which policy is in force: the newest version in the ledger, which all programs go by."""
+"""The policy in force: the newest version in the ledger, which all programs follow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,19 +13,21 @@ from antrian.ledger.connection import CONNECT, LimitedConnection
 from antrian.policy import Difference, PolicyError, differences, read_policy
 
 _MOST_NAMED = 5
-_LOCK = "lock table policy_version in share row exclusive mode"  # so that of two that come at once the second sees the first
+_LOCK = (
+    "lock table policy_version in share row exclusive mode"  # a concurrent writer waits, and then sees the new version
+)
 
 
 class WrongPolicyError(PolicyError):
-    """A program's own policy is not the ledger's; the message says in what, and what to do."""
+    """A program's own policy differs from the ledger's. The message says how, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnservedDay:
-    """A day on which an office takes nobody by a policy, and which is not closed or still has people.
+    """An office's day that has slots but no service under a policy, and that is not closed or still has people.
 
-    bookings: those whose people are still expected; people: how many these are. over: the day is over at the office.
-    closings: how often the ledger has recorded that somebody closed it.
+    bookings: the number of bookings whose people are still expected. people: the number of these people. over: whether the
+    day is over at the office. closings: how often the ledger has recorded that the day was closed.
     """
 
     office_id: str
@@ -37,9 +39,12 @@ class UnservedDay:
 
 
 def claim_policy(database_url: str, policy: Policy) -> Policy:
-    """Makes this the policy of a ledger that has none yet; answers the ledger's version of it.
+    """Stores this policy in a ledger that has none. Returns the policy with its version in the ledger.
 
-    Raises WrongPolicyError when the ledger has another, PolicyError when the ledger's cannot be read, or psycopg.Error.
+    Raises:
+        WrongPolicyError: the ledger has another policy.
+        PolicyError: the ledger's policy cannot be read.
+        psycopg.Error: Postgres failed or is unreachable.
     """
     with LimitedConnection.connect(database_url, autocommit=True, **CONNECT) as ledger, ledger.transaction():
         newest = _newest(ledger)
@@ -53,7 +58,7 @@ def claim_policy(database_url: str, policy: Policy) -> Policy:
 
 
 def apply_policy(database_url: str, policy: Policy, staff: str, why: str) -> Policy:
-    """Makes this the ledger's policy, as its newest version, unless it is that already; answers the ledger's version of it.
+    """Stores this policy as the ledger's newest version, unless that is equal. Returns the policy with its version.
 
     Raises psycopg.Error.
     """
@@ -67,29 +72,29 @@ def apply_policy(database_url: str, policy: Policy, staff: str, why: str) -> Pol
 
 
 def ledger_policy(ledger: psycopg.Connection[Any]) -> Policy | None:
-    """The policy in force; None in a ledger that has none yet. Raises PolicyError when it cannot be read."""
+    """Returns the policy in force, None if the ledger has none yet. Raises PolicyError if it cannot be read."""
     newest = _newest(ledger)
     return read_version(*newest) if newest else None
 
 
 def read_version(version: int, content: str) -> Policy:
-    """The policy of a row of newest_policy.sql. Raises PolicyError when it was written by a newer Antrian."""
+    """Returns the policy of a row of newest_policy.sql. Raises PolicyError if a newer Antrian wrote it."""
     return replace(read_policy(content, f"version {version} of the policy in the ledger"), version=version)
 
 
 def unserved_days(ledger: psycopg.Connection[Any], policy: Policy) -> list[UnservedDay]:
-    """The days that the policy's calendar still has to be carried to, by day and office."""
+    """Returns the days that have to be closed because the policy does not serve them, by day and office."""
     rows = ledger.execute(sql("unserved_days"), calendar(policy)).fetchall()
     return [UnservedDay(*row) for row in rows]
 
 
 def closed_days(ledger: psycopg.Connection[Any], policy: Policy) -> dict[date, int]:
-    """The days to come that have service by the policy but were closed: at how many offices."""
+    """Returns the closed days, today or later, that the policy serves, with the number of offices that closed each."""
     return dict(ledger.execute(sql("closed_days"), calendar(policy)).fetchall())
 
 
 def calendar(policy: Policy) -> dict[str, Sequence[Any]]:
-    """The service days of a policy, as statements take them."""
+    """Returns the parameters of statements that need the policy's service days."""
     return {"weekdays": sorted(policy.service_weekdays), "holidays": sorted(policy.holidays)}
 
 

@@ -1,4 +1,4 @@
-"""The server's side of the ledger: it reads, and says which keys it was given."""
+"""The servers' side of the ledger: reads bookings, offices and the policy, and checks keys and policy at the start."""
 
 import asyncio
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ _slot = lru_cache(maxsize=1024)(lambda day, session: Slot(day, Session(session))
 
 
 class RecordedBooking(NamedTuple):
-    """A booking as the ledger has it, and the moment for which that is so.
+    """A booking in the ledger at the moment `as_of`.
 
-    cancelled: the numbers of who gave up. people: the others, by number.
+    cancelled: the queue numbers of people who cancelled. people: the others, by queue number.
     """
 
     booking_id: UUID
@@ -48,9 +48,9 @@ class RecordedBooking(NamedTuple):
 
 
 class LedgerReader:
-    """The reading statements. Raises psycopg.Error when Postgres cannot be reached.
+    """Reads the ledger. All methods raise psycopg.Error.
 
-    Questions for bookings are gathered for gather_for and asked in one statement.
+    Reads of bookings are batched: one statement reads all bookings requested within `batch_window`.
     """
 
     def __init__(self, database_url: str, *, batch_window: timedelta) -> None:
@@ -65,11 +65,11 @@ class LedgerReader:
             **POOL,
         )
         self._bookings = Statement(database_url, sql("bookings"), _OPTIONS)
-        self.booking: Batcher[UUID, RecordedBooking | None] = Batcher(self._ask_bookings, batch_window)
-        """The booking, if it was recorded: `await reader.booking(booking_id)`."""
+        self.booking: Batcher[UUID, RecordedBooking | None] = Batcher(self._read_bookings, batch_window)
+        """Returns the booking, None if it is not recorded: `await reader.booking(booking_id)`."""
 
     async def start(self) -> None:
-        """Opens the connections, in the background."""
+        """Starts to open the connections, in the background."""
         await self._pool.open()
 
     async def close(self) -> None:
@@ -79,19 +79,19 @@ class LedgerReader:
         await self._pool.close()
 
     async def claim_keys(self, keys: Keys) -> None:
-        """Makes these the keys of a ledger that has none yet. Raises WrongKeysError unless they are the ledger's keys."""
+        """Runs keys.claim_keys in a thread: see there."""
         await asyncio.to_thread(claim_keys, self._database_url, keys)
 
     async def claim_policy(self, policy: Policy) -> Policy:
-        """Makes this the policy of a ledger that has none yet; the ledger's version of it. Raises WrongPolicyError if it has another."""
+        """Runs policies.claim_policy in a thread: see there."""
         return await asyncio.to_thread(claim_policy, self._database_url, policy)
 
     async def other_policy(self, version: int) -> Policy | None:
-        """The policy in force, unless it is that version. Raises PolicyError when it cannot be read."""
+        """Returns the policy in force, None if it is that version. Raises PolicyError if it cannot be read."""
         rows = await self._pool.rows(sql("newest_policy"))
         return next((read_version(*row) for row in rows if row[0] != version), None)
 
-    async def _ask_bookings(self, booking_ids: Sequence[UUID]) -> list[RecordedBooking | None]:
+    async def _read_bookings(self, booking_ids: Sequence[UUID]) -> list[RecordedBooking | None]:
         ids = ",".join([booking_id.hex for booking_id in booking_ids])
         rows = await self._bookings(f"{{{ids}}}")
         found = {row[0]: _recorded(*row) for row in rows}
@@ -107,7 +107,10 @@ class LedgerReader:
         service_date: date | None = None,
         before: tuple[datetime, UUID] | None = None,
     ) -> list[RecordedBooking]:
-        """At most so many of the account's decided bookings, the newest first, those before a page's last one."""
+        """Returns a page of at most `most` recorded bookings of the account, the newest first.
+
+        before: decided_at and id of the last booking of the previous page.
+        """
         values = {
             "caller": caller,
             "account": account,
@@ -120,7 +123,7 @@ class LedgerReader:
         return [_recorded(*row) for row in await self._pool.rows(sql("account_bookings"), **values)]
 
     async def offices(self) -> list[Office]:
-        """All offices, by id."""
+        """Returns all offices, by id."""
         return [office_of(row) for row in await self._pool.rows(sql("offices"))]
 
 
@@ -140,5 +143,5 @@ def _recorded(
 ) -> RecordedBooking:
     return RecordedBooking(
         booking_id, office_id, ticket, _slot(day, session), party_size, _STATES[state], _REASONS[reason], first_number,
-        cancelled or (), [EncryptedApplicant(one[:16], one[16:]) for one in people], *rest,
+        cancelled or (), [EncryptedApplicant(person[:16], person[16:]) for person in people], *rest,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The workers' and operators' side of the ledger: record turns, open lanes, load offices."""
+"""The workers' and operators' side of the ledger: records turns and commands, opens lanes, writes offices."""
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -14,7 +14,7 @@ import psycopg
 from antrian.booking import CommandBatch, Office, Policy, Province, Session, Slot, Turn
 from antrian.ledger import arrays, sql
 from antrian.ledger.commands import CommandsRecord, SlotRow, record_batch
-from antrian.ledger.connection import CONNECT, IDLE, POOL, LimitedConnection, Pool
+from antrian.ledger.connection import CONNECT, POOL, WRITER_OPTIONS, LimitedConnection, Pool
 from antrian.ledger.days import LedgerDays
 from antrian.ledger.fence import LedgerBusyError, LedgerFencedError
 from antrian.ledger.offices import office_of
@@ -22,20 +22,20 @@ from antrian.ledger.policies import UnservedDay, ledger_policy, unserved_days
 from antrian.ledger.turns import Recorded, constraint, record_by_halves, record_turns
 
 TURN_LIMIT = timedelta(seconds=1.4)
-"""After this long Postgres gives up a statement. Less than half of the lane's lease: a turn may wait for the one before it."""
+"""The timeout of a statement. Less than half of a lease, since a turn may have to wait for the turn before it."""
 
 _LOCK_LIMIT = timedelta(seconds=0.5)
-"""After this long it is given up to wait for who holds a row. So short that the other lanes of a go can be recorded after it."""
+"""The timeout of a wait for a row lock. Short, so that the other lanes of the batch can be recorded in time."""
 
-_TRANSACTION_LIMIT = timedelta(seconds=3)  # as long as a lease: what takes longer would not count
-_HAS_TRANSACTION_TIMEOUT = 170000  # this version of Postgres
+_TRANSACTION_LIMIT = timedelta(seconds=3)  # as long as a lease: later results would be fenced
+_HAS_TRANSACTION_TIMEOUT = 170000  # the first version of Postgres that has it
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class LaneRow:
-    """A lane as the ledger has it."""
+    """A lane in the ledger: its newest token, the last recorded ticket and command, and its epoch."""
 
     token: int
     last_ticket: int
@@ -44,17 +44,17 @@ class LaneRow:
 
 
 class OfficeInUseError(Exception):
-    """An office cannot be another province's while it has bookings to serve; the message says which, and what to do."""
+    """An office with live bookings cannot change its province or time zone. The message says what to do instead."""
 
 
 class LedgerRecorder:
-    """The writing statements. Raises psycopg.Error when Postgres cannot be reached."""
+    """Reads and writes the ledger. All methods raise psycopg.Error."""
 
     def __init__(self, database_url: str) -> None:
-        # The same few statements again and again: planned once, from the first time on.
+        # The same few statements run repeatedly: each is prepared and planned once, on its first use.
         limit = TURN_LIMIT // timedelta(milliseconds=1)
         lock = _LOCK_LIMIT // timedelta(milliseconds=1)
-        options = f"-c statement_timeout={limit} -c lock_timeout={lock} -c plan_cache_mode=force_generic_plan {IDLE}"
+        options = f"-c statement_timeout={limit} -c lock_timeout={lock} -c plan_cache_mode=force_generic_plan {WRITER_OPTIONS}"
         self._pool = Pool(
             database_url,
             min_size=1,
@@ -67,7 +67,7 @@ class LedgerRecorder:
         )
         self._database_url = database_url
         self.days = LedgerDays(self._pool)
-        """Days that are over, and their no-shows."""
+        """The statements about days that are over."""
 
     def __enter__(self) -> "LedgerRecorder":
         return self
@@ -80,59 +80,61 @@ class LedgerRecorder:
         self._pool.close()
 
     def record(self, turns: Sequence[Turn], policy_version: int | None = None) -> list[Recorded]:
-        """Writes turns of different lanes and answers what the ledger now says of each, one letter a decision.
+        """Records turns of different lanes in one commit. Returns the result of each turn, in order. Idempotent.
 
-        K: its places are taken. R: it is rejected. D: the booking stands at another ticket. A decision that meets a
-        constraint, or that Postgres cannot take, is recorded as rejected, alone, and the others go on. Safe to repeat.
-        LedgerFencedError, LedgerGapError, LedgerBusyError: nothing of that turn was written. policy_version: the one by which they were
-        decided.
+        A result has one letter per decision, KEPT, REJECTED or DUPLICATE, or is the error for which nothing of the turn was
+        written. A decision that violates a constraint, or that Postgres cannot store, is recorded as rejected, without an
+        effect on the others. policy_version: the policy by which the turns were decided, None if it is not in the ledger.
         """
         written = [turn for turn in turns if turn.decisions]
-        ask = partial(self._record, turns=written, policy_version=policy_version)
-        said = iter(self._pool.ask(ask) if written else [])
-        return [next(said) if turn.decisions else "" for turn in turns]
+        record = partial(self._record, turns=written, policy_version=policy_version)
+        results = iter(self._pool.run(record) if written else [])
+        return [next(results) if turn.decisions else "" for turn in turns]
 
     @staticmethod
     def _record(connection: psycopg.Connection, turns: Sequence[Turn], policy_version: int | None) -> list[Recorded]:
         try:
             return record_turns(connection, turns, policy_version)
-        except psycopg.errors.LockNotAvailable:  # of one lane: the others must not wait for it
+        except psycopg.errors.LockNotAvailable:  # one lane is locked: the others must not wait for it
             if len(turns) == 1:
                 return [LedgerBusyError(turns[0].office_id)]
-            return [said for turn in turns for said in LedgerRecorder._record(connection, [turn], policy_version)]
-        except psycopg.OperationalError:  # of the store, not of what we write
+            return [result for turn in turns for result in LedgerRecorder._record(connection, [turn], policy_version)]
+        except psycopg.OperationalError:  # caused by the store, not by a decision
             raise
         except psycopg.Error as error:
-            _log.warning("turns of %d lanes met %s: halving them", len(turns), constraint(error))
+            _log.warning(
+                "turns of %d lanes cannot be recorded (%s): recording them by halves", len(turns), constraint(error)
+            )
         return [record_by_halves(connection, turn, policy_version) for turn in turns]
 
     def record_commands(self, office_id: str, token: int, batch: CommandBatch) -> CommandsRecord:
-        """Writes a batch of a desk in one transaction and answers what the ledger now says. Safe to repeat.
+        """Records a batch of a lane's commands in one transaction. Returns the ledger's state after it. Idempotent.
 
-        An entry that meets a constraint is left out, alone. Raises LedgerFencedError, LedgerGapError, LedgerBusyError.
+        A command that violates a constraint is skipped, without an effect on the others. Raises LedgerFencedError,
+        LedgerGapError or LedgerBusyError if nothing was written.
         """
         try:
-            return self._pool.ask(lambda connection: record_batch(connection, office_id, token, batch))
+            return self._pool.run(lambda connection: record_batch(connection, office_id, token, batch))
         except psycopg.errors.LockNotAvailable as problem:
             raise LedgerBusyError(office_id) from problem
 
     def any_ticket(self) -> bool:
-        """Whether any lane ever recorded a ticket."""
-        row = self._pool.ask(lambda connection: connection.execute(sql("any_ticket")).fetchone())
+        """Returns whether the ledger has a ticket of any lane."""
+        row = self._pool.run(lambda connection: connection.execute(sql("any_ticket")).fetchone())
         return bool(row and row[0])
 
     def epoch(self, office_id: str) -> int:
-        """How often the lane was opened."""
-        row = self._pool.ask(lambda connection: connection.execute(sql("lane"), {"office": office_id}).fetchone())
+        """Returns how often the lane was opened."""
+        row = self._pool.run(lambda connection: connection.execute(sql("lane"), {"office": office_id}).fetchone())
         if row is None:
             raise LookupError(f"the ledger has no office {office_id}")
         return int(row[4])
 
     def open_lane(self, office_id: str, epoch: int, skip: int = 0) -> LaneRow:
-        """Raises the lane's token above every one issued before, and commits it.
+        """Begins a new epoch of the lane, whose tokens are higher than all earlier ones. Returns the lane.
 
-        epoch is what the lane's was when this opening began; raises LedgerFencedError when somebody else has opened it since.
-        skip leaves out so many tickets: those that a lost Redis may have issued. Raises LedgerBusyError.
+        epoch: the lane's epoch when the caller began to open it. skip: the number of tickets to skip, which a lost Redis may
+        have issued. Raises LedgerFencedError if the lane was opened by another consumer since, and LedgerBusyError.
         """
         values = {"office": office_id, "epoch": epoch, "skip": skip}
         try:
@@ -145,20 +147,20 @@ class LedgerRecorder:
         return LaneRow(*row)
 
     def plan_slots(self, office_id: str, days: Sequence[date], places: dict[Session, int]) -> None:
-        """Creates the slots that the office lacks on those days; those that exist keep their quota."""
+        """Creates the slots that the office lacks on those days. Existing slots keep their quota."""
         morning, afternoon = places[Session.MORNING], places[Session.AFTERNOON]
         values = {"office": office_id, "days": list(days), "morning": morning, "afternoon": afternoon}
-        self._pool.ask(lambda connection: connection.execute(sql("plan_slots"), values))
+        self._pool.run(lambda connection: connection.execute(sql("plan_slots"), values))
 
     def slots(self, office_id: str, since: date) -> list[SlotRow]:
-        """The slots of the office from that day on."""
+        """Returns the slots of the office since that day."""
         values = {"office": office_id, "since": since}
-        rows = self._pool.ask(lambda connection: connection.execute(sql("slots"), values).fetchall())
+        rows = self._pool.run(lambda connection: connection.execute(sql("slots"), values).fetchall())
         return [SlotRow(Slot(day, Session(session)), *counts) for day, session, *counts in rows]
 
     def known_bookings(self, since: date) -> Iterator[tuple[Any, ...]]:
-        """What a rebuilt Redis has to know of bookings, in pieces: the rows of rebuild_bookings.sql."""
-        # Not of the pool: this may take Postgres a while.
+        """Yields the bookings that a rebuilt Redis must have: the rows of rebuild_bookings.sql."""
+        # Not from the pool, whose statement timeout is too short for this.
         with (
             psycopg.connect(self._database_url, **CONNECT) as connection,
             connection.cursor("known_bookings") as cursor,
@@ -168,36 +170,36 @@ class LedgerRecorder:
             yield from cursor
 
     def bars(self) -> list[tuple[bytes, UUID, datetime, date]]:
-        """Bars that have not ended and were not lifted: applicant key, missed booking, end, last day."""
-        return self._pool.ask(lambda connection: connection.execute(sql("rebuild_bars")).fetchall())
+        """Returns the bars in force: applicant key, missed booking, end and last day of each."""
+        return self._pool.run(lambda connection: connection.execute(sql("rebuild_bars")).fetchall())
 
     def policy(self) -> Policy | None:
-        """The policy in force; None in a ledger that has none yet. Raises PolicyError when it cannot be read."""
-        return self._pool.ask(ledger_policy)
+        """Returns the policy in force, None if the ledger has none yet. Raises PolicyError if it cannot be read."""
+        return self._pool.run(ledger_policy)
 
     def unserved_days(self, policy: Policy) -> list[UnservedDay]:
-        """The days that the policy's calendar still has to be carried to, by day and office."""
-        return self._pool.ask(lambda connection: unserved_days(connection, policy))
+        """Returns the days that have to be closed because the policy does not serve them, by day and office."""
+        return self._pool.run(lambda connection: unserved_days(connection, policy))
 
     def offices(self) -> list[Office]:
-        """All offices, by id."""
-        rows = self._pool.ask(lambda connection: connection.execute(sql("offices")).fetchall())
+        """Returns all offices, by id."""
+        rows = self._pool.run(lambda connection: connection.execute(sql("offices")).fetchall())
         return [office_of(row) for row in rows]
 
     def count_offices(self) -> int:
-        """How many offices there are."""
+        """Returns the number of offices."""
         return len(self.offices())
 
     def planned_until(self) -> dict[str, date]:
-        """Until which day each office's slots are made: with the quota that it had then."""
-        return dict(self._pool.ask(lambda connection: connection.execute(sql("planned_until")).fetchall()))
+        """Returns the last day for which each office has slots. Later changes of its daily quota do not affect these slots."""
+        return dict(self._pool.run(lambda connection: connection.execute(sql("planned_until")).fetchall()))
 
     def upsert_offices(
         self, offices: Collection[Office], provinces: Iterable[Province], *, dry_run: bool = False
     ) -> None:
-        """Adds or changes offices and provinces, all of them or none; none in a dry run, which raises the same.
+        """Adds or changes offices and provinces, all or none. dry_run: checks everything and writes nothing.
 
-        Raises OfficeInUseError when one would change its province or time zone while it has bookings to serve.
+        Raises OfficeInUseError if an office with live bookings would change its province or time zone.
         """
         with (
             self._pool.connection() as connection,
@@ -212,15 +214,15 @@ class LedgerRecorder:
             cursor.executemany(sql("upsert_office"), [_named_zone(asdict(o), o.time_zone) for o in offices])
 
     def set_clock(self, ahead: timedelta) -> None:
-        """Moves the service's time, forward only; for embedded stores. Raises ValueError when it would go back."""
+        """Moves the service's clock forward, in embedded stores. Raises ValueError if it would go back."""
         with self._pool.connection() as connection:
             done = connection.execute(sql("set_clock"), {"ahead": ahead})
             if done.rowcount == 0:
                 raise ValueError("the service's clock only moves forward; a fresh folder begins anew")
 
     def clock_ahead(self) -> timedelta:
-        """How far the service's time is ahead of real time."""
-        row = self._pool.ask(lambda connection: connection.execute(sql("clock")).fetchone())
+        """Returns how far the service's clock is ahead of real time."""
+        row = self._pool.run(lambda connection: connection.execute(sql("clock")).fetchone())
         return row[0] if row else timedelta(0)
 
 
@@ -230,7 +232,7 @@ def _is_elsewhere(before: Office, after: Office) -> bool:
 
 def _check_free(connection: LimitedConnection, office: Office) -> None:
     values = {"office": office.office_id}
-    connection.execute(sql("lock_lane"), values)  # no turn is recorded before this is over
+    connection.execute(sql("lock_lane"), values)  # no turn is recorded until this transaction ends
     row = connection.execute(sql("live_bookings"), values).fetchone()
     if row and row[0]:
         raise OfficeInUseError(
@@ -241,7 +243,7 @@ def _check_free(connection: LimitedConnection, office: Office) -> None:
 
 def _configure(connection: LimitedConnection) -> None:
     arrays.register(connection.adapters)
-    # Who is cut off between two statements of a pipeline is not idle in a transaction, and holds the lane's row lock, too.
+    # A client that is cut off between two statements of a pipeline keeps the lane's row lock, but does not count as idle.
     if connection.info.server_version >= _HAS_TRANSACTION_TIMEOUT:
         connection.execute(f"set transaction_timeout = {_TRANSACTION_LIMIT // timedelta(milliseconds=1)}".encode())
 

@@ -1,4 +1,4 @@
-"""The staff's side of the ledger: rosters, check-ins, bars, and what became of commands."""
+"""The servers' side of the ledger for staff: rosters, check-ins, bars, corrections, and the results of commands."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,12 +10,12 @@ from antrian import words
 from antrian.booking import Session, StaffAction, State
 from antrian.errors import AntrianError, Reason, Text, invalid
 from antrian.ledger import sql
-from antrian.ledger.connection import CONNECT, IDLE, POOL, AsyncPool, LimitedAsyncConnection
+from antrian.ledger.connection import CONNECT, POOL, WRITER_OPTIONS, AsyncPool, LimitedAsyncConnection
 
 
 @dataclass(frozen=True, slots=True)
 class RosterRow:
-    """A person with a queue number; the personal data are encrypted."""
+    """A person with a queue number. present_at: when the person was checked in, None if not yet."""
 
     session: Session
     number: int
@@ -28,7 +28,7 @@ class RosterRow:
 
 @dataclass(frozen=True, slots=True)
 class BarRow:
-    """A person's bar from a missed day; the personal data are encrypted. lifted_at is None while it holds."""
+    """A person's bar after a missed day. lifted_at: when staff lifted it, None if it is in force."""
 
     service_date: date
     session: Session
@@ -42,10 +42,10 @@ class BarRow:
 
 @dataclass(frozen=True, slots=True)
 class CodedBooking:
-    """The booking that a code names.
+    """A booking found by its code.
 
-    caller, account: whose it is. today: the office's day. given: the queue numbers that its party was given; numbers: those
-    of who has not given up.
+    caller, account: its owner. today: the current date at the office. given: all queue numbers of its party. numbers: those
+    of people who have not cancelled.
     """
 
     booking_id: UUID
@@ -58,13 +58,13 @@ class CodedBooking:
     numbers: Sequence[int]
 
     def holds(self, number: int | None) -> bool:
-        """Whether it has a place that could be given back: that of the number, or, with None, any."""
+        """Returns whether the booking holds the place of that queue number, or any place if None."""
         return self.state is State.CONFIRMED and (number is None or number in self.numbers)
 
 
 @dataclass(frozen=True, slots=True)
 class ActionRow:
-    """What became of a staff's command; refused is the reason why nothing changed."""
+    """The result of a command of staff. refused: why nothing changed, None if it was executed."""
 
     before: dict[str, Any]
     after: dict[str, Any]
@@ -72,7 +72,7 @@ class ActionRow:
 
 
 class LedgerStaff:
-    """What the server asks and writes for staff. Raises psycopg.Error when Postgres cannot be reached."""
+    """Reads and writes the ledger for staff. All methods raise psycopg.Error."""
 
     def __init__(self, database_url: str) -> None:
         self._pool = AsyncPool(
@@ -81,12 +81,12 @@ class LedgerStaff:
             max_size=4,
             open=False,
             connection_class=LimitedAsyncConnection,
-            kwargs=CONNECT | {"options": f"-c statement_timeout=2500 {IDLE}"},
+            kwargs=CONNECT | {"options": f"-c statement_timeout=2500 {WRITER_OPTIONS}"},
             **POOL,
         )
 
     async def start(self) -> None:
-        """Readies the connections."""
+        """Starts to open the connections, in the background."""
         await self._pool.open()
 
     async def close(self) -> None:
@@ -96,7 +96,10 @@ class LedgerStaff:
     async def roster(
         self, office_id: str, day: date, session: Session | None, after: tuple[Session, int] | None, most: int
     ) -> list[RosterRow]:
-        """At most so many people of the day, by session and number, those after a page's last one."""
+        """Returns a page of at most `most` people of the day, by session and queue number.
+
+        session: None for both. after: the last person of the previous page.
+        """
         values = {
             "office": office_id,
             "service_date": day,
@@ -110,9 +113,10 @@ class LedgerStaff:
     async def check_in(
         self, office_id: str, codes: tuple[UUID, UUID], present: Sequence[int], caller: str, staff: str
     ) -> list[RosterRow]:
-        """Notes who of the party with that code has come (nobody named: all); answers the whole party.
+        """Checks in people of the party with that code, and returns the whole party.
 
-        Raises CODE_NOT_FOUND, NOT_CONFIRMED, NOT_TODAY, INVALID_FIELD; nothing has changed then.
+        present: their queue numbers, all of the party's if empty. Raises CODE_NOT_FOUND, NOT_CONFIRMED, NOT_TODAY or
+        INVALID_FIELD, in which case nothing has changed.
         """
         async with self._pool.connection() as connection:
             found = await _find(connection, office_id, codes)
@@ -140,12 +144,12 @@ class LedgerStaff:
         return await self.party(found.booking_id)
 
     async def find(self, office_id: str, codes: tuple[UUID, UUID]) -> CodedBooking:
-        """The office's booking with that code. Raises CODE_NOT_FOUND."""
+        """Returns the office's booking with that code. Raises CODE_NOT_FOUND."""
         async with self._pool.connection() as connection:
             return await _find(connection, office_id, codes)
 
     async def party(self, booking_id: UUID) -> list[RosterRow]:
-        """The people of a booking who have not given up, by number; nobody when it never had places."""
+        """Returns the people of a booking who have not cancelled, by queue number. A rejected booking has none."""
         return await self._people("party", {"booking_id": booking_id})
 
     async def bars(
@@ -158,9 +162,9 @@ class LedgerStaff:
         person: tuple[UUID, int] | None = None,
         after: tuple[date, Session, int] | None = None,
     ) -> list[BarRow]:
-        """At most so many bars of days missed at the office since then, the newest day first, those after a page's last one.
+        """Returns a page of at most `most` bars from days missed at the office since that date, the newest day first.
 
-        Of all people, or of one: by applicant key, or by booking and queue number.
+        applicant_key, person (booking and queue number): only this person's. after: the last bar of the previous page.
         """
         values = {
             "office": office_id,
@@ -177,21 +181,22 @@ class LedgerStaff:
         return [BarRow(day, Session(session), *rest) for day, session, *rest in rows]
 
     async def action(self, action_id: UUID) -> ActionRow | None:
-        """What became of a command; None when it was not recorded."""
+        """Returns the result of a command, None if it is not recorded."""
         rows = await self._pool.rows(sql("action"), action_id=action_id)
         return next((ActionRow(before, after, refused and Reason(refused)) for before, after, refused in rows), None)
 
     async def has_slots(self, office_id: str, day: date) -> bool:
-        """Whether the office has slots on that day, and so may have bookings."""
+        """Returns whether the office has slots on that day, and so may have bookings."""
         return bool(await self._pool.rows(sql("slots_of_day"), office=office_id, service_date=day))
 
     async def correct_name(
         self, booking_id: UUID, person: RosterRow, encrypted: bytes, by: StaffAction | None, before: str, after: str
     ) -> tuple[State, bool, bool, bool]:
-        """Writes a person's data with another name, if they are still what was read and it may be corrected.
+        """Replaces a person's encrypted data if they are still what was read and the name may be corrected.
 
-        before, after: JSON for the record of what staff do. Answers the booking's state; whether its day has begun (for staff:
-        is over); whether its account has corrected this name before; and whether this was written.
+        by: the action of staff, None for the booking's account. before, after: JSON for the record of staff actions. Returns
+        the booking's state, whether its day has begun (for staff: is over), whether the account has corrected this name
+        before, and whether the data were written. Raises BOOKING_NOT_FOUND.
         """
         nobody = {"action_id": None, "caller": None, "staff": None, "why": None}
         values = {
@@ -209,7 +214,7 @@ class LedgerStaff:
         return (State(row[0]), *row[1:])
 
     async def set_retired(self, office_id: str, action: StaffAction, *, retired: bool) -> int:
-        """Retires an office or reopens it, and notes who wanted it unless it is so already; answers its live bookings."""
+        """Retires or reopens an office, and records the action if that changes it. Returns the number of its live bookings."""
         values = {"office": office_id, "retired": retired} | asdict(action)
         async with self._pool.connection() as connection:
             await connection.execute(sql("retire_office"), values)
@@ -217,7 +222,7 @@ class LedgerStaff:
         return int(row[0]) if row else 0
 
     async def closed_bookings(self, office_id: str, day: date) -> int:
-        """How many bookings of the day its closing cancelled."""
+        """Returns how many bookings were cancelled because the day was closed."""
         [(count,)] = await self._pool.rows(sql("closed_bookings"), office=office_id, service_date=day)
         return int(count)
 
@@ -229,9 +234,9 @@ class LedgerStaff:
         ]
 
 
-def check_numbers(field: str, asked: Sequence[int], numbers: Sequence[int]) -> None:
-    """Raises INVALID_FIELD for that field unless all that were asked for are among a party's numbers."""
-    if not set(asked) <= set(numbers):
+def check_numbers(field: str, requested: Sequence[int], numbers: Sequence[int]) -> None:
+    """Raises INVALID_FIELD for that field unless all requested queue numbers are among the party's."""
+    if not set(requested) <= set(numbers):
         listed = ", ".join(map(str, numbers)) or "-"
         raise invalid(field, f"rombongan ini memiliki nomor {listed}", f"this party's queue numbers are {listed}")
 
@@ -242,7 +247,7 @@ async def _find(connection: LimitedAsyncConnection, office_id: str, codes: tuple
     if row is None:
         raise AntrianError(Reason.CODE_NOT_FOUND, field="code")
     booking_id, caller, account, state, day, first, size, today = row
-    # A statement of its own: who waited for the booking's lock sees what became of its people meanwhile.
+    # A separate statement, so that after a wait for the booking's lock it sees what changed meanwhile.
     people = await (await connection.execute(sql("party"), {"booking_id": booking_id})).fetchall()
     given = () if state == State.REJECTED else range(first, first + size)
     numbers = [number for _, number, *_ in people]

@@ -1,4 +1,4 @@
-"""Recording turns: all in one statement; when it meets a constraint, each lane alone, by halves down to the one at fault."""
+"""Records turns in one statement. If a constraint refuses that, records each lane by halves, down to the decision at fault."""
 
 import logging
 from collections.abc import Sequence
@@ -14,28 +14,28 @@ from antrian.ledger.arrays import bigints, blobs, ints, texts, uuids
 from antrian.ledger.fence import LedgerBusyError, LedgerFencedError, LedgerGapError
 
 Recorded = str | LedgerFencedError | LedgerGapError | LedgerBusyError
-"""What the ledger says of a turn: one letter a decision, or why it refused all of it."""
+"""The result of a turn: one letter per decision, or why nothing of it was written."""
 
 _log = logging.getLogger(__name__)
 
 
 def record_turns(connection: psycopg.Connection, turns: Sequence[Turn], policy_version: int | None) -> list[Recorded]:
-    """Writes turns of different lanes; see LedgerRecorder.record. Raises psycopg.Error, and then nothing was written."""
+    """Records turns of different lanes; see LedgerRecorder.record. Raises psycopg.Error, in which case nothing was written."""
     moved = {office: (fresh, late) for office, fresh, late in _execute(connection, turns, policy_version)}
-    said: list[Recorded] = []
+    results: list[Recorded] = []
     for turn in turns:
         fresh, late = moved.get(turn.office_id, (None, None))
         if fresh is None:
-            said.append(_refusal(connection, turn))
+            results.append(_refusal(connection, turn))
         elif fresh == len(turn.decisions):
-            said.append("".join([_letter(decision, late) for decision in turn.decisions]))
+            results.append("".join([_letter(decision, late) for decision in turn.decisions]))
         else:
-            said.append(_look(connection, turn))
-    return said
+            results.append(_read_results(connection, turn))
+    return results
 
 
 def record_by_halves(connection: psycopg.Connection, turn: Turn, policy_version: int | None) -> Recorded:
-    """The same for a lane of which something cannot be written: that is recorded as rejected, alone."""
+    """Records a turn with decisions that cannot be written, which are recorded as rejected."""
 
     def write(decisions: Sequence[Decision]) -> None:
         try:
@@ -68,11 +68,11 @@ def record_by_halves(connection: psycopg.Connection, turn: Turn, policy_version:
             write(turn.decisions)
     except (LedgerFencedError, LedgerGapError) as refusal:
         return refusal
-    return _look(connection, turn)
+    return _read_results(connection, turn)
 
 
 def constraint(error: psycopg.Error) -> str:
-    """What refused: a constraint's name, else the error's."""
+    """Returns the name of the violated constraint, else that of the error."""
     return error.diag.constraint_name or type(error).__name__
 
 
@@ -84,15 +84,15 @@ def _write_piece(
 
 
 def _execute(
-    connection: psycopg.Connection, turns: Sequence[Turn], policy_version: int | None, whole: Sequence[Decision] = ()
+    connection: psycopg.Connection, turns: Sequence[Turn], policy_version: int | None, complete: Sequence[Decision] = ()
 ) -> list[tuple[Any, ...]]:
-    """Runs record.sql; whole is all of the turn when these are pieces of one."""
-    values = _columns(turns, whole) | {"policy_version": policy_version}
+    """Runs record.sql. complete: all decisions of the turn, if `turns` is a piece of one."""
+    values = _columns(turns, complete) | {"policy_version": policy_version}
     return connection.execute(sql("record"), values, binary=True).fetchall()
 
 
-def _columns(turns: Sequence[Turn], whole: Sequence[Decision]) -> dict[str, Any]:
-    """The arrays of record.sql."""
+def _columns(turns: Sequence[Turn], complete: Sequence[Decision]) -> dict[str, Any]:
+    """Returns the parameters of record.sql."""
     slots = {(n, d.entry.slot): None for n, turn in enumerate(turns, 1) for d in turn.decisions}
     numbers = {slot: number for number, slot in enumerate(slots, 1)}
     decisions = [d for turn in turns for d in turn.decisions]
@@ -101,8 +101,8 @@ def _columns(turns: Sequence[Turn], whole: Sequence[Decision]) -> dict[str, Any]
     return {
         "office": texts([turn.office_id.encode() for turn in turns]),
         "token": bigints([turn.token for turn in turns]),
-        "first": bigints([(whole or turn.decisions)[0].ticket for turn in turns]),
-        "last": bigints([(whole or turn.decisions)[-1].ticket for turn in turns]),
+        "first": bigints([(complete or turn.decisions)[0].ticket for turn in turns]),
+        "last": bigints([(complete or turn.decisions)[-1].ticket for turn in turns]),
         "s_turn": ints([turn for turn, _ in slots]),
         "s_date": [slot.service_date for _, slot in slots],
         "s_session": texts([slot.session.encode() for _, slot in slots]),
@@ -132,19 +132,19 @@ def _refusal(connection: psycopg.Connection, turn: Turn) -> LedgerFencedError | 
     if row is None or row[0] > turn.token:
         return LedgerFencedError(turn.office_id)
     first, last = turn.decisions[0].ticket, turn.decisions[-1].ticket
-    return LedgerGapError(f"{turn.office_id}: tickets {first} to {last} after {row[1]}, or a slot that is not there")
+    return LedgerGapError(f"{turn.office_id}: tickets {first} to {last} after {row[1]}, or a missing slot")
 
 
-def _look(connection: psycopg.Connection, turn: Turn) -> Recorded:
-    """What the ledger has of a turn that was recorded before, or by halves."""
+def _read_results(connection: psycopg.Connection, turn: Turn) -> Recorded:
+    """Reads the results of a turn that was recorded before, or by halves."""
     booking_ids = [UUID(bytes=d.entry.booking_id) for d in turn.decisions]
     rows = connection.execute(sql("outcomes"), {"booking_ids": booking_ids})
-    said = {row[0]: row[1:] for row in rows}
+    recorded = {row[0]: row[1:] for row in rows}
     results = ""
     for booking_id, decision in zip(booking_ids, turn.decisions, strict=True):
-        if booking_id not in said:
+        if booking_id not in recorded:
             return LedgerGapError(f"{turn.office_id}: the ledger lacks ticket {decision.ticket}")
-        office, ticket, state = said[booking_id][:3]
+        office, ticket, state = recorded[booking_id][:3]
         if (office, ticket) != (turn.office_id, decision.ticket):
             results += DUPLICATE
         else:
@@ -153,7 +153,7 @@ def _look(connection: psycopg.Connection, turn: Turn) -> Recorded:
 
 
 def _refused(decision: Decision, error: psycopg.Error) -> Decision:
-    """The decision as it can be recorded: rejected, its numbers retired."""
+    """Returns the decision as it can be recorded: rejected, its queue numbers retired."""
     reason = decision.reason or {
         "slot_taken_within_quota": StatusReason.SLOT_FULL,
         "applicant_one_live_booking": StatusReason.ALREADY_BOOKED,

@@ -64,14 +64,14 @@ async def async_pool(database_url: str) -> AsyncIterator[AsyncPool]:
 
 @pytest.fixture
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "ANSWERS_WITHIN", 0.3)
+    monkeypatch.setattr(connection, "RESPONSE_TIMEOUT", 0.3)
 
 
 @pytest.mark.usefixtures("_short")
 def test_a_response_timeout_closes_the_connection(database_url: str) -> None:
     with (
         LimitedConnection.connect(database_url) as made,
-        pytest.raises(psycopg.OperationalError, match=r"did not answer within 0\.3 s"),
+        pytest.raises(psycopg.OperationalError, match=r"did not respond within 0\.3 s"),
     ):
         made.execute("select pg_sleep(5)")
     assert made.closed
@@ -80,7 +80,7 @@ def test_a_response_timeout_closes_the_connection(database_url: str) -> None:
 @pytest.mark.usefixtures("_short")
 async def test_a_response_timeout_closes_a_servers_async_connection(database_url: str) -> None:
     async with await LimitedAsyncConnection.connect(database_url) as made:
-        with pytest.raises(psycopg.OperationalError, match=r"did not answer within 0\.3 s"):
+        with pytest.raises(psycopg.OperationalError, match=r"did not respond within 0\.3 s"):
             await made.execute("select pg_sleep(5)")
     assert made.closed
 
@@ -153,7 +153,7 @@ async def test_a_client_cut_off_in_a_pipeline_does_not_block_its_lane(world: Wor
 def test_a_caller_meets_only_one_of_the_connections_that_were_killed_together(pool: Pool, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as other:
         end_all_others(other)
-    assert pool.ask(lambda made: made.execute("select 1").fetchall()) == [(1,)]
+    assert pool.run(lambda made: made.execute("select 1").fetchall()) == [(1,)]
     with ExitStack() as borrowed:
         for _ in range(_POOLED):
             borrowed.enter_context(pool.connection()).execute("select 1")

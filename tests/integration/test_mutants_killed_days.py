@@ -68,7 +68,7 @@ async def test_finishing_a_day_affects_only_that_office_and_day(world: World) ->
     unsynced = []
     for office_id, day in [(PUSAT, TUESDAY.service_date), (PUSAT, MONDAY.service_date), (BOGOR, TUESDAY.service_date)]:
         unsynced.append([office_id for office_id, *_ in world.recorder.days.unsynced()])
-        world.recorder.days.told(office_id, day)
+        world.recorder.days.mark_synced(office_id, day)
     unsynced.append([office_id for office_id, *_ in world.recorder.days.unsynced()])
     assert unsynced == [[BOGOR, PUSAT], [BOGOR, PUSAT], [BOGOR], [BOGOR]]
 

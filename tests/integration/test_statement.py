@@ -40,9 +40,9 @@ async def test_concurrent_queries_each_get_their_own_result(make: Make) -> None:
 async def test_a_response_timeout_fails_all_waiting_queries(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     sleeps = make("select pg_sleep($1::float8) is null")
     assert await sleeps("0") == [(False,)]
-    monkeypatch.setattr(statement, "ANSWERS_WITHIN", 0.3)
+    monkeypatch.setattr(statement, "RESPONSE_TIMEOUT", 0.3)
     responses = await asyncio.gather(*map(sleeps, ("2", "0", "0")), return_exceptions=True)
-    assert [str(response) for response in responses] == ["Postgres did not answer within 0.3 s"] * 3
+    assert [str(response) for response in responses] == ["Postgres did not respond within 0.3 s"] * 3
     assert await sleeps("0") == [(False,)], "over a new connection"
 
 
@@ -52,7 +52,7 @@ async def test_a_lost_connection_is_replaced(make: Make, database_url: str) -> N
     with psycopg.connect(database_url, autocommit=True) as other:
         other.execute("select pg_terminate_backend(%s)", [first])
     async with asyncio.timeout(10):
-        await until(lambda: who._line is not None and who._line.lost)
+        await until(lambda: who._pipeline is not None and who._pipeline.lost)
     responses = await asyncio.gather(*[who("") for _ in range(5)])
     [second] = {pid for [(pid, _)] in responses}
     assert second != first, "one new connection for all"
@@ -113,7 +113,7 @@ def test_a_socket_closed_by_libpq_does_not_affect_another_with_its_number(databa
     async def lose_and_go_on() -> None:
         who = Statement(database_url, "select pg_backend_pid(), $1::text", "")
         [(first, _)] = await who("")
-        line = who._line
+        line = who._pipeline
         assert line
         line._libpq.finish()
         ours, theirs = zip(*(socket.socketpair() for _ in range(4)), strict=True)
