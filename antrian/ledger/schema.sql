@@ -1,8 +1,8 @@
--- The ledger's whole schema, as the migrations leave it. For readers: databases are made by `antrian migrate`, which runs
--- the files of migrations/ (docs/decisions/2026-11-28-one-schema-file.md). tests/integration/test_schema.py holds both equal.
--- Columns stand in the order in which they were added. P1 to P16 are the promises of docs/promises.md.
+-- The ledger's complete schema after all migrations, for readers. `antrian migrate` creates databases from the files of
+-- migrations/ (docs/decisions/2026-11-28-one-schema-file.md). tests/integration/test_schema.py checks that both are equal.
+-- Columns are in the order in which they were added. P1 to P16 are the promises of docs/promises.md.
 
--- Where: provinces and their offices, imported from files.
+-- Provinces and their offices are imported from files.
 
 create table province (
     province_code text primary key, -- ISO 3166-2:ID
@@ -21,38 +21,38 @@ create table office (
     time_zone text not null, -- IANA name; its days begin and end by it
     latitude double precision not null, -- degrees, WGS 84
     longitude double precision not null,
-    daily_quota int not null check (daily_quota >= 0), -- applicants a day, for slots that are yet to be made
+    daily_quota int not null check (daily_quota >= 0), -- applicants per day, for slots that are created later
     address text not null,
-    morning_percent int check (morning_percent between 0 and 100), -- share of the quota; null: as the policy splits it
-    retired_at timestamptz -- since when it takes no new bookings; null: it does
+    morning_percent int check (morning_percent between 0 and 100), -- the morning's share of the quota; null: the policy's
+    retired_at timestamptz -- since when it accepts no new bookings; null: it accepts them
 );
 
--- What there is to book: one row per office, day and session.
+-- Places to book: one row per office, day and session.
 create table slot (
     slot_id bigint generated always as identity primary key,
     office_id text not null references office,
     service_date date not null, -- the day at the office
     session text not null check (session in ('MORNING', 'AFTERNOON')),
-    quota int not null check (quota >= 0), -- applicants it has room for
+    quota int not null check (quota >= 0), -- the maximum number of applicants
     taken int not null default 0, -- applicants who hold a place
     last_number int not null default 0, -- the highest queue number ever given; numbers of cancelled bookings stay retired
-    closed boolean not null default false, -- the office closed the day: its places are neither given nor counted as left
+    closed boolean not null default false, -- whether the day is closed: its places cannot be booked
     constraint slot_once unique (office_id, service_date, session),
     constraint slot_taken_within_quota check (taken between 0 and quota) -- P1
 );
 
--- How far each office's lane is recorded. Its row is the lock behind the lane's lease: a worker with an older token
--- cannot write.
+-- How far each office's lane is recorded. The row is the lock behind the lane's lease: a worker with an older token cannot
+-- write.
 create table lane (
     office_id text primary key references office,
-    token bigint not null default 0, -- the highest that wrote
-    last_ticket bigint not null default 0, -- the last ticket that is recorded
+    token bigint not null default 0, -- the highest token that has written
+    last_ticket bigint not null default 0, -- the last recorded ticket
     epoch int not null default 0, -- how often the lane was opened on a Redis that did not know it
-    last_command bigint not null default 0, -- the last command that is recorded
-    skipped bigint not null default 0 -- tickets that rebuilds left out, since a lost Redis may have issued them
+    last_command bigint not null default 0, -- the last recorded command
+    skipped bigint not null default 0 -- tickets that rebuilds skipped, since a lost Redis may have issued them
 );
 
--- The outcome of every request that was accepted, kept for good. A rejected booking has no rows in applicant.
+-- The outcome of every accepted request, kept forever. A rejected booking has no rows in applicant.
 create table booking (
     booking_id uuid primary key, -- P2, P5: one outcome per request
     office_id text not null,
@@ -62,14 +62,14 @@ create table booking (
     state text not null check (state in ('CONFIRMED', 'REJECTED', 'CANCELLED', 'ATTENDED', 'NO_SHOW', 'EXCUSED')),
     reason text, -- why it was rejected or cancelled, or one of its people was cancelled by the office
     first_number int check (first_number > 0), -- queue number of its first applicant; the others have the next ones
-    caller text not null, -- the system that sent it
-    account text not null, -- whom that system named
+    caller text not null, -- the system that sent the request
+    account text not null, -- the user of that system
     accepted_at timestamptz not null,
     decided_at timestamptz not null,
-    fingerprint text not null default '', -- digest of what was asked for, by which a repeat is distinguished from another request
+    fingerprint text not null default '', -- hash of the request's content, which tells a retry from another request
     ended_at timestamptz, -- when it became CANCELLED, ATTENDED, NO_SHOW or EXCUSED
-    policy_version int, -- the version by which it was decided; null: before there were any
-    cancelled_people int not null default 0, -- how many of its applicants have cancelled_at
+    policy_version int, -- the version by which it was decided; null: decided before there were versions
+    cancelled_people int not null default 0, -- the number of its applicants with cancelled_at
     constraint booking_one_per_ticket unique (office_id, ticket), -- P3
     constraint booking_reason_known check (reason in (
         'SLOT_FULL', 'TOO_LATE', 'ALREADY_BOOKED', 'INTERNAL', 'DAY_CLOSED', 'RELEASED_BY_OFFICE', 'PERSON_CANCELLED_BY_OFFICE'
@@ -85,7 +85,7 @@ create table booking (
 );
 create index booking_by_account on booking (caller, account);
 
--- P7: the only ways from state to state. Back to CONFIRMED leads a check-in that was undone on its day.
+-- P7: the only transitions between states. Undoing a check-in on its day leads back to CONFIRMED.
 create function booking_moves_forward() returns trigger language plpgsql as $$
 begin
     if old.state is distinct from new.state and not (
@@ -101,8 +101,8 @@ end $$;
 create trigger booking_moves_forward before update of state on booking
     for each row execute function booking_moves_forward();
 
--- The people of bookings that won places, one row each. A booking's applicants are those of its slot with its numbers.
--- P14: the NIK is here only as its keyed hash and, with the name, encrypted.
+-- The people of confirmed bookings, one row each. A booking's applicants are those of its slot with its numbers.
+-- P14: the NIK is stored only as its keyed hash and, with the name, encrypted.
 create table applicant (
     slot_id bigint not null,
     number int not null check (number > 0), -- queue number
@@ -119,28 +119,28 @@ create table applicant (
 );
 create unique index applicant_one_live_booking on applicant (applicant_key) where live; -- P4
 
--- Who missed a booking, and until when that person may not book.
+-- People who missed a booking, and until when they may not book.
 create table bar (
     applicant_key bytea not null check (length(applicant_key) = 16), -- keyed hash of the NIK
     booking_id uuid not null references booking, -- the booking that was missed
-    last_day date not null, -- the last barred day, at the office that was missed
+    last_day date not null, -- the last barred day at the booking's office
     ends_at timestamptz not null, -- the end of that day
     lifted_at timestamptz, -- when staff ended the bar early; the row stays, so that the day cannot bar the person again
     constraint bar_once primary key (applicant_key, booking_id) -- P10
 );
 create index bar_by_booking on bar (booking_id);
 
--- Days of offices that are over and whose missed bookings are recorded.
+-- Finished days: days of offices that are over and whose no-shows are recorded.
 create table day_done (
     office_id text not null references office,
     service_date date not null,
     done_at timestamptz not null,
     no_shows int not null, -- applicants who were barred
-    synced boolean not null default false, -- Redis has the day's bars, too
+    synced boolean not null default false, -- whether Redis has the day's bars, too
     constraint day_done_once primary key (office_id, service_date) -- P10
 );
 create index day_done_unsynced on day_done (office_id) where not synced;
-create index day_done_synced on day_done (done_at) where synced; -- shows at once whether Redis went back in time
+create index day_done_synced on day_done (done_at) where synced; -- detects a Redis restored from an older copy
 
 -- What staff did or tried to do. Rows are only ever added.
 create table staff_action (
@@ -151,13 +151,13 @@ create table staff_action (
     )),
     office_id text not null references office,
     service_date date not null,
-    session text check (session in ('MORNING', 'AFTERNOON')), -- null: of the whole day, or of no session
+    session text check (session in ('MORNING', 'AFTERNOON')), -- null: the action concerns the whole day, or no session
     caller text not null, -- the system through which it was done
-    staff text not null, -- who did it, as that system says
+    staff text not null, -- that system's id of the member of staff
     why text not null,
-    before jsonb not null, -- what the action changes, before it
-    after jsonb not null, -- the same, after it
-    refused text, -- why nothing changed; null: it was done
+    before jsonb not null, -- the changed values before the action
+    after jsonb not null, -- the same values after it
+    refused text, -- why nothing changed; null: the action was executed
     done_at timestamptz not null
 );
 create index staff_action_by_day on staff_action (office_id, service_date);
@@ -172,7 +172,7 @@ create trigger staff_action_is_for_good before update or delete on staff_action
 -- The rules of booking; the newest version is in force. Rows are only ever added.
 create table policy_version (
     version int primary key check (version > 0),
-    content text not null, -- a policy file (TOML), whole
+    content text not null, -- a complete policy file (TOML)
     applied_at timestamptz not null,
     staff text not null, -- who applied it
     why text not null
@@ -186,14 +186,14 @@ end $$;
 create trigger policy_version_is_for_good before update or delete on policy_version
     for each row execute function policy_version_is_for_good();
 
--- Which keys made what is stored. A program with other keys does not start: with another hash key one NIK could hold two
--- live bookings (P4), with another encryption key no name could be read.
+-- Identifies the secret keys of the stored data. A program with other keys does not start: with another hash key, one NIK
+-- could hold two live bookings (P4); with another encryption key, no name could be read.
 create table key_check_value (
     kind text primary key check (kind in ('hash', 'seal')),
-    value bytea not null check (length(value) = 16) -- keyed hash of a constant: tells keys apart, gives none away
+    value bytea not null check (length(value) = 16) -- keyed hash of a constant: identifies a key without revealing it
 );
 
--- How far the service's time is ahead of real time: not at all, but in demos and tests on embedded stores. One row.
+-- How far the service's clock is ahead of real time: zero, except in demos and tests on embedded stores. One row.
 create table clock (
     one boolean primary key default true check (one),
     ahead interval not null default '0' check (ahead >= '0')
@@ -203,12 +203,12 @@ insert into clock default values;
 create function service_now() returns timestamptz language sql stable as
     'select clock_timestamp() + ahead from clock';
 
--- Midnight at the office with which the day begins.
+-- Returns the midnight at which a day begins at the office.
 create function day_begins(day date, time_zone text) returns timestamptz language sql stable as
     'select day::timestamp at time zone time_zone';
 
--- The migrations that this database has.
+-- The migrations that were applied to this database.
 create table migration (
-    name text primary key, -- the file's
+    name text primary key, -- the file name
     applied_at timestamptz not null
 );

@@ -1,7 +1,7 @@
--- P10 who missed a day is barred once, unless staff let that person off, and nobody else
--- out: examined (bars and people of missed days), violations (absent people of days that are done without their bar, bars that
--- hold of people who came, gave up or were excused, or whose booking was cancelled, bars that nobody of the staff lifted and
--- hold no more, days that are over for two hours and not done).
+-- P10 each person who missed a day is barred once, unless staff lifted the bar, and nobody else is barred
+-- out: examined (bars, and people of missed days), violations (absent people of finished days without their bar; bars in force of
+-- people who came, cancelled or were excused, or whose booking was cancelled; lifted bars without an action of staff; days that
+-- have been over for two hours and are not finished).
 with missed as (
     select a.applicant_key, a.booking_id, b.state
     from applicant as a

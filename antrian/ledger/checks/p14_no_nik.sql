@@ -1,6 +1,6 @@
 -- P14 no NIK in clear in the ledger
--- in: nik (the pattern of text.py). out: examined (texts), violations (texts with a NIK, in a row or in groups). A UUID may
--- have groups like these and is none; what is encrypted is random bytes, where only digits in a row would tell.
+-- in: nik (the pattern of text.py). out: examined (texts), violations (texts with a NIK, in a row or in groups). UUIDs are
+-- skipped, since their groups may match. Encrypted data are random bytes, so only digits in a row count there.
 with texts as (
     select caller as text from booking
     union all
@@ -20,10 +20,10 @@ with texts as (
 judged as (
     select
         text ~ %(nik)s
-        and text !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' as is_breach
+        and text !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' as is_violation
     from texts
     union all
     select encode(encrypted, 'escape') ~ '[0-9]{16}' from applicant
 )
 
-select count(*), count(*) filter (where is_breach) from judged
+select count(*), count(*) filter (where is_violation) from judged

@@ -1,5 +1,5 @@
 -- P1 places sold are within the quota and counted right
--- out: examined (slots), violations (slots whose recorded places exceed the quota or are not what taken says).
+-- out: examined (slots), violations (slots whose recorded places exceed the quota or differ from `taken`).
 select count(*), count(*) filter (where sold > quota or sold <> taken)
 from (
     select

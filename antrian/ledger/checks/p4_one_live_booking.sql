@@ -1,5 +1,5 @@
 -- P4 an applicant holds one live booking, and live means confirmed
--- out: examined (live applicants), violations (people live twice, and bookings whose people do not fit their state).
+-- out: examined (live applicants), violations (people with two live bookings, and bookings whose people do not match their state).
 select
     (select count(*) from applicant where live),
     (select count(*) from (select from applicant where live group by applicant_key having count(*) > 1) as twice)

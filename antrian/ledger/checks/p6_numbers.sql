@@ -1,5 +1,5 @@
 -- P6 queue numbers start at 1, have no gap, and each is one applicant's
--- out: examined (numbers), violations (numbers missing or given twice, and applicants outside their booking's numbers).
+-- out: examined (numbers), violations (missing or repeated numbers, and applicants outside their booking's numbers).
 select
     (select coalesce(sum(last_number), 0)::bigint from slot),
     (

@@ -1,5 +1,5 @@
 -- P7 outcomes came after the request, and the guard of the states stands
--- out: examined (bookings), violations (decided before accepted; one more when the trigger is gone or off).
+-- out: examined (bookings), violations (bookings decided before they were accepted, plus one if the trigger is missing or off).
 select
     (select count(*) from booking),
     (select count(*) from booking where decided_at < accepted_at - interval '1 second')

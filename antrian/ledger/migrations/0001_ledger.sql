@@ -1,4 +1,4 @@
--- The ledger: what is true. Every promise that SQL can hold is a named constraint or index here.
+-- The ledger, which is the truth. Every promise that SQL can enforce is a named constraint or index here.
 
 create table province (
     province_code text primary key,
@@ -35,7 +35,7 @@ create table slot (
     constraint slot_taken_within_quota check (taken between 0 and quota) -- P1
 );
 
--- The lock behind the lane's lease. token: the newest that wrote; last_ticket: the last one recorded; epoch: how often
+-- The lock behind the lane's lease. token: the newest that has written. last_ticket: the last recorded one. epoch: how often
 -- the lane was opened on an empty Redis.
 create table lane (
     office_id text primary key references office,
@@ -44,9 +44,9 @@ create table lane (
     epoch int not null default 0
 );
 
--- A decided request. Kept for good; a REJECTED one holds nothing about its people.
+-- A decided request, kept forever. A REJECTED one has no data of its people.
 create table booking (
-    booking_id uuid primary key, -- P2, P5: one outcome a request
+    booking_id uuid primary key, -- P2, P5: one outcome per request
     office_id text not null references lane,
     ticket bigint not null check (ticket > 0),
     slot_id bigint not null references slot,
@@ -78,7 +78,7 @@ end $$;
 create trigger booking_moves_forward before update of state on booking
     for each row execute function booking_moves_forward();
 
--- The people of bookings that won places. live: CONFIRMED, so that nobody holds two (P4). P14: the NIK is here only as
+-- The people of confirmed bookings. live: CONFIRMED, so that nobody holds two (P4). P14: the NIK is stored only as
 -- its keyed hash and encrypted (AES-GCM) together with the name.
 create table applicant (
     slot_id bigint not null references slot,
@@ -92,7 +92,7 @@ create table applicant (
 create unique index applicant_one_live_booking on applicant (applicant_key) where live; -- P4
 create index applicant_by_booking on applicant (booking_id);
 
--- Who missed a day may not book until ends_at; last_day is the last barred day at the office that was missed.
+-- A person who missed a day may not book until ends_at. last_day: the last barred day at the booking's office.
 create table bar (
     applicant_key bytea not null check (length(applicant_key) = 16),
     booking_id uuid not null references booking,
@@ -101,7 +101,7 @@ create table bar (
     constraint bar_once primary key (applicant_key, booking_id) -- P10
 );
 
--- How far the service's time is ahead of real time; embedded stores only, for demos and tests. One row.
+-- How far the service's clock is ahead of real time: only in embedded stores, for demos and tests. One row.
 create table clock (
     one boolean primary key default true check (one),
     ahead interval not null default '0' check (ahead >= '0')

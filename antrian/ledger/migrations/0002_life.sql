@@ -1,13 +1,13 @@
--- What happens to a booking after it was decided: cancels, days at the office, missed days; and what staff did.
+-- Life of a booking after its decision: cancellations, check-ins and no-shows, and the actions of staff.
 
--- Where the lane's desk stands, like last_ticket for its line; skipped: tickets that a rebuild left out.
+-- last_command: the last recorded command, as last_ticket is for tickets. skipped: tickets that rebuilds skipped.
 alter table lane add column last_command bigint not null default 0;
 alter table lane add column skipped bigint not null default 0;
 
--- The office closed that day: its places are neither given nor counted as left.
+-- Whether the office closed the day, so that its places cannot be booked.
 alter table slot add column closed boolean not null default false;
 
--- fingerprint: what the request asked for, so that a rebuilt Redis knows the request again (P5).
+-- fingerprint: hash of the request's content, with which a rebuilt Redis recognises a retry (P5).
 -- ended_at: when it became CANCELLED, ATTENDED or NO_SHOW.
 alter table booking add column fingerprint text not null default '';
 alter table booking add column ended_at timestamptz;
@@ -19,12 +19,12 @@ alter table booking add constraint booking_reason_when_rejected
     check (case state when 'REJECTED' then reason is not null when 'CANCELLED' then true else reason is null end);
 create index booking_of_slot on booking (slot_id);
 
--- present_at: when this person was checked in. live now means: CONFIRMED, or of an ATTENDED party and expected still.
+-- present_at: when this person was checked in. live now also means: of an ATTENDED party, and still expected.
 alter table applicant add column present_at timestamptz;
 alter table applicant add constraint applicant_present_or_live check (not live or present_at is null);
 
--- A day of an office that is over, one row each: its no-shows are recorded (P10: once).
--- synced: Redis has the bars, too.
+-- Finished days: days of offices that are over and whose no-shows are recorded (P10: once).
+-- synced: whether Redis has the bars, too.
 create table day_done (
     office_id text not null references office,
     service_date date not null,
@@ -35,7 +35,7 @@ create table day_done (
 );
 create index day_done_unsynced on day_done (office_id) where not synced;
 
--- What staff did or tried: who, when, why, before, after; refused says why nothing changed. Only ever added to.
+-- What staff did or tried to do. refused: why nothing changed. Rows are only ever added.
 create table staff_action (
     action_id uuid primary key,
     kind text not null check (kind in ('CHECK_IN', 'SET_QUOTA', 'CLOSE_DATE')),
@@ -59,6 +59,6 @@ end $$;
 create trigger staff_action_is_for_good before update or delete on staff_action
     for each row execute function staff_action_is_for_good();
 
--- Midnight at the office with which the day begins.
+-- Returns the midnight at which a day begins at the office.
 create function day_begins(day date, time_zone text) returns timestamptz language sql stable as
     'select day::timestamp at time zone time_zone';

@@ -1,2 +1,2 @@
--- To see at once whether Redis has been told of all days that the ledger noted as synced: one that went back in time was not.
+-- Finds the latest synced day at once. A Redis that lacks it was restored from an older copy.
 create index day_done_synced on day_done (done_at) where synced;

@@ -1,8 +1,8 @@
--- The rules are data of the ledger: what is promised for a day does not depend on which file a program was started with
+-- Stores the rules in the ledger, so that they do not depend on the policy file with which a program was started
 -- (antrian/ledger/policies.py, docs/decisions/2026-11-28-policy-in-the-ledger.md).
 
--- content: a policy file that depends on no package. The newest version is in force; staff and why: who applied it. Only
--- ever added to.
+-- content: a policy file that depends on no package. staff, why: who applied the version, and the reason. The newest version
+-- is in force. Rows are only ever added.
 create table policy_version (
     version int primary key check (version > 0),
     content text not null,
@@ -19,5 +19,5 @@ end $$;
 create trigger policy_version_is_for_good before update or delete on policy_version
     for each row execute function policy_version_is_for_good();
 
--- The version by which it was decided; null for what was decided before there were any.
+-- The version by which the booking was decided; null if before there were versions.
 alter table booking add column policy_version int;

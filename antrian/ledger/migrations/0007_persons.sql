@@ -1,11 +1,11 @@
--- Ways back: an office ends a booking with a reason, and one of a party gives up while the others stay.
+-- Ways back: an office releases a booking with a reason, and one person of a party cancels while the others stay.
 
--- cancelled_at: when this person gave up; the number stays retired. Who gave up neither comes nor holds a place.
+-- cancelled_at: when this person cancelled, and so holds no place any more. The queue number stays retired.
 alter table applicant add column cancelled_at timestamptz;
 alter table applicant add constraint applicant_cancelled_is_gone
     check (cancelled_at is null or not live and present_at is null);
 
--- cancelled_people: how many of the party have a cancelled_at, so that a read of a booking need not look at its people.
+-- cancelled_people: the number of applicants with cancelled_at, so that reading a booking need not read its people.
 alter table booking add column cancelled_people int not null default 0;
 alter table booking add constraint booking_someone_is_left
     check (cancelled_people between 0 and party_size - case state when 'CANCELLED' then 0 else 1 end);

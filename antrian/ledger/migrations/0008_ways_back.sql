@@ -1,6 +1,6 @@
--- More ways back: bars that staff lift, no-shows that they excuse, check-ins that they undo or note later.
+-- More ways back: staff lift bars, excuse no-shows, undo check-ins and record late attendance.
 
--- lifted_at: when staff ended the bar before its time. The row stays, so that the day never bars the person again (P10).
+-- lifted_at: when staff ended the bar before its time. The row stays, so that the day cannot bar the person again (P10).
 alter table bar add column lifted_at timestamptz;
 create index bar_by_booking on bar (booking_id);
 
@@ -8,7 +8,7 @@ alter table booking drop constraint booking_state_check;
 alter table booking add constraint booking_state_check
     check (state in ('CONFIRMED', 'REJECTED', 'CANCELLED', 'ATTENDED', 'NO_SHOW', 'EXCUSED'));
 
--- P7: the only ways from state to state. Back to CONFIRMED leads a check-in that was undone on its day.
+-- P7: the only transitions between states. Undoing a check-in on its day leads back to CONFIRMED.
 create or replace function booking_moves_forward() returns trigger language plpgsql as $$
 begin
     if old.state is distinct from new.state and not (

@@ -1,4 +1,4 @@
--- Offices that take no more bookings, while what they have is served to its end.
+-- Retired offices accept no more bookings and serve those that they have.
 alter table office add column retired_at timestamptz;
 
 alter table staff_action drop constraint staff_action_kind_check;

@@ -1,4 +1,4 @@
--- A name that was typed wrong is corrected before the day.
+-- A misspelled name can be corrected before the day.
 
 -- corrected_at: when the account corrected this person's name, which it may do once.
 alter table applicant add column corrected_at timestamptz;

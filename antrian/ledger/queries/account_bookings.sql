@@ -1,6 +1,6 @@
--- A page of an account's bookings, the newest first; the columns of bookings.sql.
--- in: caller, account, state (or null), service_date (or null), before_at and before_id (the last of the page before, or
--- null), most.
+-- Returns a page of an account's bookings, the newest first, with the columns of bookings.sql.
+-- in: caller, account, state (or null), service_date (or null), before_at and before_id (of the last booking of the previous
+-- page, or null), most.
 select
     b.booking_id, b.office_id, b.ticket, s.service_date, s.session, b.party_size, b.state, b.reason, b.first_number,
     case when b.cancelled_people > 0 then array(

@@ -1,2 +1,2 @@
--- Whether any lane ever recorded a ticket. out: one boolean.
+-- Returns whether any lane has a recorded ticket. out: one boolean.
 select exists (select from lane where last_ticket > 0)

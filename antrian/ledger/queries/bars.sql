@@ -1,6 +1,6 @@
--- A page of the bars that an office's missed days made, until their time is over, the newest day first.
+-- Returns a page of the bars from an office's missed days that have not ended yet, the newest day first.
 -- in: office, since (service_date), applicant_key, booking_id and number (each null: all), after_day, after_session and
--- after_number (the last of the page before, or null), most.
+-- after_number (of the last bar of the previous page, or null), most.
 -- out: service_date, session, number, booking_id, applicant_key, encrypted, last_day, lifted_at.
 select s.service_date, s.session, a.number, a.booking_id, a.applicant_key, a.encrypted, bar.last_day, bar.lifted_at
 from slot as s

@@ -1,7 +1,7 @@
--- Bookings as they are now. in: $1, their ids.
--- out: booking_id, office_id, ticket, service_date, session, party_size, state, reason, first_number, cancelled (numbers of
--- who gave up; null: nobody), people (key and encrypted data of the others, by number), caller, account, accepted_at,
--- decided_at, ended_at, now (the service's time).
+-- Returns bookings as they are now. in: $1, their ids.
+-- out: booking_id, office_id, ticket, service_date, session, party_size, state, reason, first_number, cancelled (queue numbers
+-- of people who cancelled; null: nobody), people (key and encrypted data of the others, by number), caller, account,
+-- accepted_at, decided_at, ended_at, now (the service's time).
 select
     b.booking_id, b.office_id, b.ticket, s.service_date, s.session, b.party_size, b.state, b.reason, b.first_number,
     case when b.cancelled_people > 0 then array(

@@ -1,7 +1,8 @@
--- Gives places of a CONFIRMED booking back before its day begins, or, for staff, before it is over; else changes nothing.
--- With a number only that person gives up, and the others keep theirs; the last one ends the booking. Safe to repeat.
--- in: office, booking_id, number (or null: all who are left); action_id, caller, staff, why (null: its account asks).
--- Holds: P7, P10 (only people who are live give their places back, and nobody is live any more after that).
+-- Returns places of a CONFIRMED booking before its day begins, or, for staff, before it is over; else changes nothing.
+-- With a number, cancels only that person, and the others keep their numbers; cancelling the last one ends the booking.
+-- Idempotent.
+-- in: office, booking_id, number (or null: all remaining people); action_id, caller, staff, why (null for the booking's account).
+-- Holds: P7, P10 (only live people return their places, and none of them is live afterwards).
 with asked as (
     select
         booking.booking_id, slot_id, booking.first_number, booking.party_size, slot.service_date, slot.session,

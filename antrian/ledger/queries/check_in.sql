@@ -1,5 +1,5 @@
--- Notes who of a party has come, and who noted it. People who were noted before stay as they are: safe to repeat.
--- in: office, booking_id, numbers, action_id, caller, staff. After find_booking.sql has locked and judged the booking.
+-- Checks in people of a party, and records the action of staff. People who are checked in already stay unchanged: idempotent.
+-- in: office, booking_id, numbers, action_id, caller, staff. Runs after find_booking.sql, which locks the booking.
 with arrived as (
     update applicant
     set present_at = service_now(), live = false

@@ -1,3 +1,3 @@
--- How far the service's time is ahead of real time. out: ahead (interval).
+-- Returns how far the service's clock is ahead of real time. out: ahead (interval).
 select ahead
 from clock

@@ -1,6 +1,6 @@
--- Closes a day of an office that is not done: its CONFIRMED bookings are CANCELLED with DAY_CLOSED, all its people are
--- free, nobody will be barred. Keeps who wanted it; refused says why nothing changed. Safe to repeat. Asks no calendar: a
--- day that became one without service is closed like any other.
+-- Closes an office's day that is not finished: its CONFIRMED bookings become CANCELLED with DAY_CLOSED, all its people are
+-- released, and nobody will be barred. Records the action; refused says why nothing changed. Idempotent. Does not check the
+-- calendar, since a day may have lost its service under a newer policy.
 -- in: office, action_id, caller, staff, why, service_date. Holds: P7, P10.
 with asked as (
     select

@@ -1,4 +1,4 @@
--- How many bookings of a day its closing cancelled. in: office, service_date.
+-- Returns how many bookings were cancelled because their day was closed. in: office, service_date.
 select count(distinct b.booking_id)
 from slot as s
 join applicant as a using (slot_id)

@@ -1,5 +1,5 @@
--- Days to come on which there is service by a policy and that offices have closed. in: weekdays (served ones, Monday 0),
--- holidays. out: service_date, how many offices closed it.
+-- Returns closed days, today or later, that have service under a policy. in: weekdays (of service, Monday is 0), holidays.
+-- out: service_date, number of offices that closed it.
 select slot.service_date, count(distinct slot.office_id)
 from slot
 join office using (office_id)

@@ -1,5 +1,5 @@
--- The people of the bookings that a batch of commands named or ended who do not hold these any more. Not those who are barred
--- for it: workers/day_close.py tells Redis of both in one step.
+-- Returns people of the bookings of a batch of commands who no longer hold them. Leaves out barred people, whom
+-- workers/day_close.py releases and bars in one step.
 -- in: office, booking_ids, days. out: booking_id, applicant_key.
 select a.booking_id, a.applicant_key
 from applicant as a

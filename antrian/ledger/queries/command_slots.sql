@@ -1,4 +1,4 @@
--- The slots that a batch of commands may have changed, as they are now. in: office, booking_ids, days.
+-- Returns the slots that a batch of commands may have changed, as they are now. in: office, booking_ids, days.
 -- out: service_date, session, quota, taken, last_number, closed.
 select service_date, session, quota, taken, last_number, closed
 from slot

@@ -1,8 +1,9 @@
--- Writes a person's data with another name, if they are still what was read: of a CONFIRMED booking before its day begins
--- and once, or, for staff, of one that is CONFIRMED or ATTENDED until its day is over.
--- in: booking_id, number, encrypted_before, encrypted; action_id, caller, staff, why (null: its account asks), before, after (JSON
--- with masked names, for staff_action).
--- out: state of the booking, begun (the day, or, for staff, over), corrected (by the account before), written.
+-- Replaces a person's encrypted data, if they are still what was read. An account may do so once, for a CONFIRMED booking,
+-- before its day begins; staff may for a CONFIRMED or ATTENDED one until its day is over.
+-- in: booking_id, number, encrypted_before, encrypted; action_id, caller, staff, why (null for the booking's account), before and
+-- after (JSON with masked names, for staff_action).
+-- out: state of the booking, begun (whether its day has begun, or, for staff, is over), corrected (whether the account corrected
+-- the name before), written.
 with asked as (
     select
         booking.booking_id, booking.office_id, booking.state, slot.slot_id, slot.service_date, slot.session,

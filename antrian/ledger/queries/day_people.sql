@@ -1,5 +1,5 @@
--- The people of a day that is done. in: office, service_date.
--- out: booking_id, applicant_key, ends_at and last_day of the bar (null where there is none, or it was lifted); by ends_at.
+-- Returns the people of a finished day. in: office, service_date.
+-- out: booking_id, applicant_key, ends_at and last_day of the bar (null if there is none or it was lifted), by ends_at.
 select a.booking_id, a.applicant_key, bar.ends_at, bar.last_day
 from slot
 join applicant as a using (slot_id)

@@ -1,4 +1,4 @@
--- How many days of offices have slots and are not done.
+-- Returns how many days of offices have slots and are not finished.
 select count(distinct (slot.office_id, slot.service_date))
 from slot
 where slot.service_date > coalesce(

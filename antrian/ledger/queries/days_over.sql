@@ -1,6 +1,6 @@
--- Some of the days that are over at their office and not done yet, the earliest first. in: waiting (offices to leave out).
+-- Returns some of the days that are over at their office and not finished, in order. in: waiting (offices to skip).
 -- out: office_id, service_date, time_zone.
--- Days are done in order, so only those after the last one that is done are looked at.
+-- Days are finished in order, so only those after the last finished one are read.
 select office.office_id, day.service_date, office.time_zone
 from office
 cross join lateral (

@@ -1,5 +1,4 @@
--- Some of the days that are done and whose people Redis has not been told of. out: office_id,
--- service_date, done_at.
+-- Returns some of the finished days that are not synced to Redis. out: office_id, service_date, done_at.
 select office_id, service_date, done_at
 from day_done
 where not synced

@@ -1,5 +1,5 @@
--- Makes a NO_SHOW EXCUSED, ends the bars of its people, and keeps who wanted it; refused says why nothing changed. Safe to
--- repeat. in: office, action_id, caller, staff, why, booking_id. Holds: P7, P10.
+-- Makes a NO_SHOW booking EXCUSED, ends the bars of its people, and records the action; refused says why nothing changed.
+-- Idempotent. in: office, action_id, caller, staff, why, booking_id. Holds: P7, P10.
 with asked as (
     select
         b.booking_id, b.state, s.service_date, s.session,

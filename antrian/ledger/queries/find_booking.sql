@@ -1,5 +1,5 @@
--- The booking that a code names at an office, today's before others, locked against other changes.
--- in: office, low, high (booking ids with that code).
+-- Returns the booking with a code at an office, today's before others, and locks it.
+-- in: office, low, high (range of the booking ids with that code).
 -- out: booking_id, caller, account, state, service_date, first_number, party_size, today.
 select
     b.booking_id, b.caller, b.account, b.state, s.service_date, b.first_number, b.party_size,

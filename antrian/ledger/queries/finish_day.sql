@@ -1,6 +1,6 @@
--- Ends a day that is over: CONFIRMED bookings become NO_SHOW, and whoever of its people did not come is barred. Once: a
--- repeat changes nothing. in: office, service_date, last_day, ends_at (of the bar). After lock_lane.sql.
--- Holds: P7, P10 (day_done_once, bar_once). A closed day has nobody left who could be barred.
+-- Finishes a day that is over: CONFIRMED bookings become NO_SHOW, and their people who did not come are barred. Idempotent.
+-- in: office, service_date, last_day, ends_at (of the bar). Runs after lock_lane.sql.
+-- Holds: P7, P10 (day_done_once, bar_once). A closed day has nobody who could be barred.
 with day as (
     select slot_id
     from slot

@@ -1,7 +1,7 @@
--- All bookings with the numbers of their people, for the check of a history.
+-- Returns all bookings with the queue numbers of their people, to check a history.
 -- out: booking_id, office_id, ticket, service_date, session, party_size, state, reason ('' for none), first_number,
--- account, accepted_at, decided_at, ended_at, numbers (of the people who are in the booking's slot), cancelled (numbers
--- of who gave up), cancelled_at (when, in the same order).
+-- account, accepted_at, decided_at, ended_at, numbers (of the people in the booking's slot), cancelled (numbers of people who
+-- cancelled), cancelled_at (in the same order).
 select
     b.booking_id, b.office_id, b.ticket, s.service_date, s.session, b.party_size, b.state, coalesce(b.reason, ''),
     b.first_number, b.account, b.accepted_at, b.decided_at, b.ended_at, coalesce(a.numbers, '{}'), coalesce(a.cancelled, '{}'),

@@ -1,4 +1,4 @@
--- What staff changed of slots, in order, for the check of a history; closing a day changes both of its slots.
+-- Returns the changes of slots by staff, in order, to check a history. Closing a day changes both of its slots.
 -- out: office_id, service_date, session, done_at, quota before, quota after, whether it closed the day.
 select
     s.office_id, s.service_date, s.session, a.done_at, coalesce((a.before ->> 'quota')::int, 0),

@@ -1,4 +1,4 @@
--- What staff made of states on the ways back, for the check of a history.
+-- Returns the changes of booking states by the ways back of staff, to check a history.
 -- out: booking_id (text), state before, state after.
 select distinct before ->> 'booking_id', before ->> 'state', after ->> 'state'
 from staff_action

@@ -1,2 +1,2 @@
--- The key check values of the keys that made what is in the ledger. out: kind, value; no rows while no program has given keys.
+-- Returns the check values of the ledger's keys. out: kind, value; no rows if no program has stored any.
 select kind, value from key_check_value

@@ -1,4 +1,4 @@
--- The offices that have a lane, by id. out: office_id.
+-- Returns the offices that have a lane, by id. out: office_id.
 select office_id
 from lane
 order by office_id

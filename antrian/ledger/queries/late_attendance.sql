@@ -1,5 +1,5 @@
--- Notes after the day, before a moment, that people did come: a booking that nobody had attended is ATTENDED, and their bars
--- end. People who gave up are left out. Keeps who noted it; refused says why nothing changed. Safe to repeat. After
+-- Records after the day, until a moment, that people attended: a booking that nobody had attended becomes ATTENDED, and their
+-- bars end. Skips people who cancelled. Records the action; refused says why nothing changed. Idempotent. Runs after
 -- lock_booking.sql.
 -- in: office, action_id, caller, staff, why, booking_id, numbers, until. Holds: P7, P10.
 with asked as (

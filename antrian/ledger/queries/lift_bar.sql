@@ -1,4 +1,4 @@
--- Ends one person's bar from one booking, and keeps who wanted it; refused says why nothing changed. Safe to repeat.
+-- Ends one person's bar from one booking, and records the action; refused says why nothing changed. Idempotent.
 -- in: office, action_id, caller, staff, why, booking_id, number (the person's queue number). Holds: P10.
 with asked as (
     select

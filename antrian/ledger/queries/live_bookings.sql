@@ -1,4 +1,4 @@
--- How many bookings of an office are still to be served. in: office.
+-- Returns the number of live bookings of an office. in: office.
 select count(distinct applicant.booking_id)
 from slot
 join applicant using (slot_id)

@@ -1,2 +1,2 @@
--- Locks a booking against check-ins, so that the next statement sees all of the earlier ones. in: booking_id.
+-- Locks a booking against check-ins, so that the next statement sees all earlier ones. in: booking_id.
 select from booking where booking_id = %(booking_id)s for update

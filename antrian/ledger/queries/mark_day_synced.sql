@@ -1,4 +1,4 @@
--- Notes that Redis knows of a day's people. in: office, service_date.
+-- Marks a day as synced to Redis. in: office, service_date.
 update day_done
 set synced = true
 where office_id = %(office)s and service_date = %(service_date)s

@@ -1,4 +1,4 @@
--- The version of the policy that is in force. out: version, content; no row in a ledger that has none yet.
+-- Returns the policy in force. out: version, content; no row if the ledger has none yet.
 select version, content
 from policy_version
 order by version desc

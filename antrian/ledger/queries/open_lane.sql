@@ -1,7 +1,8 @@
--- Readies the ledger for a lane that Redis does not know, or that is rebuilt: begins a new epoch, whose tokens are above
--- all that were ever issued (2^32 an epoch), so that no drainer of a lost Redis can write any more, and leaves out tickets
--- that it may have issued. in: office, epoch (as it was when this opening
--- began: somebody else may have opened it since), skip. out: token, last_ticket, epoch, last_command.
+-- Opens a lane that Redis does not know, or that is rebuilt: begins a new epoch, whose tokens are higher than all that were
+-- ever issued (2^32 per epoch), so that no consumer of a lost Redis can write any more, and skips tickets that it may have
+-- issued.
+-- in: office, epoch (the lane's when this opening began; another consumer may have opened it since), skip.
+-- out: token, last_ticket, epoch, last_command.
 update lane
 set
     token = (epoch + 1)::bigint << 32, epoch = epoch + 1, last_ticket = last_ticket + %(skip)s,

@@ -1,4 +1,4 @@
--- Creates the slots that an office lacks for the given days; slots that exist stay as they are.
+-- Creates the slots that an office lacks on the given days. Existing slots stay unchanged.
 -- in: office, days (date[]), morning, afternoon (places).
 insert into slot (office_id, service_date, session, quota)
 select %(office)s, day, session, quota

@@ -1,4 +1,4 @@
--- Until which day the offices' slots are made; a later day's will have the quota of that time. out: office_id, service_date.
+-- Returns the last day for which each office has slots. out: office_id, service_date.
 select office_id, max(service_date)
 from slot
 group by office_id

@@ -1,4 +1,4 @@
--- Bars that have not ended and were not lifted. out: applicant_key, booking_id, ends_at, last_day.
+-- Returns the bars in force. out: applicant_key, booking_id, ends_at, last_day.
 select applicant_key, booking_id, ends_at, last_day
 from bar
 where ends_at > service_now() and lifted_at is null

@@ -1,6 +1,6 @@
--- What a rebuilt Redis has to know of bookings: those that somebody holds, and those of days whose requests may still be
--- known. in: since (service_date). out: booking_id, fingerprint, office_id, ticket, service_date, caller, account, keys
--- of the people who hold it, joined.
+-- Returns the bookings that a rebuilt Redis must have: those that people hold, and those of days whose requests may still be
+-- remembered. in: since (service_date). out: booking_id, fingerprint, office_id, ticket, service_date, caller, account, keys
+-- (of the people who hold it, concatenated).
 select
     b.booking_id, b.fingerprint, b.office_id, b.ticket, s.service_date, b.caller, b.account, coalesce(a.keys, ''::bytea)
 from booking as b

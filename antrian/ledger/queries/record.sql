@@ -1,16 +1,17 @@
--- Writes turns of lanes, each wholly or not at all: moves the lane forward if this drainer may, then slots taken, bookings,
--- applicants. One statement, so that nobody can stop in the middle and hold a lane. Safe to repeat: what is there stays.
--- in, one array a column: of the turns office, token, first, last (tickets); of their slots s_turn (its number), s_date,
--- s_session; of the decisions slot (its number), booking_id, ticket, party_size, reason (null: CONFIRMED), first_number,
--- fingerprint, caller, account, accepted (ms); of the applicants of CONFIRMED ones a_booking_id, a_number, a_key, a_encrypted;
--- and policy_version, by which they were decided (or null).
--- out: of each lane that was moved its office, how many bookings were new, and the tickets of those that are TOO_LATE.
--- Not moved: a newer token has written (fenced); or, a gap, the turn neither follows the last ticket nor repeats the last
--- turn, or a slot is not there.
--- A decision that comes here only after its day has begun is TOO_LATE: nobody is to miss a day before he is told of it.
--- Applicants go in by key order: unsorted, two lanes deadlocked.
+-- Records turns of lanes, each completely or not at all: moves each lane forward if the consumer may, then updates slots and
+-- adds bookings and applicants. One statement, so that no client can stop in the middle and keep a lane locked. Idempotent:
+-- existing rows stay.
+-- in, as one array per column: office, token, first, last (tickets) of the turns; s_turn (its position), s_date, s_session of
+-- their slots; slot (its position), booking_id, ticket, party_size, reason (null: CONFIRMED), first_number, fingerprint, caller,
+-- account, accepted (ms) of the decisions; a_booking_id, a_number, a_key, a_encrypted of the applicants of CONFIRMED ones. Also
+-- policy_version, by which the turns were decided (or null).
+-- out, per lane that was moved: its office, the number of new bookings, and the tickets of those that are TOO_LATE. A lane is
+-- not moved if a newer token has written (fenced), if the turn neither follows the last ticket nor repeats the last turn (a gap),
+-- or if a slot is missing.
+-- A decision that is recorded after its day has begun is TOO_LATE: nobody may miss a day before learning of the booking.
+-- Applicants are inserted in key order, since two lanes would otherwise deadlock.
 -- Holds: P1 (slot_taken_within_quota), P2, P3, P4 (applicant_one_live_booking), P6 (applicant_number_once), P14.
-with moment as materialized (select service_now() as now), -- one for all, and once
+with moment as materialized (select service_now() as now), -- the same moment for all rows
 
 moved as (
     update lane

@@ -1,5 +1,5 @@
--- Retires an office, or reopens it, and keeps who wanted it; changes nothing when it is so already. Safe to repeat.
--- in: office, retired (what it shall be), action_id, caller, staff, why.
+-- Retires or reopens an office, and records the action; changes nothing if it is retired or open already. Idempotent.
+-- in: office, retired (the new value), action_id, caller, staff, why.
 with changed as (
     update office
     set retired_at = case when %(retired)s then service_now() end

@@ -1,5 +1,6 @@
--- A page of the people who come on a day, by session (the morning first) and number.
--- in: office, service_date, session (or null), after_session and after_number (the last of the page before, or null), most.
+-- Returns a page of the people of an office's day, by session (the morning first) and queue number.
+-- in: office, service_date, session (or null), after_session and after_number (of the last person of the previous page, or
+-- null), most.
 -- out: session, number, booking_id, applicant_key, encrypted, state, present_at.
 select s.session, a.number, a.booking_id, a.applicant_key, a.encrypted, b.state, a.present_at
 from slot as s

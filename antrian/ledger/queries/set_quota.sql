@@ -1,6 +1,6 @@
--- Changes a slot's quota before its day begins, and keeps who wanted it; refused says why nothing changed. Safe to repeat.
+-- Changes a slot's quota before its day begins, and records the action; refused says why nothing changed. Idempotent.
 -- in: office, action_id, caller, staff, why, service_date, session, quota, expected (or null).
--- Holds: P1 (never below what is taken).
+-- Holds: P1 (the quota never falls below the taken places).
 with asked as (
     select
         slot.slot_id, slot.quota, slot.taken,

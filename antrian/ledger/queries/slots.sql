@@ -1,4 +1,4 @@
--- The slots of an office from a day on. in: office, since.
+-- Returns the slots of an office since a day. in: office, since.
 -- out: service_date, session, quota, taken, last_number, closed.
 select service_date, session, quota, taken, last_number, closed
 from slot

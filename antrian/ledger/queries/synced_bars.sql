@@ -1,4 +1,4 @@
--- Bars that hold, and whether Redis was told of their day. out: applicant_key, booking_id, synced.
+-- Returns the bars in force, and whether their day is synced to Redis. out: applicant_key, booking_id, synced.
 select bar.applicant_key, bar.booking_id, d.synced
 from bar
 join booking as b using (booking_id)

@@ -1,7 +1,7 @@
--- Takes a check-in back on its day: these people are expected again, and the booking is CONFIRMED again when nobody of it is
--- here any more. Keeps who wanted it; refused says why nothing changed. Safe to repeat. After lock_booking.sql.
--- in: office, action_id, caller, staff, why, booking_id, numbers, taken (the number of who has another booking by Redis, or
--- null). Holds: P4 (applicant_one_live_booking), P7.
+-- Undoes a check-in on its day: these people are expected again, and the booking becomes CONFIRMED again if no other person of it
+-- is present. Records the action; refused says why nothing changed. Idempotent. Runs after lock_booking.sql.
+-- in: office, action_id, caller, staff, why, booking_id, numbers, taken (queue number of a person who has another booking in
+-- Redis, or null). Holds: P4 (applicant_one_live_booking), P7.
 with asked as (
     select
         b.booking_id, b.slot_id, b.state, s.service_date, s.session,

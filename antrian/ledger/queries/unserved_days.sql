@@ -1,7 +1,7 @@
--- Days on which nobody is served by a policy, not done yet, and whose places can still be had or are held by somebody.
--- in: weekdays (served ones, Monday 0), holidays. out: office_id, service_date, live (bookings whose people are expected),
--- people, over (the day is over at the office), closings (how often its closing was recorded).
--- Days are done in order, so only those after the last one that is done are looked at.
+-- Returns days that have slots but no service under a policy, are not finished, and are not closed or still have people.
+-- in: weekdays (of service, Monday is 0), holidays. out: office_id, service_date, live (bookings whose people are expected),
+-- people, over (whether the day is over at the office), closings (how often its closing was recorded).
+-- Days are finished in order, so only those after the last finished one are read.
 with unserved as (
     select office.office_id, office.time_zone, slot.service_date, slot.slot_id, slot.closed
     from office

@@ -1,4 +1,4 @@
--- Adds or changes an office. Slots that exist keep their quota. in: the fields of booking.Office, time_zone by name.
+-- Adds or changes an office. Existing slots keep their quota. in: the fields of booking.Office, time_zone by name.
 with upserted as (
     insert into office
     values (
