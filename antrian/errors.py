@@ -63,8 +63,8 @@ class Text(NamedTuple):
 class AntrianError(Exception):
     """A refused call.
 
-    field: path of the request's invalid field. problem: what is wrong with it, and what to do. retry_after: when a retry
-    may succeed. initial: first letter of the name of the applicant concerned. metadata: sent to the caller unchanged, so it
+    field: path of the request's invalid field. problem: what is wrong with it, and what to do. retry_after: how long until
+    a retry may succeed. initial: first letter of the name of the applicant concerned. metadata: sent to the caller unchanged, so it
     must not contain personal data.
     """
 

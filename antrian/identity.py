@@ -45,7 +45,7 @@ _CROCKFORD_VALUES = (
 _CROCKFORD_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
 _CODE_LENGTH = 10
 _BELOW_CODE = 128 - 5 * _CODE_LENGTH
-_SEAL_LENGTH = 12 + 16  # a nonce and a tag, with nothing between them
+_ENCRYPTION_OVERHEAD = 12 + 16  # nonce and tag
 
 
 def check_nik(nik: str, field: str, nik_codes: Collection[str]) -> None:
@@ -219,7 +219,7 @@ class Keys:
             cryptography.exceptions.InvalidTag: it was encrypted with other keys, or for another booking or applicant, or
                 was modified.
         """
-        if len(encrypted) < _SEAL_LENGTH:
+        if len(encrypted) < _ENCRYPTION_OVERHEAD:
             raise InvalidTag
         text = self._aes.decrypt(encrypted[:12], encrypted[12:], booking_id.bytes + key).decode()
         return Person(text[:16], text[16:])

@@ -116,10 +116,10 @@ class Catalog:
         try:
             other = await self._ledger.other_policy(self.policy.version)
         except PolicyError as problem:  # of a newer Antrian: what we have is better than nothing
-            _log.error("going on by version %d of the policy: %s", self.policy.version, problem)
+            _log.error("keeping version %d of the policy: %s", self.policy.version, problem)
         else:
             if other:
-                _log.info("going by version %d of the policy", other.version)
+                _log.info("following version %d of the policy", other.version)
                 self._follow(other)
 
     async def keep_fresh(self, changed: Callable[[bool], object]) -> None:

@@ -24,10 +24,10 @@ _log = logging.getLogger("workers")
 
 
 def claim(settings: Settings, policy: Policy, stop: threading.Event) -> Policy:
-    """Checks the secret keys and the policy against the ledger's, which takes them over where it has none yet.
+    """Checks the secret keys and the policy against the ledger's, and stores them in a ledger that has none.
 
-    Retries while the ledger is unreachable. Returns the ledger's version of the policy, or the given policy when stop is
-    set before. Raises WrongKeysError or WrongPolicyError when the ledger has others.
+    Retries while the ledger is unreachable. Returns the policy with its version in the ledger, or as given if stop is set
+    first. Raises WrongKeysError or WrongPolicyError if the ledger has others.
     """
     keys, pause = Keys(settings.hash_key, settings.encryption_key), RESTART_AFTER
     while not stop.is_set():
@@ -42,10 +42,10 @@ def claim(settings: Settings, policy: Policy, stop: threading.Event) -> Policy:
 
 
 def main() -> int:
-    """Runs until SIGTERM or SIGINT, and then exits with 0.
+    """Runs until SIGTERM or SIGINT. Returns the exit code.
 
-    Exits with 2 when the settings are invalid or the ledger has other keys or another policy, and with 1 when the
-    metrics port is not available.
+    0 after a signal, 2 if the settings are invalid or the ledger has other keys or another policy, 1 if the metrics port is
+    not available.
     """
     argparse.ArgumentParser(
         "python -m workers",

@@ -33,7 +33,7 @@ class Audit:
     def run(self, stop: threading.Event) -> None:
         """Audits until stop is set; returns at once when audit_seconds is 0.
 
-        The first audit comes after a full period, since lanes open after a start.
+        The first audit runs after a full period, because lanes open only after the workers have started.
         """
         period = self._settings.audit_seconds
         while period and not stop.wait(period * random.uniform(0.9, 1.1)):  # noqa: S311 - jitter

@@ -1,4 +1,4 @@
-"""Closes days without service, finishes days that are over (no-shows are barred), and syncs both to Redis."""
+"""Closes days without service, finishes days that are over (which bars no-shows), and syncs them to Redis."""
 
 import logging
 from datetime import date, timedelta
@@ -40,7 +40,7 @@ def finish_days(consumer: LaneConsumer, ledger: LedgerRecorder, policy: Policy) 
         if _sync(consumer, ledger, office_id, day):
             consumer.note_synced(done_at)
             ledger.days.mark_synced(office_id, day)
-            _log.info("%s is done for %s", office_id, day)
+            _log.info("%s: finished %s", office_id, day)
             synced += 1
     return synced
 

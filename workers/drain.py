@@ -73,7 +73,7 @@ class LanePipeline:
             self._recorded = self._collect_recorded(before, future.result())
         if batch:
             self._recording = batch, self._writer.submit(self._record, batch)
-        self._prepare(others, offices, leased_at)  # last: the batch must not wait for it, its leases are running
+        self._prepare(others, offices, leased_at)  # last, because the leases of the batch are running
         return tickets
 
     def flush(self, offices: Mapping[str, Office]) -> int:

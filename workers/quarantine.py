@@ -1,4 +1,4 @@
-"""What happens to a lane that cannot be served."""
+"""Handles lanes that cannot be served."""
 
 import logging
 
@@ -21,7 +21,7 @@ def quarantine_or_yield(consumer: LaneConsumer, lease: Lease, problem: Exception
     try:
         if isinstance(problem, FencedError):
             raise problem
-        consumer.quarantine(lease)  # raises FencedError when Redis knows of a newer consumer: then nothing is wrong
+        consumer.quarantine(lease)  # raises FencedError if a newer consumer has the lane, which is no fault
     except FencedError:
         LEASES_LOST.inc()
         _log.warning("a newer consumer has the lane %s", lease.office_id)

@@ -41,7 +41,7 @@ class Rebuilt:
     """What a rebuild did.
 
     offices: lanes that are open again. finished: tickets that were still in Redis and are decided now. lost: queued
-    requests and commands that did not fit the ledger and were dropped. bookings, bars: how many were restored to Redis.
+    requests and commands that did not match the ledger and were dropped. bookings, bars: how many were restored to Redis.
     seconds: how long the lanes were closed.
     """
 
@@ -54,7 +54,7 @@ class Rebuilt:
 
 
 class Rebuild:
-    """Restores Redis from the ledger; nothing may be lost that the ledger or an intact lane has."""
+    """Restores Redis from the ledger, without losing anything that the ledger or an intact lane has."""
 
     def __init__(self, settings: Settings, consumer: LaneConsumer, ledger: LedgerRecorder, redis: Redis) -> None:
         self._keys = Keys(settings.hash_key, settings.encryption_key)
@@ -82,7 +82,7 @@ class Rebuild:
             opened.append(self._ledger.open_lane(office.office_id, epoch, skip=self._setup.policy.lane_bound))
         lanes.clear_people()
         bookings, bars = self._restore_bookings(lanes), self._restore_bars(lanes)
-        _log.info("%d bookings and %d bars put back", bookings, bars)
+        _log.info("%d bookings and %d bars restored", bookings, bars)
         for office, lease in acquired:
             self._setup.load_counters(lease, office)
         if last_synced := self._ledger.days.last_synced(timedelta(0)):
@@ -93,9 +93,9 @@ class Rebuild:
         return Rebuilt(len(opened), finished, lost, bookings, bars, round(time.monotonic() - began, 3))
 
     def _finish(self, office: Office, lease: Lease) -> int:
-        """Decides, records and settles what the lane still has, if it fits the ledger. Returns the number of tickets.
+        """Decides, records and settles what the lane still has, if it matches the ledger. Returns the number of tickets.
 
-        What does not fit stays in the lane: LaneRebuilder.clear removes and counts it.
+        The rest stays in the lane: LaneRebuilder.clear removes and counts it.
         """
         finished = 0
         decided: Turn | CommandBatch | None = None
@@ -110,7 +110,7 @@ class Rebuild:
                 else:
                     break
         except (LaneBrokenError, LedgerGapError, LedgerFencedError) as problem:
-            _log.warning("what Redis has of a lane does not fit the ledger and goes: %s", problem)
+            _log.warning("dropping what Redis has of a lane, which does not match the ledger: %s", problem)
         return finished
 
     def _record(self, decided: Turn) -> str:
@@ -136,7 +136,7 @@ class Rebuild:
 
         def booking(
             booking_id: UUID,
-            print_: str,
+            fingerprint: str,
             office_id: str,
             ticket: int,
             day: date,
@@ -145,7 +145,7 @@ class Rebuild:
             held: bytes,
         ) -> Restored:
             keep, owner = keep_until(day), self._keys.owner(caller, account)
-            return Restored(booking_id.bytes, print_ if keep > now else "", office_id, ticket, keep, owner, held)
+            return Restored(booking_id.bytes, fingerprint if keep > now else "", office_id, ticket, keep, owner, held)
 
         rows = self._ledger.known_bookings(since)
         while piece := [booking(*row) for row in islice(rows, _PIECE)]:
@@ -161,7 +161,7 @@ class Rebuild:
 
 
 def main() -> int:
-    """Exits with 0 when all lanes are open again, 1 when it failed, 2 when the settings are wrong or the ledger has other keys."""
+    """Returns the exit code: 0 if all lanes are open again, 1 if it failed, 2 if settings or keys are wrong."""
     parser = argparse.ArgumentParser(
         "antrian rebuild",
         description="Close all lanes, restore Redis from the ledger, and open the lanes again. Servers and workers may keep "

@@ -63,11 +63,10 @@ def init_worker(
 
 
 def work() -> int:
-    """Drains lanes, the longest ready first, until the shift is over or the process stops.
+    """Drains lanes, the longest ready first, until the shift or the process ends. Returns the number of settled tickets.
 
-    Sweeps about once a second; every few seconds refreshes offices and policy, and finishes days that are over. When a
-    store fails it backs off, and leases no lane before a refresh and a sweep have succeeded. Returns the number of settled
-    tickets.
+    Sweeps about once a second; every few seconds refreshes offices and policy, and finishes days that are over. After a
+    store failed, backs off, and leases no lane before a refresh and a sweep have succeeded.
     """
     assert _context is not None, "a shift needs a worker process: python -m workers"
     context, pipeline = _context, _context.pipeline
@@ -107,16 +106,16 @@ def _back_off(pause: float) -> float:
 
 
 def refresh(context: WorkerContext) -> int:
-    """Reads the offices and the policy again, and finishes some of the days that are over. Returns how many it finished."""
+    """Reads the offices and the policy again, and finishes some of the days that are over. Returns how many it synced."""
     setup = context.setup
     context.offices = {office.office_id: office for office in setup.ledger.offices()}
     try:
         policy = setup.ledger.policy()
     except PolicyError as problem:  # written by a newer release: the current version is better than none
-        _log.error("going on by version %d of the policy: %s", setup.policy.version, problem)
+        _log.error("keeping version %d of the policy: %s", setup.policy.version, problem)
     else:
         if policy and policy.version != setup.policy.version:
-            _log.info("going by version %d of the policy", policy.version)
+            _log.info("following version %d of the policy", policy.version)
             setup.follow(policy)
     return finish_days(setup.consumer, setup.ledger, setup.policy)
 

@@ -31,29 +31,33 @@ class Supervisor:
         self._context = multiprocessing.get_context("spawn")
         self._running: dict[str, BaseProcess] = {}
         # A replacement keeps the name of the worker that died: workers/metrics.py counts under it.
-        self._last_beats = {
+        self._heartbeats = {
             f"antrian-worker-{n}": self._context.Value("d", 0.0) for n in range(settings.worker_processes)
         }
 
     def silent_for(self) -> dict[str, float]:
         """Returns the seconds since each worker's last heartbeat, by its name."""
-        return {name: time.monotonic() - beat.value for name, beat in self._last_beats.items() if beat.value}
+        return {
+            name: time.monotonic() - heartbeat.value for name, heartbeat in self._heartbeats.items() if heartbeat.value
+        }
 
     def run(self, policy: Policy, stop: threading.Event) -> None:
         """Runs the workers until stop is set, and returns when they have ended.
 
         They start with this policy, and follow the ledger's from then on.
         """
-        pause, died = RESTART_AFTER, 0.0
+        pause, failed_at = RESTART_AFTER, 0.0
         while not stop.is_set():
             if self._reap():
-                again = time.monotonic() - died < 2 * RESTART_AT_MOST
-                pause, died = min(2 * pause, RESTART_AT_MOST) if again else RESTART_AFTER, time.monotonic()
+                again = time.monotonic() - failed_at < 2 * RESTART_AT_MOST
+                pause, failed_at = min(2 * pause, RESTART_AT_MOST) if again else RESTART_AFTER, time.monotonic()
                 stop.wait(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-            for name, beat in self._last_beats.items():
+            for name, heartbeat in self._heartbeats.items():
                 if name not in self._running and not stop.is_set():
-                    beat.value = time.monotonic()
-                    process = self._context.Process(target=worker.main, args=[self._settings, policy, beat], name=name)
+                    heartbeat.value = time.monotonic()
+                    process = self._context.Process(
+                        target=worker.main, args=[self._settings, policy, heartbeat], name=name
+                    )
                     self._running[name] = process
                     process.start()
             stop.wait(0.2)

@@ -47,26 +47,26 @@ def run(settings: Settings, policy: Policy, heartbeat: Callable[[], None] = lamb
                     queue.enqueue(shift.JOB, job_timeout=watchdog, result_ttl=0, failure_ttl=60)
                 worker = ShiftWorker([queue], connection=queue.connection, serializer=JSONSerializer)
                 if not worker.work(burst=True, logging_level="WARNING") and not ShiftWorker.stopping:
-                    _log.info("RQ gave no job (another worker took it, or RQ is suspended), working without it")
+                    _log.info("no job from RQ (another worker took it, or RQ is suspended), working without RQ")
                     shift.work()
             except OutOfMemoryError as problem:
                 # A full Redis accepts no jobs, but lanes can be drained, which frees memory.
-                _log.warning("RQ has no room, working without it: %s", problem)
+                _log.warning("RQ's Redis is full, working without RQ: %s", problem)
                 shift.work()
     except StopRequested:
         pass
 
 
-def main(settings: Settings, policy: Policy, last_beat: "Synchronized[float]") -> None:
+def main(settings: Settings, policy: Policy, last_heartbeat: "Synchronized[float]") -> None:
     """Runs a worker process; exits with 1 when an error ended it, so that the supervisor starts another.
 
-    last_beat: receives the time (time.monotonic) of each heartbeat.
+    last_heartbeat: receives the time (time.monotonic) of each heartbeat.
     """
     die_with_parent()
     log_to_stderr(settings.log_level)
 
     def heartbeat() -> None:
-        last_beat.value = time.monotonic()
+        last_heartbeat.value = time.monotonic()
 
     try:
         run(settings, policy, heartbeat)

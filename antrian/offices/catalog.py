@@ -23,9 +23,8 @@ _LONGEST = 200
 # Words of a-z and digits with one hyphen between them, a letter in it, and no NIK, with hyphens or without.
 _ID = re.compile("(?=.*[a-z])(?!.*[0-9](-?[0-9]){15})(?=.{3,40}$)[a-z0-9]+(-[a-z0-9]+)*")
 _DEGREES = re.compile(r"[+-]?[0-9]{1,3}([.,][0-9]{1,15})?")
-_WHOLE = re.compile(
-    r"([0-9]{1,6})([.,]0{1,2})?"
-)  # with three zeros it would be a thousand in one language, one in the other
+# No three zeros: "1.000" is a thousand in Indonesian and one in English.
+_WHOLE = re.compile(r"([0-9]{1,6})([.,]0{1,2})?")
 _FORMULA = "=+-@"
 # The country's outermost points: Rote and Miangas, Sabang and Merauke.
 _LATITUDES, _LONGITUDES = (-11.1, 6.2), (94.9, 141.1)
@@ -95,7 +94,7 @@ def _cell(office: Office, column: str) -> Cell:
 
 
 def doubts(offices: Sequence[Office], imported: Collection[str]) -> list[str]:
-    """Returns warnings about imported offices (ids) that share a name or a place with another of all offices."""
+    """Returns warnings about imported offices (ids) that share a name or a place with any other office."""
     warnings: list[str] = []
     by_name: dict[str, str] = {}
     by_place: dict[tuple[float, float], str] = {}
@@ -186,7 +185,7 @@ def _office(
         and (problem := _elsewhere(latitude, longitude, province, provinces))
     ):
         wrong.setdefault("latitude", problem)
-    if empty:  # said once
+    if empty:  # one problem for all empty cells
         for column in empty:
             wrong.pop(column, None)
         wrong[empty[0]] = "is empty" + (f", and so is {', '.join(empty[1:])}" if empty[1:] else "")

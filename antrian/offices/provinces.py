@@ -40,11 +40,11 @@ class ProvinceMap:
     def __init__(self) -> None:
         text = _DATA.joinpath("provinces.geojson").read_text("utf-8")
         codes = [feature["properties"]["code"] for feature in json.loads(text)["features"]]
-        # Not shape() of what json has read: GEOS reads the coordinates in a quarter of the time.
+        # GEOS parses the coordinates in a quarter of the time that shape() takes for parsed JSON.
         self._parts, of = shapely.get_parts(shapely.get_parts(shapely.from_geojson(text)), return_index=True)
         self._codes = [codes[index] for index in of]
         self._tree = shapely.STRtree(self._parts)
-        # Most people are far from every other province: one lookup answers for all of their square kilometre.
+        # Most people are far from other provinces: one lookup serves their square kilometre.
         self._only = lru_cache(maxsize=65_536)(self._find_only)
         self._around = lru_cache(maxsize=8_192)(self._cut_around)
 
@@ -82,24 +82,24 @@ class ProvinceMap:
         return largest.centroid.y, largest.centroid.x
 
     def _find_only(self, south: int, west: int) -> str | None:
-        """The province that a cell touches, so within _ACROSS_M of all of its points, when no other is within _MARGIN_M."""
+        """Returns the province that the cell touches, if no other is within _MARGIN_M of the cell, else None."""
         near = self._tree.query(_box(south, west, _MARGIN_M), "intersects")
         codes = {self._codes[index] for index in near}
         touches = shapely.intersects(self._parts[near], _box(south, west, 0)).any()
         return codes.pop() if len(codes) == 1 and touches else None
 
     def _cut_around(self, south: int, west: int) -> tuple[list[str], Any]:
-        """What of the provinces is within _CUT_M of a cell: the codes and the polygons, in the map's order.
+        """Returns the codes and the polygons of the parts of provinces within _CUT_M of a cell, in the map's order.
 
-        Cut so, a province is as far from a point of the cell as it is, when that is within _CUT_M; and quick to measure.
+        Distances up to _CUT_M from the cell are the same as to the complete provinces, and faster to measure.
         """
         around = _box(south, west, _CUT_M)
         near = np.sort(self._tree.query(around, "intersects"))
         return [self._codes[index] for index in near], shapely.intersection(self._parts[near], around)
 
     def _found(self, latitude: float, longitude: float, radius_m: float) -> tuple[list[str], Any]:
-        """The codes and polygons of provinces that may be within a radius of a point, in the map's order."""
-        # The tree knows degrees only: a circle of the shorter kind of degrees holds all that is within the metres.
+        """Returns the codes and polygons of provinces that may be within a radius of a point, in the map's order."""
+        # The tree measures in degrees: converting by the shorter kind of degree never makes the radius too small.
         degrees = radius_m / _METRES_NORTH * _stretch(latitude)
         found = np.sort(self._tree.query(shapely.Point(longitude, latitude), "dwithin", degrees))
         return [self._codes[index] for index in found], self._parts[found]
@@ -107,7 +107,7 @@ class ProvinceMap:
     def _measure(
         self, latitude: float, longitude: float, radius_m: float, codes: Sequence[str], parts: Any
     ) -> dict[str, float]:
-        """How far polygons are, by code, without those beyond the radius; on a plane that is right around the point."""
+        """Returns the distances in metres of polygons within the radius, by code, on a plane around the point."""
         stretch, nearest = _stretch(latitude), dict[str, float]()
         ends = shapely.get_coordinates(shapely.shortest_line(shapely.Point(longitude, latitude), parts)).tolist()
         for code, (x1, y1), (x2, y2) in zip(codes, ends[::2], ends[1::2], strict=True):

@@ -42,7 +42,7 @@ def read_table(content: bytes, columns: Sequence[str]) -> list[tuple[int, list[s
 
 
 def _decoded(content: bytes) -> str:
-    """The text, its lines ended as on Unix."""
+    """Returns the text with Unix line ends. Raises UnreadableTableError."""
     if problem := next((problem for start, problem in _KINDS.items() if content.startswith(start)), None):
         raise UnreadableTableError(problem)
     if b"\0" in content[:2]:
@@ -51,7 +51,7 @@ def _decoded(content: bytes) -> str:
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        # What has a letter in UTF-8 is a damaged file, and no Windows-1252, in which that would be two letters.
+        # A file with a valid multi-byte character is damaged UTF-8 rather than Windows-1252.
         if encoding == "utf-16" or not content.decode("utf-8", "ignore").isascii():
             line = content[: error.start].count(b"\n") + 1
             raise UnreadableTableError(
@@ -70,8 +70,8 @@ def _windows_1252(content: bytes) -> str:
 
 
 def _rows(text: str, separator: str, *, line: int = 1, strict: bool = True) -> Iterator[tuple[int, list[str]]]:
-    """The cells of each row that has any, without those at its end that are empty."""
-    # Not strict, a quote that nobody closes would swallow the rows after it without a word.
+    """Yields the cells of each non-empty row, without trailing empty cells, and the line on which it begins."""
+    # Without strict, an unclosed quote would silently swallow the rows after it.
     reader = csv.reader(StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=strict)
     before = line - 1
     try:

@@ -24,7 +24,9 @@ from tests.support.waiting import until
 _FAR = 0.01
 _FENCED = b"a newer consumer has the lane"
 _zombie_steps = cycle(("decide", "record", "desk"))
-_rebuild_steps = cycle((b"lanes closed", b"put back", b""))  # as it logs them; b"": when it has closed the last lane
+_rebuild_steps = cycle(
+    (b"lanes closed", b"bars restored", b"")
+)  # as it logs them; b"": when it has closed the last lane
 
 
 @fault("Redis emptied (FLUSHALL), then rebuilt", injections=5, loses_undecided=True)
