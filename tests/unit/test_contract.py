@@ -14,9 +14,9 @@ from grpc_tools import protoc
 from antrian import booking
 from antrian.errors import AntrianError, Reason
 from antrian.v1 import booking_service_pb2, error_reason_pb2, messages_pb2, office_service_pb2
+from protos.generate import generate
 from server.auth import ACCESS
 from server.status import code_of, to_status
-from tests.support.generate_protos import generate
 
 ROOT = Path(__file__).parents[2]
 GENERATED = ROOT / "antrian"

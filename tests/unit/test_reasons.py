@@ -6,7 +6,7 @@ import pytest
 
 from antrian.errors import Reason
 from antrian.v1 import booking_service_pb2, office_service_pb2
-from tests.support.generate_openapi import read_comments
+from protos.openapi import read_comments
 from tests.support.reasons import reached
 
 _SERVICES = [

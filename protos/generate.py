@@ -1,4 +1,4 @@
-"""Generates antrian/v1 from protos/: `python -m tests.support.generate_protos FOLDER` writes FOLDER/v1."""
+"""Generates the Python stubs of protos/antrian/v1: `python -m protos.generate FOLDER` writes FOLDER/v1."""
 
 import shlex
 import sys
@@ -10,7 +10,7 @@ from google.api import annotations_pb2, field_behavior_pb2
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorSet, OneofDescriptorProto
 from grpc_tools import protoc
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 _RULES = "buf/validate/validate.proto"
 _KNOWN_OPTIONS = (annotations_pb2.http, field_behavior_pb2.field_behavior)
 """Options that are kept: they are known since their modules are imported."""

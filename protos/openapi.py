@@ -1,4 +1,4 @@
-"""Generates clients/gateway/openapi.json from protos/: `python -m tests.support.generate_openapi`.
+"""Generates clients/gateway/openapi.json from protos/: `python -m protos.openapi`.
 
 What the comments say becomes descriptions, and limits where they say so: what is required, "1 to 200", "YYYY-MM-DD".
 """
@@ -13,7 +13,7 @@ from google.api import annotations_pb2, field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, MethodDescriptor
 
 from antrian.v1 import booking_service_pb2, error_reason_pb2
-from tests.support.generate_protos import ROOT, describe
+from protos.generate import ROOT, describe
 
 Schema = dict[str, Any]
 
