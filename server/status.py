@@ -94,8 +94,8 @@ TABLE: dict[Reason, Row] = {
     Reason.DATE_NOT_OFFERED: Row(
         Code.FAILED_PRECONDITION,
         Text(
-            "Saat ini pendaftaran dibuka untuk {first_date} sampai {last_barred_date}. Pilih tanggal di antaranya.",
-            "Booking is now open for {first_date} to {last_barred_date}. Choose a date among these.",
+            "Saat ini pendaftaran dibuka untuk {first_date} sampai {last_date}. Pilih tanggal di antaranya.",
+            "Booking is now open for {first_date} to {last_date}. Choose a date among these.",
         ),
     ),
     Reason.WINDOW_CLOSED: Row(

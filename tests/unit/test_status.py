@@ -51,6 +51,18 @@ def test_technical_words_are_detected(words: str) -> None:
     assert MACHINES.search(words)
 
 
+@pytest.mark.parametrize("reason", TABLE)
+def test_messages_use_only_the_metadata_that_the_page_documents(reason: Reason) -> None:
+    [row] = [
+        line
+        for line in TARGET.read_text("utf-8").splitlines()
+        if line.startswith(f"| {reason} | {TABLE[reason].code.name} |")
+    ]
+    documented = set(re.findall(r"`(\w+)`", row.split("|")[3]))
+    texts = [text for words in (TABLE[reason].words, *TABLE[reason].known.values()) for text in words]
+    assert {name for text in texts for name in re.findall(r"\{(\w+)\}", text)} - {"who"} <= documented
+
+
 def test_every_reason_has_an_example() -> None:
     assert {error.reason for error in examples()} == set(Reason) == TABLE.keys()
 
@@ -99,6 +111,11 @@ def test_a_person_is_named_by_position_and_initial_and_the_path_is_in_the_detail
             AntrianError(Reason.NOT_A_SERVICE_DAY, field="service_date", service_date="2026-12-25", day="Hari Raya Natal"),
             "Kantor imigrasi tutup pada Jumat, 25 Desember 2026 (Hari Raya Natal).",
             "Immigration offices are closed on Friday, 25 December 2026 (Hari Raya Natal).",
+        ),
+        (
+            AntrianError(Reason.DATE_NOT_OFFERED, field="service_date", first_date="2026-11-30", last_date="2026-12-04"),
+            "Saat ini pendaftaran dibuka untuk Senin, 30 November 2026 sampai Jumat, 4 Desember 2026.",
+            "Booking is now open for Monday, 30 November 2026 to Friday, 4 December 2026.",
         ),
         (
             AntrianError(
