@@ -1,17 +1,15 @@
 """antrian.v1.BookingService: what each rpc does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence, Sized
-from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
+from collections.abc import AsyncIterator, Awaitable, Sized
+from datetime import UTC, date, timedelta
 from typing import Any, cast
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from antrian import rules
-from antrian.booking import Cancel, Office, Slot, Window
+from antrian.booking import Cancel
 from antrian.errors import AntrianError, Reason, invalid
-from antrian.lane.producer import Counters, Joined, JoinRequest, Known, LaneProducer, Refused
+from antrian.lane.producer import Joined, JoinRequest, Known, LaneProducer, Refused
 from antrian.ledger.staff import check_numbers
 from antrian.text import check_account
 from antrian.v1 import booking_service_pb2 as wire
@@ -26,6 +24,7 @@ from server.middleware import FULL_RETRY, Context, explain, wants_english
 from server.names import Names
 from server.office_cache import Catalog
 from server.office_list import list_offices
+from server.quota_reader import QuotaReader
 from server.validation import Admission, check_uuid
 
 _PATH = "/antrian.v1.BookingService"
@@ -57,8 +56,7 @@ class BookingService:
         self._bookings = bookings
         self._commands = commands
         self._names = names
-        self._week = lru_cache(maxsize=16)(self._find_week)
-        self._quota = lru_cache(maxsize=4096)(self._find_quota)  # most is asked for again before anything changes
+        self._quotas = QuotaReader(catalog, producer)
 
     async def ListOffices(  # noqa: N802 - the rpc's name
         self, request: wire.ListOfficesRequest, context: Context
@@ -67,57 +65,8 @@ class BookingService:
         return list_offices(request, self._catalog)
 
     async def GetQuota(self, request: wire.GetQuotaRequest, context: Context) -> bytes:  # noqa: N802
-        """What is left at an office in the current or next window."""
-        office = self._catalog.office(request.office_id)
-        if refusal := rules.refuse_office(office):
-            raise refusal
-        window = self._catalog.last_window
-        as_of, counters = await self._places(office, window)
-        if (current := self._catalog.window_at(as_of)) != window:  # it has closed since this server last looked
-            window = current
-            as_of, counters = await self._places(office, window)
-        # Concatenated messages are one message of all their fields. Each field is in one of them only: protobuf.js, for
-        # one, does not merge a message field that comes twice.
-        is_open = window.contains(as_of)
-        return self._quota(office.office_id, office.time_zone, window, is_open, counters) + _moment(as_of)
-
-    async def _places(self, office: Office, window: Window) -> tuple[datetime, tuple[Counters | None, ...]]:
-        return await self._producer.quota((office.office_id, self._week(window, office.time_zone)[0]))
-
-    def _find_quota(
-        self, office_id: str, zone: ZoneInfo, window: Window, is_open: bool, counters: Sequence[Counters | None]
-    ) -> bytes:
-        """GetQuota's answer without its moment."""
-        response = wire.GetQuotaResponse(office_id=office_id)
-        response.MergeFrom(self._week(window, zone)[1])
-        response.window.open = is_open
-        for slot, places in zip(response.slots, counters, strict=True):
-            if places is None:
-                raise AntrianError(Reason.LANE_CLOSED, retry_after=_RETRY)
-            slot.quota, slot.remaining = places.quota, 0 if places.closed else places.remaining
-            slot.closed = places.closed
-        return response.SerializeToString()
-
-    def _find_week(self, window: Window, zone: ZoneInfo) -> tuple[tuple[Slot, ...], wire.GetQuotaResponse]:
-        """The window's slots at offices of a time zone, and all of GetQuota's answer that is the same for these."""
-        policy = self._catalog.policy
-        slots = tuple(Slot(day, session) for day in window.dates for session in policy.sessions)
-        answer = wire.GetQuotaResponse(
-            window=convert.window(window, window.closes_at, zone),  # open is set by _find_quota
-            closed_days=[
-                messages_pb2.ClosedDay(date=day.isoformat(), name=name)
-                for day, name in rules.closed_days(policy, window).items()
-            ],
-        )
-        for slot in slots:
-            starts, ends = rules.session_times(policy, zone, slot)
-            answer.slots.add(
-                service_date=slot.service_date.isoformat(),
-                session=convert.session(slot.session),
-                start_time=convert.timestamp(starts),
-                end_time=convert.timestamp(ends),
-            )
-        return slots, answer
+        """Returns the places that remain at an office in the current or next window."""
+        return await self._quotas.read(request.office_id)
 
     async def RequestBooking(  # noqa: N802
         self, request: wire.RequestBookingRequest, context: Context
@@ -352,11 +301,6 @@ def _check_batch(requests: Sized) -> None:
 def _check_no_wait(item: wire.GetBookingRequest) -> None:
     if item.HasField("wait"):
         raise invalid("wait", "tidak berlaku bila bertanya sekaligus", "does not apply in a batch")
-
-
-@lru_cache(maxsize=64)
-def _moment(as_of: datetime) -> bytes:
-    return wire.GetQuotaResponse(read_time=convert.timestamp(as_of)).SerializeToString()
 
 
 def _leaves(context: Context) -> float:
