@@ -36,7 +36,7 @@ async def list_bookings(request: ListBookingsRequest, caller: str, bookings: Boo
     decided = {str(booking.booking_id) for booking in found}
     response.bookings.extend(booking for booking in pending if booking.booking_id not in decided)
     for recorded in found[:size]:
-        convert.tell(response.bookings.add(), recorded, bookings.keys)
+        convert.fill(response.bookings.add(), recorded, bookings.keys)
     if len(found) > size:
         last = found[size - 1]
         response.next_page_token = write_token(last.decided_at.isoformat(), str(last.booking_id))

@@ -92,7 +92,7 @@ class Bookings:
             raise found
         if found is None or not _theirs(found, caller, account):
             raise AntrianError(Reason.BOOKING_NOT_FOUND, field="booking_id")
-        convert.tell(booking, found, self.keys)
+        convert.fill(booking, found, self.keys)
         if isinstance(found, Waiting) or found.reason is not StatusReason.SLOT_FULL:
             return None
         full = found.office_id, found.slot, found.party_size
@@ -125,7 +125,7 @@ class Bookings:
         for waiting in looks:
             if waiting:
                 bookings.append(wire.Booking())
-                convert.tell(bookings[-1], waiting, self.keys)
+                convert.fill(bookings[-1], waiting, self.keys)
         return bookings
 
     async def recorded(

@@ -110,7 +110,7 @@ class BookingService:
         others = []
         for (result, item, ask, _), answer in zip(asked, responses, strict=True):
             if isinstance(answer, Joined):  # nearly all, and at once: a task each would cost more than all else
-                convert.tell_joined(result.booking, item, ask.booking_id, answer)
+                convert.fill_joined(result.booking, item, ask.booking_id, answer)
             else:
                 others.append(tell(result, item, ask, answer))
         await asyncio.gather(*others)
@@ -254,7 +254,7 @@ class BookingService:
         if isinstance(answer, BaseException):
             raise answer
         if isinstance(answer, Joined):
-            convert.tell_joined(booking, request, ask.booking_id, answer)
+            convert.fill_joined(booking, request, ask.booking_id, answer)
             return
         if isinstance(answer, Known):
             booking.CopyFrom(await self._bookings.repeated(ask.booking_id, ask.caller, ask.account))

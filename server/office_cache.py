@@ -33,6 +33,7 @@ class Catalog:
 
     def __init__(self, policy: Policy, producer: LaneProducer, ledger: LedgerReader, keys: Keys) -> None:
         self.provinces = load_provinces()
+        self.nik_codes = frozenset(province.nik_code for province in self.provinces.values())
         self.map = ProvinceMap()
         self._offices: dict[str, Office] = {}
         self.ready = False

@@ -33,7 +33,6 @@ class Admission:
     def __init__(self, catalog: Catalog, keys: Keys) -> None:
         self._catalog = catalog
         self._keys = keys
-        self._nik_codes = frozenset(province.nik_code for province in catalog.provinces.values())
         self._slot = lru_cache(maxsize=1024)(_slot)
 
     def admit(self, request: RequestBookingRequest, caller: Caller) -> JoinRequest:
@@ -48,7 +47,7 @@ class Admission:
         slot = self._slot(request.service_date, request.session)
         people = [Person(compact(applicant.nik), plain(applicant.full_name)) for applicant in request.applicants]
         try:
-            check_party(self._catalog.policy, people, self._nik_codes)
+            check_party(self._catalog.policy, people, self._catalog.nik_codes)
         except AntrianError as refusal:
             refusal.initial = initial_of(refusal.field, [person.full_name for person in people])
             raise
