@@ -113,10 +113,10 @@ def refresh(context: WorkerContext) -> int:
     try:
         policy = setup.ledger.policy()
     except PolicyError as problem:  # written by a newer release: the current version is better than none
-        _log.error("going on by version %d of the policy: %s", setup.policy.version, problem)
+        _log.error("keeping version %d of the policy: %s", setup.policy.version, problem)
     else:
         if policy and policy.version != setup.policy.version:
-            _log.info("going by version %d of the policy", policy.version)
+            _log.info("following version %d of the policy", policy.version)
             setup.follow(policy)
     return finish_days(setup.consumer, setup.ledger, setup.policy)
 
