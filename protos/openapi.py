@@ -224,8 +224,8 @@ class Document:
         """Returns the schema of a body: the request without the fields that the path or a header has."""
         apart = {_camel(name) for name in (*bound, *[_KEY] * (method.name == "RequestBooking"))}
         if not apart:
-            return self._ref(method.input_type, asked=True)
-        schema = self._message(method.input_type, asked=True)
+            return self._ref(method.input_type, in_request=True)
+        schema = self._message(method.input_type, in_request=True)
         schema["properties"] = {name: value for name, value in schema["properties"].items() if name not in apart}
         schema["required"] = [name for name in schema["required"] if name not in apart]
         self._schemas[f"{method.name}Body"] = schema
@@ -246,42 +246,42 @@ class Document:
                 yield {"name": path, "in": "query", "required": required} | parameter
 
     def _parameter(self, field: FieldDescriptor) -> Schema:
-        schema = self._field(field, asked=True)
+        schema = self._field(field, in_request=True)
         return {"description": schema.pop("description"), "schema": schema}
 
-    def _ref(self, kind: Descriptor | EnumDescriptor, *, asked: bool = False) -> Schema:
+    def _ref(self, kind: Descriptor | EnumDescriptor, *, in_request: bool = False) -> Schema:
         if kind.full_name in _WELL_KNOWN:
             return dict(_WELL_KNOWN[kind.full_name])
         if kind.name not in self._schemas:
             self._schemas[kind.name] = {}  # ends the recursion
             self._schemas[kind.name] = (
-                self._message(kind, asked=asked) if isinstance(kind, Descriptor) else self._enum(kind)
+                self._message(kind, in_request=in_request) if isinstance(kind, Descriptor) else self._enum(kind)
             )
-        if isinstance(kind, Descriptor) and ("additionalProperties" in self._schemas[kind.name]) != asked:
+        if isinstance(kind, Descriptor) and ("additionalProperties" in self._schemas[kind.name]) != in_request:
             raise SystemExit(f"{kind.name} is in a request and in a response: it needs two schemas")
         return {"$ref": f"#/components/schemas/{kind.name}"}
 
-    def _message(self, message: Descriptor, *, asked: bool) -> Schema:
+    def _message(self, message: Descriptor, *, in_request: bool) -> Schema:
         """A request requires what must be given and allows no unknown fields. A response requires what is always present."""
         fields = message.fields
-        required = [f.json_name for f in fields if (_is_required(f) if asked else not f.has_presence)]
-        schema: Schema = {"type": "object", "additionalProperties": False} if asked else {"type": "object"}
-        schema["properties"] = {field.json_name: self._field(field, asked=asked) for field in fields}
+        required = [f.json_name for f in fields if (_is_required(f) if in_request else not f.has_presence)]
+        schema: Schema = {"type": "object", "additionalProperties": False} if in_request else {"type": "object"}
+        schema["properties"] = {field.json_name: self._field(field, in_request=in_request) for field in fields}
         if required:
             schema["required"] = required
         if description := self._text(message.full_name):
             schema["description"] = description
         for oneof in message.oneofs:
-            if len(oneof.fields) > 1 and (not asked or self._text(oneof.full_name).endswith("Required.")):
+            if len(oneof.fields) > 1 and (not in_request or self._text(oneof.full_name).endswith("Required.")):
                 schema["oneOf"] = [{"required": [field.json_name]} for field in oneof.fields]
         return schema
 
-    def _field(self, field: FieldDescriptor, *, asked: bool) -> Schema:
+    def _field(self, field: FieldDescriptor, *, in_request: bool) -> Schema:
         kind = field.message_type or field.enum_type
-        value = self._ref(kind, asked=asked) if kind else dict(_SCALARS[field.type])
+        value = self._ref(kind, in_request=in_request) if kind else dict(_SCALARS[field.type])
         schema = {"type": "array", "items": value} if field.is_repeated else value
         description = self._text(field.full_name)
-        if asked:
+        if in_request:
             description += _one_of(field)
         return schema | self._limits(field) | ({"description": description} if description else {})
 

@@ -123,14 +123,16 @@ def _make_handlers(
     keys: Keys,
     health_servicer: health.aio.HealthServicer,
 ) -> list[Handlers]:
-    most = settings.most_calls
-    each = most // 2 if settings.callers_file else most  # without a callers file, all calls have one caller
-    middleware = Middleware(Callers(settings.callers_file), ConcurrencyLimiter(most, each))
-    bookings = Bookings(catalog, producer, ledger, keys, watching=ConcurrencyLimiter(most * 4 // 5, each * 4 // 5))
+    limit = settings.most_calls
+    per_caller = limit // 2 if settings.callers_file else limit  # without a callers file, all calls have one caller
+    middleware = Middleware(Callers(settings.callers_file), ConcurrencyLimiter(limit, per_caller))
+    bookings = Bookings(
+        catalog, producer, ledger, keys, watching=ConcurrencyLimiter(limit * 4 // 5, per_caller * 4 // 5)
+    )
     commands, names = LaneCommands(producer), Names(catalog, staff, keys)
     booking_service = BookingService(catalog, producer, Admission(catalog, keys), bookings, commands, names)
     office_service = OfficeService(catalog, producer, staff, keys, commands, names)
-    public = PublicServices(most)
+    public = PublicServices(limit)
     handlers = [
         middleware.handlers(_BOOKING_SERVICE, booking_service),
         middleware.handlers(_OFFICE_SERVICE, office_service),
@@ -141,8 +143,8 @@ def _make_handlers(
     return handlers
 
 
-def _make_server(handlers: Sequence[Handlers], most: int) -> grpc.aio.Server:
-    burst = max(most, _BURST)  # a server with a low limit must refuse just as many calls
+def _make_server(handlers: Sequence[Handlers], limit: int) -> grpc.aio.Server:
+    burst = max(limit, _BURST)  # a server with a low limit must refuse just as many calls
     options = [
         # Well above the middleware's limit, so that the middleware can refuse larger messages with a clear error.
         ("grpc.max_receive_message_length", 8 * MESSAGE_LIMIT),

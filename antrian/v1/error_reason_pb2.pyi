@@ -38,7 +38,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: metadata {"limit": "200"}.
     """
     ERROR_REASON_OFFICE_NOT_FOUND: _ErrorReason.ValueType  # 4
-    """NOT_FOUND: there is no office with this id. ListOffices returns all of them.
+    """NOT_FOUND: there is no office with this id. ListOffices returns ids.
     Example: metadata {"field": "office_id"}.
     """
     ERROR_REASON_BOOKING_NOT_FOUND: _ErrorReason.ValueType  # 5
@@ -232,7 +232,7 @@ itself returns a plain RESOURCE_EXHAUSTED.
 Example: metadata {"limit": "200"}.
 """
 ERROR_REASON_OFFICE_NOT_FOUND: ErrorReason.ValueType  # 4
-"""NOT_FOUND: there is no office with this id. ListOffices returns all of them.
+"""NOT_FOUND: there is no office with this id. ListOffices returns ids.
 Example: metadata {"field": "office_id"}.
 """
 ERROR_REASON_BOOKING_NOT_FOUND: ErrorReason.ValueType  # 5

@@ -172,7 +172,7 @@ class CheckInRequest(_message.Message):
     """staff is the caller's own opaque id of the staff member, in the format of an account."""
     @_builtins.property
     def queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """queue_numbers are those of the people who are here. If empty, the whole party is, without people who were
+        """queue_numbers are those of the people who are here. If empty, it is the whole party, without people who were
         cancelled.
         """
 
