@@ -75,8 +75,8 @@ fmt: setup ## rewrite the code in its one format
 	.venv/bin/buf format -w
 
 protos: setup ## generate antrian/v1 and the OpenAPI document from protos/, and the words of docs/errors.md
-	$(PY) -m tests.support.generate_protos antrian
-	$(PY) -m tests.support.generate_openapi
+	$(PY) -m protos.generate antrian
+	$(PY) -m protos.openapi
 	$(PY) -m tests.support.generate_errors
 
 COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -1,4 +1,4 @@
-"""Errors that callers can receive, with one root class. server/status.py maps them to gRPC statuses."""
+"""Errors that callers can receive, with one root class. server/status.py converts them to gRPC statuses."""
 
 from datetime import timedelta
 from enum import StrEnum

@@ -69,54 +69,68 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ANTRIAN_", frozen=True, extra="ignore", env_ignore_empty=True)
 
     redis_url: _RedisUrl = Field(description="The lanes' Redis: redis://, rediss:// or unix://.")
-    rq_redis_url: _RedisUrl = Field(default="", description="RQ's Redis; the lanes' where it is not given.")
+    rq_redis_url: _RedisUrl = Field(default="", description="RQ's Redis. Defaults to the lanes' Redis.")
     database_url: _DatabaseUrl = Field(description="The ledger's Postgres: postgresql://…")
-    hash_key: Key = Field(description="32 bytes, base64: makes applicant keys and booking ids. Never change it.")
-    encryption_key: Key = Field(description="32 bytes, base64: encrypts personal data. Never lose it.")
+    hash_key: Key = Field(description="Key of applicant keys and booking ids: 32 bytes, base64. Never change it.")
+    encryption_key: Key = Field(description="Key that encrypts personal data: 32 bytes, base64. Never lose it.")
     listen: str = Field(
-        default="127.0.0.1:7700", pattern=r"^[^\s/]+:[0-9]{1,5}$", description="host:port of the gRPC server."
+        default="127.0.0.1:7700", pattern=r"^[^\s/]+:[0-9]{1,5}$", description="Address of the gRPC server, host:port."
     )
-    callers_file: Path | None = Field(default=None, description="Who may call: a TOML file, see docs/callers.md.")
-    tls_cert_file: Path | None = Field(default=None, description="The server's certificate (PEM): it then speaks TLS.")
-    tls_key_file: Path | None = Field(default=None, description="The certificate's private key (PEM).")
+    callers_file: Path | None = Field(default=None, description="TOML file of the callers, see docs/callers.md.")
+    tls_cert_file: Path | None = Field(
+        default=None, description="The server's TLS certificate (PEM). Without it, the server does not use TLS."
+    )
+    tls_key_file: Path | None = Field(default=None, description="The private key of the certificate (PEM).")
     policy_file: Path | None = Field(
-        default=None, description="The rules, which must be the ledger's; the shipped policy.toml where not given."
+        default=None,
+        description="TOML file of the policy, which must equal the ledger's. Defaults to the shipped policy.toml.",
     )
-    embedded: bool = Field(default=False, description="The stores are this machine's own: no callers file is needed.")
-    ready_file: Path | None = Field(default=None, description="Written by the server once it serves.")
-    reflection: bool = Field(default=False, description="Serve gRPC reflection; for development.")
+    embedded: bool = Field(
+        default=False,
+        description="Whether the stores are embedded ones on this machine, so that no callers file is needed.",
+    )
+    ready_file: Path | None = Field(default=None, description="File that the server writes as soon as it can serve.")
+    reflection: bool = Field(default=False, description="Whether to serve gRPC reflection, for development.")
     batch_window_ms: float = Field(
         default=2,
         ge=0,
         le=100,
-        description="The least time between two calls for joins, and for reads: who comes meanwhile is gathered.",
+        description="Minimum milliseconds between two batches of joins, and of reads. Calls that arrive in between share a batch.",
     )
-    worker_processes: int = Field(default=2, ge=1, le=64, description="Processes that `python -m workers` keeps alive.")
+    worker_processes: int = Field(
+        default=2, ge=1, le=64, description="Number of worker processes that `python -m workers` keeps alive."
+    )
     most_calls: int = Field(
         default=25_000,
         ge=10,
-        description="Calls and streams that a server serves at once; four fifths of them may wait.",
+        description="Maximum calls and streams in flight per server. At most four fifths of them may wait for outcomes.",
     )
-    audit_seconds: float = Field(default=300, ge=0, description="How often workers audit the promises; 0: never.")
+    audit_seconds: float = Field(
+        default=300, ge=0, description="Seconds between two audits of the promises by workers. 0 disables audits."
+    )
     metrics_listen: str = Field(
         default="",
         pattern=r"^$|^[^\s/]+:[0-9]{1,5}$",
-        description="host:port for Prometheus, of each program its own; none where not given.",
+        description="Address for Prometheus, host:port, different for each program. Disabled by default.",
     )
-    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="What is logged.")
+    log_level: str = Field(
+        default="INFO",
+        pattern="^(DEBUG|INFO|WARNING|ERROR)$",
+        description="Lowest level that is logged: DEBUG, INFO, WARNING or ERROR.",
+    )
 
     @model_validator(mode="after")
     def _check_callers_file(self) -> "Settings":
         if not self.embedded and self.callers_file is None:
-            raise ValueError("callers_file is needed unless the stores are embedded")
+            raise ValueError("callers_file is required unless the stores are embedded")
         if self.embedded and self.callers_file is None and not self.listen.startswith(("127.", "localhost:", "[::1]:")):
-            raise ValueError("without a callers_file the server listens on loopback only")
+            raise ValueError("without a callers_file, listen must be a loopback address")
         return self
 
     @model_validator(mode="after")
     def _check_certificate(self) -> "Settings":
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
-            raise ValueError("give tls_cert_file and tls_key_file, or neither")
+            raise ValueError("set both tls_cert_file and tls_key_file, or neither")
         if self.tls_cert_file and self.tls_key_file:
             for name, file in (("tls_cert_file", self.tls_cert_file), ("tls_key_file", self.tls_key_file)):
                 if not (file.is_file() and os.access(file, os.R_OK)):
@@ -132,7 +146,7 @@ class Settings(BaseSettings):
 
     @property
     def batch_window(self) -> timedelta:
-        """The least time between two batches of joins, and of reads."""
+        """The minimum time between two batches of joins, and of reads."""
         return timedelta(milliseconds=self.batch_window_ms)
 
 
@@ -140,7 +154,7 @@ def given_database_url() -> str | None:
     """Returns the database_url as load_settings finds it, for programs that need no other setting, or None if not given.
 
     Raises:
-        SettingsError: it is no URL of a database, or its file cannot be read.
+        SettingsError: it is not the URL of a database, or its file cannot be read.
     """
     url = os.environ.get("ANTRIAN_DATABASE_URL") or _read_secrets_file("antrian_database_url")
     if url:

@@ -1,7 +1,7 @@
-"""REQUESTS COME IN: `python -m server` answers them over gRPC."""
+"""The gRPC server: `python -m server`."""
 
 import os
 
-# Before grpc is imported: its core writes past `logging`, no JSON, and a line for each header of anybody's that it cannot
-# read. What it has to say to us comes as an exception or a status, too.
+# Set before grpc is imported: its core logs to stderr past `logging`, not as JSON, and one line per unreadable header, which
+# any client could send. Errors reach this program as exceptions and statuses anyway.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

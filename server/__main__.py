@@ -1,4 +1,4 @@
-"""`python -m server`: answers calls until SIGTERM or SIGINT, then drains within ten seconds."""
+"""`python -m server`: serves until SIGTERM or SIGINT, then finishes the calls in flight within ten seconds."""
 
 import argparse
 import asyncio
@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import grpc
 import uvloop
-from grpc_health.v1 import health, health_pb2
+from grpc_health.v1 import health
+from grpc_health.v1.health_pb2 import HealthCheckResponse
 from prometheus_client import REGISTRY
 
 from antrian.batching import MESSAGE_LIMIT
@@ -32,14 +33,14 @@ from server.middleware import Middleware
 from server.names import Names
 from server.office_cache import Catalog
 from server.office_service import OfficeService
-from server.public_services import Strangers
+from server.public_services import PublicServices
 from server.validation import Admission
 
 LIVENESS = "antrian.liveness"
-"""The name under which the health service says whether the process is well, whatever its stores do."""
+"""The health service's name for the process itself, regardless of its stores."""
 
 STREAMS = 200
-"""Calls and streams at once on one connection; clients with more make more connections (docs/callers.md)."""
+"""Concurrent calls and streams per connection. Clients that need more open more connections (docs/callers.md)."""
 
 _GRACE = 8.0
 _BURST = 25_000
@@ -48,8 +49,12 @@ _OFFICE_SERVICE = office_service_pb2.DESCRIPTOR.services_by_name["OfficeService"
 
 
 async def serve(settings: Settings) -> None:
-    """Serves until a signal comes. The health service says SERVING while both stores answer, and LIVENESS as long as we run."""
-    policy, callers = load_policy(settings.policy_file), Callers(settings.callers_file)
+    """Serves until SIGTERM or SIGINT.
+
+    The health service reports SERVING while both stores respond, and LIVENESS as SERVING for as long as the process runs.
+    """
+    loop = asyncio.get_running_loop()
+    policy, keys = load_policy(settings.policy_file), Keys(settings.hash_key, settings.encryption_key)
     producer = LaneProducer(
         settings.redis_url,
         lane_bound=policy.lane_bound,
@@ -58,102 +63,110 @@ async def serve(settings: Settings) -> None:
         remembered=policy.remembered,
         batch_window=settings.batch_window,
     )
-    ledger, staff = (
-        LedgerReader(settings.database_url, batch_window=settings.batch_window),
-        LedgerStaff(settings.database_url),
-    )
-    keys, commands = Keys(settings.hash_key, settings.encryption_key), LaneCommands(producer)
-    catalog = Catalog(policy, producer, ledger, keys)
-    most = settings.most_calls
-    each = most // 2 if settings.callers_file else most  # without a file everybody is one caller
-    bookings = Bookings(catalog, producer, ledger, keys, watching=ConcurrencyLimiter(most * 4 // 5, each * 4 // 5))
-    admission, names = Admission(catalog, keys), Names(catalog, staff, keys)
-    booking_service, office_service = (
-        BookingService(catalog, producer, admission, bookings, commands, names),
-        OfficeService(catalog, producer, staff, keys, commands, names),
-    )
+    ledger = LedgerReader(settings.database_url, batch_window=settings.batch_window)
+    staff = LedgerStaff(settings.database_url)
+    catalog, health_servicer = Catalog(policy, producer, ledger, keys), health.aio.HealthServicer()
+    handlers = _make_handlers(settings, catalog, producer, ledger, staff, keys, health_servicer)
+    server, readiness = _make_server(handlers, settings.most_calls), _Readiness(health_servicer, settings)
 
-    health_servicer, strangers, middleware = (
-        health.aio.HealthServicer(),
-        Strangers(most),
-        Middleware(callers, ConcurrencyLimiter(most, each)),
-    )
-    handlers = [
-        middleware.handlers(_BOOKING_SERVICE, booking_service),
-        middleware.handlers(_OFFICE_SERVICE, office_service),
-        strangers.health(health_servicer),
-    ]
-    if settings.reflection or settings.embedded:
-        handlers += strangers.reflection(_BOOKING_SERVICE.full_name, _OFFICE_SERVICE.full_name, health.SERVICE_NAME)
-    server = _make_server(handlers, most)
-    statuses = health_pb2.HealthCheckResponse
-
-    loop = asyncio.get_running_loop()
-    pending: set[asyncio.Task[None]] = set()
-
-    def changed(ready: bool) -> None:
-        status = statuses.SERVING if ready else statuses.NOT_SERVING
-        for name in ("", _BOOKING_SERVICE.full_name, _OFFICE_SERVICE.full_name):
-            task = loop.create_task(health_servicer.set(name, status))
-            pending.add(task)
-            task.add_done_callback(pending.discard)
-        if ready and settings.ready_file:
-            settings.ready_file.write_text(settings.listen)
-
-    changed(False)
-    await health_servicer.set(LIVENESS, statuses.SERVING)
-    await producer.start()
-    await ledger.start()
-    await staff.start()
+    readiness.report(False)
+    await health_servicer.set(LIVENESS, HealthCheckResponse.SERVING)
+    for store in (producer, ledger, staff):
+        await store.start()
     _listen(server, settings)
     freeze_heap()
     await server.start()
-    freshener = loop.create_task(catalog.keep_fresh(changed))
+    refresher = loop.create_task(catalog.keep_fresh(readiness.report))
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # A server that no longer follows its stores, or that gRPC has ended, must not go on as if it did.
+    # The process must not outlive the task that follows the stores, nor the gRPC server.
     serving = loop.create_task(server.wait_for_termination())
-    for task in (freshener, serving):
+    for task in (refresher, serving):
         task.add_done_callback(lambda _: stop.set())
     await stop.wait()
     await health_servicer.enter_graceful_shutdown()
-    freshener.cancel()
+    refresher.cancel()
     await server.stop(_GRACE)
-    await producer.close()
-    await ledger.close()
-    await staff.close()
-    await asyncio.wait([freshener], timeout=1)
-    if freshener.done() and not freshener.cancelled():
-        freshener.result()
+    for store in (producer, ledger, staff):
+        await store.close()
+    await asyncio.wait([refresher], timeout=1)
+    if refresher.done() and not refresher.cancelled():
+        refresher.result()
     await serving
 
 
-def _make_server(handlers: Sequence[Handlers], most: int) -> grpc.aio.Server:
-    burst = max(most, _BURST)  # a server that takes on few has to tell just as many so
+class _Readiness:
+    """Reports to the health service whether the server can serve, and writes the ready file when it can."""
+
+    def __init__(self, health_servicer: health.aio.HealthServicer, settings: Settings) -> None:
+        self._health, self._settings = health_servicer, settings
+        self._tasks = set[asyncio.Task[None]]()  # the event loop has only weak references
+
+    def report(self, ready: bool) -> None:
+        status = HealthCheckResponse.SERVING if ready else HealthCheckResponse.NOT_SERVING
+        for name in ("", _BOOKING_SERVICE.full_name, _OFFICE_SERVICE.full_name):
+            task = asyncio.get_running_loop().create_task(self._health.set(name, status))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if ready and self._settings.ready_file:
+            self._settings.ready_file.write_text(self._settings.listen)
+
+
+def _make_handlers(
+    settings: Settings,
+    catalog: Catalog,
+    producer: LaneProducer,
+    ledger: LedgerReader,
+    staff: LedgerStaff,
+    keys: Keys,
+    health_servicer: health.aio.HealthServicer,
+) -> list[Handlers]:
+    limit = settings.most_calls
+    per_caller = limit // 2 if settings.callers_file else limit  # without a callers file, all calls have one caller
+    middleware = Middleware(Callers(settings.callers_file), ConcurrencyLimiter(limit, per_caller))
+    bookings = Bookings(
+        catalog, producer, ledger, keys, watching=ConcurrencyLimiter(limit * 4 // 5, per_caller * 4 // 5)
+    )
+    commands, names = LaneCommands(producer), Names(catalog, staff, keys)
+    booking_service = BookingService(catalog, producer, Admission(catalog, keys), bookings, commands, names)
+    office_service = OfficeService(catalog, producer, staff, keys, commands, names)
+    public = PublicServices(limit)
+    handlers = [
+        middleware.handlers(_BOOKING_SERVICE, booking_service),
+        middleware.handlers(_OFFICE_SERVICE, office_service),
+        public.health(health_servicer),
+    ]
+    if settings.reflection or settings.embedded:
+        handlers += public.reflection(_BOOKING_SERVICE.full_name, _OFFICE_SERVICE.full_name, health.SERVICE_NAME)
+    return handlers
+
+
+def _make_server(handlers: Sequence[Handlers], limit: int) -> grpc.aio.Server:
+    burst = max(limit, _BURST)  # a server with a low limit must refuse just as many calls
     options = [
-        # One byte more than we take would cut the clear answer that the gate gives.
+        # Well above the middleware's limit, so that the middleware can refuse larger messages with a clear error.
         ("grpc.max_receive_message_length", 8 * MESSAGE_LIMIT),
-        # Two servers on one port by mistake would share its calls.
+        # Without this, two servers started on one port by mistake would share its calls.
         ("grpc.so_reuseport", 0),
-        # Streams of callers that are gone without a word end after these two; callers may ask us every 5 s whether we live.
+        # Pings end the streams of clients that vanished. Clients may ping every 5 s.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.http2.ping_timeout_ms", 10_000),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-        # A connection that nobody uses costs a descriptor; clients make another when they need one.
+        # An idle connection costs a file descriptor, and clients reconnect when they need to.
         ("grpc.max_connection_idle_ms", 120_000),
-        # Else two connections fill a server with calls that are reset at once, faster than any can be refused.
+        # Otherwise two connections that reset their calls at once could fill a server faster than it can refuse them.
         ("grpc.max_concurrent_streams", STREAMS),
-        # Calls that the client knows to have ended count until we are through with them, too: without room for these,
-        # gRPC refuses calls of a burst that keeps to the limit.
+        # A call counts until the server is done with it, even if the client has seen its end. Without this allowance, gRPC
+        # would refuse calls of a burst that respects the limit.
         ("grpc.http2.max_deallocating_streams", 2 * STREAMS),
-        # gRPC would drop calls of a burst beyond 1,000, at random and without a word, before they come to the gate.
+        # By default, gRPC drops calls of a burst beyond 1,000 at random, without an error, before the middleware sees them.
         ("grpc.server.max_pending_requests", burst),
         ("grpc.server.max_pending_requests_hard_limit", 2 * burst),
     ]
-    # The gate refuses with a clear answer long before 2 * burst; this holds what never comes that far.
+    # The middleware refuses calls with a clear error long before 2 * burst; this bounds those that never reach it.
     return make_server(handlers, 2 * burst, options)
 
 
@@ -166,9 +179,9 @@ def _listen(server: grpc.aio.Server, settings: Settings) -> None:
 
 
 def main() -> int:
-    """Runs until a signal comes; exits 2 when the settings or Redis's are wrong, 1 when a port cannot be had."""
+    """Serves until a signal. Returns 2 if the settings or Redis's configuration are invalid, 1 if a port is unavailable."""
     argparse.ArgumentParser(
-        "python -m server", description="Answer gRPC calls. Settings come from ANTRIAN_* in the environment."
+        "python -m server", description="Serve gRPC calls. Settings come from ANTRIAN_* in the environment."
     ).parse_args()
     try:
         settings = load_settings()

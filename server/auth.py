@@ -1,4 +1,4 @@
-"""Who calls: the one place where a call gets its caller, and the one table of what each rpc needs."""
+"""Authentication and authorization: identifies the caller of a call, and lists the roles that each rpc requires."""
 
 import hashlib
 import tomllib
@@ -16,21 +16,22 @@ from antrian.text import has_nik
 
 
 class Role(StrEnum):
-    """What a caller is to Antrian."""
+    """The role of a caller."""
 
     GATEWAY = "gateway"
-    """Speaks for citizens' devices; books with the device's location."""
+    """Acts for citizens' devices, and books with the device's location."""
     INTERNAL = "internal"
-    """Another system of the immigration service; vouches for a province."""
+    """Another system of the immigration service. It vouches for the applicant's province."""
     STAFF = "staff"
-    """People of the offices named; vouches for a province."""
+    """The staff of the caller's offices. They vouch for the applicant's province."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A system that calls. offices is for staff: whose rosters and quotas it may handle, and which it may retire; "*": all.
+    """A system that calls Antrian.
 
-    per_second: how many requests a second each server takes from it; None: any number.
+    offices: for staff, the ids of the offices that the caller may act for, or "*" for all of them. per_second: how many requests
+    per second each server accepts from it; None for any number.
     """
 
     name: str
@@ -40,20 +41,20 @@ class Caller:
 
     @property
     def vouches(self) -> bool:
-        """Whether it may say in which province the applicant is."""
+        """Whether the caller may state the applicant's province."""
         return bool(self.roles & {Role.INTERNAL, Role.STAFF})
 
     def check_office(self, office_id: str) -> None:
-        """Raises PERMISSION_DENIED unless it is staff of that office."""
+        """Raises PERMISSION_DENIED unless the caller is staff of that office."""
         if not self.offices & {office_id, "*"}:
             raise AntrianError(Reason.PERMISSION_DENIED, field="office_id")
 
 
 LOCAL = Caller("local", frozenset(Role), frozenset({"*"}))
-"""Whoever calls a server with embedded stores on loopback and no callers file."""
+"""The caller of every call to a server without a callers file, which has embedded stores and listens on loopback."""
 
 CALLER: ContextVar[Caller] = ContextVar("caller")
-"""The caller of the rpc that is being served."""
+"""The caller of the current call."""
 
 _CITIZENS = frozenset({Role.GATEWAY, Role.INTERNAL, Role.STAFF})
 _STAFF = frozenset({Role.STAFF})
@@ -84,21 +85,21 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/antrian.v1.OfficeService/UndoCheckIn": _STAFF,
     "/antrian.v1.OfficeService/LateAttendance": _STAFF,
 }
-"""Which roles may call an rpc; one that is not here may be called by nobody."""
+"""The roles that may call each rpc. Nobody may call an rpc that is not listed."""
 
 
 class CallersFileError(ValueError):
-    """The callers file is wrong; the message says where."""
+    """The callers file is invalid. The message says where."""
 
 
 class Callers:
-    """The callers by the SHA-256 of their bearer tokens; without a file everybody is LOCAL."""
+    """The callers by the SHA-256 of their bearer tokens. Without a file, every caller is LOCAL."""
 
     def __init__(self, file: Path | None) -> None:
         self._by_token = None if file is None else _read(file)
 
     def identify(self, metadata: Iterable[tuple[str, str | bytes]], method: str) -> Caller:
-        """The caller of an rpc. Raises UNAUTHENTICATED, or PERMISSION_DENIED when its role may not call it."""
+        """Returns the caller of a call. Raises UNAUTHENTICATED, or PERMISSION_DENIED if its role may not call the method."""
         caller = LOCAL if self._by_token is None else self._by_token.get(_token_hash(metadata))
         if caller is None:
             raise AntrianError(Reason.UNAUTHENTICATED)
@@ -116,7 +117,7 @@ def _token_hash(metadata: Iterable[tuple[str, str | bytes]]) -> str:
 
 def _no_nik(name: str) -> str:
     if has_nik(name):
-        raise ValueError("must not hold a NIK, nor what reads like one")
+        raise ValueError("must not contain a NIK, or digits that read like one")
     return name
 
 
@@ -152,7 +153,7 @@ def _read(file: Path) -> dict[str, Caller]:
     }
 
 
-def _where(place: tuple[int | str, ...]) -> str:
-    """A place in the file as people count: "caller 2: role"."""
-    words = [str(part + 1) if isinstance(part, int) else part for part in place]
-    return ": ".join([" ".join(words[:2]), *words[2:]])
+def _where(location: tuple[int | str, ...]) -> str:
+    """Describes a location in the file, counting from 1: "caller 2: role"."""
+    parts = [str(part + 1) if isinstance(part, int) else part for part in location]
+    return ": ".join([" ".join(parts[:2]), *parts[2:]])

@@ -1,4 +1,4 @@
-"""ListBookings: what is in line, then what the ledger has, a page at a time."""
+"""ListBookings: an account's bookings in its lanes, then those in the ledger, one page at a time."""
 
 from datetime import datetime
 from uuid import UUID
@@ -18,7 +18,7 @@ _LARGEST_PAGE = 100
 
 
 async def list_bookings(request: ListBookingsRequest, caller: str, bookings: Bookings) -> ListBookingsResponse:
-    """One page. Raises INVALID_FIELD."""
+    """Returns one page. Raises INVALID_FIELD."""
     account = check_account(request.account)
     size = page_size(request.page_size, _PAGE, _LARGEST_PAGE)
     state = _state(request.state)
@@ -27,7 +27,7 @@ async def list_bookings(request: ListBookingsRequest, caller: str, bookings: Boo
 
     pending: list[messages_pb2.Booking] = []
     if before is None and state in {None, State.PENDING}:
-        # Before the ledger is read, so that a booking which is decided meanwhile is in one of the two.
+        # Lanes first: a booking that is decided in between is then in the ledger, and none is missed.
         pending = [b for b in await bookings.waiting(caller, account) if day is None or b.service_date == str(day)]
     if state is State.PENDING:
         return ListBookingsResponse(bookings=pending)
@@ -36,7 +36,7 @@ async def list_bookings(request: ListBookingsRequest, caller: str, bookings: Boo
     decided = {str(booking.booking_id) for booking in found}
     response.bookings.extend(booking for booking in pending if booking.booking_id not in decided)
     for recorded in found[:size]:
-        convert.tell(response.bookings.add(), recorded, bookings.keys)
+        convert.fill(response.bookings.add(), recorded, bookings.keys)
     if len(found) > size:
         last = found[size - 1]
         response.next_page_token = write_token(last.decided_at.isoformat(), str(last.booking_id))
@@ -49,12 +49,12 @@ def _state(value: messages_pb2.BookingState.ValueType) -> State | None:
     try:
         return State(messages_pb2.BookingState.Name(value).removeprefix("BOOKING_STATE_"))
     except ValueError:
-        raise invalid("state", "tidak dikenal", "is no state of a booking") from None
+        raise invalid("state", "tidak dikenal", "is not a state of a booking") from None
 
 
 def _read_token(token: str) -> tuple[datetime, UUID] | None:
-    where = read_token(token, 2)
+    parts = read_token(token, 2)
     try:
-        return (datetime.fromisoformat(where[0]), UUID(where[1])) if where else None
+        return (datetime.fromisoformat(parts[0]), UUID(parts[1])) if parts else None
     except ValueError:
         raise not_a_token() from None

@@ -1,17 +1,15 @@
-"""antrian.v1.BookingService: what each rpc does."""
+"""antrian.v1.BookingService."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence, Sized
-from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
+from collections.abc import AsyncIterator, Awaitable, Sized
+from datetime import UTC, date, timedelta
 from typing import Any, cast
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from antrian import rules
-from antrian.booking import Cancel, Office, Slot, Window
+from antrian.booking import Cancel
 from antrian.errors import AntrianError, Reason, invalid
-from antrian.lane.producer import Counters, Joined, JoinRequest, Known, LaneProducer, Refused
+from antrian.lane.producer import Joined, JoinRequest, Known, LaneProducer, Refused
 from antrian.ledger.staff import check_numbers
 from antrian.text import check_account
 from antrian.v1 import booking_service_pb2 as wire
@@ -26,21 +24,22 @@ from server.middleware import FULL_RETRY, Context, explain, wants_english
 from server.names import Names
 from server.office_cache import Catalog
 from server.office_list import list_offices
+from server.quota_reader import QuotaReader
 from server.validation import Admission, check_uuid
 
 _PATH = "/antrian.v1.BookingService"
 _BATCH = 200
 _LONGEST_WAIT = timedelta(seconds=60)
 _RETRY = timedelta(seconds=1)
-# Who waits for the outcome only needs to look again in case its message was lost; who watches wants to see the line move.
-_NET = timedelta(seconds=5)
-_NEWS = timedelta(seconds=1)
-# A lane at its bound drains thousands a second; who comes back after this finds room.
+# GetBooking polls only in case the announcement of the outcome is lost. WatchBooking also reports the position in the queue.
+_WAIT_POLL = timedelta(seconds=5)
+_WATCH_POLL = timedelta(seconds=1)
+# A full lane drains thousands of requests per second, so that it has room after this time.
 _LANE_FULL_RETRY = timedelta(seconds=10)
 
 
 class BookingService:
-    """Offices, quota, requests and bookings. Refusals are AntrianErrors; the gate turns them into statuses."""
+    """Offices, quotas, requests and bookings. Raises AntrianError, which the middleware makes a status."""
 
     def __init__(
         self,
@@ -57,119 +56,69 @@ class BookingService:
         self._bookings = bookings
         self._commands = commands
         self._names = names
-        self._week = lru_cache(maxsize=16)(self._find_week)
-        self._quota = lru_cache(maxsize=4096)(self._find_quota)  # most is asked for again before anything changes
+        self._quotas = QuotaReader(catalog, producer)
 
     async def ListOffices(  # noqa: N802 - the rpc's name
         self, request: wire.ListOfficesRequest, context: Context
     ) -> wire.ListOfficesResponse:
-        """The offices that a person may use."""
+        """Returns the offices that a person may use."""
         return list_offices(request, self._catalog)
 
     async def GetQuota(self, request: wire.GetQuotaRequest, context: Context) -> bytes:  # noqa: N802
-        """What is left at an office in the current or next window."""
-        office = self._catalog.office(request.office_id)
-        if refusal := rules.refuse_office(office):
-            raise refusal
-        window = self._catalog.last_window
-        as_of, counters = await self._places(office, window)
-        if (current := self._catalog.window_at(as_of)) != window:  # it has closed since this server last looked
-            window = current
-            as_of, counters = await self._places(office, window)
-        # Concatenated messages are one message of all their fields. Each field is in one of them only: protobuf.js, for
-        # one, does not merge a message field that comes twice.
-        is_open = window.contains(as_of)
-        return self._quota(office.office_id, office.time_zone, window, is_open, counters) + _moment(as_of)
-
-    async def _places(self, office: Office, window: Window) -> tuple[datetime, tuple[Counters | None, ...]]:
-        return await self._producer.quota((office.office_id, self._week(window, office.time_zone)[0]))
-
-    def _find_quota(
-        self, office_id: str, zone: ZoneInfo, window: Window, is_open: bool, counters: Sequence[Counters | None]
-    ) -> bytes:
-        """GetQuota's answer without its moment."""
-        response = wire.GetQuotaResponse(office_id=office_id)
-        response.MergeFrom(self._week(window, zone)[1])
-        response.window.open = is_open
-        for slot, places in zip(response.slots, counters, strict=True):
-            if places is None:
-                raise AntrianError(Reason.LANE_CLOSED, retry_after=_RETRY)
-            slot.quota, slot.remaining = places.quota, 0 if places.closed else places.remaining
-            slot.closed = places.closed
-        return response.SerializeToString()
-
-    def _find_week(self, window: Window, zone: ZoneInfo) -> tuple[tuple[Slot, ...], wire.GetQuotaResponse]:
-        """The window's slots at offices of a time zone, and all of GetQuota's answer that is the same for these."""
-        policy = self._catalog.policy
-        slots = tuple(Slot(day, session) for day in window.dates for session in policy.sessions)
-        answer = wire.GetQuotaResponse(
-            window=convert.window(window, window.closes_at, zone),  # open is set by _find_quota
-            closed_days=[
-                messages_pb2.ClosedDay(date=day.isoformat(), name=name)
-                for day, name in rules.closed_days(policy, window).items()
-            ],
-        )
-        for slot in slots:
-            starts, ends = rules.session_times(policy, zone, slot)
-            answer.slots.add(
-                service_date=slot.service_date.isoformat(),
-                session=convert.session(slot.session),
-                start_time=convert.timestamp(starts),
-                end_time=convert.timestamp(ends),
-            )
-        return slots, answer
+        """Returns the places that remain at an office in the current or next window."""
+        return await self._quotas.read(request.office_id)
 
     async def RequestBooking(  # noqa: N802
         self, request: wire.RequestBookingRequest, context: Context
     ) -> wire.RequestBookingResponse:
-        """Takes a place in the office's line."""
+        """Joins the queue of an office."""
         response = wire.RequestBookingResponse()
-        ask = self._admission.admit(request, CALLER.get())
-        answer = await self._producer.join(ask, _leaves(context))
-        await self._tell(response.booking, request, ask, answer)
+        join = self._admission.admit(request, CALLER.get())
+        result = await self._producer.join(join, _deadline(context))
+        await self._fill(response.booking, request, join, result)
         return response
 
     async def BatchRequestBookings(  # noqa: N802
         self, request: wire.BatchRequestBookingsRequest, context: Context
     ) -> wire.BatchRequestBookingsResponse:
-        """Takes places for many requests; each has its own answer."""
+        """Joins the queues of offices with many requests. Each has a result of its own, and an error affects no other."""
         _check_batch(request.requests)
         response = wire.BatchRequestBookingsResponse()
-        english, caller, leaves = wants_english(context), CALLER.get(), _leaves(context)
+        english, caller, deadline = wants_english(context), CALLER.get(), _deadline(context)
 
-        def refuse(result: wire.BatchRequestBookingsResult, error: Exception) -> None:  # one bad item harms no other
+        def refuse(result: wire.BatchRequestBookingsResult, error: Exception) -> None:
             result.error.CopyFrom(explain(error, f"{_PATH}/BatchRequestBookings", english=english)[1])
 
-        async def tell(
-            result: wire.BatchRequestBookingsResult, item: wire.RequestBookingRequest, ask: JoinRequest, answer: Any
+        async def fill(
+            result: wire.BatchRequestBookingsResult, item: wire.RequestBookingRequest, join: JoinRequest, joined: Any
         ) -> None:
             try:
-                await self._tell(result.booking, item, ask, answer)
+                await self._fill(result.booking, item, join, joined)
             except Exception as error:
                 refuse(result, error)
 
-        asked = []
+        admitted = []
         for item in request.requests:
             result = response.results.add()
             try:
-                ask = self._admission.admit(item, caller)
+                join = self._admission.admit(item, caller)
             except Exception as error:
                 refuse(result, error)
             else:
-                asked.append((result, item, ask, self._producer.join(ask, leaves)))
-        responses = await asyncio.gather(*(answer for *_, answer in asked), return_exceptions=True)
+                admitted.append((result, item, join, self._producer.join(join, deadline)))
+        joins = await asyncio.gather(*(joining for *_, joining in admitted), return_exceptions=True)
         others = []
-        for (result, item, ask, _), answer in zip(asked, responses, strict=True):
-            if isinstance(answer, Joined):  # nearly all, and at once: a task each would cost more than all else
-                convert.tell_joined(result.booking, item, ask.booking_id, answer)
+        for (result, item, join, _), joined in zip(admitted, joins, strict=True):
+            if isinstance(joined, Joined):  # the common case: a task for each would dominate the cost
+                convert.fill_joined(result.booking, item, join.booking_id, joined)
             else:
-                others.append(tell(result, item, ask, answer))
+                others.append(fill(result, item, join, joined))
         await asyncio.gather(*others)
         return response
 
     async def GetBooking(self, request: wire.GetBookingRequest, context: Context) -> wire.GetBookingResponse:  # noqa: N802
-        """A booking, at once or as soon as it is decided."""
-        booking_id, account = self._whose(request.booking_id, request.account)
+        """Returns a booking, at once or when it is decided."""
+        booking_id, account = _check_key(request.booking_id, request.account)
         response = wire.GetBookingResponse()
         if not request.HasField("wait"):
             await self._bookings.find(booking_id, CALLER.get().name, account, response.booking)
@@ -177,45 +126,43 @@ class BookingService:
         wait = timedelta(seconds=min(max(request.wait.seconds, -1), 61), microseconds=request.wait.nanos // 1000)
         if not timedelta(0) <= wait <= _LONGEST_WAIT:
             raise invalid("wait", "harus 0 sampai 60 detik", "must be 0 to 60 s")
-        async for booking in self._bookings.watch(
-            booking_id, CALLER.get().name, account, look_again=_NET, at_most=wait
-        ):
+        async for booking in self._bookings.watch(booking_id, CALLER.get().name, account, poll=_WAIT_POLL, wait=wait):
             response = wire.GetBookingResponse(booking=booking)
         return response
 
     async def BatchGetBookings(  # noqa: N802
         self, request: wire.BatchGetBookingsRequest, context: Context
     ) -> wire.BatchGetBookingsResponse:
-        """Many bookings as they are now; each has its own answer."""
+        """Returns many bookings as they are now. Each has a result of its own, and an error affects no other."""
         _check_batch(request.requests)
         response = wire.BatchGetBookingsResponse()
         english, caller = wants_english(context), CALLER.get().name
 
-        def refuse(result: wire.BatchGetBookingsResult, error: Exception) -> None:  # one bad item harms no other
+        def refuse(result: wire.BatchGetBookingsResult, error: Exception) -> None:
             result.error.CopyFrom(explain(error, f"{_PATH}/BatchGetBookings", english=english)[1])
 
-        async def finish(result: wire.BatchGetBookingsResult, rest: Awaitable[None]) -> None:
+        async def finish(result: wire.BatchGetBookingsResult, alternatives: Awaitable[None]) -> None:
             try:
-                await rest
+                await alternatives
             except Exception as error:
                 refuse(result, error)
 
-        asked = []
+        valid = []
         for item in request.requests:
             result = response.results.add()
             try:
-                booking_id, account = self._whose(item.booking_id, item.account)
+                booking_id, account = _check_key(item.booking_id, item.account)
                 _check_no_wait(item)
             except Exception as error:
                 refuse(result, error)
             else:
-                asked.append((result, booking_id, account))
+                valid.append((result, booking_id, account))
         others = []
-        found = await self._bookings.find_all([booking_id for _, booking_id, _ in asked])
-        for (result, _, account), one in zip(asked, found, strict=True):
+        bookings = await self._bookings.find_all([booking_id for _, booking_id, _ in valid])
+        for (result, _, account), found in zip(valid, bookings, strict=True):
             try:
-                if rest := self._bookings.tell(result.booking, one, caller, account):
-                    others.append(finish(result, rest))
+                if alternatives := self._bookings.fill(result.booking, found, caller, account):
+                    others.append(finish(result, alternatives))
             except Exception as error:
                 refuse(result, error)
         await asyncio.gather(*others)
@@ -224,27 +171,27 @@ class BookingService:
     async def WatchBooking(  # noqa: N802
         self, request: wire.WatchBookingRequest, context: Context
     ) -> AsyncIterator[wire.WatchBookingResponse]:
-        """A booking after each change, until it is decided."""
-        booking_id, account = self._whose(request.booking_id, request.account)
-        async for booking in self._bookings.watch(booking_id, CALLER.get().name, account, look_again=_NEWS):
+        """Yields a booking now and after each change, until it is decided."""
+        booking_id, account = _check_key(request.booking_id, request.account)
+        async for booking in self._bookings.watch(booking_id, CALLER.get().name, account, poll=_WATCH_POLL):
             yield wire.WatchBookingResponse(booking=booking)
 
     async def ListBookings(  # noqa: N802
         self, request: wire.ListBookingsRequest, context: Context
     ) -> wire.ListBookingsResponse:
-        """An account's bookings."""
+        """Returns one page of an account's bookings."""
         return await list_bookings(request, CALLER.get().name, self._bookings)
 
     async def CancelBooking(  # noqa: N802
         self, request: wire.CancelBookingRequest, context: Context
     ) -> wire.CancelBookingResponse:
-        """Gives a booking's places back."""
+        """Cancels a booking."""
         return wire.CancelBookingResponse(booking=await self._cancel(request.booking_id, request.account))
 
     async def CancelPerson(  # noqa: N802
         self, request: wire.CancelPersonRequest, context: Context
     ) -> wire.CancelPersonResponse:
-        """Gives one person's place back."""
+        """Cancels one person of a booking."""
         booking = await self._cancel(request.booking_id, request.account, request.queue_number)
         return wire.CancelPersonResponse(booking=booking)
 
@@ -252,7 +199,7 @@ class BookingService:
         self, request: wire.CorrectNameRequest, context: Context
     ) -> wire.CorrectNameResponse:
         """Corrects a person's name."""
-        booking_id, account = self._whose(request.booking_id, request.account)
+        booking_id, account = _check_key(request.booking_id, request.account)
         caller = CALLER.get().name
         booking = await self._bookings.find(booking_id, caller, account)
         if booking.state == messages_pb2.BOOKING_STATE_PENDING:
@@ -264,8 +211,8 @@ class BookingService:
         return wire.CorrectNameResponse(booking=await self._bookings.find(booking_id, caller, account))
 
     async def _cancel(self, name: str, account: str, number: int | None = None) -> messages_pb2.Booking:
-        """The booking after all of its people, or the one with that number, gave up."""
-        booking_id, account = self._whose(name, account)
+        """Cancels the booking, or its person with that queue number. Returns the booking afterwards."""
+        booking_id, account = _check_key(name, account)
         caller = CALLER.get().name
         booking = await self._bookings.find(booking_id, caller, account)
         if number is not None and booking.code:
@@ -282,42 +229,37 @@ class BookingService:
                 raise AntrianError(Reason.NOT_DECIDED_YET, field="booking_id", retry_after=_RETRY)
             case messages_pb2.BOOKING_STATE_CONFIRMED:
                 office, day = self._catalog.office(booking.office_id), date.fromisoformat(booking.service_date)
-                if booking.read_time.ToDatetime(UTC) < rules.day_begins(
-                    office.time_zone, day
-                ):  # the desk was lost with its Redis
+                # Before its day, a booking is still confirmed only if the command was lost with its Redis.
+                if booking.read_time.ToDatetime(UTC) < rules.day_begins(office.time_zone, day):
                     raise AntrianError(Reason.STORE_UNAVAILABLE, retry_after=_RETRY)
                 raise AntrianError(Reason.DAY_BEGUN, field="booking_id")
         state = messages_pb2.BookingState.Name(booking.state).removeprefix("BOOKING_STATE_")
         raise AntrianError(Reason.NOT_CANCELLABLE, field="booking_id", state=state)
 
-    def _whose(self, booking_id: str, account: str) -> tuple[UUID, str]:
-        account = check_account(account)
-        return check_uuid(booking_id, "booking_id"), account
-
-    async def _tell(
+    async def _fill(
         self,
         booking: messages_pb2.Booking,
         request: wire.RequestBookingRequest,
-        ask: JoinRequest,
-        answer: Joined | Known | Refused | BaseException,
+        join: JoinRequest,
+        result: Joined | Known | Refused | BaseException,
     ) -> None:
-        """Fills in the booking that the line's answer means; raises what was refused, or went wrong."""
-        if isinstance(answer, BaseException):
-            raise answer
-        if isinstance(answer, Joined):
-            convert.tell_joined(booking, request, ask.booking_id, answer)
+        """Fills in the booking from the result of the join. Raises the refusal or the exception that the result is."""
+        if isinstance(result, BaseException):
+            raise result
+        if isinstance(result, Joined):
+            convert.fill_joined(booking, request, join.booking_id, result)
             return
-        if isinstance(answer, Known):
-            booking.CopyFrom(await self._bookings.repeated(ask.booking_id, ask.caller, ask.account))
+        if isinstance(result, Known):
+            booking.CopyFrom(await self._bookings.repeated(join.booking_id, join.caller, join.account))
             return
-        if ask.verdict and answer.reason == ask.verdict.reason:
-            raise ask.verdict
-        if answer.reason == "WINDOW":
-            zone = self._catalog.office(ask.office_id).time_zone
-            refusal = rules.refuse_window(self._catalog.policy, ask.slot.service_date, answer.at, zone)
+        if join.verdict and result.reason == join.verdict.reason:
+            raise join.verdict
+        if result.reason == "WINDOW":
+            zone = self._catalog.office(join.office_id).time_zone
+            refusal = rules.refuse_window(self._catalog.policy, join.slot.service_date, result.at, zone)
             raise refusal or AntrianError(Reason.STORE_UNAVAILABLE, retry_after=_RETRY)
-        refusal = self._refusal(Reason(answer.reason), answer.applicant, answer.detail)
-        refusal.initial = initial_of(refusal.field, [one.full_name for one in request.applicants])
+        refusal = self._refusal(Reason(result.reason), result.applicant, result.detail)
+        refusal.initial = initial_of(refusal.field, [applicant.full_name for applicant in request.applicants])
         raise refusal
 
     def _refusal(self, reason: Reason, applicant: int, detail: bytes) -> AntrianError:
@@ -342,9 +284,14 @@ class BookingService:
         return refusal
 
 
+def _check_key(booking_id: str, account: str) -> tuple[UUID, str]:
+    account = check_account(account)
+    return check_uuid(booking_id, "booking_id"), account
+
+
 def _check_batch(requests: Sized) -> None:
     if not requests:
-        raise invalid("requests", "sertakan sedikitnya satu permintaan", "must have at least one request")
+        raise invalid("requests", "sertakan sedikitnya satu permintaan", "must contain at least one request")
     if len(requests) > _BATCH:
         raise AntrianError(Reason.TOO_LARGE, field="requests", limit=str(_BATCH))
 
@@ -354,12 +301,7 @@ def _check_no_wait(item: wire.GetBookingRequest) -> None:
         raise invalid("wait", "tidak berlaku bila bertanya sekaligus", "does not apply in a batch")
 
 
-@lru_cache(maxsize=64)
-def _moment(as_of: datetime) -> bytes:
-    return wire.GetQuotaResponse(read_time=convert.timestamp(as_of)).SerializeToString()
-
-
-def _leaves(context: Context) -> float:
-    """When the caller will have left, on the event loop's clock."""
+def _deadline(context: Context) -> float:
+    """Returns the call's deadline on the event loop's clock."""
     remaining = cast("float | None", context.time_remaining())
     return float("inf") if remaining is None else asyncio.get_running_loop().time() + remaining

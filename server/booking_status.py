@@ -1,4 +1,4 @@
-"""What an account is told of a booking that was rejected, or that its office changed: the words for each reason."""
+"""The messages to an account about a booking that was rejected, or that its office changed."""
 
 from antrian.booking import StatusReason
 from antrian.errors import Text
@@ -10,7 +10,7 @@ STATUS_MESSAGES: dict[StatusReason, Text] = {
     ),
     StatusReason.TOO_LATE: Text(
         "Saat tiba giliran Anda, hari layanan itu sudah dimulai. Silakan pilih hari lain.",
-        "When your turn came, that day had already begun. Please choose another day.",
+        "When your turn came, that service day had already begun. Please choose another day.",
     ),
     StatusReason.ALREADY_BOOKED: Text(
         "Salah seorang pemohon sudah terdaftar di antrean lain. Silakan daftarkan pemohon lainnya saja.",
@@ -18,23 +18,23 @@ STATUS_MESSAGES: dict[StatusReason, Text] = {
     ),
     StatusReason.INTERNAL: Text(
         "Mohon maaf, pendaftaran ini gagal dicatat karena gangguan di pihak kami. Silakan mendaftar kembali.",
-        "We are sorry: this booking could not be recorded because of a fault of ours. Please book again.",
+        "We are sorry: an internal error kept this booking from being recorded. Please book again.",
     ),
     StatusReason.DAY_CLOSED: Text(
         "Kantor tidak melayani pada hari itu, sehingga pendaftaran ini tidak berlaku. Silakan pilih hari atau kantor lain.",
-        "The office is closed on that day, so this booking does not stand. Please choose another day or office.",
+        "The office is closed on that day, so this booking is no longer valid. Please choose another day or office.",
     ),
     StatusReason.RELEASED_BY_OFFICE: Text(
         "Pendaftaran ini diakhiri oleh kantor. Semua pemohon dapat langsung mendaftar kembali. Jika menurut Anda ini keliru, "
         "silakan hubungi kantor tersebut.",
-        "The office ended this booking. All of its applicants may book again at once. If you think that this is a mistake, "
+        "The office ended this booking. All of its applicants may book again at once. If you think this is a mistake, "
         "please contact the office.",
     ),
     StatusReason.PERSON_CANCELLED_BY_OFFICE: Text(
         "Kantor membatalkan nomor antrian sebagian pemohon; nomor pemohon lainnya tetap berlaku. Pemohon yang dibatalkan dapat "
         "langsung mendaftar kembali. Jika menurut Anda ini keliru, silakan hubungi kantor tersebut.",
-        "The office cancelled the queue numbers of some of the applicants; those of the others still stand. Whoever was "
-        "cancelled may book again at once. If you think that this is a mistake, please contact the office.",
+        "The office cancelled the queue numbers of some of the applicants; those of the others are still valid. The applicants "
+        "who were cancelled may book again at once. If you think this is a mistake, please contact the office.",
     ),
 }  # fmt: skip
-"""For Booking.status_message_id and status_message_en. What staff gave as their reason is not among them."""
+"""Booking.status_message_id and status_message_en. The reason that staff entered is not part of them."""

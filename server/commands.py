@@ -1,4 +1,4 @@
-"""Asking a lane's commands, and waiting until it is settled."""
+"""Sends commands to lanes and waits until they are settled."""
 
 import asyncio
 from datetime import timedelta
@@ -12,18 +12,18 @@ _RETRY = timedelta(seconds=1)
 
 
 class LaneCommands:
-    """The desks of all offices."""
+    """The commands of all lanes."""
 
     def __init__(self, producer: LaneProducer) -> None:
         self._producer = producer
 
-    async def submit(self, office_id: str, entry: Command) -> None:
-        """Returns when the ledger has judged the entry and the lane follows it: then the ledger can be read.
+    async def submit(self, office_id: str, command: Command) -> None:
+        """Returns when the command is recorded in the ledger and settled in the lane, so that its result can be read.
 
-        Raises LANE_CLOSED and LANE_FULL, which are certain; STORE_UNAVAILABLE when it was not settled in time: it is
-        still at the desk and may yet come true. Asking again is safe.
+        Raises LANE_CLOSED or LANE_FULL if the command was not accepted, and STORE_UNAVAILABLE if it was not settled in time:
+        it may still be executed. Submitting it again is safe.
         """
-        number = await self._producer.send_command(office_id, entry)
+        number = await self._producer.send_command(office_id, command)
         try:
             async with asyncio.timeout(_WAIT):
                 await self._producer.command_settled(office_id, number)

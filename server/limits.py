@@ -1,4 +1,4 @@
-"""How much a server takes on at once, and how fast callers may ask: who is too many is told so before anything is done."""
+"""Load shedding: concurrency and per-caller rate limits, applied before a call does any work."""
 
 import time
 from collections.abc import Iterator
@@ -13,56 +13,59 @@ _BURST = 2.0
 
 
 class ConcurrencyLimiter:
-    """Room for so many at once, of whom each caller may be so many: nobody fills it alone. each: most where not given."""
+    """Limits the calls in flight, in total and per caller, so that no caller can take all places.
 
-    def __init__(self, most: int, each: int | None = None) -> None:
-        self._most, self._each = most, each or most
-        self._inside = 0
-        self._held: dict[str, int] = {}  # by those who hold any, so that it stays small
+    per_caller: the same as limit if not given.
+    """
 
-    def enter(self, who: str) -> None:
-        """Takes a place, until leave. Raises CALLER_BUSY when the caller holds its share, SERVER_BUSY when there is none."""
-        held = self._held.get(who, 0)
-        if held >= self._each < self._most:
-            raise AntrianError(Reason.CALLER_BUSY, retry_after=_BUSY_RETRY, limit=str(self._each))
-        if self._inside >= self._most:
-            raise AntrianError(Reason.SERVER_BUSY, retry_after=_BUSY_RETRY, limit=str(self._most))
-        self._inside += 1
-        self._held[who] = held + 1
+    def __init__(self, limit: int, per_caller: int | None = None) -> None:
+        self._limit, self._per_caller = limit, per_caller or limit
+        self._total = 0
+        self._held: dict[str, int] = {}  # callers that hold no place are removed, so that it stays small
 
-    def leave(self, who: str) -> None:
-        """Gives a place of the caller's back."""
-        self._inside -= 1
-        self._held[who] -= 1
-        if not self._held[who]:
-            del self._held[who]
+    def enter(self, caller: str) -> None:
+        """Takes a place until leave. Raises CALLER_BUSY if the caller holds its share, SERVER_BUSY if no place is free."""
+        held = self._held.get(caller, 0)
+        if held >= self._per_caller < self._limit:
+            raise AntrianError(Reason.CALLER_BUSY, retry_after=_BUSY_RETRY, limit=str(self._per_caller))
+        if self._total >= self._limit:
+            raise AntrianError(Reason.SERVER_BUSY, retry_after=_BUSY_RETRY, limit=str(self._limit))
+        self._total += 1
+        self._held[caller] = held + 1
+
+    def leave(self, caller: str) -> None:
+        """Returns one of the caller's places."""
+        self._total -= 1
+        self._held[caller] -= 1
+        if not self._held[caller]:
+            del self._held[caller]
 
     @contextmanager
-    def place(self, who: str) -> Iterator[None]:
-        """A place as long as it is held; raises as enter does."""
-        self.enter(who)
+    def place(self, caller: str) -> Iterator[None]:
+        """Holds a place for the duration of the context. Raises as enter does."""
+        self.enter(caller)
         try:
             yield
         finally:
-            self.leave(who)
+            self.leave(caller)
 
 
 class RateLimiter:
-    """How fast each caller may ask this server: a token bucket of two seconds' worth for those that have a limit."""
+    """Limits the requests per second of each caller that has a limit: a token bucket that holds two seconds' worth."""
 
     def __init__(self) -> None:
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def take(self, caller: Caller, requests: int) -> None:
-        """Counts so many requests. Raises RATE_LIMITED, with the time until there is room, when too many came before.
+        """Takes tokens for this many requests. Raises RATE_LIMITED, with the time until a token is free, if none is.
 
-        One call may overdraw, so that a batch larger than the limit is not refused for ever.
+        A call may overdraw the bucket, so that a batch larger than the bucket is not refused forever.
         """
         if caller.per_second is None:
             return
-        now, most = time.monotonic(), _BURST * caller.per_second
-        tokens, since = self._buckets.get(caller.name, (most, now))
-        tokens = min(most, tokens + (now - since) * caller.per_second)
+        now, capacity = time.monotonic(), _BURST * caller.per_second
+        tokens, since = self._buckets.get(caller.name, (capacity, now))
+        tokens = min(capacity, tokens + (now - since) * caller.per_second)
         if tokens <= 0:
             wait = timedelta(seconds=(1 - tokens) / caller.per_second)
             raise AntrianError(Reason.RATE_LIMITED, retry_after=wait, limit=f"{caller.per_second:g}")

@@ -1,4 +1,4 @@
-"""What every call passes: its caller, its bytes to a message, its refusals and faults to a clear status."""
+"""Middleware of every call: authentication, load shedding, parsing, metrics, and exceptions to statuses."""
 
 import asyncio
 import logging
@@ -12,7 +12,6 @@ from typing import Any, TypeAlias, TypeVar
 import grpc
 import psycopg
 import psycopg_pool
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
@@ -34,7 +33,7 @@ from server.metrics import Calls, count_refusal
 from server.status import code_of, to_status
 
 FULL_RETRY = timedelta(seconds=30)
-"""When to come back to a store that is full."""
+"""The retry delay of STORE_FULL."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Metadata = Iterable[tuple[str, str | bytes]]
@@ -47,20 +46,20 @@ _log = logging.getLogger(__name__)
 
 
 class Middleware:
-    """Makes gRPC handlers of a service's methods.
+    """Makes gRPC handlers from a service's methods.
 
-    Who calls and whether there is room for him is settled by a call's headers: who is refused holds nothing, though his
-    message may never come. A place is held until the call has ended, its answer sent.
+    A call is authenticated and takes a place of the concurrency limiter when its headers arrive, so a refused call holds
+    nothing, even if its message never comes. The place is held until the response has been sent.
     """
 
-    def __init__(self, callers: Callers, room: ConcurrencyLimiter) -> None:
-        self._callers, self._concurrency = callers, room
-        self._pace = RateLimiter()
+    def __init__(self, callers: Callers, concurrency: ConcurrencyLimiter) -> None:
+        self._callers, self._concurrency = callers, concurrency
+        self._rate = RateLimiter()
 
     def handlers(self, service: ServiceDescriptor, servicer: object) -> Handlers:
-        """The handlers of all rpcs of the service, which the servicer has as methods of the same names.
+        """Returns the handlers of all rpcs of the service. The servicer has a method of the same name for each.
 
-        A method answers with a message, or with the bytes of one that it has already.
+        A method returns a message or, if it has that already, its serialized bytes.
         """
         handlers, counts = dict[str, _Handler](), dict[str, Calls]()
         for method in service.methods:
@@ -68,7 +67,7 @@ class Middleware:
             request_type: type[Message] = GetMessageClass(method.input_type)
             behaviour, calls = getattr(servicer, method.name), Calls(path)
             handler: _Handler
-            # request_deserializer None: the bytes come through, and bytes that are no message get a clear answer.
+            # Without a request_deserializer, the bytes arrive here, and invalid ones can be refused with a clear error.
             if method.server_streaming:
                 handler = grpc.unary_stream_rpc_method_handler(
                     self._stream(path, request_type, behaviour, calls), None, serialize
@@ -78,19 +77,19 @@ class Middleware:
                     self._unary(path, request_type, behaviour, calls), None, serialize
                 )
             handlers[path], counts[path] = handler, calls
-        return _Guarded(handlers, counts, self._enter)
+        return _GuardedHandlers(handlers, counts, self._enter)
 
     def _enter(self, path: str, metadata: Metadata) -> None:
-        """Lets the call of this task in, as CALLER, until its task ends. Raises AntrianError."""
+        """Authenticates the call of this task, sets CALLER and takes a place until the task ends. Raises AntrianError."""
         caller = self._callers.identify(metadata, path)
         task = asyncio.current_task()
         assert task
         self._concurrency.enter(caller.name)
-        task.add_done_callback(partial(self._left, caller.name))
+        task.add_done_callback(partial(self._leave, caller.name))
         CALLER.set(caller)
 
-    def _left(self, who: str, _: asyncio.Task[Any]) -> None:
-        self._concurrency.leave(who)
+    def _leave(self, caller: str, _: asyncio.Task[Any]) -> None:
+        self._concurrency.leave(caller)
 
     def _unary(
         self,
@@ -146,12 +145,12 @@ class Middleware:
             message = request_type.FromString(data)
         except DecodeError:
             raise AntrianError(Reason.INVALID_MESSAGE) from None
-        self._pace.take(CALLER.get(), max(1, len(getattr(message, "requests", ()))))  # a batch counts as what is in it
+        self._rate.take(CALLER.get(), max(1, len(getattr(message, "requests", ()))))  # each request of a batch counts
         return message
 
 
-class _Guarded(Handlers):
-    """The handlers by path, for who may enter; for others one that refuses without awaiting a message."""
+class _GuardedHandlers(Handlers):
+    """Handlers by path for calls that may enter. Other calls get one that refuses without awaiting a message."""
 
     def __init__(
         self, by_path: Mapping[str, _Handler], counts: Mapping[str, Calls], enter: Callable[[str, Metadata], None]
@@ -160,17 +159,17 @@ class _Guarded(Handlers):
         self._counts, self._enter = counts, enter
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Handler | None":
-        """The handler of a call that begins, which has entered; or one that refuses it."""
+        """Returns the handler of a new call after it has entered, or one that refuses it."""
         path = handler_call_details.method
         if path in self.by_path:
             try:
                 self._enter(path, handler_call_details.invocation_metadata)
             except AntrianError as error:
-                return _refusing(error, path, self._counts[path])
+                return _refusing_handler(error, path, self._counts[path])
         return self.by_path.get(path)
 
 
-def _refusing(error: AntrianError, path: str, calls: Calls) -> _Handler:
+def _refusing_handler(error: AntrianError, path: str, calls: Calls) -> _Handler:
     async def serve(_: AsyncIterator[bytes], context: Context) -> None:
         began, code = calls.begin(), code_of(error.reason)
         REQUEST_ID.set(_request_id(context.invocation_metadata() or ()))
@@ -183,7 +182,7 @@ def _refusing(error: AntrianError, path: str, calls: Calls) -> _Handler:
 
 
 def explain(error: Exception, path: str, *, english: bool) -> tuple[AntrianError, Status]:
-    """The refusal that an exception is to a caller, and as a status. It is counted; faults are logged, under an id."""
+    """Returns the refusal and the status that an exception becomes. Counts it, and logs internal errors under an id."""
     if isinstance(error, AntrianError):
         refusal = error
     elif isinstance(error, _FULL) or is_full(error):
@@ -198,37 +197,35 @@ def explain(error: Exception, path: str, *, english: bool) -> tuple[AntrianError
         refusal = AntrianError(Reason.INTERNAL, error_id=error_id)
     count_refusal(path, refusal.reason)
     status = to_status(refusal, english=english)
-    named = AnyMessage()
-    named.Pack(RequestInfo(request_id=REQUEST_ID.get()))
-    status.details.append(named)
+    status.details.add().Pack(RequestInfo(request_id=REQUEST_ID.get()))
     return refusal, status
 
 
 def wants_english(context: Context) -> bool:
-    """Whether the caller's accept-language asks for English rather than Indonesian."""
+    """Returns whether the call's accept-language prefers English to Indonesian."""
     values = [str(value) for name, value in context.invocation_metadata() or () if name == "accept-language"]
     return words.wants_english(", ".join(values))
 
 
 def _request_id(metadata: Metadata) -> str:
-    """The caller's x-request-id when it can be one, else a new one."""
+    """Returns the caller's x-request-id if it is valid, otherwise a new one."""
     for name, value in metadata:
         if name == "x-request-id" and isinstance(value, str) and _REQUEST_ID.fullmatch(value) and not has_nik(value):
             return value
-    return secrets.token_hex(6)  # too short for the 16 digits that would read like a NIK
+    return secrets.token_hex(6)  # too short to contain 16 digits, which would read like a NIK
 
 
 def serialize(response: Message | bytes) -> bytes:
-    """The answer as bytes, which it may be already."""
+    """Returns the bytes of a response, which may already be serialized."""
     return response if isinstance(response, bytes) else response.SerializeToString()
 
 
 async def refuse(refusal: AntrianError, status: Status, context: Context) -> Message:
-    """Ends the call with that status."""
+    """Ends the call with the status."""
     response = rpc_status.to_status(status)
     trailers = response.trailing_metadata
     if response.code is grpc.StatusCode.UNAVAILABLE and refusal.retry_after:
-        # Obeyed by grpc clients that have a retry policy.
+        # gRPC clients with a retry policy obey it.
         trailers = (*trailers, ("grpc-retry-pushback-ms", str(refusal.retry_after // timedelta(milliseconds=1))))
     await context.abort(response.code, response.details, trailers)
     raise AssertionError  # abort does not return

@@ -1,4 +1,4 @@
-"""Correcting a name, for the account of a booking and for its office's staff."""
+"""Corrects names, for the account of a booking and for the staff of its office."""
 
 import json
 from uuid import UUID
@@ -13,22 +13,22 @@ from server.office_cache import Catalog
 
 
 class Names:
-    """The names of people who have booked."""
+    """The names of people with bookings."""
 
     def __init__(self, catalog: Catalog, ledger: LedgerStaff, keys: Keys) -> None:
         self._catalog = catalog
         self._ledger = ledger
         self._keys = keys
 
-    async def correct(self, booking_id: UUID, number: int, text: str, by: StaffAction | None) -> None:
-        """Gives the person with that queue number this name; nothing happens when that is the name already.
+    async def correct(self, booking_id: UUID, number: int, text: str, action: StaffAction | None) -> None:
+        """Gives the person with that queue number this name. Does nothing if the person already has it.
 
-        by: who of the staff wants it; without, its account does, which may change a few letters of a name, and once. Raises
-        INVALID_FIELD, NAME_TOO_DIFFERENT, NAME_CORRECTED_BEFORE, NOT_CONFIRMED and DAY_BEGUN.
+        action: the action of staff, or None for the booking's account, which may change a few letters of a name, once.
+        Raises INVALID_FIELD, NAME_TOO_DIFFERENT, NAME_CORRECTED_BEFORE, NOT_CONFIRMED and DAY_BEGUN.
         """
         name = plain(text)
         check_full_name(name, "full_name")
-        whose = "code" if by else "booking_id"  # by what the request names the booking
+        field = "code" if action else "booking_id"  # the request's field that names the booking
         while True:
             party = {row.number: row for row in await self._ledger.party(booking_id)}
             check_numbers("queue_number", [number], sorted(party))
@@ -36,20 +36,20 @@ class Names:
             person = self._keys.decrypt(booking_id, row.applicant_key, row.encrypted)
             if person.full_name == name:
                 return
-            most = self._catalog.policy.corrected_letters
-            if by is None and rules.edits(person.full_name, name) > most:
-                raise AntrianError(Reason.NAME_TOO_DIFFERENT, field="full_name", limit=str(most))
+            limit = self._catalog.policy.corrected_letters
+            if action is None and rules.edits(person.full_name, name) > limit:
+                raise AntrianError(Reason.NAME_TOO_DIFFERENT, field="full_name", limit=str(limit))
             encrypted = self._keys.encrypt(booking_id, row.applicant_key, Person(person.nik, name))
             before, after = (json.dumps({"number": number, "name": mask_name(one)}) for one in (person.full_name, name))
             state, begun, corrected, written = await self._ledger.correct_name(
-                booking_id, row, encrypted, by, before, after
+                booking_id, row, encrypted, action, before, after
             )
             if written:
                 return
-            if state not in {State.CONFIRMED, State.ATTENDED} or (by is None and state is not State.CONFIRMED):
-                raise AntrianError(Reason.NOT_CONFIRMED, field=whose, state=state)
+            if state not in {State.CONFIRMED, State.ATTENDED} or (action is None and state is not State.CONFIRMED):
+                raise AntrianError(Reason.NOT_CONFIRMED, field=field, state=state)
             if begun:
-                raise AntrianError(Reason.DAY_BEGUN, field=whose)
-            if by is None and corrected:
+                raise AntrianError(Reason.DAY_BEGUN, field=field)
+            if action is None and corrected:
                 raise AntrianError(Reason.NAME_CORRECTED_BEFORE, field="full_name")
-            # else somebody else has corrected it meanwhile: look again
+            # Otherwise the row has changed since it was read: try again.

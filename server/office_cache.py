@@ -1,4 +1,4 @@
-"""What a server keeps in memory: the offices, the policy, the map, and which window is current. Refreshed as it changes."""
+"""The server's cache of offices, policy, provinces and the current window, refreshed every two seconds."""
 
 import asyncio
 import logging
@@ -25,14 +25,15 @@ _log = logging.getLogger(__name__)
 
 
 class Catalog:
-    """Offices by id (as the ledger had them at as_of), and provinces by code.
+    """Offices by id, as the ledger had them at as_of, and provinces by code.
 
-    ready tells whether both stores answered lately. A catalog has no clock: the time is Redis's, which every answer of the
-    lanes brings with it, so that what an answer says of time comes from one reading.
+    ready: whether both stores responded to the last refresh. A catalog has no clock of its own: every response of a lane has
+    Redis's time, so that all times of one response come from a single reading.
     """
 
     def __init__(self, policy: Policy, producer: LaneProducer, ledger: LedgerReader, keys: Keys) -> None:
         self.provinces = load_provinces()
+        self.nik_codes = frozenset(province.nik_code for province in self.provinces.values())
         self.map = ProvinceMap()
         self._offices: dict[str, Office] = {}
         self.ready = False
@@ -58,50 +59,51 @@ class Catalog:
 
     @property
     def offices(self) -> dict[str, Office]:
-        """The offices by id, retired ones included. Raises STORE_UNAVAILABLE before they were read for the first time."""
+        """The offices by id, including retired ones. Raises STORE_UNAVAILABLE until they have been read once."""
         if not self._offices:
             raise AntrianError(Reason.STORE_UNAVAILABLE, retry_after=timedelta(seconds=1))
         return self._offices
 
     @property
     def in_use(self) -> list[Office]:
-        """The offices that are not retired. Raises STORE_UNAVAILABLE as offices does."""
+        """The offices that are not retired. Raises STORE_UNAVAILABLE until they have been read once."""
         return [office for office in self.offices.values() if not office.retired]
 
     def office(self, office_id: str) -> Office:
-        """The office, also a retired one; raises OFFICE_NOT_FOUND."""
+        """Returns the office, even if it is retired. Raises OFFICE_NOT_FOUND."""
         office = self.offices.get(office_id)
         if office is None:
             raise AntrianError(Reason.OFFICE_NOT_FOUND, field="office_id")
         return office
 
-    def neighbours(self, office: Office, most: int) -> list[str]:
-        """The ids of the nearest other offices of the office's province that are in use."""
+    def neighbours(self, office: Office, limit: int) -> list[str]:
+        """Returns the ids of the nearest other offices in use in the office's province, at most limit of them."""
         near = self._neighbours.get(office.office_id)
         if near is None:
             others = [o for o in self.in_use if o.province_code == office.province_code and o != office]
             others.sort(key=lambda o: distance_km(office.latitude, office.longitude, o.latitude, o.longitude))
             near = self._neighbours[office.office_id] = [o.office_id for o in others]
-        return near[:most]
+        return near[:limit]
 
     def window_at(self, moment: datetime) -> Window:
-        """The window that is open at that moment of the service's time, or the next one."""
+        """Returns the window that is open at that moment of Redis's time, or the next one."""
         if not self._since <= moment < self._window.closes_at:
             self._window, self._since = rules.next_window(self.policy, moment), moment
         return self._window
 
     @property
     def last_window(self) -> Window:
-        """The window of the last moment that was asked for: nearly always still the one. Check it against an answer's time."""
+        """The last result of window_at. It is nearly always still current: check it with the time of the next response."""
         return self._window
 
     async def refresh(self) -> None:
-        """Reads the stores once. Raises WrongKeysError when they hold what other keys made.
+        """Reads the stores once.
 
-        Raises WrongPolicyError at the first time when the ledger has another policy; later it is followed.
+        Raises WrongKeysError if the ledger was written with other keys. Raises WrongPolicyError if the ledger's policy differs
+        from the policy file at the first refresh; later, a newer policy in the ledger replaces this one.
         """
         now = await self._producer.now()
-        if not self.ready:  # so before anybody is served, and again for a ledger that came back
+        if not self.ready:  # before the first call, and again when the ledger is back
             await self._ledger.claim_keys(self._keys)
         await self._refresh_policy()
         self.window_at(now)
@@ -115,18 +117,18 @@ class Catalog:
             self._follow(await self._ledger.claim_policy(self.policy))
         try:
             other = await self._ledger.other_policy(self.policy.version)
-        except PolicyError as problem:  # of a newer Antrian: what we have is better than nothing
-            _log.error("keeping version %d of the policy: %s", self.policy.version, problem)
+        except PolicyError as error:  # written by a newer Antrian: keeping the old policy is better than failing
+            _log.error("keeping version %d of the policy: %s", self.policy.version, error)
         else:
             if other:
                 _log.info("following version %d of the policy", other.version)
                 self._follow(other)
 
     async def keep_fresh(self, changed: Callable[[bool], object]) -> None:
-        """Refreshes until cancelled; calls changed when the stores go away or come back.
+        """Refreshes until cancelled, and calls changed whenever readiness changes.
 
-        Raises UnsupportedRedisError when the Redis that came may not hold the lanes, WrongKeysError when the ledger has other keys, WrongPolicyError
-        when it had another policy from the beginning.
+        Raises UnsupportedRedisError if Redis's configuration cannot hold the lanes, and WrongKeysError and WrongPolicyError as
+        refresh does.
         """
         while True:
             try:
@@ -136,7 +138,7 @@ class Catalog:
                         await self._producer.check_config(len(self._offices))
                 ready = bool(self._offices)
             except (RedisError, psycopg.Error, psycopg_pool.PoolTimeout, OSError, TimeoutError) as error:
-                _log.warning("a store does not answer: %s", error)
+                _log.warning("a store does not respond: %s", error)
                 ready = False
             if ready != self.ready:
                 self.ready = ready

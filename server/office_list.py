@@ -1,4 +1,4 @@
-"""ListOffices: which offices a person may use, and why these."""
+"""ListOffices: the offices that a person may use, and why."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _LARGEST_PAGE = 200
 
 
 def list_offices(request: ListOfficesRequest, catalog: Catalog) -> ListOfficesResponse:
-    """One page of the offices. Raises INVALID_FIELD, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE."""
+    """Returns one page of the offices. Raises INVALID_FIELD, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE."""
     size = page_size(request.page_size, _PAGE, _LARGEST_PAGE)
     start = _read_token(request.page_token)
     which = request.WhichOneof("whereabouts")
@@ -35,12 +35,12 @@ def list_offices(request: ListOfficesRequest, catalog: Catalog) -> ListOfficesRe
     offered = offices_for(catalog.in_use, codes if catalog.policy.device_location else set(catalog.provinces))
     listed = sorted(offered, key=lambda office: _distance(at, office)) if at else sorted(offered, key=lambda o: o.name)
     page = listed[start : start + size]
-    words = _explain(request, codes, catalog, offered)
+    reason = _explain(request, codes, catalog, offered)
     response = ListOfficesResponse(
         offices=[convert.office(office, _distance(at, office) if at else None) for office in page],
         provinces=[convert.province(catalog.provinces[code]) for code in codes],
-        reason_id=words.indonesian,
-        reason_en=words.english,
+        reason_id=reason.indonesian,
+        reason_en=reason.english,
         read_time=convert.timestamp(catalog.as_of),
     )
     if start + len(page) < len(listed):
@@ -62,7 +62,7 @@ def _explain(request: ListOfficesRequest, codes: Sequence[str], catalog: Catalog
         return explain_anywhere()
     nearest = None
     if not offered and catalog.in_use:
-        # Where the province has an office of its own there is nothing to point to.
+        # The nearest office is named only if the province has none.
         at = (
             (request.location.latitude, request.location.longitude)
             if request.HasField("location")
@@ -81,9 +81,9 @@ def _distance(at: tuple[float, float], office: Office) -> float:
 
 
 def _read_token(token: str) -> int:
-    where = read_token(token, 2)
-    if where is None:
+    parts = read_token(token, 2)
+    if parts is None:
         return 0
-    if where[0] != "from" or not re.fullmatch("[0-9]{1,9}", where[1]):
+    if parts[0] != "from" or not re.fullmatch("[0-9]{1,9}", parts[1]):
         raise not_a_token()
-    return int(where[1])
+    return int(parts[1])

@@ -1,4 +1,4 @@
-"""What anybody may call without a token, health and reflection: each address so many at once, and none without a message."""
+"""Health and reflection, which need no token. Each address may have a limited number of calls in flight."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,37 +16,37 @@ from server.grpc_server import Handlers
 from server.limits import ConcurrencyLimiter
 from server.middleware import Context, explain, refuse, serialize, wants_english
 
-# grpcio-reflection has v1alpha only; v1 has the same messages, and newer tools know no other.
+# grpcio-reflection has only v1alpha. v1 has the same messages, and newer tools support nothing else.
 _REFLECTION = (reflection.SERVICE_NAME, "grpc.reflection.v1.ServerReflection")
-_EACH = 100
-_FIRST_WITHIN = 10.0
+_PER_ADDRESS = 100
+_FIRST_MESSAGE_TIMEOUT = 10.0
 _Behaviour = Callable[[AsyncIterator[bytes], Context], Awaitable[None]]
 _M = TypeVar("_M", bound=Message)
 
 
-class Strangers:
-    """Makes gRPC handlers that bound what an address holds, so that who has no token cannot take the places of others."""
+class PublicServices:
+    """Makes gRPC handlers that limit calls per address, so that clients without a token cannot exhaust the server."""
 
-    def __init__(self, most: int) -> None:
-        self._concurrency = ConcurrencyLimiter(most, _EACH)
+    def __init__(self, limit: int) -> None:
+        self._concurrency = ConcurrencyLimiter(limit, _PER_ADDRESS)
 
     def health(self, servicer: health.aio.HealthServicer) -> Handlers:
-        """Check and Watch of the health service."""
+        """Returns the handlers of the health service."""
 
         async def check(messages: AsyncIterator[bytes], context: Context) -> None:
-            await context.write(await servicer.Check(await _first(messages, HealthCheckRequest), context))
+            await context.write(await servicer.Check(await _first_message(messages, HealthCheckRequest), context))
 
         async def watch(messages: AsyncIterator[bytes], context: Context) -> None:
-            await servicer.Watch(await _first(messages, HealthCheckRequest), context)
+            await servicer.Watch(await _first_message(messages, HealthCheckRequest), context)
 
         return self._handlers(health.SERVICE_NAME, Check=check, Watch=watch)
 
     def reflection(self, *names: str) -> list[Handlers]:
-        """The reflection service, under both of its names: these services and all that our protos have."""
+        """Returns the handlers of the reflection service, under both of its names, for the named services."""
         servicer = reflection.aio.ReflectionServicer([*names, reflection.SERVICE_NAME])
 
         async def reflect(messages: AsyncIterator[bytes], context: Context) -> None:
-            requests = (_parsed(data, ServerReflectionRequest) async for data in messages)
+            requests = (_parse(data, ServerReflectionRequest) async for data in messages)
             async for response in servicer.ServerReflectionInfo(requests, context):
                 await context.write(response)
 
@@ -66,19 +66,19 @@ class Strangers:
             except Exception as error:
                 await refuse(*explain(error, path, english=wants_english(context)), context)
 
-        # As a stream of requests, whatever it is: else gRPC awaits the message before anybody can count the call.
+        # Every rpc is handled as a stream of requests: otherwise gRPC would await the message before the call can be counted.
         return grpc.stream_stream_rpc_method_handler(serve, None, serialize)
 
 
-async def _first(messages: AsyncIterator[bytes], kind: type[_M]) -> _M:
+async def _first_message(messages: AsyncIterator[bytes], kind: type[_M]) -> _M:
     try:
-        async with asyncio.timeout(_FIRST_WITHIN):
-            return _parsed(await anext(messages), kind)
+        async with asyncio.timeout(_FIRST_MESSAGE_TIMEOUT):
+            return _parse(await anext(messages), kind)
     except (StopAsyncIteration, TimeoutError):
         raise AntrianError(Reason.INVALID_MESSAGE) from None
 
 
-def _parsed(data: bytes, kind: type[_M]) -> _M:
+def _parse(data: bytes, kind: type[_M]) -> _M:
     try:
         return kind.FromString(data)
     except DecodeError:

@@ -1,4 +1,4 @@
-"""From a RequestBooking message to a checked JoinRequest, or a clear refusal. Nothing here touches a store."""
+"""Validates requests, without access to a store: RequestBooking to a JoinRequest, and fields that several rpcs share."""
 
 import re
 from collections.abc import Sequence
@@ -28,19 +28,19 @@ _UUID = re.compile("[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-
 
 
 class Admission:
-    """Checks requests against the catalog and replaces their people by keys and seals."""
+    """Checks requests against the catalog, and replaces their applicants by keys and encrypted data."""
 
     def __init__(self, catalog: Catalog, keys: Keys) -> None:
         self._catalog = catalog
         self._keys = keys
-        self._nik_codes = frozenset(province.nik_code for province in catalog.provinces.values())
         self._slot = lru_cache(maxsize=1024)(_slot)
 
     def admit(self, request: RequestBookingRequest, caller: Caller) -> JoinRequest:
-        """The request as the line takes it.
+        """Returns the request that joins the lane.
 
-        Raises what is wrong whenever it is asked (a malformed field, an unknown office). What depends on the day, on where
-        the person is or on an office's retirement becomes the verdict, which a request that is known does not meet.
+        Raises errors that do not depend on when the request is sent, such as a malformed field or an unknown office. An error
+        that depends on the day, the device's location or the office's retirement becomes the verdict, which does not apply to
+        the retry of a request that was accepted.
         """
         keys, account = self._keys, check_account(request.account)
         request_id = check_uuid(request.request_id, "request_id")
@@ -48,14 +48,14 @@ class Admission:
         slot = self._slot(request.service_date, request.session)
         people = [Person(compact(applicant.nik), plain(applicant.full_name)) for applicant in request.applicants]
         try:
-            check_party(self._catalog.policy, people, self._nik_codes)
+            check_party(self._catalog.policy, people, self._catalog.nik_codes)
         except AntrianError as refusal:
             refusal.initial = initial_of(refusal.field, [person.full_name for person in people])
             raise
         verdict = (
             rules.refuse_office(office)
             or self._catalog.refuse_day(slot.service_date)
-            or self._judge_place(request, office, caller)
+            or self._judge_whereabouts(request, office, caller)
         )
 
         booking_id = keys.booking_id(caller.name, request_id)
@@ -77,7 +77,7 @@ class Admission:
             verdict=verdict,
         )
 
-    def _judge_place(self, request: RequestBookingRequest, office: Office, caller: Caller) -> AntrianError | None:
+    def _judge_whereabouts(self, request: RequestBookingRequest, office: Office, caller: Caller) -> AntrianError | None:
         which = request.WhichOneof("whereabouts")
         if which is None:
             raise location_missing()
@@ -117,7 +117,10 @@ def check_session(session: WireSession.ValueType) -> Session:
 
 
 def locate(catalog: Catalog, location: Location) -> Sequence[str]:
-    """The province(s) of a location, nearest first; raises what makes it useless."""
+    """Returns the province(s) of a location, nearest first.
+
+    Raises INVALID_FIELD, OUTSIDE_INDONESIA and LOCATION_TOO_COARSE.
+    """
     for name in ("latitude", "longitude"):
         if not location.HasField(name):
             raise invalid(
@@ -130,7 +133,7 @@ def locate(catalog: Catalog, location: Location) -> Sequence[str]:
 
 
 def check_uuid(text: str, field: str) -> UUID:
-    """The UUID, or INVALID_FIELD."""
+    """Returns the UUID. Raises INVALID_FIELD for any other text."""
     uuid = plain(text)
     if not _UUID.fullmatch(uuid):
         raise invalid(
@@ -142,7 +145,7 @@ def check_uuid(text: str, field: str) -> UUID:
 
 
 def check_province(catalog: Catalog, code: str) -> str:
-    """The province's code, or INVALID_FIELD."""
+    """Returns the province's code. Raises INVALID_FIELD if it is unknown."""
     if code not in catalog.provinces:
         raise invalid(
             "province_code", "harus kode ISO 3166-2, misalnya ID-JK", "must be an ISO 3166-2 code, such as ID-JK"
@@ -151,5 +154,5 @@ def check_province(catalog: Catalog, code: str) -> str:
 
 
 def location_missing() -> AntrianError:
-    """The refusal of a request that does not say where the person is."""
+    """Returns the refusal of a request without whereabouts."""
     return invalid("location", "sertakan lokasi perangkat atau provinsi", "give the device's location or a province")

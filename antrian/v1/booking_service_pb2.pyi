@@ -24,7 +24,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ListOfficesRequest(_message.Message):
-    """Asks for the offices that a person may use."""
+    """ListOfficesRequest requests the offices that a person may use."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -33,14 +33,14 @@ class ListOfficesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     province_code: _builtins.str
-    """A province's ISO 3166-2 code, "ID-JK", when there is no location."""
+    """province_code is the ISO 3166-2 code of a province, "ID-JK", if there is no location."""
     page_size: _builtins.int
-    """At most this many offices in the answer; 0: 50. More than 200 means 200."""
+    """page_size is the maximum number of offices in the response. 0 means 50; more than 200 means 200."""
     page_token: _builtins.str
-    """next_page_token of the answer before; empty: from the start."""
+    """page_token is the next_page_token of the previous response to the same request, or empty for the first page."""
     @_builtins.property
     def location(self) -> _messages_pb2.Location:
-        """Where the device is."""
+        """location is where the device is."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ Global___ListOfficesRequest: _TypeAlias = ListOfficesRequest  # noqa: Y015
 
 @_typing.final
 class OfficeElsewhere(_message.Message):
-    """An office nearby that may not be used from here."""
+    """OfficeElsewhere is a nearby office that the person may not use from here."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -70,12 +70,12 @@ class OfficeElsewhere(_message.Message):
     REASON_ID_FIELD_NUMBER: _builtins.int
     REASON_EN_FIELD_NUMBER: _builtins.int
     reason_id: _builtins.str
-    """Why not, and what would change it, in Indonesian."""
+    """reason_id says why not, and what would change that, in Indonesian."""
     reason_en: _builtins.str
-    """The same in English."""
+    """reason_en is the same in English."""
     @_builtins.property
     def office(self) -> _messages_pb2.Office:
-        """The office."""
+        """office is the office."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ Global___OfficeElsewhere: _TypeAlias = OfficeElsewhere  # noqa: Y015
 
 @_typing.final
 class ListOfficesResponse(_message.Message):
-    """The offices that a person may use, and why these."""
+    """ListOfficesResponse has one page of the offices that a person may use."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -106,28 +106,28 @@ class ListOfficesResponse(_message.Message):
     ELSEWHERE_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Set when there are more: the page_token of the next call."""
+    """next_page_token is the page_token of the next call. It is empty on the last page."""
     reason_id: _builtins.str
-    """Why these province(s), and what would change it, in Indonesian."""
+    """reason_id says why these provinces were used, and what would change that, in Indonesian."""
     reason_en: _builtins.str
-    """The same in English."""
+    """reason_en is the same in English."""
     @_builtins.property
     def offices(self) -> _containers.RepeatedCompositeFieldContainer[_messages_pb2.Office]:
-        """One page of the offices."""
+        """offices are the offices of this page."""
 
     @_builtins.property
     def provinces(self) -> _containers.RepeatedCompositeFieldContainer[_messages_pb2.Province]:
-        """The province(s) that the offices are of. Two when the location is within its accuracy of a border."""
+        """provinces are the provinces of the offices. There are two if the location is closer to a border than its accuracy."""
 
     @_builtins.property
     def elsewhere(self) -> _containers.RepeatedCompositeFieldContainer[Global___OfficeElsewhere]:
-        """The nearest offices of other provinces, at most 25 within the distance that the policy says, with why they are not offered. Only with the first
-        page of a call with a location.
+        """elsewhere are the nearest offices of other provinces, at most 25 within the distance that the policy says, with the
+        reason why they are not offered. Only the first page of a call with a location has them.
         """
 
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
-        """The moment for which this is true."""
+        """read_time is the time for which the response is true."""
 
     def __init__(
         self,
@@ -150,13 +150,13 @@ Global___ListOfficesResponse: _TypeAlias = ListOfficesResponse  # noqa: Y015
 
 @_typing.final
 class GetQuotaRequest(_message.Message):
-    """Asks how many places remain at an office."""
+    """GetQuotaRequest requests the remaining places of an office."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OFFICE_ID_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office."""
+    """office_id is the id of the office."""
     def __init__(
         self,
         *,
@@ -172,7 +172,7 @@ Global___GetQuotaRequest: _TypeAlias = GetQuotaRequest  # noqa: Y015
 
 @_typing.final
 class GetQuotaResponse(_message.Message):
-    """The places that remain at an office."""
+    """GetQuotaResponse has the remaining places of an office."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -182,22 +182,22 @@ class GetQuotaResponse(_message.Message):
     CLOSED_DAYS_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office."""
+    """office_id is the id of the office."""
     @_builtins.property
     def slots(self) -> _containers.RepeatedCompositeFieldContainer[_messages_pb2.Slot]:
-        """All slots of the window's days, by date and session."""
+        """slots are all slots of the window's days, sorted by date and session."""
 
     @_builtins.property
     def window(self) -> _messages_pb2.Window:
-        """The window that is open, or the next one."""
+        """window is the window that is open, or the next one."""
 
     @_builtins.property
     def closed_days(self) -> _containers.RepeatedCompositeFieldContainer[_messages_pb2.ClosedDay]:
-        """Weekdays among the window's days on which the office is closed."""
+        """closed_days are weekdays among the window's days on which offices are closed."""
 
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
-        """The moment for which the slots are true."""
+        """read_time is the time for which the slots are true."""
 
     def __init__(
         self,
@@ -218,7 +218,7 @@ Global___GetQuotaResponse: _TypeAlias = GetQuotaResponse  # noqa: Y015
 
 @_typing.final
 class RequestBookingRequest(_message.Message):
-    """Asks for places for a party, together in one slot: all of them, or none."""
+    """RequestBookingRequest requests places for a party in one slot: all of them, or none."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -231,26 +231,29 @@ class RequestBookingRequest(_message.Message):
     LOCATION_FIELD_NUMBER: _builtins.int
     PROVINCE_CODE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """A UUID that the client makes before it first sends the request, and keeps when it sends it again."""
+    """request_id is a UUID that the client generates before it first sends the request, and keeps for retries."""
     account: _builtins.str
-    """On whose behalf the caller books: the caller's own opaque id of a user, 1 to 64 of the characters A-Z a-z 0-9 . _ : @ -
-    without a NIK, also one in groups. The policy says how many people of an account may have live bookings (`antrian policy show`).
+    """account is the user on whose behalf the caller books: the caller's own opaque id, 1 to 64 of the characters A-Z a-z
+    0-9 . _ : @ - without a NIK, even one in groups. The policy says how many people of an account may have live
+    bookings (`antrian policy show`).
     """
     office_id: _builtins.str
-    """The office."""
+    """office_id is the id of the office."""
     service_date: _builtins.str
-    """The day at the office, "YYYY-MM-DD"."""
+    """service_date is the day at the office, "YYYY-MM-DD"."""
     session: _messages_pb2.Session.ValueType
-    """The session of that day."""
+    """session is the session of that day."""
     province_code: _builtins.str
-    """A province that the caller vouches for; only internal and staff callers may."""
+    """province_code is a province that the caller vouches for. Only internal and staff callers may send it."""
     @_builtins.property
     def applicants(self) -> _containers.RepeatedCompositeFieldContainer[_messages_pb2.Applicant]:
-        """The people, at least one, no NIK twice. The policy says how many at most (`antrian policy show`)."""
+        """applicants are the people, at least one, each with a different NIK. The policy says how many there may be (`antrian
+        policy show`).
+        """
 
     @_builtins.property
     def location(self) -> _messages_pb2.Location:
-        """Where the device is."""
+        """location is where the device is."""
 
     def __init__(
         self,
@@ -276,14 +279,14 @@ Global___RequestBookingRequest: _TypeAlias = RequestBookingRequest  # noqa: Y015
 
 @_typing.final
 class RequestBookingResponse(_message.Message):
-    """The booking that the request names."""
+    """RequestBookingResponse has the booking of the request."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BOOKING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def booking(self) -> _messages_pb2.Booking:
-        """PENDING when new; as it is now when the request was known."""
+        """booking is PENDING if the request is new. For a retry, it is the booking as it is now."""
 
     def __init__(
         self,
@@ -300,14 +303,14 @@ Global___RequestBookingResponse: _TypeAlias = RequestBookingResponse  # noqa: Y0
 
 @_typing.final
 class BatchRequestBookingsRequest(_message.Message):
-    """Many requests in one message."""
+    """BatchRequestBookingsRequest has many requests in one message."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUESTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___RequestBookingRequest]:
-        """1 to 200 requests."""
+        """requests are 1 to 200 requests."""
 
     def __init__(
         self,
@@ -324,7 +327,7 @@ Global___BatchRequestBookingsRequest: _TypeAlias = BatchRequestBookingsRequest  
 
 @_typing.final
 class BatchRequestBookingsResult(_message.Message):
-    """One request's answer."""
+    """BatchRequestBookingsResult is the result of one request."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -332,11 +335,11 @@ class BatchRequestBookingsResult(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def booking(self) -> _messages_pb2.Booking:
-        """The booking."""
+        """booking is the booking."""
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """The error, with the same details as the RPC's own."""
+        """error is the error, with the same details as the rpc's own."""
 
     def __init__(
         self,
@@ -356,14 +359,14 @@ Global___BatchRequestBookingsResult: _TypeAlias = BatchRequestBookingsResult  # 
 
 @_typing.final
 class BatchRequestBookingsResponse(_message.Message):
-    """One answer a request, in the order of the requests."""
+    """BatchRequestBookingsResponse has one result per request."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchRequestBookingsResult]:
-        """As many as there were requests."""
+        """results are in the order of the requests."""
 
     def __init__(
         self,
@@ -380,7 +383,7 @@ Global___BatchRequestBookingsResponse: _TypeAlias = BatchRequestBookingsResponse
 
 @_typing.final
 class GetBookingRequest(_message.Message):
-    """Asks for a booking."""
+    """GetBookingRequest requests a booking."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -388,12 +391,12 @@ class GetBookingRequest(_message.Message):
     ACCOUNT_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
     booking_id: _builtins.str
-    """The booking."""
+    """booking_id is the id of the booking."""
     account: _builtins.str
-    """The account that it was made for."""
+    """account is the account that the booking was made for."""
     @_builtins.property
     def wait(self) -> _duration_pb2.Duration:
-        """How long to wait for the outcome while it is PENDING, at most 60 s. Absent: answer at once."""
+        """wait is how long to wait for the outcome of a PENDING booking, at most 60 s. If absent, the response comes at once."""
 
     def __init__(
         self,
@@ -412,14 +415,14 @@ Global___GetBookingRequest: _TypeAlias = GetBookingRequest  # noqa: Y015
 
 @_typing.final
 class GetBookingResponse(_message.Message):
-    """The booking as it is now."""
+    """GetBookingResponse has the booking as it is now."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BOOKING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def booking(self) -> _messages_pb2.Booking:
-        """Still PENDING when the wait ended before the outcome."""
+        """booking is still PENDING if the wait ended before the outcome."""
 
     def __init__(
         self,
@@ -436,14 +439,14 @@ Global___GetBookingResponse: _TypeAlias = GetBookingResponse  # noqa: Y015
 
 @_typing.final
 class BatchGetBookingsRequest(_message.Message):
-    """Many questions in one message."""
+    """BatchGetBookingsRequest has many requests in one message."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUESTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetBookingRequest]:
-        """1 to 200 questions. One with a wait is refused: a batch waits for nobody."""
+        """requests are 1 to 200 requests. One with a wait is refused, because a batch does not wait."""
 
     def __init__(
         self,
@@ -460,7 +463,7 @@ Global___BatchGetBookingsRequest: _TypeAlias = BatchGetBookingsRequest  # noqa: 
 
 @_typing.final
 class BatchGetBookingsResult(_message.Message):
-    """One question's answer."""
+    """BatchGetBookingsResult is the result of one request."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -468,11 +471,11 @@ class BatchGetBookingsResult(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def booking(self) -> _messages_pb2.Booking:
-        """The booking."""
+        """booking is the booking."""
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """The error, with the same details as the RPC's own."""
+        """error is the error, with the same details as the rpc's own."""
 
     def __init__(
         self,
@@ -492,14 +495,14 @@ Global___BatchGetBookingsResult: _TypeAlias = BatchGetBookingsResult  # noqa: Y0
 
 @_typing.final
 class BatchGetBookingsResponse(_message.Message):
-    """One answer a question, in the order of the questions."""
+    """BatchGetBookingsResponse has one result per request."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchGetBookingsResult]:
-        """As many as there were questions."""
+        """results are in the order of the requests."""
 
     def __init__(
         self,
@@ -516,16 +519,16 @@ Global___BatchGetBookingsResponse: _TypeAlias = BatchGetBookingsResponse  # noqa
 
 @_typing.final
 class WatchBookingRequest(_message.Message):
-    """Asks to be told of a booking."""
+    """WatchBookingRequest requests a booking and its changes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BOOKING_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
     booking_id: _builtins.str
-    """The booking."""
+    """booking_id is the id of the booking."""
     account: _builtins.str
-    """The account that it was made for."""
+    """account is the account that the booking was made for."""
     def __init__(
         self,
         *,
@@ -542,14 +545,14 @@ Global___WatchBookingRequest: _TypeAlias = WatchBookingRequest  # noqa: Y015
 
 @_typing.final
 class WatchBookingResponse(_message.Message):
-    """The booking after a change."""
+    """WatchBookingResponse has the booking now or after a change."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BOOKING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def booking(self) -> _messages_pb2.Booking:
-        """Its full state."""
+        """booking is the complete booking."""
 
     def __init__(
         self,
@@ -566,7 +569,7 @@ Global___WatchBookingResponse: _TypeAlias = WatchBookingResponse  # noqa: Y015
 
 @_typing.final
 class ListBookingsRequest(_message.Message):
-    """Asks for the bookings of an account."""
+    """ListBookingsRequest requests the bookings of an account."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -576,15 +579,17 @@ class ListBookingsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     account: _builtins.str
-    """The account."""
+    """account is the account."""
     state: _messages_pb2.BookingState.ValueType
-    """Only bookings in this state; unspecified: in any."""
+    """state selects bookings in this state. If unspecified, bookings in any state are returned."""
     service_date: _builtins.str
-    """Only bookings for this day at the office, "YYYY-MM-DD"; absent: for any."""
+    """service_date selects bookings for this day at the office, "YYYY-MM-DD". If absent, bookings for any day are
+    returned.
+    """
     page_size: _builtins.int
-    """At most this many bookings in the answer; 0: 20. More than 100 means 100."""
+    """page_size is the maximum number of bookings in the response. 0 means 20; more than 100 means 100."""
     page_token: _builtins.str
-    """next_page_token of the answer before, to the same question; empty: from the start."""
+    """page_token is the next_page_token of the previous response to the same request, or empty for the first page."""
     def __init__(
         self,
         *,
@@ -606,17 +611,19 @@ Global___ListBookingsRequest: _TypeAlias = ListBookingsRequest  # noqa: Y015
 
 @_typing.final
 class ListBookingsResponse(_message.Message):
-    """One page of an account's bookings."""
+    """ListBookingsResponse has one page of an account's bookings."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BOOKINGS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Set when there are more: the page_token of the next call."""
+    """next_page_token is the page_token of the next call. It is empty on the last page."""
     @_builtins.property
     def bookings(self) -> _containers.RepeatedCompositeFieldContainer[_messages_pb2.Booking]:
-        """Those in line first, then the decided ones, newest first. Without alternatives; GetBooking has them."""
+        """bookings are those still in a queue, then the decided ones, newest first. They have no alternatives; GetBooking has
+        them.
+        """
 
     def __init__(
         self,
@@ -634,16 +641,16 @@ Global___ListBookingsResponse: _TypeAlias = ListBookingsResponse  # noqa: Y015
 
 @_typing.final
 class CancelBookingRequest(_message.Message):
-    """Asks to give a booking's places back."""
+    """CancelBookingRequest requests to cancel a booking."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BOOKING_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
     booking_id: _builtins.str
-    """The booking."""
+    """booking_id is the id of the booking."""
     account: _builtins.str
-    """The account that it was made for."""
+    """account is the account that the booking was made for."""
     def __init__(
         self,
         *,
@@ -660,14 +667,14 @@ Global___CancelBookingRequest: _TypeAlias = CancelBookingRequest  # noqa: Y015
 
 @_typing.final
 class CancelBookingResponse(_message.Message):
-    """The booking as it is now."""
+    """CancelBookingResponse has the booking as it is now."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BOOKING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def booking(self) -> _messages_pb2.Booking:
-        """CANCELLED."""
+        """booking is CANCELLED."""
 
     def __init__(
         self,
@@ -684,7 +691,7 @@ Global___CancelBookingResponse: _TypeAlias = CancelBookingResponse  # noqa: Y015
 
 @_typing.final
 class CancelPersonRequest(_message.Message):
-    """Asks to give the place of one person back."""
+    """CancelPersonRequest requests to cancel one person of a booking."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -692,11 +699,11 @@ class CancelPersonRequest(_message.Message):
     ACCOUNT_FIELD_NUMBER: _builtins.int
     QUEUE_NUMBER_FIELD_NUMBER: _builtins.int
     booking_id: _builtins.str
-    """The booking."""
+    """booking_id is the id of the booking."""
     account: _builtins.str
-    """The account that it was made for."""
+    """account is the account that the booking was made for."""
     queue_number: _builtins.int
-    """The person's queue number."""
+    """queue_number is the person's queue number."""
     def __init__(
         self,
         *,
@@ -714,14 +721,14 @@ Global___CancelPersonRequest: _TypeAlias = CancelPersonRequest  # noqa: Y015
 
 @_typing.final
 class CancelPersonResponse(_message.Message):
-    """The booking as it is now."""
+    """CancelPersonResponse has the booking as it is now."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BOOKING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def booking(self) -> _messages_pb2.Booking:
-        """With the number among cancelled_queue_numbers; CANCELLED when nobody is left."""
+        """booking has the queue number among its cancelled_queue_numbers. It is CANCELLED if no people remain."""
 
     def __init__(
         self,
@@ -738,7 +745,7 @@ Global___CancelPersonResponse: _TypeAlias = CancelPersonResponse  # noqa: Y015
 
 @_typing.final
 class CorrectNameRequest(_message.Message):
-    """Asks to correct a name."""
+    """CorrectNameRequest requests to correct a name."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -747,13 +754,13 @@ class CorrectNameRequest(_message.Message):
     QUEUE_NUMBER_FIELD_NUMBER: _builtins.int
     FULL_NAME_FIELD_NUMBER: _builtins.int
     booking_id: _builtins.str
-    """The booking."""
+    """booking_id is the id of the booking."""
     account: _builtins.str
-    """The account that it was made for."""
+    """account is the account that the booking was made for."""
     queue_number: _builtins.int
-    """The person's queue number."""
+    """queue_number is the person's queue number."""
     full_name: _builtins.str
-    """The right name, written like an applicant's."""
+    """full_name is the correct name, in the format of an applicant's."""
     def __init__(
         self,
         *,
@@ -772,14 +779,14 @@ Global___CorrectNameRequest: _TypeAlias = CorrectNameRequest  # noqa: Y015
 
 @_typing.final
 class CorrectNameResponse(_message.Message):
-    """The booking as it is now."""
+    """CorrectNameResponse has the booking as it is now."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BOOKING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def booking(self) -> _messages_pb2.Booking:
-        """With the name, masked, among its people."""
+        """booking has the corrected name, masked."""
 
     def __init__(
         self,

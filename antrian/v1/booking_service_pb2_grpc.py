@@ -26,11 +26,11 @@ if _version_not_supported:
 
 
 class BookingServiceStub:
-    """What citizens use, through a gateway or an internal system: find an office, see what remains, take a place in its
-    line, learn the outcome. Calls carry "authorization: Bearer TOKEN"; bookings are seen only by the caller and the
-    account that made them. Every rpc can answer INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED,
-    UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it; ErrorReason explains
-    them.
+    """BookingService is what citizens use through a gateway or an internal system: they find an office, see the remaining
+    places, request a booking and learn its outcome. Calls carry "authorization: Bearer TOKEN". Only the caller and the
+    account that made a booking can see it. Every rpc can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY,
+    RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it.
+    ErrorReason explains them.
     """
 
     def __init__(self, channel):
@@ -97,17 +97,17 @@ class BookingServiceStub:
 
 
 class BookingServiceServicer:
-    """What citizens use, through a gateway or an internal system: find an office, see what remains, take a place in its
-    line, learn the outcome. Calls carry "authorization: Bearer TOKEN"; bookings are seen only by the caller and the
-    account that made them. Every rpc can answer INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED,
-    UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it; ErrorReason explains
-    them.
+    """BookingService is what citizens use through a gateway or an internal system: they find an office, see the remaining
+    places, request a booking and learn its outcome. Calls carry "authorization: Bearer TOKEN". Only the caller and the
+    account that made a booking can see it. Every rpc can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY,
+    RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it.
+    ErrorReason explains them.
     """
 
     def ListOffices(self, request, context):
-        """The offices that a person may use: those of the province(s) where the person is. Nearest first when asked with a
-        location, by name when asked with a province. Says which province it took and why, and which offices nearby are not
-        offered.
+        """ListOffices returns the offices that a person may use: those of the province or provinces where the person is. They
+        are sorted by distance if the request has a location, and by name if it has a province. The response says which
+        provinces were used and why, and which nearby offices are not offered.
         Errors: INVALID_FIELD, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -115,7 +115,7 @@ class BookingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetQuota(self, request, context):
-        """The slots of one office that the current window, or the next one, is for, with the places that remain.
+        """GetQuota returns the slots of an office in the current or next window, with their remaining places.
         Errors: OFFICE_NOT_FOUND, OFFICE_RETIRED, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -123,8 +123,9 @@ class BookingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RequestBooking(self, request, context):
-        """Takes a place in the office's line and answers at once with a PENDING booking; the outcome comes with GetBooking or
-        WatchBooking. The same request_id with the same content answers the same booking as it is now, at any time.
+        """RequestBooking joins the queue of an office and returns a PENDING booking at once. GetBooking and WatchBooking
+        return its outcome. A retry with the same request_id and content returns the same booking as it is now, at any
+        time.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED, WINDOW_CLOSED,
         DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED, BARRED,
         ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
@@ -135,8 +136,8 @@ class BookingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchRequestBookings(self, request, context):
-        """RequestBooking for up to 200 requests of a gateway in one message. One answer each, in their order; a bad one harms
-        no other.
+        """BatchRequestBookings is RequestBooking for up to 200 requests in one message. There is one result per request, in
+        the same order. A request that fails does not affect the others.
         Errors: INVALID_FIELD, TOO_LARGE, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED,
         WINDOW_CLOSED, DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
         BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
@@ -147,7 +148,7 @@ class BookingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetBooking(self, request, context):
-        """A booking as it is now; with wait, as soon as it is decided.
+        """GetBooking returns a booking as it is now or, with wait, as soon as it is decided.
         Errors: INVALID_FIELD, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -155,8 +156,8 @@ class BookingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetBookings(self, request, context):
-        """GetBooking, at once, for up to 200 bookings of a gateway in one message. One answer each, in their order; one that
-        is not found harms no other.
+        """BatchGetBookings is GetBooking, without waiting, for up to 200 bookings in one message. There is one result per
+        booking, in the same order. A booking that is not found does not affect the others.
         Errors: INVALID_FIELD, TOO_LARGE, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -164,8 +165,9 @@ class BookingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchBooking(self, request, context):
-        """A booking whenever something about it changes: its place in line, the remaining places, the outcome. Every message
-        is the full state. Ends after the message in which it is no longer PENDING.
+        """WatchBooking sends a booking now and whenever something about it changes: its position in the queue, the remaining
+        places, the outcome. Every message has the complete booking. The stream ends after the message in which the booking
+        is no longer PENDING.
         Errors: INVALID_FIELD, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -173,7 +175,8 @@ class BookingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListBookings(self, request, context):
-        """The bookings of an account that this caller made: first those still in line, then the decided ones, newest first.
+        """ListBookings returns the bookings of an account that this caller made: first those still in a queue, then the
+        decided ones, newest first.
         Errors: INVALID_FIELD, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -181,8 +184,9 @@ class BookingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelBooking(self, request, context):
-        """Gives the places of a CONFIRMED booking back, before its day has begun at the office. Answers the booking once that
-        is recorded; a repeat answers the same. Its queue numbers are retired and its applicants may book again at once.
+        """CancelBooking cancels a CONFIRMED booking before its day begins at the office, and returns it once that is
+        recorded. Its places become available, its queue numbers are retired, and its applicants may book again at once. A
+        retry returns the same.
         Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
         STORE_UNAVAILABLE, STORE_FULL.
         """
@@ -191,10 +195,10 @@ class BookingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelPerson(self, request, context):
-        """Gives the place of one person of a CONFIRMED booking back, before its day has begun at the office. The others keep
-        their queue numbers and the code; this person's number is retired, and the person may book again at once. The last
-        one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. A number of
-        another party is an INVALID_FIELD.
+        """CancelPerson cancels one person of a CONFIRMED booking before its day begins at the office, and returns the booking
+        once that is recorded. This person's queue number is retired, and the person may book again at once. The others
+        keep their queue numbers and the code. Cancelling the last person cancels the booking. A retry returns the same. A
+        queue number of another party is an INVALID_FIELD.
         Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
         STORE_UNAVAILABLE, STORE_FULL.
         """
@@ -203,9 +207,9 @@ class BookingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CorrectName(self, request, context):
-        """Corrects the name of one person of a CONFIRMED booking, before its day has begun at the office: once, and a few
-        letters (the policy says how many). More than that, the office's staff can. Answers the booking once that is
-        recorded; a repeat answers the same.
+        """CorrectName corrects the name of one person of a CONFIRMED booking before its day begins at the office, and returns
+        the booking once that is recorded. An account may correct a name once, and only a few letters; the policy says how
+        many. The office's staff may correct more. A retry returns the same.
         Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NAME_TOO_DIFFERENT, NAME_CORRECTED_BEFORE, NOT_DECIDED_YET,
         NOT_CONFIRMED, STORE_UNAVAILABLE, STORE_FULL.
         """
@@ -280,11 +284,11 @@ def add_BookingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class BookingService:
-    """What citizens use, through a gateway or an internal system: find an office, see what remains, take a place in its
-    line, learn the outcome. Calls carry "authorization: Bearer TOKEN"; bookings are seen only by the caller and the
-    account that made them. Every rpc can answer INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED,
-    UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it; ErrorReason explains
-    them.
+    """BookingService is what citizens use through a gateway or an internal system: they find an office, see the remaining
+    places, request a booking and learn its outcome. Calls carry "authorization: Bearer TOKEN". Only the caller and the
+    account that made a booking can see it. Every rpc can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY,
+    RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it.
+    ErrorReason explains them.
     """
 
     @staticmethod

@@ -27,11 +27,11 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class BookingServiceStub:
-    """What citizens use, through a gateway or an internal system: find an office, see what remains, take a place in its
-    line, learn the outcome. Calls carry "authorization: Bearer TOKEN"; bookings are seen only by the caller and the
-    account that made them. Every rpc can answer INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED,
-    UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it; ErrorReason explains
-    them.
+    """BookingService is what citizens use through a gateway or an internal system: they find an office, see the remaining
+    places, request a booking and learn its outcome. Calls carry "authorization: Bearer TOKEN". Only the caller and the
+    account that made a booking can see it. Every rpc can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY,
+    RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it.
+    ErrorReason explains them.
     """
 
     @_typing.overload
@@ -39,153 +39,161 @@ class BookingServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> BookingServiceAsyncStub: ...
     ListOffices: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.ListOfficesRequest, _booking_service_pb2.ListOfficesResponse]
-    """The offices that a person may use: those of the province(s) where the person is. Nearest first when asked with a
-    location, by name when asked with a province. Says which province it took and why, and which offices nearby are not
-    offered.
+    """ListOffices returns the offices that a person may use: those of the province or provinces where the person is. They
+    are sorted by distance if the request has a location, and by name if it has a province. The response says which
+    provinces were used and why, and which nearby offices are not offered.
     Errors: INVALID_FIELD, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, STORE_UNAVAILABLE.
     """
     GetQuota: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.GetQuotaRequest, _booking_service_pb2.GetQuotaResponse]
-    """The slots of one office that the current window, or the next one, is for, with the places that remain.
+    """GetQuota returns the slots of an office in the current or next window, with their remaining places.
     Errors: OFFICE_NOT_FOUND, OFFICE_RETIRED, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
     """
     RequestBooking: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.RequestBookingRequest, _booking_service_pb2.RequestBookingResponse]
-    """Takes a place in the office's line and answers at once with a PENDING booking; the outcome comes with GetBooking or
-    WatchBooking. The same request_id with the same content answers the same booking as it is now, at any time.
+    """RequestBooking joins the queue of an office and returns a PENDING booking at once. GetBooking and WatchBooking
+    return its outcome. A retry with the same request_id and content returns the same booking as it is now, at any
+    time.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED, WINDOW_CLOSED,
     DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED, BARRED,
     ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
     STORE_FULL.
     """
     BatchRequestBookings: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.BatchRequestBookingsRequest, _booking_service_pb2.BatchRequestBookingsResponse]
-    """RequestBooking for up to 200 requests of a gateway in one message. One answer each, in their order; a bad one harms
-    no other.
+    """BatchRequestBookings is RequestBooking for up to 200 requests in one message. There is one result per request, in
+    the same order. A request that fails does not affect the others.
     Errors: INVALID_FIELD, TOO_LARGE, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED,
     WINDOW_CLOSED, DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
     BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
     STORE_FULL.
     """
     GetBooking: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.GetBookingRequest, _booking_service_pb2.GetBookingResponse]
-    """A booking as it is now; with wait, as soon as it is decided.
+    """GetBooking returns a booking as it is now or, with wait, as soon as it is decided.
     Errors: INVALID_FIELD, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
     """
     BatchGetBookings: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.BatchGetBookingsRequest, _booking_service_pb2.BatchGetBookingsResponse]
-    """GetBooking, at once, for up to 200 bookings of a gateway in one message. One answer each, in their order; one that
-    is not found harms no other.
+    """BatchGetBookings is GetBooking, without waiting, for up to 200 bookings in one message. There is one result per
+    booking, in the same order. A booking that is not found does not affect the others.
     Errors: INVALID_FIELD, TOO_LARGE, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
     """
     WatchBooking: _grpc.UnaryStreamMultiCallable[_booking_service_pb2.WatchBookingRequest, _booking_service_pb2.WatchBookingResponse]
-    """A booking whenever something about it changes: its place in line, the remaining places, the outcome. Every message
-    is the full state. Ends after the message in which it is no longer PENDING.
+    """WatchBooking sends a booking now and whenever something about it changes: its position in the queue, the remaining
+    places, the outcome. Every message has the complete booking. The stream ends after the message in which the booking
+    is no longer PENDING.
     Errors: INVALID_FIELD, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
     """
     ListBookings: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.ListBookingsRequest, _booking_service_pb2.ListBookingsResponse]
-    """The bookings of an account that this caller made: first those still in line, then the decided ones, newest first.
+    """ListBookings returns the bookings of an account that this caller made: first those still in a queue, then the
+    decided ones, newest first.
     Errors: INVALID_FIELD, STORE_UNAVAILABLE, STORE_FULL.
     """
     CancelBooking: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.CancelBookingRequest, _booking_service_pb2.CancelBookingResponse]
-    """Gives the places of a CONFIRMED booking back, before its day has begun at the office. Answers the booking once that
-    is recorded; a repeat answers the same. Its queue numbers are retired and its applicants may book again at once.
+    """CancelBooking cancels a CONFIRMED booking before its day begins at the office, and returns it once that is
+    recorded. Its places become available, its queue numbers are retired, and its applicants may book again at once. A
+    retry returns the same.
     Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
     STORE_UNAVAILABLE, STORE_FULL.
     """
     CancelPerson: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.CancelPersonRequest, _booking_service_pb2.CancelPersonResponse]
-    """Gives the place of one person of a CONFIRMED booking back, before its day has begun at the office. The others keep
-    their queue numbers and the code; this person's number is retired, and the person may book again at once. The last
-    one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. A number of
-    another party is an INVALID_FIELD.
+    """CancelPerson cancels one person of a CONFIRMED booking before its day begins at the office, and returns the booking
+    once that is recorded. This person's queue number is retired, and the person may book again at once. The others
+    keep their queue numbers and the code. Cancelling the last person cancels the booking. A retry returns the same. A
+    queue number of another party is an INVALID_FIELD.
     Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
     STORE_UNAVAILABLE, STORE_FULL.
     """
     CorrectName: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.CorrectNameRequest, _booking_service_pb2.CorrectNameResponse]
-    """Corrects the name of one person of a CONFIRMED booking, before its day has begun at the office: once, and a few
-    letters (the policy says how many). More than that, the office's staff can. Answers the booking once that is
-    recorded; a repeat answers the same.
+    """CorrectName corrects the name of one person of a CONFIRMED booking before its day begins at the office, and returns
+    the booking once that is recorded. An account may correct a name once, and only a few letters; the policy says how
+    many. The office's staff may correct more. A retry returns the same.
     Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NAME_TOO_DIFFERENT, NAME_CORRECTED_BEFORE, NOT_DECIDED_YET,
     NOT_CONFIRMED, STORE_UNAVAILABLE, STORE_FULL.
     """
 
 @_typing.type_check_only
 class BookingServiceAsyncStub(BookingServiceStub):
-    """What citizens use, through a gateway or an internal system: find an office, see what remains, take a place in its
-    line, learn the outcome. Calls carry "authorization: Bearer TOKEN"; bookings are seen only by the caller and the
-    account that made them. Every rpc can answer INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED,
-    UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it; ErrorReason explains
-    them.
+    """BookingService is what citizens use through a gateway or an internal system: they find an office, see the remaining
+    places, request a booking and learn its outcome. Calls carry "authorization: Bearer TOKEN". Only the caller and the
+    account that made a booking can see it. Every rpc can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY,
+    RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it.
+    ErrorReason explains them.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListOffices: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.ListOfficesRequest, _booking_service_pb2.ListOfficesResponse]  # type: ignore[assignment]
-    """The offices that a person may use: those of the province(s) where the person is. Nearest first when asked with a
-    location, by name when asked with a province. Says which province it took and why, and which offices nearby are not
-    offered.
+    """ListOffices returns the offices that a person may use: those of the province or provinces where the person is. They
+    are sorted by distance if the request has a location, and by name if it has a province. The response says which
+    provinces were used and why, and which nearby offices are not offered.
     Errors: INVALID_FIELD, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, STORE_UNAVAILABLE.
     """
     GetQuota: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.GetQuotaRequest, _booking_service_pb2.GetQuotaResponse]  # type: ignore[assignment]
-    """The slots of one office that the current window, or the next one, is for, with the places that remain.
+    """GetQuota returns the slots of an office in the current or next window, with their remaining places.
     Errors: OFFICE_NOT_FOUND, OFFICE_RETIRED, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
     """
     RequestBooking: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.RequestBookingRequest, _booking_service_pb2.RequestBookingResponse]  # type: ignore[assignment]
-    """Takes a place in the office's line and answers at once with a PENDING booking; the outcome comes with GetBooking or
-    WatchBooking. The same request_id with the same content answers the same booking as it is now, at any time.
+    """RequestBooking joins the queue of an office and returns a PENDING booking at once. GetBooking and WatchBooking
+    return its outcome. A retry with the same request_id and content returns the same booking as it is now, at any
+    time.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED, WINDOW_CLOSED,
     DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED, BARRED,
     ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
     STORE_FULL.
     """
     BatchRequestBookings: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.BatchRequestBookingsRequest, _booking_service_pb2.BatchRequestBookingsResponse]  # type: ignore[assignment]
-    """RequestBooking for up to 200 requests of a gateway in one message. One answer each, in their order; a bad one harms
-    no other.
+    """BatchRequestBookings is RequestBooking for up to 200 requests in one message. There is one result per request, in
+    the same order. A request that fails does not affect the others.
     Errors: INVALID_FIELD, TOO_LARGE, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED,
     WINDOW_CLOSED, DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
     BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
     STORE_FULL.
     """
     GetBooking: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.GetBookingRequest, _booking_service_pb2.GetBookingResponse]  # type: ignore[assignment]
-    """A booking as it is now; with wait, as soon as it is decided.
+    """GetBooking returns a booking as it is now or, with wait, as soon as it is decided.
     Errors: INVALID_FIELD, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
     """
     BatchGetBookings: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.BatchGetBookingsRequest, _booking_service_pb2.BatchGetBookingsResponse]  # type: ignore[assignment]
-    """GetBooking, at once, for up to 200 bookings of a gateway in one message. One answer each, in their order; one that
-    is not found harms no other.
+    """BatchGetBookings is GetBooking, without waiting, for up to 200 bookings in one message. There is one result per
+    booking, in the same order. A booking that is not found does not affect the others.
     Errors: INVALID_FIELD, TOO_LARGE, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
     """
     WatchBooking: _aio.UnaryStreamMultiCallable[_booking_service_pb2.WatchBookingRequest, _booking_service_pb2.WatchBookingResponse]  # type: ignore[assignment]
-    """A booking whenever something about it changes: its place in line, the remaining places, the outcome. Every message
-    is the full state. Ends after the message in which it is no longer PENDING.
+    """WatchBooking sends a booking now and whenever something about it changes: its position in the queue, the remaining
+    places, the outcome. Every message has the complete booking. The stream ends after the message in which the booking
+    is no longer PENDING.
     Errors: INVALID_FIELD, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
     """
     ListBookings: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.ListBookingsRequest, _booking_service_pb2.ListBookingsResponse]  # type: ignore[assignment]
-    """The bookings of an account that this caller made: first those still in line, then the decided ones, newest first.
+    """ListBookings returns the bookings of an account that this caller made: first those still in a queue, then the
+    decided ones, newest first.
     Errors: INVALID_FIELD, STORE_UNAVAILABLE, STORE_FULL.
     """
     CancelBooking: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.CancelBookingRequest, _booking_service_pb2.CancelBookingResponse]  # type: ignore[assignment]
-    """Gives the places of a CONFIRMED booking back, before its day has begun at the office. Answers the booking once that
-    is recorded; a repeat answers the same. Its queue numbers are retired and its applicants may book again at once.
+    """CancelBooking cancels a CONFIRMED booking before its day begins at the office, and returns it once that is
+    recorded. Its places become available, its queue numbers are retired, and its applicants may book again at once. A
+    retry returns the same.
     Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
     STORE_UNAVAILABLE, STORE_FULL.
     """
     CancelPerson: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.CancelPersonRequest, _booking_service_pb2.CancelPersonResponse]  # type: ignore[assignment]
-    """Gives the place of one person of a CONFIRMED booking back, before its day has begun at the office. The others keep
-    their queue numbers and the code; this person's number is retired, and the person may book again at once. The last
-    one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. A number of
-    another party is an INVALID_FIELD.
+    """CancelPerson cancels one person of a CONFIRMED booking before its day begins at the office, and returns the booking
+    once that is recorded. This person's queue number is retired, and the person may book again at once. The others
+    keep their queue numbers and the code. Cancelling the last person cancels the booking. A retry returns the same. A
+    queue number of another party is an INVALID_FIELD.
     Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
     STORE_UNAVAILABLE, STORE_FULL.
     """
     CorrectName: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.CorrectNameRequest, _booking_service_pb2.CorrectNameResponse]  # type: ignore[assignment]
-    """Corrects the name of one person of a CONFIRMED booking, before its day has begun at the office: once, and a few
-    letters (the policy says how many). More than that, the office's staff can. Answers the booking once that is
-    recorded; a repeat answers the same.
+    """CorrectName corrects the name of one person of a CONFIRMED booking before its day begins at the office, and returns
+    the booking once that is recorded. An account may correct a name once, and only a few letters; the policy says how
+    many. The office's staff may correct more. A retry returns the same.
     Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NAME_TOO_DIFFERENT, NAME_CORRECTED_BEFORE, NOT_DECIDED_YET,
     NOT_CONFIRMED, STORE_UNAVAILABLE, STORE_FULL.
     """
 
 class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What citizens use, through a gateway or an internal system: find an office, see what remains, take a place in its
-    line, learn the outcome. Calls carry "authorization: Bearer TOKEN"; bookings are seen only by the caller and the
-    account that made them. Every rpc can answer INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED,
-    UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it; ErrorReason explains
-    them.
+    """BookingService is what citizens use through a gateway or an internal system: they find an office, see the remaining
+    places, request a booking and learn its outcome. Calls carry "authorization: Bearer TOKEN". Only the caller and the
+    account that made a booking can see it. Every rpc can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY,
+    RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it.
+    ErrorReason explains them.
     """
 
     @_abc_1.abstractmethod
@@ -194,9 +202,9 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _booking_service_pb2.ListOfficesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_booking_service_pb2.ListOfficesResponse, _abc.Awaitable[_booking_service_pb2.ListOfficesResponse]]:
-        """The offices that a person may use: those of the province(s) where the person is. Nearest first when asked with a
-        location, by name when asked with a province. Says which province it took and why, and which offices nearby are not
-        offered.
+        """ListOffices returns the offices that a person may use: those of the province or provinces where the person is. They
+        are sorted by distance if the request has a location, and by name if it has a province. The response says which
+        provinces were used and why, and which nearby offices are not offered.
         Errors: INVALID_FIELD, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, STORE_UNAVAILABLE.
         """
 
@@ -206,7 +214,7 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _booking_service_pb2.GetQuotaRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_booking_service_pb2.GetQuotaResponse, _abc.Awaitable[_booking_service_pb2.GetQuotaResponse]]:
-        """The slots of one office that the current window, or the next one, is for, with the places that remain.
+        """GetQuota returns the slots of an office in the current or next window, with their remaining places.
         Errors: OFFICE_NOT_FOUND, OFFICE_RETIRED, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
         """
 
@@ -216,8 +224,9 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _booking_service_pb2.RequestBookingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_booking_service_pb2.RequestBookingResponse, _abc.Awaitable[_booking_service_pb2.RequestBookingResponse]]:
-        """Takes a place in the office's line and answers at once with a PENDING booking; the outcome comes with GetBooking or
-        WatchBooking. The same request_id with the same content answers the same booking as it is now, at any time.
+        """RequestBooking joins the queue of an office and returns a PENDING booking at once. GetBooking and WatchBooking
+        return its outcome. A retry with the same request_id and content returns the same booking as it is now, at any
+        time.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED, WINDOW_CLOSED,
         DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED, BARRED,
         ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
@@ -230,8 +239,8 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _booking_service_pb2.BatchRequestBookingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_booking_service_pb2.BatchRequestBookingsResponse, _abc.Awaitable[_booking_service_pb2.BatchRequestBookingsResponse]]:
-        """RequestBooking for up to 200 requests of a gateway in one message. One answer each, in their order; a bad one harms
-        no other.
+        """BatchRequestBookings is RequestBooking for up to 200 requests in one message. There is one result per request, in
+        the same order. A request that fails does not affect the others.
         Errors: INVALID_FIELD, TOO_LARGE, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED,
         WINDOW_CLOSED, DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
         BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
@@ -244,7 +253,7 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _booking_service_pb2.GetBookingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_booking_service_pb2.GetBookingResponse, _abc.Awaitable[_booking_service_pb2.GetBookingResponse]]:
-        """A booking as it is now; with wait, as soon as it is decided.
+        """GetBooking returns a booking as it is now or, with wait, as soon as it is decided.
         Errors: INVALID_FIELD, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
 
@@ -254,8 +263,8 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _booking_service_pb2.BatchGetBookingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_booking_service_pb2.BatchGetBookingsResponse, _abc.Awaitable[_booking_service_pb2.BatchGetBookingsResponse]]:
-        """GetBooking, at once, for up to 200 bookings of a gateway in one message. One answer each, in their order; one that
-        is not found harms no other.
+        """BatchGetBookings is GetBooking, without waiting, for up to 200 bookings in one message. There is one result per
+        booking, in the same order. A booking that is not found does not affect the others.
         Errors: INVALID_FIELD, TOO_LARGE, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
 
@@ -265,8 +274,9 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _booking_service_pb2.WatchBookingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_booking_service_pb2.WatchBookingResponse], _abc.AsyncIterator[_booking_service_pb2.WatchBookingResponse]]:
-        """A booking whenever something about it changes: its place in line, the remaining places, the outcome. Every message
-        is the full state. Ends after the message in which it is no longer PENDING.
+        """WatchBooking sends a booking now and whenever something about it changes: its position in the queue, the remaining
+        places, the outcome. Every message has the complete booking. The stream ends after the message in which the booking
+        is no longer PENDING.
         Errors: INVALID_FIELD, BOOKING_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
 
@@ -276,7 +286,8 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _booking_service_pb2.ListBookingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_booking_service_pb2.ListBookingsResponse, _abc.Awaitable[_booking_service_pb2.ListBookingsResponse]]:
-        """The bookings of an account that this caller made: first those still in line, then the decided ones, newest first.
+        """ListBookings returns the bookings of an account that this caller made: first those still in a queue, then the
+        decided ones, newest first.
         Errors: INVALID_FIELD, STORE_UNAVAILABLE, STORE_FULL.
         """
 
@@ -286,8 +297,9 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _booking_service_pb2.CancelBookingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_booking_service_pb2.CancelBookingResponse, _abc.Awaitable[_booking_service_pb2.CancelBookingResponse]]:
-        """Gives the places of a CONFIRMED booking back, before its day has begun at the office. Answers the booking once that
-        is recorded; a repeat answers the same. Its queue numbers are retired and its applicants may book again at once.
+        """CancelBooking cancels a CONFIRMED booking before its day begins at the office, and returns it once that is
+        recorded. Its places become available, its queue numbers are retired, and its applicants may book again at once. A
+        retry returns the same.
         Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
         STORE_UNAVAILABLE, STORE_FULL.
         """
@@ -298,10 +310,10 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _booking_service_pb2.CancelPersonRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_booking_service_pb2.CancelPersonResponse, _abc.Awaitable[_booking_service_pb2.CancelPersonResponse]]:
-        """Gives the place of one person of a CONFIRMED booking back, before its day has begun at the office. The others keep
-        their queue numbers and the code; this person's number is retired, and the person may book again at once. The last
-        one's cancels the booking. Answers the booking once that is recorded; a repeat answers the same. A number of
-        another party is an INVALID_FIELD.
+        """CancelPerson cancels one person of a CONFIRMED booking before its day begins at the office, and returns the booking
+        once that is recorded. This person's queue number is retired, and the person may book again at once. The others
+        keep their queue numbers and the code. Cancelling the last person cancels the booking. A retry returns the same. A
+        queue number of another party is an INVALID_FIELD.
         Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
         STORE_UNAVAILABLE, STORE_FULL.
         """
@@ -312,9 +324,9 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _booking_service_pb2.CorrectNameRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_booking_service_pb2.CorrectNameResponse, _abc.Awaitable[_booking_service_pb2.CorrectNameResponse]]:
-        """Corrects the name of one person of a CONFIRMED booking, before its day has begun at the office: once, and a few
-        letters (the policy says how many). More than that, the office's staff can. Answers the booking once that is
-        recorded; a repeat answers the same.
+        """CorrectName corrects the name of one person of a CONFIRMED booking before its day begins at the office, and returns
+        the booking once that is recorded. An account may correct a name once, and only a few letters; the policy says how
+        many. The office's staff may correct more. A retry returns the same.
         Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NAME_TOO_DIFFERENT, NAME_CORRECTED_BEFORE, NOT_DECIDED_YET,
         NOT_CONFIRMED, STORE_UNAVAILABLE, STORE_FULL.
         """

@@ -30,15 +30,15 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_INVALID_MESSAGE: _ErrorReason.ValueType  # 2
     """INVALID_ARGUMENT: the bytes received are not a message of this rpc.
-    Example: a request body that was cut in the middle.
+    Example: a request body that was truncated.
     """
     ERROR_REASON_TOO_LARGE: _ErrorReason.ValueType  # 3
-    """INVALID_ARGUMENT: the message is larger than 256 KiB, or a batch has more than 200 requests. Above 2 MiB gRPC itself
-    answers, with a plain RESOURCE_EXHAUSTED.
+    """INVALID_ARGUMENT: the message is larger than 256 KiB, or a batch has more than 200 requests. Above 2 MiB, gRPC
+    itself returns a plain RESOURCE_EXHAUSTED.
     Example: metadata {"limit": "200"}.
     """
     ERROR_REASON_OFFICE_NOT_FOUND: _ErrorReason.ValueType  # 4
-    """NOT_FOUND: there is no office of that id. ListOffices has them all.
+    """NOT_FOUND: there is no office with this id. ListOffices returns ids.
     Example: metadata {"field": "office_id"}.
     """
     ERROR_REASON_BOOKING_NOT_FOUND: _ErrorReason.ValueType  # 5
@@ -46,43 +46,46 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: a booking_id with a typing error.
     """
     ERROR_REASON_OFFICE_RETIRED: _ErrorReason.ValueType  # 6
-    """FAILED_PRECONDITION: the office takes no more bookings; those that it has are served. Choose another office.
-    Example: RequestBooking for an office that a phone has listed before it was retired, metadata {"field": "office_id"}.
+    """FAILED_PRECONDITION: the office takes no more bookings; existing ones are served. Choose another office.
+    Example: RequestBooking for an office that was retired after a phone had listed it, metadata {"field":
+    "office_id"}.
     """
     ERROR_REASON_NOT_A_SERVICE_DAY: _ErrorReason.ValueType  # 10
-    """FAILED_PRECONDITION: offices take nobody on that date: a weekend, a national holiday or joint leave.
-    Example: metadata {"field": "service_date", "service_date": "2026-12-25", "day": "Hari Raya Natal"}, day for a holiday only.
+    """FAILED_PRECONDITION: offices are closed on that date: a weekend, a national holiday or joint leave.
+    Example: metadata {"field": "service_date", "service_date": "2026-12-25", "day": "Hari Raya Natal"}. Only holidays
+    have day.
     """
     ERROR_REASON_DATE_NOT_OFFERED: _ErrorReason.ValueType  # 11
     """FAILED_PRECONDITION: booking is open, but for other dates.
     Example: metadata {"field": "service_date", "first_date": "2026-11-30", "last_date": "2026-12-04"}.
     """
     ERROR_REASON_WINDOW_CLOSED: _ErrorReason.ValueType  # 12
-    """FAILED_PRECONDITION with RetryInfo: nothing can be booked now; it says when booking opens.
-    Example: metadata {"open_time": "2026-11-27T14:00:00+07:00", "office_open_time": "2026-11-27T16:00:00+09:00"}, the same moment.
+    """FAILED_PRECONDITION with RetryInfo: booking is closed. The metadata says when it opens.
+    Example: metadata {"open_time": "2026-11-27T14:00:00+07:00", "office_open_time": "2026-11-27T16:00:00+09:00"}, the
+    same moment.
     """
     ERROR_REASON_DAY_CLOSED: _ErrorReason.ValueType  # 13
     """FAILED_PRECONDITION: the office closed that day. Choose another day or office.
     Example: metadata {"field": "service_date"}.
     """
     ERROR_REASON_DAY_BEGUN: _ErrorReason.ValueType  # 14
-    """FAILED_PRECONDITION: the day has begun, or is over, at the office, so what was asked comes too late.
+    """FAILED_PRECONDITION: the day has begun or is over at the office, so the request comes too late.
     Example: CancelBooking on the day of the appointment, SetQuota for today.
     """
     ERROR_REASON_OUTSIDE_INDONESIA: _ErrorReason.ValueType  # 20
-    """INVALID_ARGUMENT: the location is not in Indonesia, nor as near to its coast as the policy allows.
+    """INVALID_ARGUMENT: the location is neither in Indonesia nor as close to its coast as the policy allows.
     Example: latitude 1.29, longitude 103.85 (Singapore).
     """
     ERROR_REASON_LOCATION_TOO_COARSE: _ErrorReason.ValueType  # 21
-    """FAILED_PRECONDITION: the location's accuracy is worse than the policy allows, so the province cannot be told.
+    """FAILED_PRECONDITION: the location is less accurate than the policy requires, so it cannot determine a province.
     Example: metadata {"field": "location.accuracy_m", "limit": "2000"}.
     """
     ERROR_REASON_OFFICE_OUTSIDE_PROVINCE: _ErrorReason.ValueType  # 22
-    """FAILED_PRECONDITION: the office is in a province where the applicant's device is not.
+    """FAILED_PRECONDITION: the office is not in a province where the applicant's device is.
     Example: metadata {"office_province": "ID-JB", "provinces": "ID-JK"}.
     """
     ERROR_REASON_LOCATION_REQUIRED: _ErrorReason.ValueType  # 23
-    """FAILED_PRECONDITION: this caller does not vouch for a province; it books with the device's location.
+    """FAILED_PRECONDITION: this caller must send the device's location, because it may not vouch for a province.
     Example: a gateway that sends province_code instead of location to RequestBooking.
     """
     ERROR_REASON_BARRED: _ErrorReason.ValueType  # 30
@@ -90,23 +93,25 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: metadata {"field": "applicants[1]", "last_barred_date": "2026-12-26"}.
     """
     ERROR_REASON_ALREADY_BOOKED: _ErrorReason.ValueType  # 31
-    """ALREADY_EXISTS: an applicant holds a pending or confirmed booking somewhere in the country.
-    Example: metadata {"field": "applicants[0]", "booking_id": "…"}, the id only when the booking is the caller's and account's own.
+    """ALREADY_EXISTS: an applicant has a pending or confirmed booking somewhere in the country.
+    Example: metadata {"field": "applicants[0]", "booking_id": "…"}. booking_id is present only if the booking belongs
+    to the same caller and account.
     """
     ERROR_REASON_ACCOUNT_LIMIT: _ErrorReason.ValueType  # 32
-    """FAILED_PRECONDITION: with this request more people of the account would have live bookings than the policy allows.
+    """FAILED_PRECONDITION: with this request, more people of the account would have live bookings than the policy allows.
     Example: metadata {"limit": "5", "live": "4"}.
     """
     ERROR_REASON_PEOPLE_LIMIT: _ErrorReason.ValueType  # 48
-    """FAILED_PRECONDITION: the account has asked for more different people in this window than it may.
+    """FAILED_PRECONDITION: the account has requested bookings for more different people in this window than the policy
+    allows.
     Example: metadata {"limit": "15"}.
     """
     ERROR_REASON_NAME_TOO_DIFFERENT: _ErrorReason.ValueType  # 61
-    """FAILED_PRECONDITION: an account may correct a few letters of a name; the office's staff may correct all of it.
+    """FAILED_PRECONDITION: an account may correct only a few letters of a name. The office's staff may correct all of it.
     Example: metadata {"field": "full_name", "limit": "3"}.
     """
     ERROR_REASON_NAME_CORRECTED_BEFORE: _ErrorReason.ValueType  # 62
-    """FAILED_PRECONDITION: an account may correct a name once; the office's staff may do so again.
+    """FAILED_PRECONDITION: an account may correct a name only once. The office's staff may correct it again.
     Example: CorrectName for a person whose name was corrected yesterday.
     """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 33
@@ -114,15 +119,15 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: metadata {"field": "request_id"}.
     """
     ERROR_REASON_NOT_DECIDED_YET: _ErrorReason.ValueType  # 34
-    """FAILED_PRECONDITION with RetryInfo: the booking is PENDING, so there is nothing to cancel yet.
+    """FAILED_PRECONDITION with RetryInfo: the booking is PENDING, so it cannot be changed yet.
     Example: CancelBooking right after RequestBooking.
     """
     ERROR_REASON_NOT_CANCELLABLE: _ErrorReason.ValueType  # 35
-    """FAILED_PRECONDITION: a booking in this state has no places to give back.
+    """FAILED_PRECONDITION: a booking in this state has no places to return.
     Example: metadata {"state": "ATTENDED"}.
     """
     ERROR_REASON_CODE_NOT_FOUND: _ErrorReason.ValueType  # 36
-    """NOT_FOUND: the office has no booking of that code on that day. Check the code and the day.
+    """NOT_FOUND: the office has no booking with this code. Check the code and the office.
     Example: CheckIn with the code of another office's booking.
     """
     ERROR_REASON_NOT_CONFIRMED: _ErrorReason.ValueType  # 37
@@ -130,56 +135,56 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: CheckIn, metadata {"state": "CANCELLED"}.
     """
     ERROR_REASON_NOT_TODAY: _ErrorReason.ValueType  # 38
-    """FAILED_PRECONDITION: check-in is on the day of the appointment only.
+    """FAILED_PRECONDITION: people can be checked in only on the day of the appointment.
     Example: metadata {"service_date": "2026-12-02"}.
     """
     ERROR_REASON_QUOTA_BELOW_TAKEN: _ErrorReason.ValueType  # 39
-    """FAILED_PRECONDITION: a quota below what is taken. Close the day, or wait for cancels.
+    """FAILED_PRECONDITION: the quota is lower than the number of taken places. Close the day, or wait for cancellations.
     Example: SetQuota to 10, metadata {"field": "quota", "taken": "17"}.
     """
     ERROR_REASON_LANE_FULL: _ErrorReason.ValueType  # 40
-    """UNAVAILABLE with RetryInfo: the office's line is at its bound. Certain: the request was not accepted.
-    Example: RetryInfo of 10 s, and the trailer grpc-retry-pushback-ms that grpc clients obey.
+    """UNAVAILABLE with RetryInfo: the office's queue is full. The request was certainly not accepted.
+    Example: RetryInfo of 10 s, and the trailer grpc-retry-pushback-ms, which gRPC clients obey.
     """
     ERROR_REASON_LANE_CLOSED: _ErrorReason.ValueType  # 41
-    """UNAVAILABLE with RetryInfo: the office's line is being opened or restored. Certain: the request was not accepted.
+    """UNAVAILABLE with RetryInfo: the office's queue is being opened or restored. The request was certainly not accepted.
     Example: the first seconds after a new office was imported.
     """
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 42
-    """UNAVAILABLE with RetryInfo: a store cannot be reached. Whether the request was accepted is unknown; ask again with
-    the same request_id.
-    Example: Redis is being restarted.
+    """UNAVAILABLE with RetryInfo: a store is unreachable. It is unknown whether the request was accepted: retry with the
+    same request_id.
+    Example: Redis is restarting.
     """
     ERROR_REASON_QUOTA_CHANGED: _ErrorReason.ValueType  # 43
-    """ABORTED: the quota is not what the caller expected: somebody else changed it. Look at it and decide again.
+    """ABORTED: the quota is not the expected one, because somebody else changed it. Check it and decide again.
     Example: SetQuota, metadata {"field": "expected_quota", "quota": "60"}.
     """
     ERROR_REASON_STORE_FULL: _ErrorReason.ValueType  # 44
-    """UNAVAILABLE with RetryInfo: the store that keeps the lines, or the ledger, has no room. Certain: the request was not
-    accepted.
-    Example: Redis is at its maxmemory; RetryInfo of 30 s.
+    """UNAVAILABLE with RetryInfo: Redis or the ledger is out of space. The request was certainly not accepted.
+    Example: Redis has reached its maxmemory; RetryInfo of 30 s.
     """
     ERROR_REASON_SERVER_BUSY: _ErrorReason.ValueType  # 45
-    """UNAVAILABLE with RetryInfo: this server has as many calls or streams open as it takes. Certain: the request was not
-    accepted. Another server may have room.
+    """UNAVAILABLE with RetryInfo: this server has reached its limit of calls and streams in flight. The request was
+    certainly not accepted. Another server may accept it.
     Example: metadata {"limit": "4000"}, RetryInfo of 2 s.
     """
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 46
-    """RESOURCE_EXHAUSTED with RetryInfo: the caller asks more often than was agreed with it. Certain: the request was not
+    """RESOURCE_EXHAUSTED with RetryInfo: the caller exceeds its agreed rate of requests. The request was certainly not
     accepted.
-    Example: metadata {"limit": "500"} (requests a second), RetryInfo of the time until there is room.
+    Example: metadata {"limit": "500"} (requests per second), RetryInfo of the time until the next one is allowed.
     """
     ERROR_REASON_CALLER_BUSY: _ErrorReason.ValueType  # 47
-    """UNAVAILABLE with RetryInfo: the caller (for health and reflection: the address) holds as many calls and streams of
-    this server as one may at once. Certain: the request was not accepted.
+    """UNAVAILABLE with RetryInfo: the caller (for health and reflection, the address) has reached its limit of calls and
+    streams in flight on this server. The request was certainly not accepted.
     Example: metadata {"limit": "12500"}, RetryInfo of 2 s.
     """
     ERROR_REASON_BAR_NOT_FOUND: _ErrorReason.ValueType  # 70
-    """NOT_FOUND: the person of that queue number has no bar from that booking, or its time is over.
-    Example: LiftBar for somebody of the party who came.
+    """NOT_FOUND: the person with this queue number has no bar from that booking, or the bar has expired.
+    Example: LiftBar for a person of the party who came.
     """
     ERROR_REASON_NOT_MISSED: _ErrorReason.ValueType  # 71
-    """FAILED_PRECONDITION: the booking was not missed: its day is not over, somebody came, or it was cancelled or excused.
+    """FAILED_PRECONDITION: the booking was not missed: its day is not over, somebody came, or it was cancelled or
+    excused.
     Example: ExcuseNoShow, metadata {"state": "ATTENDED"}.
     """
     ERROR_REASON_BOOKED_AGAIN: _ErrorReason.ValueType  # 72
@@ -187,28 +192,28 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: UndoCheckIn, metadata {"queue_number": "3"}.
     """
     ERROR_REASON_ATTENDANCE_CLOSED: _ErrorReason.ValueType  # 73
-    """FAILED_PRECONDITION: the time is over in which staff may note that somebody came on the day before.
+    """FAILED_PRECONDITION: it is too late to record attendance of the day before.
     Example: LateAttendance, metadata {"close_time": "2026-12-01T12:00:00+07:00"}.
     """
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 50
-    """UNAUTHENTICATED: no bearer token, or one that belongs to no caller.
+    """UNAUTHENTICATED: the bearer token is missing or unknown.
     Example: a call without "authorization: Bearer …".
     """
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 51
-    """PERMISSION_DENIED: the caller's role may not use this rpc, or not for this office.
-    Example: a gateway that calls OfficeService; staff of Bogor who ask for the roster of Depok.
+    """PERMISSION_DENIED: the caller's role may not call this rpc, or the caller may not act for this office.
+    Example: a gateway that calls OfficeService; staff of Bogor who request the roster of Depok.
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 60
-    """INTERNAL: a fault of ours. The metadata has the id under which it was logged.
+    """INTERNAL: internal error. The metadata has the id under which it was logged.
     Example: metadata {"error_id": "9f0c…"}.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Why a call was refused. Every error of Antrian is a google.rpc.Status whose google.rpc.ErrorInfo has the domain
-    "antrian" and as its reason one of these names without the prefix: "WINDOW_CLOSED", "ALREADY_BOOKED", and so on.
-    The metadata named below is ErrorInfo.metadata. A google.rpc.LocalizedMessage (Indonesian, or English when the
-    request's metadata has "accept-language: en") says the same to people. An error without this domain, such as a plain
-    DEADLINE_EXCEEDED or UNAVAILABLE, means "unknown": ask again with the same request_id.
+    """ErrorReason says why a call was refused. Every error of Antrian is a google.rpc.Status whose google.rpc.ErrorInfo has
+    the domain "antrian" and as its reason one of these names without the prefix: "WINDOW_CLOSED", "ALREADY_BOOKED", and
+    so on. The metadata named below is ErrorInfo.metadata. A google.rpc.LocalizedMessage explains the error to people, in
+    Indonesian, or in English if the request's metadata has "accept-language: en". An error without this domain, such as
+    a plain DEADLINE_EXCEEDED or UNAVAILABLE, means "unknown": retry with the same request_id.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -219,15 +224,15 @@ Example: metadata {"field": "applicants[0].nik"}, "must be 16 digits".
 """
 ERROR_REASON_INVALID_MESSAGE: ErrorReason.ValueType  # 2
 """INVALID_ARGUMENT: the bytes received are not a message of this rpc.
-Example: a request body that was cut in the middle.
+Example: a request body that was truncated.
 """
 ERROR_REASON_TOO_LARGE: ErrorReason.ValueType  # 3
-"""INVALID_ARGUMENT: the message is larger than 256 KiB, or a batch has more than 200 requests. Above 2 MiB gRPC itself
-answers, with a plain RESOURCE_EXHAUSTED.
+"""INVALID_ARGUMENT: the message is larger than 256 KiB, or a batch has more than 200 requests. Above 2 MiB, gRPC
+itself returns a plain RESOURCE_EXHAUSTED.
 Example: metadata {"limit": "200"}.
 """
 ERROR_REASON_OFFICE_NOT_FOUND: ErrorReason.ValueType  # 4
-"""NOT_FOUND: there is no office of that id. ListOffices has them all.
+"""NOT_FOUND: there is no office with this id. ListOffices returns ids.
 Example: metadata {"field": "office_id"}.
 """
 ERROR_REASON_BOOKING_NOT_FOUND: ErrorReason.ValueType  # 5
@@ -235,43 +240,46 @@ ERROR_REASON_BOOKING_NOT_FOUND: ErrorReason.ValueType  # 5
 Example: a booking_id with a typing error.
 """
 ERROR_REASON_OFFICE_RETIRED: ErrorReason.ValueType  # 6
-"""FAILED_PRECONDITION: the office takes no more bookings; those that it has are served. Choose another office.
-Example: RequestBooking for an office that a phone has listed before it was retired, metadata {"field": "office_id"}.
+"""FAILED_PRECONDITION: the office takes no more bookings; existing ones are served. Choose another office.
+Example: RequestBooking for an office that was retired after a phone had listed it, metadata {"field":
+"office_id"}.
 """
 ERROR_REASON_NOT_A_SERVICE_DAY: ErrorReason.ValueType  # 10
-"""FAILED_PRECONDITION: offices take nobody on that date: a weekend, a national holiday or joint leave.
-Example: metadata {"field": "service_date", "service_date": "2026-12-25", "day": "Hari Raya Natal"}, day for a holiday only.
+"""FAILED_PRECONDITION: offices are closed on that date: a weekend, a national holiday or joint leave.
+Example: metadata {"field": "service_date", "service_date": "2026-12-25", "day": "Hari Raya Natal"}. Only holidays
+have day.
 """
 ERROR_REASON_DATE_NOT_OFFERED: ErrorReason.ValueType  # 11
 """FAILED_PRECONDITION: booking is open, but for other dates.
 Example: metadata {"field": "service_date", "first_date": "2026-11-30", "last_date": "2026-12-04"}.
 """
 ERROR_REASON_WINDOW_CLOSED: ErrorReason.ValueType  # 12
-"""FAILED_PRECONDITION with RetryInfo: nothing can be booked now; it says when booking opens.
-Example: metadata {"open_time": "2026-11-27T14:00:00+07:00", "office_open_time": "2026-11-27T16:00:00+09:00"}, the same moment.
+"""FAILED_PRECONDITION with RetryInfo: booking is closed. The metadata says when it opens.
+Example: metadata {"open_time": "2026-11-27T14:00:00+07:00", "office_open_time": "2026-11-27T16:00:00+09:00"}, the
+same moment.
 """
 ERROR_REASON_DAY_CLOSED: ErrorReason.ValueType  # 13
 """FAILED_PRECONDITION: the office closed that day. Choose another day or office.
 Example: metadata {"field": "service_date"}.
 """
 ERROR_REASON_DAY_BEGUN: ErrorReason.ValueType  # 14
-"""FAILED_PRECONDITION: the day has begun, or is over, at the office, so what was asked comes too late.
+"""FAILED_PRECONDITION: the day has begun or is over at the office, so the request comes too late.
 Example: CancelBooking on the day of the appointment, SetQuota for today.
 """
 ERROR_REASON_OUTSIDE_INDONESIA: ErrorReason.ValueType  # 20
-"""INVALID_ARGUMENT: the location is not in Indonesia, nor as near to its coast as the policy allows.
+"""INVALID_ARGUMENT: the location is neither in Indonesia nor as close to its coast as the policy allows.
 Example: latitude 1.29, longitude 103.85 (Singapore).
 """
 ERROR_REASON_LOCATION_TOO_COARSE: ErrorReason.ValueType  # 21
-"""FAILED_PRECONDITION: the location's accuracy is worse than the policy allows, so the province cannot be told.
+"""FAILED_PRECONDITION: the location is less accurate than the policy requires, so it cannot determine a province.
 Example: metadata {"field": "location.accuracy_m", "limit": "2000"}.
 """
 ERROR_REASON_OFFICE_OUTSIDE_PROVINCE: ErrorReason.ValueType  # 22
-"""FAILED_PRECONDITION: the office is in a province where the applicant's device is not.
+"""FAILED_PRECONDITION: the office is not in a province where the applicant's device is.
 Example: metadata {"office_province": "ID-JB", "provinces": "ID-JK"}.
 """
 ERROR_REASON_LOCATION_REQUIRED: ErrorReason.ValueType  # 23
-"""FAILED_PRECONDITION: this caller does not vouch for a province; it books with the device's location.
+"""FAILED_PRECONDITION: this caller must send the device's location, because it may not vouch for a province.
 Example: a gateway that sends province_code instead of location to RequestBooking.
 """
 ERROR_REASON_BARRED: ErrorReason.ValueType  # 30
@@ -279,23 +287,25 @@ ERROR_REASON_BARRED: ErrorReason.ValueType  # 30
 Example: metadata {"field": "applicants[1]", "last_barred_date": "2026-12-26"}.
 """
 ERROR_REASON_ALREADY_BOOKED: ErrorReason.ValueType  # 31
-"""ALREADY_EXISTS: an applicant holds a pending or confirmed booking somewhere in the country.
-Example: metadata {"field": "applicants[0]", "booking_id": "…"}, the id only when the booking is the caller's and account's own.
+"""ALREADY_EXISTS: an applicant has a pending or confirmed booking somewhere in the country.
+Example: metadata {"field": "applicants[0]", "booking_id": "…"}. booking_id is present only if the booking belongs
+to the same caller and account.
 """
 ERROR_REASON_ACCOUNT_LIMIT: ErrorReason.ValueType  # 32
-"""FAILED_PRECONDITION: with this request more people of the account would have live bookings than the policy allows.
+"""FAILED_PRECONDITION: with this request, more people of the account would have live bookings than the policy allows.
 Example: metadata {"limit": "5", "live": "4"}.
 """
 ERROR_REASON_PEOPLE_LIMIT: ErrorReason.ValueType  # 48
-"""FAILED_PRECONDITION: the account has asked for more different people in this window than it may.
+"""FAILED_PRECONDITION: the account has requested bookings for more different people in this window than the policy
+allows.
 Example: metadata {"limit": "15"}.
 """
 ERROR_REASON_NAME_TOO_DIFFERENT: ErrorReason.ValueType  # 61
-"""FAILED_PRECONDITION: an account may correct a few letters of a name; the office's staff may correct all of it.
+"""FAILED_PRECONDITION: an account may correct only a few letters of a name. The office's staff may correct all of it.
 Example: metadata {"field": "full_name", "limit": "3"}.
 """
 ERROR_REASON_NAME_CORRECTED_BEFORE: ErrorReason.ValueType  # 62
-"""FAILED_PRECONDITION: an account may correct a name once; the office's staff may do so again.
+"""FAILED_PRECONDITION: an account may correct a name only once. The office's staff may correct it again.
 Example: CorrectName for a person whose name was corrected yesterday.
 """
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 33
@@ -303,15 +313,15 @@ ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 33
 Example: metadata {"field": "request_id"}.
 """
 ERROR_REASON_NOT_DECIDED_YET: ErrorReason.ValueType  # 34
-"""FAILED_PRECONDITION with RetryInfo: the booking is PENDING, so there is nothing to cancel yet.
+"""FAILED_PRECONDITION with RetryInfo: the booking is PENDING, so it cannot be changed yet.
 Example: CancelBooking right after RequestBooking.
 """
 ERROR_REASON_NOT_CANCELLABLE: ErrorReason.ValueType  # 35
-"""FAILED_PRECONDITION: a booking in this state has no places to give back.
+"""FAILED_PRECONDITION: a booking in this state has no places to return.
 Example: metadata {"state": "ATTENDED"}.
 """
 ERROR_REASON_CODE_NOT_FOUND: ErrorReason.ValueType  # 36
-"""NOT_FOUND: the office has no booking of that code on that day. Check the code and the day.
+"""NOT_FOUND: the office has no booking with this code. Check the code and the office.
 Example: CheckIn with the code of another office's booking.
 """
 ERROR_REASON_NOT_CONFIRMED: ErrorReason.ValueType  # 37
@@ -319,56 +329,56 @@ ERROR_REASON_NOT_CONFIRMED: ErrorReason.ValueType  # 37
 Example: CheckIn, metadata {"state": "CANCELLED"}.
 """
 ERROR_REASON_NOT_TODAY: ErrorReason.ValueType  # 38
-"""FAILED_PRECONDITION: check-in is on the day of the appointment only.
+"""FAILED_PRECONDITION: people can be checked in only on the day of the appointment.
 Example: metadata {"service_date": "2026-12-02"}.
 """
 ERROR_REASON_QUOTA_BELOW_TAKEN: ErrorReason.ValueType  # 39
-"""FAILED_PRECONDITION: a quota below what is taken. Close the day, or wait for cancels.
+"""FAILED_PRECONDITION: the quota is lower than the number of taken places. Close the day, or wait for cancellations.
 Example: SetQuota to 10, metadata {"field": "quota", "taken": "17"}.
 """
 ERROR_REASON_LANE_FULL: ErrorReason.ValueType  # 40
-"""UNAVAILABLE with RetryInfo: the office's line is at its bound. Certain: the request was not accepted.
-Example: RetryInfo of 10 s, and the trailer grpc-retry-pushback-ms that grpc clients obey.
+"""UNAVAILABLE with RetryInfo: the office's queue is full. The request was certainly not accepted.
+Example: RetryInfo of 10 s, and the trailer grpc-retry-pushback-ms, which gRPC clients obey.
 """
 ERROR_REASON_LANE_CLOSED: ErrorReason.ValueType  # 41
-"""UNAVAILABLE with RetryInfo: the office's line is being opened or restored. Certain: the request was not accepted.
+"""UNAVAILABLE with RetryInfo: the office's queue is being opened or restored. The request was certainly not accepted.
 Example: the first seconds after a new office was imported.
 """
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 42
-"""UNAVAILABLE with RetryInfo: a store cannot be reached. Whether the request was accepted is unknown; ask again with
-the same request_id.
-Example: Redis is being restarted.
+"""UNAVAILABLE with RetryInfo: a store is unreachable. It is unknown whether the request was accepted: retry with the
+same request_id.
+Example: Redis is restarting.
 """
 ERROR_REASON_QUOTA_CHANGED: ErrorReason.ValueType  # 43
-"""ABORTED: the quota is not what the caller expected: somebody else changed it. Look at it and decide again.
+"""ABORTED: the quota is not the expected one, because somebody else changed it. Check it and decide again.
 Example: SetQuota, metadata {"field": "expected_quota", "quota": "60"}.
 """
 ERROR_REASON_STORE_FULL: ErrorReason.ValueType  # 44
-"""UNAVAILABLE with RetryInfo: the store that keeps the lines, or the ledger, has no room. Certain: the request was not
-accepted.
-Example: Redis is at its maxmemory; RetryInfo of 30 s.
+"""UNAVAILABLE with RetryInfo: Redis or the ledger is out of space. The request was certainly not accepted.
+Example: Redis has reached its maxmemory; RetryInfo of 30 s.
 """
 ERROR_REASON_SERVER_BUSY: ErrorReason.ValueType  # 45
-"""UNAVAILABLE with RetryInfo: this server has as many calls or streams open as it takes. Certain: the request was not
-accepted. Another server may have room.
+"""UNAVAILABLE with RetryInfo: this server has reached its limit of calls and streams in flight. The request was
+certainly not accepted. Another server may accept it.
 Example: metadata {"limit": "4000"}, RetryInfo of 2 s.
 """
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 46
-"""RESOURCE_EXHAUSTED with RetryInfo: the caller asks more often than was agreed with it. Certain: the request was not
+"""RESOURCE_EXHAUSTED with RetryInfo: the caller exceeds its agreed rate of requests. The request was certainly not
 accepted.
-Example: metadata {"limit": "500"} (requests a second), RetryInfo of the time until there is room.
+Example: metadata {"limit": "500"} (requests per second), RetryInfo of the time until the next one is allowed.
 """
 ERROR_REASON_CALLER_BUSY: ErrorReason.ValueType  # 47
-"""UNAVAILABLE with RetryInfo: the caller (for health and reflection: the address) holds as many calls and streams of
-this server as one may at once. Certain: the request was not accepted.
+"""UNAVAILABLE with RetryInfo: the caller (for health and reflection, the address) has reached its limit of calls and
+streams in flight on this server. The request was certainly not accepted.
 Example: metadata {"limit": "12500"}, RetryInfo of 2 s.
 """
 ERROR_REASON_BAR_NOT_FOUND: ErrorReason.ValueType  # 70
-"""NOT_FOUND: the person of that queue number has no bar from that booking, or its time is over.
-Example: LiftBar for somebody of the party who came.
+"""NOT_FOUND: the person with this queue number has no bar from that booking, or the bar has expired.
+Example: LiftBar for a person of the party who came.
 """
 ERROR_REASON_NOT_MISSED: ErrorReason.ValueType  # 71
-"""FAILED_PRECONDITION: the booking was not missed: its day is not over, somebody came, or it was cancelled or excused.
+"""FAILED_PRECONDITION: the booking was not missed: its day is not over, somebody came, or it was cancelled or
+excused.
 Example: ExcuseNoShow, metadata {"state": "ATTENDED"}.
 """
 ERROR_REASON_BOOKED_AGAIN: ErrorReason.ValueType  # 72
@@ -376,19 +386,19 @@ ERROR_REASON_BOOKED_AGAIN: ErrorReason.ValueType  # 72
 Example: UndoCheckIn, metadata {"queue_number": "3"}.
 """
 ERROR_REASON_ATTENDANCE_CLOSED: ErrorReason.ValueType  # 73
-"""FAILED_PRECONDITION: the time is over in which staff may note that somebody came on the day before.
+"""FAILED_PRECONDITION: it is too late to record attendance of the day before.
 Example: LateAttendance, metadata {"close_time": "2026-12-01T12:00:00+07:00"}.
 """
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 50
-"""UNAUTHENTICATED: no bearer token, or one that belongs to no caller.
+"""UNAUTHENTICATED: the bearer token is missing or unknown.
 Example: a call without "authorization: Bearer …".
 """
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 51
-"""PERMISSION_DENIED: the caller's role may not use this rpc, or not for this office.
-Example: a gateway that calls OfficeService; staff of Bogor who ask for the roster of Depok.
+"""PERMISSION_DENIED: the caller's role may not call this rpc, or the caller may not act for this office.
+Example: a gateway that calls OfficeService; staff of Bogor who request the roster of Depok.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 60
-"""INTERNAL: a fault of ours. The metadata has the id under which it was logged.
+"""INTERNAL: internal error. The metadata has the id under which it was logged.
 Example: metadata {"error_id": "9f0c…"}.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

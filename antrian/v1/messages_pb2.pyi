@@ -29,19 +29,19 @@ class _SessionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Session.Value
     SESSION_UNSPECIFIED: _Session.ValueType  # 0
     """Not a session; refused where one is required."""
     SESSION_MORNING: _Session.ValueType  # 1
-    """The morning; Slot says from when until when."""
+    """The morning. Slot says when it begins and ends."""
     SESSION_AFTERNOON: _Session.ValueType  # 2
-    """The afternoon; Slot says from when until when."""
+    """The afternoon. Slot says when it begins and ends."""
 
 class Session(_Session, metaclass=_SessionEnumTypeWrapper):
-    """A part of an office's day."""
+    """Session is a part of an office's day."""
 
 SESSION_UNSPECIFIED: Session.ValueType  # 0
 """Not a session; refused where one is required."""
 SESSION_MORNING: Session.ValueType  # 1
-"""The morning; Slot says from when until when."""
+"""The morning. Slot says when it begins and ends."""
 SESSION_AFTERNOON: Session.ValueType  # 2
-"""The afternoon; Slot says from when until when."""
+"""The afternoon. Slot says when it begins and ends."""
 Global___Session: _TypeAlias = Session  # noqa: Y015
 
 class _BookingState:
@@ -53,43 +53,42 @@ class _BookingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BookingS
     BOOKING_STATE_UNSPECIFIED: _BookingState.ValueType  # 0
     """Never sent."""
     BOOKING_STATE_PENDING: _BookingState.ValueType  # 1
-    """Accepted and in the office's line; not yet decided."""
+    """The request was accepted and waits in the office's queue."""
     BOOKING_STATE_CONFIRMED: _BookingState.ValueType  # 2
-    """The places are the party's; queue_numbers and code are set. status_reason says so when the office took somebody out."""
+    """The party has its places; queue_numbers and code are set. If the office removed somebody, status_reason says so."""
     BOOKING_STATE_REJECTED: _BookingState.ValueType  # 3
-    """No places were given; status_reason says why. The applicants may book again."""
+    """The party got no places; status_reason says why. The applicants may book again."""
     BOOKING_STATE_CANCELLED: _BookingState.ValueType  # 4
-    """Was confirmed and then given back; status_reason says why when its account did not ask for that."""
+    """The booking was confirmed and then cancelled. If its account did not cancel it, status_reason says why."""
     BOOKING_STATE_ATTENDED: _BookingState.ValueType  # 5
-    """At least one of the party came. Those of it who did not are barred once the day is over."""
+    """At least one person of the party came. The others are barred once the day is over."""
     BOOKING_STATE_NO_SHOW: _BookingState.ValueType  # 6
-    """Nobody of the party came; its applicants are barred for as many days as the policy says."""
+    """Nobody of the party came. Its applicants are barred for as many days as the policy says."""
     BOOKING_STATE_EXCUSED: _BookingState.ValueType  # 7
-    """Nobody of the party came, and the office excused it: its applicants may book again."""
+    """Nobody of the party came, and the office excused that. Its applicants may book again."""
 
 class BookingState(_BookingState, metaclass=_BookingStateEnumTypeWrapper):
-    """Where a booking stands:
-    PENDING to CONFIRMED or REJECTED; CONFIRMED to CANCELLED, ATTENDED or NO_SHOW. An office's staff may excuse a NO_SHOW
-    (EXCUSED), note later that somebody came (NO_SHOW to ATTENDED), or undo a wrong check-in on its day (ATTENDED to
-    CONFIRMED). There are no other ways.
+    """BookingState is the state of a booking: PENDING to CONFIRMED or REJECTED; CONFIRMED to CANCELLED, ATTENDED or
+    NO_SHOW. An office's staff may excuse a NO_SHOW (EXCUSED), record later that somebody came (NO_SHOW to ATTENDED), or
+    undo a mistaken check-in on its day (ATTENDED to CONFIRMED). There are no other transitions.
     """
 
 BOOKING_STATE_UNSPECIFIED: BookingState.ValueType  # 0
 """Never sent."""
 BOOKING_STATE_PENDING: BookingState.ValueType  # 1
-"""Accepted and in the office's line; not yet decided."""
+"""The request was accepted and waits in the office's queue."""
 BOOKING_STATE_CONFIRMED: BookingState.ValueType  # 2
-"""The places are the party's; queue_numbers and code are set. status_reason says so when the office took somebody out."""
+"""The party has its places; queue_numbers and code are set. If the office removed somebody, status_reason says so."""
 BOOKING_STATE_REJECTED: BookingState.ValueType  # 3
-"""No places were given; status_reason says why. The applicants may book again."""
+"""The party got no places; status_reason says why. The applicants may book again."""
 BOOKING_STATE_CANCELLED: BookingState.ValueType  # 4
-"""Was confirmed and then given back; status_reason says why when its account did not ask for that."""
+"""The booking was confirmed and then cancelled. If its account did not cancel it, status_reason says why."""
 BOOKING_STATE_ATTENDED: BookingState.ValueType  # 5
-"""At least one of the party came. Those of it who did not are barred once the day is over."""
+"""At least one person of the party came. The others are barred once the day is over."""
 BOOKING_STATE_NO_SHOW: BookingState.ValueType  # 6
-"""Nobody of the party came; its applicants are barred for as many days as the policy says."""
+"""Nobody of the party came. Its applicants are barred for as many days as the policy says."""
 BOOKING_STATE_EXCUSED: BookingState.ValueType  # 7
-"""Nobody of the party came, and the office excused it: its applicants may book again."""
+"""Nobody of the party came, and the office excused that. Its applicants may book again."""
 Global___BookingState: _TypeAlias = BookingState  # noqa: Y015
 
 class _StatusReason:
@@ -99,46 +98,52 @@ class _StatusReason:
 class _StatusReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StatusReason.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     STATUS_REASON_UNSPECIFIED: _StatusReason.ValueType  # 0
-    """Nothing of the kind: it goes its usual way, or its account cancelled it."""
+    """There is no reason: the booking was not rejected or changed by its office."""
     STATUS_REASON_SLOT_FULL: _StatusReason.ValueType  # 1
-    """When its turn came, the slot had fewer places remaining than the party has people."""
+    """When its turn came, the slot had fewer remaining places than the party has people."""
     STATUS_REASON_TOO_LATE: _StatusReason.ValueType  # 2
-    """When its turn came, or when it was recorded, the day of the appointment had begun at the office."""
+    """When its turn came or when it was recorded, the day of the appointment had begun at the office."""
     STATUS_REASON_ALREADY_BOOKED: _StatusReason.ValueType  # 3
-    """The ledger already held a live booking of one of the applicants."""
+    """The ledger already had a live booking of one of the applicants."""
     STATUS_REASON_INTERNAL: _StatusReason.ValueType  # 4
-    """A fault of ours kept the booking out of the ledger; it was logged. Ask again with a new request_id."""
+    """An internal error kept the booking out of the ledger; it was logged. Send a new request with a new request_id."""
     STATUS_REASON_DAY_CLOSED: _StatusReason.ValueType  # 5
     """The office closed that day."""
     STATUS_REASON_RELEASED_BY_OFFICE: _StatusReason.ValueType  # 6
-    """The office ended the booking; its applicants may book again at once."""
+    """The office cancelled the booking. Its applicants may book again at once."""
     STATUS_REASON_PERSON_CANCELLED_BY_OFFICE: _StatusReason.ValueType  # 7
-    """The office took somebody out of the party; cancelled_queue_numbers says whom. The others' numbers and the code stay."""
+    """The office removed somebody from the party; cancelled_queue_numbers says whom. The others keep their queue numbers
+    and the code.
+    """
 
 class StatusReason(_StatusReason, metaclass=_StatusReasonEnumTypeWrapper):
-    """Why a booking is REJECTED, or what its office did to it. Booking has the same in words for people."""
+    """StatusReason says why a booking is REJECTED, or what its office did to it. Booking has the same as a message to
+    people.
+    """
 
 STATUS_REASON_UNSPECIFIED: StatusReason.ValueType  # 0
-"""Nothing of the kind: it goes its usual way, or its account cancelled it."""
+"""There is no reason: the booking was not rejected or changed by its office."""
 STATUS_REASON_SLOT_FULL: StatusReason.ValueType  # 1
-"""When its turn came, the slot had fewer places remaining than the party has people."""
+"""When its turn came, the slot had fewer remaining places than the party has people."""
 STATUS_REASON_TOO_LATE: StatusReason.ValueType  # 2
-"""When its turn came, or when it was recorded, the day of the appointment had begun at the office."""
+"""When its turn came or when it was recorded, the day of the appointment had begun at the office."""
 STATUS_REASON_ALREADY_BOOKED: StatusReason.ValueType  # 3
-"""The ledger already held a live booking of one of the applicants."""
+"""The ledger already had a live booking of one of the applicants."""
 STATUS_REASON_INTERNAL: StatusReason.ValueType  # 4
-"""A fault of ours kept the booking out of the ledger; it was logged. Ask again with a new request_id."""
+"""An internal error kept the booking out of the ledger; it was logged. Send a new request with a new request_id."""
 STATUS_REASON_DAY_CLOSED: StatusReason.ValueType  # 5
 """The office closed that day."""
 STATUS_REASON_RELEASED_BY_OFFICE: StatusReason.ValueType  # 6
-"""The office ended the booking; its applicants may book again at once."""
+"""The office cancelled the booking. Its applicants may book again at once."""
 STATUS_REASON_PERSON_CANCELLED_BY_OFFICE: StatusReason.ValueType  # 7
-"""The office took somebody out of the party; cancelled_queue_numbers says whom. The others' numbers and the code stay."""
+"""The office removed somebody from the party; cancelled_queue_numbers says whom. The others keep their queue numbers
+and the code.
+"""
 Global___StatusReason: _TypeAlias = StatusReason  # noqa: Y015
 
 @_typing.final
 class Location(_message.Message):
-    """A point on the earth as a device reports it (WGS 84)."""
+    """Location is a point on the earth as a device reports it (WGS 84)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -146,12 +151,13 @@ class Location(_message.Message):
     LONGITUDE_FIELD_NUMBER: _builtins.int
     ACCURACY_M_FIELD_NUMBER: _builtins.int
     latitude: _builtins.float
-    """Degrees north, -90 to 90. The equator crosses Indonesia, so 0 has to be said."""
+    """latitude is in degrees north, -90 to 90. It must be set even if it is 0, because the equator crosses Indonesia."""
     longitude: _builtins.float
-    """Degrees east, -180 to 180."""
+    """longitude is in degrees east, -180 to 180."""
     accuracy_m: _builtins.float
-    """The radius in metres within which the device is, as the device says. The policy says what it is taken as
-    at least, and when it is absent, and above what a location is too coarse to tell a province (`antrian policy show`).
+    """accuracy_m is the radius in metres within which the device is, as the device reports it. The policy says which
+    value is used if it is absent or too small, and above which value a location cannot determine a province (`antrian
+    policy show`).
     """
     def __init__(
         self,
@@ -181,7 +187,7 @@ Global___Location: _TypeAlias = Location  # noqa: Y015
 
 @_typing.final
 class Province(_message.Message):
-    """A province of Indonesia."""
+    """Province is a province of Indonesia."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -189,11 +195,11 @@ class Province(_message.Message):
     NAME_ID_FIELD_NUMBER: _builtins.int
     NAME_EN_FIELD_NUMBER: _builtins.int
     province_code: _builtins.str
-    """ISO 3166-2:ID, for example "ID-JK"."""
+    """province_code is the ISO 3166-2:ID code, for example "ID-JK"."""
     name_id: _builtins.str
-    """Indonesian name, for example "DKI Jakarta"."""
+    """name_id is the Indonesian name, for example "DKI Jakarta"."""
     name_en: _builtins.str
-    """English name, for example "Jakarta"."""
+    """name_en is the English name, for example "Jakarta"."""
     def __init__(
         self,
         *,
@@ -211,7 +217,7 @@ Global___Province: _TypeAlias = Province  # noqa: Y015
 
 @_typing.final
 class Office(_message.Message):
-    """An immigration office (kantor imigrasi) or one of its satellites (ULP, MPP, UKK, UP3)."""
+    """Office is an immigration office (kantor imigrasi) or one of its satellites (ULP, MPP, UKK, UP3)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -227,27 +233,29 @@ class Office(_message.Message):
     DAILY_QUOTA_FIELD_NUMBER: _builtins.int
     DISTANCE_KM_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """Stable id, for example "kanim-jakarta-pusat"."""
+    """office_id is the stable id of the office, for example "kanim-jakarta-pusat"."""
     name: _builtins.str
-    """Full Indonesian name."""
+    """name is the full Indonesian name."""
     office_class: _builtins.str
-    """Its class as published, for example "Kelas I Khusus Non TPI"; absent where not known."""
+    """office_class is the class as published, for example "Kelas I Khusus Non TPI". It is absent if unknown."""
     city: _builtins.str
-    """City or regency."""
+    """city is the city or regency."""
     province_code: _builtins.str
-    """ISO 3166-2 code of its province."""
+    """province_code is the ISO 3166-2 code of the office's province."""
     time_zone: _builtins.str
-    """IANA name of its time zone; its days and sessions are in this zone."""
+    """time_zone is the IANA name of the office's time zone, in which its days and sessions are."""
     latitude: _builtins.float
-    """Degrees north; of the city, not of the building."""
+    """latitude is in degrees north, of the city rather than the building."""
     longitude: _builtins.float
-    """Degrees east; of the city, not of the building."""
+    """longitude is in degrees east, of the city rather than the building."""
     address: _builtins.str
-    """Street address; absent where not known."""
+    """address is the street address. It is absent if unknown."""
     daily_quota: _builtins.int
-    """Places a day, before holidays and changes; GetQuota has the true number of a day."""
+    """daily_quota is the number of places per day, before holidays and changes. GetQuota has the actual quota of a day."""
     distance_km: _builtins.float
-    """Kilometres from the location asked with, in a straight line; absent when asked by province."""
+    """distance_km is the distance from the requested location in kilometres, in a straight line. It is absent if the
+    request has a province.
+    """
     def __init__(
         self,
         *,
@@ -284,7 +292,7 @@ Global___Office: _TypeAlias = Office  # noqa: Y015
 
 @_typing.final
 class Window(_message.Message):
-    """When one may book, and for which days."""
+    """Window is the time in which people may book, and the service days that they may book."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -296,24 +304,24 @@ class Window(_message.Message):
     OFFICE_OPEN_TIME_FIELD_NUMBER: _builtins.int
     OFFICE_CLOSE_TIME_FIELD_NUMBER: _builtins.int
     open: _builtins.bool
-    """Whether now lies in it; if not, it is the next one."""
+    """open says whether the window is open now. Otherwise it is the next one."""
     first_date: _builtins.str
-    """The first service date that it is for, "YYYY-MM-DD"."""
+    """first_date is the first service day of the window, "YYYY-MM-DD"."""
     last_date: _builtins.str
-    """The last service date that it is for, "YYYY-MM-DD"."""
+    """last_date is the last service day of the window, "YYYY-MM-DD"."""
     office_open_time: _builtins.str
-    """open_time by the clock of the office, RFC 3339: the window is the same moment everywhere, so 14:00 in Jakarta (WIB) is
-    15:00 WITA and 16:00 WIT; for example "2026-11-27T16:00:00+09:00".
+    """office_open_time is open_time on the office's clock, RFC 3339, for example "2026-11-27T16:00:00+09:00". The window
+    is the same moment everywhere: 14:00 in Jakarta (WIB) is 15:00 WITA and 16:00 WIT.
     """
     office_close_time: _builtins.str
-    """close_time by the clock of the office, RFC 3339."""
+    """office_close_time is close_time on the office's clock, RFC 3339."""
     @_builtins.property
     def open_time(self) -> _timestamp_pb2.Timestamp:
-        """The first moment of booking."""
+        """open_time is the first moment of the window."""
 
     @_builtins.property
     def close_time(self) -> _timestamp_pb2.Timestamp:
-        """The first moment after booking."""
+        """close_time is the first moment after the window."""
 
     def __init__(
         self,
@@ -336,7 +344,7 @@ Global___Window: _TypeAlias = Window  # noqa: Y015
 
 @_typing.final
 class Slot(_message.Message):
-    """The places of one office, day and session."""
+    """Slot has the places of one office, day and session."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -348,22 +356,22 @@ class Slot(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
     service_date: _builtins.str
-    """The day at the office, "YYYY-MM-DD"."""
+    """service_date is the day at the office, "YYYY-MM-DD"."""
     session: Global___Session.ValueType
-    """The session of that day."""
+    """session is the session of that day."""
     quota: _builtins.int
-    """Places in all."""
+    """quota is the total number of places."""
     remaining: _builtins.int
-    """Places that no decided booking has. Requests in line will take some of them."""
+    """remaining is the number of places without a decided booking. Queued requests will take some of them."""
     closed: _builtins.bool
-    """The office closed that day; remaining is 0 then."""
+    """closed says whether the office closed that day. Then remaining is 0."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When the session begins."""
+        """start_time is when the session begins."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When the session ends."""
+        """end_time is when the session ends."""
 
     def __init__(
         self,
@@ -386,16 +394,16 @@ Global___Slot: _TypeAlias = Slot  # noqa: Y015
 
 @_typing.final
 class ClosedDay(_message.Message):
-    """A weekday of the offered week on which the offices are closed."""
+    """ClosedDay is a weekday of the window's week on which offices are closed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DATE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     date: _builtins.str
-    """The day, "YYYY-MM-DD"."""
+    """date is the day, "YYYY-MM-DD"."""
     name: _builtins.str
-    """The holiday's Indonesian name."""
+    """name is the Indonesian name of the holiday."""
     def __init__(
         self,
         *,
@@ -412,7 +420,7 @@ Global___ClosedDay: _TypeAlias = ClosedDay  # noqa: Y015
 
 @_typing.final
 class Alternative(_message.Message):
-    """A slot with remaining places, offered in place of one that was full."""
+    """Alternative is a slot with remaining places, offered instead of one that was full."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -421,13 +429,13 @@ class Alternative(_message.Message):
     SESSION_FIELD_NUMBER: _builtins.int
     REMAINING_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office; one of the same province."""
+    """office_id is the id of an office in the same province."""
     service_date: _builtins.str
-    """The day at the office, "YYYY-MM-DD"."""
+    """service_date is the day at the office, "YYYY-MM-DD"."""
     session: Global___Session.ValueType
-    """The session of that day."""
+    """session is the session of that day."""
     remaining: _builtins.int
-    """Places that remain in it, at most a second before the booking's read_time."""
+    """remaining is the number of places that remain in the slot, at most a second before the booking's read_time."""
     def __init__(
         self,
         *,
@@ -446,19 +454,20 @@ Global___Alternative: _TypeAlias = Alternative  # noqa: Y015
 
 @_typing.final
 class Applicant(_message.Message):
-    """A person who wants a passport."""
+    """Applicant is a person who wants a passport."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NIK_FIELD_NUMBER: _builtins.int
     FULL_NAME_FIELD_NUMBER: _builtins.int
     nik: _builtins.str
-    """Nomor Induk Kependudukan: 16 digits; blanks, dashes and dots between them do no harm. Kept only encrypted and as a keyed
-    hash.
+    """nik is the Nomor Induk Kependudukan: 16 digits, which may be separated by blanks, dashes and dots. It is stored
+    only encrypted and as a keyed hash.
     """
     full_name: _builtins.str
-    """Name as on the identity card, 1 to 100 letters of any script, spaces and . , ' - / ( ). Other kinds of quotes, dashes and
-    blanks become these, and characters that show nothing are dropped. Kept only encrypted.
+    """full_name is the name as on the identity card: 1 to 100 letters of any script, spaces and . , ' - / ( ). Other
+    kinds of quotes, dashes and blanks are replaced by these, and invisible characters are dropped. It is stored only
+    encrypted.
     """
     def __init__(
         self,
@@ -476,7 +485,7 @@ Global___Applicant: _TypeAlias = Applicant  # noqa: Y015
 
 @_typing.final
 class BookedPerson(_message.Message):
-    """A person of a booking, as its account is told of people."""
+    """BookedPerson is a person of a booking, as its account sees people."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -484,13 +493,13 @@ class BookedPerson(_message.Message):
     MASKED_NAME_FIELD_NUMBER: _builtins.int
     MASKED_NIK_FIELD_NUMBER: _builtins.int
     queue_number: _builtins.int
-    """The queue number (nomor antrian), once CONFIRMED."""
+    """queue_number is the queue number (nomor antrian), once CONFIRMED."""
     masked_name: _builtins.str
-    """The name as it was taken, with only the first letters of each word to be seen, so that a typing mistake shows:
-    "De** Le*****". Absent when it cannot be read.
+    """masked_name is the accepted name with only the first letters of each word visible, so that a typing mistake shows:
+    "De** Le*****". It is absent if it cannot be decrypted.
     """
     masked_nik: _builtins.str
-    """The NIK with only its last four digits to be seen."""
+    """masked_nik is the NIK with only its last four digits visible."""
     def __init__(
         self,
         *,
@@ -515,7 +524,7 @@ Global___BookedPerson: _TypeAlias = BookedPerson  # noqa: Y015
 
 @_typing.final
 class Booking(_message.Message):
-    """A request for places and what became of it."""
+    """Booking is an accepted request for places, and its outcome."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -541,66 +550,76 @@ class Booking(_message.Message):
     STATUS_MESSAGE_EN_FIELD_NUMBER: _builtins.int
     PEOPLE_FIELD_NUMBER: _builtins.int
     booking_id: _builtins.str
-    """Names the booking: a UUID made from the caller and the request_id, the same however often it is asked."""
+    """booking_id is a UUID that is derived from the caller and the request_id, so that retries have the same."""
     state: Global___BookingState.ValueType
-    """Where it stands."""
+    """state is the state of the booking."""
     office_id: _builtins.str
-    """The office."""
+    """office_id is the id of the office."""
     service_date: _builtins.str
-    """The day at the office, "YYYY-MM-DD"."""
+    """service_date is the day at the office, "YYYY-MM-DD"."""
     session: Global___Session.ValueType
-    """The session of that day."""
+    """session is the session of that day."""
     party_size: _builtins.int
-    """How many people it is for: as requested, fewer once people were cancelled one by one (see cancelled_queue_numbers)."""
+    """party_size is the number of people, without those who were cancelled one by one (see cancelled_queue_numbers)."""
     ticket: _builtins.int
-    """Arrival number in the office's line; decided in this order."""
+    """ticket is the arrival number in the office's queue. Requests are decided in this order."""
     ahead: _builtins.int
-    """While PENDING: how many accepted requests of this office are decided before it."""
+    """ahead is the number of accepted requests of this office that are decided before it, while PENDING."""
     remaining: _builtins.int
-    """While PENDING: places that remain in the slot, not counting those that the requests ahead will take."""
+    """remaining is the number of remaining places of the slot, while PENDING. It still includes those that the requests
+    ahead will take.
+    """
     code: _builtins.str
-    """Once CONFIRMED: what the office scans, ten letters and digits."""
+    """code is what the office scans, ten letters and digits, once CONFIRMED."""
     status_reason: Global___StatusReason.ValueType
-    """When REJECTED: why. Later: what the office did to it, if anything."""
+    """status_reason says why the booking is REJECTED, or what its office did to it later."""
     status_message_id: _builtins.str
-    """status_reason for the account to read, with what to do now, in Indonesian; absent while it is unspecified."""
+    """status_message_id explains status_reason to the account and says what to do, in Indonesian. It is absent while
+    status_reason is unspecified.
+    """
     status_message_en: _builtins.str
-    """The same in English."""
+    """status_message_en is the same in English."""
     @_builtins.property
     def queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Once CONFIRMED: the queue numbers (nomor antrian) of the party_size people who are still in it, in the order of the
-        request's applicants. Consecutive, together with cancelled_queue_numbers.
+        """queue_numbers are the queue numbers (nomor antrian) of the remaining party_size people, once CONFIRMED, in the
+        order of the request's applicants. Together with cancelled_queue_numbers they are consecutive.
         """
 
     @_builtins.property
     def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alternative]:
-        """When REJECTED for lack of places: up to five slots with room for the party at read_time; other sessions and days of the
-        office first, then the nearest offices of the province.
+        """alternatives are up to five slots with room for the party at read_time, if the booking is REJECTED for lack of
+        places: first other sessions and days of the office, then the nearest offices of the province.
         """
 
     @_builtins.property
     def accept_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was accepted."""
+        """accept_time is when the request was accepted."""
 
     @_builtins.property
     def decide_time(self) -> _timestamp_pb2.Timestamp:
-        """When its outcome was recorded; absent while PENDING."""
+        """decide_time is when the outcome was recorded. It is absent while PENDING."""
 
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
-        """The moment for which all of this is true."""
+        """read_time is the time for which the whole booking is true."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it became CANCELLED, ATTENDED or NO_SHOW. An excuse or an attendance that was noted later does not change it."""
+        """end_time is when the booking became CANCELLED, ATTENDED or NO_SHOW. An excuse or late attendance does not change
+        it.
+        """
 
     @_builtins.property
     def cancelled_queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The queue numbers of people whom CancelPerson took out of the party. They are retired, nobody else gets them."""
+        """cancelled_queue_numbers are the queue numbers of people who were cancelled one by one. They are retired: nobody
+        else gets them.
+        """
 
     @_builtins.property
     def people(self) -> _containers.RepeatedCompositeFieldContainer[Global___BookedPerson]:
-        """The party_size people who are still in it, in the order of the request when it was accepted; nobody when it is REJECTED."""
+        """people are the remaining party_size people, in the order of the request when it was accepted. A REJECTED booking
+        has none.
+        """
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ListRosterEntriesRequest(_message.Message):
-    """Asks who comes to an office on a day."""
+    """ListRosterEntriesRequest requests the people who come to an office on a day."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -32,15 +32,15 @@ class ListRosterEntriesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office."""
+    """office_id is the id of the office."""
     service_date: _builtins.str
-    """The day at the office, "YYYY-MM-DD"; absent: today there."""
+    """service_date is the day at the office, "YYYY-MM-DD". If absent, it is today at the office."""
     session: _messages_pb2.Session.ValueType
-    """Only this session; unspecified: all."""
+    """session selects one session. If unspecified, all sessions are returned."""
     page_size: _builtins.int
-    """At most this many entries in the answer; 0: 100. More than 500 means 500."""
+    """page_size is the maximum number of entries in the response. 0 means 100; more than 500 means 500."""
     page_token: _builtins.str
-    """next_page_token of the answer before, to the same question; empty: from the start."""
+    """page_token is the next_page_token of the previous response to the same request, or empty for the first page."""
     def __init__(
         self,
         *,
@@ -62,7 +62,7 @@ Global___ListRosterEntriesRequest: _TypeAlias = ListRosterEntriesRequest  # noqa
 
 @_typing.final
 class RosterEntry(_message.Message):
-    """A person with a queue number."""
+    """RosterEntry is a person with a queue number."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -75,22 +75,24 @@ class RosterEntry(_message.Message):
     PRESENT_FIELD_NUMBER: _builtins.int
     CHECK_IN_TIME_FIELD_NUMBER: _builtins.int
     session: _messages_pb2.Session.ValueType
-    """The session of the day."""
+    """session is the session of the day."""
     queue_number: _builtins.int
-    """The queue number (nomor antrian), unique in the session."""
+    """queue_number is the queue number (nomor antrian), unique in the session."""
     code: _builtins.str
-    """The code of the booking; the same for all of a party."""
+    """code is the code of the booking, the same for the whole party."""
     full_name: _builtins.str
-    """Name as on the identity card; absent when what the ledger has of this person cannot be read."""
+    """full_name is the name as on the identity card. It is absent if the person's data cannot be decrypted."""
     masked_nik: _builtins.str
-    """The NIK with only its last four digits to be seen; sixteen asterisks when it cannot be read."""
+    """masked_nik is the NIK with only its last four digits visible, or sixteen asterisks if it cannot be decrypted."""
     state: _messages_pb2.BookingState.ValueType
-    """Where the booking stands. CANCELLED bookings are not in the roster, nor are people whom CancelPerson took out."""
+    """state is the state of the booking. The roster has neither CANCELLED bookings nor people who were cancelled one by
+    one.
+    """
     present: _builtins.bool
-    """Whether this person has come."""
+    """present says whether this person has come."""
     @_builtins.property
     def check_in_time(self) -> _timestamp_pb2.Timestamp:
-        """When that was noted; absent while not present."""
+        """check_in_time is when that was recorded. It is absent if the person has not come."""
 
     def __init__(
         self,
@@ -116,7 +118,7 @@ Global___RosterEntry: _TypeAlias = RosterEntry  # noqa: Y015
 
 @_typing.final
 class ListRosterEntriesResponse(_message.Message):
-    """One page of a day's people."""
+    """ListRosterEntriesResponse has one page of a day's roster."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -125,16 +127,16 @@ class ListRosterEntriesResponse(_message.Message):
     SERVICE_DATE_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Set when there are more: the page_token of the next call."""
+    """next_page_token is the page_token of the next call. It is empty on the last page."""
     service_date: _builtins.str
-    """The day at the office, "YYYY-MM-DD"."""
+    """service_date is the day at the office, "YYYY-MM-DD"."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RosterEntry]:
-        """By session and queue number."""
+        """entries are sorted by session and queue number."""
 
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
-        """The moment for which this is true."""
+        """read_time is the time for which the response is true."""
 
     def __init__(
         self,
@@ -154,7 +156,7 @@ Global___ListRosterEntriesResponse: _TypeAlias = ListRosterEntriesResponse  # no
 
 @_typing.final
 class CheckInRequest(_message.Message):
-    """Notes who has come."""
+    """CheckInRequest requests to record who has come."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -163,14 +165,16 @@ class CheckInRequest(_message.Message):
     QUEUE_NUMBERS_FIELD_NUMBER: _builtins.int
     STAFF_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office."""
+    """office_id is the id of the office."""
     code: _builtins.str
-    """The booking's code as scanned or typed."""
+    """code is the booking's code, as scanned or typed."""
     staff: _builtins.str
-    """Who of the staff notes it: the caller's own opaque id, written like an account."""
+    """staff is the caller's own opaque id of the staff member, in the format of an account."""
     @_builtins.property
     def queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The queue numbers of those who are here; empty: all who are in the party, without those whom CancelPerson took out."""
+        """queue_numbers are those of the people who are here. If empty, it is the whole party, without people who were
+        cancelled.
+        """
 
     def __init__(
         self,
@@ -190,14 +194,14 @@ Global___CheckInRequest: _TypeAlias = CheckInRequest  # noqa: Y015
 
 @_typing.final
 class CheckInResponse(_message.Message):
-    """The party after that."""
+    """CheckInResponse has the party afterwards."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ENTRIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RosterEntry]:
-        """All who are in the party, in the order of their queue numbers."""
+        """entries are the people of the party, sorted by queue number."""
 
     def __init__(
         self,
@@ -214,7 +218,7 @@ Global___CheckInResponse: _TypeAlias = CheckInResponse  # noqa: Y015
 
 @_typing.final
 class SetQuotaRequest(_message.Message):
-    """Changes the places of a slot."""
+    """SetQuotaRequest requests to change the quota of a slot."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -226,19 +230,21 @@ class SetQuotaRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office."""
+    """office_id is the id of the office."""
     service_date: _builtins.str
-    """The day at the office, "YYYY-MM-DD", within a year."""
+    """service_date is the day at the office, "YYYY-MM-DD", at most a year from now."""
     session: _messages_pb2.Session.ValueType
-    """The session of that day."""
+    """session is the session of that day."""
     quota: _builtins.int
-    """The places from now on, 0 to 10,000; 0 has to be said."""
+    """quota is the new number of places, 0 to 10,000. It must be set even if it is 0."""
     expected_quota: _builtins.int
-    """Refuse unless the quota is this now, or is already what is asked for; absent: whatever it is."""
+    """expected_quota refuses the change unless the quota is this now, or already is the new one. If absent, any quota is
+    changed.
+    """
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account."""
+    """staff is the caller's own opaque id of the staff member, in the format of an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data."""
+    """reason says why, in 1 to 200 characters without personal data. It is recorded with the change."""
     def __init__(
         self,
         *,
@@ -267,7 +273,7 @@ Global___SetQuotaRequest: _TypeAlias = SetQuotaRequest  # noqa: Y015
 
 @_typing.final
 class SetQuotaResponse(_message.Message):
-    """The slot after that."""
+    """SetQuotaResponse has the slot afterwards."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -275,11 +281,11 @@ class SetQuotaResponse(_message.Message):
     QUOTA_FIELD_NUMBER: _builtins.int
     TAKEN_FIELD_NUMBER: _builtins.int
     previous_quota: _builtins.int
-    """The quota as it was before."""
+    """previous_quota is the quota before the change."""
     quota: _builtins.int
-    """The quota now."""
+    """quota is the quota now."""
     taken: _builtins.int
-    """Places that are taken."""
+    """taken is the number of places that are taken."""
     def __init__(
         self,
         *,
@@ -297,7 +303,7 @@ Global___SetQuotaResponse: _TypeAlias = SetQuotaResponse  # noqa: Y015
 
 @_typing.final
 class CloseDateRequest(_message.Message):
-    """Closes a day."""
+    """CloseDateRequest requests to close a day."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -306,13 +312,13 @@ class CloseDateRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office."""
+    """office_id is the id of the office."""
     service_date: _builtins.str
-    """The day at the office, "YYYY-MM-DD", within a year."""
+    """service_date is the day at the office, "YYYY-MM-DD", at most a year from now."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account."""
+    """staff is the caller's own opaque id of the staff member, in the format of an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data."""
+    """reason says why, in 1 to 200 characters without personal data. It is recorded with the change."""
     def __init__(
         self,
         *,
@@ -331,13 +337,13 @@ Global___CloseDateRequest: _TypeAlias = CloseDateRequest  # noqa: Y015
 
 @_typing.final
 class CloseDateResponse(_message.Message):
-    """What closing the day did."""
+    """CloseDateResponse has the effect of closing the day."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CANCELLED_BOOKINGS_FIELD_NUMBER: _builtins.int
     cancelled_bookings: _builtins.int
-    """Bookings that were cancelled by it."""
+    """cancelled_bookings is the number of bookings that it cancelled."""
     def __init__(
         self,
         *,
@@ -353,7 +359,7 @@ Global___CloseDateResponse: _TypeAlias = CloseDateResponse  # noqa: Y015
 
 @_typing.final
 class ReleaseBookingRequest(_message.Message):
-    """Ends a booking."""
+    """ReleaseBookingRequest requests to cancel a booking."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -362,13 +368,13 @@ class ReleaseBookingRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office."""
+    """office_id is the id of the office."""
     code: _builtins.str
-    """The booking's code as scanned or typed; the roster has it."""
+    """code is the booking's code, as scanned or typed."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account."""
+    """staff is the caller's own opaque id of the staff member, in the format of an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data."""
+    """reason says why, in 1 to 200 characters without personal data. It is recorded with the change."""
     def __init__(
         self,
         *,
@@ -387,14 +393,14 @@ Global___ReleaseBookingRequest: _TypeAlias = ReleaseBookingRequest  # noqa: Y015
 
 @_typing.final
 class ReleaseBookingResponse(_message.Message):
-    """The party after that."""
+    """ReleaseBookingResponse has the party afterwards."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ENTRIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RosterEntry]:
-        """All who were in the party, in the order of their queue numbers."""
+        """entries are the people who were in the party, sorted by queue number."""
 
     def __init__(
         self,
@@ -411,7 +417,7 @@ Global___ReleaseBookingResponse: _TypeAlias = ReleaseBookingResponse  # noqa: Y0
 
 @_typing.final
 class OfficeServiceCancelPersonRequest(_message.Message):
-    """Takes one person out of a party."""
+    """OfficeServiceCancelPersonRequest requests to remove one person from a party."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -421,15 +427,15 @@ class OfficeServiceCancelPersonRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office."""
+    """office_id is the id of the office."""
     code: _builtins.str
-    """The booking's code as scanned or typed; the roster has it."""
+    """code is the booking's code, as scanned or typed."""
     queue_number: _builtins.int
-    """The person's queue number."""
+    """queue_number is the person's queue number."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account."""
+    """staff is the caller's own opaque id of the staff member, in the format of an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data."""
+    """reason says why, in 1 to 200 characters without personal data. It is recorded with the change."""
     def __init__(
         self,
         *,
@@ -449,14 +455,14 @@ Global___OfficeServiceCancelPersonRequest: _TypeAlias = OfficeServiceCancelPerso
 
 @_typing.final
 class OfficeServiceCancelPersonResponse(_message.Message):
-    """The party after that."""
+    """OfficeServiceCancelPersonResponse has the party afterwards."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ENTRIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RosterEntry]:
-        """All who are still in the party, in the order of their queue numbers."""
+        """entries are the people who remain in the party, sorted by queue number."""
 
     def __init__(
         self,
@@ -473,7 +479,7 @@ Global___OfficeServiceCancelPersonResponse: _TypeAlias = OfficeServiceCancelPers
 
 @_typing.final
 class OfficeServiceCorrectNameRequest(_message.Message):
-    """Asks to correct a name."""
+    """OfficeServiceCorrectNameRequest requests to correct a name."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -484,17 +490,17 @@ class OfficeServiceCorrectNameRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office."""
+    """office_id is the id of the office."""
     code: _builtins.str
-    """The booking's code as scanned or typed; the roster has it."""
+    """code is the booking's code, as scanned or typed."""
     queue_number: _builtins.int
-    """The person's queue number."""
+    """queue_number is the person's queue number."""
     full_name: _builtins.str
-    """The right name, written like an applicant's."""
+    """full_name is the correct name, in the format of an applicant's."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account."""
+    """staff is the caller's own opaque id of the staff member, in the format of an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data."""
+    """reason says why, in 1 to 200 characters without personal data. It is recorded with the change."""
     def __init__(
         self,
         *,
@@ -515,14 +521,14 @@ Global___OfficeServiceCorrectNameRequest: _TypeAlias = OfficeServiceCorrectNameR
 
 @_typing.final
 class OfficeServiceCorrectNameResponse(_message.Message):
-    """The party after that."""
+    """OfficeServiceCorrectNameResponse has the party afterwards."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ENTRIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RosterEntry]:
-        """All who are in the party, in the order of their queue numbers."""
+        """entries are the people of the party, sorted by queue number."""
 
     def __init__(
         self,
@@ -539,7 +545,7 @@ Global___OfficeServiceCorrectNameResponse: _TypeAlias = OfficeServiceCorrectName
 
 @_typing.final
 class RetireOfficeRequest(_message.Message):
-    """Retires an office."""
+    """RetireOfficeRequest requests to retire an office."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -547,11 +553,11 @@ class RetireOfficeRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office."""
+    """office_id is the id of the office."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account."""
+    """staff is the caller's own opaque id of the staff member, in the format of an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data."""
+    """reason says why, in 1 to 200 characters without personal data. It is recorded with the change."""
     def __init__(
         self,
         *,
@@ -569,13 +575,15 @@ Global___RetireOfficeRequest: _TypeAlias = RetireOfficeRequest  # noqa: Y015
 
 @_typing.final
 class RetireOfficeResponse(_message.Message):
-    """The office after that."""
+    """RetireOfficeResponse has the office's bookings afterwards."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LIVE_BOOKINGS_FIELD_NUMBER: _builtins.int
     live_bookings: _builtins.int
-    """Its bookings that are still to be served; requests in line are not decided yet and come on top."""
+    """live_bookings is the number of bookings that are still to be served. Queued requests are not decided yet and may
+    add to it.
+    """
     def __init__(
         self,
         *,
@@ -591,7 +599,7 @@ Global___RetireOfficeResponse: _TypeAlias = RetireOfficeResponse  # noqa: Y015
 
 @_typing.final
 class ReopenOfficeRequest(_message.Message):
-    """Reopens an office."""
+    """ReopenOfficeRequest requests to reopen an office."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -599,11 +607,11 @@ class ReopenOfficeRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office."""
+    """office_id is the id of the office."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account."""
+    """staff is the caller's own opaque id of the staff member, in the format of an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data."""
+    """reason says why, in 1 to 200 characters without personal data. It is recorded with the change."""
     def __init__(
         self,
         *,
@@ -621,13 +629,15 @@ Global___ReopenOfficeRequest: _TypeAlias = ReopenOfficeRequest  # noqa: Y015
 
 @_typing.final
 class ReopenOfficeResponse(_message.Message):
-    """The office after that."""
+    """ReopenOfficeResponse has the office's bookings afterwards."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LIVE_BOOKINGS_FIELD_NUMBER: _builtins.int
     live_bookings: _builtins.int
-    """Its bookings that are still to be served; requests in line are not decided yet and come on top."""
+    """live_bookings is the number of bookings that are still to be served. Queued requests are not decided yet and may
+    add to it.
+    """
     def __init__(
         self,
         *,
@@ -643,7 +653,7 @@ Global___ReopenOfficeResponse: _TypeAlias = ReopenOfficeResponse  # noqa: Y015
 
 @_typing.final
 class ListBarsRequest(_message.Message):
-    """Asks who may not book since they missed a day at an office."""
+    """ListBarsRequest requests the bars of people who missed a day at an office."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -652,13 +662,15 @@ class ListBarsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office."""
+    """office_id is the id of the office."""
     nik: _builtins.str
-    """Only the bars of the person with this NIK, 16 digits; absent: everybody's. It is hashed at once and kept nowhere."""
+    """nik selects the bars of the person with this NIK, 16 digits. If absent, everybody's are returned. It is hashed at
+    once and never stored.
+    """
     page_size: _builtins.int
-    """At most this many bars in the answer; 0: 100. More than 500 means 500."""
+    """page_size is the maximum number of bars in the response. 0 means 100; more than 500 means 500."""
     page_token: _builtins.str
-    """next_page_token of the answer before, to the same question; empty: from the start."""
+    """page_token is the next_page_token of the previous response to the same request, or empty for the first page."""
     def __init__(
         self,
         *,
@@ -679,7 +691,7 @@ Global___ListBarsRequest: _TypeAlias = ListBarsRequest  # noqa: Y015
 
 @_typing.final
 class Bar(_message.Message):
-    """One person's bar from one missed day."""
+    """Bar is the bar of one person from one missed day."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -693,24 +705,24 @@ class Bar(_message.Message):
     LIFTED_FIELD_NUMBER: _builtins.int
     LIFT_TIME_FIELD_NUMBER: _builtins.int
     service_date: _builtins.str
-    """The missed day at the office, "YYYY-MM-DD"."""
+    """service_date is the missed day at the office, "YYYY-MM-DD"."""
     session: _messages_pb2.Session.ValueType
-    """The session of that day."""
+    """session is the session of that day."""
     queue_number: _builtins.int
-    """The person's queue number, unique in the session."""
+    """queue_number is the person's queue number, unique in the session."""
     code: _builtins.str
-    """The code of the booking; the same for all of a party."""
+    """code is the code of the booking, the same for the whole party."""
     full_name: _builtins.str
-    """Name as on the identity card; absent when what the ledger has of this person cannot be read."""
+    """full_name is the name as on the identity card. It is absent if the person's data cannot be decrypted."""
     masked_nik: _builtins.str
-    """The NIK with only its last four digits to be seen; sixteen asterisks when it cannot be read."""
+    """masked_nik is the NIK with only its last four digits visible, or sixteen asterisks if it cannot be decrypted."""
     last_barred_date: _builtins.str
-    """The last day on which the person may not book, "YYYY-MM-DD"."""
+    """last_barred_date is the last day on which the person may not book, "YYYY-MM-DD"."""
     lifted: _builtins.bool
-    """Whether staff ended it before its time: the person may book."""
+    """lifted says whether staff ended the bar early, so that the person may book."""
     @_builtins.property
     def lift_time(self) -> _timestamp_pb2.Timestamp:
-        """When they did; absent while not lifted."""
+        """lift_time is when they did. It is absent if the bar was not lifted."""
 
     def __init__(
         self,
@@ -737,7 +749,7 @@ Global___Bar: _TypeAlias = Bar  # noqa: Y015
 
 @_typing.final
 class ListBarsResponse(_message.Message):
-    """One page of an office's bars."""
+    """ListBarsResponse has one page of an office's bars."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -745,14 +757,14 @@ class ListBarsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Set when there are more: the page_token of the next call."""
+    """next_page_token is the page_token of the next call. It is empty on the last page."""
     @_builtins.property
     def bars(self) -> _containers.RepeatedCompositeFieldContainer[Global___Bar]:
-        """By missed day, the newest first, session and queue number."""
+        """bars are sorted by missed day, newest first, then by session and queue number."""
 
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
-        """The moment for which this is true."""
+        """read_time is the time for which the response is true."""
 
     def __init__(
         self,
@@ -771,7 +783,7 @@ Global___ListBarsResponse: _TypeAlias = ListBarsResponse  # noqa: Y015
 
 @_typing.final
 class LiftBarRequest(_message.Message):
-    """Ends one person's bar."""
+    """LiftBarRequest requests to end one person's bar."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -781,15 +793,15 @@ class LiftBarRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office."""
+    """office_id is the id of the office."""
     code: _builtins.str
-    """The code of the booking that was missed."""
+    """code is the code of the booking that was missed."""
     queue_number: _builtins.int
-    """The person's queue number."""
+    """queue_number is the person's queue number."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account."""
+    """staff is the caller's own opaque id of the staff member, in the format of an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data."""
+    """reason says why, in 1 to 200 characters without personal data. It is recorded with the change."""
     def __init__(
         self,
         *,
@@ -809,14 +821,14 @@ Global___LiftBarRequest: _TypeAlias = LiftBarRequest  # noqa: Y015
 
 @_typing.final
 class LiftBarResponse(_message.Message):
-    """The bar after that."""
+    """LiftBarResponse has the bar afterwards."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BAR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def bar(self) -> Global___Bar:
-        """The bar, lifted."""
+        """bar is the lifted bar."""
 
     def __init__(
         self,
@@ -833,7 +845,7 @@ Global___LiftBarResponse: _TypeAlias = LiftBarResponse  # noqa: Y015
 
 @_typing.final
 class ExcuseNoShowRequest(_message.Message):
-    """Excuses a booking of which nobody came."""
+    """ExcuseNoShowRequest requests to excuse a booking of which nobody came."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -842,13 +854,13 @@ class ExcuseNoShowRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office."""
+    """office_id is the id of the office."""
     code: _builtins.str
-    """The booking's code as scanned or typed."""
+    """code is the booking's code, as scanned or typed."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account."""
+    """staff is the caller's own opaque id of the staff member, in the format of an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data."""
+    """reason says why, in 1 to 200 characters without personal data. It is recorded with the change."""
     def __init__(
         self,
         *,
@@ -867,14 +879,14 @@ Global___ExcuseNoShowRequest: _TypeAlias = ExcuseNoShowRequest  # noqa: Y015
 
 @_typing.final
 class ExcuseNoShowResponse(_message.Message):
-    """The party after that."""
+    """ExcuseNoShowResponse has the party afterwards."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ENTRIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RosterEntry]:
-        """All who are in the party, in the order of their queue numbers."""
+        """entries are the people of the party, sorted by queue number."""
 
     def __init__(
         self,
@@ -891,7 +903,7 @@ Global___ExcuseNoShowResponse: _TypeAlias = ExcuseNoShowResponse  # noqa: Y015
 
 @_typing.final
 class UndoCheckInRequest(_message.Message):
-    """Takes a check-in back."""
+    """UndoCheckInRequest requests to undo a check-in."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -901,16 +913,16 @@ class UndoCheckInRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office."""
+    """office_id is the id of the office."""
     code: _builtins.str
-    """The booking's code as scanned or typed."""
+    """code is the booking's code, as scanned or typed."""
     staff: _builtins.str
-    """Who of the staff wants it: the caller's own opaque id, written like an account."""
+    """staff is the caller's own opaque id of the staff member, in the format of an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data."""
+    """reason says why, in 1 to 200 characters without personal data. It is recorded with the change."""
     @_builtins.property
     def queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The queue numbers of those who are not here after all; empty: the whole party."""
+        """queue_numbers are those of the people who are not here after all. If empty, it is the whole party."""
 
     def __init__(
         self,
@@ -931,14 +943,14 @@ Global___UndoCheckInRequest: _TypeAlias = UndoCheckInRequest  # noqa: Y015
 
 @_typing.final
 class UndoCheckInResponse(_message.Message):
-    """The party after that."""
+    """UndoCheckInResponse has the party afterwards."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ENTRIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RosterEntry]:
-        """All who are in the party, in the order of their queue numbers."""
+        """entries are the people of the party, sorted by queue number."""
 
     def __init__(
         self,
@@ -955,7 +967,7 @@ Global___UndoCheckInResponse: _TypeAlias = UndoCheckInResponse  # noqa: Y015
 
 @_typing.final
 class LateAttendanceRequest(_message.Message):
-    """Notes after the day who did come."""
+    """LateAttendanceRequest requests to record after the day that people did come."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -965,16 +977,16 @@ class LateAttendanceRequest(_message.Message):
     STAFF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
-    """The office."""
+    """office_id is the id of the office."""
     code: _builtins.str
-    """The booking's code as scanned or typed."""
+    """code is the booking's code, as scanned or typed."""
     staff: _builtins.str
-    """Who of the staff notes it: the caller's own opaque id, written like an account."""
+    """staff is the caller's own opaque id of the staff member, in the format of an account."""
     reason: _builtins.str
-    """Why, 1 to 200 characters, kept with the change; no personal data."""
+    """reason says why, in 1 to 200 characters without personal data. It is recorded with the change."""
     @_builtins.property
     def queue_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The queue numbers of those who came; empty: the whole party."""
+        """queue_numbers are those of the people who came. If empty, it is the whole party."""
 
     def __init__(
         self,
@@ -995,14 +1007,14 @@ Global___LateAttendanceRequest: _TypeAlias = LateAttendanceRequest  # noqa: Y015
 
 @_typing.final
 class LateAttendanceResponse(_message.Message):
-    """The party after that."""
+    """LateAttendanceResponse has the party afterwards."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ENTRIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RosterEntry]:
-        """All who are in the party, in the order of their queue numbers; check_in_time is when it was noted."""
+        """entries are the people of the party, sorted by queue number. check_in_time is when the attendance was recorded."""
 
     def __init__(
         self,

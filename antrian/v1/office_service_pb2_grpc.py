@@ -26,10 +26,10 @@ if _version_not_supported:
 
 
 class OfficeServiceStub:
-    """What an office's staff use: who comes today, who has come, how many places there are. A caller needs the role staff,
-    for that office; every change is kept with who did it, when and why. Every rpc can answer INVALID_MESSAGE, TOO_LARGE,
-    SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are
-    listed with it; ErrorReason explains them.
+    """OfficeService is what the staff of an office use: they see who comes today, check people in and change quotas.
+    Callers need the role staff, for that office. Every change is recorded with its author, time and reason. Every rpc
+    can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and
+    INTERNAL, besides the errors that are listed with it. ErrorReason explains them.
     """
 
     def __init__(self, channel):
@@ -111,14 +111,15 @@ class OfficeServiceStub:
 
 
 class OfficeServiceServicer:
-    """What an office's staff use: who comes today, who has come, how many places there are. A caller needs the role staff,
-    for that office; every change is kept with who did it, when and why. Every rpc can answer INVALID_MESSAGE, TOO_LARGE,
-    SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are
-    listed with it; ErrorReason explains them.
+    """OfficeService is what the staff of an office use: they see who comes today, check people in and change quotas.
+    Callers need the role staff, for that office. Every change is recorded with its author, time and reason. Every rpc
+    can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and
+    INTERNAL, besides the errors that are listed with it. ErrorReason explains them.
     """
 
     def ListRosterEntries(self, request, context):
-        """The people who have queue numbers on a day, by session and queue number: names in clear, NIKs masked.
+        """ListRosterEntries returns the people who have queue numbers on a day, sorted by session and queue number, with
+        names in clear and masked NIKs.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -126,8 +127,9 @@ class OfficeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CheckIn(self, request, context):
-        """Notes on the day of the appointment who of a party has come. The booking becomes ATTENDED with the first of them,
-        and who has come may book again. A repeat answers the same; who comes later is added by another call.
+        """CheckIn records, on the day of the appointment, which people of a party have come. The first of them makes the
+        booking ATTENDED. People who have come may book again. People who come later are added by another call. A retry
+        returns the same.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, NOT_CONFIRMED, NOT_TODAY, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -135,9 +137,9 @@ class OfficeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetQuota(self, request, context):
-        """Changes the places of a slot whose day has not begun at the office. Answers once it is recorded, in the order of
-        the office's line: requests decided later meet the new quota. NOT_A_SERVICE_DAY only where the office has no slots
-        on that day: it may have become one without service since.
+        """SetQuota changes the quota of a slot whose day has not begun at the office. It returns once that is recorded, in
+        the order of the office's queue: requests that are decided later meet the new quota. NOT_A_SERVICE_DAY means that
+        the office has no slots on that day either: a day with slots may have stopped being a service day.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, NOT_A_SERVICE_DAY, DAY_CLOSED, DAY_BEGUN, QUOTA_BELOW_TAKEN, LANE_FULL,
         LANE_CLOSED, STORE_UNAVAILABLE, QUOTA_CHANGED, STORE_FULL.
         """
@@ -146,9 +148,10 @@ class OfficeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CloseDate(self, request, context):
-        """Closes a day of the office that is not over: cancels its bookings with DAY_CLOSED, frees their applicants, bars
-        nobody. Requests in line for it are rejected with DAY_CLOSED, new ones refused. A repeat answers the same. There is
-        no way back. DAY_BEGUN says that the day is over, NOT_A_SERVICE_DAY that the office has no slots on it.
+        """CloseDate closes a day of the office that is not over. Its bookings are cancelled with DAY_CLOSED, their applicants
+        may book again, and nobody is barred. Queued requests for the day are rejected with DAY_CLOSED, and new ones are
+        refused. A closed day cannot be reopened. A retry returns the same. DAY_BEGUN means that the day is over,
+        NOT_A_SERVICE_DAY that the office has no slots on it.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, NOT_A_SERVICE_DAY, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
         STORE_FULL.
         """
@@ -157,10 +160,11 @@ class OfficeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseBooking(self, request, context):
-        """Ends a CONFIRMED booking until its day is over, such as one that a stranger made with somebody's NIK: it becomes
-        CANCELLED with RELEASED_BY_OFFICE, its queue numbers are retired, its applicants may book again at once, and nobody
-        is barred. Its places can be booked again unless the day has begun. Its account is told so, without the reason
-        given here. A repeat answers the same. A PENDING booking has no code yet. DAY_BEGUN says that the day is over.
+        """ReleaseBooking cancels a CONFIRMED booking until its day is over, such as one that a stranger made with somebody's
+        NIK. The booking becomes CANCELLED with RELEASED_BY_OFFICE, its queue numbers are retired, its applicants may book
+        again at once, and nobody is barred. Its places become available unless the day has begun. Its account learns that
+        the office cancelled it, but not the reason given here. A PENDING booking has no code yet. A retry returns the
+        same. DAY_BEGUN means that the day is over.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, DAY_BEGUN, NOT_CANCELLABLE, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED,
         STORE_UNAVAILABLE, STORE_FULL.
         """
@@ -169,8 +173,9 @@ class OfficeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelPerson(self, request, context):
-        """ReleaseBooking for one person of a party. The others keep their queue numbers and the code, and their account is
-        told PERSON_CANCELLED_BY_OFFICE. The last one's ends the booking. DAY_BEGUN says that the day is over.
+        """CancelPerson is ReleaseBooking for one person of a party. The others keep their queue numbers and the code, and
+        their account sees PERSON_CANCELLED_BY_OFFICE. Cancelling the last person cancels the booking. DAY_BEGUN means that
+        the day is over.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, DAY_BEGUN, NOT_CANCELLABLE, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED,
         STORE_UNAVAILABLE, STORE_FULL.
         """
@@ -179,8 +184,8 @@ class OfficeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CorrectName(self, request, context):
-        """Corrects the name of one person, of a booking that is CONFIRMED or ATTENDED, until its day is over. A repeat
-        answers the same. DAY_BEGUN says that the day is over.
+        """CorrectName corrects the name of one person of a CONFIRMED or ATTENDED booking until its day is over. A retry
+        returns the same. DAY_BEGUN means that the day is over.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, DAY_BEGUN, CODE_NOT_FOUND, NOT_CONFIRMED, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -188,9 +193,9 @@ class OfficeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetireOffice(self, request, context):
-        """Retires the office: it is not listed any more and takes no more bookings (OFFICE_RETIRED). Requests that were
-        accepted are decided, and its bookings are served on their days as always; CloseDate cancels them where the office
-        cannot. Other servers follow within seconds. A repeat changes nothing. ReopenOffice is the way back.
+        """RetireOffice retires an office: it is no longer listed and takes no more bookings (OFFICE_RETIRED). Accepted
+        requests are still decided, and bookings are served on their days. CloseDate cancels them if the office cannot
+        serve them. Other servers follow within seconds. A retry changes nothing. ReopenOffice reverses it.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -198,7 +203,8 @@ class OfficeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReopenOffice(self, request, context):
-        """Lets a retired office take bookings again. Other servers follow within seconds. A repeat changes nothing.
+        """ReopenOffice lets a retired office take bookings again. Other servers follow within seconds. A retry changes
+        nothing.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -206,8 +212,8 @@ class OfficeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListBars(self, request, context):
-        """The bars of people who missed a day at this office, those that were lifted included, until their time is over: the
-        newest missed day first. With a NIK, only those of that person.
+        """ListBars returns the bars of people who missed a day at this office, newest missed day first, until they expire.
+        Lifted bars are included. With a NIK, it returns only the bars of that person.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -215,8 +221,8 @@ class OfficeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def LiftBar(self, request, context):
-        """Ends the bar that one person has from a missed day at this office: that person may book again at once. The booking
-        stays as it is, and so do bars from other missed days. A repeat answers the same.
+        """LiftBar ends the bar that one person has from a missed day at this office, so that the person may book again at
+        once. The booking and bars from other missed days do not change. A retry returns the same.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL,
         BAR_NOT_FOUND.
         """
@@ -225,8 +231,8 @@ class OfficeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExcuseNoShow(self, request, context):
-        """Excuses a booking of which nobody came: NO_SHOW becomes EXCUSED, and the bars of all its people end. A repeat
-        answers the same.
+        """ExcuseNoShow excuses a booking of which nobody came: NO_SHOW becomes EXCUSED, and the bars of all its people end. A
+        retry returns the same.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL,
         NOT_MISSED.
         """
@@ -235,9 +241,9 @@ class OfficeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UndoCheckIn(self, request, context):
-        """Takes a wrong check-in back, on the same day: these people are expected again, and the booking is CONFIRMED again
-        when nobody of it is here any more. Who has booked again since keeps the new booking, and nothing is undone. A
-        repeat answers the same.
+        """UndoCheckIn undoes a mistaken check-in on the same day. These people are expected again, and the booking is
+        CONFIRMED again if none of its people remain checked in. If one of them has booked again since, the new booking
+        stands and nothing is undone. A retry returns the same.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, DAY_CLOSED, CODE_NOT_FOUND, NOT_CONFIRMED, NOT_TODAY, LANE_FULL,
         LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL, BOOKED_AGAIN.
         """
@@ -246,8 +252,8 @@ class OfficeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def LateAttendance(self, request, context):
-        """Notes after the day, until the hour that the policy says, that people did come: a NO_SHOW becomes ATTENDED, and their bars
-        end. Others of the party stay barred. A repeat answers the same.
+        """LateAttendance records after the day, until the hour that the policy says, that people did come: NO_SHOW becomes
+        ATTENDED, and their bars end. The others of the party stay barred. A retry returns the same.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL,
         NOT_MISSED, ATTENDANCE_CLOSED.
         """
@@ -337,10 +343,10 @@ def add_OfficeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OfficeService:
-    """What an office's staff use: who comes today, who has come, how many places there are. A caller needs the role staff,
-    for that office; every change is kept with who did it, when and why. Every rpc can answer INVALID_MESSAGE, TOO_LARGE,
-    SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are
-    listed with it; ErrorReason explains them.
+    """OfficeService is what the staff of an office use: they see who comes today, check people in and change quotas.
+    Callers need the role staff, for that office. Every change is recorded with its author, time and reason. Every rpc
+    can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and
+    INTERNAL, besides the errors that are listed with it. ErrorReason explains them.
     """
 
     @staticmethod

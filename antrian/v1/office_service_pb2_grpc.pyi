@@ -27,10 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class OfficeServiceStub:
-    """What an office's staff use: who comes today, who has come, how many places there are. A caller needs the role staff,
-    for that office; every change is kept with who did it, when and why. Every rpc can answer INVALID_MESSAGE, TOO_LARGE,
-    SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are
-    listed with it; ErrorReason explains them.
+    """OfficeService is what the staff of an office use: they see who comes today, check people in and change quotas.
+    Callers need the role staff, for that office. Every change is recorded with its author, time and reason. Every rpc
+    can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and
+    INTERNAL, besides the errors that are listed with it. ErrorReason explains them.
     """
 
     @_typing.overload
@@ -38,185 +38,197 @@ class OfficeServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> OfficeServiceAsyncStub: ...
     ListRosterEntries: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.ListRosterEntriesRequest, _office_service_pb2.ListRosterEntriesResponse]
-    """The people who have queue numbers on a day, by session and queue number: names in clear, NIKs masked.
+    """ListRosterEntries returns the people who have queue numbers on a day, sorted by session and queue number, with
+    names in clear and masked NIKs.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
     """
     CheckIn: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.CheckInRequest, _office_service_pb2.CheckInResponse]
-    """Notes on the day of the appointment who of a party has come. The booking becomes ATTENDED with the first of them,
-    and who has come may book again. A repeat answers the same; who comes later is added by another call.
+    """CheckIn records, on the day of the appointment, which people of a party have come. The first of them makes the
+    booking ATTENDED. People who have come may book again. People who come later are added by another call. A retry
+    returns the same.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, NOT_CONFIRMED, NOT_TODAY, STORE_UNAVAILABLE, STORE_FULL.
     """
     SetQuota: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.SetQuotaRequest, _office_service_pb2.SetQuotaResponse]
-    """Changes the places of a slot whose day has not begun at the office. Answers once it is recorded, in the order of
-    the office's line: requests decided later meet the new quota. NOT_A_SERVICE_DAY only where the office has no slots
-    on that day: it may have become one without service since.
+    """SetQuota changes the quota of a slot whose day has not begun at the office. It returns once that is recorded, in
+    the order of the office's queue: requests that are decided later meet the new quota. NOT_A_SERVICE_DAY means that
+    the office has no slots on that day either: a day with slots may have stopped being a service day.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, NOT_A_SERVICE_DAY, DAY_CLOSED, DAY_BEGUN, QUOTA_BELOW_TAKEN, LANE_FULL,
     LANE_CLOSED, STORE_UNAVAILABLE, QUOTA_CHANGED, STORE_FULL.
     """
     CloseDate: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.CloseDateRequest, _office_service_pb2.CloseDateResponse]
-    """Closes a day of the office that is not over: cancels its bookings with DAY_CLOSED, frees their applicants, bars
-    nobody. Requests in line for it are rejected with DAY_CLOSED, new ones refused. A repeat answers the same. There is
-    no way back. DAY_BEGUN says that the day is over, NOT_A_SERVICE_DAY that the office has no slots on it.
+    """CloseDate closes a day of the office that is not over. Its bookings are cancelled with DAY_CLOSED, their applicants
+    may book again, and nobody is barred. Queued requests for the day are rejected with DAY_CLOSED, and new ones are
+    refused. A closed day cannot be reopened. A retry returns the same. DAY_BEGUN means that the day is over,
+    NOT_A_SERVICE_DAY that the office has no slots on it.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, NOT_A_SERVICE_DAY, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
     STORE_FULL.
     """
     ReleaseBooking: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.ReleaseBookingRequest, _office_service_pb2.ReleaseBookingResponse]
-    """Ends a CONFIRMED booking until its day is over, such as one that a stranger made with somebody's NIK: it becomes
-    CANCELLED with RELEASED_BY_OFFICE, its queue numbers are retired, its applicants may book again at once, and nobody
-    is barred. Its places can be booked again unless the day has begun. Its account is told so, without the reason
-    given here. A repeat answers the same. A PENDING booking has no code yet. DAY_BEGUN says that the day is over.
+    """ReleaseBooking cancels a CONFIRMED booking until its day is over, such as one that a stranger made with somebody's
+    NIK. The booking becomes CANCELLED with RELEASED_BY_OFFICE, its queue numbers are retired, its applicants may book
+    again at once, and nobody is barred. Its places become available unless the day has begun. Its account learns that
+    the office cancelled it, but not the reason given here. A PENDING booking has no code yet. A retry returns the
+    same. DAY_BEGUN means that the day is over.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, DAY_BEGUN, NOT_CANCELLABLE, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED,
     STORE_UNAVAILABLE, STORE_FULL.
     """
     CancelPerson: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.OfficeServiceCancelPersonRequest, _office_service_pb2.OfficeServiceCancelPersonResponse]
-    """ReleaseBooking for one person of a party. The others keep their queue numbers and the code, and their account is
-    told PERSON_CANCELLED_BY_OFFICE. The last one's ends the booking. DAY_BEGUN says that the day is over.
+    """CancelPerson is ReleaseBooking for one person of a party. The others keep their queue numbers and the code, and
+    their account sees PERSON_CANCELLED_BY_OFFICE. Cancelling the last person cancels the booking. DAY_BEGUN means that
+    the day is over.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, DAY_BEGUN, NOT_CANCELLABLE, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED,
     STORE_UNAVAILABLE, STORE_FULL.
     """
     CorrectName: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.OfficeServiceCorrectNameRequest, _office_service_pb2.OfficeServiceCorrectNameResponse]
-    """Corrects the name of one person, of a booking that is CONFIRMED or ATTENDED, until its day is over. A repeat
-    answers the same. DAY_BEGUN says that the day is over.
+    """CorrectName corrects the name of one person of a CONFIRMED or ATTENDED booking until its day is over. A retry
+    returns the same. DAY_BEGUN means that the day is over.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, DAY_BEGUN, CODE_NOT_FOUND, NOT_CONFIRMED, STORE_UNAVAILABLE, STORE_FULL.
     """
     RetireOffice: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.RetireOfficeRequest, _office_service_pb2.RetireOfficeResponse]
-    """Retires the office: it is not listed any more and takes no more bookings (OFFICE_RETIRED). Requests that were
-    accepted are decided, and its bookings are served on their days as always; CloseDate cancels them where the office
-    cannot. Other servers follow within seconds. A repeat changes nothing. ReopenOffice is the way back.
+    """RetireOffice retires an office: it is no longer listed and takes no more bookings (OFFICE_RETIRED). Accepted
+    requests are still decided, and bookings are served on their days. CloseDate cancels them if the office cannot
+    serve them. Other servers follow within seconds. A retry changes nothing. ReopenOffice reverses it.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
     """
     ReopenOffice: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.ReopenOfficeRequest, _office_service_pb2.ReopenOfficeResponse]
-    """Lets a retired office take bookings again. Other servers follow within seconds. A repeat changes nothing.
+    """ReopenOffice lets a retired office take bookings again. Other servers follow within seconds. A retry changes
+    nothing.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
     """
     ListBars: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.ListBarsRequest, _office_service_pb2.ListBarsResponse]
-    """The bars of people who missed a day at this office, those that were lifted included, until their time is over: the
-    newest missed day first. With a NIK, only those of that person.
+    """ListBars returns the bars of people who missed a day at this office, newest missed day first, until they expire.
+    Lifted bars are included. With a NIK, it returns only the bars of that person.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
     """
     LiftBar: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.LiftBarRequest, _office_service_pb2.LiftBarResponse]
-    """Ends the bar that one person has from a missed day at this office: that person may book again at once. The booking
-    stays as it is, and so do bars from other missed days. A repeat answers the same.
+    """LiftBar ends the bar that one person has from a missed day at this office, so that the person may book again at
+    once. The booking and bars from other missed days do not change. A retry returns the same.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL,
     BAR_NOT_FOUND.
     """
     ExcuseNoShow: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.ExcuseNoShowRequest, _office_service_pb2.ExcuseNoShowResponse]
-    """Excuses a booking of which nobody came: NO_SHOW becomes EXCUSED, and the bars of all its people end. A repeat
-    answers the same.
+    """ExcuseNoShow excuses a booking of which nobody came: NO_SHOW becomes EXCUSED, and the bars of all its people end. A
+    retry returns the same.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL,
     NOT_MISSED.
     """
     UndoCheckIn: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.UndoCheckInRequest, _office_service_pb2.UndoCheckInResponse]
-    """Takes a wrong check-in back, on the same day: these people are expected again, and the booking is CONFIRMED again
-    when nobody of it is here any more. Who has booked again since keeps the new booking, and nothing is undone. A
-    repeat answers the same.
+    """UndoCheckIn undoes a mistaken check-in on the same day. These people are expected again, and the booking is
+    CONFIRMED again if none of its people remain checked in. If one of them has booked again since, the new booking
+    stands and nothing is undone. A retry returns the same.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, DAY_CLOSED, CODE_NOT_FOUND, NOT_CONFIRMED, NOT_TODAY, LANE_FULL,
     LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL, BOOKED_AGAIN.
     """
     LateAttendance: _grpc.UnaryUnaryMultiCallable[_office_service_pb2.LateAttendanceRequest, _office_service_pb2.LateAttendanceResponse]
-    """Notes after the day, until the hour that the policy says, that people did come: a NO_SHOW becomes ATTENDED, and their bars
-    end. Others of the party stay barred. A repeat answers the same.
+    """LateAttendance records after the day, until the hour that the policy says, that people did come: NO_SHOW becomes
+    ATTENDED, and their bars end. The others of the party stay barred. A retry returns the same.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL,
     NOT_MISSED, ATTENDANCE_CLOSED.
     """
 
 @_typing.type_check_only
 class OfficeServiceAsyncStub(OfficeServiceStub):
-    """What an office's staff use: who comes today, who has come, how many places there are. A caller needs the role staff,
-    for that office; every change is kept with who did it, when and why. Every rpc can answer INVALID_MESSAGE, TOO_LARGE,
-    SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are
-    listed with it; ErrorReason explains them.
+    """OfficeService is what the staff of an office use: they see who comes today, check people in and change quotas.
+    Callers need the role staff, for that office. Every change is recorded with its author, time and reason. Every rpc
+    can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and
+    INTERNAL, besides the errors that are listed with it. ErrorReason explains them.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListRosterEntries: _aio.UnaryUnaryMultiCallable[_office_service_pb2.ListRosterEntriesRequest, _office_service_pb2.ListRosterEntriesResponse]  # type: ignore[assignment]
-    """The people who have queue numbers on a day, by session and queue number: names in clear, NIKs masked.
+    """ListRosterEntries returns the people who have queue numbers on a day, sorted by session and queue number, with
+    names in clear and masked NIKs.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
     """
     CheckIn: _aio.UnaryUnaryMultiCallable[_office_service_pb2.CheckInRequest, _office_service_pb2.CheckInResponse]  # type: ignore[assignment]
-    """Notes on the day of the appointment who of a party has come. The booking becomes ATTENDED with the first of them,
-    and who has come may book again. A repeat answers the same; who comes later is added by another call.
+    """CheckIn records, on the day of the appointment, which people of a party have come. The first of them makes the
+    booking ATTENDED. People who have come may book again. People who come later are added by another call. A retry
+    returns the same.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, NOT_CONFIRMED, NOT_TODAY, STORE_UNAVAILABLE, STORE_FULL.
     """
     SetQuota: _aio.UnaryUnaryMultiCallable[_office_service_pb2.SetQuotaRequest, _office_service_pb2.SetQuotaResponse]  # type: ignore[assignment]
-    """Changes the places of a slot whose day has not begun at the office. Answers once it is recorded, in the order of
-    the office's line: requests decided later meet the new quota. NOT_A_SERVICE_DAY only where the office has no slots
-    on that day: it may have become one without service since.
+    """SetQuota changes the quota of a slot whose day has not begun at the office. It returns once that is recorded, in
+    the order of the office's queue: requests that are decided later meet the new quota. NOT_A_SERVICE_DAY means that
+    the office has no slots on that day either: a day with slots may have stopped being a service day.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, NOT_A_SERVICE_DAY, DAY_CLOSED, DAY_BEGUN, QUOTA_BELOW_TAKEN, LANE_FULL,
     LANE_CLOSED, STORE_UNAVAILABLE, QUOTA_CHANGED, STORE_FULL.
     """
     CloseDate: _aio.UnaryUnaryMultiCallable[_office_service_pb2.CloseDateRequest, _office_service_pb2.CloseDateResponse]  # type: ignore[assignment]
-    """Closes a day of the office that is not over: cancels its bookings with DAY_CLOSED, frees their applicants, bars
-    nobody. Requests in line for it are rejected with DAY_CLOSED, new ones refused. A repeat answers the same. There is
-    no way back. DAY_BEGUN says that the day is over, NOT_A_SERVICE_DAY that the office has no slots on it.
+    """CloseDate closes a day of the office that is not over. Its bookings are cancelled with DAY_CLOSED, their applicants
+    may book again, and nobody is barred. Queued requests for the day are rejected with DAY_CLOSED, and new ones are
+    refused. A closed day cannot be reopened. A retry returns the same. DAY_BEGUN means that the day is over,
+    NOT_A_SERVICE_DAY that the office has no slots on it.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, NOT_A_SERVICE_DAY, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
     STORE_FULL.
     """
     ReleaseBooking: _aio.UnaryUnaryMultiCallable[_office_service_pb2.ReleaseBookingRequest, _office_service_pb2.ReleaseBookingResponse]  # type: ignore[assignment]
-    """Ends a CONFIRMED booking until its day is over, such as one that a stranger made with somebody's NIK: it becomes
-    CANCELLED with RELEASED_BY_OFFICE, its queue numbers are retired, its applicants may book again at once, and nobody
-    is barred. Its places can be booked again unless the day has begun. Its account is told so, without the reason
-    given here. A repeat answers the same. A PENDING booking has no code yet. DAY_BEGUN says that the day is over.
+    """ReleaseBooking cancels a CONFIRMED booking until its day is over, such as one that a stranger made with somebody's
+    NIK. The booking becomes CANCELLED with RELEASED_BY_OFFICE, its queue numbers are retired, its applicants may book
+    again at once, and nobody is barred. Its places become available unless the day has begun. Its account learns that
+    the office cancelled it, but not the reason given here. A PENDING booking has no code yet. A retry returns the
+    same. DAY_BEGUN means that the day is over.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, DAY_BEGUN, NOT_CANCELLABLE, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED,
     STORE_UNAVAILABLE, STORE_FULL.
     """
     CancelPerson: _aio.UnaryUnaryMultiCallable[_office_service_pb2.OfficeServiceCancelPersonRequest, _office_service_pb2.OfficeServiceCancelPersonResponse]  # type: ignore[assignment]
-    """ReleaseBooking for one person of a party. The others keep their queue numbers and the code, and their account is
-    told PERSON_CANCELLED_BY_OFFICE. The last one's ends the booking. DAY_BEGUN says that the day is over.
+    """CancelPerson is ReleaseBooking for one person of a party. The others keep their queue numbers and the code, and
+    their account sees PERSON_CANCELLED_BY_OFFICE. Cancelling the last person cancels the booking. DAY_BEGUN means that
+    the day is over.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, DAY_BEGUN, NOT_CANCELLABLE, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED,
     STORE_UNAVAILABLE, STORE_FULL.
     """
     CorrectName: _aio.UnaryUnaryMultiCallable[_office_service_pb2.OfficeServiceCorrectNameRequest, _office_service_pb2.OfficeServiceCorrectNameResponse]  # type: ignore[assignment]
-    """Corrects the name of one person, of a booking that is CONFIRMED or ATTENDED, until its day is over. A repeat
-    answers the same. DAY_BEGUN says that the day is over.
+    """CorrectName corrects the name of one person of a CONFIRMED or ATTENDED booking until its day is over. A retry
+    returns the same. DAY_BEGUN means that the day is over.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, DAY_BEGUN, CODE_NOT_FOUND, NOT_CONFIRMED, STORE_UNAVAILABLE, STORE_FULL.
     """
     RetireOffice: _aio.UnaryUnaryMultiCallable[_office_service_pb2.RetireOfficeRequest, _office_service_pb2.RetireOfficeResponse]  # type: ignore[assignment]
-    """Retires the office: it is not listed any more and takes no more bookings (OFFICE_RETIRED). Requests that were
-    accepted are decided, and its bookings are served on their days as always; CloseDate cancels them where the office
-    cannot. Other servers follow within seconds. A repeat changes nothing. ReopenOffice is the way back.
+    """RetireOffice retires an office: it is no longer listed and takes no more bookings (OFFICE_RETIRED). Accepted
+    requests are still decided, and bookings are served on their days. CloseDate cancels them if the office cannot
+    serve them. Other servers follow within seconds. A retry changes nothing. ReopenOffice reverses it.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
     """
     ReopenOffice: _aio.UnaryUnaryMultiCallable[_office_service_pb2.ReopenOfficeRequest, _office_service_pb2.ReopenOfficeResponse]  # type: ignore[assignment]
-    """Lets a retired office take bookings again. Other servers follow within seconds. A repeat changes nothing.
+    """ReopenOffice lets a retired office take bookings again. Other servers follow within seconds. A retry changes
+    nothing.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
     """
     ListBars: _aio.UnaryUnaryMultiCallable[_office_service_pb2.ListBarsRequest, _office_service_pb2.ListBarsResponse]  # type: ignore[assignment]
-    """The bars of people who missed a day at this office, those that were lifted included, until their time is over: the
-    newest missed day first. With a NIK, only those of that person.
+    """ListBars returns the bars of people who missed a day at this office, newest missed day first, until they expire.
+    Lifted bars are included. With a NIK, it returns only the bars of that person.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
     """
     LiftBar: _aio.UnaryUnaryMultiCallable[_office_service_pb2.LiftBarRequest, _office_service_pb2.LiftBarResponse]  # type: ignore[assignment]
-    """Ends the bar that one person has from a missed day at this office: that person may book again at once. The booking
-    stays as it is, and so do bars from other missed days. A repeat answers the same.
+    """LiftBar ends the bar that one person has from a missed day at this office, so that the person may book again at
+    once. The booking and bars from other missed days do not change. A retry returns the same.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL,
     BAR_NOT_FOUND.
     """
     ExcuseNoShow: _aio.UnaryUnaryMultiCallable[_office_service_pb2.ExcuseNoShowRequest, _office_service_pb2.ExcuseNoShowResponse]  # type: ignore[assignment]
-    """Excuses a booking of which nobody came: NO_SHOW becomes EXCUSED, and the bars of all its people end. A repeat
-    answers the same.
+    """ExcuseNoShow excuses a booking of which nobody came: NO_SHOW becomes EXCUSED, and the bars of all its people end. A
+    retry returns the same.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL,
     NOT_MISSED.
     """
     UndoCheckIn: _aio.UnaryUnaryMultiCallable[_office_service_pb2.UndoCheckInRequest, _office_service_pb2.UndoCheckInResponse]  # type: ignore[assignment]
-    """Takes a wrong check-in back, on the same day: these people are expected again, and the booking is CONFIRMED again
-    when nobody of it is here any more. Who has booked again since keeps the new booking, and nothing is undone. A
-    repeat answers the same.
+    """UndoCheckIn undoes a mistaken check-in on the same day. These people are expected again, and the booking is
+    CONFIRMED again if none of its people remain checked in. If one of them has booked again since, the new booking
+    stands and nothing is undone. A retry returns the same.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, DAY_CLOSED, CODE_NOT_FOUND, NOT_CONFIRMED, NOT_TODAY, LANE_FULL,
     LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL, BOOKED_AGAIN.
     """
     LateAttendance: _aio.UnaryUnaryMultiCallable[_office_service_pb2.LateAttendanceRequest, _office_service_pb2.LateAttendanceResponse]  # type: ignore[assignment]
-    """Notes after the day, until the hour that the policy says, that people did come: a NO_SHOW becomes ATTENDED, and their bars
-    end. Others of the party stay barred. A repeat answers the same.
+    """LateAttendance records after the day, until the hour that the policy says, that people did come: NO_SHOW becomes
+    ATTENDED, and their bars end. The others of the party stay barred. A retry returns the same.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL,
     NOT_MISSED, ATTENDANCE_CLOSED.
     """
 
 class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What an office's staff use: who comes today, who has come, how many places there are. A caller needs the role staff,
-    for that office; every change is kept with who did it, when and why. Every rpc can answer INVALID_MESSAGE, TOO_LARGE,
-    SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are
-    listed with it; ErrorReason explains them.
+    """OfficeService is what the staff of an office use: they see who comes today, check people in and change quotas.
+    Callers need the role staff, for that office. Every change is recorded with its author, time and reason. Every rpc
+    can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and
+    INTERNAL, besides the errors that are listed with it. ErrorReason explains them.
     """
 
     @_abc_1.abstractmethod
@@ -225,7 +237,8 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _office_service_pb2.ListRosterEntriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_office_service_pb2.ListRosterEntriesResponse, _abc.Awaitable[_office_service_pb2.ListRosterEntriesResponse]]:
-        """The people who have queue numbers on a day, by session and queue number: names in clear, NIKs masked.
+        """ListRosterEntries returns the people who have queue numbers on a day, sorted by session and queue number, with
+        names in clear and masked NIKs.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
 
@@ -235,8 +248,9 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _office_service_pb2.CheckInRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_office_service_pb2.CheckInResponse, _abc.Awaitable[_office_service_pb2.CheckInResponse]]:
-        """Notes on the day of the appointment who of a party has come. The booking becomes ATTENDED with the first of them,
-        and who has come may book again. A repeat answers the same; who comes later is added by another call.
+        """CheckIn records, on the day of the appointment, which people of a party have come. The first of them makes the
+        booking ATTENDED. People who have come may book again. People who come later are added by another call. A retry
+        returns the same.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, NOT_CONFIRMED, NOT_TODAY, STORE_UNAVAILABLE, STORE_FULL.
         """
 
@@ -246,9 +260,9 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _office_service_pb2.SetQuotaRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_office_service_pb2.SetQuotaResponse, _abc.Awaitable[_office_service_pb2.SetQuotaResponse]]:
-        """Changes the places of a slot whose day has not begun at the office. Answers once it is recorded, in the order of
-        the office's line: requests decided later meet the new quota. NOT_A_SERVICE_DAY only where the office has no slots
-        on that day: it may have become one without service since.
+        """SetQuota changes the quota of a slot whose day has not begun at the office. It returns once that is recorded, in
+        the order of the office's queue: requests that are decided later meet the new quota. NOT_A_SERVICE_DAY means that
+        the office has no slots on that day either: a day with slots may have stopped being a service day.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, NOT_A_SERVICE_DAY, DAY_CLOSED, DAY_BEGUN, QUOTA_BELOW_TAKEN, LANE_FULL,
         LANE_CLOSED, STORE_UNAVAILABLE, QUOTA_CHANGED, STORE_FULL.
         """
@@ -259,9 +273,10 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _office_service_pb2.CloseDateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_office_service_pb2.CloseDateResponse, _abc.Awaitable[_office_service_pb2.CloseDateResponse]]:
-        """Closes a day of the office that is not over: cancels its bookings with DAY_CLOSED, frees their applicants, bars
-        nobody. Requests in line for it are rejected with DAY_CLOSED, new ones refused. A repeat answers the same. There is
-        no way back. DAY_BEGUN says that the day is over, NOT_A_SERVICE_DAY that the office has no slots on it.
+        """CloseDate closes a day of the office that is not over. Its bookings are cancelled with DAY_CLOSED, their applicants
+        may book again, and nobody is barred. Queued requests for the day are rejected with DAY_CLOSED, and new ones are
+        refused. A closed day cannot be reopened. A retry returns the same. DAY_BEGUN means that the day is over,
+        NOT_A_SERVICE_DAY that the office has no slots on it.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, NOT_A_SERVICE_DAY, DAY_BEGUN, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE,
         STORE_FULL.
         """
@@ -272,10 +287,11 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _office_service_pb2.ReleaseBookingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_office_service_pb2.ReleaseBookingResponse, _abc.Awaitable[_office_service_pb2.ReleaseBookingResponse]]:
-        """Ends a CONFIRMED booking until its day is over, such as one that a stranger made with somebody's NIK: it becomes
-        CANCELLED with RELEASED_BY_OFFICE, its queue numbers are retired, its applicants may book again at once, and nobody
-        is barred. Its places can be booked again unless the day has begun. Its account is told so, without the reason
-        given here. A repeat answers the same. A PENDING booking has no code yet. DAY_BEGUN says that the day is over.
+        """ReleaseBooking cancels a CONFIRMED booking until its day is over, such as one that a stranger made with somebody's
+        NIK. The booking becomes CANCELLED with RELEASED_BY_OFFICE, its queue numbers are retired, its applicants may book
+        again at once, and nobody is barred. Its places become available unless the day has begun. Its account learns that
+        the office cancelled it, but not the reason given here. A PENDING booking has no code yet. A retry returns the
+        same. DAY_BEGUN means that the day is over.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, DAY_BEGUN, NOT_CANCELLABLE, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED,
         STORE_UNAVAILABLE, STORE_FULL.
         """
@@ -286,8 +302,9 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _office_service_pb2.OfficeServiceCancelPersonRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_office_service_pb2.OfficeServiceCancelPersonResponse, _abc.Awaitable[_office_service_pb2.OfficeServiceCancelPersonResponse]]:
-        """ReleaseBooking for one person of a party. The others keep their queue numbers and the code, and their account is
-        told PERSON_CANCELLED_BY_OFFICE. The last one's ends the booking. DAY_BEGUN says that the day is over.
+        """CancelPerson is ReleaseBooking for one person of a party. The others keep their queue numbers and the code, and
+        their account sees PERSON_CANCELLED_BY_OFFICE. Cancelling the last person cancels the booking. DAY_BEGUN means that
+        the day is over.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, DAY_BEGUN, NOT_CANCELLABLE, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED,
         STORE_UNAVAILABLE, STORE_FULL.
         """
@@ -298,8 +315,8 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _office_service_pb2.OfficeServiceCorrectNameRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_office_service_pb2.OfficeServiceCorrectNameResponse, _abc.Awaitable[_office_service_pb2.OfficeServiceCorrectNameResponse]]:
-        """Corrects the name of one person, of a booking that is CONFIRMED or ATTENDED, until its day is over. A repeat
-        answers the same. DAY_BEGUN says that the day is over.
+        """CorrectName corrects the name of one person of a CONFIRMED or ATTENDED booking until its day is over. A retry
+        returns the same. DAY_BEGUN means that the day is over.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, DAY_BEGUN, CODE_NOT_FOUND, NOT_CONFIRMED, STORE_UNAVAILABLE, STORE_FULL.
         """
 
@@ -309,9 +326,9 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _office_service_pb2.RetireOfficeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_office_service_pb2.RetireOfficeResponse, _abc.Awaitable[_office_service_pb2.RetireOfficeResponse]]:
-        """Retires the office: it is not listed any more and takes no more bookings (OFFICE_RETIRED). Requests that were
-        accepted are decided, and its bookings are served on their days as always; CloseDate cancels them where the office
-        cannot. Other servers follow within seconds. A repeat changes nothing. ReopenOffice is the way back.
+        """RetireOffice retires an office: it is no longer listed and takes no more bookings (OFFICE_RETIRED). Accepted
+        requests are still decided, and bookings are served on their days. CloseDate cancels them if the office cannot
+        serve them. Other servers follow within seconds. A retry changes nothing. ReopenOffice reverses it.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
 
@@ -321,7 +338,8 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _office_service_pb2.ReopenOfficeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_office_service_pb2.ReopenOfficeResponse, _abc.Awaitable[_office_service_pb2.ReopenOfficeResponse]]:
-        """Lets a retired office take bookings again. Other servers follow within seconds. A repeat changes nothing.
+        """ReopenOffice lets a retired office take bookings again. Other servers follow within seconds. A retry changes
+        nothing.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
 
@@ -331,8 +349,8 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _office_service_pb2.ListBarsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_office_service_pb2.ListBarsResponse, _abc.Awaitable[_office_service_pb2.ListBarsResponse]]:
-        """The bars of people who missed a day at this office, those that were lifted included, until their time is over: the
-        newest missed day first. With a NIK, only those of that person.
+        """ListBars returns the bars of people who missed a day at this office, newest missed day first, until they expire.
+        Lifted bars are included. With a NIK, it returns only the bars of that person.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, STORE_UNAVAILABLE, STORE_FULL.
         """
 
@@ -342,8 +360,8 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _office_service_pb2.LiftBarRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_office_service_pb2.LiftBarResponse, _abc.Awaitable[_office_service_pb2.LiftBarResponse]]:
-        """Ends the bar that one person has from a missed day at this office: that person may book again at once. The booking
-        stays as it is, and so do bars from other missed days. A repeat answers the same.
+        """LiftBar ends the bar that one person has from a missed day at this office, so that the person may book again at
+        once. The booking and bars from other missed days do not change. A retry returns the same.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL,
         BAR_NOT_FOUND.
         """
@@ -354,8 +372,8 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _office_service_pb2.ExcuseNoShowRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_office_service_pb2.ExcuseNoShowResponse, _abc.Awaitable[_office_service_pb2.ExcuseNoShowResponse]]:
-        """Excuses a booking of which nobody came: NO_SHOW becomes EXCUSED, and the bars of all its people end. A repeat
-        answers the same.
+        """ExcuseNoShow excuses a booking of which nobody came: NO_SHOW becomes EXCUSED, and the bars of all its people end. A
+        retry returns the same.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL,
         NOT_MISSED.
         """
@@ -366,9 +384,9 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _office_service_pb2.UndoCheckInRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_office_service_pb2.UndoCheckInResponse, _abc.Awaitable[_office_service_pb2.UndoCheckInResponse]]:
-        """Takes a wrong check-in back, on the same day: these people are expected again, and the booking is CONFIRMED again
-        when nobody of it is here any more. Who has booked again since keeps the new booking, and nothing is undone. A
-        repeat answers the same.
+        """UndoCheckIn undoes a mistaken check-in on the same day. These people are expected again, and the booking is
+        CONFIRMED again if none of its people remain checked in. If one of them has booked again since, the new booking
+        stands and nothing is undone. A retry returns the same.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, DAY_CLOSED, CODE_NOT_FOUND, NOT_CONFIRMED, NOT_TODAY, LANE_FULL,
         LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL, BOOKED_AGAIN.
         """
@@ -379,8 +397,8 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _office_service_pb2.LateAttendanceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_office_service_pb2.LateAttendanceResponse, _abc.Awaitable[_office_service_pb2.LateAttendanceResponse]]:
-        """Notes after the day, until the hour that the policy says, that people did come: a NO_SHOW becomes ATTENDED, and their bars
-        end. Others of the party stay barred. A repeat answers the same.
+        """LateAttendance records after the day, until the hour that the policy says, that people did come: NO_SHOW becomes
+        ATTENDED, and their bars end. The others of the party stay barred. A retry returns the same.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, CODE_NOT_FOUND, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL,
         NOT_MISSED, ATTENDANCE_CLOSED.
         """

@@ -154,7 +154,7 @@ async def test_one_nik_is_booked_once_in_the_country(client: BookingClient, crow
     with pytest.raises(RefusedError) as caught:
         await client.send(crowd.request(applicants=[person], office_id="kanim-bogor", province_code="ID-JB"))
     assert (caught.value.reason, "booking_id" in caught.value.metadata) == ("ALREADY_BOOKED", False)
-    assert caught.value.message.startswith("Applicant 1 (S.) already has a live booking that another account made.")
+    assert caught.value.message.startswith("Applicant 1 (S.) already has an active booking under another account.")
     with pytest.raises(RefusedError) as caught:
         await client.send(crowd.request(applicants=[person], account=first.account))
     assert caught.value.metadata["booking_id"] == booking.booking_id

@@ -74,7 +74,7 @@ async def test_a_caller_that_is_too_fast_is_told_when_to_come_and_others_are_not
     assert 50 < len(refused) <= 90
     assert {error.code for error in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
     assert {error.message for error in refused} == {
-        "This app sends more than 5 requests a second; the request was not accepted. Try again in a moment."
+        "This app sent more than 5 requests per second; the request was not accepted. Try again in a moment."
     }
     assert all(error.retry_after and error.retry_after < timedelta(seconds=1) for error in refused)
     await phone.get_quota("kanim-bogor")

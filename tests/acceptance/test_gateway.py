@@ -252,7 +252,7 @@ async def test_a_refusal_says_why_in_the_phones_language(http: aiohttp.ClientSes
     headers, body = body_of(crowd, office_id="kanim-bogor")
     for language, words in (
         ("id", "Kantor ini berada di Jawa Barat, sedangkan Anda berada di DKI Jakarta."),
-        ("en", "This office is in West Java, and you are in Jakarta."),
+        ("en", "This office is in West Java, but you are in Jakarta."),
     ):
         async with http.post("/v1/bookings", json=body, headers=headers | {"Accept-Language": language}) as response:
             error = (await response.json())["error"]

@@ -13,7 +13,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from schemathesis.core.failures import AcceptedNegativeData, Failure
 
 from clients.gateway.routes import find
-from tests.support.generate_openapi import TARGET
+from protos.openapi import TARGET
 
 _DOCUMENT = json.loads(TARGET.read_text())
 

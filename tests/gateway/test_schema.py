@@ -15,8 +15,8 @@ from google.protobuf.json_format import MessageToDict
 from antrian.booking import Window
 from antrian.local.stack import Stack
 from clients.gateway.routes import ROUTES
+from protos.openapi import TARGET
 from tests.acceptance.person import JAKARTA, PUSAT, Crowd
-from tests.support.generate_openapi import TARGET
 
 EXAMPLES = 60
 pytestmark = pytest.mark.timeout(300)  # the first test waits for all that is asked

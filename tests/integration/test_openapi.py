@@ -9,7 +9,7 @@ import pytest
 import schemathesis
 
 from clients.gateway.routes import ROUTES
-from tests.support.generate_openapi import TARGET, generate
+from protos.openapi import TARGET, generate
 
 DOCS = TARGET.parent / "docs"
 

@@ -29,7 +29,7 @@ def test_a_valid_file_is_read(tmp_path: Path) -> None:
         (GOOD + GOOD.replace("gateway", "king"), "caller 2: role: Input should be 'gateway', 'internal' or 'staff'"),
         (
             GOOD.replace("mobile", "app-3171010101900001"),
-            "caller 1: name: Value error, must not hold a NIK",
+            "caller 1: name: Value error, must not contain a NIK",
         ),
         (GOOD.replace("mobile", "Mobile App"), "caller 1: name: String should match pattern"),
         (

@@ -14,9 +14,10 @@ from grpc_tools import protoc
 from antrian import booking
 from antrian.errors import AntrianError, Reason
 from antrian.v1 import booking_service_pb2, error_reason_pb2, messages_pb2, office_service_pb2
+from protos.generate import generate
+from protos.openapi import read_comments
 from server.auth import ACCESS
 from server.status import code_of, to_status
-from tests.support.generate_protos import generate
 
 ROOT = Path(__file__).parents[2]
 GENERATED = ROOT / "antrian"
@@ -40,6 +41,12 @@ def test_a_client_decodes_an_error_with_the_protos_alone(tmp_path: Path) -> None
     names = [detail.type_url.rpartition(".")[2] for detail in status.details]
     assert names == ["ErrorInfo", "LocalizedMessage", "BadRequest", "RetryInfo"]
     assert all(MessageToDict(known[f"google.rpc.{name}"]()) == {} for name in [*names, "RequestInfo"])
+
+
+@pytest.mark.parametrize(("name", "comment"), read_comments().items())
+def test_a_comment_begins_with_the_name_of_its_element(name: str, comment: str) -> None:
+    element = name.rpartition(".")[2]
+    assert element.isupper() or comment.startswith(f"{element} "), "only the values of enums have no name in front"
 
 
 def test_every_reason_is_in_the_contract_and_has_a_code() -> None:

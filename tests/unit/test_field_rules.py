@@ -21,13 +21,13 @@ from antrian.identity import Keys
 from antrian.ledger.staff import CodedBooking, RosterRow
 from antrian.policy import load_policy
 from antrian.v1 import booking_service_pb2, messages_pb2, office_service_pb2
+from protos.generate import describe
 from server.auth import CALLER, LOCAL
 from server.booking_service import BookingService
 from server.names import Names
 from server.office_cache import Catalog
 from server.office_service import OfficeService
 from server.validation import Admission
-from tests.support.generate_protos import describe
 from tests.support.window import window_to_come
 
 _DAY = window_to_come().dates[0]

@@ -6,7 +6,7 @@ import pytest
 
 from antrian.errors import Reason
 from antrian.v1 import booking_service_pb2, office_service_pb2
-from tests.support.generate_openapi import read_comments
+from protos.openapi import read_comments
 from tests.support.reasons import reached
 
 _SERVICES = [
@@ -43,5 +43,5 @@ def test_an_rpc_lists_exactly_the_errors_that_it_can_return(rpc: str) -> None:
 
 @pytest.mark.parametrize("service", [service.name for service in _SERVICES])
 def test_a_service_lists_the_errors_that_all_its_rpcs_can_return(service: str) -> None:
-    said = read_comments()[f"antrian.v1.{service}"].partition("Every rpc can answer ")[2]
-    assert set(re.findall("[A-Z_]{5,}", said.partition(".")[0])) == _EVERY_RPC
+    listed = read_comments()[f"antrian.v1.{service}"].partition("Every rpc can return ")[2]
+    assert set(re.findall("[A-Z_]{5,}", listed.partition(".")[0])) == _EVERY_RPC

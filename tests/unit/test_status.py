@@ -7,7 +7,8 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from antrian.errors import AntrianError, Reason, Text, invalid
-from server.status import TABLE, to_status
+from server.messages import TABLE
+from server.status import to_status
 from tests.support.generate_errors import TARGET, examples, generate, people_read, problems
 
 MACHINES = re.compile(r"[a-z]_[a-z]|\[\d|ID-[A-Z]{2}|\d{4}-\d\d-\d\d|\?|[{}]|\b[A-Z]{2,}_[A-Z]|None")
@@ -51,6 +52,18 @@ def test_technical_words_are_detected(words: str) -> None:
     assert MACHINES.search(words)
 
 
+@pytest.mark.parametrize("reason", TABLE)
+def test_messages_use_only_the_metadata_that_the_page_documents(reason: Reason) -> None:
+    [row] = [
+        line
+        for line in TARGET.read_text("utf-8").splitlines()
+        if line.startswith(f"| {reason} | {TABLE[reason].code.name} |")
+    ]
+    documented = set(re.findall(r"`(\w+)`", row.split("|")[3]))
+    texts = [text for words in (TABLE[reason].message, *TABLE[reason].variants.values()) for text in words]
+    assert {name for text in texts for name in re.findall(r"\{(\w+)\}", text)} - {"who"} <= documented
+
+
 def test_every_reason_has_an_example() -> None:
     assert {error.reason for error in examples()} == set(Reason) == TABLE.keys()
 
@@ -78,7 +91,7 @@ def test_a_person_is_named_by_position_and_initial_and_the_path_is_in_the_detail
         (
             AntrianError(Reason.OFFICE_OUTSIDE_PROVINCE, field="office_id", office_province="ID-JB", provinces="ID-BT,ID-JK"),
             "Kantor ini berada di Jawa Barat, sedangkan Anda berada di Banten dan DKI Jakarta.",
-            "This office is in West Java, and you are in Banten and Jakarta.",
+            "This office is in West Java, but you are in Banten and Jakarta.",
         ),
         (
             AntrianError(Reason.BARRED, field="applicants[2]", initial="D.", last_barred_date="2026-12-26"),
@@ -88,17 +101,22 @@ def test_a_person_is_named_by_position_and_initial_and_the_path_is_in_the_detail
         (
             AntrianError(Reason.ALREADY_BOOKED, field="applicants[0]", initial="D.", booking_id="x"),
             "Pemohon ke-1 (D.) sudah mempunyai pendaftaran yang berlaku pada akun Anda.",
-            "Applicant 1 (D.) already has a live booking on your account.",
+            "Applicant 1 (D.) already has an active booking under your account.",
         ),
         (
             AntrianError(Reason.ALREADY_BOOKED, field="applicants[0]"),
             "Pemohon ke-1 sudah mempunyai pendaftaran yang berlaku pada akun lain.",
-            "Applicant 1 already has a live booking that another account made.",
+            "Applicant 1 already has an active booking under another account.",
         ),
         (
             AntrianError(Reason.NOT_A_SERVICE_DAY, field="service_date", service_date="2026-12-25", day="Hari Raya Natal"),
             "Kantor imigrasi tutup pada Jumat, 25 Desember 2026 (Hari Raya Natal).",
             "Immigration offices are closed on Friday, 25 December 2026 (Hari Raya Natal).",
+        ),
+        (
+            AntrianError(Reason.DATE_NOT_OFFERED, field="service_date", first_date="2026-11-30", last_date="2026-12-04"),
+            "Saat ini pendaftaran dibuka untuk Senin, 30 November 2026 sampai Jumat, 4 Desember 2026.",
+            "Booking is currently open for Monday, 30 November 2026 to Friday, 4 December 2026.",
         ),
         (
             AntrianError(

@@ -1,4 +1,4 @@
-"""Generates antrian/v1 from protos/: `python -m tests.support.generate_protos FOLDER` writes FOLDER/v1."""
+"""Generates the Python stubs of protos/antrian/v1: `python -m protos.generate FOLDER` writes FOLDER/v1."""
 
 import shlex
 import sys
@@ -10,10 +10,10 @@ from google.api import annotations_pb2, field_behavior_pb2
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorSet, OneofDescriptorProto
 from grpc_tools import protoc
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 _RULES = "buf/validate/validate.proto"
 _KNOWN_OPTIONS = (annotations_pb2.http, field_behavior_pb2.field_behavior)
-"""Options that are kept: they are known since their modules are imported."""
+"""Options to keep. Importing their modules registers them."""
 
 
 def generate(package_folder: Path) -> None:
@@ -42,7 +42,7 @@ def generate(package_folder: Path) -> None:
 
 
 def describe(*protos: str) -> FileDescriptorSet:
-    """The descriptors of these files of protos/ and of all that they import, with comments."""
+    """Returns the descriptors of these files and of all that they import, with comments."""
     includes = [ROOT / "protos", ROOT / "protos/vendor", files("grpc_tools") / "_proto"]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "set"
@@ -52,7 +52,7 @@ def describe(*protos: str) -> FileDescriptorSet:
 
 
 def _without_rules(described: FileDescriptorSet) -> FileDescriptorSet:
-    """The same without buf.validate, of which Python has no package: its options are for readers and other languages."""
+    """Removes buf.validate, which has no Python package: its options are for readers and other languages."""
     for file in described.file:
         if _RULES in file.dependency:
             file.dependency.remove(_RULES)
@@ -71,7 +71,7 @@ def _run(*arguments: str) -> None:
 
 
 def _plugin(folder: Path, name: str, function: str) -> list[str]:
-    """A protoc plugin that runs in this interpreter, wherever it lies: pip's own scripts break on some folder names."""
+    """Returns the option for a protoc plugin that runs in this interpreter: pip's scripts break on some folder names."""
     script = folder / f"protoc-gen-{name}"
     code = f"from mypy_protobuf.main import {function}; {function}()"
     script.write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(code)}\n")
