@@ -15,7 +15,8 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
-from redis.connection import parse_url
+
+from antrian.redis_primary import parse_redis_url
 
 _SECRETS = Path("/run/secrets")
 
@@ -39,9 +40,11 @@ def _key(text: object) -> object:
 def _redis_url(url: str) -> str:
     try:
         if url:
-            parse_url(url)  # type: ignore[no-untyped-call]
+            parse_redis_url(url)
     except ValueError:  # its message may quote a password, so it is dropped
-        raise ValueError("must be a URL like redis://HOST:PORT/0, rediss://HOST:PORT/0 or unix:///PATH") from None
+        raise ValueError(
+            "must be a URL like redis://HOST:PORT/0, rediss://HOST:PORT/0, unix:///PATH or redis+sentinel://HOST:PORT,HOST:PORT,HOST:PORT/SERVICE/0"
+        ) from None
     return url
 
 
@@ -68,7 +71,13 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ANTRIAN_", frozen=True, extra="ignore", env_ignore_empty=True)
 
-    redis_url: _RedisUrl = Field(description="The lanes' Redis: redis://, rediss:// or unix://.")
+    redis_url: _RedisUrl = Field(description="The lanes' Redis: redis://, rediss://, unix:// or redis+sentinel://.")
+    replicas: int = Field(
+        default=0,
+        ge=0,
+        le=5,
+        description="How many replicas of the lanes' Redis must have a request before it is accepted.",
+    )
     rq_redis_url: _RedisUrl = Field(default="", description="RQ's Redis. Defaults to the lanes' Redis.")
     database_url: _DatabaseUrl = Field(description="The ledger's Postgres: postgresql://…")
     hash_key: Key = Field(description="Key of applicant keys and booking ids: 32 bytes, base64. Never change it.")

@@ -62,6 +62,7 @@ async def serve(settings: Settings) -> None:
         tried_people=policy.tried_people,
         remembered=policy.remembered,
         batch_window=settings.batch_window,
+        replicas=settings.replicas,
     )
     ledger = LedgerReader(settings.database_url, batch_window=settings.batch_window)
     staff = LedgerStaff(settings.database_url)

@@ -252,8 +252,8 @@ class BookingService:
         if isinstance(result, Known):
             booking.CopyFrom(await self._bookings.repeated(join.booking_id, join.caller, join.account))
             return
-        if join.verdict and result.reason == join.verdict.reason:
-            raise join.verdict
+        if join.refusal and result.reason == join.refusal.reason:
+            raise join.refusal
         if result.reason == "WINDOW":
             zone = self._catalog.office(join.office_id).time_zone
             refusal = rules.refuse_window(self._catalog.policy, join.slot.service_date, result.at, zone)

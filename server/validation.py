@@ -74,7 +74,7 @@ class Admission:
             slot=slot,
             windows=self._catalog.windows_of(slot.service_date),
             applicants=tuple(encrypted),
-            verdict=verdict,
+            refusal=verdict,
         )
 
     def _judge_whereabouts(self, request: RequestBookingRequest, office: Office, caller: Caller) -> AntrianError | None:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 
 import psycopg
 from psycopg_pool import PoolTimeout
-from redis import Redis
 from redis.exceptions import RedisError
 
 from antrian.audit.verify import verify
+from antrian.redis_primary import connect
 from antrian.settings import Settings
 
 _KEY = "audit"
@@ -63,5 +63,5 @@ class Audit:
     def _my_turn(self) -> bool:
         # Shorter than the shortest pause, so that the same supervisor may audit in the next period, too.
         hold_ms = max(1, int(self._settings.audit_seconds * 800))
-        with Redis.from_url(self._settings.redis_url, socket_timeout=5) as redis:
+        with connect(self._settings.redis_url, socket_timeout=5) as redis:
             return bool(redis.set(_KEY, "1", nx=True, px=hold_ms))

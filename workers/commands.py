@@ -1,7 +1,7 @@
 """The commands of a lane: cancellations by accounts, and the changes that staff make to its slots and people."""
 
 from antrian.booking import CommandBatch, Office, UndoCheckIn
-from antrian.lane.consumer import Lease
+from antrian.lane.replies import Lease
 from antrian.ledger.commands import days_of
 from workers.lane_setup import LaneSetup, slot_counters
 from workers.metrics import count_commands

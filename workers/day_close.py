@@ -23,7 +23,7 @@ def finish_days(consumer: LaneConsumer, ledger: LedgerRecorder, policy: Policy) 
     restored from an older copy, all bars that may still hold are synced again.
     """
     last_synced = ledger.days.last_synced(_GRACE)
-    if last_synced and consumer.told() < milliseconds(last_synced):
+    if last_synced and consumer.last_synced() < milliseconds(last_synced):
         _log.error("Redis lacks synced day closures (restored from an older copy?); syncing again")
         ledger.days.mark_unsynced((consumer.now() - timedelta(days=policy.bar_days + 2)).date())
         consumer.note_synced(last_synced)

@@ -6,7 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 
 from antrian.booking import CommandBatch, Office, Turn
-from antrian.lane.consumer import LEASE, FencedError, LaneBrokenError, Lease, LeasedLane
+from antrian.lane.consumer import LEASE
+from antrian.lane.replies import FencedError, LaneBrokenError, Lease, LeasedLane
 from antrian.ledger.fence import LedgerBusyError, LedgerFencedError, LedgerGapError
 from antrian.ledger.turns import Recorded
 from workers.commands import execute_commands

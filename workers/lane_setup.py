@@ -5,7 +5,8 @@ from datetime import date, datetime, timedelta
 
 from antrian import rules
 from antrian.booking import Office, Policy
-from antrian.lane.consumer import LaneBrokenError, LaneConsumer, Lease, SlotCounters
+from antrian.lane.consumer import LaneConsumer
+from antrian.lane.replies import LaneBrokenError, Lease, SlotCounters
 from antrian.ledger.commands import SlotRow
 from antrian.ledger.recorder import LedgerRecorder
 

@@ -2,7 +2,8 @@
 
 import logging
 
-from antrian.lane.consumer import FencedError, LaneConsumer, Lease
+from antrian.lane.consumer import LaneConsumer
+from antrian.lane.replies import FencedError, Lease
 from antrian.ledger.fence import LedgerBusyError
 from workers.metrics import LEASES_LOST
 

@@ -20,17 +20,19 @@ from redis.exceptions import RedisError
 from antrian import rules
 from antrian.booking import CommandBatch, Office, Turn
 from antrian.identity import Keys
-from antrian.lane.consumer import FencedError, LaneBrokenError, LaneConsumer, Lease, sole
+from antrian.lane.consumer import LaneConsumer
 from antrian.lane.rebuild import Bar, LaneRebuilder, Restored
+from antrian.lane.replies import FencedError, LaneBrokenError, Lease, sole
 from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from antrian.ledger.keys import claim_keys
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.logs import log_to_stderr
 from antrian.policy import PolicyError, load_policy
+from antrian.redis_primary import connect
 from antrian.settings import Settings, SettingsError, load_settings
 from workers.commands import execute_commands
 from workers.drain import MAX_TICKETS
-from workers.lane_setup import LaneSetup
+from workers.lane_setup import LaneSetup, slot_counters
 
 _PIECE = 500
 _log = logging.getLogger("rebuild")
@@ -105,13 +107,38 @@ class Rebuild:
                 if isinstance(decided, CommandBatch):
                     execute_commands(self._setup, lease, office, decided)
                 elif decided.decisions:
-                    sole(self._consumer.settle([(lease, self._record(decided))]))
-                    finished += len(decided.decisions)
+                    finished += self._finish_turn(office, lease, decided)
                 else:
                     break
         except (LaneBrokenError, LedgerGapError, LedgerFencedError) as problem:
             _log.warning("dropping what Redis has of a lane, which does not match the ledger: %s", problem)
         return finished
+
+    def _finish_turn(self, office: Office, lease: Lease, turn: Turn) -> int:
+        try:
+            sole(self._consumer.settle([(lease, self._record(turn))]))
+        except LedgerGapError:
+            if not self._catch_up(office, lease, turn.decisions[0].ticket):
+                raise
+            return 0
+        return len(turn.decisions)
+
+    def _catch_up(self, office: Office, lease: Lease, first: int) -> bool:
+        """Makes the lane follow the ledger from that ticket on, if the ledger's tickets are those of its queue.
+
+        A Redis that took over without the latest decisions is behind the ledger, but the requests that joined since are in
+        its queue: they keep their tickets and are decided next. Returns whether the tickets are the same.
+        """
+        recorded = self._ledger.tickets_since(office.office_id, first)
+        last = max(recorded, default=0)
+        queued = self._consumer.queued(office.office_id, first, last)
+        if not recorded or any(queued.get(ticket) != booking_id for ticket, booking_id in recorded.items()):
+            return False
+        since = lease.now.astimezone(office.time_zone).date()
+        slots = [slot_counters(office, row) for row in self._ledger.slots(office.office_id, since)]
+        self._consumer.catch_up(lease, last, slots)
+        _log.warning("%s caught up with the ledger, up to ticket %d", office.office_id, last)
+        return True
 
     def _record(self, decided: Turn) -> str:
         results: str = sole(self._ledger.record([decided], self._setup.policy.version or None))
@@ -174,9 +201,9 @@ def main() -> int:
         log_to_stderr(settings.log_level)
         claim_keys(settings.database_url, Keys(settings.hash_key, settings.encryption_key))
         with (
-            closing(LaneConsumer(settings.redis_url)) as consumer,
+            closing(LaneConsumer(settings.redis_url, replicas=settings.replicas)) as consumer,
             LedgerRecorder(settings.database_url) as ledger,
-            Redis.from_url(settings.redis_url) as redis,
+            connect(settings.redis_url) as redis,
         ):
             done = Rebuild(settings, consumer, ledger, redis).run()
     except (SettingsError, PolicyError) as error:

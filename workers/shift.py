@@ -57,7 +57,10 @@ def init_worker(
 ) -> None:
     """Connects this process to the stores, so that it can work shifts."""
     global _context  # noqa: PLW0603 - RQ calls a function by its path, so its context is the process's
-    consumer, ledger = LaneConsumer(settings.redis_url), LedgerRecorder(settings.database_url)
+    consumer, ledger = (
+        LaneConsumer(settings.redis_url, replicas=settings.replicas),
+        LedgerRecorder(settings.database_url),
+    )
     setup = LaneSetup(consumer, ledger, policy)
     _context = WorkerContext(LanePipeline(setup), setup, stopping, heartbeat, {})
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from multiprocessing.sharedctypes import Synchronized
 
-from redis import Redis
 from redis.exceptions import OutOfMemoryError
 from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
@@ -15,6 +14,7 @@ from rq.serializers import JSONSerializer
 from antrian.booking import Policy
 from antrian.logs import log_to_stderr
 from antrian.process import die_with_parent, freeze_heap
+from antrian.redis_primary import connect
 from antrian.settings import Settings
 from workers import shift
 
@@ -36,9 +36,7 @@ def run(settings: Settings, policy: Policy, heartbeat: Callable[[], None] = lamb
     """Works shifts until SIGTERM. Raises redis.RedisError when RQ's Redis fails: the supervisor starts another worker."""
     shift.init_worker(settings, policy, lambda: ShiftWorker.stopping, heartbeat)
     freeze_heap()
-    queue = Queue(
-        shift.QUEUE, connection=Redis.from_url(settings.rq_redis_url, socket_timeout=2), serializer=JSONSerializer
-    )
+    queue = Queue(shift.QUEUE, connection=connect(settings.rq_redis_url, socket_timeout=2), serializer=JSONSerializer)
     watchdog = int(shift.LENGTH.total_seconds()) + 20
     try:
         while not ShiftWorker.stopping:

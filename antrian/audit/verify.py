@@ -22,13 +22,15 @@ from antrian.audit.niks import count_niks
 from antrian.booking import CommandBatch, Decision, Policy, Session, Slot, State
 from antrian.identity import Keys
 from antrian.lane.codec import read_bars
-from antrian.lane.consumer import LEASE, FencedError, LaneBrokenError, LaneConsumer, LaneState, Lease, sole
+from antrian.lane.consumer import LEASE, LaneConsumer
 from antrian.lane.producer import MAX_COMMANDS
+from antrian.lane.replies import FencedError, LaneBrokenError, LaneState, Lease, sole
 from antrian.ledger import sql
 from antrian.ledger.connection import CONNECT
 from antrian.ledger.keys import check_keys
 from antrian.ledger.policies import ledger_policy, unserved_days
 from antrian.policy import load_policy
+from antrian.redis_primary import connect
 from antrian.settings import Settings
 from antrian.text import NIK_IN_TEXT
 
@@ -67,7 +69,7 @@ def verify(settings: Settings) -> list[Check]:
     keys = Keys(settings.hash_key, settings.encryption_key)
     with (
         psycopg.connect(settings.database_url, autocommit=True, **CONNECT) as ledger,
-        Redis.from_url(settings.redis_url) as redis,
+        connect(settings.redis_url) as redis,
         closing(LaneConsumer(settings.redis_url)) as consumer,
     ):
         check_keys(ledger, keys)

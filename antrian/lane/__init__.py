@@ -1,10 +1,12 @@
 """The lanes in Redis, one script a step: LaneProducer is the server's side (async), LaneConsumer the workers' (sync).
 
-scripts/prelude.lua names every key; each script is read together with it.
+scripts/prelude.lua names every key. Each script runs together with it and with lane.lua.
 """
 
 import re
 from importlib.resources import files
+
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 READY = "ready"
 """The sorted set of lanes that wait for a consumer."""
@@ -12,13 +14,25 @@ READY = "ready"
 SETTLED = "settled"
 """The channel on which settle.lua publishes "office last-ticket" of each lane, settle_commands.lua "commands:office number"."""
 
+REPLICATED_WITHIN_MS = 300
+"""How long a script waits for its replicas, in milliseconds."""
+
 _INCLUDE = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
 
 
+class NotReplicatedError(RedisTimeoutError):
+    """Too few replicas have confirmed a write: it may be lost or not, and what depends on it must not be done."""
+
+    def __init__(self, needed: int, confirmed: int) -> None:
+        super().__init__(
+            f"{confirmed} of the {needed} replicas that are needed confirmed within {REPLICATED_WITHIN_MS} ms"
+        )
+
+
 def script(name: str) -> str:
-    """Returns the source of a step as Redis runs it: the shebang, prelude.lua, the files that it includes, and itself."""
+    """Returns the source of a step as Redis runs it: the shebang, prelude.lua, lane.lua, its includes, and itself."""
     shebang, body = _read(name).split("\n", 1)
-    return "\n".join([shebang, *map(_read, ["prelude", *_INCLUDE.findall(body)]), body])
+    return "\n".join([shebang, *map(_read, ["prelude", "lane", *_INCLUDE.findall(body)]), body])
 
 
 def _read(name: str) -> str:

@@ -1,82 +1,102 @@
-"""A lean connection to Redis, for what servers ask thousands of times a second.
+"""A lean connection to Redis, for the scripts that servers call thousands of times a second.
 
-redis-py's client takes nine times the processor time a call (docs/decisions, 2026-11-26); it is used for what is rare.
+redis-py needs nine times the processor time per call (docs/decisions, 2026-11-26); it is used for everything else.
 """
 
 import asyncio
 import hashlib
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 import hiredis
-from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
+from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection
 from redis.connection import DefaultParser
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, MasterDownError, NoScriptError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-_PATIENCE = 3.0
+from antrian.lane import REPLICATED_WITHIN_MS, NotReplicatedError
+from antrian.redis_primary import parse_redis_url, resolve
+
+_TIMEOUT = 3.0
 _TRIES = 4
+
+Command = tuple[bytes | str | int | float, ...]
+Call = Callable[[Command], Awaitable[Any]]
+"""Sends a command and returns its reply."""
 
 
 class Pipe:
-    """Commands to Redis over one connection, made when it is needed: sent at once, answered in their order.
+    """Sends commands to Redis over one connection, at once, and receives their replies in order.
 
-    A command that is not answered within three seconds breaks the connection, also when its caller has left. heard is
-    called with each message of the channels that it subscribes to, one a call. Raises redis.RedisError.
+    It connects when the first command needs it, and again after the connection was lost. No reply within three seconds
+    closes the connection, even if the caller was cancelled. on_message: called with each message of the subscribed
+    channels. on_connect: awaited on each new connection before any command is sent on it. All methods raise
+    redis.RedisError.
     """
 
-    def __init__(self, redis_url: str, heard: Callable[[bytes], object] | None = None) -> None:
-        self._options, self._heard = dict(parse_url(redis_url)), heard
-        self._line: _Line | None = None
+    def __init__(
+        self,
+        redis_url: str,
+        on_message: Callable[[bytes], object] | None = None,
+        on_connect: Callable[[Call], Awaitable[None]] | None = None,
+    ) -> None:
+        self._options, self._on_message, self._on_connect = parse_redis_url(redis_url), on_message, on_connect
+        self._socket: _Socket | None = None
         self._closed = False
 
-    async def call(self, *command: bytes | str | int | float) -> Any:
-        """Its answer. Raises redis.TimeoutError after a silence; redis.ConnectionError when the connection was lost."""
-        line = self._line
-        if line is None or not line.is_open:
-            line = await self._open()
-        return await line.call(command)
+    async def call(self, *command: bytes | str | int | float, replicas: int = 0) -> Any:
+        """Returns the reply, once that many replicas have received what this connection wrote so far.
+
+        Raises redis.TimeoutError when there is no reply, NotReplicatedError when too few replicas confirm, and
+        redis.ConnectionError when the connection was lost: in all three cases the command may have been executed.
+        """
+        socket = self._socket
+        if socket is None or not socket.is_open:
+            socket = await self._open()
+        if not replicas:
+            return await socket.call(command)
+        return await socket.call_replicated(command, replicas)
 
     async def lost(self, within: float) -> bool:
-        """Returns true when the connection is lost, false when it still stands after so many seconds."""
-        if self._line is None:
+        """Returns true when the connection is lost, false when it still stands after that many seconds."""
+        if self._socket is None:
             return True
-        done, _ = await asyncio.wait([self._line.lost], timeout=within)
+        done, _ = await asyncio.wait([self._socket.lost], timeout=within)
         return bool(done)
 
     def close(self) -> None:
-        """Closes the connection for good; what is not answered raises, as does what is asked later."""
+        """Closes the connection for good; calls without a reply and later ones raise redis.ConnectionError."""
         self._closed = True
-        if self._line:
-            self._line.end(RedisConnectionError("closed"))
+        if self._socket:
+            self._socket.end(RedisConnectionError("closed"))
 
-    async def _open(self) -> "_Line":
-        """A connection; all who ask while it is made wait for the same one. It is lost if it could not be made."""
+    async def _open(self) -> "_Socket":
+        """Returns a connection; all callers wait for the same one. It is lost if it could not be made."""
         if self._closed:
             raise RedisConnectionError("closed")
-        if self._line is None or self._line.lost.done():
-            self._line = _Line(self._options, self._heard)
-        line = self._line
-        await asyncio.wait([line.opening])  # who is cancelled does not cancel it
-        return line
+        if self._socket is None or self._socket.lost.done():
+            self._socket = _Socket(self._options, self._on_message, self._on_connect)
+        socket = self._socket
+        await asyncio.wait([socket.opening])  # cancelling a caller does not cancel the connection
+        return socket
 
 
 class Script:
-    """A script that may be repeated: `await script(*arguments)` runs it on a pipe.
+    """A script that is safe to repeat: `await script(*arguments)` runs it on a pipe and returns its reply.
 
-    It is sent again when the connection was lost, at most three times; not after a silence: what is sent again then would
-    be done for callers who have left.
+    A lost connection repeats it, at most three times. A timeout does not: the callers of the repetition would be gone.
+    replicas: how many replicas must have received what the script wrote before its reply counts.
     """
 
-    def __init__(self, pipe: Pipe, text: str) -> None:
-        self._pipe, self._text = pipe, text
+    def __init__(self, pipe: Pipe, text: str, *, replicas: int = 0) -> None:
+        self._pipe, self._text, self._replicas = pipe, text, replicas
         self._sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
     async def __call__(self, *arguments: bytes | str | int) -> Any:
-        """Its answer."""
+        """Runs the script. Raises what Pipe.call raises, and redis.ResponseError."""
         pause = 0.01
         for remaining in reversed(range(_TRIES)):
             try:
@@ -90,36 +110,43 @@ class Script:
 
     async def _run(self, arguments: tuple[bytes | str | int, ...]) -> Any:
         try:
-            return await self._pipe.call("EVALSHA", self._sha, 0, *arguments)
+            return await self._pipe.call("EVALSHA", self._sha, 0, *arguments, replicas=self._replicas)
         except NoScriptError:
             await self._pipe.call("SCRIPT", "LOAD", self._text)
-            return await self._pipe.call("EVALSHA", self._sha, 0, *arguments)
+            return await self._pipe.call("EVALSHA", self._sha, 0, *arguments, replicas=self._replicas)
 
 
-class _Line(asyncio.Protocol):
-    """One connection. It is open once opening is done, unless it was lost meanwhile; lost says why."""
+class _Socket(asyncio.Protocol):
+    """One connection. It is open once `opening` is done, unless it was lost before; the result of `lost` says why."""
 
-    def __init__(self, options: Mapping[str, Any], heard: Callable[[bytes], object] | None) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        on_message: Callable[[bytes], object] | None,
+        on_connect: Callable[[Call], Awaitable[None]] | None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[Exception] = self._loop.create_future()
         self.is_open = False
-        self._heard = heard
+        self._on_message, self._on_connect = on_message, on_connect
         self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=DefaultParser.parse_error)
-        self._asked: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._calls: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.WriteTransport | None = None
         self.opening = self._loop.create_task(self._open(options))
 
     async def _open(self, options: Mapping[str, Any]) -> None:
         try:
-            async with asyncio.timeout(_PATIENCE):
-                await self._connect(options)
+            async with asyncio.timeout(_TIMEOUT):
+                await self._connect(await resolve(options))
+                if self._on_connect:
+                    await self._on_connect(self.call)
             self.is_open = True
         except TimeoutError:
-            self.end(RedisTimeoutError("Redis cannot be reached: silence"))
+            self.end(RedisTimeoutError(f"Redis did not accept a connection within {_TIMEOUT:g} s"))
         except RedisConnectionError as error:
             self.end(error)
-        except (Exception, asyncio.CancelledError) as error:  # whatever it is, who waits must hear of it
+        except (Exception, asyncio.CancelledError) as error:  # all callers wait for this: none may wait for ever
             self.end(RedisConnectionError(f"Redis cannot be reached: {error}"))
 
     async def _connect(self, options: Mapping[str, Any]) -> None:
@@ -139,47 +166,69 @@ class _Line(asyncio.Protocol):
             await self.call(("SELECT", options["db"]))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is none by inheritance
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's transports do not inherit from it
 
-    async def call(self, command: tuple[bytes | str | int | float, ...]) -> Any:
-        packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # the stub has tuples of one
+    async def call(self, command: Command) -> Any:
+        [reply] = self._send(command)
+        return await reply
+
+    async def call_replicated(self, command: Command, replicas: int) -> Any:
+        """The same with a WAIT in the same message, so that it costs no round trip of its own."""
+        reply, confirmed = await asyncio.gather(
+            *self._send(command, ("WAIT", replicas, REPLICATED_WITHIN_MS)), return_exceptions=True
+        )
+        if isinstance(reply, BaseException):
+            raise reply
+        if isinstance(confirmed, BaseException):
+            raise confirmed
+        if confirmed < replicas:
+            shortfall = NotReplicatedError(replicas, confirmed)
+            self.end(shortfall)  # the next connection may lead to another primary
+            raise shortfall
+        return reply
+
+    def _send(self, *commands: Command) -> list[asyncio.Future[Any]]:
+        """Sends the commands in one message. Returns a future per reply."""
+        packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]  # the stub has tuples of one
         if self.lost.done() or self._transport is None:
             raise self.lost.result().with_traceback(None)
-        response: asyncio.Future[Any] = self._loop.create_future()
-        self._asked.append((response, self._loop.time() + _PATIENCE))
+        replies: list[asyncio.Future[Any]] = [self._loop.create_future() for _ in commands]
+        self._calls.extend((reply, self._loop.time() + _TIMEOUT) for reply in replies)
         if self._timer is None:
-            self._timer = self._loop.call_later(_PATIENCE, self._look)
-        self._transport.write(packed)
-        return await response
+            self._timer = self._loop.call_later(_TIMEOUT, self._check_timeout)
+        self._transport.write(b"".join(packed))
+        return replies
 
-    def _look(self) -> None:
-        """Ends a line whose oldest question was not answered in time, else looks again when that time comes."""
+    def _check_timeout(self) -> None:
+        """Ends the connection if the oldest call has timed out, else checks again when it would."""
         self._timer = None
-        if self._asked:
-            _, ends = self._asked[0]
+        if self._calls:
+            _, ends = self._calls[0]
             if ends <= self._loop.time():
-                self.end(RedisTimeoutError(f"Redis was silent for {_PATIENCE:g} s"))
+                self.end(RedisTimeoutError(f"no reply from Redis within {_TIMEOUT:g} s"))
             else:
-                self._timer = self._loop.call_at(ends, self._look)
+                self._timer = self._loop.call_at(ends, self._check_timeout)
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         try:
             while (reply := self._reader.gets()) is not False:
-                self._take(reply)
+                self._receive(reply)
         except InvalidResponse as error:
             self.end(error)
 
-    def _take(self, reply: Any) -> None:
-        if self._heard and isinstance(reply, list) and reply[0] == b"message":
-            self._heard(reply[2])
+    def _receive(self, reply: Any) -> None:
+        if self._on_message and isinstance(reply, list) and reply[0] == b"message":
+            self._on_message(reply[2])
             return
-        if isinstance(reply, ReadOnlyError | MasterDownError):  # it is no primary any more: look for the one that is
+        if isinstance(
+            reply, ReadOnlyError | MasterDownError
+        ):  # no primary any more: the next connection finds the new one
             self.end(RedisConnectionError(str(reply)))
-        if not self._asked:  # lost, or told without a question, such as one client too many
-            self.end(RedisConnectionError(f"Redis said: {reply}"))
+        if not self._calls:  # the connection is lost, or Redis refuses it, such as one client too many
+            self.end(RedisConnectionError(f"unexpected reply from Redis: {reply}"))
             return
-        response, _ = self._asked.popleft()
+        response, _ = self._calls.popleft()
         if response.done():
             return
         if isinstance(reply, Exception):
@@ -191,7 +240,7 @@ class _Line(asyncio.Protocol):
         self.end(RedisConnectionError(f"the connection to Redis was lost: {error or 'closed by Redis'}"))
 
     def end(self, why: Exception) -> None:
-        """Breaks the connection: all that is not answered raises why."""
+        """Closes the connection; every call without a reply raises why."""
         if self.lost.done():
             return
         self.lost.set_result(why)
@@ -201,7 +250,7 @@ class _Line(asyncio.Protocol):
             self._timer.cancel()
         if self._transport:
             self._transport.abort()
-        for response, _ in self._asked:
+        for response, _ in self._calls:
             if not response.done():
                 response.set_exception(why)
-        self._asked.clear()
+        self._calls.clear()

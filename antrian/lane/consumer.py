@@ -1,108 +1,61 @@
 """The workers' side of the lanes: lease a lane, decide, settle, execute commands."""
 
-import logging
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
-from redis import Redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.commands.core import Script
 from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError
 from redis.retry import Retry
 
-from antrian.booking import Command, CommandBatch, Decision, Slot, StatusReason, Turn, UndoCheckIn
-from antrian.lane import READY, script
-from antrian.lane.codec import milliseconds, moment, read_command, read_queue_entry, write_command
+from antrian.booking import Command, CommandBatch, UndoCheckIn
+from antrian.lane import READY, REPLICATED_WITHIN_MS, NotReplicatedError, script
+from antrian.lane.codec import milliseconds, read_queue_entry, write_command
 from antrian.lane.producer import MAX_COMMANDS
+from antrian.lane.replies import (
+    Decided,
+    FencedError,
+    LaneBrokenError,
+    LaneState,
+    Lease,
+    LeasedLane,
+    SlotCounters,
+    problem_of,
+    read_decided,
+    read_leased,
+    read_state,
+)
+from antrian.redis_primary import connect
 
 LEASE = timedelta(seconds=3)
 """How long a consumer may be silent before another may lease its lane. Longer than the ledger's time limit for a batch."""
 
-
-_log = logging.getLogger(__name__)
 _LEASE_MS = LEASE // timedelta(milliseconds=1)
 _COMMAND_BATCH = 64
 _PIECE = 1000
 _KEEP_COUNTERS = timedelta(days=14)
 
 
-class FencedError(Exception):
-    """A newer consumer has leased this lane; nothing was written."""
+class LaneConsumer:
+    """The scripts that drain lanes. All methods raise redis.RedisError when Redis cannot be reached.
 
-
-class LaneBrokenError(Exception):
-    """Redis and the ledger do not agree about a lane; it has to be rebuilt."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to drain a lane. known is False when Redis has never seen the lane, or has lost it."""
-
-    office_id: str
-    token: int
-    known: bool
-    inventory_version: str
-    now: datetime
-
-
-Decided = Turn | CommandBatch | FencedError | LaneBrokenError
-"""What a lane's consumer has to do next, or why the lane was left as it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeasedLane:
-    """A lane that was leased, and what was decided; None when its counters have to be loaded first."""
-
-    lease: Lease
-    decided: Decided | None
-
-
-@dataclass(frozen=True, slots=True)
-class SlotCounters:
-    """A slot's counters as the ledger has them."""
-
-    slot: Slot
-    quota: int
-    remaining: int
-    next_number: int
-    begins: datetime
-    closed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LaneState:
-    """A lane at one moment: known to Redis, open, its epoch, last ticket issued and settled, entries in its queue.
-
-    unsettled: decisions in the outbox. settled_command: the last command settled. commands_waiting: how many
-    are not. counters: slot -> quota, remaining, next queue number, whether it is closed.
+    replicas: how many replicas of Redis must have a decision before it is returned. With fewer, NotReplicatedError is raised
+    and nothing may be recorded: a failover could lose the decision, and the tickets would be decided anew.
     """
 
-    known: bool
-    opened: bool
-    epoch: int
-    ticket: int
-    settled: int
-    waiting: int
-    unsettled: int
-    settled_command: int
-    commands_waiting: int
-    counters: dict[Slot, tuple[int, int, int, bool]]
-
-
-class LaneConsumer:
-    """The scripts that drain lanes. Raises redis.RedisError when Redis cannot be reached."""
-
-    def __init__(self, redis_url: str) -> None:
-        self._redis = Redis.from_url(
+    def __init__(self, redis_url: str, *, replicas: int = 0) -> None:
+        self._replicas = replicas
+        self._redis = connect(
             redis_url,
             socket_timeout=2,
             socket_connect_timeout=2,
             retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.01), 3),
-            # Told by what is no primary any more: a new connection may lead to the one that is.
+            # A server that is no primary any more responds so: a new connection finds the new one.
             retry_on_error=[ReadOnlyError, MasterDownError],
         )
         names = [
@@ -122,6 +75,7 @@ class LaneConsumer:
             "release",
             "leave",
             "send_command",
+            "catch_up",
         ]
         self._steps = {name: self._redis.register_script(script(name)) for name in names}
 
@@ -131,14 +85,14 @@ class LaneConsumer:
 
     def _run(self, step: str, *args: bytes | str | int) -> Any:
         response = self._steps[step](args=list(args))
-        if problem := _problem(str(args[0]), response):
+        if problem := problem_of(str(args[0]), response):
             raise problem
         return response
 
     def lease(self, office_id: str = "") -> Lease | None:
-        """Leases that office's lane, or the one that has been ready for longest. None when it cannot be had."""
+        """Leases that office's lane, or the one that has been ready for longest. Returns None if none can be leased."""
         response = self._steps["lease"](args=[_LEASE_MS, office_id])
-        return _leased(response).lease if response else None
+        return read_leased(response).lease if response else None
 
     def wait(self, seconds: float) -> str:
         """Waits for a lane to become ready. Returns its office and takes its ready mark, or "" after that many seconds."""
@@ -151,8 +105,8 @@ class LaneConsumer:
         A lane hands out its outbox again until that is settled, then its commands, then new decisions.
         """
         lanes = [text for lease in leases for text in (lease.office_id, lease.token)]
-        responses = self._steps["decide"](args=[max_tickets, _COMMAND_BATCH, *lanes])
-        return [_decided(lease, response[-1]) for lease, response in zip(leases, responses, strict=True)]
+        [responses] = self._together([(self._steps["decide"], [max_tickets, _COMMAND_BATCH, *lanes])], replicated=True)
+        return [read_decided(lease, response[-1]) for lease, response in zip(leases, responses, strict=True)]
 
     def settle(self, turns: Sequence[tuple[Lease, str]]) -> list[FencedError | LaneBrokenError | None]:
         """Makes each lane follow what the ledger recorded of its turn (see settle.lua) and gives its lease back.
@@ -177,35 +131,42 @@ class LaneConsumer:
         Redis syncs its log once.
         """
         first = [office_id] if office_id else []
-        limits: list[bytes | str | int] = [
-            _LEASE_MS,
-            max_lanes,
-            max_tickets,
-            inventory_version,
-            max_tickets,
-            _COMMAND_BATCH,
-        ]
-        steps: list[tuple[Script, list[bytes | str | int]]] = [(self._steps["lease_and_decide"], [*limits, *first])]
+        args: list[bytes | str | int] = [
+            _LEASE_MS, max_lanes, max_tickets, inventory_version, max_tickets, _COMMAND_BATCH, *first,
+        ]  # fmt: skip
+        steps: list[tuple[Script, list[bytes | str | int]]] = [(self._steps["lease_and_decide"], args)]
         if recorded:
             steps.insert(0, (self._steps["settle"], _settle_arguments(recorded)))
-        *settled, leased = self._together(steps)
-        return _problems(recorded, settled[0] if settled else []), [_leased(response) for response in leased]
+        *settled, leased = self._together(steps, replicated=max_lanes > 0)
+        return _problems(recorded, settled[0] if settled else []), [read_leased(response) for response in leased]
 
-    def _together(self, steps: Sequence[tuple[Script, Sequence[bytes | str | int]]]) -> list[Any]:
-        """The answers to steps that are sent as one message."""
+    def _together(self, steps: Sequence[tuple[Script, Sequence[bytes | str | int]]], *, replicated: bool) -> list[Any]:
+        """Returns the responses to steps that are sent as one message. replicated: followed by WAIT, if there are replicas."""
         pipeline = self._redis.pipeline(transaction=False)
         for step, args in steps:
             pipeline.evalsha(step.sha, 0, *args)
+        if wait := replicated and self._replicas > 0:
+            pipeline.wait(self._replicas, REPLICATED_WITHIN_MS)
         responses = pipeline.execute(raise_on_error=False)
-        for n, (step, args) in enumerate(steps):
-            if isinstance(responses[n], NoScriptError):  # of a Redis that was just started; the others are done
-                responses[n] = step(args=args)
-            elif isinstance(responses[n], Exception):
-                raise responses[n]
-        return responses
+        unknown = [n for n in range(len(steps)) if isinstance(responses[n], NoScriptError)]
+        if unknown:  # by a Redis that was just started or promoted; it has run the other steps
+            for step, _ in steps:
+                self._redis.script_load(step.script)
+            run = iter(self._together([steps[n] for n in unknown], replicated=replicated))
+            return [next(run) if n in unknown else responses[n] for n in range(len(steps))]
+        for response in responses:
+            if isinstance(response, Exception):
+                raise response
+        if wait and responses[-1] < self._replicas:
+            self._redis.connection_pool.disconnect()  # the next connection may lead to another primary
+            raise NotReplicatedError(self._replicas, responses[-1])
+        return responses[: len(steps)]
 
     def claim(self, lease: Lease, batch: CommandBatch) -> CommandBatch:
-        """Holds the people again whose check-ins the batch wants undone; the batch, with who cannot be held (see claim.lua)."""
+        """Holds the people again whose check-ins the batch is to undo (see claim.lua).
+
+        Returns the batch, with the applicant who cannot be held, if any, in each of these commands.
+        """
         undone = [entry for entry in batch.entries if isinstance(entry, UndoCheckIn)]
         args: list[bytes] = []
         for entry in undone:
@@ -227,9 +188,9 @@ class LaneConsumer:
         freed: Iterable[tuple[bytes, bytes]],
         lifted_at: datetime | None,
     ) -> None:
-        """Makes the lane follow the ledger after a batch of its desk: these counters, these people free.
+        """Makes the lane follow the ledger after a batch of commands: sets these counters, and frees these people.
 
-        lifted_at is when the latest bar of the batch's bookings was lifted.
+        freed: booking id and applicant key of each. lifted_at: when the latest bar of the batch's bookings was lifted.
         """
         args: list[bytes | str | int] = []
         for s in slots:
@@ -240,8 +201,23 @@ class LaneConsumer:
         lifted = milliseconds(lifted_at) if lifted_at else 0
         self._run("settle_commands", lease.office_id, lease.token, batch.last, lifted, count, *args)
 
+    def queued(self, office_id: str, first: int, last: int) -> dict[int, UUID]:
+        """Returns the booking ids in the lane's queue by ticket, from first to last."""
+        entries: Any = self._redis.xrange(f"queue:{{{office_id}}}", f"{first}-0", f"{last}-0")
+        return {
+            int(ticket.partition(b"-")[0]): UUID(bytes=read_queue_entry(fields[b"r"])[0].booking_id)
+            for ticket, fields in entries
+        }
+
+    def catch_up(self, lease: Lease, last_ticket: int, slots: Iterable[SlotCounters]) -> None:
+        """Makes a lane follow a ledger that is ahead of it, up to that ticket, with these counters (see catch_up.lua)."""
+        counters: list[str | int] = []
+        for s in slots:
+            counters += [str(s.slot), s.quota, s.remaining, s.next_number, milliseconds(s.begins), int(s.closed)]
+        self._run("catch_up", lease.office_id, lease.token, last_ticket, *counters)
+
     def settled_command(self, office_id: str) -> int:
-        """The number that was settled last at the lane's commands."""
+        """Returns the number of the lane's last settled command."""
         number: Any = self._redis.hget(f"lane:{{{office_id}}}", "settled_command")
         return int(number or 0)
 
@@ -255,25 +231,26 @@ class LaneConsumer:
     ) -> bool:
         """Frees these people (booking id, applicant key) after their day; with ends, they are barred until then.
 
-        desked is what it was before the ledger was asked. False, and nothing was done: ask again (see release.lua).
+        settled_command: the lane's, as read before the ledger was. Returns False, and does nothing, if a command was settled
+        since: read the ledger again (see release.lua).
         """
         flat = [text for pair in people for text in pair]
         return bool(
             self._run("release", office_id, settled_command, milliseconds(ends) if ends else 0, last_day, *flat)
         )
 
-    def load_counters(self, lease: Lease, slots: Iterable[SlotCounters], mark: str) -> None:
-        """Gives the lane the counters that it lacks; mark is kept with it, to tell later whether it needs more."""
+    def load_counters(self, lease: Lease, slots: Iterable[SlotCounters], inventory_version: str) -> None:
+        """Gives the lane the counters that it lacks, and notes their inventory version."""
         counters: list[str | int] = []
         for s in slots:
             counters += [str(s.slot), s.quota, s.remaining, s.next_number, milliseconds(s.begins), int(s.closed)]
         expire_before = milliseconds(lease.now - _KEEP_COUNTERS)
-        self._run("load_counters", lease.office_id, lease.token, mark, expire_before, *counters)
+        self._run("load_counters", lease.office_id, lease.token, inventory_version, expire_before, *counters)
 
     def open(self, lease: Lease, token: int, epoch: int, last_ticket: int, last_command: int) -> Lease:
-        """Opens a lane, after its stock, as the ledger has it; answers the lease to go on with.
+        """Opens a lane that has its counters, as the ledger says that it stands. Returns the lease to continue with.
 
-        Raises LaneBrokenError when Redis is not whole.
+        Raises LaneBrokenError if Redis lacks what the ledger knows of people: rebuild it.
         """
         response = self._run("open", lease.office_id, lease.token, token, epoch, last_ticket, last_command)
         if response[0] == b"NOT_RESTORED":
@@ -281,36 +258,28 @@ class LaneConsumer:
         return replace(lease, token=token, known=True)
 
     def send_command(self, office_id: str, entry: Command) -> bool:
-        """Puts it on the lane's commands; False when that is full or the lane closed, and then nothing was taken."""
+        """Adds a command to the lane. Returns False, and adds nothing, if its commands are full or it is not open."""
         response = self._steps["send_command"](args=[office_id, MAX_COMMANDS, write_command(entry)])
         return bool(response[0] == b"SENT")
 
     def leave(self, lease: Lease) -> None:
-        """Gives the lease back without a turn."""
+        """Gives the lease back without having drained the lane."""
         self._run("leave", lease.office_id, lease.token)
 
     def quarantine(self, lease: Lease) -> None:
-        """Closes a lane for joins and drains until it is rebuilt."""
+        """Closes the lane for joins and drains until it is rebuilt."""
         self._run("quarantine", lease.office_id, lease.token)
 
-    def sweep(self, office_ids: Sequence[str], mark: str) -> int:
-        """Marks lanes ready that have work or another stock than this mark, and nobody who does it; says how many."""
-        return int(self._run("sweep", mark, *office_ids))
+    def sweep(self, office_ids: Sequence[str], inventory_version: str) -> int:
+        """Marks lanes ready that have work, or another inventory version, and no consumer. Returns how many it marked."""
+        return int(self._run("sweep", inventory_version, *office_ids))
 
     def audit(self, office_id: str) -> LaneState:
-        """How the lane stands, at one moment."""
-        opened, epoch, ticket, settled, waiting, unsettled, settled_command, commands_waiting, *places = self._run(
-            "audit", office_id
-        )
-        counters = {}
-        for line in places:
-            slot, quota, remaining, next_number, _, closed = line.split()
-            counters[Slot.parse(slot.decode())] = int(quota), int(remaining), int(next_number), closed == b"1"
-        numbers = epoch, ticket, settled, waiting, unsettled, settled_command, commands_waiting
-        return LaneState(opened != b"", opened == b"1", *numbers, counters)
+        """Returns the state of the lane at one moment."""
+        return read_state(self._run("audit", office_id))
 
     def depth(self, office_ids: Sequence[str]) -> dict[str, tuple[int, timedelta]]:
-        """By office: how many tickets wait to be settled, and how old the oldest of them is (0 when none waits)."""
+        """Returns by office how many tickets are not settled, and the age of the oldest of them (0 if there is none)."""
         now, *numbers = self._run("depth", *office_ids)
         return {
             office_id: (waiting, timedelta(milliseconds=max(0, now - accepted) if accepted else 0))
@@ -318,7 +287,7 @@ class LaneConsumer:
         }
 
     def in_queue(self, office_id: str) -> Counter[date]:
-        """How many requests wait in the lane, by the day that they are for."""
+        """Returns how many requests wait in the lane, by the service day that they ask for."""
         waiting, after = Counter[date](), b"-"
         while True:
             entries: Any = self._redis.xrange(f"queue:{{{office_id}}}", after, count=_PIECE)
@@ -328,7 +297,7 @@ class LaneConsumer:
             after = b"(" + entries[-1][0]
 
     def ready_since(self) -> dict[str, timedelta]:
-        """For how long each ready lane has waited for a drainer."""
+        """Returns for how long each ready lane has waited for a consumer."""
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.time()
         pipeline.zrange(READY, 0, -1, withscores=True)
@@ -337,28 +306,28 @@ class LaneConsumer:
         return {office.decode(): timedelta(microseconds=now - since) for office, since in lanes}
 
     def expire(self, bucket: int) -> int:
-        """Forgets what need not be remembered any more in one of the 4,096 buckets; says how many entries."""
+        """Removes what need not be remembered any more from one of the 4,096 buckets. Returns how many entries it removed."""
         return int(self._run("expire", bucket))
 
     def is_restored(self) -> bool:
-        """Whether Redis has all that the ledger knows of people."""
+        """Returns whether Redis knows all that the ledger knows of people."""
         return bool(self._redis.exists("restored"))
 
     def mark_restored(self) -> None:
-        """Says that it has: on the first start, and after a rebuild."""
+        """Notes that it does: on the first start, and after a rebuild."""
         self._redis.set("restored", 1)
 
-    def told(self) -> int:
-        """When the latest day was done that Redis has been told of (ms); 0: it knows of none."""
-        told: Any = self._redis.zscore("synced", "day")
-        return int(told or 0)
+    def last_synced(self) -> int:
+        """Returns when the latest day was done whose bars Redis knows (ms), or 0."""
+        done_at: Any = self._redis.zscore("synced", "day")
+        return int(done_at or 0)
 
     def note_synced(self, done_at: datetime) -> None:
-        """Notes that it has been told of a day that was done then."""
+        """Notes that Redis knows the bars of a day that was done then."""
         self._redis.zadd("synced", {"day": milliseconds(done_at)}, gt=True)
 
     def now(self) -> datetime:
-        """The service's time."""
+        """Returns the service's time."""
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.time()
         pipeline.get("clock")
@@ -370,70 +339,11 @@ class LaneConsumer:
         self._redis.set("clock", -(-ahead // timedelta(milliseconds=1)))  # rounded up: not behind the ledger's
 
 
-def _readable(office_id: str, texts: Iterable[bytes]) -> Iterator[Command]:
-    for text in texts:
-        try:
-            yield read_command(text)
-        except ValueError:
-            _log.error("%s: an entry at the desk cannot be read and is left out", office_id)
-
-
-def _problem(office_id: str, response: Any) -> FencedError | LaneBrokenError | None:
-    """What a script says when it did nothing."""
-    if isinstance(response, list) and response and response[0] == b"FENCED":
-        return FencedError(office_id)
-    if isinstance(response, list) and response and response[0] in {b"GAP", b"MISSING"}:
-        return LaneBrokenError(f"{office_id}: {response[0].decode()} {response[1]!r}")
-    return None
-
-
 def _settle_arguments(turns: Sequence[tuple[Lease, str]]) -> list[bytes | str | int]:
-    """The arguments of settle.lua."""
     return [text for lease, results in turns for text in (lease.office_id, lease.token, results)]
 
 
 def _problems(
     turns: Sequence[tuple[Lease, str]], responses: Sequence[Any]
 ) -> list[FencedError | LaneBrokenError | None]:
-    return [_problem(lease.office_id, response) for (lease, _), response in zip(turns, responses, strict=True)]
-
-
-def _leased(response: Sequence[Any]) -> LeasedLane:
-    office, token, known, inventory_version, now, *decided = response
-    lease = Lease(office.decode(), token, known == 1, inventory_version.decode(), moment(now))
-    return LeasedLane(lease, _decided(lease, decided[0]) if decided and decided[0] is not None else None)
-
-
-def _decided(lease: Lease, response: list[Any]) -> Decided:
-    if problem := _problem(lease.office_id, response):
-        return problem
-    kind, first, *texts = response
-    if kind == b"COMMANDS":
-        return CommandBatch(first, first + len(texts) - 1, list(_readable(lease.office_id, texts)))
-    try:
-        tickets = enumerate(zip(texts[::2], texts[1::2], strict=True), first)
-        return Turn(lease.office_id, lease.token, [_decision(lease.office_id, n, *ticket) for n, ticket in tickets])
-    except LaneBrokenError as problem:
-        return problem
-
-
-def sole(responses: Sequence[Any]) -> Any:
-    """The answer for one lane; raises it where it is why not."""
-    [response] = responses
-    if isinstance(response, Exception):
-        raise response
-    return response
-
-
-def _decision(office_id: str, ticket: int, decided: bytes, text: bytes) -> Decision:
-    try:
-        entry, sound = read_queue_entry(text)
-        outcome, _, number = decided.partition(b" ")
-        reason = None if number else StatusReason(outcome.decode())
-        first_number = int(number) if number else None
-    except ValueError as error:
-        raise LaneBrokenError(f"{office_id}: ticket {ticket} cannot be read") from error
-    if not reason and not sound:
-        _log.error("%s ticket %d refused: its people cannot be read", office_id, ticket)
-        reason = StatusReason.INTERNAL
-    return Decision(ticket, entry, reason, first_number)
+    return [problem_of(lease.office_id, response) for (lease, _), response in zip(turns, responses, strict=True)]

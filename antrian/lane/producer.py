@@ -1,4 +1,4 @@
-"""The server's side of the line: join it, look at it, hear of its turns."""
+"""The servers' side of the lanes: join a queue, look at it, be notified of settled turns."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from redis.asyncio import Redis
+from prometheus_client import Counter
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from antrian.batching import Batcher
@@ -19,21 +19,26 @@ from antrian.errors import AntrianError, Reason
 from antrian.lane import SETTLED, script
 from antrian.lane.codec import milliseconds, moment, pack_request, read_queue_entry, whole_hours, write_command
 from antrian.lane.config_check import check_config
-from antrian.lane.connection import Pipe, Script
+from antrian.lane.connection import Call, Pipe, Script
 
 MAX_COMMANDS = 1000
-"""The most entries of a lane's commands; who comes then is told to come back."""
+"""The maximum number of commands that wait in a lane; the next one is refused with LANE_FULL."""
+
+TICKETS_LOST = Counter(
+    "antrian_acknowledged_tickets_lost",
+    "Lanes quarantined because Redis had lost tickets that this server acknowledged.",
+)
 
 _HEARTBEAT = 5.0
-_DESK_RETRY = timedelta(seconds=1)
+_COMMAND_RETRY = timedelta(seconds=1)
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)  # not frozen: that would double what it takes to make one
 class JoinRequest:
-    """A checked request that asks for its ticket.
+    """A checked request for a ticket.
 
-    verdict refuses it for its place or its day, but only if the request is not known already.
+    refusal: why it is refused for its location or its day; it does not apply to a request that was accepted before.
     """
 
     booking_id: UUID
@@ -45,12 +50,12 @@ class JoinRequest:
     slot: Slot
     windows: tuple[Window, ...]
     applicants: tuple[EncryptedApplicant, ...]
-    verdict: AntrianError | None
+    refusal: AntrianError | None
 
 
 @dataclass(slots=True)
 class Joined:
-    """The request has its ticket; ahead requests are decided before it, left places are in the slot now."""
+    """The request has its ticket. ahead: requests that are decided before it. remaining: free places of its slot now."""
 
     ticket: int
     ahead: int
@@ -65,9 +70,9 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The request was not accepted, and nothing has changed. applicant is the index of the one at fault.
+    """The request was not accepted, and nothing has changed. applicant: index of the applicant concerned.
 
-    detail: the last day of a bar, the bytes of the booking that stands in the way, or a number; see join.lua.
+    detail: the last day of a bar, the id of the booking that exists already (bytes), or a number; see join.lua.
     """
 
     reason: str
@@ -77,7 +82,7 @@ class Refused:
 
 
 class Waiting(NamedTuple):
-    """A booking that was still in its lane at as_of. left is None when the slot has no counters."""
+    """A booking that was still in its lane at as_of. remaining: free places of its slot, None if it has no counters."""
 
     booking_id: UUID
     office_id: str
@@ -101,9 +106,11 @@ class Counters(NamedTuple):
 
 
 class LaneProducer:
-    """The scripts that servers call. Raises redis.RedisError when Redis cannot be reached.
+    """The scripts that servers call. All methods raise redis.RedisError when Redis cannot be reached.
 
-    What many callers ask (join, look, quota) is gathered for gather_for and sent in one script call each.
+    Concurrent joins, looks and quotas are sent in batches, at most one per batch_window each.
+
+    replicas: how many replicas of Redis must have a ticket before it is acknowledged.
     """
 
     def __init__(
@@ -115,29 +122,36 @@ class LaneProducer:
         tried_people: int,
         remembered: timedelta,
         batch_window: timedelta,
+        replicas: int = 0,
     ) -> None:
-        self._redis_url = redis_url
-        self._pipe, self._news = Pipe(redis_url), Pipe(redis_url, self._hear)
-        self._join, self._look, self._quota, self._commands, self._owned = (
-            Script(self._pipe, script(name)) for name in ("join", "look", "counters", "send_command", "owned")
+        self._redis_url, self._replicas = redis_url, replicas
+        self._pipe, self._messages = Pipe(redis_url), Pipe(redis_url, self._receive)
+        # WAIT blocks its connection, so joins that are replicated have one of their own.
+        self._joins = Pipe(redis_url, on_connect=self._check_acknowledged) if replicas else self._pipe
+        self._look, self._quota, self._commands, self._owned = (
+            Script(self._pipe, script(name)) for name in ("look", "counters", "send_command", "owned")
+        )
+        self._join, self._look_replicated = (
+            Script(self._joins, script(name), replicas=replicas) for name in ("join", "look_replicated")
         )
         self.set_bounds(
             lane_bound=lane_bound, account_people=account_people, tried_people=tried_people, remembered=remembered
         )
         self.join: Batcher[JoinRequest, Joined | Known | Refused] = Batcher(self._send_joins, batch_window)
-        """Asks for a ticket: `await front.join(request)`."""
+        """Asks for a ticket: `await producer.join(request)`."""
         self.look: Batcher[UUID, Waiting | None] = Batcher(self._send_looks, batch_window)
-        """The booking if it still waits in its lane; None: the ledger has it, or nobody."""
+        """Returns the booking if it still waits in its lane, else None: only the ledger may have it."""
         self.quota: Batcher[tuple[str, tuple[Slot, ...]], tuple[datetime, tuple[Counters | None, ...]]] = Batcher(
             self._send_quotas, batch_window
         )
-        """The time, and the counters of an office's slots; None where the lane is not open or has none for a slot."""
+        """Returns the time, and the counters of an office's slots; None where the lane is not open or lacks the slot."""
+        self._acknowledged: dict[str, tuple[int, UUID]] = {}
         self._last_settled: dict[str, int] = {}
         self._waiting: dict[str, dict[asyncio.Future[None], int]] = {}
         self._listener: asyncio.Task[None] | None = None
 
     def set_bounds(self, *, lane_bound: int, account_people: int, tried_people: int, remembered: timedelta) -> None:
-        """Joins go by these from now on; lane_bound: the most requests that wait in a lane."""
+        """Uses these bounds for joins from now on; lane_bound: the maximum number of requests that wait in a lane."""
         self._bounds = (lane_bound, account_people, tried_people)
 
         def spans(windows: Sequence[Window]) -> tuple[str, int]:
@@ -148,27 +162,26 @@ class LaneProducer:
         self._open = lru_cache(maxsize=256)(spans)
 
     async def start(self) -> None:
-        """Begins to listen for settled turns."""
+        """Starts to listen for settled turns."""
         self._listener = asyncio.create_task(self._listen())
 
     async def close(self) -> None:
-        """Finishes what was gathered and closes the connections."""
+        """Sends the batches that wait, and closes the connections."""
         await self.join.close()
         await self.look.close()
         await self.quota.close()
         if self._listener:
             self._listener.cancel()
-        self._pipe.close()
-        self._news.close()
+        for pipe in (self._pipe, self._joins, self._messages):
+            pipe.close()
 
     async def now(self) -> datetime:
-        """The service's time: what Redis says."""
+        """Returns the service's time, which is Redis's."""
         return moment((await self._look())[0])
 
     async def check_config(self, offices: int) -> None:
-        """Raises UnsupportedRedisError when this Redis may not hold the lanes of so many offices."""
-        async with Redis.from_url(self._redis_url, socket_timeout=3) as redis:
-            await check_config(redis, offices, self._bounds[0])
+        """Raises UnsupportedRedisError if this Redis, or a replica, may not hold the lanes of that many offices."""
+        await check_config(self._redis_url, offices, self._bounds[0], self._replicas)
 
     async def _send_joins(self, requests: Sequence[JoinRequest]) -> list[Joined | Known | Refused]:
         args: list[bytes | str | int] = list(self._bounds)
@@ -181,10 +194,36 @@ class LaneProducer:
                 raise
             return await self._known_or_full([request.booking_id for request in requests])
         at = moment(now)
-        return [_join_response(response, at) for response in responses]
+        joined = [_join_response(response, at) for response in responses]
+        if self._replicas:
+            for request, response in zip(requests, joined, strict=True):
+                if isinstance(response, Joined):
+                    self._acknowledge(request.office_id, response.ticket, request.booking_id)
+        return joined
+
+    def _last_acknowledged(self, office_id: str) -> int:
+        return self._acknowledged[office_id][0] if office_id in self._acknowledged else 0
+
+    def _acknowledge(self, office_id: str, ticket: int, booking_id: UUID) -> None:
+        """Notes the highest ticket of each lane that is known to be replicated, as are all before it."""
+        if ticket > self._last_acknowledged(office_id):
+            self._acknowledged[office_id] = ticket, booking_id
+
+    async def _check_acknowledged(self, call: Call) -> None:
+        """Quarantines the lanes of which a newly connected Redis lacks acknowledged tickets (see witness.lua)."""
+        args = [
+            text
+            for office_id, (ticket, booking_id) in self._acknowledged.items()
+            for text in (office_id, ticket, booking_id.bytes)
+        ]
+        lost = await call(("EVAL", script("witness"), 0, *args)) if args else []
+        for office_id in map(bytes.decode, lost):
+            ticket, _ = self._acknowledged.pop(office_id)
+            TICKETS_LOST.inc()
+            _log.critical("lane quarantined, Redis lost acknowledged tickets: %s, up to ticket %d", office_id, ticket)
 
     async def _known_or_full(self, booking_ids: Sequence[UUID]) -> list[Joined | Known | Refused]:
-        """A full Redis takes nobody, but still knows whom it has taken: a repeat, or one whose first answer was lost."""
+        """A full Redis accepts no request, but still knows those that it has accepted: repeats get their booking."""
         known = await asyncio.gather(
             *(self._pipe.call("HEXISTS", f"requests:{one.hex[:3]}", one.bytes) for one in booking_ids)
         )
@@ -194,25 +233,29 @@ class LaneProducer:
     def _arguments(self, r: JoinRequest) -> list[bytes | str | int]:
         packed = pack_request(r.slot, r.booking_id.bytes, r.fingerprint, r.caller, r.account, r.applicants)
         spans, keep = self._open(r.windows)
-        return [packed, r.owner, r.office_id, spans, keep, r.verdict.reason.value if r.verdict else ""]
+        return [packed, r.owner, r.office_id, spans, keep, r.refusal.reason.value if r.refusal else ""]
 
     async def _send_looks(self, booking_ids: Sequence[UUID]) -> list[Waiting | None]:
-        now, *found = await self._look(*[booking_id.bytes for booking_id in booking_ids])
-        as_of = moment(now)
-        return [
-            _waiting(booking_id, as_of, *values) if values else None
-            for booking_id, values in zip(booking_ids, found, strict=True)
-        ]
+        found = await _look_up(self._look, booking_ids)
+        newer = [one.booking_id for one in found.values() if one.ticket > self._last_acknowledged(one.office_id)]
+        if newer and self._replicas:
+            # A failover could lose these tickets, and then they must not have been reported as PENDING. A request that is
+            # KNOWN comes here as well, when the server looks it up for its caller.
+            replicated = await _look_up(self._look_replicated, newer)
+            for one in replicated.values():
+                self._acknowledge(one.office_id, one.ticket, one.booking_id)
+            found = {booking_id: one for booking_id, one in found.items() if booking_id not in newer} | replicated
+        return [found.get(booking_id) for booking_id in booking_ids]
 
     async def _send_quotas(
         self, queries: Sequence[tuple[str, tuple[Slot, ...]]]
     ) -> list[tuple[datetime, tuple[Counters | None, ...]]]:
-        """One script call for all that ask for the same slots, once for each of their offices."""
-        asked: dict[tuple[Slot, ...], dict[str, None]] = {}
+        """Makes one script call per distinct set of slots, with each of their offices once."""
+        offices: dict[tuple[Slot, ...], dict[str, None]] = {}
         for office_id, slots in queries:
-            asked.setdefault(slots, {})[office_id] = None
+            offices.setdefault(slots, {})[office_id] = None
         responses = {}
-        for slots, office_ids in asked.items():
+        for slots, office_ids in offices.items():
             now, *found = await self._quota(len(slots), *map(str, slots), *office_ids)
             at = moment(now)
             for office_id, (opened, *texts) in zip(office_ids, found, strict=True):
@@ -220,24 +263,24 @@ class LaneProducer:
         return [responses[query] for query in queries]
 
     async def send_command(self, office_id: str, entry: Command) -> int:
-        """Puts it on the lane's commands; its number there. Raises LANE_CLOSED, LANE_FULL: certain, nothing was taken."""
+        """Adds a command to the lane and returns its number. Raises LANE_CLOSED or LANE_FULL: then nothing was added."""
         kind, *number = await self._commands(office_id, MAX_COMMANDS, write_command(entry))
         if kind != b"SENT":
-            raise AntrianError(Reason(kind.decode()), retry_after=_DESK_RETRY)
+            raise AntrianError(Reason(kind.decode()), retry_after=_COMMAND_RETRY)
         return int(number[0])
 
     async def owned(self, owner: bytes) -> list[UUID]:
-        """The bookings that an account has live: in line or confirmed."""
+        """Returns the live bookings of an account: those in a queue and those that are confirmed."""
         return [UUID(bytes=booking_id) for booking_id in await self._owned(owner)]
 
     def command_settled(self, office_id: str, number: int) -> "asyncio.Future[None]":
-        """The same as settled, for an entry of the lane's commands."""
+        """Returns the same as settled(), for a command of the lane."""
         return self.settled(f"commands:{office_id}", number)
 
     def settled(self, office_id: str, ticket: int) -> "asyncio.Future[None]":
-        """Done when that ticket of the office has been settled, as far as this server has heard; may be cancelled.
+        """Returns a future that is done once this server was notified that the ticket is settled. It may be cancelled.
 
-        A message can be lost with its connection: wait with a limit, then look again.
+        A notification can be lost with its connection: wait with a limit, then look again.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._last_settled.get(office_id, 0) >= ticket:
@@ -251,14 +294,14 @@ class LaneProducer:
     async def _listen(self) -> None:
         while True:
             try:
-                await self._news.call("SUBSCRIBE", SETTLED)
-                while not await self._news.lost(within=_HEARTBEAT):
-                    await self._news.call("PING")
+                await self._messages.call("SUBSCRIBE", SETTLED)
+                while not await self._messages.lost(within=_HEARTBEAT):
+                    await self._messages.call("PING")
             except RedisError as error:
-                _log.warning("not hearing of settled turns, trying again: %s", error)
+                _log.warning("no notifications of settled turns, subscribing again: %s", error)
             await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter
 
-    def _hear(self, message: bytes) -> None:
+    def _receive(self, message: bytes) -> None:
         words = message.decode().split()
         for office_id, last in zip(words[::2], map(int, words[1::2]), strict=True):
             self._last_settled[office_id] = last
@@ -268,8 +311,15 @@ class LaneProducer:
 
 
 def is_full(error: Exception) -> bool:
-    """Whether Redis refused to write since its memory or its disk is full; it has not begun then."""
+    """Returns whether Redis refused a write because its memory or its disk is full; then it has not started the script."""
     return isinstance(error, OutOfMemoryError) or str(error).startswith("MISCONF")
+
+
+async def _look_up(look: Script, booking_ids: Sequence[UUID]) -> dict[UUID, Waiting]:
+    now, *found = await look(*[booking_id.bytes for booking_id in booking_ids])
+    as_of = moment(now)
+    pairs = zip(booking_ids, found, strict=True)
+    return {booking_id: _waiting(booking_id, as_of, *values) for booking_id, values in pairs if values}
 
 
 def _waiting(

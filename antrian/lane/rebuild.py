@@ -9,7 +9,7 @@ from redis import Redis
 
 from antrian.lane import script
 from antrian.lane.codec import milliseconds, moment, whole_hours
-from antrian.lane.consumer import FencedError, Lease
+from antrian.lane.replies import FencedError, Lease
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ class Askers:
                 slot=slot,
                 windows=self._windows[slot.service_date],
                 applicants=(EncryptedApplicant(key, encrypted),),
-                verdict=None,
+                refusal=None,
             )
 
     def join(self, requests: Iterator[JoinRequest], size: int, at_once: int = 1) -> None:

@@ -206,7 +206,7 @@ def _join_request(request: RequestBookingRequest, slot: Slot, keys: Keys) -> Joi
         slot=slot,
         windows=rules.windows_of(load_policy(), slot.service_date),
         applicants=tuple(people),
-        verdict=None,
+        refusal=None,
     )
 
 

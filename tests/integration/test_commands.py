@@ -11,8 +11,8 @@ import pytest
 from antrian.booking import Cancel, CloseDate, CommandBatch, SetQuota, Slot, StaffAction, State, StatusReason
 from antrian.errors import AntrianError, Reason
 from antrian.identity import booking_code, code_range
-from antrian.lane.consumer import FencedError, SlotCounters
 from antrian.lane.producer import MAX_COMMANDS, Joined
+from antrian.lane.replies import FencedError, SlotCounters
 from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from antrian.ledger.staff import ActionRow
 from tests.support.waiting import until

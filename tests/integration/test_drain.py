@@ -9,8 +9,8 @@ import pytest
 
 from antrian.booking import Cancel, Session, Slot, State, StatusReason, Turn
 from antrian.errors import Reason
-from antrian.lane.consumer import FencedError, LaneBrokenError, sole
 from antrian.lane.producer import Joined, Known
+from antrian.lane.replies import FencedError, LaneBrokenError, sole
 from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from tests.support.waiting import until
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, WINDOW, World

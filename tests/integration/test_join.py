@@ -101,10 +101,10 @@ async def test_a_known_request_may_be_repeated_after_its_window(world: World) ->
 
 async def test_a_verdict_refuses_a_new_request_but_not_a_known_one(world: World) -> None:
     elsewhere = AntrianError(Reason.OFFICE_OUTSIDE_PROVINCE)
-    refusal = await world.refusal(replace(world.request(1), verdict=elsewhere))
+    refusal = await world.refusal(replace(world.request(1), refusal=elsewhere))
     assert refusal.reason == Reason.OFFICE_OUTSIDE_PROVINCE
     await world.join(world.request(1))
-    assert await world.join(replace(world.request(1), verdict=elsewhere)) == Known()
+    assert await world.join(replace(world.request(1), refusal=elsewhere)) == Known()
 
 
 async def test_an_applicant_holds_one_live_booking_in_the_whole_country(world: World) -> None:

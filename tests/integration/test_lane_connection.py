@@ -43,8 +43,8 @@ async def make(redis_url: str) -> AsyncIterator[MakePipe]:
     """Makes pipes, by default to the test's Redis."""
     made = []
 
-    def one(url: str = redis_url, heard: Callable[[bytes], object] | None = None) -> Pipe:
-        made.append(Pipe(url, heard))
+    def one(url: str = redis_url, on_message: Callable[[bytes], object] | None = None) -> Pipe:
+        made.append(Pipe(url, on_message))
         return made[-1]
 
     yield one
@@ -80,7 +80,7 @@ def linked(redis_url: str, proxy: Proxy) -> str:
 
 @pytest.fixture
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane_pipe, "_PATIENCE", 0.3)
+    monkeypatch.setattr(lane_pipe, "_TIMEOUT", 0.3)
 
 
 def _elsewhere(redis_url: str, port: int, scheme: str = "redis") -> str:
@@ -163,7 +163,7 @@ async def test_a_response_timeout_closes_the_connection_and_the_next_call_reconn
     try:
         asked = [asyncio.create_task(count()) for _ in range(3)]
         for one in asked:
-            with pytest.raises(RedisTimeoutError, match=r"silent for 0\.3 s"):
+            with pytest.raises(RedisTimeoutError, match=r"no reply from Redis within 0\.3 s"):
                 await one
         assert await pipe.call("CLIENT", "ID") != silent
         await until(lambda: not _under_way(redis))
@@ -440,7 +440,7 @@ async def test_an_unsolicited_response_closes_the_connection(
 
 async def test_published_messages_arrive_between_responses(redis: Redis, make: MakePipe) -> None:
     heard = list[bytes]()
-    pipe = make(heard=heard.append)
+    pipe = make(on_message=heard.append)
     await pipe.call("SUBSCRIBE", "news")
     assert redis.publish("news", "one") == 1
     assert await pipe.call("PING") == [b"pong", b""]

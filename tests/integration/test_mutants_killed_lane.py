@@ -11,9 +11,9 @@ import pytest
 from antrian.booking import Cancel
 from antrian.errors import Reason
 from antrian.lane.codec import milliseconds
-from antrian.lane.consumer import FencedError, LaneBrokenError
 from antrian.lane.producer import Joined, Waiting
 from antrian.lane.rebuild import Bar, LaneRebuilder, Restored
+from antrian.lane.replies import FencedError, LaneBrokenError
 from tests.support.waiting import until
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World, nik, serve
 from workers.lane_setup import LaneSetup

@@ -11,9 +11,10 @@ import pytest
 
 from antrian.booking import Cancel, CloseDate, State
 from antrian.errors import AntrianError, Reason
-from antrian.lane.consumer import FencedError, LaneBrokenError, LaneConsumer, Lease
+from antrian.lane.consumer import LaneConsumer
 from antrian.lane.producer import Joined, Known
 from antrian.lane.rebuild import LaneRebuilder
+from antrian.lane.replies import FencedError, LaneBrokenError, Lease
 from antrian.ledger.fence import LedgerFencedError
 from antrian.ledger.recorder import LedgerRecorder
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World, serve

@@ -8,8 +8,8 @@ from datetime import timedelta
 from antrian.booking import Cancel, CloseDate, CommandBatch, Follow, Policy, SetQuota, StaffAction, State, StatusReason
 from antrian.errors import Reason
 from antrian.identity import Keys, booking_code, code_range
-from antrian.lane.consumer import FencedError
 from antrian.lane.producer import Joined, Known
+from antrian.lane.replies import FencedError
 from antrian.ledger.fence import LedgerFencedError
 from antrian.ledger.keys import WrongKeysError, claim_keys
 from antrian.ledger.policies import WrongPolicyError, claim_policy

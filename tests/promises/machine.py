@@ -14,8 +14,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from antrian.booking import Cancel, CloseDate, Command, Follow, SetQuota, Slot, StaffAction
 from antrian.errors import AntrianError, Reason
 from antrian.identity import booking_code, code_range
-from antrian.lane.consumer import Lease
 from antrian.lane.producer import JoinRequest
+from antrian.lane.replies import Lease
 from tests.promises.model import BrokenError, Model, hold
 from tests.promises.sight import Sight, look
 from tests.promises.slow_turn import SlowTurn

@@ -4,7 +4,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, cast
 
-from antrian.lane.consumer import FencedError, LaneConsumer, Lease
+from antrian.lane.consumer import LaneConsumer
+from antrian.lane.replies import FencedError, Lease
 from antrian.ledger.fence import LedgerFencedError
 from antrian.ledger.recorder import LedgerRecorder
 from tests.support.world import World, serve

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 from antrian.audit.history.oracle import decide
 from antrian.errors import Reason
-from antrian.lane.consumer import FencedError, LaneBrokenError, Lease
 from antrian.lane.producer import Joined, JoinRequest, Known, Refused
+from antrian.lane.replies import FencedError, LaneBrokenError, Lease
 from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 

@@ -26,8 +26,9 @@ from antrian.booking import (
     Turn,
 )
 from antrian.identity import Keys
-from antrian.lane.consumer import FencedError, LaneBrokenError, LaneConsumer, Lease, LeasedLane, sole
+from antrian.lane.consumer import LaneConsumer
 from antrian.lane.producer import Joined, JoinRequest, Known, LaneProducer, Refused
+from antrian.lane.replies import FencedError, LaneBrokenError, Lease, LeasedLane, sole
 from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from antrian.ledger.policies import apply_policy
 from antrian.ledger.reader import LedgerReader, RecordedBooking
@@ -255,7 +256,7 @@ class World:
             slot=slot,
             windows=rules.windows_of(self.policy, slot.service_date),
             applicants=tuple(applicants),
-            verdict=None,
+            refusal=None,
         )
 
     async def join(self, request: JoinRequest) -> Joined | Known | Refused:

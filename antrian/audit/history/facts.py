@@ -13,6 +13,7 @@ from antrian.booking import Session, Slot
 from antrian.lane.codec import read_queue_entry
 from antrian.ledger import sql
 from antrian.ledger.connection import CONNECT
+from antrian.redis_primary import connect
 from antrian.settings import Settings
 
 _PAGE = 1000
@@ -94,7 +95,7 @@ def read_facts(settings: Settings) -> Facts:
     facts = Facts()
     with (
         psycopg.connect(settings.database_url, autocommit=True, **CONNECT) as ledger,
-        Redis.from_url(settings.redis_url) as redis,
+        connect(settings.redis_url) as redis,
     ):
         # Redis first, so that bookings decided meanwhile are found in the ledger.
         for (office,) in ledger.execute(sql("lanes")).fetchall():

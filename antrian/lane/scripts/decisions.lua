@@ -6,7 +6,7 @@
 --   GAP ticket (the queue or the commands lack it); MISSING slot (it has no counters).
 -- Holds: P1, P2, P3 (one consumer a lane, each with a newer token), P6, P13.
 local us = real_us()
-local now = now_ms(us)
+local now, real_now = service_time(us)
 
 -- Leases a lane under a new token. nil when somebody else holds it, or when it is quarantined until its rebuild.
 local function lease_lane(office, lease_ms)
@@ -78,6 +78,7 @@ local function decide(office, lane, max_tickets, max_commands)
   if not again and #outbox > 0 then
     for slot, counters in pairs(slots) do write_counters(office, slot, counters) end
     redis.call('HSET', key('lane', office), 'outbox', table.concat(outbox, '\n'))
+    redis.call('SET', 'time', format('%d', real_now))
   end
   return reply
 end
