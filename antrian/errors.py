@@ -36,6 +36,7 @@ class Reason(StrEnum):
     NOT_CONFIRMED = "NOT_CONFIRMED"
     NOT_TODAY = "NOT_TODAY"
     QUOTA_BELOW_TAKEN = "QUOTA_BELOW_TAKEN"
+    SLOT_FULL = "SLOT_FULL"
     LANE_FULL = "LANE_FULL"
     LANE_CLOSED = "LANE_CLOSED"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
@@ -64,8 +65,8 @@ class AntrianError(Exception):
     """A refused call.
 
     field: path of the request's invalid field. problem: what is wrong with it, and what to do. retry_after: how long until
-    a retry may succeed. initial: first letter of the name of the applicant concerned. metadata: sent to the caller unchanged, so it
-    must not contain personal data.
+    a retry may succeed. initial: first letter of the name of the applicant concerned. detail: a message that is added to
+    the error's details. metadata: sent to the caller unchanged, so it must not contain personal data.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class AntrianError(Exception):
         problem: Text | None = None,
         retry_after: timedelta | None = None,
         initial: str = "",
+        detail: object = None,
         **metadata: str,
     ) -> None:
         super().__init__(f"{reason} {field}".strip())
@@ -84,6 +86,7 @@ class AntrianError(Exception):
         self.problem = problem
         self.retry_after = retry_after
         self.initial = initial
+        self.detail = detail
         self.metadata = metadata
 
 

@@ -369,6 +369,16 @@ class Document:
                 "additionalProperties": {"type": "string"},
                 "description": "Facts that go with the reason.",
             },
+            "alternatives": {
+                "type": "array",
+                "items": {"$ref": "#/components/schemas/Alternative"},
+                "description": "With SLOT_FULL: slots with room for the party.",
+            },
+            "windowCloseTime": {
+                "type": "string",
+                "format": "date-time",
+                "description": "With SLOT_FULL: until then, places that others cancel can be booked.",
+            },
             "retryAfter": {"type": "number", "minimum": 0, "description": "Seconds after which to retry."},
         }
         inner = {"type": "object", "properties": error, "required": ["code", "message", "reason", "status"]}

@@ -106,6 +106,12 @@ class Bookings:
         booking.alternatives.extend(alternatives)
         return None
 
+    async def alternatives(self, office_id: str, slot: Slot, party_size: int) -> Sequence[wire.Alternative]:
+        """Returns up to five slots with room for a party, as of at most a second ago; none once the slot's window is closed."""
+        full = office_id, slot, party_size
+        expires, alternatives = self._cached.get(full, (0.0, ()))
+        return await self._alternatives(full) if expires < asyncio.get_running_loop().time() else alternatives
+
     async def repeated(self, booking_id: UUID, caller: str, account: str) -> wire.Booking:
         """Returns the booking of a request that was accepted before.
 

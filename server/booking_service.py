@@ -258,9 +258,22 @@ class BookingService:
             zone = self._catalog.office(join.office_id).time_zone
             refusal = rules.refuse_window(self._catalog.policy, join.slot.service_date, result.at, zone)
             raise refusal or AntrianError(Reason.STORE_UNAVAILABLE, retry_after=_RETRY)
+        if result.reason == Reason.SLOT_FULL:
+            raise await self._slot_full(join, result)
         refusal = self._refusal(Reason(result.reason), result.applicant, result.detail)
         refusal.initial = initial_of(refusal.field, [applicant.full_name for applicant in request.applicants])
         raise refusal
+
+    async def _slot_full(self, join: JoinRequest, result: Refused) -> AntrianError:
+        alternatives = await self._bookings.alternatives(join.office_id, join.slot, len(join.applicants))
+        zone = self._catalog.office(join.office_id).time_zone
+        closes_at = max(window.closes_at for window in join.windows).astimezone(zone)
+        return AntrianError(
+            Reason.SLOT_FULL, field="session", remaining=result.detail.decode(), close_time=closes_at.isoformat(),
+            detail=messages_pb2.SlotFullInfo(
+                alternatives=alternatives, window_close_time=convert.timestamp(closes_at)
+            ),
+        )  # fmt: skip
 
     def _refusal(self, reason: Reason, applicant: int, detail: bytes) -> AntrianError:
         match reason:

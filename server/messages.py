@@ -240,6 +240,15 @@ TABLE: dict[Reason, ErrorRow] = {
             "The quota is now {quota}, which is not what was expected. Check it and decide again.",
         ),
     ),
+    Reason.SLOT_FULL: ErrorRow(
+        Code.FAILED_PRECONDITION,
+        Text(
+            "Sesi ini sudah penuh. Pilih sesi, hari, atau kantor lain. Tempat yang dibatalkan orang lain dapat dipesan sampai "
+            "{close_time}.",
+            "This session is full. Choose another session, day or office. Places that others cancel can be booked until "
+            "{close_time}.",
+        ),
+    ),
     Reason.LANE_FULL: ErrorRow(
         Code.UNAVAILABLE,
         Text(

@@ -7,6 +7,7 @@ from string import Formatter
 
 import grpc
 from google.protobuf.any_pb2 import Any
+from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, LocalizedMessage, RetryInfo
 from google.rpc.status_pb2 import Status
 
@@ -50,6 +51,8 @@ def to_status(error: AntrianError, *, english: bool) -> Status:
     if error.field:
         violation = BadRequest.FieldViolation(field=error.field, description=problem.english, reason=error.reason.value)
         details.append(_pack(BadRequest(field_violations=[violation])))
+    if isinstance(error.detail, Message):
+        details.append(_pack(error.detail))
     if error.retry_after is not None:
         retry = RetryInfo()
         retry.retry_delay.FromTimedelta(max(error.retry_after, timedelta(0)))
@@ -104,7 +107,7 @@ class _Values(dict[str, str]):
         return "?"
 
 
-def _pack(detail: ErrorInfo | LocalizedMessage | BadRequest | RetryInfo) -> Any:
+def _pack(detail: Message) -> Any:
     packed = Any()
     packed.Pack(detail)
     return packed

@@ -149,7 +149,7 @@ class LedgerRecorder:
     def tickets_since(self, office_id: str, first: int) -> dict[int, UUID]:
         """Returns the office's recorded tickets from that one on, with their booking ids. Duplicates have none."""
         values = {"office": office_id, "first": first}
-        return dict(self._pool.ask(lambda connection: connection.execute(sql("tickets_since"), values).fetchall()))
+        return dict(self._pool.run(lambda connection: connection.execute(sql("tickets_since"), values).fetchall()))
 
     def plan_slots(self, office_id: str, days: Sequence[date], places: dict[Session, int]) -> None:
         """Creates the slots that the office lacks on those days. Existing slots keep their quota."""

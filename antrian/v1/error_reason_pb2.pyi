@@ -142,6 +142,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the quota is lower than the number of taken places. Close the day, or wait for cancellations.
     Example: SetQuota to 10, metadata {"field": "quota", "taken": "17"}.
     """
+    ERROR_REASON_SLOT_FULL: _ErrorReason.ValueType  # 49
+    """FAILED_PRECONDITION with SlotFullInfo: the slot has fewer places remaining than the party has people. The request was
+    certainly not accepted. A request that joined the queue before the slot was full hears this as its outcome instead.
+    Example: metadata {"field": "session", "remaining": "1", "close_time": "2026-11-29T16:00:00+07:00"}.
+    """
     ERROR_REASON_LANE_FULL: _ErrorReason.ValueType  # 40
     """UNAVAILABLE with RetryInfo: the office's queue is full. The request was certainly not accepted.
     Example: RetryInfo of 10 s, and the trailer grpc-retry-pushback-ms, which gRPC clients obey.
@@ -335,6 +340,11 @@ Example: metadata {"service_date": "2026-12-02"}.
 ERROR_REASON_QUOTA_BELOW_TAKEN: ErrorReason.ValueType  # 39
 """FAILED_PRECONDITION: the quota is lower than the number of taken places. Close the day, or wait for cancellations.
 Example: SetQuota to 10, metadata {"field": "quota", "taken": "17"}.
+"""
+ERROR_REASON_SLOT_FULL: ErrorReason.ValueType  # 49
+"""FAILED_PRECONDITION with SlotFullInfo: the slot has fewer places remaining than the party has people. The request was
+certainly not accepted. A request that joined the queue before the slot was full hears this as its outcome instead.
+Example: metadata {"field": "session", "remaining": "1", "close_time": "2026-11-29T16:00:00+07:00"}.
 """
 ERROR_REASON_LANE_FULL: ErrorReason.ValueType  # 40
 """UNAVAILABLE with RetryInfo: the office's queue is full. The request was certainly not accepted.

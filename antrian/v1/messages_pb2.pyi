@@ -435,7 +435,7 @@ class Alternative(_message.Message):
     session: Global___Session.ValueType
     """session is the session of that day."""
     remaining: _builtins.int
-    """remaining is the number of places that remain in the slot, at most a second before the booking's read_time."""
+    """remaining is the number of places that remain in the slot, as of at most a second ago."""
     def __init__(
         self,
         *,
@@ -451,6 +451,38 @@ class Alternative(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Alternative: _TypeAlias = Alternative  # noqa: Y015
+
+@_typing.final
+class SlotFullInfo(_message.Message):
+    """SlotFullInfo is a detail of the error SLOT_FULL: what to book instead."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALTERNATIVES_FIELD_NUMBER: _builtins.int
+    WINDOW_CLOSE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alternative]:
+        """alternatives are up to five slots with room for the party: first other sessions and days of the office, then the
+        nearest offices of the province.
+        """
+
+    @_builtins.property
+    def window_close_time(self) -> _timestamp_pb2.Timestamp:
+        """window_close_time is when booking for the slot closes. Until then, places that others cancel can be booked."""
+
+    def __init__(
+        self,
+        *,
+        alternatives: _abc.Iterable[Global___Alternative] | None = ...,
+        window_close_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["window_close_time", b"window_close_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternatives", b"alternatives", "window_close_time", b"window_close_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SlotFullInfo: _TypeAlias = SlotFullInfo  # noqa: Y015
 
 @_typing.final
 class Applicant(_message.Message):

@@ -7,11 +7,13 @@ from math import ceil
 from typing import Any
 
 import grpc
+from google.protobuf.json_format import MessageToDict
 from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, LocalizedMessage, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from antrian.errors import Text
+from antrian.v1.messages_pb2 import SlotFullInfo
 from antrian.words import about
 
 _HTTP = {
@@ -67,13 +69,13 @@ def own_error(
 
 def of_status(status: Status) -> HttpError:
     """The error that the service's status is."""
-    info, words, bad, retry = ErrorInfo(), LocalizedMessage(), BadRequest(), RetryInfo()
+    info, words, bad, retry, full = ErrorInfo(), LocalizedMessage(), BadRequest(), RetryInfo(), SlotFullInfo()
     retry_after = None
     for detail in status.details:
         if detail.Unpack(retry):
             retry_after = retry.retry_delay.ToTimedelta().total_seconds()
         else:
-            _ = detail.Unpack(info) or detail.Unpack(words) or detail.Unpack(bad)
+            _ = detail.Unpack(info) or detail.Unpack(words) or detail.Unpack(bad) or detail.Unpack(full)
     http = _HTTP.get(status.code, 500)
     code = Code.Name(status.code) if status.code in Code.values() else "UNKNOWN"
     error: dict[str, Any] = {"status": code, "reason": info.reason or code, "message": words.message or status.message}
@@ -83,6 +85,8 @@ def of_status(status: Status) -> HttpError:
         ]
     if info.metadata:
         error["metadata"] = dict(info.metadata)
+    if full.HasField("window_close_time"):
+        error |= MessageToDict(full, always_print_fields_with_no_presence=True)
     headers = {}
     if http in {429, 503}:
         retry_after = retry_after or 1.0
