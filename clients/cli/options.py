@@ -24,6 +24,7 @@ from antrian.settings import (
     read_certificates,
     read_keys,
 )
+from clients.cli.show import session_name
 from clients.sdk.booking_client import (
     SESSION_AFTERNOON,
     SESSION_MORNING,
@@ -197,6 +198,8 @@ class Service(Target):
         more = f" (try again in {refusal.retry_after.total_seconds():.0f} s)" if refusal.retry_after else ""
         if booking_id := refusal.metadata.get("booking_id"):
             more += f" (booking {booking_id})"
+        for slot in refusal.alternatives:
+            more += f"\n  {slot.office_id} {slot.service_date} {session_name(slot.session)}: {slot.remaining} remaining"
         return f"{refusal.reason}: {refusal.message}{more}"
 
 

@@ -14,6 +14,8 @@ from google.rpc.error_details_pb2 import ErrorInfo, LocalizedMessage, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
+from antrian.v1.messages_pb2 import Alternative, SlotFullInfo
+
 DEADLINE = timedelta(seconds=5)
 """How long one attempt of a call may take."""
 PATIENCE = timedelta(seconds=60)
@@ -85,6 +87,14 @@ class RefusedError(Exception):
         self.retry_after = retry_after
         self.status = status
         self.uncertain = reason == "INTERNAL" or (code in UNKNOWN and reason not in CERTAIN)
+
+    @property
+    def alternatives(self) -> Sequence[Alternative]:
+        """With SLOT_FULL, up to five slots with room for the party."""
+        full = SlotFullInfo()
+        for detail in self.status.details if self.status else ():
+            detail.Unpack(full)
+        return full.alternatives
 
     @classmethod
     def of_status(cls, status: Status) -> "RefusedError":

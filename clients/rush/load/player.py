@@ -237,7 +237,7 @@ class Player:
         if not record.refusal:
             self._tally.count("refused")
         record.due, record.answered, record.refusal = submission.due, now, error.reason
-        if error.reason not in live.ask.expected and not _is_passing(error):
+        if error.reason not in {*live.ask.expected, "SLOT_FULL"} and not _is_passing(error):
             self._surprise(record, f"refused with {error.reason} ({live.ask.wrong or 'nothing wrong'})")
 
     # -- afterwards
