@@ -13,13 +13,13 @@ from antrian.settings import Settings
 from clients.rush.load.record import Record
 from clients.rush.load.survey import Quotas, SlotOfOffice
 
-OVERTAKING = "who was answered before another asked is before him"
+OVERTAKING = "a request answered before another was sent has the smaller ticket"
 """The check of P3 whose violations are overtakings."""
 _NOT_BEGUN = datetime.max.replace(tzinfo=UTC)
 # These need every booking of a lane; others than ours may have made some.
 _OF_WHOLE_LANES = {
     "at every ticket the places taken are within the quota",
-    "tickets in order through the rules give the recorded outcomes",
+    "replaying the tickets through the rules gives the recorded outcomes",
     "queue numbers are 1, 2, 3 … in ticket order",
 }
 
@@ -62,7 +62,7 @@ def within_window(records: Sequence[Record], window: Window) -> Check:
     opens, closes = window.opens_at.timestamp(), window.closes_at.timestamp()
     accepted = [record.accepted_at for record in records if record.accepted]
     outside = sum(not opens <= moment < closes for moment in accepted)
-    return Check("P11", "everybody was accepted while booking was open", len(accepted), outside)
+    return Check("P11", "requests were accepted only while booking was open", len(accepted), outside)
 
 
 def _examined(checks: Sequence[Check]) -> list[Check]:
@@ -76,7 +76,7 @@ def _within_quota(records: Sequence[Record], after: Quotas) -> Check:
         if record.state == "CONFIRMED":
             held[record.office_id, record.slot] += record.party
     over = sum(places > after[slot][0] for slot, places in held.items())
-    return Check("P1", "our people with a place are within the quota", len(held), over)
+    return Check("P1", "the people with places in this rush are within the quota", len(held), over)
 
 
 def _history(records: Sequence[Record]) -> ClientHistory:
