@@ -18,7 +18,8 @@ from redis.exceptions import RedisError
 from rich.console import Console
 
 from antrian.local.child import EmbeddedError, hold
-from antrian.local.stack import FIRST_HTTP_PORT, Stack
+from antrian.local.ports import FIRST_HTTP_PORT
+from antrian.local.stack import Stack
 from clients.cli.folder import empty, is_antrians
 from clients.cli.options import (
     FOLDER,
