@@ -190,8 +190,8 @@ def _habits(played: Played, records: Sequence[Record]) -> dict[str, int]:
         "wrong input": sum(record.habit == "wrong" for record in records),
         "slow phone": sum(record.habit == "slow" for record in records),
         "reads of the remaining places": sum(len(share.looks) for share in played.shares),
-        "asked again by the service": sum(record.passing for record in records),
-        "given back": sum(record.state == "CANCELLED" for record in records),
+        "asked to retry by the service": sum(record.passing for record in records),
+        "cancelled after confirmation": sum(record.state == "CANCELLED" for record in records),
     }
 
 

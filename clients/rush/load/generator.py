@@ -60,14 +60,14 @@ def play(
         pipes: list[Connection] = []
         pids: list[int] = []
         for share in range(processes):
-            ours, theirs = context.Pipe()
+            parent_end, child_end = context.Pipe()
             job = Job(service, share, processes, crowd.scenario.habits.patience_s)
-            process = context.Process(target=_process, args=(crowd, job, tally.writer(share), theirs), daemon=True)
+            process = context.Process(target=_process, args=(crowd, job, tally.writer(share), child_end), daemon=True)
             process.start()
             undo.callback(process.join)
             undo.callback(process.terminate)
-            theirs.close()
-            pipes.append(ours)
+            child_end.close()
+            pipes.append(parent_end)
             pids.append(process.pid or 0)
         try:
             for pipe in pipes:

@@ -17,8 +17,8 @@ _HABITS = {
     "wrong input": ("salah isi", "wrong input"),
     "slow phone": ("HP lambat, jawaban pertama tidak sampai", "slow phone, first answer lost"),
     "reads of the remaining places": ("melihat sisa tempat", "reads of the remaining places"),
-    "asked again by the service": ("diminta layanan mencoba lagi", "asked to retry by the service"),
-    "given back": ("mengembalikan tempat", "cancelled after confirmation"),
+    "asked to retry by the service": ("diminta layanan mencoba lagi", "asked to retry by the service"),
+    "cancelled after confirmation": ("mengembalikan tempat", "cancelled after confirmation"),
 }
 
 
