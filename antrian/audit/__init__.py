@@ -1,1 +1,1 @@
-"""Counts violations of the promises: in the stores, and in what clients observed."""
+"""Counts violations of the promises in the stores and in client histories."""

@@ -13,9 +13,10 @@ from antrian.lane.codec import read_queue_entry
 from antrian.text import has_nik
 
 _NIK = re.compile(rb"[0-9]{16}")
-# RQ names things by 32 hex digits, of which 16 in a row may be decimal.
+# RQ uses ids of 32 hex digits, of which 16 in a row may be decimal.
 _NIK_AMONG_HEX = re.compile(rb"(?<![0-9a-f])[0-9]{16}(?![0-9a-f])")
-_LONG_NUMBERS = {b"lease", b"token"}  # of a lane: microseconds, which have 16 digits, and epochs of 2^32 each
+# Fields of a lane whose numbers reach 16 digits: microseconds, and tokens that start at multiples of 2^32.
+_LONG_NUMBERS = {b"lease", b"token"}
 
 
 def count_niks(key: bytes, value: Any) -> tuple[int, int]:
@@ -26,7 +27,7 @@ def count_niks(key: bytes, value: Any) -> tuple[int, int]:
 
 
 def _parts(key: bytes, value: Any) -> Any:
-    """Returns the value split by its structure, text typed by people as str.
+    """Returns the value split by its structure. Text typed by people becomes str.
 
     This keeps adjacent digits of two parts from reading as one number, and leaves out long numbers.
     """
@@ -39,7 +40,7 @@ def _parts(key: bytes, value: Any) -> Any:
 
 
 def _command_parts(text: bytes) -> Any:
-    """Returns a command's fields, or the text itself if it is no command."""
+    """Returns a command's fields, or the text itself if it is not a command."""
     try:
         return json.loads(text.partition(b" ")[2])
     except ValueError:
@@ -47,7 +48,7 @@ def _command_parts(text: bytes) -> Any:
 
 
 def _entry_parts(text: bytes) -> list[bytes | str]:
-    """Returns a queue entry's parts, or the text itself if it is no valid entry."""
+    """Returns a queue entry's parts, or the text itself if it is not a valid entry."""
     try:
         entry, sound = read_queue_entry(text)
     except ValueError:

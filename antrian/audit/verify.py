@@ -40,7 +40,7 @@ _KEY_BATCH = 200
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The result of one check: the promise, what was checked, how many were examined, and how many violated it."""
+    """The result of one check: the promise, what was checked, and the numbers of examined facts and of violations."""
 
     promise: str
     what: str
@@ -106,21 +106,21 @@ def _people_check(ledger: psycopg.Connection, keys: Keys) -> Check:
         for person in people.execute(sql("live_people")):
             examined += 1
             violations += not keys.fit(*person)
-    return Check("P4", "a live booking stands under the key of its applicant's NIK", examined, violations)
+    return Check("P4", "a live booking is stored under the key of its applicant's NIK", examined, violations)
 
 
 def _calendar_check(ledger: psycopg.Connection, policy: Policy) -> Check:
     """Checks bookable and booked days against the service days of the policy in force."""
     [(examined,)] = ledger.execute(sql("days_ahead")).fetchall()
     violations = len(unserved_days(ledger, policy))
-    return Check("P10", "a day without service is closed and nobody is booked on it", examined, violations)
+    return Check("P10", "days without service are closed and have no bookings", examined, violations)
 
 
 def _lane_checks(consumer: LaneConsumer, ledger: psycopg.Connection, policy: Policy) -> list[Check]:
     """Checks each lane in Redis against the ledger."""
     lanes, slots, violations = Counter[str](), Counter[str](), Counter[str]()
     offices = [office for (office,) in ledger.execute(sql("lanes"))]
-    ready = consumer.ready_since()  # before the audit leases them
+    ready = consumer.ready_since()  # read before the audit leases the lanes
     for office in offices:
         if not consumer.audit(office).opened:
             violations["closed"] += 1
@@ -131,31 +131,31 @@ def _lane_checks(consumer: LaneConsumer, ledger: psycopg.Connection, policy: Pol
             slots["counted"] += len(lane.counters)
             violations["lost"] += abs(lane.ticket - lane.settled - lane.waiting)
             violations["counters"] += wrong
-            violations["elsewhere"] += (
+            violations["differs"] += (
                 lane.epoch != row.epoch
                 or row.last_ticket not in {lane.settled, lane.settled + lane.unsettled}
                 or row.last_command < lane.settled_command
             )
-            violations["unbound"] += lane.waiting > policy.lane_bound or lane.commands_waiting > MAX_COMMANDS
+            violations["unbounded"] += lane.waiting > policy.lane_bound or lane.commands_waiting > MAX_COMMANDS
     violations["old"] = sum(age > _TOO_OLD for _, age in consumer.depth(offices).values())
-    violations["passed over"] = sum(since > _TOO_OLD for since in ready.values())
+    violations["starved"] = sum(since > _TOO_OLD for since in ready.values())
     return [
         Check("P15", "every office's lane is open", len(offices), violations["closed"]),
         Check("P15", "no ticket waits for longer than a minute", len(offices), violations["old"]),
-        Check("P13", "no ready lane is passed over for a minute", len(ready), violations["passed over"]),
-        Check("P2", "every accepted ticket is recorded or still in its line", lanes["tickets"], violations["lost"]),
-        Check("P9", "an open lane stands where its ledger stands", lanes["audited"], violations["elsewhere"]),
+        Check("P13", "no ready lane waits for a worker for longer than a minute", len(ready), violations["starved"]),
+        Check("P2", "every accepted ticket is recorded or still in its queue", lanes["tickets"], violations["lost"]),
+        Check("P9", "an open lane agrees with the ledger on what is recorded", lanes["audited"], violations["differs"]),
         Check(
-            "P1", "left, taken and decided but not recorded make the quota", slots["counted"], violations["counters"]
+            "P1", "remaining, taken and unrecorded places add up to the quota", slots["counted"], violations["counters"]
         ),
-        Check("P12", "lines and desks are within their bounds", lanes["audited"], violations["unbound"]),
+        Check("P12", "queues and commands are within their bounds", lanes["audited"], violations["unbounded"]),
     ]
 
 
 def _audit_lane(
     consumer: LaneConsumer, ledger: psycopg.Connection, office: str
 ) -> tuple[LaneState, LaneRow, int] | None:
-    """Returns a lane, its ledger row and its number of wrong counters, read under a lease so that nothing is decided meanwhile.
+    """Returns a lane, its ledger row and its number of wrong counters. The lease prevents decisions meanwhile.
 
     Returns None if the lane could not be leased, or a consumer took the lease over.
     """
@@ -163,11 +163,11 @@ def _audit_lane(
     if lease is None:
         return None
     try:
-        decided = sole(consumer.decide([lease], 0))  # only what is in the outbox
+        decided = sole(consumer.decide([lease], 0))  # returns the outbox without new decisions
         lane = consumer.audit(office)
         row = LaneRow(*ledger.execute(sql("lane"), {"office": office}).fetchone() or (0, 0, 0, 0, 0))
         wrong = 0
-        if row.last_command == lane.settled_command:  # else the next settle brings the lane up to date
+        if row.last_command == lane.settled_command:  # otherwise the next settle updates the lane
             outbox = [] if isinstance(decided, CommandBatch) else decided.decisions
             wrong = _wrong_counters(ledger, office, lane, outbox)
         consumer.leave(lease)
@@ -185,7 +185,7 @@ def _wait_for_lease(consumer: LaneConsumer, office: str) -> Lease | None:
 
 
 def _wrong_counters(ledger: psycopg.Connection, office: str, lane: LaneState, outbox: Sequence[Decision]) -> int:
-    """Returns in how many slots remaining + taken + confirmed but unrecorded places differ from the quota."""
+    """Returns the number of slots whose remaining, taken, and confirmed but unrecorded places do not make the quota."""
     confirmed = [d for d in outbox if d.first_number]
     rows = ledger.execute(sql("outcomes"), {"booking_ids": [UUID(bytes=d.entry.booking_id) for d in confirmed]})
     recorded = {(booking_id, ticket): state for booking_id, _, ticket, state, _ in rows}
@@ -220,8 +220,8 @@ def _requests_check(redis: Redis, ledger: psycopg.Connection) -> Check:
 
 
 def _bars_check(redis: Redis, ledger: psycopg.Connection, consumer: LaneConsumer) -> Check:
-    """Checks the bars in Redis against the ledger's. Rechecks differences until lanes have had time to settle."""
-    what, ends = "Redis bars whom the ledger bars, and nobody else", time.monotonic() + 2 * LEASE.total_seconds()
+    """Checks the bars in Redis against the ledger's. Rechecks differences for two lease times, in which lanes settle."""
+    what, ends = "Redis and the ledger bar the same people", time.monotonic() + 2 * LEASE.total_seconds()
     examined, differ = _differing_bars(redis, ledger, consumer)
     while differ and time.monotonic() < ends:
         time.sleep(0.1)
@@ -233,7 +233,7 @@ def _differing_bars(
     redis: Redis, ledger: psycopg.Connection, consumer: LaneConsumer
 ) -> tuple[int, set[tuple[bytes, bytes]]]:
     """Returns the number of bars in the ledger, and the bars (applicant key, missed booking) that only one store has."""
-    if not consumer.is_restored():  # its lanes are closed until the rebuild, which violates P15
+    if not consumer.is_restored():  # lanes are closed until the rebuild, which violates P15
         return 0, set()
     ledger_bars = {(key, missed.bytes): synced for key, missed, synced in ledger.execute(sql("synced_bars"))}
     now, barred, holders = consumer.now(), set[tuple[bytes, bytes]](), set[bytes]()
@@ -273,7 +273,7 @@ def _nik_check(redis: Redis) -> Check:
         for (key, _), value in zip(readable, values, strict=True):
             texts, niks = count_niks(key, value)
             examined, violations = examined + texts, violations + niks
-    return Check("P14", "no NIK in clear in Redis", examined, violations)
+    return Check("P14", "no unencrypted NIK in Redis", examined, violations)
 
 
 def _key_batches(redis: Redis, pattern: str) -> Iterator[list[bytes]]:

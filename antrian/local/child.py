@@ -23,7 +23,7 @@ _UNLESS_ORPHANED = ("/bin/sh", "-c", 'test "$PPID" = "$0" && exec "$@"')
 
 
 class EmbeddedError(Exception):
-    """A process did not start or keep running. The message names it and its log."""
+    """A process did not start, or ended. The message names it and its log."""
 
 
 class UnsupportedStoreError(EmbeddedError):
@@ -37,9 +37,9 @@ class FolderInUseError(EmbeddedError):
 class Child:
     """A child process that ends with its parent.
 
-    The kernel sends it the signal `dies_by` when the thread that created it ends, so create it in the main thread, or in one
-    that lives as long. It has its own session, so that Ctrl-C does not reach it before stop() does. lock: the descriptor that
-    hold() yielded. Its output is appended to `log`, whose size bound_log() limits.
+    The kernel sends it the signal `dies_by` when the thread that created it ends, so create it in the main thread, or in a
+    thread that lives as long. It has its own session, so that Ctrl-C at the terminal does not reach it before stop() does.
+    lock: the descriptor that hold() yielded. Its output is appended to `log`, whose size bound_log() limits.
     """
 
     def __init__(
@@ -75,19 +75,19 @@ class Child:
 
     @property
     def end(self) -> str:
-        """Its exit code and the last lines of its log; empty while it runs."""
+        """A message with its exit code and the last lines of its log. Empty while it runs."""
         code = self.process.poll()
-        return "" if code is None else f"{self.name} ended with code {code}; its log is {self.log}{self._last_words()}"
+        return "" if code is None else f"{self.name} ended with code {code}; its log is {self.log}{self._log_tail()}"
 
     def check(self) -> None:
-        """Raises EmbeddedError if it has ended, or its subclass UnsupportedStoreError if it refused its settings."""
+        """Raises EmbeddedError if the process has ended, or UnsupportedStoreError if it refused its settings."""
         if end := self.end:
             raise (UnsupportedStoreError if self.process.returncode == _REFUSES else EmbeddedError)(end)
 
     def bound_log(self) -> None:
-        """Rotates a log of more than 10 MB, keeping three old ones: LOG.1, the newest, to LOG.3.
+        """Rotates a log of more than 10 MB. Keeps three old ones, from LOG.1, the newest, to LOG.3.
 
-        Copies and truncates it, because the process keeps its descriptor. Lines written between the two steps are lost.
+        Copies and truncates the log, because the process keeps its descriptor. Lines written between the two steps are lost.
         """
         if not self.log.exists() or self.log.stat().st_size <= _LOG_BYTES:
             return
@@ -104,7 +104,7 @@ class Child:
         return self.log.with_name(f"{self.log.name}.{number}")
 
     def wait_until(self, ready: Callable[[], bool], within: float = READY_WITHIN) -> None:
-        """Waits until ready() is true. Raises EmbeddedError if the process ends before or is too slow."""
+        """Waits until ready() is true. Raises EmbeddedError if the process ends before, or after `within` seconds."""
         deadline = time.monotonic() + within
         while not ready():
             self.check()
@@ -113,7 +113,7 @@ class Child:
             time.sleep(0.01)
 
     def stop(self, within: float = GONE_WITHIN) -> None:
-        """Stops it, and kills it if it takes longer than `within` seconds. Safe to repeat."""
+        """Stops the process, and kills it after `within` seconds. Safe to repeat."""
         self.process.send_signal(self._stops_by)
         try:
             with suppress(subprocess.TimeoutExpired):
@@ -122,7 +122,7 @@ class Child:
             self.process.kill()
             self.process.wait()
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
         with self.log.open("rb") as log:
             log.seek(max(self._log_start, log.seek(0, os.SEEK_END) - 4000))
             lines = log.read().decode(errors="replace").splitlines()
@@ -144,11 +144,11 @@ def _setpriv(dies_by: str, user: int | None) -> list[str]:
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         raise EmbeddedError(
-            "setpriv is missing (Debian: util-linux); without it a killed Antrian would leave processes"
+            "setpriv is missing (Debian: util-linux); without it, processes of a killed Antrian would keep running"
         )
     if user is None:
         return [setpriv, "--pdeathsig", dies_by]
-    # Another user who keeps root's access to folders, since the data and the wheels may lie below one like /root.
+    # This user keeps root's access to folders, since the data and the wheels may be below a folder like /root.
     # no_setuid_fixup extends this to access(2), with which Postgres looks for its own files.
     group = pwd.getpwnam("nobody").pw_gid
     identity = ["--reuid", str(user), "--regid", str(group), "--clear-groups"]
@@ -164,15 +164,15 @@ def hold(folder: Path) -> Iterator[int]:
     runs there.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (folder / "lock").open("ab") as ours, (folder / "children.lock").open("ab") as theirs:
+    with (folder / "lock").open("ab") as own, (folder / "children.lock").open("ab") as children:
         try:
-            fcntl.flock(ours, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise FolderInUseError(f"another Antrian runs on {folder}; stop it or choose another folder") from None
         deadline = time.monotonic() + GONE_WITHIN
         while True:
             try:
-                fcntl.flock(theirs, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(children, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
@@ -181,4 +181,4 @@ def hold(folder: Path) -> Iterator[int]:
                         " names them"
                     ) from None
                 time.sleep(0.01)
-        yield theirs.fileno()
+        yield children.fileno()

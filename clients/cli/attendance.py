@@ -3,11 +3,12 @@
 import click
 
 from clients.cli import show
-from clients.cli.options import Service, example, json_option, reason_option, repeatable, service_options, staff_option
+from clients.cli.options import Service, example, json_option, repeatable, service_options
+from clients.cli.staff_options import change_options, code_argument, number_argument, office_argument, people_option
 
 
 @click.command(epilog=example("antrian office bars kanim-bogor", "antrian office bars kanim-bogor --nik"))
-@click.argument("office_id", metavar="OFFICE")
+@office_argument
 @click.option(
     "--nik",
     default="",
@@ -24,10 +25,7 @@ def bars(service: Service, office_id: str, nik: str, as_json: bool) -> None:
     The latest missed day comes first. Lists bars until they end, including lifted ones. NIKs are masked.
     """
     found = service.call_office(lambda client: client.bars(office_id, nik))
-    if as_json:
-        show.json_list(found)
-    else:
-        show.bars(found)
+    show.bars(found, as_json=as_json)
 
 
 @click.command(
@@ -35,13 +33,10 @@ def bars(service: Service, office_id: str, nik: str, as_json: bool) -> None:
         'antrian office lift-bar kanim-bogor 2KK56MF2V6 3 --staff head-1 --reason "Was in hospital, letter seen"'
     )
 )
-@click.argument("office_id", metavar="OFFICE")
-@click.argument("code")
-@click.argument("number", type=click.IntRange(min=1))
-@staff_option
-@reason_option
-@service_options
-@json_option
+@office_argument
+@code_argument
+@number_argument
+@change_options
 def lift_bar(service: Service, office_id: str, code: str, number: int, staff: str, reason: str, as_json: bool) -> None:
     """Lift one person's bar.
 
@@ -53,18 +48,15 @@ def lift_bar(service: Service, office_id: str, code: str, number: int, staff: st
     if as_json:
         show.json(bar)
     else:
-        show.bars([bar])
+        show.bars([bar], as_json=False)
 
 
 @click.command(
     epilog=example('antrian office excuse kanim-bogor 2KK56MF2V6 --staff head-1 --reason "The bridge was out"')
 )
-@click.argument("office_id", metavar="OFFICE")
-@click.argument("code")
-@staff_option
-@reason_option
-@service_options
-@json_option
+@office_argument
+@code_argument
+@change_options
 def excuse(service: Service, office_id: str, code: str, staff: str, reason: str, as_json: bool) -> None:
     """Excuse a booking for which nobody came.
 
@@ -72,10 +64,7 @@ def excuse(service: Service, office_id: str, code: str, staff: str, reason: str,
     """
     with repeatable():
         party = service.call_office(lambda client: client.excuse_no_show(office_id, code, staff=staff, reason=reason))
-    if as_json:
-        show.json_list(party)
-    else:
-        show.roster(party)
+    show.roster(party, as_json=as_json)
 
 
 @click.command(
@@ -83,20 +72,10 @@ def excuse(service: Service, office_id: str, code: str, staff: str, reason: str,
         'antrian office undo-check-in kanim-bogor 2KK56MF2V6 --number 4 --staff counter-1 --reason "Wrong person"'
     )
 )
-@click.argument("office_id", metavar="OFFICE")
-@click.argument("code")
-@click.option(
-    "--number",
-    "numbers",
-    type=click.IntRange(min=1),
-    multiple=True,
-    metavar="NUMBER",
-    help="The queue number of a person who is not present. Repeatable.  [default: the whole party]",
-)
-@staff_option
-@reason_option
-@service_options
-@json_option
+@office_argument
+@code_argument
+@people_option("--number", "numbers", "The queue number of a person who is not present.")
+@change_options
 def undo_check_in(
     service: Service, office_id: str, code: str, numbers: tuple[int, ...], staff: str, reason: str, as_json: bool
 ) -> None:
@@ -109,10 +88,7 @@ def undo_check_in(
         party = service.call_office(
             lambda client: client.undo_check_in(office_id, code, staff=staff, reason=reason, numbers=numbers)
         )
-    if as_json:
-        show.json_list(party)
-    else:
-        show.roster(party)
+    show.roster(party, as_json=as_json)
 
 
 @click.command(
@@ -120,19 +96,10 @@ def undo_check_in(
         'antrian office late kanim-bogor 2KK56MF2V6 --present 3 --staff head-1 --reason "Noted on paper, network was down"'
     )
 )
-@click.argument("office_id", metavar="OFFICE")
-@click.argument("code")
-@click.option(
-    "--present",
-    type=click.IntRange(min=1),
-    multiple=True,
-    metavar="NUMBER",
-    help="The queue number of a person who came. Repeatable.  [default: the whole party]",
-)
-@staff_option
-@reason_option
-@service_options
-@json_option
+@office_argument
+@code_argument
+@people_option("--present", "present", "The queue number of a person who came.")
+@change_options
 def late(
     service: Service, office_id: str, code: str, present: tuple[int, ...], staff: str, reason: str, as_json: bool
 ) -> None:
@@ -145,7 +112,4 @@ def late(
         party = service.call_office(
             lambda client: client.late_attendance(office_id, code, staff=staff, reason=reason, present=present)
         )
-    if as_json:
-        show.json_list(party)
-    else:
-        show.roster(party)
+    show.roster(party, as_json=as_json)

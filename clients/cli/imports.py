@@ -16,7 +16,7 @@ _OF_SLOTS = ("daily_quota", "morning_percent")
 class Import:
     """Compares the offices of a file with those of the ledger.
 
-    planned: by office, the last day that has slots; these keep their quota.
+    planned: the last day that has slots, by office. Days until then keep their quota.
     """
 
     def __init__(self, before: Sequence[Office], offices: Sequence[Office], planned: Mapping[str, date]) -> None:
@@ -71,7 +71,7 @@ class Import:
         for column, (before, after) in self._fields[office_id].items():
             change = f"{column} {_shown(before)} -> {_shown(after)}"
             if column in _OF_SLOTS and (planned := self._planned.get(office_id)):
-                change += f" (for days after {planned}; those until then keep their places)"
+                change += f" (for days after {planned}; earlier days keep their places)"
             changes.append(change)
         return "; ".join(changes)
 

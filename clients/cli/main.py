@@ -14,10 +14,7 @@ from antrian.v1.messages_pb2 import (
 from clients.cli import operate, show
 from clients.cli.office import office
 from clients.cli.options import (
-    DAY,
-    SESSIONS,
     Failure,
-    Person,
     Service,
     example,
     json_option,
@@ -25,6 +22,7 @@ from clients.cli.options import (
     service_options,
     whereabouts_options,
 )
+from clients.cli.param_types import DAY, SESSIONS, Person
 from clients.cli.policy import policy
 from clients.cli.rush import rush
 from clients.sdk.booking_client import Applicant, Booking, BookingClient, Whereabouts

@@ -6,15 +6,21 @@ import click
 
 from clients.cli import attendance, show
 from clients.cli.options import (
-    DAY,
-    SESSIONS,
     Service,
     confirm,
     example,
     json_option,
-    reason_option,
     repeatable,
     service_options,
+)
+from clients.cli.param_types import DAY, SESSIONS
+from clients.cli.staff_options import (
+    change_options,
+    code_argument,
+    number_argument,
+    office_argument,
+    people_option,
+    reason_option,
     staff_option,
 )
 
@@ -34,7 +40,7 @@ def office() -> None:
         "antrian office roster kanim-bogor", "antrian office roster kanim-bogor --date 2026-11-30 --session morning"
     )
 )
-@click.argument("office_id", metavar="OFFICE")
+@office_argument
 @click.option("--date", "day", type=DAY, metavar="YYYY-MM-DD", help="The day to list.  [default: today at the office]")
 @click.option("--session", type=_session, help="Only this part of the day.")
 @service_options
@@ -47,10 +53,7 @@ def roster(service: Service, office_id: str, day: datetime | None, session: str 
     found = service.call_office(
         lambda client: client.day_roster(office_id, day.date() if day else None, SESSIONS[session] if session else None)
     )
-    if as_json:
-        show.json_list(found)
-    else:
-        show.roster(found)
+    show.roster(found, as_json=as_json)
 
 
 @office.command(
@@ -59,15 +62,9 @@ def roster(service: Service, office_id: str, day: datetime | None, session: str 
         "antrian office check-in kanim-bogor 2KK56MF2V6 --present 3 --present 4 --staff counter-1",
     )
 )
-@click.argument("office_id", metavar="OFFICE")
-@click.argument("code")
-@click.option(
-    "--present",
-    type=click.IntRange(min=1),
-    multiple=True,
-    metavar="NUMBER",
-    help="The queue number of a person who is present. Repeatable.  [default: the whole party]",
-)
+@office_argument
+@code_argument
+@people_option("--present", "present", "The queue number of a person who is present.")
 @staff_option
 @service_options
 @json_option
@@ -79,10 +76,7 @@ def check_in(service: Service, office_id: str, code: str, present: tuple[int, ..
     """
     with repeatable():
         party = service.call_office(lambda client: client.check_in(office_id, code, staff=staff, present=present))
-    if as_json:
-        show.json_list(party)
-    else:
-        show.roster(party)
+    show.roster(party, as_json=as_json)
 
 
 @office.command(
@@ -90,15 +84,12 @@ def check_in(service: Service, office_id: str, code: str, present: tuple[int, ..
         'antrian office set-quota kanim-bogor 2026-12-01 morning 40 --staff head-1 --reason "Two counters are out"',
     )
 )
-@click.argument("office_id", metavar="OFFICE")
+@office_argument
 @click.argument("day", type=DAY, metavar="DATE")
 @click.argument("session", type=_session)
 @click.argument("places", type=click.IntRange(min=0), metavar="PLACES")
 @click.option("--expected", type=click.IntRange(min=0), metavar="N", help="Refuse unless the quota is N now.")
-@staff_option
-@reason_option
-@service_options
-@json_option
+@change_options
 def set_quota(
     service: Service,
     office_id: str,
@@ -135,7 +126,7 @@ def set_quota(
 @office.command(
     epilog=example('antrian office close-date kanim-bogor 2026-12-01 --staff head-1 --reason "The office is flooded"')
 )
-@click.argument("office_id", metavar="OFFICE")
+@office_argument
 @click.argument("day", type=DAY, metavar="DATE")
 @staff_option
 @reason_option
@@ -167,12 +158,9 @@ def close_date(
         'antrian office release kanim-bogor 2KK56MF2V6 --staff head-1 --reason "Booked by a stranger with her NIK"'
     )
 )
-@click.argument("office_id", metavar="OFFICE")
-@click.argument("code")
-@staff_option
-@reason_option
-@service_options
-@json_option
+@office_argument
+@code_argument
+@change_options
 def release(service: Service, office_id: str, code: str, staff: str, reason: str, as_json: bool) -> None:
     """Cancel a booking on behalf of the office.
 
@@ -182,10 +170,7 @@ def release(service: Service, office_id: str, code: str, staff: str, reason: str
     """
     with repeatable():
         party = service.call_office(lambda client: client.release_booking(office_id, code, staff=staff, reason=reason))
-    if as_json:
-        show.json_list(party)
-    else:
-        show.roster(party)
+    show.roster(party, as_json=as_json)
 
 
 @office.command(
@@ -193,13 +178,10 @@ def release(service: Service, office_id: str, code: str, staff: str, reason: str
         'antrian office cancel-person kanim-bogor 2KK56MF2V6 3 --staff head-1 --reason "Gave up by telephone"',
     )
 )
-@click.argument("office_id", metavar="OFFICE")
-@click.argument("code")
-@click.argument("number", type=click.IntRange(min=1))
-@staff_option
-@reason_option
-@service_options
-@json_option
+@office_argument
+@code_argument
+@number_argument
+@change_options
 def cancel_person(
     service: Service, office_id: str, code: str, number: int, staff: str, reason: str, as_json: bool
 ) -> None:
@@ -212,10 +194,7 @@ def cancel_person(
         party = service.call_office(
             lambda client: client.cancel_person(office_id, code, number, staff=staff, reason=reason)
         )
-    if as_json:
-        show.json_list(party)
-    else:
-        show.roster(party)
+    show.roster(party, as_json=as_json)
 
 
 @office.command(
@@ -223,14 +202,11 @@ def cancel_person(
         'antrian office correct-name kanim-bogor 2KK56MF2V6 3 "Dewi Lestari" --staff head-1 --reason "As on the identity card"'
     )
 )
-@click.argument("office_id", metavar="OFFICE")
-@click.argument("code")
-@click.argument("number", type=click.IntRange(min=1))
+@office_argument
+@code_argument
+@number_argument
 @click.argument("name")
-@staff_option
-@reason_option
-@service_options
-@json_option
+@change_options
 def correct_name(
     service: Service, office_id: str, code: str, number: int, name: str, staff: str, reason: str, as_json: bool
 ) -> None:
@@ -243,20 +219,14 @@ def correct_name(
         party = service.call_office(
             lambda client: client.correct_name(office_id, code, number, name, staff=staff, reason=reason)
         )
-    if as_json:
-        show.json_list(party)
-    else:
-        show.roster(party)
+    show.roster(party, as_json=as_json)
 
 
 @office.command(
     epilog=example('antrian office retire ulp-depok --staff head-1 --reason "The mall has ended the lease"')
 )
-@click.argument("office_id", metavar="OFFICE")
-@staff_option
-@reason_option
-@service_options
-@json_option
+@office_argument
+@change_options
 def retire(service: Service, office_id: str, staff: str, reason: str, as_json: bool) -> None:
     """Stop an office from accepting bookings.
 
@@ -272,11 +242,8 @@ def retire(service: Service, office_id: str, staff: str, reason: str, as_json: b
 
 
 @office.command(epilog=example('antrian office reopen ulp-depok --staff head-1 --reason "The lease goes on"'))
-@click.argument("office_id", metavar="OFFICE")
-@staff_option
-@reason_option
-@service_options
-@json_option
+@office_argument
+@change_options
 def reopen(service: Service, office_id: str, staff: str, reason: str, as_json: bool) -> None:
     """Let a retired office accept bookings again."""
     with repeatable():

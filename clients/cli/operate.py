@@ -25,13 +25,12 @@ from antrian.offices.provinces import load_provinces
 from antrian.policy import PolicyError
 from antrian.settings import SettingsError
 from antrian.v1 import booking_service_pb2
-from clients.cli import verify as counting
+from clients.cli import verify as verification
 from clients.cli.folder import empty, is_antrians
 from clients.cli.imports import Import
 from clients.cli.options import (
     FOLDER,
     Failure,
-    Moment,
     Service,
     WrongSettings,
     confirm,
@@ -45,6 +44,7 @@ from clients.cli.options import (
     stores_folder_option,
     stores_settings,
 )
+from clients.cli.param_types import Moment
 from clients.sdk.booking_client import BookingClient
 
 _LEDGER_ERRORS = (psycopg.Error, PoolTimeout)
@@ -259,8 +259,8 @@ def verify(folder: Path | None, histories: tuple[Path, ...], as_json: bool) -> N
     """
     settings = stores_settings(folder)
     with failing_on(RedisError, HistoryError, SettingsError, PolicyError, *_LEDGER_ERRORS, by=WrongSettings):
-        found = counting.count(settings, histories)
-    counting.end(found, as_json=as_json, of_history=bool(histories))
+        found = verification.run_checks(settings, histories)
+    verification.print_and_exit(found, as_json=as_json, of_history=bool(histories))
 
 
 @click.command(epilog=example("antrian rebuild", "antrian rebuild --folder /tmp/friday --json"))

@@ -1,4 +1,4 @@
-"""What the commands share: option types, errors with an exit code, and how to find a running Antrian."""
+"""Shared by the commands: options, errors with an exit code, and how to find a running Antrian."""
 
 import asyncio
 import functools
@@ -8,13 +8,12 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from antrian.local.stack import OPEN, Open, check_clock
 from antrian.settings import (
     Settings,
     SettingsError,
@@ -24,11 +23,9 @@ from antrian.settings import (
     read_certificates,
     read_keys,
 )
+from clients.cli.param_types import Point
 from clients.cli.show import session_name
 from clients.sdk.booking_client import (
-    SESSION_AFTERNOON,
-    SESSION_MORNING,
-    Applicant,
     BookingClient,
     Location,
     RefusedError,
@@ -39,10 +36,6 @@ from clients.sdk.office_client import OfficeClient
 
 FOLDER = Path(".antrian")
 """Where `antrian up` keeps its data, secrets and run.json."""
-SESSIONS = {"morning": SESSION_MORNING, "afternoon": SESSION_AFTERNOON}
-"""The sessions by their names on the command line."""
-DAY = click.DateTime(["%Y-%m-%d"])
-"""A service date; the value is a datetime."""
 _DEFAULT_TARGET = "127.0.0.1:7700"
 # A person waits at a prompt, so retries end earlier than in a program.
 _PATIENCE = timedelta(seconds=10)
@@ -99,7 +92,7 @@ def confirm(query: str) -> None:
 
 
 def confirm_at_terminal(query: str) -> None:
-    """Asks for confirmation if there is a terminal; scripts are not asked."""
+    """Asks for confirmation if there is a terminal. Scripts continue without."""
     if sys.stdin.isatty():
         click.confirm(query, abort=True, err=True)
 
@@ -120,10 +113,10 @@ def run_facts(folder: Path) -> dict[str, Any] | None:
             os.kill(facts["pids"]["antrian"], 0)
         facts |= {name: str(facts[name]) for name in ("grpc", "redis", "rq_redis", "database")}
     except (FileNotFoundError, ProcessLookupError):
-        return None  # a killed one leaves its file behind, and another program may have its port by now
+        return None  # a killed Antrian leaves its file behind, and another program may use its port by now
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise WrongSettings(
-            f"{folder / 'run.json'} cannot be read: {error!r}; restart the Antrian that runs there: it writes a new file"
+            f"{folder / 'run.json'} cannot be read: {error!r}; restart the Antrian on this folder, which writes a new file"
         ) from None
     return facts
 
@@ -143,7 +136,7 @@ def given_database() -> str | None:
 
 
 def stores_settings(folder: Path | None) -> Settings:
-    """Returns the settings of the environment; when it names no stores, or with a folder, those of a running Antrian."""
+    """Returns the settings of the environment. With a folder, or without stores there, those of a running Antrian."""
     if folder is not None or given_database() is None:
         facts = running(folder)
         with failing_on(SettingsError, by=WrongSettings):
@@ -161,7 +154,7 @@ def stores_settings(folder: Path | None) -> Settings:
 class Service(Target):
     """The Antrian that a command calls, and the language of its messages.
 
-    folder: the folder that it runs on, if the target was found there.
+    folder: the folder of the Antrian, if the target was found there.
     """
 
     english: bool = False
@@ -214,12 +207,6 @@ stores_folder_option = click.option(
     help=f"The folder of `antrian up`.  [default: the stores of ANTRIAN_*, else {FOLDER}]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-staff_option = click.option(
-    "--staff", required=True, metavar="ID", help="The staff member who does this: an opaque id that you choose."
-)
-reason_option = click.option(
-    "--reason", required=True, metavar="TEXT", help="Why; recorded with the change. No personal data."
-)
 
 
 def service_params(command: _Command) -> _Command:
@@ -245,7 +232,7 @@ def service_params(command: _Command) -> _Command:
         click.option(
             "--target",
             metavar="HOST:PORT",
-            help=f"The server to call.  [default: the one that runs on --folder, else {_DEFAULT_TARGET}]",
+            help=f"The server to call.  [default: that of the Antrian on --folder, else {_DEFAULT_TARGET}]",
         ),
         folder_option,
     ):
@@ -276,13 +263,13 @@ def service_options(command: _Command) -> _Command:
         service = make_service(folder=folder, target=target, token=token, ca=ca, lang=lang)
         return command(service=service, **values)
 
-    return with_service  # type: ignore[return-value] # click looks at the decorations, not at the type
+    return with_service  # type: ignore[return-value] # click uses the decorators, not the type
 
 
 def whereabouts_options(command: _Command) -> _Command:
     """Adds --at, --accuracy and --province; the command gets them as `whereabouts`."""
 
-    @click.option("--at", type=_Point(), help='The location of the device, in degrees: "-6.1862,106.8296".')
+    @click.option("--at", type=Point(), help='The location of the device, in degrees: "-6.1862,106.8296".')
     @click.option(
         "--accuracy", type=click.FloatRange(min=0), metavar="METRES", help="The accuracy of --at.  [default: 300]"
     )
@@ -301,54 +288,3 @@ def whereabouts_options(command: _Command) -> _Command:
         return command(whereabouts=where, **values)
 
     return with_whereabouts  # type: ignore[return-value]
-
-
-class _Point(click.ParamType[tuple[float, float]]):
-    name = "lat,lon"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
-        try:
-            latitude, longitude = (float(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f'{value!r} is not LAT,LON in degrees, like "-6.1862,106.8296"', param, ctx)
-        return latitude, longitude
-
-
-class Moment(click.ParamType[datetime | Open]):
-    """A time to which the service's clock may be moved: ISO 8601 with an offset. With or_open also "open"."""
-
-    def __init__(self, *, or_open: bool = False) -> None:
-        self.name = "iso|open" if or_open else "iso"
-        self._or_open = or_open
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime | Open:
-        """Returns a datetime with a time zone, or OPEN."""
-        if self._or_open and value == OPEN:
-            return OPEN
-        try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f'{value!r} is not a time like "2026-11-27T13:59:50+07:00"', param, ctx)
-        if moment.tzinfo is None:
-            self.fail(f"{value!r} has no time zone; for Jakarta time write {moment.isoformat()}+07:00", param, ctx)
-        try:
-            check_clock(moment)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        return moment
-
-
-class Person(click.ParamType[Applicant]):
-    """An applicant: "NIK:Full Name"."""
-
-    name = "nik:name"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Applicant:
-        """Returns the applicant. The service validates the NIK."""
-        if isinstance(value, Applicant):
-            return value
-        nik, colon, name = str(value).partition(":")
-        if not (nik.strip() and colon and name.strip()):
-            # Without the value: it may contain a NIK, and errors end up in logs.
-            self.fail('expected "NIK:Full Name", like "3173054107900001:Siti Aminah"', param, ctx)
-        return Applicant(nik=nik.strip(), full_name=name.strip())

@@ -41,13 +41,12 @@ from clients.cli.options import (
     failing_on,
     given_database,
     json_option,
-    reason_option,
     run_facts,
     running,
-    staff_option,
     stores_folder_option,
     stores_settings,
 )
+from clients.cli.staff_options import reason_option, staff_option
 
 _CARRIED_OUT_WITHIN = timedelta(seconds=60)
 _STORE_ERRORS = (psycopg.Error, PoolTimeout, RedisError, EmbeddedError, OSError)
@@ -209,7 +208,7 @@ def apply(file: Path | None, staff: str, reason: str, yes: bool, folder: Path | 
         remaining = _wait(stores, applied)
     if as_json:
         facts = change.facts() | {"version": applied.version, "applied": applied.version != change.version}
-        facts["left"] = [[day.office_id, day.service_date.isoformat()] for day in remaining]
+        facts["remaining"] = [[day.office_id, day.service_date.isoformat()] for day in remaining]
         click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
     else:
         click.echo(f"version {applied.version} is in force{'' if applied.version != change.version else ' already'}")

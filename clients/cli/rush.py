@@ -1,4 +1,4 @@
-"""`antrian rush` and `antrian rush compare`. Imports that only a rush needs are made when one is played."""
+"""`antrian rush` and `antrian rush compare`. Packages that only a rush needs are imported when it is played."""
 
 import json
 import os
@@ -18,11 +18,11 @@ from redis.exceptions import RedisError
 from rich.console import Console
 
 from antrian.local.child import EmbeddedError, hold
-from antrian.local.stack import FIRST_HTTP_PORT, Stack
+from antrian.local.ports import FIRST_HTTP_PORT
+from antrian.local.stack import Stack
 from clients.cli.folder import empty, is_antrians
 from clients.cli.options import (
     FOLDER,
-    Moment,
     Service,
     WrongSettings,
     example,
@@ -34,6 +34,7 @@ from clients.cli.options import (
     service_params,
     stores_settings,
 )
+from clients.cli.param_types import Moment
 from clients.sdk.booking_client import RefusedError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ _STORES = (RedisError, psycopg.Error, PoolTimeout)
 @click.option(
     "--http",
     metavar="HOST:PORT",
-    help=f"The gateway, for --via http.  [default: the one that runs on --folder, else {_HTTP}]",
+    help=f"The gateway, for --via http.  [default: that of the Antrian on --folder, else {_HTTP}]",
 )
 @click.option(
     "--json",
@@ -127,7 +128,7 @@ def rush(
     """Play a weekend's rush against an Antrian, and check the promises.
 
     Without --embedded the rush loads the Antrian that runs on --folder, or the one at --target. Booking must be open, or
-    open within 15 minutes: then the rush waits for the opening. The people are made up, and their bookings stay there.
+    open within 15 minutes: then the rush waits for the opening. The people are made up, and their bookings remain.
 
     Exit codes: 0 PASS; 1 FAIL (a promise was violated, or a request is unaccounted for), or the rush could not be played; 2
     invalid usage or settings; 3 INVALID (the load was not the planned one, the rush was stopped, or a check was not
@@ -234,7 +235,7 @@ def _fresh(folder: Path) -> Path:
 
 
 def _site(service: Service) -> "Site":
-    """Returns a running Antrian with its stores and processes, if it runs on a folder here or ANTRIAN_* names its stores."""
+    """Returns a running Antrian, with its processes and stores if its folder is known or ANTRIAN_* names the stores."""
     from clients.rush.play import Site  # noqa: PLC0415
 
     def pids() -> dict[str, int]:

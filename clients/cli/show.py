@@ -155,8 +155,11 @@ def bookings(found: Sequence[Booking]) -> None:
     print_table(listed)
 
 
-def roster(entries: Sequence[RosterEntry]) -> None:
-    """Prints a table of the people with queue numbers, and since when they are present."""
+def roster(entries: Sequence[RosterEntry], *, as_json: bool) -> None:
+    """Prints the people with queue numbers and since when they are present, as a table or as JSON."""
+    if as_json:
+        json_list(entries)
+        return
     if not entries:
         click.echo("nobody has a queue number")
         return
@@ -168,8 +171,11 @@ def roster(entries: Sequence[RosterEntry]) -> None:
     print_table(listed)
 
 
-def bars(found: Sequence[Bar]) -> None:
-    """Prints a table of bars, in the given order."""
+def bars(found: Sequence[Bar], *, as_json: bool) -> None:
+    """Prints bars in the given order, as a table or as JSON."""
+    if as_json:
+        json_list(found)
+        return
     if not found:
         click.echo("nobody is barred")
         return

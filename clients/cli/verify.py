@@ -1,4 +1,4 @@
-"""The work and the output of `antrian verify`."""
+"""Runs the checks of `antrian verify` and prints their results."""
 
 import json
 import sys
@@ -14,8 +14,8 @@ from antrian.settings import Settings
 from clients.cli import show
 
 
-def count(settings: Settings, histories: Sequence[Path]) -> Findings:
-    """Runs the checks of the stores, and those of the histories if there are any.
+def run_checks(settings: Settings, histories: Sequence[Path]) -> Findings:
+    """Runs the checks of the stores, and with histories also theirs.
 
     Raises HistoryError and the errors of the stores.
     """
@@ -27,7 +27,7 @@ def count(settings: Settings, histories: Sequence[Path]) -> Findings:
     return Findings(checks + found.checks, found.violations, found.lost_undecided)
 
 
-def end(found: Findings, *, as_json: bool, of_history: bool) -> None:
+def print_and_exit(found: Findings, *, as_json: bool, of_history: bool) -> None:
     """Prints the findings and exits, with 1 on any violation."""
     violations = sum(check.violations for check in found.checks)
     if as_json:
@@ -48,7 +48,7 @@ def end(found: Findings, *, as_json: bool, of_history: bool) -> None:
 
 
 def _print(violation: Violation) -> None:
-    """Prints the violation, and below it the events of the history that show it, one per line."""
+    """Prints a violation and the events of the history that show it, one per line."""
     click.echo(f"\n{violation.promise} {violation.office}: {violation.words}")
     if violation.faults:
         click.echo(f"  faults at the time: {', '.join(violation.faults)}")

@@ -1,7 +1,7 @@
-"""The gateway: HTTP and JSON in, gRPC out. For phones, whose requests it gathers; and for whoever has curl."""
+"""The gateway serves BookingService over HTTP with JSON. It calls the servers by gRPC, and batches the requests of phones."""
 
 import os
 
-# Before grpc is imported: its core writes past `logging`, no JSON, and a line for each header of anybody's that it cannot
-# read. What it has to say to us comes as an exception or a status, too.
+# This must happen before grpc is imported. Its core bypasses `logging`, and writes a line for every invalid header of a
+# client. All its errors also reach us as exceptions or statuses.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -1,4 +1,4 @@
-"""`python -m clients.gateway`: answers HTTP until SIGTERM or SIGINT, then drains within ten seconds."""
+"""`python -m clients.gateway`: serves HTTP until SIGTERM or SIGINT, then drains within ten seconds."""
 
 import argparse
 import asyncio
@@ -25,7 +25,7 @@ disable_created_metrics()
 _HEADERS_WITHIN_MS, _HEADERS_LIMIT = 10_000, 32 * 1024
 _STREAMS_END_WITHIN = 1.0
 _GRACE = 8.0
-_SENT = [
+_REQUEST_HEADERS = [
     "Authorization",
     "Content-Type",
     "Idempotency-Key",
@@ -34,11 +34,11 @@ _SENT = [
     "Accept-Language",
     "If-None-Match",
 ]
-_SHOWN = ["ETag", "Retry-After", "X-Request-Id"]
+_RESPONSE_HEADERS = ["ETag", "Retry-After", "X-Request-Id"]
 
 
 async def serve(settings: GatewaySettings) -> None:
-    """Serves until a signal comes."""
+    """Serves until SIGTERM or SIGINT."""
     connections = most_connections(settings.most_requests)
     upstream = Upstream(
         settings.target, settings.batch_window, read_certificates(settings.ca_file) if settings.ca_file else None
@@ -48,8 +48,8 @@ async def serve(settings: GatewaySettings) -> None:
         gateway,  # type: ignore[arg-type]  # starlette's Scope is a MutableMapping
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "HEAD", "POST"],
-        allow_headers=_SENT,
-        expose_headers=_SHOWN,
+        allow_headers=_REQUEST_HEADERS,
+        expose_headers=_RESPONSE_HEADERS,
         max_age=600,
     )
     host, _, port = settings.listen.rpartition(":")
@@ -59,7 +59,7 @@ async def serve(settings: GatewaySettings) -> None:
         int(port),
         interface=Interfaces.ASGINL,
         backlog=2048,
-        # Its own bound waits without an answer; ours refuses with one.
+        # Granian makes connections above this wait. The gateway's own limit is lower, and refuses requests with an error.
         backpressure=connections,
         websockets=False,
         http1_settings=HTTP1Settings(header_read_timeout=_HEADERS_WITHIN_MS, max_buffer_size=_HEADERS_LIMIT),
@@ -73,7 +73,7 @@ async def serve(settings: GatewaySettings) -> None:
     tending = loop.create_task(tend_connections(int(port), connections))
     await asyncio.wait([serving, stopping, tending], return_when=asyncio.FIRST_COMPLETED)
     gateway.draining.set()
-    await asyncio.wait([serving], timeout=_STREAMS_END_WITHIN)  # balancers see /readyz, event streams end
+    await asyncio.wait([serving], timeout=_STREAMS_END_WITHIN)  # load balancers read /readyz, event streams end
     if not serving.done():
         server.stop()  # type: ignore[no-untyped-call]
         await asyncio.wait([serving], timeout=_GRACE)
@@ -85,9 +85,9 @@ async def serve(settings: GatewaySettings) -> None:
 
 
 def main() -> int:
-    """Runs until a signal comes; exits 2 when the settings are wrong, 1 when a port cannot be had."""
+    """Serves until a signal. Returns exit code 2 for invalid settings, 1 if a port cannot be opened."""
     argparse.ArgumentParser(
-        "python -m clients.gateway", description="Answer HTTP. Settings come from ANTRIAN_GATEWAY_* in the environment."
+        "python -m clients.gateway", description="Serve HTTP. Settings come from ANTRIAN_GATEWAY_* in the environment."
     ).parse_args()
     try:
         settings = load_gateway_settings()

@@ -1,8 +1,8 @@
-"""The connections that phones have with us: how many there may be, and an end to those on which nothing happens.
+"""Limits the number of client connections, and closes idle ones.
 
-Granian ends HTTP/1.1 connections that are idle, or slow with a head. It has no limit for those that have sent less than shows
-their protocol, nor for idle HTTP/2 ones, and it asks for the next connection without a pause when it has no descriptor left
-for one. So it is given fewer connections than there are descriptors, and the kernel is asked how long each has been quiet.
+Granian closes HTTP/1.1 connections that are idle or send their head slowly. It has no limit for connections that have not
+sent enough to show their protocol, nor for idle HTTP/2 connections, and without free descriptors it accepts in a busy loop.
+So it gets fewer connections than there are descriptors, and the kernel reports how long each has been idle.
 """
 
 import asyncio
@@ -18,53 +18,53 @@ from clients.gateway import metrics
 _FEWEST = 10
 
 _EVERY = 5.0
-_SILENT = 10.0  # seconds in which a request must have begun
-_QUIET = 90.0  # longer than any answer takes; event streams have heartbeats
-_DEAF = 45.0  # seconds after which a peer that acknowledges nothing is gone
+_SILENT = 10.0  # seconds within which a request must begin
+_QUIET = 90.0  # seconds, longer than any response takes; event streams have heartbeats
+_DEAF = 45.0  # seconds without acknowledgements after which a peer is considered gone
 
-_SHORTEST = 18  # bytes: GET / HTTP/1.0 and two line ends
+_SHORTEST = 18  # bytes of the shortest request: GET / HTTP/1.0 and two line ends
 _AT_ONCE = 200
 _LISTENS = 10  # linux/tcp_states.h
-# linux/tcp.h, tcp_info: state, unacked, milliseconds since data was sent, since it came, and since an acknowledgement came,
-# bytes received
+# tcp_info of linux/tcp.h: state, unacked, milliseconds since data was sent, data was received and an acknowledgement was
+# received, and the number of received bytes
 _INFO = struct.Struct("=B23xI16xI4xII68xQ")
 _log = logging.getLogger(__name__)
 
 
 def most_connections(most_requests: int) -> int:
-    """How many connections may be open at once: two for each request, or as many as descriptors allow.
+    """Returns how many connections may be open at once: two per request, or as many as descriptors allow.
 
-    Raises SettingsError when there is hardly any.
+    Raises SettingsError if there are fewer than ten.
     """
     most = min(2 * most_requests, raise_descriptor_limit("ANTRIAN_GATEWAY_MOST_REQUESTS", most_requests))
     if most < _FEWEST:
         needed = SPARE_DESCRIPTORS + _FEWEST
-        raise SettingsError(f"{needed} files have to be open at once, and may not be: raise the limit (ulimit -n)")
+        raise SettingsError(f"at least {needed} open files are needed: raise the limit (ulimit -n)")
     return most
 
 
 async def tend_connections(port: int, most: int) -> None:
-    """Ends connections of that port on which nothing happens, and counts the others, for ever."""
+    """Closes idle connections of the port and counts the others, every five seconds. Never returns."""
     while True:
         await asyncio.sleep(_EVERY)
         count = 0
         for n, descriptor in enumerate(_descriptors()):
             if n % _AT_ONCE == 0:
-                await asyncio.sleep(0)  # others' turn
+                await asyncio.sleep(0)  # lets other tasks run
             count += _tend(descriptor, port)
         metrics.connections.set(count)
         if count >= most:
-            _log.warning("all of %d connections are taken, others wait", most)
+            _log.warning("all %d connections are in use; new ones wait", most)
 
 
 def _descriptors() -> list[int]:
-    return [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 - thousands: a tenth of a Path's time
+    return [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 - ten times as fast as Path, for thousands of files
 
 
 def _tend(descriptor: int, port: int) -> bool:
-    """Whether it is a connection of that port that stays."""
+    """Returns whether the descriptor is a connection of the port. Closes the connection if it is idle."""
     try:
-        # A descriptor of our own: the other may be closed, and used for another file, at any moment.
+        # A duplicate, because the original may be closed and reused for another file at any moment.
         own = os.dup(descriptor)
     except OSError:
         return False
@@ -74,7 +74,7 @@ def _tend(descriptor: int, port: int) -> bool:
             return _stays(connection, port)
         finally:
             connection.detach()
-    except OSError:  # it is no such socket, or has just lost its peer
+    except OSError:  # not such a socket, or its peer has just disconnected
         return False
     finally:
         os.close(own)

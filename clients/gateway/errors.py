@@ -1,4 +1,4 @@
-"""Errors as JSON for phones: one body for what the service refuses and for what the gateway does."""
+"""Errors as JSON, with the same body for errors of the service and of the gateway."""
 
 import json
 import re
@@ -31,16 +31,16 @@ _HTTP = {
     Code.UNAVAILABLE: 503,
     Code.DEADLINE_EXCEEDED: 504,
 }
-"""The HTTP status of a google.rpc.Code, as google/rpc/code.proto says; all others are 500."""
+"""The HTTP status of a google.rpc.Code, as google/rpc/code.proto lists it. All others are 500."""
 
 _UNKNOWN = Text(
     "Layanan tidak menjawab, dan belum pasti apakah permintaan ini diterima. Kirim lagi dengan kunci yang sama.",
-    "The service does not answer, and whether this was taken is unknown. Send it again with the same key.",
+    "The service does not respond, and whether this request was accepted is unknown. Send it again with the same key.",
 )
 
 
 class HttpError(Exception):
-    """An answer that is an error: its HTTP status, the body, and headers that go with it."""
+    """An error response: its HTTP status, body, and additional headers."""
 
     def __init__(self, status: int, error: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
         super().__init__(error.get("reason"))
@@ -59,16 +59,16 @@ def own_error(
     field: str = "",
     headers: Mapping[str, str] | None = None,
 ) -> HttpError:
-    """An error of the gateway's own; with the path of a field, words say what is wrong with it."""
-    told = about(re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", field), words) if field else words
-    error: dict[str, Any] = {"status": code, "reason": reason, "message": told[english]}
+    """Returns an error of the gateway itself. field: the path of the invalid field that the words describe."""
+    message = about(re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", field), words) if field else words
+    error: dict[str, Any] = {"status": code, "reason": reason, "message": message[english]}
     if field:
         error["fieldViolations"] = [{"field": _json_path(field), "description": words.english}]
     return HttpError(status, error, headers)
 
 
 def of_status(status: Status) -> HttpError:
-    """The error that the service's status is."""
+    """Converts a status of the service."""
     info, words, bad, retry, full = ErrorInfo(), LocalizedMessage(), BadRequest(), RetryInfo(), SlotFullInfo()
     retry_after = None
     for detail in status.details:
@@ -99,11 +99,11 @@ def of_status(status: Status) -> HttpError:
 
 
 def unanswered(code: grpc.StatusCode, *, english: bool) -> HttpError:
-    """The error of a call that the service has not answered: nobody knows what became of it."""
+    """Returns the error of a call without a response, whose effect is unknown."""
     number: int = code.value[0]
     return of_status(Status(code=number, message=_UNKNOWN[english]))
 
 
 def _json_path(field: str) -> str:
-    """A field as JSON has it: service_date is serviceDate."""
+    """Returns the JSON name of a field path: serviceDate for service_date."""
     return re.sub("_([a-z])", lambda match: match[1].upper(), field)

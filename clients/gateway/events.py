@@ -1,4 +1,4 @@
-"""A booking's news as server-sent events: full state each time, heartbeats between, and no end that surprises."""
+"""Streams a booking as server-sent events: the complete state at each change, with heartbeats in between."""
 
 import asyncio
 import time
@@ -15,16 +15,16 @@ from clients.gateway.transcode import write
 from clients.gateway.upstream import Caller, Upstream
 from clients.sdk.calls import pauses
 
-_RETRY_MS = 2000  # after which a phone comes again
-_PATIENCE = 8.0  # for so many seconds a service that does not answer is asked again
-_FOR_NOW = {429, 499, 503, 504}
+_RETRY_MS = 2000  # after which a client reconnects
+_PATIENCE = 8.0  # seconds of retries while the service does not respond
+_RETRIED = {429, 499, 503, 504}
 
 
 class Watch:
-    """One phone's stream: first open() it, then tell its events().
+    """One client's stream: call open() first, then iterate over events().
 
-    The service's own streams last for seconds (Upstream.watch) and are taken up again. Each begins with the state as it is
-    then: so a heartbeat is sent when the service has just said that nothing is new, and never when it has not.
+    The service's own streams last for seconds (Upstream.watch) and are reopened. Each begins with the current state, so a
+    heartbeat proves that the service has just confirmed that nothing changed.
     """
 
     def __init__(self, upstream: Upstream, message: wire.WatchBookingRequest, caller: Caller) -> None:
@@ -34,7 +34,7 @@ class Watch:
         self._reader = asyncio.create_task(self._read())
 
     async def open(self) -> wire.WatchBookingResponse:
-        """The state now. Raises HttpError when there is none."""
+        """Returns the current state. Raises HttpError if the service refuses or does not respond."""
         first = await self._news.get()
         if isinstance(first, Exception):
             raise first
@@ -42,15 +42,15 @@ class Watch:
         return first
 
     async def close(self) -> None:
-        """Leaves the service's stream."""
+        """Closes the stream of the service."""
         self._reader.cancel()
         with suppress(asyncio.CancelledError):
             await self._reader
 
     async def events(self, last_seen: str) -> AsyncIterator[bytes]:
-        """The events, and heartbeats; one that was seen last time is not told again.
+        """Yields events and heartbeats. A state with the id last_seen is not repeated.
 
-        They end after the outcome, or when the service is lost: the phone comes again then, and hears why.
+        Ends after the outcome, or when the service does not respond: the client then reconnects and gets the error.
         """
         yield f"retry: {_RETRY_MS}\n\n".encode()
         news: wire.WatchBookingResponse | Exception = self._first
@@ -67,13 +67,13 @@ class Watch:
             news = await self._news.get()
 
     async def _read(self) -> None:
-        """Reads until the outcome; whatever ends it before is the last of the news."""
+        """Queues states until the outcome, or until the error that ends the stream."""
         try:
             await self._follow()
-        except asyncio.CancelledError:  # by us, or since the channel was closed
+        except asyncio.CancelledError:  # by close(), or because the channel was closed
             self._news.put_nowait(unanswered(grpc.StatusCode.CANCELLED, english=self._caller.english))
             raise
-        except Exception as error:  # who waits must hear of it, whatever it is
+        except Exception as error:  # the reader of the queue raises it
             self._news.put_nowait(error)
 
     async def _follow(self) -> None:
@@ -87,18 +87,18 @@ class Watch:
                             return
                         waits, ends = pauses(), time.monotonic() + _PATIENCE
             except HttpError as error:
-                if error.status not in _FOR_NOW or time.monotonic() > ends:
+                if error.status not in _RETRIED or time.monotonic() > ends:
                     raise
             await asyncio.sleep(next(waits))
 
 
 def is_last(news: wire.WatchBookingResponse) -> bool:
-    """Whether nothing comes after it."""
+    """Returns whether it is the last state of a stream."""
     return news.booking.state != BOOKING_STATE_PENDING
 
 
 def name_of(news: wire.WatchBookingResponse) -> str:
-    """The event's id: the same for the same state, whenever it is told."""
+    """Returns the event id of a state. It does not depend on when the state was read."""
     state = wire.WatchBookingResponse()
     state.CopyFrom(news)
     state.booking.ClearField("read_time")

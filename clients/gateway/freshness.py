@@ -1,4 +1,4 @@
-"""Answers that may be a moment old: how long, and under which tag they are known again."""
+"""Caches responses that may be slightly old, with their ETags."""
 
 import time
 from collections import OrderedDict
@@ -12,13 +12,13 @@ from google.protobuf.message import Message
 from clients.gateway.transcode import write
 
 MAX_AGE: Mapping[str, float] = {"ListOffices": 60.0, "GetQuota": 1.0}
-"""Seconds for which an answer may be used again: places change by the second in a rush, offices by the week."""
+"""How long a response may be reused, in seconds: places change every second in a rush, offices rarely."""
 _MOST = 10_000
 
 
 @dataclass(frozen=True)
 class Fresh:
-    """A body that may be used until then (time.monotonic()); the tag is of all but the moment for which it is true."""
+    """A cached body. until: when it expires (time.monotonic()). tag: the ETag, which ignores read_time."""
 
     body: bytes
     tag: str
@@ -26,7 +26,7 @@ class Fresh:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What tells a phone that it need not ask again, and for how long."""
+        """The headers that let a client cache the response."""
         remaining = max(0, int(self.until - time.monotonic() + 0.5))
         return {
             "etag": self.tag,
@@ -36,23 +36,23 @@ class Fresh:
 
 
 class Freshness:
-    """Keeps answers for as long as they may be used."""
+    """A cache of responses."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Any, Fresh] = OrderedDict()
+        self._cached: OrderedDict[Any, Fresh] = OrderedDict()
 
-    async def get(self, key: Any, max_age: float, ask: Callable[[], Awaitable[Message]]) -> Fresh:
-        """The answer under that key: a kept one, or a new one."""
-        kept = self._kept.get(key)
-        if kept and kept.until > time.monotonic():
-            return kept
-        asked = time.monotonic()
-        message = await ask()
+    async def get(self, key: Any, max_age: float, call: Callable[[], Awaitable[Message]]) -> Fresh:
+        """Returns the cached response of the key, or that of a new call."""
+        cached = self._cached.get(key)
+        if cached and cached.until > time.monotonic():
+            return cached
+        called = time.monotonic()
+        message = await call()
         body = write(message)
         message.ClearField("read_time")
         tag = blake2b(message.SerializeToString(deterministic=True), digest_size=12).hexdigest()
-        fresh = self._kept[key] = Fresh(body, f'"{tag}"', asked + max_age)
-        self._kept.move_to_end(key)
-        if len(self._kept) > _MOST:
-            self._kept.popitem(last=False)
+        fresh = self._cached[key] = Fresh(body, f'"{tag}"', called + max_age)
+        self._cached.move_to_end(key)
+        if len(self._cached) > _MOST:
+            self._cached.popitem(last=False)
         return fresh

@@ -1,4 +1,4 @@
-"""What a gateway counts. docs/metrics.md explains each."""
+"""The metrics of a gateway. docs/metrics.md explains each."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

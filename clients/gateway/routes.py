@@ -1,4 +1,4 @@
-"""Which rpc answers which path: the google.api.http annotations of the contract, read once."""
+"""Maps HTTP methods and paths to rpcs, from the google.api.http annotations of the protos."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _VARIABLE = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class Route:
-    """One rpc over HTTP: verb and path, and whether the request is the body (else it is the query)."""
+    """An rpc with its HTTP method and path. in_body: whether the request message is the body instead of the query."""
 
     rpc: str
     verb: str
@@ -29,11 +29,11 @@ class Route:
 
 
 class RouteNotFoundError(LookupError):
-    """No rpc has that path."""
+    """No rpc has this path."""
 
 
 class MethodNotAllowedError(LookupError):
-    """The path is there with other verbs only: those allowed, HEAD where GET is, and OPTIONS."""
+    """The path exists with other methods only. allowed: these methods, for the Allow header."""
 
     def __init__(self, allowed: str) -> None:
         super().__init__(allowed)
@@ -57,7 +57,7 @@ ROUTES = tuple(_route(method) for method in _SERVICE.methods)
 
 
 def find(verb: str, path: str) -> tuple[Route, Mapping[str, str]]:
-    """The route and the variables in the path. Raises RouteNotFoundError, MethodNotAllowedError."""
+    """Returns the route and the variables of the path. Raises RouteNotFoundError or MethodNotAllowedError."""
     allowed = []
     for route in ROUTES:
         if match := route.path.fullmatch(path):

@@ -1,4 +1,4 @@
-"""The environment as one frozen GatewaySettings; the gateway refuses to start when it is wrong."""
+"""The settings of the gateway, from the environment. The gateway does not start with invalid settings."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -11,9 +11,9 @@ from antrian.settings import SettingsError, read_certificates
 
 
 class GatewaySettings(BaseSettings):
-    """What differs from place to place. Each field is the environment variable ANTRIAN_GATEWAY_ + its name in capitals.
+    """The settings. Each field is the environment variable ANTRIAN_GATEWAY_ + its name in capitals.
 
-    metrics_listen and log_level are those of all programs: ANTRIAN_METRICS_LISTEN, ANTRIAN_LOG_LEVEL.
+    metrics_listen and log_level are the variables of all programs: ANTRIAN_METRICS_LISTEN, ANTRIAN_LOG_LEVEL.
     """
 
     model_config = SettingsConfigDict(env_prefix="ANTRIAN_GATEWAY_", frozen=True, extra="ignore", env_ignore_empty=True)
@@ -68,12 +68,12 @@ class GatewaySettings(BaseSettings):
 
     @property
     def batch_window(self) -> timedelta:
-        """How long requests are gathered."""
+        """How long requests are collected for a batch."""
         return timedelta(milliseconds=self.batch_window_ms)
 
 
 def load_gateway_settings() -> GatewaySettings:
-    """The settings of this environment; raises SettingsError."""
+    """Returns the settings of the environment. Raises SettingsError."""
     try:
         return GatewaySettings()
     except ValidationError as error:

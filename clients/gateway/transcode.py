@@ -1,4 +1,4 @@
-"""Between JSON and messages, as proto3 JSON says; what does not fit is refused without repeating what it was."""
+"""Converts between proto3 JSON and messages. Errors never repeat the refused value, which may be a NIK."""
 
 import json
 import re
@@ -17,17 +17,17 @@ from antrian.errors import Text
 from clients.gateway.routes import Route
 
 _DEEPEST = 20
-# Python reads more as a number than JSON does: "1_0", " 1", digits of other scripts.
+# Python accepts more numbers than JSON does: "1_0", " 1", digits of other scripts.
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?")
 _DURATION = re.compile(r"-?(0|[1-9][0-9]{0,11})(\.[0-9]{1,9})?s")
-_SAYABLE = re.compile(r"(?!.*[0-9]{6})[A-Za-z_][A-Za-z0-9_.]{0,63}")
+_SAFE_NAME = re.compile(r"(?!.*[0-9]{6})[A-Za-z_][A-Za-z0-9_.]{0,63}")
 _MOST_PARAMETERS = 50
-_UNFIT = "isinya tidak sesuai", "does not fit"
-_ONCE = "hanya boleh disebut sekali", "may be given once only"
-_NO_FIELD = "ada isian yang tidak dikenal", "a field is not known"
-_NO_PARAMETER = "ada parameter yang tidak dikenal", "there is no such parameter"
+_WRONG_FORMAT = "isinya tidak sesuai", "has the wrong type or format"
+_ONCE = "hanya boleh disebut sekali", "may be given only once"
+_NO_FIELD = "ada isian yang tidak dikenal", "there is an unknown field"
+_NO_PARAMETER = "ada parameter yang tidak dikenal", "there is an unknown parameter"
 _DURATION_NAME = "google.protobuf.Duration"
-# What json_format raises, besides its own, where JSON has another kind of value than it expects.
+# What json_format raises for JSON values of unexpected types, besides its own ParseError.
 _UNREADABLE = (ParseError, ValueError, TypeError, AttributeError, RecursionError, OverflowError)
 _NUMERIC = {
     FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT32,
@@ -36,7 +36,7 @@ _NUMERIC = {
 
 
 class MalformedError(ValueError):
-    """It does not fit the message: the path of the field, if one can be named, and what is wrong in either language."""
+    """The request does not fit its message. field: the path of the invalid field, if known. words: the problem."""
 
     def __init__(self, field: str, indonesian: str, english: str) -> None:
         super().__init__(english)
@@ -45,7 +45,7 @@ class MalformedError(ValueError):
 
 
 class _Object(dict[str, Any]):
-    """A JSON object. twice: a name that it has more than once."""
+    """A JSON object. twice: a name that occurs more than once, if any."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -55,28 +55,28 @@ class _Object(dict[str, Any]):
 
 
 def read(route: Route, variables: Mapping[str, str], query: bytes, body: bytes) -> Message:
-    """The request of a route. Raises MalformedError."""
+    """Returns the request message of a route. Raises MalformedError."""
     values = _of_body(body) if route.in_body else {}
     parameters = _parameters(query)
     for name, value in parameters:
         if route.in_body:
-            raise MalformedError(_sayable(name), *_NO_PARAMETER)
+            raise MalformedError(_safe_name(name), *_NO_PARAMETER)
         _put(route.request, values, name, value)
     for name, value in variables.items():
         if [values.pop(name, value), values.pop(_camel(name), value)] != [value, value]:
-            raise MalformedError(name, "berbeda dengan yang ada pada alamat", "is another than in the path")
+            raise MalformedError(name, "berbeda dengan yang ada pada alamat", "differs from the value in the path")
         values[name] = value
     _check(route.request.DESCRIPTOR, values)
     message = route.request()
     try:
         ParseDict(values, message, max_recursion_depth=_DEEPEST)
     except _UNREADABLE:
-        raise MalformedError(_unreadable(route.request.DESCRIPTOR, values), *_UNFIT) from None
+        raise MalformedError(_unreadable(route.request.DESCRIPTOR, values), *_WRONG_FORMAT) from None
     return message
 
 
 def write(message: Message) -> bytes:
-    """The message as JSON. Fields that cannot be absent are always there: no places left is a number, too."""
+    """Returns the message as JSON. Fields without presence are always written, since 0 remaining places is a value, too."""
     return json.dumps(
         MessageToDict(message, always_print_fields_with_no_presence=True), ensure_ascii=False, separators=(",", ":")
     ).encode()
@@ -86,7 +86,9 @@ def _of_body(body: bytes) -> dict[str, Any]:
     try:
         values = json.loads(body.decode(), object_pairs_hook=_Object, parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        raise MalformedError("", "isinya bukan JSON yang benar (UTF-8)", "the body is no JSON in UTF-8") from None
+        raise MalformedError(
+            "", "isinya bukan JSON yang benar (UTF-8)", "the body is not valid JSON in UTF-8"
+        ) from None
     if not isinstance(values, dict):
         raise MalformedError("", "isinya harus objek JSON", "the body must be a JSON object")
     return values
@@ -106,38 +108,38 @@ def _parameters(query: bytes) -> list[tuple[str, str]]:
 
 
 def _put(kind: type[Message], values: dict[str, Any], path: str, value: str) -> None:
-    """Puts a query parameter where its path says: "location.latitude"."""
+    """Sets the value of a query parameter by its path, like "location.latitude"."""
     descriptor = kind.DESCRIPTOR
     *outer, last = path.split(".")
     for name in outer:
         field = _field(descriptor.fields, name)
         if field is None or field.message_type is None:
-            raise MalformedError(_sayable(path), *_NO_PARAMETER)
+            raise MalformedError(_safe_name(path), *_NO_PARAMETER)
         descriptor = field.message_type
         values = values.setdefault(field.name, {})
     field = _field(descriptor.fields, last)
     if field is None or field.is_repeated or (field.message_type and not _is_duration(field)):
-        raise MalformedError(_sayable(path), *_NO_PARAMETER)
+        raise MalformedError(_safe_name(path), *_NO_PARAMETER)
     if field.name in values:
         raise MalformedError(path, *_ONCE)
-    if not _is_spelled(field, value):
-        raise MalformedError(path, *_UNFIT)
+    if not _is_valid(field, value):
+        raise MalformedError(path, *_WRONG_FORMAT)
     values[field.name] = value
 
 
 def _check(kind: Any, values: Mapping[str, Any], path: str = "") -> None:
-    """Raises MalformedError for what json_format would read all the same, or would not name.
+    """Raises MalformedError for input that json_format would accept, or reject without naming the field.
 
-    A field twice, in either spelling, or beside another of its oneof; one that is not known; a bool, which it takes for a
-    number, and a string or number in the place of a number, a duration or an enum that is none by JSON.
+    These are repeated fields in either spelling, several fields of a oneof, unknown fields, booleans in place of numbers,
+    and numbers, durations and enum values that are not valid in JSON.
     """
     if isinstance(values, _Object) and values.twice is not None:
-        raise MalformedError(f"{path}{_sayable(values.twice)}".rstrip("."), *_ONCE)
+        raise MalformedError(f"{path}{_safe_name(values.twice)}".rstrip("."), *_ONCE)
     known: set[str] = set()
     for name, value in values.items():
         field = _field(kind.fields, name)
         if field is None:
-            raise MalformedError(f"{path}{_sayable(name)}".rstrip("."), *_NO_FIELD)
+            raise MalformedError(f"{path}{_safe_name(name)}".rstrip("."), *_NO_FIELD)
         where = path + field.json_name
         if field.name in known:
             raise MalformedError(where, *_ONCE)
@@ -148,18 +150,18 @@ def _check(kind: Any, values: Mapping[str, Any], path: str = "") -> None:
             if choice.full_name in known:
                 names = [one.json_name for one in choice.fields]
                 raise MalformedError(
-                    where, f"pilih salah satu: {' atau '.join(names)}", f"give one only: {' or '.join(names)}"
+                    where, f"pilih salah satu: {' atau '.join(names)}", f"give only one of them: {' or '.join(names)}"
                 )
             known.add(choice.full_name)
         for item, one in _items(field, where, value):
             if isinstance(one, dict) and field.message_type:
                 _check(field.message_type, one, f"{item}.")
-            elif isinstance(one, bool) or (isinstance(one, str | int | float) and not _is_spelled(field, one)):
-                raise MalformedError(item, *_UNFIT)
+            elif isinstance(one, bool) or (isinstance(one, str | int | float) and not _is_valid(field, one)):
+                raise MalformedError(item, *_WRONG_FORMAT)
 
 
 def _unreadable(kind: Any, values: Mapping[str, Any], path: str = "") -> str:
-    """The path of the first field that json_format does not read."""
+    """Returns the path of the first field that json_format rejects."""
     for name, value in values.items():
         field = _field(kind.fields, name)
         if field is None:
@@ -180,14 +182,14 @@ def _unreadable(kind: Any, values: Mapping[str, Any], path: str = "") -> str:
 
 
 def _items(field: FieldDescriptor, path: str, value: Any) -> Iterable[tuple[str, Any]]:
-    """The values of a field with their paths: each of a list, or the one."""
+    """Returns the values of a field with their paths: each element of a list, or the single value."""
     if field.is_repeated and isinstance(value, list):
         return ((f"{path}[{n}]", one) for n, one in enumerate(value))
     return ((path, value),)
 
 
-def _is_spelled(field: FieldDescriptor, value: str | float) -> bool:
-    """Whether the text or number can be the field's value, where json_format would ask Python what a number is."""
+def _is_valid(field: FieldDescriptor, value: str | float) -> bool:
+    """Returns whether the text or number is a valid value of the field by the rules of JSON, which are not Python's."""
     if field.enum_type:
         return any(value in (known.name, known.number) for known in field.enum_type.values)
     if not isinstance(value, str):
@@ -201,9 +203,9 @@ def _is_duration(field: FieldDescriptor) -> bool:
     return bool(field.message_type and field.message_type.full_name == _DURATION_NAME)
 
 
-def _sayable(name: str) -> str:
-    """The name, where a caller cannot have made one of a NIK."""
-    return name if _SAYABLE.fullmatch(name) else ""
+def _safe_name(name: str) -> str:
+    """Returns the name if it cannot contain a NIK, otherwise an empty string."""
+    return name if _SAFE_NAME.fullmatch(name) else ""
 
 
 def _field(fields: Any, name: str) -> FieldDescriptor | None:

@@ -1,4 +1,4 @@
-"""The service behind the gateway: calls of one phone each, and those of many in one."""
+"""Calls the service: one call per phone, or one batch for the requests of many phones."""
 
 import asyncio
 import random
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 _SERVICE = wire.DESCRIPTOR.services_by_name["BookingService"].full_name
 _BATCH = 200
 _DEADLINE = timedelta(seconds=5)
-# A server that is started again is back within that, and phones need not know.
+# A restarted server is back within this time, so that phones do not notice.
 _PATIENCE = timedelta(seconds=8)
 _HEALTH_WITHIN = 1.0
-_WATCHED = 15.0  # seconds that a stream of the service lasts
+_WATCHED = 15.0  # seconds after which a stream of the service is reopened
 _LONGEST_WAIT = timedelta(seconds=60)
-_LOOK_AGAIN = (0.05, 0.4)  # seconds until a booking is looked at again that somebody waits for, at first and later
-_MOST_GATHERED = 1000  # callers whose requests are gathered at once; the longest idle make room
+_POLL = (0.05, 0.4)  # the first and the longest pause between reads of a booking that a phone waits for, in seconds
+_MOST_BATCHERS = 1000  # one for each caller and language; the least recently used are dropped
 
 
 @dataclass(frozen=True)
 class Caller:
-    """What a phone sends along: its caller's token ("Bearer …"), its Accept-Language, its ids for tracing."""
+    """The headers of a request that the service needs: the token ("Bearer …"), Accept-Language, and ids for tracing."""
 
     authorization: str
     language: str
@@ -51,29 +51,29 @@ class Caller:
 
     @property
     def english(self) -> bool:
-        """Whether errors are to be told in English."""
+        """Whether error messages are in English."""
         return wants_english(self.language)
 
     @property
-    def who(self) -> tuple[tuple[str, str], ...]:
-        """The metadata that all requests in one message must have in common."""
+    def identity(self) -> tuple[tuple[str, str], ...]:
+        """The metadata that is the same for all requests of a batch."""
         language = ("accept-language", "en" if self.english else "id")
         return (language, ("authorization", self.authorization)) if self.authorization else (language,)
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """All of its metadata, for a call of its own."""
+        """The complete metadata, for a call of one phone."""
         trace = (("x-request-id", self.request_id), ("traceparent", self.traceparent))
-        return (*self.who, *((name, value) for name, value in trace if value))
+        return (*self.identity, *((name, value) for name, value in trace if value))
 
 
 class Upstream(Client):
-    """Calls the service; while that does not answer, again for some seconds. Raises HttpError."""
+    """A client of the service that raises HttpError. Retries for some seconds while the service does not respond."""
 
     def __init__(self, target: str, batch_window: timedelta, ca: bytes | None) -> None:
         credentials = grpc.ssl_channel_credentials(ca) if ca else None
         super().__init__(target, deadline=_DEADLINE, patience=_PATIENCE, credentials=credentials)
-        self._metadata = []  # each call has its caller's
+        self._metadata = []  # each call has the metadata of its caller
         self._batch_window = batch_window
         self._requests: OrderedDict[Any, Batcher[wire.RequestBookingRequest, Booking | Status]] = OrderedDict()
         self._reads: OrderedDict[Any, Batcher[wire.GetBookingRequest, Booking | Status]] = OrderedDict()
@@ -84,16 +84,16 @@ class Upstream(Client):
         return BookingServiceStub(self.channel)
 
     async def ready(self) -> bool:
-        """Whether the service says that it serves."""
+        """Returns whether the service reports that it is serving."""
         check = HealthStub(self.channel).Check
         try:
-            answer = await check(HealthCheckRequest(service=_SERVICE), timeout=_HEALTH_WITHIN)
+            response = await check(HealthCheckRequest(service=_SERVICE), timeout=_HEALTH_WITHIN)
         except grpc.aio.AioRpcError:
             return False
-        return bool(answer.status == HealthCheckResponse.SERVING)
+        return bool(response.status == HealthCheckResponse.SERVING)
 
     async def call(self, route: Route, message: Message, caller: Caller) -> Message:
-        """The answer to one request, which goes alone or with those of others."""
+        """Makes a call, in a batch if the rpc has one. Returns the response."""
         if isinstance(message, wire.RequestBookingRequest):
             booking = await self._batched(self._requests, self._send_requests, message, caller)
             return wire.RequestBookingResponse(booking=booking)
@@ -101,21 +101,22 @@ class Upstream(Client):
             return wire.GetBookingResponse(booking=await self._read(message, caller))
         extra = COMMAND_EXTRA if route.rpc in {"CancelBooking", "CancelPerson"} else 0.0
         try:
-            answer: Message = await self._call(
+            response: Message = await self._call(
                 lambda: getattr(self.stub, route.rpc), message, extra=extra, metadata=caller.metadata
             )
         except RefusedError as refusal:
             raise _http(refusal, caller) from None
-        return answer
+        return response
 
     async def watch(
         self, message: wire.WatchBookingRequest, caller: Caller
     ) -> AsyncGenerator[wire.WatchBookingResponse, None]:
-        """The booking now and after each change, for some seconds: then ask anew, which shows that the service lives.
+        """Yields the booking now and after each change, for some seconds.
 
-        Raises HttpError, also when the service does not say at once how the booking is.
+        The caller then watches again, which proves that the service is alive. Raises HttpError, also if the service does not
+        return the current state within the deadline.
         """
-        # Jitter: all came when the window opened.
+        # Jitter, because all streams may have begun when the window opened.
         stream = self.stub.WatchBooking(
             message, metadata=caller.metadata, timeout=_WATCHED * random.uniform(0.8, 1.2)  # noqa: S311
         )  # fmt: skip
@@ -123,11 +124,11 @@ class Upstream(Client):
         try:
             while True:
                 async with asyncio.timeout(None if answered else self._deadline):
-                    answer = await stream.read()
-                if not isinstance(answer, wire.WatchBookingResponse):  # it has ended
+                    response = await stream.read()
+                if not isinstance(response, wire.WatchBookingResponse):  # the stream has ended
                     break
                 answered = True
-                yield answer
+                yield response
         except TimeoutError:
             raise unanswered(grpc.StatusCode.DEADLINE_EXCEEDED, english=caller.english) from None
         except grpc.aio.AioRpcError as error:
@@ -139,13 +140,13 @@ class Upstream(Client):
             raise unanswered(grpc.StatusCode.UNAVAILABLE, english=caller.english)
 
     async def _read(self, message: wire.GetBookingRequest, caller: Caller) -> Booking:
-        """The booking, at the end of its wait or once it is decided: asked for again and again, together with others.
+        """Returns the booking once it is decided, or at the end of its wait. Polls in batches with other phones.
 
-        A call that waits at the service is one of its own for each phone: many times the cost.
+        A call that waits at the service would cost many times as much, because each phone needs its own.
         """
         query = wire.GetBookingRequest(booking_id=message.booking_id, account=message.account)
         ends = time.monotonic() + message.wait.ToTimedelta().total_seconds()
-        pause, longest = _LOOK_AGAIN
+        pause, longest = _POLL
         while True:
             booking = await self._batched(self._reads, self._send_reads, query, caller)
             remaining = ends - time.monotonic()
@@ -155,45 +156,45 @@ class Upstream(Client):
             pause = min(2 * pause, longest)
 
     async def _batched(
-        self, gathers: OrderedDict[Any, Batcher[Any, Any]], send: Any, message: Message, caller: Caller
+        self, batchers: OrderedDict[Any, Batcher[Any, Any]], send: Any, message: Message, caller: Caller
     ) -> Booking:
-        batcher = gathers.get(caller.who)
+        batcher = batchers.get(caller.identity)
         if batcher is None:
 
-            async def together(messages: Sequence[Any]) -> Sequence[Booking | Status]:
-                answers: Sequence[Booking | Status] = await send(messages, caller.who)
-                return answers
+            async def send_batch(messages: Sequence[Any]) -> Sequence[Booking | Status]:
+                results: Sequence[Booking | Status] = await send(messages, caller.identity)
+                return results
 
-            batcher = gathers[caller.who] = Batcher(together, self._batch_window, _BATCH, size=_size)
-            if len(gathers) > _MOST_GATHERED:
-                gathers.popitem(last=False)
-        gathers.move_to_end(caller.who)
+            batcher = batchers[caller.identity] = Batcher(send_batch, self._batch_window, _BATCH, size=_size)
+            if len(batchers) > _MOST_BATCHERS:
+                batchers.popitem(last=False)
+        batchers.move_to_end(caller.identity)
         try:
-            answer = await batcher(message)
+            response = await batcher(message)
         except RefusedError as refusal:
             raise _http(refusal, caller) from None
-        if isinstance(answer, Status):
-            raise of_status(answer)
-        booking: Booking = answer
+        if isinstance(response, Status):
+            raise of_status(response)
+        booking: Booking = response
         return booking
 
     async def _send_requests(
-        self, requests: Sequence[wire.RequestBookingRequest], who: Sequence[tuple[str, str]]
+        self, requests: Sequence[wire.RequestBookingRequest], identity: Sequence[tuple[str, str]]
     ) -> list[Booking | Status]:
         batch = wire.BatchRequestBookingsRequest(requests=requests)
-        answer = await self._call(lambda: self.stub.BatchRequestBookings, batch, metadata=who)
-        return [result.booking if result.HasField("booking") else result.error for result in answer.results]
+        response = await self._call(lambda: self.stub.BatchRequestBookings, batch, metadata=identity)
+        return [result.booking if result.HasField("booking") else result.error for result in response.results]
 
     async def _send_reads(
-        self, reads: Sequence[wire.GetBookingRequest], who: Sequence[tuple[str, str]]
+        self, reads: Sequence[wire.GetBookingRequest], identity: Sequence[tuple[str, str]]
     ) -> list[Booking | Status]:
         batch = wire.BatchGetBookingsRequest(requests=reads)
-        answer = await self._call(lambda: self.stub.BatchGetBookings, batch, metadata=who)
-        return [result.booking if result.HasField("booking") else result.error for result in answer.results]
+        response = await self._call(lambda: self.stub.BatchGetBookings, batch, metadata=identity)
+        return [result.booking if result.HasField("booking") else result.error for result in response.results]
 
 
 def _size(message: Message) -> int:
-    """Its bytes in a batch: its own, its tag and its length."""
+    """Returns the size of a message in a batch, in bytes, with its tag and length."""
     return message.ByteSize() + 4
 
 

@@ -1,1 +1,1 @@
-"""The Friday rush: a synthetic crowd that submits its requests at 14:00, what became of each request, and a report of it."""
+"""The Friday rush: a load test with a synthetic crowd, which follows each request and reports the results."""

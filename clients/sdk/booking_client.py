@@ -1,4 +1,4 @@
-"""The Python SDK for who books: typed calls with deadlines, retries under the same request_id, refusals as exceptions."""
+"""The Python SDK for bookings: typed calls with deadlines, retries under the same request_id, refusals as exceptions."""
 
 import asyncio
 import time
@@ -37,9 +37,9 @@ Whereabouts = Location | str
 
 
 class BookingClient(Client):
-    """What citizens do, at an Antrian; made like any Client.
+    """Makes the calls of BookingService; see Client for the parameters.
 
-    All its calls are safe to repeat: RequestBooking since its request_id stays the same.
+    All calls are retried, which is safe: a retry of RequestBooking has the same request_id.
     """
 
     @cached_property
@@ -48,7 +48,7 @@ class BookingClient(Client):
         return BookingServiceStub(self.channel)
 
     async def list_offices(self, whereabouts: Whereabouts) -> wire.ListOfficesResponse:
-        """The offices that a person there may use, all pages in one answer."""
+        """Returns the offices that a person there may use, with all pages in one response."""
         request = wire.ListOfficesRequest(page_size=200, **_where(whereabouts))
         pages = [page async for page in self._pages(lambda: self.stub.ListOffices, request)]
         response: wire.ListOfficesResponse = pages[0]
@@ -58,7 +58,7 @@ class BookingClient(Client):
         return response
 
     async def get_quota(self, office_id: str) -> wire.GetQuotaResponse:
-        """The places that remain at the office in the current or next window."""
+        """Returns the remaining places of the office in the current or next window."""
         return await self._call(lambda: self.stub.GetQuota, wire.GetQuotaRequest(office_id=office_id))
 
     async def request_booking(
@@ -72,7 +72,7 @@ class BookingClient(Client):
         whereabouts: Whereabouts,
         request_id: uuid.UUID | None = None,
     ) -> Booking:
-        """Takes a place in the office's line; PENDING when new. Without request_id one is made, and kept for retries."""
+        """Requests a booking, which is PENDING when new. By default a new request_id is generated, and kept for retries."""
         request = wire.RequestBookingRequest(
             request_id=str(request_id or uuid.uuid4()),
             account=account,
@@ -85,13 +85,13 @@ class BookingClient(Client):
         return await self.send(request)
 
     async def send(self, request: wire.RequestBookingRequest) -> Booking:
-        """The same for a request that is a message already."""
+        """Sends a prepared request, like request_booking."""
         return (await self._call(lambda: self.stub.RequestBooking, request)).booking
 
     async def send_batch(self, requests: Sequence[wire.RequestBookingRequest]) -> list[Booking | RefusedError]:
-        """Up to 200 requests in one message: a booking or the refusal for each, in their order.
+        """Sends up to 200 requests in one message. Returns a booking or a refusal for each, in the same order.
 
-        Single requests that were refused for now (retry_after is set) are the caller's to send again.
+        A single request that is refused with retry_after is not retried.
         """
         response = await self._call(
             lambda: self.stub.BatchRequestBookings, wire.BatchRequestBookingsRequest(requests=requests)
@@ -102,12 +102,12 @@ class BookingClient(Client):
         ]
 
     async def get_booking(self, booking_id: str, account: str) -> Booking:
-        """The booking as it is now."""
+        """Returns the current state of a booking."""
         request = wire.GetBookingRequest(booking_id=booking_id, account=account)
         return (await self._call(lambda: self.stub.GetBooking, request)).booking
 
     async def get_bookings(self, names: Sequence[tuple[str, str]]) -> list[Booking | RefusedError]:
-        """Up to 200 bookings, by id and account, as they are now: each, or why it is not shown, in their order."""
+        """Returns up to 200 bookings, given by id and account, or the refusal for each, in the same order."""
         requests = [wire.GetBookingRequest(booking_id=booking_id, account=account) for booking_id, account in names]
         response = await self._call(lambda: self.stub.BatchGetBookings, wire.BatchGetBookingsRequest(requests=requests))
         return [
@@ -116,7 +116,7 @@ class BookingClient(Client):
         ]
 
     async def outcome(self, booking_id: str, account: str, *, within: timedelta = PATIENCE) -> Booking:
-        """The booking once it is decided. Raises TimeoutError when it is still PENDING after so long."""
+        """Waits until the booking is decided and returns it. Raises TimeoutError if it is still PENDING after `within`."""
         ends = time.monotonic() + within.total_seconds()
         while (remaining := ends - time.monotonic()) > 0:
             wait = Duration()
@@ -128,7 +128,7 @@ class BookingClient(Client):
         raise TimeoutError(f"booking {booking_id} is still pending")
 
     async def watch(self, booking_id: str, account: str) -> AsyncIterator[Booking]:
-        """The booking now and after each change, until it is decided; a stream that ends before is taken up again."""
+        """Yields the booking now and after each change, until it is decided. Reopens a stream that ends before."""
         ends = time.monotonic() + self._patience
         waits = pauses()
         while True:
@@ -136,7 +136,7 @@ class BookingClient(Client):
                 stream = self.stub.WatchBooking(
                     wire.WatchBookingRequest(booking_id=booking_id, account=account),
                     metadata=self._metadata,
-                    timeout=_STREAM,  # one that is half open says nothing for ever
+                    timeout=_STREAM,  # a half-open stream would stay silent for ever
                 )
                 async for response in stream:
                     yield response.booking
@@ -147,8 +147,8 @@ class BookingClient(Client):
                 if error.code() not in UNKNOWN or time.monotonic() > ends:
                     raise RefusedError.of_error(error) from None
             if time.monotonic() > ends:
-                words = "the service ends every stream without any news"
-                raise RefusedError("UNAVAILABLE", words, {}, grpc.StatusCode.UNAVAILABLE, None)
+                message = "the service ends every stream without any news"
+                raise RefusedError("UNAVAILABLE", message, {}, grpc.StatusCode.UNAVAILABLE, None)
             await asyncio.sleep(next(waits))
 
     async def list_bookings(
@@ -158,37 +158,37 @@ class BookingClient(Client):
         state: BookingState.ValueType = BOOKING_STATE_UNSPECIFIED,
         service_date: date | None = None,
     ) -> list[Booking]:
-        """The account's bookings that this caller made, in this state and for this day if so asked, of all pages.
+        """Returns the bookings that this caller made for the account, from all pages, optionally of one state or day.
 
-        First those still in line, then the decided ones, newest first.
+        Pending bookings come first, then the decided ones, newest first.
         """
         request = wire.ListBookingsRequest(
             account=account, state=state, service_date=service_date.isoformat() if service_date else None, page_size=100
         )
-        # By id: one that is decided between two pages is on both.
+        # By id, because a booking that is decided between two pages is on both.
         found: dict[str, Booking] = {}
         async for page in self._pages(lambda: self.stub.ListBookings, request):
             found |= {booking.booking_id: booking for booking in page.bookings}
         return list(found.values())
 
     async def cancel_booking(self, booking_id: str, account: str) -> Booking:
-        """Gives the places of a CONFIRMED booking back; the CANCELLED booking, the same when repeated.
+        """Cancels a CONFIRMED booking and frees its places. Returns the booking. Safe to repeat.
 
-        One that is PENDING is refused with NOT_DECIDED_YET: wait for its outcome first.
+        A PENDING booking is refused with NOT_DECIDED_YET: wait for its outcome first.
         """
         request = wire.CancelBookingRequest(booking_id=booking_id, account=account)
         return (await self._call(lambda: self.stub.CancelBooking, request, extra=COMMAND_EXTRA)).booking
 
     async def cancel_person(self, booking_id: str, account: str, queue_number: int) -> Booking:
-        """Gives one person's place of a CONFIRMED booking back; the booking after that, the same when repeated.
+        """Cancels the place of one person of a CONFIRMED booking. Returns the booking. Safe to repeat.
 
-        The others keep their numbers and the code. The last one's cancels the booking.
+        The others keep their numbers and the code. Cancelling the last person cancels the booking.
         """
         request = wire.CancelPersonRequest(booking_id=booking_id, account=account, queue_number=queue_number)
         return (await self._call(lambda: self.stub.CancelPerson, request, extra=COMMAND_EXTRA)).booking
 
     async def correct_name(self, booking_id: str, account: str, queue_number: int, full_name: str) -> Booking:
-        """Corrects a few letters of one person's name, once; the booking after that, the same when repeated."""
+        """Corrects a few letters of a person's name, once per person. Returns the booking. Safe to repeat."""
         request = wire.CorrectNameRequest(
             booking_id=booking_id, account=account, queue_number=queue_number, full_name=full_name
         )

@@ -1,4 +1,4 @@
-"""What the clients share: a channel, deadlines, retries while the service is away, refusals as exceptions."""
+"""The base of the clients: a channel, deadlines, retries while the service is unavailable, refusals as exceptions."""
 
 import asyncio
 import random
@@ -17,37 +17,37 @@ from grpc_status import rpc_status
 from antrian.v1.messages_pb2 import Alternative, SlotFullInfo
 
 DEADLINE = timedelta(seconds=5)
-"""How long one attempt of a call may take."""
+"""The deadline of one attempt of a call."""
 PATIENCE = timedelta(seconds=60)
-"""For how long a call is attempted again while the service is unavailable."""
+"""How long a call is retried while the service is unavailable."""
 COMMAND_EXTRA = 5.0
-"""Seconds by which the deadline is longer for calls that answer once the office's lane has had its turn."""
+"""Seconds added to the deadline of calls that wait for a command of the office's lane."""
 
-# CANCELLED: the server's clock met the deadline before ours did.
+# CANCELLED is included because the deadline may pass at the server before it passes here.
 UNKNOWN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
-"""Codes with which a call is attempted again: for now, or nobody knows what became of it."""
+"""Codes on which a call is retried: the service is unavailable for now, or the effect of the call is unknown."""
 
-# A server takes 200 calls at once on a connection; without these, more would wait in the channel without a word.
+# A server takes 200 concurrent calls per connection. Without these options, further calls would wait in the channel.
 MORE_CONNECTIONS = (
     ("grpc.service_config", '{"connectionScaling": {"maxConnectionsPerSubchannel": 128}}'),
     ("grpc.max_connections_per_subchannel_cap", 128),
 )
-"""Options of a channel that makes more connections as it has more calls under way."""
+"""Options of a channel that opens more connections as it has more concurrent calls."""
 
-_LONGEST = 60.0  # seconds after which no call is under way any more: closing a channel would cancel them
+_CLOSE_AFTER = 60.0  # seconds, longer than any call, since closing a channel cancels its calls
 CERTAIN = {"LANE_FULL", "LANE_CLOSED", "STORE_FULL", "SERVER_BUSY", "CALLER_BUSY"}
-"""Reasons that say for certain that nothing was taken, though their code is one of UNKNOWN."""
-# A connection with calls under way that is quiet for so long is asked whether it lives, and given up when it does not say so.
+"""Reasons with a code of UNKNOWN that nevertheless guarantee that the call had no effect."""
+# Keepalive: a connection that was quiet for 10 s gets a ping, and is closed without a reply in 5 s.
 _QUIET_MS, _NO_ECHO_MS = 10_000, 5_000
-_SILENT = 2  # calls in a row without any answer, after which another connection is tried
+_MOST_TIMEOUTS = 2  # consecutive attempts without a response, after which the channel is replaced
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an Antrian is called: HOST:PORT, the caller's bearer token, and the CA's certificates (PEM) for TLS.
+    """The address of an Antrian: HOST:PORT, the caller's bearer token, and CA certificates (PEM) for TLS.
 
-    http is its gateway's HOST:PORT, for calls that go through it.
+    http: the HOST:PORT of its gateway, for calls over HTTP.
     """
 
     target: str
@@ -57,17 +57,17 @@ class Target:
 
     @property
     def credentials(self) -> grpc.ChannelCredentials | None:
-        """For a channel; None means plain text."""
+        """The credentials for a channel. None means no TLS."""
         return grpc.ssl_channel_credentials(self.ca) if self.ca else None
 
 
 class RefusedError(Exception):
     """The service refused a call.
 
-    reason is a name of ErrorReason ("WINDOW_CLOSED"), or the gRPC code's where the error is not Antrian's own. message
-    is for people, in Indonesian unless the client asked for English; metadata as ErrorReason says; retry_after is when
-    asking again makes sense, if ever. uncertain: nobody knows what became of the call, or of an attempt of it before.
-    status is the whole error, where it is Antrian's own.
+    reason: a name of ErrorReason ("WINDOW_CLOSED"), or of the gRPC code if the error is not Antrian's own. message: for
+    people, in Indonesian unless the client was created with english. metadata: see ErrorReason. retry_after: when a retry
+    makes sense, or None. uncertain: the call, or an earlier attempt of it, may have taken effect. status: the complete
+    error if it is Antrian's own.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class RefusedError(Exception):
 
     @classmethod
     def of_status(cls, status: Status) -> "RefusedError":
-        """The exception that a google.rpc.Status is."""
+        """Converts a google.rpc.Status."""
         code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
         info, words, retry = ErrorInfo(), LocalizedMessage(), RetryInfo()
         retry_after = None
@@ -112,7 +112,7 @@ class RefusedError(Exception):
 
     @classmethod
     def of_error(cls, error: grpc.aio.AioRpcError) -> "RefusedError":
-        """The exception that a failed call is."""
+        """Converts the error of a failed call."""
         status = rpc_status.from_call(error)
         if status is None:
             return cls(error.code().name, error.details() or "", {}, error.code(), None)
@@ -120,10 +120,11 @@ class RefusedError(Exception):
 
 
 class Client:
-    """Calls an Antrian at target ("127.0.0.1:7700"); an async context manager.
+    """A client of the Antrian at target ("127.0.0.1:7700"), and an async context manager.
 
-    token is the caller's bearer token. Every method raises RefusedError. While the service is unavailable or does not
-    answer in time, calls are attempted again with growing pauses.
+    token: the caller's bearer token. english: whether messages are in English instead of Indonesian. Every call raises
+    RefusedError. While the service is unavailable or does not respond within the deadline, calls are retried with growing
+    pauses for up to `patience`.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class Client:
     ) -> None:
         self.target = target
         self._credentials = credentials
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
         self.channel = self._connect()
         self._metadata = [("accept-language", "en" if english else "id")]
         if token:
@@ -156,35 +157,35 @@ class Client:
 
     async def close(self) -> None:
         """Closes the channel."""
-        for task in self._leaving:
+        for task in self._closing:
             task.cancel()
-        await asyncio.gather(self.channel.close(), *self._leaving, return_exceptions=True)
+        await asyncio.gather(self.channel.close(), *self._closing, return_exceptions=True)
 
     def _connect(self) -> grpc.aio.Channel:
         options = [
             ("grpc.max_reconnect_backoff_ms", 1000),
             ("grpc.initial_reconnect_backoff_ms", 100),
-            # A name may have many servers.
+            # A host name may have many servers.
             ("grpc.lb_policy_name", "round_robin"),
             *MORE_CONNECTIONS,
-            # Else a new channel would go on with the old one's connection.
+            # Without this a new channel would use the connection of the old one.
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.keepalive_time_ms", _QUIET_MS),
-            ("grpc.http2.ping_timeout_ms", _NO_ECHO_MS),  # without it, keepalive waits for a minute
+            ("grpc.http2.ping_timeout_ms", _NO_ECHO_MS),  # the default is a minute
             ("grpc.http2.max_pings_without_data", 0),
         ]
         if self._credentials:
             return grpc.aio.secure_channel(self.target, self._credentials, options)
         return grpc.aio.insecure_channel(self.target, options)
 
-    def _leave(self, channel: grpc.aio.Channel) -> None:
-        """Leaves a channel on which nothing is answered: its connection may be half open, which gRPC does not notice."""
+    def _replace(self, channel: grpc.aio.Channel) -> None:
+        """Replaces a channel without responses: its connection may be half open, which gRPC does not notice."""
         if self.channel is channel:
             self.channel = self._connect()
-            self.__dict__.pop("stub", None)  # the subclass's, of the old channel
+            self.__dict__.pop("stub", None)  # the cached stub belongs to the old channel
             task = asyncio.create_task(_close_later(channel))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     async def _call(
         self,
@@ -194,8 +195,11 @@ class Client:
         extra: float = 0,
         metadata: Sequence[tuple[str, str]] = (),
     ) -> _T:
-        """Calls what method gives, again and again while that may help; metadata goes with this call only."""
-        ends, silent, uncertain = time.monotonic() + self._patience, 0, False
+        """Calls the method, with retries on the codes of UNKNOWN. extra: seconds added to the deadline.
+
+        method returns the stub's method at each attempt, since the channel may have been replaced.
+        """
+        ends, timeouts, uncertain = time.monotonic() + self._patience, 0, False
         waits = pauses()
         while True:
             channel = self.channel
@@ -204,36 +208,36 @@ class Client:
             except grpc.aio.AioRpcError as error:
                 refusal = RefusedError.of_error(error)
                 refusal.uncertain = uncertain = uncertain or refusal.uncertain
-                silent = silent + 1 if refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED else 0
-                if silent >= _SILENT:
-                    self._leave(channel)
+                timeouts = timeouts + 1 if refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED else 0
+                if timeouts >= _MOST_TIMEOUTS:
+                    self._replace(channel)
                 pause = max(next(waits), refusal.retry_after.total_seconds() if refusal.retry_after else 0)
                 if refusal.code not in UNKNOWN or time.monotonic() + pause > ends:
                     raise refusal from None
             await asyncio.sleep(pause)
 
     async def _pages(self, method: Callable[[], Callable[..., Awaitable[Any]]], request: Any) -> AsyncIterator[Any]:
-        """All answers of a call that answers in pages. Raises RefusedError when a page is said to come after itself."""
+        """Yields all pages of a list. Raises RefusedError if a page names itself as the next one."""
         while True:
             response = await self._call(method, request)
             yield response
             if not response.next_page_token:
                 return
             if response.next_page_token == request.page_token:
-                words = "a page is said to come after itself"
-                raise RefusedError("INTERNAL", words, {}, grpc.StatusCode.INTERNAL, None)
+                message = "a page names itself as the next page"
+                raise RefusedError("INTERNAL", message, {}, grpc.StatusCode.INTERNAL, None)
             request.page_token = response.next_page_token
 
 
 async def _close_later(channel: grpc.aio.Channel) -> None:
     try:
-        await asyncio.sleep(_LONGEST)
+        await asyncio.sleep(_CLOSE_AFTER)
     finally:
         await channel.close()
 
 
 def pauses() -> Iterator[float]:
-    """How many seconds to wait before each next attempt: more and more, and never the same as other clients."""
+    """Yields the pauses between attempts, in seconds: exponential backoff with jitter."""
     pause = 0.05
     while True:
         yield random.uniform(pause / 2, pause)  # noqa: S311 - jitter

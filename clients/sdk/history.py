@@ -1,7 +1,7 @@
-"""A client's history: what was asked and answered and when, line by line, for `antrian verify --history`.
+"""Records the calls of a client and their results in a file, for `antrian verify --history`.
 
-One file has JSON Lines: an `invoke` before each call, then `ok`, `refused` or `unknown`, or nothing when the client died;
-and the faults that somebody put in. Moments are seconds of the monotonic clock, which all processes of a machine share.
+The file has JSON Lines: an `invoke` before each call, then `ok`, `refused` or `unknown`, or nothing if the client died; and
+the injected faults. Times are seconds of the monotonic clock, which all processes of a machine share.
 """
 
 import json
@@ -21,14 +21,14 @@ from antrian.v1.messages_pb2 import BookingState, Session
 from clients.sdk.booking_client import Booking, BookingClient
 from clients.sdk.calls import PATIENCE, RefusedError
 
-_Told = Callable[[Booking], Booking]
+_Observe = Callable[[Booking], Booking]
 
 
 class History:
-    """Writes events to a file, each at once; a context manager. Threads may share one, processes have one each."""
+    """Writes events to a file without buffering; a context manager. Threads may share one, processes must not."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("ab", buffering=0)  # so that an event is one write, and whole
+        self._file = path.open("ab", buffering=0)  # each event is one write, so that threads do not mix them
         self._writer = secrets.token_hex(4)
         self._ops = count(1)
 
@@ -45,18 +45,18 @@ class History:
         self._file.close()
 
     def begin(self, call: str, **facts: Any) -> int:
-        """Writes the invoke of a call ("request", "read", "cancel"), to be written before it is made; its op."""
+        """Records that a call ("request", "read", "cancel") is about to be made. Returns its op number."""
         op = next(self._ops)
         self._write("invoke", op=f"{self._writer}-{op}", call=call, **facts)
         return op
 
     def end(self, op: int, event: str, **facts: Any) -> None:
-        """Writes how the op ended: "ok", "refused" or "unknown"."""
+        """Records how the call ended: "ok", "refused" or "unknown"."""
         self._write(event, op=f"{self._writer}-{op}", **facts)
 
     @contextmanager
     def fault(self, name: str, *, loses_undecided: bool = False) -> Iterator[None]:
-        """Writes when a fault begins and ends. loses_undecided: it may take tickets that are not decided (P9)."""
+        """Records when a fault begins and ends. loses_undecided: it may lose undecided tickets (P9)."""
         self._write("fault", name=name, phase="begins", loses_undecided=loses_undecided)
         try:
             yield
@@ -68,19 +68,19 @@ class History:
 
 
 class RecordingClient(BookingClient):
-    """A BookingClient that writes all it asks and is told to a history; watched bookings and lists are not written."""
+    """A BookingClient that records its calls and their results in a history, except watch and list_bookings."""
 
     def __init__(self, target: str, *, history: History, **options: Any) -> None:
         super().__init__(target, **options)
         self._history = history
 
     async def send(self, request: RequestBookingRequest) -> Booking:
-        """Takes a place, as BookingClient does."""
-        with self._op("request", **request_facts(request)) as told:
-            return told(await super().send(request))
+        """Like BookingClient.send; recorded."""
+        with self._op("request", **request_facts(request)) as observe:
+            return observe(await super().send(request))
 
     async def send_batch(self, requests: Sequence[RequestBookingRequest]) -> list[Booking | RefusedError]:
-        """Takes places; each request is an op of its own."""
+        """Like BookingClient.send_batch; each request is recorded as a call of its own."""
         ops = [self._history.begin("request", **request_facts(request)) for request in requests]
         try:
             responses = await super().send_batch(requests)
@@ -93,36 +93,36 @@ class RecordingClient(BookingClient):
         return responses
 
     async def get_booking(self, booking_id: str, account: str) -> Booking:
-        """Reads, as BookingClient does."""
-        with self._op("read", booking_id=booking_id, account=account) as told:
-            return told(await super().get_booking(booking_id, account))
+        """Like BookingClient.get_booking; recorded."""
+        with self._op("read", booking_id=booking_id, account=account) as observe:
+            return observe(await super().get_booking(booking_id, account))
 
     async def outcome(self, booking_id: str, account: str, *, within: timedelta = PATIENCE) -> Booking:
-        """Waits for the outcome, as BookingClient does; one op, however often it asks."""
-        with self._op("read", booking_id=booking_id, account=account) as told:
-            return told(await super().outcome(booking_id, account, within=within))
+        """Like BookingClient.outcome; recorded as one call."""
+        with self._op("read", booking_id=booking_id, account=account) as observe:
+            return observe(await super().outcome(booking_id, account, within=within))
 
     async def cancel_booking(self, booking_id: str, account: str) -> Booking:
-        """Cancels, as BookingClient does."""
-        with self._op("cancel", booking_id=booking_id, account=account) as told:
-            return told(await super().cancel_booking(booking_id, account))
+        """Like BookingClient.cancel_booking; recorded."""
+        with self._op("cancel", booking_id=booking_id, account=account) as observe:
+            return observe(await super().cancel_booking(booking_id, account))
 
     async def cancel_person(self, booking_id: str, account: str, queue_number: int) -> Booking:
-        """Cancels a person, as BookingClient does."""
-        with self._op("cancel", booking_id=booking_id, account=account) as told:
-            return told(await super().cancel_person(booking_id, account, queue_number))
+        """Like BookingClient.cancel_person; recorded."""
+        with self._op("cancel", booking_id=booking_id, account=account) as observe:
+            return observe(await super().cancel_person(booking_id, account, queue_number))
 
     @contextmanager
-    def _op(self, call: str, **facts: Any) -> Iterator[_Told]:
-        """One op, from its invoke to its end; to be told the booking that was answered."""
+    def _op(self, call: str, **facts: Any) -> Iterator[_Observe]:
+        """Records a call from start to end. Yields a function that takes and returns the booking of the response."""
         op = self._history.begin(call, **facts)
 
-        def told(booking: Booking) -> Booking:
+        def observe(booking: Booking) -> Booking:
             self._end(op, booking)
             return booking
 
         try:
-            yield told
+            yield observe
         except RefusedError as error:
             self._end(op, error)
             raise
@@ -138,7 +138,7 @@ class RecordingClient(BookingClient):
 
 
 def request_facts(request: RequestBookingRequest) -> dict[str, Any]:
-    """What a history keeps of a request: no NIK, only labels by which the same person is known again."""
+    """Returns the facts of a request for a history. NIKs are replaced by hashes that identify the same person."""
     return {
         "request_id": request.request_id,
         "account": request.account,
@@ -150,7 +150,7 @@ def request_facts(request: RequestBookingRequest) -> dict[str, Any]:
 
 
 def booking_facts(booking: Booking) -> dict[str, Any]:
-    """What a history keeps of a booking that was answered."""
+    """Returns the facts of a returned booking for a history."""
     return {
         "booking_id": booking.booking_id,
         "office": booking.office_id,

@@ -1,4 +1,4 @@
-"""The Python SDK for an office's staff: the same deadlines, retries and refusals as in booking_client."""
+"""The Python SDK for the staff of an office, with the same deadlines, retries and refusals as booking_client."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -25,9 +25,10 @@ __all__ = ["SESSION_AFTERNOON", "SESSION_MORNING", "Bar", "OfficeClient", "Refus
 
 
 class OfficeClient(Client):
-    """What an office's staff do, at an Antrian; made like any Client, with the token of a caller who is its staff.
+    """Makes the calls of OfficeService. The token must belong to a caller with the role staff for the office.
 
-    `staff` says who does it and `reason` why: both are kept with the change.
+    staff: the id of the person who makes a change. reason: why. Both are recorded with the change. Every change is safe to
+    repeat.
     """
 
     @cached_property
@@ -38,7 +39,7 @@ class OfficeClient(Client):
     async def day_roster(
         self, office_id: str, service_date: date | None = None, session: Session.ValueType | None = None
     ) -> list[RosterEntry]:
-        """Who has a queue number on the day (today at the office), by session and number, of all pages."""
+        """Returns the people with a queue number on the day (default: today at the office), by session and number."""
         request = wire.ListRosterEntriesRequest(
             office_id=office_id,
             service_date=service_date.isoformat() if service_date else None,
@@ -52,7 +53,7 @@ class OfficeClient(Client):
     async def check_in(
         self, office_id: str, code: str, *, staff: str, present: Sequence[int] = ()
     ) -> list[RosterEntry]:
-        """Notes that these queue numbers of the code's party have come, or the whole party; all of it after that."""
+        """Checks in these queue numbers of the code's party, by default the whole party. Returns the party."""
         request = wire.CheckInRequest(office_id=office_id, code=code, queue_numbers=present, staff=staff)
         return list((await self._call(lambda: self.stub.CheckIn, request)).entries)
 
@@ -67,7 +68,7 @@ class OfficeClient(Client):
         reason: str,
         expected_quota: int | None = None,
     ) -> SetQuotaResponse:
-        """Makes it so many places; refused unless it was expected_quota, or is so already, where that is given."""
+        """Sets the quota of a session. With expected_quota, refused unless the quota is that, or has the new value already."""
         request = wire.SetQuotaRequest(
             office_id=office_id,
             service_date=service_date.isoformat(),
@@ -80,21 +81,21 @@ class OfficeClient(Client):
         return await self._call(lambda: self.stub.SetQuota, request, extra=COMMAND_EXTRA)
 
     async def close_date(self, office_id: str, service_date: date, *, staff: str, reason: str) -> CloseDateResponse:
-        """Closes the day for good and cancels its bookings; how many were, the same when repeated."""
+        """Closes the day for good and cancels its bookings. Returns their number."""
         request = wire.CloseDateRequest(
             office_id=office_id, service_date=service_date.isoformat(), staff=staff, reason=reason
         )
         return await self._call(lambda: self.stub.CloseDate, request, extra=COMMAND_EXTRA)
 
     async def release_booking(self, office_id: str, code: str, *, staff: str, reason: str) -> list[RosterEntry]:
-        """Ends the code's booking, so that its people may book again at once; its party, the same when repeated."""
+        """Cancels the code's booking, so that its people may book again at once. Returns its party."""
         request = wire.ReleaseBookingRequest(office_id=office_id, code=code, staff=staff, reason=reason)
         return list((await self._call(lambda: self.stub.ReleaseBooking, request, extra=COMMAND_EXTRA)).entries)
 
     async def cancel_person(
         self, office_id: str, code: str, queue_number: int, *, staff: str, reason: str
     ) -> list[RosterEntry]:
-        """Takes the person with that number out of the code's party; who is still in it, the same when repeated."""
+        """Removes the person with that number from the code's party. Returns the remaining party."""
         request = wire.OfficeServiceCancelPersonRequest(
             office_id=office_id, code=code, queue_number=queue_number, staff=staff, reason=reason
         )
@@ -103,43 +104,43 @@ class OfficeClient(Client):
     async def correct_name(
         self, office_id: str, code: str, queue_number: int, full_name: str, *, staff: str, reason: str
     ) -> list[RosterEntry]:
-        """Gives the person with that number of the code's party this name; the party, the same when repeated."""
+        """Corrects the name of the person with that number. Returns the party."""
         request = wire.OfficeServiceCorrectNameRequest(
             office_id=office_id, code=code, queue_number=queue_number, full_name=full_name, staff=staff, reason=reason
         )
         return list((await self._call(lambda: self.stub.CorrectName, request)).entries)
 
     async def retire_office(self, office_id: str, *, staff: str, reason: str) -> RetireOfficeResponse:
-        """Makes the office take no more bookings; those that it has are served. The same when repeated."""
+        """Stops the office from taking bookings. Its existing bookings are still served."""
         request = wire.RetireOfficeRequest(office_id=office_id, staff=staff, reason=reason)
         return await self._call(lambda: self.stub.RetireOffice, request)
 
     async def reopen_office(self, office_id: str, *, staff: str, reason: str) -> ReopenOfficeResponse:
-        """Lets a retired office take bookings again. The same when repeated."""
+        """Lets a retired office take bookings again."""
         request = wire.ReopenOfficeRequest(office_id=office_id, staff=staff, reason=reason)
         return await self._call(lambda: self.stub.ReopenOffice, request)
 
     async def bars(self, office_id: str, nik: str = "") -> list[Bar]:
-        """The bars of people who missed a day at the office, of all pages; with a NIK only that person's."""
+        """Returns the bars of people who missed a day at the office, with a NIK only those of that person."""
         request = wire.ListBarsRequest(office_id=office_id, nik=nik or None, page_size=500)
         return [bar async for page in self._pages(lambda: self.stub.ListBars, request) for bar in page.bars]
 
     async def lift_bar(self, office_id: str, code: str, queue_number: int, *, staff: str, reason: str) -> Bar:
-        """Ends one person's bar from one booking; the bar after that, the same when repeated."""
+        """Lifts the bar of one person for one missed booking. Returns the bar."""
         request = wire.LiftBarRequest(
             office_id=office_id, code=code, queue_number=queue_number, staff=staff, reason=reason
         )
         return (await self._call(lambda: self.stub.LiftBar, request, extra=COMMAND_EXTRA)).bar
 
     async def excuse_no_show(self, office_id: str, code: str, *, staff: str, reason: str) -> list[RosterEntry]:
-        """Excuses a booking of which nobody came, and ends its bars; the party after that."""
+        """Excuses a booking for which nobody came, and ends its bars. Returns the party."""
         request = wire.ExcuseNoShowRequest(office_id=office_id, code=code, staff=staff, reason=reason)
         return list((await self._call(lambda: self.stub.ExcuseNoShow, request, extra=COMMAND_EXTRA)).entries)
 
     async def undo_check_in(
         self, office_id: str, code: str, *, staff: str, reason: str, numbers: Sequence[int] = ()
     ) -> list[RosterEntry]:
-        """Expects these queue numbers of the code's party again, or the whole party, on the same day; all of it after that."""
+        """Undoes the check-in of these queue numbers, by default of the whole party, on the same day. Returns the party."""
         request = wire.UndoCheckInRequest(
             office_id=office_id, code=code, queue_numbers=numbers, staff=staff, reason=reason
         )
@@ -148,7 +149,7 @@ class OfficeClient(Client):
     async def late_attendance(
         self, office_id: str, code: str, *, staff: str, reason: str, present: Sequence[int] = ()
     ) -> list[RosterEntry]:
-        """Notes after the day that these queue numbers did come, or the whole party; all of it after that."""
+        """Records after the day that these queue numbers, by default the whole party, had come. Returns the party."""
         request = wire.LateAttendanceRequest(
             office_id=office_id, code=code, queue_numbers=present, staff=staff, reason=reason
         )

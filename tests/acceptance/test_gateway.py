@@ -21,8 +21,8 @@ from google.protobuf.json_format import MessageToDict
 from antrian.local.stack import Stack
 from antrian.v1.booking_service_pb2 import WatchBookingRequest
 from clients.gateway import events, upstream
-from clients.gateway.app import BODY_LIMIT
 from clients.gateway.events import Watch
+from clients.gateway.requests import BODY_LIMIT
 from clients.gateway.upstream import Caller, Upstream
 from clients.sdk import calls
 from clients.sdk.booking_client import BookingClient

@@ -86,7 +86,7 @@ async def test_more_connections_than_descriptors_cost_nothing_and_make_room(gate
     assert process.num_fds() < _FILES - _FEW
     told = [line["message"] for line in gateway.lines() if line["level"] == "WARNING"]
     assert "ANTRIAN_GATEWAY_MOST_REQUESTS is 10000" in told[0]
-    assert f"all of {_FEW} connections are taken, others wait" in told
+    assert f"all {_FEW} connections are in use; new ones wait" in told
     for _, one in (*idle, (reader, writer)):
         one.close()
 

@@ -29,7 +29,7 @@ class Townsfolk:
             }
         )
         town = make_town(load_offices(), window_to_come())
-        self._asks, self._people = [ask.message for ask in Crowd(scenario, town, 1).asks()], People(1)
+        self._asks, self._people = [ask.message for ask in Crowd(scenario, town, 1).requests()], People(1)
 
     def __iter__(self) -> Iterator[wire.RequestBookingRequest]:
         """Endless; each is good until the next."""

@@ -72,7 +72,7 @@ def _unary(target: str, window: Window, process: int, seconds: float) -> int:
 
     async def run() -> int:
         crowd = Crowd(load_scenario("friday", requests=60_000), make_town(load_offices(), window), 1)
-        asks = cycle(ask.message for ask in crowd.asks(process, 12))
+        asks = cycle(ask.message for ask in crowd.requests(process, 12))
         answered, ends = 0, time.monotonic() + seconds
 
         async def busy(client: BookingClient) -> None:

@@ -40,7 +40,7 @@ async def test_a_clean_audit_is_logged_once_and_a_violation_every_time(
         assert {promise for promise, count in supervisor.again(world).items() if count} == {"P14"}
         [record] = caplog.records
         assert record.levelname == "ERROR"
-        assert record.getMessage().startswith("violation of P14: no NIK in clear in Redis: 1 of ")
+        assert record.getMessage().startswith("violation of P14: no unencrypted NIK in Redis: 1 of ")
     world.redis.delete("stray")
     caplog.clear()
     supervisor.again(world)

@@ -73,7 +73,7 @@ async def test_a_dry_run_lists_all_changes_and_makes_none(world: World, run: Imp
         "new          kanim-new: Kantor Baru, Kota",
         (
             "changed      kanim-pusat: latitude -6.18 -> -6.19; daily_quota 10 -> 25 "
-            f'(for days after {planned}; those until then keep their places); address "" -> "Jl. Merdeka 1"'
+            f'(for days after {planned}; earlier days keep their places); address "" -> "Jl. Merdeka 1"'
         ),
         "not in file  kanim-bogor: stays",
         "dry run, nothing was imported: 1 new, 1 changed, 0 unchanged, 1 not in file",

@@ -21,7 +21,7 @@ from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
 SHIPPED = load_policy()
 LONGER = read_policy(SHIPPED.content.replace('closes = "SUN 16:00"', 'closes = "SUN 18:00"'), "longer")
 TUESDAY_0000 = datetime.combine(TUESDAY.service_date, time.min, OPENS.tzinfo)
-NEW = ("P10", "a day without service is closed and nobody is booked on it")
+NEW = ("P10", "days without service are closed and have no bookings")
 
 
 def versions(database_url: str) -> list[tuple[int, str, str]]:

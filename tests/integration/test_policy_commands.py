@@ -113,7 +113,7 @@ async def test_apply_reports_the_remaining_work_and_finishes_it_when_repeated(gi
     again = run("apply", file, *BY, "--json")
     assert again.exit_code == 0, again.stderr
     assert json.loads(again.stdout) | {"closes": 0} == {
-        "version": 2, "applied": False, "differences": [], "closes": 0, "stay_closed": {}, "left": [],
+        "version": 2, "applied": False, "differences": [], "closes": 0, "stay_closed": {}, "remaining": [],
     }  # fmt: skip
     assert given.sql("select version, staff, why from policy_version where version > 1") == [
         (2, "ops-1", "SKB 3 Menteri")

@@ -278,7 +278,7 @@ async def test_verify_says_it_with_the_events_and_the_faults(
     line(lambda event: event.update(ticket=3), numbers=[], ticket=ticket)(played, tmp_path)
     told = CliRunner().invoke(main, command)
     assert told.exit_code == 1
-    assert f"P5 {PUSAT}: a request was told {PUSAT} 3, and it is {PUSAT} {ticket}" in told.stdout
+    assert f"P5 {PUSAT}: a response named ticket 3 of {PUSAT}, but the request has {ticket} of {PUSAT}" in told.stdout
     found = json.loads(CliRunner().invoke(main, [*command, "--json"]).stdout)
     (violation,) = [violation for violation in found["violations"] if violation["promise"] == "P5"]
     assert (violation["office"], violation["tickets"]) == (PUSAT, [3, ticket])
@@ -288,4 +288,4 @@ async def test_verify_says_it_with_the_events_and_the_faults(
     (tmp_path / "history.jsonl").write_text("no history\n")
     refused = CliRunner().invoke(main, command)
     assert refused.exit_code == 2
-    assert "history.jsonl:1: no event of a history" in refused.stderr
+    assert "history.jsonl:1: not an event of a history" in refused.stderr

@@ -51,14 +51,14 @@ def bar_in_redis_only(world: World) -> None:
 
 
 TAMPERED: list[tuple[str, str, Callable[[World], object]]] = [
-    ("P1", "places sold", sql("update slot set taken = taken - 1 where taken > 0")),
-    ("P1", "make the quota", lambda w: w.redis.hset(PLACES, str(MONDAY), "6 1 7 1795971600000 0")),
-    ("P9", "where its ledger stands", lambda w: w.redis.hset(LANE, "epoch", 7)),
-    ("P9", "where its ledger stands", lambda w: w.redis.hincrby(LANE, "settled", -1)),
-    ("P9", "where its ledger stands", lambda w: w.redis.hincrby(LANE, "settled_command", 1)),
+    ("P1", "sold places", sql("update slot set taken = taken - 1 where taken > 0")),
+    ("P1", "up to the quota", lambda w: w.redis.hset(PLACES, str(MONDAY), "6 1 7 1795971600000 0")),
+    ("P9", "agrees with the ledger", lambda w: w.redis.hset(LANE, "epoch", 7)),
+    ("P9", "agrees with the ledger", lambda w: w.redis.hincrby(LANE, "settled", -1)),
+    ("P9", "agrees with the ledger", lambda w: w.redis.hincrby(LANE, "settled_command", 1)),
     ("P10", "without service", lambda w: w.apply(decreed(w.policy, MONDAY.service_date))),
     ("P12", "within their bounds", lambda w: [w.redis.xadd(f"commands:{{{PUSAT}}}", {"d": "{}"}) for _ in range(1001)]),
-    ("P13", "passed over", waiting_longest),
+    ("P13", "waits for a worker", waiting_longest),
     ("P15", "longer than a minute", lambda w: w.set_clock(OPENS + timedelta(minutes=3))),
     ("P2", "recorded ticket", sql("update lane set last_ticket = last_ticket + 1 where last_ticket > 0")),
     ("P2", "accepted ticket", lambda w: w.redis.hincrby(LANE, "ticket", 1)),
@@ -66,14 +66,14 @@ TAMPERED: list[tuple[str, str, Callable[[World], object]]] = [
     ("P2", "accepted ticket", lambda w: w.redis.hincrby(LANE, "settled", 1)),
     ("P3", "ticket order", sql("update booking set ticket = 99 where ticket = 1")),
     ("P4", "one live booking", sql("update applicant set live = false where number = 1")),
-    ("P1", "places sold", sql("update booking set cancelled_people = 1 where ticket = 1")),
+    ("P1", "sold places", sql("update booking set cancelled_people = 1 where ticket = 1")),
     ("P4", "one live booking", sql("update booking set cancelled_people = 1 where ticket = 1")),
     ("P4", "one live booking", sql("update applicant set live = false, cancelled_at = now() where number = 1")),
     ("P5", "names one booking", rename_request),
     ("P6", "queue numbers", sql("update slot set last_number = last_number + 1 where taken > 0")),
     ("P6", "queue numbers", sql("update booking set first_number = 5 where ticket = 1")),
-    ("P7", "outcomes came after", sql("update booking set accepted_at = accepted_at + interval '1 hour'")),
-    ("P10", "whom the ledger bars", bar_in_redis_only),
+    ("P7", "outcomes come after", sql("update booking set accepted_at = accepted_at + interval '1 hour'")),
+    ("P10", "bar the same people", bar_in_redis_only),
     ("P15", "lane is open", lambda w: w.redis.hset(LANE, "open", "0")),
     ("P15", "lane is open", lambda w: w.redis.flushdb()),
     ("P14", "in the ledger", sql(f"update booking set account = 'nik-{NIK}' where ticket = 1")),
@@ -127,7 +127,7 @@ async def test_a_lane_is_audited_under_its_lease_or_not_at_all(world: World, mon
 
     def audited() -> int:
         return {check.what: check.examined for check in verify(world.settings)}[
-            "an open lane stands where its ledger stands"
+            "an open lane agrees with the ledger on what is recorded"
         ]
 
     assert audited() == 1  # the other office's

@@ -284,12 +284,12 @@ def test_the_roster_shows_when_each_person_checked_in(capsys: pytest.CaptureFixt
         entry.state = BOOKING_STATE_ATTENDED
     party[0].present = True
     party[0].check_in_time.FromJsonString("2026-11-30T01:30:00Z")
-    show.roster(party)
+    show.roster(party, as_json=False)
     out = capsys.readouterr().out
     assert out.count("ATTENDED") == 2
     [ani] = [line for line in out.splitlines() if "Ani Lestari" in line]
     assert ani.endswith("Mon 2026-11-30 08:30:00 WIB")
-    show.roster([])
+    show.roster([], as_json=False)
     assert capsys.readouterr().out == "nobody has a queue number\n"
 
 

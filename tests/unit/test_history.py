@@ -270,5 +270,5 @@ def test_several_files_form_one_history_and_a_truncated_line_is_skipped(tmp_path
 @pytest.mark.parametrize("text", ["no json", '{"event": "ok", "op": "x-1", "t": 1}', "[]", '{"t": 1}'])
 def test_an_invalid_history_is_refused_with_its_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "a").write_text(f'{{"t": 1, "event": "invoke", "op": "y", "call": "read", "account": "x"}}\n{text}\n')
-    with pytest.raises(HistoryError, match=r"a:2: no event of a history"):
+    with pytest.raises(HistoryError, match=r"a:2: not an event of a history"):
         read_history([tmp_path / "a"])

@@ -24,7 +24,7 @@ from clients.rush.judge.verdict import LATE_MS, judge
 from clients.rush.load.record import Observation, Record, Share
 from clients.rush.load.survey import Quotas, make_town
 from clients.rush.load.tally import Tally
-from clients.rush.plan.crowd import Ask, Crowd, popularity, submissions
+from clients.rush.plan.crowd import Crowd, PlannedRequest, popularity, submissions
 from clients.rush.plan.pace import real_of, second_of
 from clients.rush.plan.scenario import Scenario, ScenarioError, load_scenario, shipped
 
@@ -41,30 +41,30 @@ def crowd(requests: int = 3000, seed: int = 1, scenario: str = "friday") -> Crow
 
 
 @pytest.fixture(scope="module")
-def asks() -> list[Ask]:
-    return list(crowd().asks())
+def asks() -> list[PlannedRequest]:
+    return list(crowd().requests())
 
 
 # -- the plan
 
 
 def test_a_seed_determines_the_crowd() -> None:
-    assert list(crowd(200).asks()) == list(crowd(200).asks()) != list(crowd(200, seed=2).asks())
+    assert list(crowd(200).requests()) == list(crowd(200).requests()) != list(crowd(200, seed=2).requests())
 
 
-def test_the_shares_of_all_processes_add_up_to_the_crowd(asks: list[Ask]) -> None:
-    shares = chain.from_iterable(crowd().asks(share, 3) for share in range(3))
+def test_the_shares_of_all_processes_add_up_to_the_crowd(asks: list[PlannedRequest]) -> None:
+    shares = chain.from_iterable(crowd().requests(share, 3) for share in range(3))
     assert sorted(shares, key=lambda ask: ask.number) == asks
 
 
-def test_the_crowd_has_the_requested_number_of_requests_with_unique_ids(asks: list[Ask]) -> None:
+def test_the_crowd_has_the_requested_number_of_requests_with_unique_ids(asks: list[PlannedRequest]) -> None:
     assert [ask.number for ask in asks] == list(range(3000))
     ids = Counter(ask.message.request_id for ask in asks if ask.wrong != "malformed request_id")
     assert max(ids.values()) == 1
 
 
-def test_people_are_valid_and_repeat_only_by_their_habit(asks: list[Ask]) -> None:
-    niks = defaultdict[str, list[Ask]](list)
+def test_people_are_valid_and_repeat_only_by_their_habit(asks: list[PlannedRequest]) -> None:
+    niks = defaultdict[str, list[PlannedRequest]](list)
     for ask in asks:
         for person in ask.message.applicants:
             check_full_name(person.full_name, "full_name")
@@ -76,7 +76,7 @@ def test_people_are_valid_and_repeat_only_by_their_habit(asks: list[Ask]) -> Non
         assert twice[0].bot or {ask.habit for ask in twice} & {"second phone", "neighbour", "wrong"}
 
 
-def test_with_a_second_phone_either_request_may_be_refused(asks: list[Ask]) -> None:
+def test_with_a_second_phone_either_request_may_be_refused(asks: list[PlannedRequest]) -> None:
     phones = [ask for ask in asks if ask.habit == "second phone"]
     assert phones
     for phone in phones:
@@ -88,7 +88,7 @@ def test_with_a_second_phone_either_request_may_be_refused(asks: list[Ask]) -> N
         assert phone.at > first.at
 
 
-def test_everyone_is_in_the_offices_province_unless_that_is_the_mistake(asks: list[Ask]) -> None:
+def test_everyone_is_in_the_offices_province_unless_that_is_the_mistake(asks: list[PlannedRequest]) -> None:
     province_of = {office.office_id: office.province_code for office in load_offices()}
     borders = ProvinceMap()
     for ask in asks[:600]:
@@ -98,7 +98,7 @@ def test_everyone_is_in_the_offices_province_unless_that_is_the_mistake(asks: li
             assert (province_of[ask.message.office_id] in found) == (not ask.wrong)
 
 
-def test_jakarta_bogor_bekasi_and_monday_mornings_are_most_popular(asks: list[Ask]) -> None:
+def test_jakarta_bogor_bekasi_and_monday_mornings_are_most_popular(asks: list[PlannedRequest]) -> None:
     assert Counter(ask.slot for ask in asks).most_common(1)[0][0] == MONDAY
     cities = {office.office_id: office.city for office in load_offices()}
     wanted = Counter(cities.get(ask.message.office_id, "") for ask in asks)
@@ -107,7 +107,7 @@ def test_jakarta_bogor_bekasi_and_monday_mornings_are_most_popular(asks: list[As
 
 
 def test_a_province_with_more_people_has_more_requests() -> None:
-    asks = list(crowd(4000).asks())
+    asks = list(crowd(4000).requests())
     province_of = {office.office_id: office.province_code for office in load_offices()}
     wanted = Counter(province_of.get(ask.message.office_id) for ask in asks)
     assert wanted["ID-JT"] > wanted["ID-RI"] > wanted["ID-KU"]
@@ -115,7 +115,7 @@ def test_a_province_with_more_people_has_more_requests() -> None:
 
 def test_arrivals_peak_at_the_opening_and_in_the_weekends_waves() -> None:
     friday = crowd(8_000)
-    moments = [ask.at for ask in friday.asks() if not ask.bot]
+    moments = [ask.at for ask in friday.requests() if not ask.bot]
     assert min(moments) >= -friday.scenario.arrivals.early_s
     assert max(moments) <= friday.scenario.span + 5
     per_second = Counter(math.floor(moment) for moment in moments)
@@ -140,7 +140,7 @@ def test_brokers_make_72_000_of_100_000_requests_with_200_accounts_one_of_them_4
 
 def test_some_brokers_repeat_one_nik_and_some_use_many() -> None:
     niks = defaultdict[str, set[str]](set)
-    for ask in crowd(12_000, scenario="brokers").asks():
+    for ask in crowd(12_000, scenario="brokers").requests():
         if ask.bot:
             niks[ask.message.account] |= {person.nik for person in ask.message.applicants}
             assert ask.expected == {"ALREADY_BOOKED", "ACCOUNT_LIMIT", "PEOPLE_LIMIT"}
@@ -150,12 +150,12 @@ def test_some_brokers_repeat_one_nik_and_some_use_many() -> None:
 
 
 def test_invalid_requests_carry_the_expected_refusal_reason() -> None:
-    wrong = [ask for ask in crowd(6000).asks() if ask.wrong]
+    wrong = [ask for ask in crowd(6000).requests() if ask.wrong]
     assert {len(ask.expected) for ask in wrong} == {1}
     assert len({ask.wrong for ask in wrong}) == 9
 
 
-def test_an_early_submission_is_repeated_after_the_opening(asks: list[Ask]) -> None:
+def test_an_early_submission_is_repeated_after_the_opening(asks: list[PlannedRequest]) -> None:
     early = [list(submissions(ask)) for ask in asks if ask.at < 0 and not ask.wrong]
     assert early
     assert all(moments[1] >= 0 for moments in early)
@@ -168,7 +168,7 @@ def test_an_early_submission_is_repeated_after_the_opening(asks: list[Ask]) -> N
 def test_every_shipped_scenario_can_be_played(name: str) -> None:
     scenario = load_scenario(name, requests=50)
     assert scenario.name == name
-    assert len(list(Crowd(scenario, TOWN, 1).asks())) == 50
+    assert len(list(Crowd(scenario, TOWN, 1).requests())) == 50
     assert 20 < scenario.span < 600
 
 
@@ -184,7 +184,7 @@ def test_given_numbers_override_those_of_the_scenario_file() -> None:
         ("requests = 20_000", "", "requests: Field required"),
         ("early = 0.10", "early = 1.5", "arrivals.early"),
         ("early = 0.10", "eagerly = 0.10", "arrivals.eagerly: Extra inputs are not permitted"),
-        ("waiting = 0.20", "waiting = 0.95", "make 1.24, more than 1"),
+        ("waiting = 0.20", "waiting = 0.95", "add up to 1.24, more than 1"),
         ("days = [40, 22, 15, 11, 12]", "days = [0, 0]", "demand.days: one to five weights, not all 0"),
         ("[habits]", "[habits", "cannot be read"),
     ],

@@ -42,7 +42,7 @@ def _slots(case: Case) -> int:
     return len(case.by_slot)
 
 
-def _known(case: Case) -> int:
+def _of_these_clients(case: Case) -> int:
     accounts = {account for account, _ in case.requests}
     return sum(booked.account in accounts for booked in case.facts.bookings.values())
 
@@ -65,22 +65,22 @@ def _numbered(case: Case) -> int:
 
 _CHECKS: list[tuple[str, str, Callable[[Case], Iterator[Found]], _Count]] = [
     ("P1", "at every ticket the places taken are within the quota", lanes.overbooked, _slots),
-    ("P2", "every accepted request has its outcome or waits", clients.lost, _accepted),
-    ("P2", "every outcome was asked for", clients.unasked, _known),
-    ("P3", "who was answered before another asked is before him", clients.overtaken, _accepted),
-    ("P3", "tickets are decided in their order", lanes.disordered, _decided),
-    ("P3", "tickets in order through the rules give the recorded outcomes", lanes.misjudged, _decided),
+    ("P2", "every accepted request has an outcome or is still in its queue", clients.lost, _accepted),
+    ("P2", "every outcome belongs to a request", clients.unrequested, _of_these_clients),
+    ("P3", "a request answered before another was sent has the smaller ticket", clients.overtaken, _accepted),
+    ("P3", "tickets are decided in order", lanes.disordered, _decided),
+    ("P3", "replaying the tickets through the rules gives the recorded outcomes", lanes.misjudged, _decided),
     ("P4", "nobody holds two bookings at any time", clients.held_twice, _people),
-    ("P5", "all answers to a request name one booking and ticket", clients.contradicted, _responses),
+    ("P5", "all responses to a request name one booking and ticket", clients.contradicted, _responses),
     ("P6", "queue numbers are 1, 2, 3 … in ticket order", lanes.misnumbered, _decided),
-    ("P7", "no answer takes an earlier one back", clients.taken_back, _repeated),
-    ("P8", "queue numbers that were told are those recorded", clients.mistold, _numbered),
+    ("P7", "no response contradicts an earlier one", clients.reverted, _repeated),
+    ("P8", "queue numbers in responses are the recorded ones", clients.misreported, _numbered),
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The results of a history check. lost_undecided: tickets lost to a fault that may lose undecided ones (P9)."""
+    """The results of a history check. lost_undecided: the number of tickets lost to faults that may lose them (P9)."""
 
     checks: list[Check]
     violations: list[Violation]
@@ -88,7 +88,7 @@ class Findings:
 
 
 def check_history(history: ClientHistory, facts: Facts) -> Findings:
-    """Runs all checks, in time linear in the history except for sorting."""
+    """Runs all checks. The time is linear in the history, except for sorting."""
     case, checks, violations = Case(history, facts), [], []
     for promise, what, find, examined in _CHECKS:
         found = [explain(case, promise, what, one) for one in find(case)]

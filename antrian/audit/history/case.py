@@ -1,4 +1,4 @@
-"""A client history with the facts of the stores, the indexes that checks share, and the findings of a check."""
+"""The input that the checks share, with its indexes, and the violations that they find."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ RequestName = tuple[str, str]
 
 
 class Found(NamedTuple):
-    """A contradiction: its office and description, its bookings, and its calls unless they are those of the bookings."""
+    """A contradiction. ops: the calls that show it, by default those of its bookings."""
 
     office: str
     words: str
@@ -25,7 +25,7 @@ class Found(NamedTuple):
 
 
 class Case:
-    """The input of the checks."""
+    """A client history, the facts of the stores, and indexes of both. lost_undecided: see Findings."""
 
     def __init__(self, history: ClientHistory, facts: Facts) -> None:
         self.history = history
@@ -45,7 +45,7 @@ class Case:
 
     @cached_property
     def calls(self) -> dict[str, list[Op]]:
-        """The calls about each booking, by end time: requests whose response is the booking, and all other calls."""
+        """The calls about each booking, by end time: requests that returned it, reads and cancellations."""
         calls: defaultdict[str, list[Op]] = defaultdict(list)
         for op in self.history.ops:
             name = op.booking_id or (op.response.booking_id if op.response else "")
@@ -77,7 +77,7 @@ class Case:
 
     @cached_property
     def by_slot(self) -> dict[SlotOfOffice, list[Booked]]:
-        """The decided bookings of each slot, by ticket; slots without any, too."""
+        """The decided bookings of each slot, by ticket. Includes slots without bookings."""
         slots: dict[SlotOfOffice, list[Booked]] = {slot: [] for slot in self.facts.slots}
         for office, bookings in self.by_office.items():
             for booked in bookings:
@@ -98,7 +98,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A violated promise and the smallest part of the history that shows it. faults: those active at that time."""
+    """A violated promise and the smallest part of the history that shows it. faults: those that were active then."""
 
     promise: str
     what: str

@@ -1,4 +1,4 @@
-"""Checks what clients observed, against each other and the stores: nothing lost, overtaken, doubled or taken back."""
+"""Checks what clients observed, against each other and the stores: nothing is lost, overtaken, doubled or contradicted."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ _STEPS = {
     *(("CONFIRMED", end) for end in ("CANCELLED", "ATTENDED", "NO_SHOW")),
 }
 """The transitions that every booking may make. Staff may add others to one booking: Facts.ways_back."""
-_CLOCKS = timedelta(milliseconds=5)  # closer moments have no order: Redis's clock has milliseconds
+_CLOCKS = timedelta(milliseconds=5)  # closer times have no order, because Redis's clock has milliseconds
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def lost(case: Case) -> Iterator[Found]:
-    """P2: every accepted request has its outcome or still waits. Counts those that a fault was allowed to lose."""
+    """P2: every accepted request has an outcome or still waits. Counts those that a fault was allowed to lose."""
     for ops in case.requests.values():
         for booking_id in dict.fromkeys(op.response.booking_id for op in ops if op.response is not None):
             observed = _last_of_each_ticket(case, booking_id)
@@ -35,7 +35,7 @@ def lost(case: Case) -> Iterator[Found]:
                 )
 
 
-def unasked(case: Case) -> Iterator[Found]:
+def unrequested(case: Case) -> Iterator[Found]:
     """P2: every booking of the accounts in the history was requested."""
     accounts = {account for account, _ in case.requests}
     maybe = Counter(
@@ -49,7 +49,9 @@ def unasked(case: Case) -> Iterator[Found]:
             content = booked.account, booked.office, *slot, booked.party
             maybe[content] -= 1
             if maybe[content] < 0:
-                yield Found(booked.office, f"nobody asked for ticket {booked.ticket}, {booked.state}", [booked])
+                yield Found(
+                    booked.office, f"no client requested ticket {booked.ticket}, which is {booked.state}", [booked]
+                )
 
 
 def _content(op: Op) -> tuple[str, str, str, str, int]:
@@ -66,7 +68,7 @@ def overtaken(case: Case) -> Iterator[Found]:
                 continue
             if case.requests[name][0].started > answered and first is not None and not named:
                 named = True  # report each overtaking ticket once
-                words = f"ticket {first.ticket} was answered before ticket {booked.ticket} was asked for"
+                words = f"ticket {first.ticket} was answered before ticket {booked.ticket} was requested"
                 yield Found(office, words, [first, booked])
             moments = [
                 op.ended for op in case.calls[booked.booking_id] if op.response and op.response.ticket == booked.ticket
@@ -91,7 +93,7 @@ def held_twice(case: Case) -> Iterator[Found]:
 
 
 def _end(booked: Booked) -> datetime:
-    """Returns when the people of a booking who did not cancel before could book again."""
+    """Returns when the people of a booking could book again, unless they had cancelled before."""
     return (booked.decided_at if booked.state == "REJECTED" else booked.ended_at) or _NEVER
 
 
@@ -118,10 +120,10 @@ def contradicted(case: Case) -> Iterator[Found]:
                 continue
             if response.booking_id == last.booking_id and _may_be_lost(case, op):
                 continue
-            words = f"a request was told {response.office} {response.ticket}, and it is {office} {ticket}"
+            words = f"a response named ticket {response.ticket} of {response.office}, but the request has {ticket} of {office}"
             yield Found(office, words, ops=[op, observed[-1]] if op is not observed[-1] else [op], tickets=[ticket])
         if case.request_of[last.booking_id] != name:
-            yield Found(office, f"two requests were told ticket {ticket}", ops=[ops[0], observed[-1]])
+            yield Found(office, f"two requests have ticket {ticket}", ops=[ops[0], observed[-1]])
 
 
 def _last_of_each_ticket(case: Case, booking_id: str) -> list[Op]:
@@ -131,7 +133,7 @@ def _last_of_each_ticket(case: Case, booking_id: str) -> list[Op]:
 
 
 def _may_be_lost(case: Case, op: Op) -> bool:
-    """Returns whether the observed ticket is in no store and was undecided, so that a fault may have lost it (P9)."""
+    """Returns whether a fault may have lost the observed ticket: it was undecided, and no store has it (P9)."""
     response = op.response
     if response is None or response.state != "PENDING":
         return False
@@ -142,8 +144,8 @@ def _may_be_lost(case: Case, op: Op) -> bool:
     return case.history.lost_between(op.started, min(later, default=inf))
 
 
-def taken_back(case: Case) -> Iterator[Found]:
-    """P7: neither a later call nor the ledger has a booking in an earlier state, or with people who had cancelled."""
+def reverted(case: Case) -> Iterator[Found]:
+    """P7: no later call, and not the ledger, has a booking in an earlier state or with people who had cancelled."""
     for booking_id, ops in case.calls.items():
         booked = case.facts.bookings.get(booking_id)
         known: Op | None = None  # the furthest response received before the next call started
@@ -162,7 +164,7 @@ def taken_back(case: Case) -> Iterator[Found]:
                 break
         for op in ops if booked else ():
             if booked and op.response and not _reachable(case, booking_id, op.response.state, booked.state):
-                words = f"ticket {booked.ticket} was told {op.response.state} and is {booked.state}"
+                words = f"ticket {booked.ticket} was reported as {op.response.state}, but is {booked.state}"
                 yield Found(booked.office, words, [booked], ops=[op])
                 break
 
@@ -192,17 +194,17 @@ def _reachable(case: Case, booking_id: str, before: str, after: str) -> bool:
     return after in reached
 
 
-def mistold(case: Case) -> Iterator[Found]:
+def misreported(case: Case) -> Iterator[Found]:
     """P8: observed queue numbers are the recorded ones, and so are observed cancellations of people."""
     for booking_id, ops in case.calls.items():
         booked = case.facts.bookings.get(booking_id)
         for op in ops if booked else ():
             numbers = op.response.numbers if op.response else []
-            gone = op.response.cancelled if op.response else []
+            cancelled = op.response.cancelled if op.response else []
             if booked and (
-                ((numbers or gone) and sorted([*numbers, *gone]) != [*booked.numbers])
-                or not set(gone) <= booked.cancelled.keys()
+                ((numbers or cancelled) and sorted([*numbers, *cancelled]) != [*booked.numbers])
+                or not set(cancelled) <= booked.cancelled.keys()
             ):
-                words = f"ticket {booked.ticket} was told the numbers {numbers} and has {booked.numbers}"
+                words = f"ticket {booked.ticket} was reported with numbers {numbers}, but has {booked.numbers}"
                 yield Found(booked.office, words, [booked], ops=[op])
                 break

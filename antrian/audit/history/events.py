@@ -1,4 +1,4 @@
-"""Reads the files of clients.sdk.history: what clients requested and observed, when, and the faults meanwhile."""
+"""Reads the files of clients.sdk.history: the calls of clients with their responses and times, and injected faults."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ class HistoryError(ValueError):
 
 
 class Response(NamedTuple):
-    """A booking as a client observed it. cancelled: queue numbers of people who cancelled. numbers: those of the others."""
+    """A booking as a client observed it. cancelled: the queue numbers of people who cancelled. numbers: those of the others."""
 
     booking_id: str
     office: str
@@ -58,7 +58,7 @@ class Op:
 
 @dataclass(slots=True)
 class Fault:
-    """Something broken on purpose, with its start and end. loses_undecided: it may lose undecided tickets."""
+    """An injected fault with its start and end. loses_undecided: it may lose undecided tickets."""
 
     name: str
     loses_undecided: bool
@@ -68,7 +68,7 @@ class Fault:
 
 @dataclass(slots=True)
 class ClientHistory:
-    """All calls of the clients, and the faults meanwhile."""
+    """All calls of the clients, and the faults injected meanwhile."""
 
     ops: list[Op] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
@@ -97,7 +97,7 @@ def read_history(paths: Iterable[Path]) -> ClientHistory:
                 else:
                     under_way.pop((path, event["name"])).ends = event["t"]
             except (ValueError, KeyError, TypeError) as error:
-                raise HistoryError(f"{path}:{number}: no event of a history: {error}") from None
+                raise HistoryError(f"{path}:{number}: not an event of a history: {error}") from None
     return history
 
 

@@ -23,8 +23,8 @@ _PAGE = 1000
 class Booked:
     """A decided booking.
 
-    numbers: the queue numbers of its people. first_number: the one that its ticket got. cancelled: when people cancelled one
-    by one, by queue number.
+    numbers: the queue numbers of its people. first_number: the first number that its ticket got. cancelled: when single people
+    cancelled, by queue number.
     """
 
     booking_id: str
@@ -44,7 +44,7 @@ class Booked:
 
     @property
     def retired(self) -> bool:
-        """Whether the ledger rejected it after the lane assigned numbers: these stay used, its places are returned."""
+        """Whether the ledger rejected it after the lane assigned numbers. The numbers stay used, the places are returned."""
         return self.state == "REJECTED" and self.first_number is not None
 
     @property

@@ -10,14 +10,14 @@ from antrian.audit.history.oracle import decide
 from antrian.booking import StatusReason
 
 _REDIS_AHEAD = timedelta(seconds=5)
-_CLOCKS = timedelta(milliseconds=5)  # closer moments have no order
+_CLOCKS = timedelta(milliseconds=5)  # closer times have no order
 _TURN = 512  # the most tickets in one turn
 _UNKNOWN = Places(0, 0, 0, datetime.max.replace(tzinfo=UTC))
 
 
 @dataclass(slots=True)
 class Standing:
-    """A slot at one moment. retired: the bookings whose places may not be returned yet."""
+    """A slot at one moment. retired: the bookings whose places the lane may not have returned yet."""
 
     quota: int
     taken: int = 0
@@ -30,13 +30,16 @@ class Standing:
         return self.quota - self.taken
 
     def held(self, ticket: int) -> int:
-        """Returns how many of them the lane may still hold when it decides the ticket: the ledger rejects after the turn."""
+        """Returns how many remaining places the lane may still hold when it decides the ticket.
+
+        The lane returns the places of bookings that the ledger rejects once their turn is settled.
+        """
         self.retired = [booked for booked in self.retired if ticket < booked.ticket + _TURN]
         return sum(booked.party for booked in self.retired)
 
 
 def overbooked(case: Case) -> Iterator[Found]:
-    """P1: a slot's taken places never exceed its quota, and end as the slot's counter has them."""
+    """P1: a slot's taken places never exceed its quota, and their final number is that of the ledger."""
     for slot, bookings in case.by_slot.items():
         places, over = case.facts.slots.get(slot, _UNKNOWN), None
         standing = _start(case, slot)
@@ -48,17 +51,18 @@ def overbooked(case: Case) -> Iterator[Found]:
                 )
                 yield Found(slot[0], f"{slot[1]}: {words}", [booked])
         if (standing.taken, standing.quota) != (places.taken, places.quota):
-            words = f"its bookings took {standing.taken} of {standing.quota} places"
+            words = f"the ledger counts {places.taken} of {places.quota} places taken on {slot[1]}"
+            words += f", but its bookings took {standing.taken} of {standing.quota}"
             last = [booked for booked in bookings if booked.took][-1:]
-            yield Found(slot[0], f"{slot[1]} says {places.taken} of {places.quota}; {words}", last)
+            yield Found(slot[0], words, last)
 
 
 def misjudged(case: Case) -> Iterator[Found]:
-    """P3: every ticket has the outcome that the oracle gives it after those before it."""
+    """P3: every ticket has the outcome that the oracle gives it after the earlier tickets."""
     for slot, bookings in case.by_slot.items():
         begins = case.facts.slots.get(slot, _UNKNOWN).begins
         standing = _start(case, slot)
-        gone = 0  # places that only the lane took: after a contradiction the recorded outcomes count
+        gone = 0  # places that only the lane took, since after a contradiction the recorded outcomes count
         for booked in _replay(case, slot, bookings, standing):
             remaining = standing.remaining - gone
             low = remaining - standing.held(booked.ticket)
@@ -74,7 +78,7 @@ def misjudged(case: Case) -> Iterator[Found]:
                 words = " or ".join(sorted(str(reason or "places") for reason in right))
                 given = "places from its lane, which the ledger refused" if booked.retired else "places"
                 yield Found(
-                    slot[0], f"ticket {booked.ticket} for {slot[1]} got {given_reason or given}, not {words}: {remaining} were left",
+                    slot[0], f"ticket {booked.ticket} for {slot[1]} got {given_reason or given}, not {words}, with {remaining} places remaining",
                     [booked],
                 )  # fmt: skip
             if given_reason is None:
@@ -116,12 +120,12 @@ def misnumbered(case: Case) -> Iterator[Found]:
         last = case.facts.slots[office, slot].last_number if (office, slot) in case.facts.slots else 0
         if last is not None and last != number - 1:
             yield Found(
-                office, f"{slot} says that {last} numbers were given, not {number - 1}", [before] if before else []
+                office, f"the ledger counts {last} numbers of {slot}, not {number - 1}", [before] if before else []
             )
 
 
 def disordered(case: Case) -> Iterator[Found]:
-    """P3: tickets are decided in their order."""
+    """P3: tickets are decided in order."""
     for office, bookings in case.by_office.items():
         latest, named = bookings[0], False
         for booked in bookings:

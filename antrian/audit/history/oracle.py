@@ -1,4 +1,4 @@
-"""The oracle of the history replay: what decide.lua must do to one ticket, as a pure function."""
+"""The oracle of the history replay: how decisions.lua must decide one ticket, as a pure function."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
--- P14 no NIK in clear in the ledger
+-- P14 no unencrypted NIK in the ledger
 -- in: nik (the pattern of text.py). out: examined (texts), violations (texts with a NIK, in a row or in groups). UUIDs are
 -- skipped, since their groups may match. Encrypted data are random bytes, so only digits in a row count there.
 with texts as (

@@ -1,4 +1,4 @@
--- P1 places sold are within the quota and counted right
+-- P1 sold places are within the quota and counted correctly
 -- out: examined (slots), violations (slots whose recorded places exceed the quota or differ from `taken`).
 select count(*), count(*) filter (where sold > quota or sold <> taken)
 from (

@@ -1,4 +1,4 @@
--- P6 queue numbers start at 1, have no gap, and each is one applicant's
+-- P6 queue numbers start at 1 without gaps, and each belongs to one applicant
 -- out: examined (numbers), violations (missing or repeated numbers, and applicants outside their booking's numbers).
 select
     (select coalesce(sum(last_number), 0)::bigint from slot),

@@ -1,4 +1,4 @@
--- P7 outcomes came after the request, and the guard of the states stands
+-- P7 outcomes come after their requests, and the trigger that guards states is active
 -- out: examined (bookings), violations (bookings decided before they were accepted, plus one if the trigger is missing or off).
 select
     (select count(*) from booking),

@@ -1,1 +1,1 @@
-"""Envoy's gRPC-JSON transcoder, the alternative to the gateway for those who run Envoy anyway: see README.md."""
+"""The configuration of Envoy's gRPC-JSON transcoder, an alternative to the gateway: see docs/gateway.md."""

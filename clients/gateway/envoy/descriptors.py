@@ -1,4 +1,4 @@
-"""`python -m clients.gateway.envoy.descriptors FILE`: writes the contract as envoy.yaml needs it."""
+"""`python -m clients.gateway.envoy.descriptors FILE`: writes the descriptor set that envoy.yaml uses."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from antrian.v1 import booking_service_pb2
 
 
 def descriptors() -> FileDescriptorSet:
-    """The service, all that it imports, and the errors' details: without these, error bodies would be empty."""
+    """Returns the descriptors of the service, its imports and the error details, without which error bodies are empty."""
     found: dict[str, FileDescriptor] = {}
 
     def add(file: FileDescriptor) -> None:

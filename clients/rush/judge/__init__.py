@@ -1,1 +1,1 @@
-"""What came of a rush: its numbers, the checks of the promises, the verdict."""
+"""Evaluates a rush: its numbers, the checks of the promises, the verdict."""

@@ -1,4 +1,4 @@
-"""Checks the promises against what the clients observed, with the stores' facts where they can be seen, else without."""
+"""Checks the promises on what the clients observed, with the content of the stores if it is accessible."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,36 +13,36 @@ from antrian.settings import Settings
 from clients.rush.load.record import Record
 from clients.rush.load.survey import Quotas, SlotOfOffice
 
-OVERTAKING = "who was answered before another asked is before him"
+OVERTAKING = "a request answered before another was sent has the smaller ticket"
 """The check of P3 whose violations are overtakings."""
 _NOT_BEGUN = datetime.max.replace(tzinfo=UTC)
-# These need every booking of a lane; others than ours may have made some.
+# These checks need every booking of a lane, but clients outside the rush may have made some.
 _OF_WHOLE_LANES = {
     "at every ticket the places taken are within the quota",
-    "tickets in order through the rules give the recorded outcomes",
+    "replaying the tickets through the rules gives the recorded outcomes",
     "queue numbers are 1, 2, 3 … in ticket order",
 }
 
 
 def check_with_stores(records: Sequence[Record], settings: Settings) -> Findings:
-    """All checks of a history and all of `antrian verify`. Raises the stores' errors."""
+    """Runs the checks of a history and those of `antrian verify`. Raises the errors of the stores."""
     found = check_history(_history(records), read_facts(settings))
     return replace(found, checks=_examined(found.checks) + verify(settings))
 
 
 def check_stores(settings: Settings) -> Findings:
-    """All of `antrian verify` alone, where not all is known of what was asked. Raises the stores' errors."""
+    """Runs only the checks of `antrian verify`, for an incomplete history. Raises the errors of the stores."""
     return Findings(verify(settings), [], 0)
 
 
 def check_from_outside(records: Sequence[Record], before: Quotas, after: Quotas) -> Findings:
-    """The checks that need no more than what the clients observed, before the first service day begins.
+    """Runs the checks that need only what the clients observed, before the first service day begins.
 
-    On stores that had bookings before, what needs every booking of a lane is left out.
+    If there were bookings before the rush, checks that need every booking of a lane are omitted.
     """
     facts = Facts()
-    for slot, (quota, left) in after.items():
-        facts.slots[slot] = Places(quota, quota - left, None, _NOT_BEGUN)
+    for slot, (quota, remaining) in after.items():
+        facts.slots[slot] = Places(quota, quota - remaining, None, _NOT_BEGUN)
     for record in records:
         if record.decided:
             facts.bookings[record.booking_id] = _booked(record)
@@ -50,7 +50,7 @@ def check_from_outside(records: Sequence[Record], before: Quotas, after: Quotas)
             facts.waiting[record.booking_id] = record.office_id, record.ticket
     found = check_history(_history(records), facts)
     checks, violations = [*_examined(found.checks), _within_quota(records, after)], found.violations
-    if any(quota != left for quota, left in before.values()):
+    if any(quota != remaining for quota, remaining in before.values()):
         checks = [check for check in checks if check.what not in _OF_WHOLE_LANES]
         kept = {(check.promise, check.what) for check in checks}
         violations = [violation for violation in violations if (violation.promise, violation.what) in kept]
@@ -58,11 +58,11 @@ def check_from_outside(records: Sequence[Record], before: Quotas, after: Quotas)
 
 
 def within_window(records: Sequence[Record], window: Window) -> Check:
-    """P11, by the moments at which the service says that it accepted."""
+    """Checks P11, by the times at which the service accepted."""
     opens, closes = window.opens_at.timestamp(), window.closes_at.timestamp()
     accepted = [record.accepted_at for record in records if record.accepted]
     outside = sum(not opens <= moment < closes for moment in accepted)
-    return Check("P11", "everybody was accepted while booking was open", len(accepted), outside)
+    return Check("P11", "requests were accepted only while booking was open", len(accepted), outside)
 
 
 def _examined(checks: Sequence[Check]) -> list[Check]:
@@ -70,13 +70,13 @@ def _examined(checks: Sequence[Check]) -> list[Check]:
 
 
 def _within_quota(records: Sequence[Record], after: Quotas) -> Check:
-    """P1, as far as it can be seen from outside."""
+    """Checks P1 as far as clients can observe it."""
     held: Counter[SlotOfOffice] = Counter()
     for record in records:
         if record.state == "CONFIRMED":
             held[record.office_id, record.slot] += record.party
     over = sum(places > after[slot][0] for slot, places in held.items())
-    return Check("P1", "our people with a place are within the quota", len(held), over)
+    return Check("P1", "the people with places in this rush are within the quota", len(held), over)
 
 
 def _history(records: Sequence[Record]) -> ClientHistory:
@@ -89,7 +89,7 @@ def _history(records: Sequence[Record]) -> ClientHistory:
 def _ops(record: Record) -> Iterator[Op]:
     day, session = record.slot.service_date.isoformat(), record.slot.session.value
     for n, seen in enumerate(record.observations):
-        # Nobody heard its end, so it can have overtaken nobody.
+        # Its end was not observed, so it cannot prove an overtaking.
         ended = inf if seen.reason == "UNHEARD" else seen.ended
         event = "ok" if seen.response else "unknown" if seen.uncertain else "refused"
         op = Op(

@@ -1,4 +1,4 @@
-"""A rush in numbers: the source of the table, the report and the comparison; its JSON is the --json file."""
+"""The result of a rush, from which the table, the report and the comparison are made. Its JSON is the --json file."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from antrian.audit.verify import Check
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds, of an HDR histogram; count says of how many waits."""
+    """Percentiles of an HDR histogram in milliseconds. count: the number of values."""
 
     count: int
     p50: float
@@ -23,10 +23,11 @@ class Latency:
 
 @dataclass(frozen=True)
 class Tick:
-    """A step of time, counted in seconds from the opening. Rates are a second; latencies are ms, by when it was due.
+    """One step of time. second: when it begins, in seconds after the opening.
 
-    offered: submissions; accepted and refused: answers; decided: by the service's clock; again: answers that said "not now"
-    or nothing for certain; waiting: accepted and not decided at the end of the step.
+    offered, accepted, refused, decided, again: rates per second of submissions, responses, outcomes by the service's clock,
+    and responses after which clients retried. waiting: requests that are accepted but undecided at the end of the step. The
+    latencies are milliseconds of the requests that were due in the step.
     """
 
     second: float
@@ -44,7 +45,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class SoldOut:
-    """A slot that sold out, and how many seconds after the opening its last place was given (None: not seen)."""
+    """A slot that sold out. seconds: when its last place was sold, after the opening, or None if unknown."""
 
     office_id: str
     name: str
@@ -56,7 +57,7 @@ class SoldOut:
 
 @dataclass(frozen=True)
 class OfficeSales:
-    """An office's places, sold and in all, by slot ("2026-11-30 MORNING")."""
+    """The sold places and the quota of an office, by slot ("2026-11-30 MORNING")."""
 
     office_id: str
     name: str
@@ -65,7 +66,7 @@ class OfficeSales:
 
 @dataclass(frozen=True)
 class Group:
-    """Citizens, or bots: what they asked and what they got. places: people with a place, given back ones included."""
+    """The numbers of citizens, or of bots. places: people with a place, including cancelled ones."""
 
     name: str
     accounts: int
@@ -89,7 +90,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Arrivals:
-    """The slot that most people got places in: its queue numbers (a party's first) by second of acceptance."""
+    """The slot with most bookings. points: when each party was accepted, in seconds, and its first queue number."""
 
     office_id: str
     service_date: str
@@ -99,7 +100,7 @@ class Arrivals:
 
 @dataclass(frozen=True)
 class Mark:
-    """A moment worth a line in a chart: seconds after the opening, and its name."""
+    """A named moment in a chart, in seconds after the opening."""
 
     second: float
     name_id: str
@@ -108,7 +109,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Generator:
-    """How well the load was played: submissions left this many ms after they were due."""
+    """How well the load was played: by how many milliseconds submissions were late."""
 
     processes: int = 0
     late_p50: float = 0
@@ -118,11 +119,11 @@ class Generator:
 
 @dataclass
 class RushResult:
-    """What happened. Every request is confirmed, cancelled, rejected, refused, unanswered or undecided.
+    """The result. Every request is confirmed, cancelled, rejected, refused, unanswered or undecided.
 
-    failures say why the verdict is FAIL, doubts why it is INVALID. confirmed are those that still have their places,
-    cancelled those that gave them back. unanswered: never got a certain answer; undecided: accepted and without an
-    outcome.
+    failures: why the verdict is FAIL. doubts: why it is INVALID. confirmed: requests that still have their places. cancelled:
+    those that were confirmed and then cancelled. unanswered: those without a certain response. undecided: accepted requests
+    without an outcome.
     """
 
     scenario: str = ""
@@ -143,34 +144,34 @@ class RushResult:
     surprises: int = 0
     surprise_samples: list[str] = field(default_factory=list)
     habits: dict[str, int] = field(default_factory=dict)
-    """How many did what: "submitted early", "submitted again", "second phone" and so on."""
+    """The number of requests by habit: "submitted early", "submitted again", "second phone" and so on."""
     tick: float = 1
-    """Seconds of one tick."""
+    """The length of a tick in seconds."""
     ticks: list[Tick] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     peaks: dict[str, float] = field(default_factory=dict)
-    """The most in one second: offered, accepted, decided; and waiting."""
+    """The highest rates per second of offered, accepted and decided, and the highest number waiting."""
     latencies: dict[str, Latency] = field(default_factory=dict)
-    """accept: due to accepted; outcome: due to decided; screen: due to the outcome on the screen of who waits for it;
-    service: accepted to decided, by the service's clock; look: a read of the remaining places."""
+    """accept: due to accepted. outcome: due to decided. screen: due to outcome displayed, for people who wait for it.
+    service: accepted to decided, by the service's clock. look: a read of the remaining places."""
     sold_out: list[SoldOut] = field(default_factory=list)
     offices: list[OfficeSales] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
     bot_accounts: list[Account] = field(default_factory=list)
     overtakings: int = 0
-    """Pairs of requests of an office where who was answered before the other was sent got the larger ticket."""
+    """Requests that got a smaller ticket than one that was answered before they were sent."""
     arrivals: Arrivals | None = None
     promises: list[Check] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
     stores_seen: bool = False
-    """Whether the promises were counted in the stores too, or only in what the clients observed."""
+    """Whether the stores were checked, too, or only what the clients observed."""
     generator: Generator = field(default_factory=Generator)
     cpu: dict[str, float] = field(default_factory=dict)
     """CPU seconds of the run by program: "generator", "server", "workers", "redis", "postgres"."""
     stopped: bool = False
-    """Whether it was stopped before its end: then requests without an outcome speak against nobody."""
+    """Whether the rush was stopped early. Requests without an outcome are then no failures."""
     unchecked: list[str] = field(default_factory=list)
-    """What could not be seen or checked, and why."""
+    """What could not be checked, and why."""
     failures: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     about: dict[str, str] = field(default_factory=dict)
@@ -178,24 +179,24 @@ class RushResult:
 
     @property
     def verdict(self) -> str:
-        """FAIL when a promise broke or a request is not accounted for; else INVALID when the load or the checks were not as planned."""
+        """FAIL on a violation or an unaccounted request, INVALID if load or checks were not as planned, otherwise PASS."""
         return "FAIL" if self.failures else "INVALID" if self.doubts else "PASS"
 
 
 class ResultError(ValueError):
-    """The file is not a rush's result."""
+    """The file is not the result of a rush."""
 
 
 _JSON = TypeAdapter(RushResult)
 
 
 def write_result(result: RushResult, file: Path) -> None:
-    """Writes it as JSON, the verdict first."""
+    """Writes a result as JSON."""
     file.write_bytes(_JSON.dump_json(result, indent=1))
 
 
 def read_result(file: Path) -> RushResult:
-    """The result that write_result wrote. Raises ResultError."""
+    """Reads a result that write_result wrote. Raises ResultError."""
     try:
         return _JSON.validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:

@@ -1,4 +1,4 @@
-"""What was sold where, and when it was gone."""
+"""Which places were sold, and when each slot sold out."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,22 +10,22 @@ from clients.rush.load.survey import Quotas, SlotOfOffice
 
 
 def sold_out(decided: Iterable[Record], quotas: Quotas, offices: Iterable[Office], opens_epoch: float) -> list[SoldOut]:
-    """The slots without places in the end, those first that were gone first."""
+    """Returns the slots that sold out, in the order in which they did."""
     names = {office.office_id: office.name for office in offices}
     last = _last_sales(decided, opens_epoch)
     gone = [
         SoldOut(office_id, names[office_id], str(slot.service_date), slot.session, quota, last.get((office_id, slot)))
-        for (office_id, slot), (quota, left) in quotas.items()
-        if quota > 0 and left == 0
+        for (office_id, slot), (quota, remaining) in quotas.items()
+        if quota > 0 and remaining == 0
     ]
     return sorted(gone, key=lambda slot: (slot.seconds is None, slot.seconds))
 
 
 def office_sales(offices: Iterable[Office], quotas: Quotas) -> list[OfficeSales]:
-    """Every office's places, by slot."""
+    """Returns the sold places and the quotas of every office, by slot."""
     by_office: defaultdict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
-    for (office_id, slot), (quota, left) in quotas.items():
-        by_office[office_id][f"{slot.service_date} {slot.session}"] = quota - left, quota
+    for (office_id, slot), (quota, remaining) in quotas.items():
+        by_office[office_id][f"{slot.service_date} {slot.session}"] = quota - remaining, quota
     return [OfficeSales(office.office_id, office.name, by_office[office.office_id]) for office in offices]
 
 

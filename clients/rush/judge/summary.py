@@ -1,4 +1,4 @@
-"""From what the generator's processes brought home to the numbers of a result."""
+"""Computes the numbers of a result from the records of the generator."""
 
 import math
 from bisect import bisect_right
@@ -22,9 +22,9 @@ _LONGEST = 3_600_000_000  # microseconds that a histogram can hold
 
 @dataclass(frozen=True)
 class Played:
-    """All that came of a play. quotas are those in the end; opens_epoch is the opening by the service's clock.
+    """The data of a played rush. quotas: at the end. opens_epoch: the opening by the service's clock.
 
-    readings: the meter's, by seconds after the opening.
+    readings: those of the meter, by seconds after the opening.
     """
 
     scenario: Scenario
@@ -36,12 +36,12 @@ class Played:
 
     @property
     def records(self) -> list[Record]:
-        """Of all shares."""
+        """The records of all shares."""
         return [record for share in self.shares for record in share.records]
 
 
 def summarise(played: Played) -> RushResult:
-    """The result, but for the promises, the verdict's reasons, and what is said about the run."""
+    """Returns the result without the promises, the reasons of the verdict, and the facts about the run."""
     records, scenario = played.records, played.scenario
     accepted = [record for record in records if record.accepted]
     decided = [record for record in accepted if record.decided]
@@ -85,7 +85,7 @@ def summarise(played: Played) -> RushResult:
 
 
 def latency(values: Iterable[float]) -> Latency | None:
-    """The percentiles of seconds; None of nothing."""
+    """Returns the percentiles of values in seconds, or None without values."""
     histogram = HdrHistogram(1, _LONGEST, 3)
     for value in values:
         histogram.record_value(min(max(1, round(value * 1e6)), _LONGEST))
@@ -111,7 +111,7 @@ def _latencies(played: Played, accepted: Sequence[Record], decided: Sequence[Rec
 def _seconds(
     records: Sequence[Record], accepted: Sequence[Record], decided: Sequence[Record], opens: float
 ) -> dict[str, Counter[int]]:
-    """What happened in each second after the opening."""
+    """Returns the number of events in each second after the opening."""
     return {
         "offered": Counter(math.floor(moment) for record in records for moment in record.submissions),
         "accepted": Counter(math.floor(record.answered) for record in accepted),
@@ -140,7 +140,7 @@ def _ticks(
         accepts[math.floor(record.due - first) // width].append((record.answered - record.due) * 1000)
     for record in decided:
         if record.habit == "slow":
-            continue  # it was decided before its phone heard that it was accepted
+            continue  # it was decided before its phone got the response
         outcomes[math.floor(record.due - first) // width].append((record.decided_at - opens - record.due) * 1000)
     joins = sorted(record.accepted_at - opens for record in accepted)
     leaves = sorted(record.decided_at - opens for record in decided)
@@ -190,8 +190,8 @@ def _habits(played: Played, records: Sequence[Record]) -> dict[str, int]:
         "wrong input": sum(record.habit == "wrong" for record in records),
         "slow phone": sum(record.habit == "slow" for record in records),
         "reads of the remaining places": sum(len(share.looks) for share in played.shares),
-        "asked again by the service": sum(record.passing for record in records),
-        "given back": sum(record.state == "CANCELLED" for record in records),
+        "asked to retry by the service": sum(record.passing for record in records),
+        "cancelled after confirmation": sum(record.state == "CANCELLED" for record in records),
     }
 
 
@@ -227,7 +227,7 @@ def _generator(shares: Sequence[Share]) -> Generator:
 
 
 def _cpu(readings: Sequence[tuple[float, Mapping[str, float]]]) -> dict[str, float]:
-    """CPU seconds between the first reading and the last."""
+    """Returns the CPU seconds between the first reading and the last, by program."""
     if not readings:
         return {}
     first, last = readings[0][1], readings[-1][1]

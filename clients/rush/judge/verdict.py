@@ -1,17 +1,17 @@
-"""PASS, FAIL or INVALID: what speaks against a run."""
+"""Decides the verdict of a rush: PASS, FAIL or INVALID."""
 
 from collections import Counter
 
 from clients.rush.judge.result import RushResult
 
 LATE_MS = 100.0
-"""Submissions that leave this much later than planned (p99) are another load than the planned one."""
+"""The highest lateness of submissions (p99) at which the load still counts as the planned one."""
 EXIT_CODES = {"PASS": 0, "FAIL": 1, "INVALID": 3}
 _SAMPLES = 5  # of each promise
 
 
 def judge(result: RushResult) -> None:
-    """Writes its failures and doubts, of which its verdict is made."""
+    """Sets the failures and doubts of a result, which determine its verdict."""
     broken = [check for check in result.promises if check.violations]
     failures = [f"{check.promise}: {check.what}: {check.violations:,} of {check.examined:,}" for check in broken]
     shown = Counter[str]()
@@ -24,14 +24,14 @@ def judge(result: RushResult) -> None:
     if result.undecided:
         unaccounted.append(f"accepted requests without an outcome: {result.undecided:,}")
     if result.unanswered:
-        unaccounted.append(f"requests never answered for certain: {result.unanswered:,}")
+        unaccounted.append(f"requests without a certain response: {result.unanswered:,}")
     if result.surprises:
-        failures.append(f"requests answered otherwise than expected: {result.surprises:,}")
+        failures.append(f"requests with an unexpected result: {result.surprises:,}")
     if result.generator.late_p99 > LATE_MS:
         doubts.append(
-            f"the load generator fell behind: 1 % of the submissions left over {result.generator.late_p99:,.0f} ms late; "
-            f"more than {LATE_MS:.0f} ms is another load than the planned one"
+            f"the load generator fell behind: 1 % of the submissions were over {result.generator.late_p99:,.0f} ms late; "
+            f"the limit is {LATE_MS:.0f} ms"
         )
     if not result.accepted:
-        doubts.append("nothing was accepted, so nothing can be said")
+        doubts.append("no request was accepted, so there is nothing to judge")
     result.failures, result.doubts = failures, doubts

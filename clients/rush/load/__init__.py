@@ -1,1 +1,1 @@
-"""The load generator: plays a crowd against an Antrian and records what each client saw."""
+"""The load generator: plays a crowd against an Antrian and records what each client observed."""

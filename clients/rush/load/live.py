@@ -1,4 +1,4 @@
-"""How far the rush is: a live view on a terminal, else a plain line every few seconds."""
+"""Shows the progress of a rush: a live view on a terminal, otherwise a line every five seconds."""
 
 import time
 from collections import deque
@@ -20,14 +20,14 @@ _LANES = 6
 
 
 class Live:
-    """A context manager; show takes what the generator has counted. opens is called once that is known."""
+    """The progress display, a context manager."""
 
     def __init__(self, console: Console, requests: int, title: str) -> None:
         self._console, self._requests, self._title = console, requests, title
-        self._live = RichLive(Text("The crowd gathers …"), console=console, transient=True, auto_refresh=False)
+        self._live = RichLive(Text("Planning the requests …"), console=console, transient=True, auto_refresh=False)
         self._opening: float | None = None
         self._before: Counts | None = None
-        self._at = self._told_at = time.monotonic()
+        self._at = self._printed_at = time.monotonic()
         self._rates = {name: deque[float](maxlen=_HISTORY) for name in ("submitted", "accepted", "decided")}
         self._latency = "-"
 
@@ -42,11 +42,11 @@ class Live:
         self._live.stop()
 
     def opens(self, opening: float) -> None:
-        """Booking opens at that time.monotonic()."""
+        """Sets when booking opens, by time.monotonic()."""
         self._opening = opening
 
     def show(self, counts: Counts) -> None:
-        """Tells where it stands; call it about twice a second."""
+        """Updates the display. Call it about twice a second."""
         now = time.monotonic()
         seconds = now - self._at
         if self._before and seconds < 0.2:
@@ -59,8 +59,8 @@ class Live:
         self._before, self._at = counts, now
         if self._console.is_terminal:
             self._live.update(self._view(counts), refresh=True)
-        elif now - self._told_at >= _EVERY:
-            self._told_at = now
+        elif now - self._printed_at >= _EVERY:
+            self._printed_at = now
             self._console.print(self._line(counts), highlight=False)
 
     def _clock(self) -> str:
@@ -90,12 +90,12 @@ class Live:
             pace = f"{rates[-1]:,.0f}/s" if rates else ""
             flow.add_row(name, f"{counted[name]:,}", pace, Text(_sparkline(rates, most), style=colour))
         flow.add_row("refused", f"{counted['refused']:,}")
-        flow.add_row("asked again", f"{counted['again']:,}", "", "the service said not now, or nothing")
+        flow.add_row("retried", f"{counted['again']:,}", "", "the service was busy or did not respond")
         if counted["surprises"]:
             flow.add_row("[red]surprises", f"[red]{counted['surprises']:,}")
-        flow.add_row("until accepted", "", "", f"{self._latency}  (half / 99 %, just now)")
+        flow.add_row("until accepted", "", "", f"{self._latency}  (p50 / p99, last half second)")
         flow.add_row(
-            "no outcome yet", f"{counted['accepted'] - counted['decided']:,}", "", "still waiting, or not read yet"
+            "no outcome yet", f"{counted['accepted'] - counted['decided']:,}", "", "in a queue, or not read yet"
         )
         lanes = Table.grid(padding=(0, 2))
         longest = sorted(counts.waiting.items(), key=lambda lane: -lane[1])[:_LANES]
@@ -109,7 +109,9 @@ class Live:
         head.add_row(
             f"[bold]{self._title}[/]", self._clock(), ProgressBar(self._requests, done, width=30), f"{done:,} done"
         )
-        return Group(head, "", flow, "", Text("waiting, as the latest request was answered", style="dim"), lanes)
+        return Group(
+            head, "", flow, "", Text("longest queues, as of their latest accepted request", style="dim"), lanes
+        )
 
 
 def _sparkline(values: deque[float], most: float) -> str:

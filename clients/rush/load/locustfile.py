@@ -1,11 +1,10 @@
-"""The people of the rush for who lives in Locust: each of its users plays one citizen after another, over gRPC.
+"""The people of the rush as Locust users: each user plays one citizen after another, over gRPC.
 
     locust -f clients/rush/load/locustfile.py --host 127.0.0.1:7700 --users 200 --spawn-rate 50
 
-Rows are named by their rpcs, with the reason where the answer is one of the rules ("GetBooking SLOT_FULL"). A failure is
-whatever else kept somebody from an answer, and WINDOW_CLOSED, since then nobody can book at all. Every run has other
-people; --seed N plays those of that seed, worker n those of N + n. ANTRIAN_TOKEN is the caller's bearer token; with
-ANTRIAN_CA (PEM) it speaks TLS, as the command line does.
+Rows are named by rpc, with the reason if the booking rules refuse a request ("GetBooking SLOT_FULL"). All other errors are
+failures, and so is WINDOW_CLOSED, since then nobody can book. By default every run has new people; --seed N plays the people
+of that seed, worker n those of N + n. ANTRIAN_TOKEN is the caller's bearer token, and ANTRIAN_CA (PEM) enables TLS.
 """
 
 import os
@@ -36,7 +35,7 @@ from clients.rush.plan.crowd import Crowd
 from clients.rush.plan.scenario import load_scenario
 from clients.sdk.calls import MORE_CONNECTIONS, RefusedError
 
-_ANSWERS = {"SLOT_FULL", "TOO_LATE", "ALREADY_BOOKED", "ACCOUNT_LIMIT", "PEOPLE_LIMIT", "BARRED", "DAY_CLOSED"}
+_REFUSALS = {"SLOT_FULL", "TOO_LATE", "ALREADY_BOOKED", "ACCOUNT_LIMIT", "PEOPLE_LIMIT", "BARRED", "DAY_CLOSED"}
 _HINTS = {
     "WINDOW_CLOSED": "open it with: antrian up --clock open",
     "UNAVAILABLE": "if no Antrian runs there, antrian up starts one, and --host names another",
@@ -45,18 +44,20 @@ _AGAIN = 0.1
 _WAIT, _DEADLINE = Duration(seconds=20), 30.0
 _MOST = 10_000_000
 _MONDAY = datetime(2027, 1, 11, tzinfo=UTC)
-# Which week it is does not matter: each citizen asks the service for its days, and takes the first, the second and so on.
+# The week does not matter: citizens read the offered days from the service, and take the first, the second and so on.
 _WEEK = Window(_MONDAY, _MONDAY, tuple(_MONDAY.date() + timedelta(days=n) for n in range(5)))
 _TOWN = make_town(load_offices(), _WEEK)
 
 init_gevent()
-time.sleep(0.001)  # gevent looks at the clock: else --run-time would count from before all imports
+time.sleep(0.001)  # updates gevent's clock, since otherwise --run-time would include the imports
 
 
 def citizens(seed: int) -> Iterator[tuple[RequestBookingRequest, int]]:
-    """Requests that no rule forbids, each with which of the offered days it is for; the same for the same seed."""
-    asks = Crowd(load_scenario("friday", requests=_MOST), _TOWN, seed).asks()
-    return ((ask.message, _TOWN.dates.index(ask.slot.service_date)) for ask in asks if not ask.expected)
+    """Yields valid requests, each with the index of its day among the offered ones. The same for the same seed."""
+    requests = Crowd(load_scenario("friday", requests=_MOST), _TOWN, seed).requests()
+    return (
+        (planned.message, _TOWN.dates.index(planned.slot.service_date)) for planned in requests if not planned.expected
+    )
 
 
 class Citizen(User):
@@ -68,7 +69,7 @@ class Citizen(User):
 
     @task
     def book(self) -> None:
-        """One citizen from the look to the outcome, or to the first call that is refused."""
+        """Plays one citizen until the outcome, or until the first refused call."""
         request, day = next(self.people)
         quota = self._call("GetQuota", GetQuotaRequest(office_id=request.office_id))
         if quota is None:
@@ -83,7 +84,7 @@ class Citizen(User):
             response = self._call("GetBooking", look)
 
     def _call(self, rpc: str, request: Message) -> Any:
-        """The answer, or None when the call was refused; Locust is told of either."""
+        """Makes a call and reports it to Locust. Returns the response, or None if the call was refused."""
         response, reason, words = None, "", ""
         began = time.perf_counter()
         try:
@@ -95,10 +96,10 @@ class Citizen(User):
             reason, words = refusal.reason, str(refusal)
             if hint := _HINTS.get(reason):
                 words += f" ({hint})"
-        answered = not reason or reason in _ANSWERS
+        answered = not reason or reason in _REFUSALS
         self.environment.events.request.fire(
             request_type="grpc",
-            name=f"{rpc} {reason}" if reason in _ANSWERS else rpc,
+            name=f"{rpc} {reason}" if reason in _REFUSALS else rpc,
             response_time=(time.perf_counter() - began) * 1000,
             response_length=response.ByteSize() if response else 0,
             exception=None if answered else RuntimeError(words),
@@ -124,11 +125,13 @@ def _metadata() -> list[tuple[str, str]]:
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def _add_seed(parser: LocustArgumentParser) -> None:
-    parser.add_argument("--seed", type=int, default=0, help="Play the people of this seed; 0: of another in each run.")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="The random seed of the people; 0: a new seed for each run."
+    )
 
 
 @events.test_start.add_listener  # type: ignore[untyped-decorator]
-def _batcher(environment: Environment, **_: object) -> None:
+def _choose_people(environment: Environment, **_: object) -> None:
     assert environment.parsed_options
     seed = environment.parsed_options.seed or secrets.randbelow(10**9)
     Citizen.people = citizens(seed + getattr(environment.runner, "worker_index", 0))

@@ -1,4 +1,4 @@
-"""Which program uses how much of the processors, while the rush is played on the same machine."""
+"""Measures the CPU time of each program while the rush is played on the same machine."""
 
 import threading
 import time
@@ -10,13 +10,13 @@ import psutil
 _EVERY = 1.0
 
 Pids = Callable[[], Mapping[str, Sequence[int]]]
-"""The programs' names and the ids of their processes now."""
+"""Returns the current process ids of each program."""
 
 
 class Meter:
-    """Looks once a second from start to close; readings are (time.monotonic(), CPU seconds by program since the start).
+    """Measures once a second from start() to close(). readings: (time.monotonic(), CPU seconds by program since start()).
 
-    Every program counts with the processes below it. One that is started again goes on where it was.
+    The processes of a program include its descendants. The count of a restarted program continues.
     """
 
     def __init__(self, pids: Pids) -> None:
@@ -28,11 +28,11 @@ class Meter:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """What the programs have used before does not count."""
+        """Starts measuring. Earlier CPU time does not count."""
         self._thread.start()
 
     def close(self) -> None:
-        """Ends it with a last reading."""
+        """Takes a last reading and stops."""
         self._stop.set()
         if self._thread.ident:
             self._thread.join()
@@ -58,7 +58,7 @@ class Meter:
             times = process.cpu_times()
             used = times.user + times.system
             key = process.pid, process.create_time()
-            # What it used before we came does not count; one that came later counts from its start.
+            # Processes that already ran at the start count from then, later ones from their own start.
             before = self._last.get(key, used if first else 0.0)
             self._last[key] = used
             self._seconds[name] = self._seconds.get(name, 0.0) + used - before

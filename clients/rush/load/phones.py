@@ -1,4 +1,4 @@
-"""A crowd's phones over HTTP: what they ask of a gateway, one request each."""
+"""The HTTP client of the load generator: phones that call a gateway, one request each."""
 
 import asyncio
 import json
@@ -22,11 +22,11 @@ _LONGEST_WAIT = 20.0
 
 
 class HttpPhones:
-    """What CrowdClient does, over HTTP, at a gateway ("127.0.0.1:7780"). Each call is made once; raises RefusedError."""
+    """Makes the calls of CrowdClient over HTTP, at a gateway ("127.0.0.1:7780"), without retries. Raises RefusedError."""
 
     def __init__(self, address: str, *, token: str, deadline: timedelta) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        # As many connections as there are phones at a time: a phone does not wait for another.
+        # No limit of connections, since phones do not wait for each other.
         self._session = aiohttp.ClientSession(
             f"http://{address}",
             headers=headers,
@@ -43,33 +43,33 @@ class HttpPhones:
         await self._session.close()
 
     async def send(self, message: wire.RequestBookingRequest) -> Booking:
-        """Takes a place; the request_id goes as Idempotency-Key."""
+        """Requests a booking, with the request_id as Idempotency-Key."""
         body = MessageToJson(message, indent=None).encode()
-        return _booking(await self._ask("POST", "/v1/bookings", body, key=message.request_id))
+        return _booking(await self._call("POST", "/v1/bookings", body, key=message.request_id))
 
-    async def send_unheard(self, message: wire.RequestBookingRequest, seconds: float) -> None:
-        """Sends a request and hears no answer that takes longer."""
+    async def send_and_hang_up(self, message: wire.RequestBookingRequest, seconds: float) -> None:
+        """Sends a request, and stops waiting for the response after that many seconds."""
         with suppress(TimeoutError, RefusedError):
             async with asyncio.timeout(seconds):
                 await self.send(message)
 
     async def get_quota(self, office_id: str) -> object:
-        """What is left at the office."""
-        return await self._ask("GET", f"/v1/offices/{office_id}/quota")
+        """Reads the remaining places of the office."""
+        return await self._call("GET", f"/v1/offices/{office_id}/quota")
 
     async def outcome(self, booking_id: str, account: str, *, within: timedelta) -> Booking:
-        """The booking once it is decided. Raises TimeoutError when it is still PENDING after so long."""
+        """Waits until the booking is decided. Raises TimeoutError if it is still PENDING after `within`."""
         ends = time.monotonic() + within.total_seconds()
-        while (left := ends - time.monotonic()) > 0:
-            wait = min(left, _LONGEST_WAIT)
+        while (remaining := ends - time.monotonic()) > 0:
+            wait = min(remaining, _LONGEST_WAIT)
             params = {"account": account, "wait": f"{wait:.3f}s"}
-            booking = _booking(await self._ask("GET", f"/v1/bookings/{booking_id}", params=params, extra=wait))
+            booking = _booking(await self._call("GET", f"/v1/bookings/{booking_id}", params=params, extra=wait))
             if booking.state != BOOKING_STATE_PENDING:
                 return booking
         raise TimeoutError(f"booking {booking_id} is still pending")
 
     async def watch(self, booking_id: str, account: str) -> AsyncIterator[Booking]:
-        """The booking now and after each change, until it is decided; a stream that ends before is taken up again."""
+        """Yields the booking now and after each change, until it is decided. Reopens a stream that ends before."""
         last_seen, waits = "", pauses()
         while True:
             try:
@@ -94,20 +94,20 @@ class HttpPhones:
             await asyncio.sleep(next(waits))
 
     async def cancel_booking(self, booking_id: str, account: str) -> Booking:
-        """Gives the places back."""
+        """Cancels the booking."""
         return _booking(
-            await self._ask("POST", f"/v1/bookings/{booking_id}:cancel", json.dumps({"account": account}).encode())
+            await self._call("POST", f"/v1/bookings/{booking_id}:cancel", json.dumps({"account": account}).encode())
         )
 
     async def send_encoded(self, items: Sequence[bytes]) -> Sequence[wire.BatchRequestBookingsResult]:
-        """Phones send one request each."""
+        """Not supported: phones send one request each."""
         raise NotImplementedError
 
     async def get_bookings(self, names: Sequence[tuple[str, str]]) -> list[Booking | RefusedError]:
-        """Phones ask for one booking each."""
+        """Not supported: phones read one booking each."""
         raise NotImplementedError
 
-    async def _ask(
+    async def _call(
         self, verb: str, path: str, body: bytes | None = None, *, key: str = "", extra: float = 0, params: Any = None
     ) -> Any:
         headers = {"Content-Type": "application/json"} if body is not None else {}
@@ -121,7 +121,7 @@ class HttpPhones:
                 content = await response.read()
         except TimeoutError:
             code = grpc.StatusCode.DEADLINE_EXCEEDED
-            raise RefusedError(code.name, "no answer in time", {}, code, None) from None
+            raise RefusedError(code.name, "no response within the deadline", {}, code, None) from None
         except (aiohttp.ClientError, OSError) as error:
             raise _lost(error) from None
         if response.status != 200:
@@ -144,7 +144,7 @@ def _refusal(status: int, content: bytes) -> RefusedError:
         code = grpc.StatusCode[error["status"]]
     except (ValueError, KeyError, TypeError):
         code = grpc.StatusCode.UNKNOWN
-        return RefusedError(f"HTTP_{status}", "an answer that is not the gateway's", {}, code, None)
+        return RefusedError(f"HTTP_{status}", "the response does not come from the gateway", {}, code, None)
     retry = error.get("retryAfter")
     return RefusedError(
         error["reason"], error["message"], error.get("metadata", {}), code,

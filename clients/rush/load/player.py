@@ -1,4 +1,4 @@
-"""Plays asks against a service, open loop: every submission at its moment, whatever the service does meanwhile."""
+"""Plays requests against a service, open loop: every submission is sent when it is due, however slow the service is."""
 
 import asyncio
 import time
@@ -14,57 +14,33 @@ import grpc
 
 from antrian.audit.history import Response
 from antrian.batching import Batcher
-from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, Booking, BookingState, StatusReason
+from clients.rush.load.crowd_client import CrowdClient, encoded
 from clients.rush.load.phones import HttpPhones
 from clients.rush.load.record import Observation, Record
 from clients.rush.load.tally import TallyWriter
-from clients.rush.plan.crowd import Ask
-from clients.sdk.booking_client import BookingClient, RefusedError
+from clients.rush.plan.crowd import PlannedRequest
+from clients.sdk.booking_client import RefusedError
 
-_BATCH_METHOD = "/antrian.v1.BookingService/BatchRequestBookings"
-_GATHER = 0.02
+_BATCH_WINDOW = 0.02
 _BATCH = 100
 _READS = 200
-_POLL = (0.1, 1.6)  # seconds until a gateway asks for an outcome, and the most that its pauses grow to
-_TURN = 0.002  # seconds of submissions after which answers are handled
-# A submission so soon after the opening may be before it on the service's clock.
+_POLL = (0.1, 1.6)  # the first and the longest pause between reads of a pending booking, in seconds
+_TURN = 0.002  # seconds of submissions after which responses are handled
+# A submission this soon after the opening may be early by the service's clock.
 _ABOUT_OPENING = 0.25
-# A slow phone hears nothing before that; then it submits again.
-_DEAF = (0.01, 0.3)
+# A slow phone loses its connection within this time, and then submits again.
+_HANGS_UP = (0.01, 0.3)
 _SLOW_AGAIN = (2.0, 6.0)
 _SLOW_READ = 1.0
 _T = TypeVar("_T")
 
 
-class CrowdClient(BookingClient):
-    """A client for many, which sends requests that are bytes already: a load generator has no time to make them."""
-
-    async def send_encoded(self, items: Sequence[bytes]) -> Sequence[wire.BatchRequestBookingsResult]:
-        """The results of a batch whose items encoded() has made."""
-        decode = wire.BatchRequestBookingsResponse.FromString
-
-        def method() -> Callable[..., Awaitable[wire.BatchRequestBookingsResponse]]:
-            return self.channel.unary_unary(_BATCH_METHOD, response_deserializer=decode)
-
-        return (await self._call(method, b"".join(items))).results
-
-    async def send_unheard(self, message: wire.RequestBookingRequest, seconds: float) -> None:
-        """Sends a request and hears no answer that takes longer."""
-        with suppress(grpc.aio.AioRpcError):
-            await self.stub.RequestBooking(message, timeout=seconds, metadata=self._metadata)
-
-
-def encoded(message: wire.RequestBookingRequest) -> bytes:
-    """The request as an item of a batch: a batch is its items' bytes, one after the other."""
-    return wire.BatchRequestBookingsRequest(requests=[message]).SerializeToString()
-
-
 @dataclass(slots=True)
 class _Live:
-    """An ask that is being played. ends: until when its person persists, from the first submission on."""
+    """A request that is being played. ends: when its person gives up, set by the first submission."""
 
-    ask: Ask
+    planned: PlannedRequest
     record: Record
     item: bytes
     ends: float = field(default=float("inf"))
@@ -72,7 +48,7 @@ class _Live:
 
 @dataclass(slots=True)
 class _Submission:
-    """One submission of it, and when it was due."""
+    """One submission of a request, and when it is due."""
 
     live: _Live
     due: float
@@ -80,10 +56,10 @@ class _Submission:
 
 
 class Player:
-    """Plays asks; opening is the moment of the opening on time.monotonic(), patience how long people go on (seconds).
+    """Plays requests. opening: when booking opens, by time.monotonic(). patience: after how many seconds people give up.
 
-    records has what became of each ask, so far. lags has the seconds by which each submission left late; looks, for each read of the remaining places, when it was due and how
-    many seconds it took.
+    records: the progress of each request so far. lags: by how many seconds each submission was sent late. looks: for each
+    read of the remaining places, when it was due and how many seconds it took.
     """
 
     def __init__(self, client: CrowdClient | HttpPhones, opening: float, tally: TallyWriter, patience: float) -> None:
@@ -92,12 +68,12 @@ class Player:
         self.looks: list[tuple[float, float]] = []
         self._client, self._opening, self._tally, self._patience = client, opening, tally, patience
         self._batch: list[_Submission] = []
-        self._reads = Batcher(client.get_bookings, timedelta(seconds=_GATHER), _READS)
+        self._reads = Batcher(client.get_bookings, timedelta(seconds=_BATCH_WINDOW), _READS)
         self._tasks = asyncio.TaskGroup()
 
-    async def play(self, asks: Iterable[Ask]) -> None:
-        """Returns when each ask has its outcome or its refusal, or was given up."""
-        lives = [_Live(ask, _record(ask), encoded(ask.message)) for ask in asks]
+    async def play(self, requests: Iterable[PlannedRequest]) -> None:
+        """Plays the requests. Returns when each has its outcome or refusal, or was given up."""
+        lives = [_Live(planned, _record(planned), encoded(planned.message)) for planned in requests]
         self.records = [live.record for live in lives]
         plan = sorted(self._plan(lives), key=lambda step: step[0])
         turn_ends = 0.0
@@ -114,11 +90,11 @@ class Player:
 
     def _plan(self, lives: Sequence[_Live]) -> Iterable[tuple[float, Callable[[], None]]]:
         for live in lives:
-            ask = live.ask
-            yield ask.at, partial(self._submit, _Submission(live, ask.at))
-            for delay in ask.repeats:
-                yield ask.at + delay, partial(self._submit, _Submission(live, ask.at + delay, repeat=True))
-            for due in ask.looks:
+            planned = live.planned
+            yield planned.at, partial(self._submit, _Submission(live, planned.at))
+            for delay in planned.repeats:
+                yield planned.at + delay, partial(self._submit, _Submission(live, planned.at + delay, repeat=True))
+            for due in planned.looks:
                 yield due, partial(self._start_look, live.record.office_id, due)
 
     def _now(self) -> float:
@@ -142,13 +118,13 @@ class Player:
         live.ends = min(live.ends, now + self._patience)
         self.lags.append(now - submission.due)
         self._tally.count("submitted")
-        if live.ask.habit == "slow" and not submission.repeat:
-            self._start(self._submit_unheard(submission))
+        if live.planned.habit == "slow" and not submission.repeat:
+            self._start(self._submit_and_hang_up(submission))
         else:
             self._send(submission)
 
     def _send(self, submission: _Submission) -> None:
-        if not submission.live.ask.gateway:
+        if not submission.live.planned.gateway:
             self._start(self._send_alone(submission))
             return
         if not self._batch:
@@ -158,8 +134,8 @@ class Player:
             self._batch = []
 
     async def _send_together(self, batch: list[_Submission]) -> None:
-        """Sends what came in a short time, as a gateway does for its phones."""
-        await asyncio.sleep(_GATHER)
+        """Sends the submissions of a short time as one batch, as a gateway does for its phones."""
+        await asyncio.sleep(_BATCH_WINDOW)
         if self._batch is batch:
             self._batch = []
         started = self._now()
@@ -180,20 +156,20 @@ class Player:
         started = self._now()
         try:
             with self._cut_off("request", [submission.live.record], started):
-                booking = await self._client.send(submission.live.ask.message)
+                booking = await self._client.send(submission.live.planned.message)
         except RefusedError as error:
             self._refused(submission, started, error)
         else:
             self._accepted(submission, started, booking)
 
-    async def _submit_unheard(self, submission: _Submission) -> None:
-        """The request arrives, the answer does not: the phone has lost its connection by then."""
+    async def _submit_and_hang_up(self, submission: _Submission) -> None:
+        """The request arrives, but not the response: the phone has lost its connection meanwhile."""
         live, started = submission.live, self._now()
-        seconds = _between(_DEAF, live.ask)
+        seconds = _between(_HANGS_UP, live.planned)
         with self._cut_off("request", [live.record], started):
-            await self._client.send_unheard(live.ask.message, seconds)
+            await self._client.send_and_hang_up(live.planned.message, seconds)
         live.record.observations.append(Observation("request", started, self._now(), None, "UNHEARD", uncertain=True))
-        await asyncio.sleep(_between(_SLOW_AGAIN, live.ask))
+        await asyncio.sleep(_between(_SLOW_AGAIN, live.planned))
         again = self._now()
         live.record.submissions.append(again)
         self._tally.count("submitted")
@@ -204,20 +180,20 @@ class Player:
         record.observations.append(Observation("request", started, now, _response(booking)))
         if record.accepted:
             return
-        record.due, record.answered = live.ask.at if submission.repeat else submission.due, now
+        record.due, record.answered = live.planned.at if submission.repeat else submission.due, now
         record.refusal = ""
         record.booking_id, record.ticket, record.ahead = booking.booking_id, booking.ticket, booking.ahead
         record.accepted_at = booking.accept_time.ToNanoseconds() / 1e9
         record.state = "PENDING"
         self._tally.accepted(record.office_id, booking.ahead, now - record.due)
-        if live.ask.wrong:
-            self._surprise(record, f"accepted in spite of {live.ask.wrong}")
+        if live.planned.wrong:
+            self._surprise(record, f"accepted despite {live.planned.wrong}")
         self._start(self._follow(live, booking))
 
     def _refused(self, submission: _Submission, started: float, error: RefusedError) -> None:
         live, record, now = submission.live, submission.live.record, self._now()
         record.observations.append(Observation("request", started, now, None, error.reason, error.uncertain))
-        if _is_passing(error):
+        if _is_retried(error):
             record.passing += 1
             self._tally.count("again")
             pause = error.retry_after.total_seconds() if error.retry_after else 0.5
@@ -225,31 +201,31 @@ class Player:
                 self._start(self._later(pause, partial(self._send, submission)))
                 return
             if error.uncertain:
-                return  # it stays without an answer
+                return  # it stays unanswered
         if record.accepted:
-            self._surprise(record, f"repeated, it was refused: {error.reason}")
+            self._surprise(record, f"a repetition was refused with {error.reason}")
             return
-        if error.reason == "WINDOW_CLOSED" and submission.due < _ABOUT_OPENING and not live.ask.wrong:
+        if error.reason == "WINDOW_CLOSED" and submission.due < _ABOUT_OPENING and not live.planned.wrong:
             record.early = True
-            again = max(live.ask.again, now)
+            again = max(live.planned.again, now)
             self._start(self._later(again - now, partial(self._submit, _Submission(live, again))))
             return
         if not record.refusal:
             self._tally.count("refused")
         record.due, record.answered, record.refusal = submission.due, now, error.reason
-        if error.reason not in {*live.ask.expected, "SLOT_FULL"} and not _is_passing(error):
-            self._surprise(record, f"refused with {error.reason} ({live.ask.wrong or 'nothing wrong'})")
+        if error.reason not in {*live.planned.expected, "SLOT_FULL"} and not _is_retried(error):
+            self._surprise(record, f"refused with {error.reason} ({live.planned.wrong or 'valid request'})")
 
-    # -- afterwards
+    # -- after acceptance
 
     async def _follow(self, live: _Live, booking: Booking) -> None:
-        ask, record = live.ask, live.record
-        if ask.look_later:
-            await asyncio.sleep(ask.look_later)
-        record.watched = ask.look_later == 0
+        planned, record = live.planned, live.record
+        if planned.look_later:
+            await asyncio.sleep(planned.look_later)
+        record.watched = planned.look_later == 0
         started = self._now()
         try:
-            booking = await self._persist(partial(self._outcome, ask, booking.booking_id))
+            booking = await self._persist(partial(self._outcome, planned, booking.booking_id))
         except (RefusedError, TimeoutError) as error:
             self._surprise(record, f"no outcome: {error}")
             return
@@ -261,30 +237,30 @@ class Player:
         record.accepted_at = booking.accept_time.ToNanoseconds() / 1e9
         record.decided_at = booking.decide_time.ToNanoseconds() / 1e9
         self._tally.count("decided")
-        if record.state == "CONFIRMED" and ask.cancels is not None:
-            await asyncio.sleep(ask.cancels)
+        if record.state == "CONFIRMED" and planned.cancels is not None:
+            await asyncio.sleep(planned.cancels)
             await self._cancel(live)
-        elif record.state == "REJECTED" and ask.looks:
-            due = record.seen + ask.again
-            await asyncio.sleep(ask.again)
+        elif record.state == "REJECTED" and planned.looks:
+            due = record.seen + planned.again
+            await asyncio.sleep(planned.again)
             await self._look(record.office_id, due)
 
-    async def _outcome(self, ask: Ask, booking_id: str) -> Booking:
-        account = ask.message.account
-        if ask.gateway and not ask.watching:
+    async def _outcome(self, planned: PlannedRequest, booking_id: str) -> Booking:
+        account = planned.message.account
+        if planned.gateway and not planned.watching:
             return await self._polled(booking_id, account)
-        if not ask.watching:
+        if not planned.watching:
             return await self._client.outcome(booking_id, account, within=timedelta(seconds=self._patience))
         booking = Booking()
         async with asyncio.timeout(self._patience):
             async for news in self._client.watch(booking_id, account):
                 booking = news
-                if ask.habit == "slow":
+                if planned.habit == "slow":
                     await asyncio.sleep(_SLOW_READ)
         return booking
 
     async def _polled(self, booking_id: str, account: str) -> Booking:
-        """The outcome, which the gateway asks for again and again, together with those of its other phones."""
+        """Returns the outcome. Polls in batches, as a gateway does for its phones."""
         ends, pause = self._now() + self._patience, _POLL[0]
         while self._now() < ends:
             await asyncio.sleep(pause)
@@ -301,7 +277,7 @@ class Player:
         try:
             with self._cut_off("cancel", [record], started):
                 booking = await self._persist(
-                    partial(self._client.cancel_booking, record.booking_id, live.ask.message.account)
+                    partial(self._client.cancel_booking, record.booking_id, live.planned.message.account)
                 )
         except RefusedError as error:
             record.observations.append(Observation("cancel", started, self._now(), None, error.reason, error.uncertain))
@@ -317,20 +293,20 @@ class Player:
             self.looks.append((due, self._now() - due))
 
     async def _persist(self, call: Callable[[], Awaitable[_T]]) -> _T:
-        """Calls until the service says yes or no for certain, or patience is over. Raises the last RefusedError."""
+        """Retries until the result is certain, or patience is over. Raises the last RefusedError."""
         ends = time.monotonic() + self._patience
         while True:
             try:
                 return await call()
             except RefusedError as error:
                 pause = error.retry_after.total_seconds() if error.retry_after else 0.5
-                if not _is_passing(error) or time.monotonic() + pause > ends:
+                if not _is_retried(error) or time.monotonic() + pause > ends:
                     raise
             await asyncio.sleep(pause)
 
     @contextmanager
     def _cut_off(self, call: str, records: Sequence[Record], started: float) -> Iterator[None]:
-        """Notes a call whose answer nobody hears, when the play is stopped meanwhile."""
+        """Records a call without a response if the play is stopped during it."""
         try:
             yield
         except asyncio.CancelledError:
@@ -343,10 +319,12 @@ class Player:
         self._tally.count("surprises")
 
 
-def _record(ask: Ask) -> Record:
-    message = ask.message
+def _record(planned: PlannedRequest) -> Record:
+    message = planned.message
     people = tuple(blake2b(person.nik.encode(), digest_size=8).hexdigest() for person in message.applicants)
-    return Record(ask.number, message.office_id, ask.slot, message.account, message.request_id, people, ask.habit)
+    return Record(
+        planned.number, message.office_id, planned.slot, message.account, message.request_id, people, planned.habit
+    )
 
 
 def _response(booking: Booking) -> Response:
@@ -359,12 +337,12 @@ def _response(booking: Booking) -> Response:
     )
 
 
-def _between(limits: tuple[float, float], ask: Ask) -> float:
-    """A number between these, the same for the same ask."""
+def _between(limits: tuple[float, float], planned: PlannedRequest) -> float:
+    """Returns a number within the limits, the same for the same request."""
     low, high = limits
-    return low + (high - low) * (ask.number * 0.618034 % 1)
+    return low + (high - low) * (planned.number * 0.618034 % 1)
 
 
-def _is_passing(error: RefusedError) -> bool:
-    """Whether it says "unknown" or "not now": the person submits again, with the same request_id."""
+def _is_retried(error: RefusedError) -> bool:
+    """Returns whether the person retries, with the same request_id: the result is unknown, or the service is busy."""
     return error.uncertain or error.code is grpc.StatusCode.UNAVAILABLE or error.reason == "RATE_LIMITED"

@@ -1,4 +1,4 @@
-"""What became of one request, as its client saw it."""
+"""Records the progress of each request, as its client observed it."""
 
 from dataclasses import dataclass, field
 
@@ -8,9 +8,9 @@ from antrian.booking import Slot
 
 @dataclass(slots=True, frozen=True)
 class Observation:
-    """One call about a request ("request", "read", "cancel") and its answer, or the reason why there was none.
+    """One call about a request ("request", "read", "cancel") with its response, or the reason why there was none.
 
-    Times are seconds after the opening; uncertain: nobody knows what became of the call.
+    Times are seconds after the opening. uncertain: the call may have taken effect.
     """
 
     call: str
@@ -23,11 +23,11 @@ class Observation:
 
 @dataclass(slots=True)
 class Record:
-    """One request's story. Times are seconds after the opening, by one clock for all.
+    """One request from its submission to its end. Times are seconds after the opening, by the generator's clock.
 
-    due is when the submission that counts was due, answered when its first acceptance or its refusal came, seen when the
-    outcome did; submissions are all moments at which it was due, early ones and repeats included. accepted_at, decided_at
-    and ended_at are the service's own times (epoch). passing counts answers that say "not now" or nothing for certain.
+    due: when the submission that was accepted or refused was due. answered: when its response arrived. seen: when the
+    outcome arrived. submissions: when each submission was due, including early and repeated ones. accepted_at, decided_at
+    and ended_at: epoch seconds by the service's clock. passing: the number of responses after which the client retried.
     """
 
     number: int
@@ -59,12 +59,12 @@ class Record:
 
     @property
     def party(self) -> int:
-        """How many people it is for."""
+        """The number of people in the party."""
         return len(self.people)
 
     @property
     def bot(self) -> bool:
-        """Whether a broker's machine asked."""
+        """Whether a broker's bot submitted it."""
         return self.habit == "bot"
 
     @property
@@ -79,16 +79,16 @@ class Record:
 
     @property
     def got_places(self) -> bool:
-        """Whether the party got its places; it may have given them back."""
+        """Whether the party got places. It may have cancelled since."""
         return self.state in {"CONFIRMED", "CANCELLED"}
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one process of the generator brings home: the records, how late its submissions were, and more.
+    """The result of one process of the generator.
 
-    lags: seconds by which each submission left late; looks: for each read of the remaining places, when it was due and how many
-    seconds it took; cpu: seconds of it that the play took; cut: why it was stopped before its end, empty where it was not.
+    lags: by how many seconds each submission was sent late. looks: for each read of the remaining places, when it was due
+    and how many seconds it took. cpu: the CPU seconds of the process. cut: why it was stopped early, if it was.
     """
 
     records: list[Record]

@@ -1,4 +1,4 @@
-"""An Antrian as anybody sees it: its offices, the places left, the window, its clock. And the town for a crowd there."""
+"""Reads offices, remaining places, the window and the clock of an Antrian, and builds the town for a crowd there."""
 
 import asyncio
 import time
@@ -23,18 +23,18 @@ _JITTER = 0.012
 _SPOTS = 8
 _AT_ONCE = 16
 _CLOCK_LOOKS = 5
-# Offices whose lanes are not open yet are waited for.
+# Lanes that are not open yet may take this long.
 _PATIENCE = timedelta(minutes=2)
 
 
 SlotOfOffice = tuple[str, Slot]
 Quotas = Mapping[SlotOfOffice, tuple[int, int]]
-"""Places in all and places left, by office and slot."""
+"""Quota and remaining places, by office and slot."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """quotas: places in all and left, of every slot of the window; open: whether one may book now."""
+    """The state of an Antrian. quotas: for every slot of the window. open: whether booking is open now."""
 
     offices: Sequence[Office]
     quotas: Quotas
@@ -43,22 +43,22 @@ class Survey:
 
 
 def survey(service: Target) -> Survey:
-    """Asks for all offices and their places. Raises RefusedError, and ValueError when there is no office."""
+    """Reads all offices and their places. Raises RefusedError, or ValueError if there is no office."""
     return asyncio.run(_survey(service))
 
 
 def read_clock(service: Target, office_id: str) -> float:
-    """The service's clock less time.monotonic(), in seconds: from the quickest of a few answers."""
+    """Returns the service's clock minus time.monotonic(), in seconds, from the fastest of five responses."""
     return asyncio.run(_read_clock(service, office_id))
 
 
 def has_bookings(service: Target, accounts: Collection[str]) -> bool:
-    """Whether any of the accounts has a booking. Raises RefusedError."""
+    """Returns whether any of the accounts has a booking. Raises RefusedError."""
     return asyncio.run(_has_bookings(service, accounts))
 
 
 def make_town(offices: Sequence[Office], window: Window) -> Town:
-    """The town for that window; people are to be found in the offices' provinces and no other."""
+    """Returns the town for a window."""
     policy = load_policy()
     codes = {code: province.nik_code for code, province in load_provinces().items()}
     later = next_window(policy, window.closes_at).dates[0]
@@ -100,10 +100,10 @@ async def _read_clock(service: Target, office_id: str) -> float:
     looks = []
     async with BookingClient(service.target, token=service.token, credentials=service.credentials) as client:
         for _ in range(_CLOCK_LOOKS):
-            asked = time.monotonic()
+            sent = time.monotonic()
             response = await client.get_quota(office_id)
             answered = time.monotonic()
-            looks.append((answered - asked, response.read_time.ToNanoseconds() / 1e9 - (asked + answered) / 2))
+            looks.append((answered - sent, response.read_time.ToNanoseconds() / 1e9 - (sent + answered) / 2))
     return min(looks)[1]
 
 
@@ -115,7 +115,7 @@ def _office(office: messages_pb2.Office) -> Office:
 
 
 def _spots(offices: Sequence[Office], policy: Policy) -> Mapping[str, list[tuple[float, float]]]:
-    """Points around each office that are in its province and in no other."""
+    """Returns points around each office that are in its province and in no other."""
     borders, rng = ProvinceMap(), Random(0)  # noqa: S311 - the same places every time
 
     def inside(office: Office, latitude: float, longitude: float) -> bool:

@@ -1,4 +1,4 @@
-"""What the generator's processes tell while they play: counts in shared memory, one writer each."""
+"""Counts of the generator's processes while they play, in shared memory with one writer each."""
 
 from collections.abc import Sequence
 from ctypes import c_longlong
@@ -12,7 +12,7 @@ _BUCKETS = 20 * _STEPS  # up to 2**20 ms
 
 
 class Tally:
-    """Counts, latencies until accepted, and how long each office's queue is; one part for each process."""
+    """Counts, latencies until accepted, and the length of each office's queue, in one part per process."""
 
     def __init__(self, context: SpawnContext, offices: Sequence[str], processes: int) -> None:
         self.offices = list(offices)
@@ -21,11 +21,11 @@ class Tally:
         self._processes = processes
 
     def writer(self, process: int) -> "TallyWriter":
-        """For that process."""
+        """Returns the writer of a process."""
         return TallyWriter(self._numbers, self._width * process, self.offices)
 
     def read(self) -> "Counts":
-        """What has been counted until now, by all together."""
+        """Returns the current totals of all processes."""
         parts = [self._numbers[start : start + self._width] for start in range(0, len(self._numbers), self._width)]
         sums = [sum(column) for column in zip(*parts, strict=True)]
         first = len(COUNTS) + _BUCKETS
@@ -38,7 +38,7 @@ class Tally:
 
 
 class TallyWriter:
-    """One process's hand on the tally."""
+    """Writes one process's part of a tally."""
 
     def __init__(self, numbers: Any, start: int, offices: Sequence[str]) -> None:
         self._numbers = numbers
@@ -47,11 +47,11 @@ class TallyWriter:
         self._lanes = {office: self._latencies + _BUCKETS + n for n, office in enumerate(offices)}
 
     def count(self, what: str) -> None:
-        """One more of COUNTS."""
+        """Increments one of COUNTS."""
         self._numbers[self._places[what]] += 1
 
     def accepted(self, office_id: str, ahead: int, seconds: float) -> None:
-        """One more was accepted, after so long, behind so many."""
+        """Counts an accepted request, with its latency and the number of requests ahead of it."""
         self.count("accepted")
         milliseconds = max(1, int(seconds * 1000))
         doublings = milliseconds.bit_length() - 1
@@ -63,21 +63,21 @@ class TallyWriter:
 
 @dataclass(frozen=True)
 class Counts:
-    """One reading. latencies: how many were accepted within each bucket; waiting: the queue that the latest one met."""
+    """The totals at one moment. latencies: accepted requests by bucket. waiting: queue lengths by office, as last observed."""
 
     counts: dict[str, int]
     latencies: list[int]
     waiting: dict[str, int]
 
     def latency_since(self, before: "Counts", share: float) -> float | None:
-        """Milliseconds within which that share of those was accepted who came since the reading before; None of nobody."""
+        """Returns the latency quantile of requests accepted since `before`, in milliseconds, or None without any."""
         new = [now - then for now, then in zip(self.latencies, before.latencies, strict=True)]
-        left = sum(new) * share
-        if not left:
+        remaining = sum(new) * share
+        if not remaining:
             return None
         for bucket, count in enumerate(new):
-            left -= count
-            if left <= 0:
+            remaining -= count
+            if remaining <= 0:
                 doublings, rest = divmod(bucket, _STEPS)
                 return float((1 << doublings) * (1 + (rest + 1) / _STEPS))
         return None

@@ -1,1 +1,1 @@
-"""Who asks for what, when and where: scenarios, and the crowd that is planned from one."""
+"""Plans a rush: scenarios, and the requests of the crowd that each describes."""

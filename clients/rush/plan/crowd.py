@@ -1,6 +1,6 @@
-"""Who asks for what, where and when: the whole rush as a plan, the same for the same scenario and seed.
+"""Plans the requests of a rush: who books what, where and when. The same scenario and seed give the same plan.
 
-Every request is made from its number alone, so that each process of the generator makes its own share.
+Each request is derived from its number alone, so that every process of the generator can plan its own share.
 """
 
 import math
@@ -34,21 +34,21 @@ _WRONGS = {
 }
 _SINGAPORE = (1.3000, 103.8500)
 _NEIGHBOURS = 3
-_MOST_PEOPLE = 8  # numbers of people that each request has for its own
+_MOST_PEOPLE = 8  # person numbers reserved for each request
 _POLLS, _POLL_EVERY = 4, 3.0
 
-# Companions are requests of the person before them, made from another place or phone.
+# Companions are requests of the previous person, from another place or phone.
 _COMPANIONS = frozenset({"second phone", "neighbour"})
 
 
 @dataclass(frozen=True)
-class Ask:
-    """One request: when it is submitted (seconds after the opening), what is sent, and how its person behaves.
+class PlannedRequest:
+    """A planned request. at: when it is submitted, in seconds after the opening. message: what is sent.
 
-    habit says what is special about it, wrong what is the matter with it. again is when a person who submitted early submits
-    again, repeats when an impatient one submits the same once more. rival tells that another request is for the same
-    people; looks when the places left are looked at; look_later how long after the answer the outcome is; cancels how
-    long after the outcome the places are given back.
+    habit: what is special about its person. wrong: what is invalid in it. again: when a person who submitted early submits
+    again. repeats: after how many seconds an impatient person repeats it. rival: whether another request is for the same
+    people. looks: when the remaining places are read. look_later: how long after acceptance the outcome is read. cancels:
+    how long after the outcome the booking is cancelled.
     """
 
     number: int
@@ -68,12 +68,12 @@ class Ask:
 
     @property
     def bot(self) -> bool:
-        """Whether a broker's machine asks."""
+        """Whether a broker's bot submits it."""
         return self.habit == "bot"
 
     @property
     def expected(self) -> frozenset[str]:
-        """The reasons with which it may be refused; one that is wrong must be."""
+        """The reasons with which it may be refused. An invalid request must be refused with one of them."""
         if self.wrong:
             return frozenset({_WRONGS[self.wrong]})
         if self.bot:
@@ -83,9 +83,10 @@ class Ask:
 
 @dataclass(frozen=True)
 class Town:
-    """Where the rush happens: the offices, the window's dates, a later service day, and what lies around.
+    """Where the rush happens: the offices, the window's dates, and a later service day.
 
-    nik_codes has each province's two digits; spots, for each office, points that are in its province and no other.
+    nik_codes: the first two digits of NIKs, by province. spots: for each office, points that are in its province and in no
+    other.
     """
 
     offices: Sequence[Office]
@@ -96,7 +97,7 @@ class Town:
 
 
 class Crowd:
-    """Makes the asks of a scenario in a town."""
+    """Plans the requests of a scenario in a town."""
 
     def __init__(self, scenario: Scenario, town: Town, seed: int) -> None:
         self.scenario, self.town, self.seed = scenario, town, seed
@@ -107,26 +108,26 @@ class Crowd:
         self._citizens = scenario.requests - self.bots
         self._accounts = _accounts(scenario, self.bots)
 
-    def asks(self, share: int = 0, of: int = 1) -> Iterator[Ask]:
-        """The asks of one share of so many, in order of their numbers."""
+    def requests(self, share: int = 0, of: int = 1) -> Iterator[PlannedRequest]:
+        """Yields the requests of one of `of` shares, by number."""
         for number in range(share, self.scenario.requests, of):
             yield self._citizen(number) if number < self._citizens else self._bot(number)
 
-    def _citizen(self, number: int) -> Ask:
+    def _citizen(self, number: int) -> PlannedRequest:
         habit = self._habit(number)
         if habit in _COMPANIONS:
             return self._companion(number, habit)
-        ask = self._plain(number)
+        planned = self._plain(number)
         rng = self._random(number, "habit")
         rival = number + 1 < self._citizens and self._habit(number + 1) == "second phone"
-        ask = replace(ask, habit=habit, rival=rival)
+        planned = replace(planned, habit=habit, rival=rival)
         if habit == "wrong":
-            return self._go_wrong(replace(ask, at=abs(ask.at)), rng)
+            return self._go_wrong(replace(planned, at=abs(planned.at)), rng)
         if habit == "impatient":
-            ask = replace(ask, repeats=tuple(sorted(rng.uniform(0.05, 5) for _ in range(rng.randint(1, 3)))))
+            planned = replace(planned, repeats=tuple(sorted(rng.uniform(0.05, 5) for _ in range(rng.randint(1, 3)))))
         elif habit == "slow":
-            ask = replace(ask, at=abs(ask.at), gateway=False)
-        return ask
+            planned = replace(planned, at=abs(planned.at), gateway=False)
+        return planned
 
     def _habit(self, number: int) -> str:
         habit = self._drawn_habit(number)
@@ -147,18 +148,18 @@ class Crowd:
             draw -= share
         return ""
 
-    def _companion(self, number: int, habit: str) -> Ask:
+    def _companion(self, number: int, habit: str) -> PlannedRequest:
         rng, base = self._random(number, "habit"), self._plain(number - 1)
-        ask = replace(base, number=number, habit=habit, looks=(), cancels=None)
-        ask.message.request_id = _uuid(rng)
+        planned = replace(base, number=number, habit=habit, looks=(), cancels=None)
+        planned.message.request_id = _uuid(rng)
         if habit == "second phone":
-            return replace(ask, at=max(base.at, 0) + rng.uniform(0.2, 4), rival=True)
-        ask.message.office_id = rng.choice(self._neighbours[ask.message.office_id])
+            return replace(planned, at=max(base.at, 0) + rng.uniform(0.2, 4), rival=True)
+        planned.message.office_id = rng.choice(self._neighbours[planned.message.office_id])
         return replace(
-            ask, at=max(base.at - rng.uniform(1, 6), -self.scenario.arrivals.early_s), wrong="another province"
+            planned, at=max(base.at - rng.uniform(1, 6), -self.scenario.arrivals.early_s), wrong="another province"
         )
 
-    def _plain(self, number: int) -> Ask:
+    def _plain(self, number: int) -> PlannedRequest:
         rng, habits = self._random(number, "plain"), self.scenario.habits
         at, size = self._moment(rng), 1 + _pick(rng, self.scenario.demand.parties)
         office = self._office(rng)
@@ -169,7 +170,7 @@ class Crowd:
         watching = rng.random() < habits.watching
         staring = watching or rng.random() < habits.staring
         polls = _POLLS if rng.random() < habits.polling else 0
-        return Ask(
+        return PlannedRequest(
             number,
             at,
             slot,
@@ -186,7 +187,7 @@ class Crowd:
             cancels=rng.uniform(1, 10) if rng.random() < habits.cancel else None,
         )
 
-    def _bot(self, number: int) -> Ask:
+    def _bot(self, number: int) -> PlannedRequest:
         nth = number - self._citizens
         account = self._accounts[nth]
         rng, bots = self._random(number, "bot"), self.scenario.bots
@@ -195,9 +196,9 @@ class Crowd:
         person = (self.scenario.requests + account if one_nik else number) * _MOST_PEOPLE
         slot, message = self._message(rng, f"calo-{self.seed}-{account}", office)
         message.applicants.append(self._people.person(person, self.town.nik_codes[office.province_code]))
-        if one_nik:  # wherever it asks
+        if one_nik:  # the same NIK at every office
             message.applicants[0].CopyFrom(self._people.person(person, min(self.town.nik_codes.values())))
-        return Ask(number, rng.uniform(0, bots.seconds), slot, message, habit="bot", gateway=True)
+        return PlannedRequest(number, rng.uniform(0, bots.seconds), slot, message, habit="bot", gateway=True)
 
     def _message(self, rng: Random, account: str, office: Office) -> tuple[Slot, RequestBookingRequest]:
         demand = self.scenario.demand
@@ -238,9 +239,9 @@ class Crowd:
         share = rng.random() * within
         return arrivals.tail_minutes / 60 * share / (1 - share)
 
-    def _go_wrong(self, ask: Ask, rng: Random) -> Ask:
+    def _go_wrong(self, planned: PlannedRequest, rng: Random) -> PlannedRequest:
         wrong = rng.choice(list(_WRONGS))
-        message = ask.message
+        message = planned.message
         match wrong:
             case "bad NIK":
                 message.applicants[0].nik = message.applicants[0].nik[:15]
@@ -262,33 +263,33 @@ class Crowd:
                 message.location.accuracy_m = 5000
             case _:
                 message.location.latitude, message.location.longitude = _SINGAPORE
-        return replace(ask, wrong=wrong, watching=False)
+        return replace(planned, wrong=wrong, watching=False)
 
     def _weekend(self) -> date:
         day = self.town.dates[0]
         return day + timedelta(days=5 - day.weekday())
 
     def _random(self, number: int, what: str) -> Random:
-        return Random(f"{self.seed}/{number}/{what}")  # noqa: S311 - a plan is to be the same again
+        return Random(f"{self.seed}/{number}/{what}")  # noqa: S311 - a plan must be reproducible
 
 
 def popularity(scenario: Scenario, office: Office) -> float:
-    """How many times more people than elsewhere want that office."""
+    """Returns how many times as many people want the office as one with popularity 1."""
     wanted = scenario.demand.popularity
     return wanted.get(office.city, wanted.get("*", 1.0))
 
 
-def submissions(ask: Ask) -> Iterator[float]:
-    """When the ask is submitted, early and repeated submissions included."""
-    yield ask.at
-    if ask.at < 0 and not ask.wrong:
-        yield ask.again
-    for delay in ask.repeats:
-        yield ask.at + delay
+def submissions(planned: PlannedRequest) -> Iterator[float]:
+    """Yields when a request is submitted, including early and repeated submissions."""
+    yield planned.at
+    if planned.at < 0 and not planned.wrong:
+        yield planned.again
+    for delay in planned.repeats:
+        yield planned.at + delay
 
 
 def _demand(scenario: Scenario, offices: Sequence[Office]) -> Iterator[float]:
-    """How much each office is wanted: its part of its province's people (or its places) times its popularity."""
+    """Yields the weight of each office: its share of the province's people (or its places) times its popularity."""
     people = tomllib.loads(_POPULATION.read_text("utf-8"))
     places: defaultdict[str, int] = defaultdict(int)
     for office in offices:
@@ -300,7 +301,7 @@ def _demand(scenario: Scenario, offices: Sequence[Office]) -> Iterator[float]:
 
 
 def _neighbours(offices: Sequence[Office]) -> dict[str, list[str]]:
-    """The nearest offices of other provinces, for each office."""
+    """Returns the nearest offices of other provinces, for each office."""
 
     def nearest(office: Office) -> list[str]:
         others = [o for o in offices if o.province_code != office.province_code]
@@ -311,7 +312,7 @@ def _neighbours(offices: Sequence[Office]) -> dict[str, list[str]]:
 
 
 def _accounts(scenario: Scenario, requests: int) -> list[int]:
-    """The account of each of the bots' requests: the first has the largest share, the others the same each."""
+    """Returns the account of each bot request. The first account has the largest share, the others equal shares."""
     accounts = max(1, round(requests / scenario.bots.per_account))
     largest = requests if accounts == 1 else round(requests * scenario.bots.largest)
     return [0 if n < largest else 1 + n % (accounts - 1) for n in range(requests)]

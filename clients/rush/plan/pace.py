@@ -1,13 +1,13 @@
-"""How fast the rush's time passes: as in life at first, then ever faster."""
+"""The time of a rush: real time at first, then faster and faster."""
 
 import math
 
 
 def second_of(real: float, real_seconds: float, compression: float) -> float:
-    """When what happens so many seconds after the opening is played, in seconds after it.
+    """Converts real seconds after the opening to seconds of the play.
 
-    After real_seconds time passes twice as fast as in life, after twice as many three times, and so on up to compression:
-    ds/dr = 1 / (1 + r / real_seconds), at least 1 / compression. So no rate jumps where hours begin to be minutes.
+    After real_seconds time passes twice as fast as in reality, after twice as many three times, and so on up to compression:
+    ds/dr = 1 / (1 + r / real_seconds), at least 1 / compression. This way no rate jumps.
     """
     bend = real_seconds * (compression - 1)
     if real <= bend:
@@ -16,7 +16,7 @@ def second_of(real: float, real_seconds: float, compression: float) -> float:
 
 
 def real_of(second: float, real_seconds: float, compression: float) -> float:
-    """The other way round: how many seconds after the opening it happens in life."""
+    """Converts seconds of the play after the opening to real seconds: the inverse of second_of."""
     bend = real_seconds * math.log(compression)
     if second <= bend:
         return real_seconds * math.expm1(second / real_seconds) if second > 0 else second

@@ -1,4 +1,4 @@
-"""Synthetic citizens: made-up names, and NIKs that are valid in form and nobody's."""
+"""Synthetic citizens: made-up names, and NIKs that are well-formed but belong to nobody."""
 
 from random import Random
 
@@ -15,19 +15,18 @@ Syahputra Utami Wibowo Wicaksono Widodo Wijaya Wulandari Yulianti""".split()  # 
 
 _DISTRICTS, _SUBDISTRICTS, _DAYS, _MONTHS, _YEARS, _SERIALS = 30, 20, 28, 12, 40, 1000
 _NIKS = _DISTRICTS * _SUBDISTRICTS * 2 * _DAYS * _MONTHS * _YEARS * _SERIALS
-# It has no divisor in common with _NIKS (whose primes are 2, 3, 5 and 7), so that all numbers up to that have NIKs of
-# their own.
+# It is coprime to _NIKS (whose primes are 2, 3, 5 and 7), so that all numbers below _NIKS have different NIKs.
 _STRIDE = 9_999_999_967
 
 
 class People:
-    """The people of a seed, each with a number and a NIK of its own."""
+    """The people of a seed. Each number is a person with a unique NIK."""
 
     def __init__(self, seed: int) -> None:
-        self._first = Random(seed).randrange(_NIKS)  # noqa: S311 - the same people again
+        self._first = Random(seed).randrange(_NIKS)  # noqa: S311 - must be reproducible
 
     def person(self, number: int, nik_code: str) -> Applicant:
-        """The person of that number, whose NIK was issued in the province of that code."""
+        """Returns the person of a number, with a NIK of the province with that code."""
         rest, serial = divmod((number * _STRIDE + self._first) % _NIKS, _SERIALS)
         rest, year = divmod(rest, _YEARS)
         rest, month = divmod(rest, _MONTHS)

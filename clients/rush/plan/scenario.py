@@ -1,4 +1,4 @@
-"""Scenarios: how many come, who, when and where to; TOML files, those of scenarios/ by their names."""
+"""Scenarios: how many people come, when, where to, and how they behave. TOML files; scenarios/ has the shipped ones."""
 
 import tomllib
 from pathlib import Path
@@ -15,11 +15,11 @@ _HOUR = 3600.0
 
 
 class ScenarioError(ValueError):
-    """The scenario is not there or is wrong; the message names each key and what is wrong with it."""
+    """The scenario is missing or invalid. The message names each invalid key and the problem."""
 
 
 class _Part(BaseModel):
-    """A part of a scenario: no unknown keys, nothing changes it."""
+    """A part of a scenario: immutable, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -43,86 +43,86 @@ class Arrivals(_Part):
     """When citizens submit. Those who neither wait for the opening nor come in a wave come in the tail."""
 
     real_seconds: Annotated[float, Field(gt=0)]
-    """After so long time passes twice as fast as in life, then ever faster: see pace.py."""
+    """The seconds after which time passes twice as fast as in reality, then faster and faster: see pace.py."""
     compression: Annotated[float, Field(ge=1)]
-    """So many times faster at the most: with 1,500 an hour takes 2.4 s."""
+    """The highest factor by which time is compressed: with 1,500 an hour takes 2.4 s."""
     hours: Annotated[float, Field(gt=0)]
     """From the opening to the end; 50 is the whole weekend."""
     waiting: Share
-    """Those who sit and wait for 14:00:00."""
+    """The share who wait for the opening."""
     reaction_s: Annotated[float, Field(gt=0)]
-    """How late these submit, on average (exponential)."""
+    """How long after the opening these submit, on average (exponential)."""
     early: Share
-    """Those of the waiting who submit before it, are refused, and submit again."""
+    """The share of these who submit before the opening, are refused, and submit again."""
     early_s: Annotated[float, Field(gt=0, le=60)] = 8
-    """So long before it they begin; nobody does anything earlier."""
+    """How long before the opening the first of them submit."""
     tail_minutes: Annotated[float, Field(gt=0)]
-    """Half of the tail comes within so many minutes, nine tenths within nine times as many (Lomax, shape 1)."""
+    """Half of the tail comes within this time, nine tenths within nine times as long (Lomax, shape 1)."""
     waves: tuple[Wave, ...] = ()
-    """The weekend's."""
+    """The waves of the weekend."""
 
 
 class Demand(_Part):
-    """What is wanted."""
+    """Which offices, days and parties people choose."""
 
     by_population: bool
-    """Whether a province's people count; else only the offices' quotas and popularity."""
+    """Whether demand follows the population of provinces. Otherwise only quotas and popularity count."""
     popularity: dict[str, float]
-    """By an office's city: how many times more people than elsewhere. "*" is for all other cities; 0 is nobody."""
+    """The weight of offices by city. "*" is for all other cities."""
     days: tuple[Annotated[float, Field(ge=0)], ...]
     """Weights of the first, second … service day."""
     morning: Share
-    """Those who want the morning."""
+    """The share who choose the morning."""
     parties: tuple[Annotated[float, Field(ge=0)], ...]
     """Weights of parties of one, two … people."""
 
 
 class Habits(_Part):
-    """What citizens do besides submitting once; shares of the citizens' requests."""
+    """What citizens do besides submitting once, as shares of the citizens' requests."""
 
     gateway: Share
-    """Come through a gateway, in batches; the others call by themselves."""
+    """Use a gateway, which sends batches. The others call the service directly."""
     impatient: Share
     """Submit again, up to three times, with the same request_id."""
     second_phone: Share
     """Are a second request for the same people, from another phone."""
     neighbour: Share
-    """Are tried at an office of the neighbouring province, by somebody who then books at home."""
+    """Try an office of a neighbouring province before they book at home."""
     wrong: Share
     """Have wrong input."""
     slow: Share
-    """Come from slow phones: the first answer never arrives, so they submit again; they read their stream slowly."""
+    """Come from slow phones: the first response never arrives, so they submit again. They read their stream slowly."""
     polling: Share
-    """Read the remaining places every few seconds before they submit, and again when they got none."""
+    """Read the remaining places every few seconds before they submit, and again if they get none."""
     watching: Share
     """Watch the booking (a stream) until it is decided."""
     staring: Share
-    """Of those who do not watch: wait for the outcome at once. The others look later."""
+    """Of those who do not watch: wait for the outcome at once. The others read it later."""
     look_later_s: Annotated[float, Field(gt=0)]
-    """How much later these look, at the most."""
+    """How much later these read it, at most."""
     patience_s: Annotated[float, Field(gt=0)] = 120
-    """So long people go on while the service does not answer for certain, and wait for an outcome. Then they give up."""
+    """After how long people give up when the service does not respond, or has no outcome."""
     cancel: Share
-    """Give the places back a while after they got them."""
+    """Cancel the booking a while after it is confirmed."""
 
 
 class Bots(_Part):
-    """Brokers' accounts, which book by machine as in 2017: some 200 made 72,000 bookings, one of them 4,000."""
+    """Brokers' bots, as in 2017: some 200 accounts made 72,000 bookings, one of them 4,000."""
 
     share: Share
     """Of all requests."""
     per_account: Annotated[int, Field(ge=1)] = 360
-    """Requests of an account, on average."""
+    """The average number of requests per account."""
     largest: Share = 1 / 18
     """The largest account's share of the bots' requests."""
     one_nik: Share
-    """Accounts that ask for one person again and again, at many offices; the others have a new person each time."""
+    """The share of accounts that request for one person again and again, at many offices. The others use new people."""
     seconds: Annotated[float, Field(gt=0)]
-    """They keep on for so long, beginning with the opening."""
+    """How long after the opening they submit."""
 
 
 class Scenario(_Part):
-    """A whole rush. The same scenario, number of requests and seed make the same one."""
+    """A complete rush. The same scenario, number of requests and seed give the same rush."""
 
     name: str = ""
     """The file's name."""
@@ -131,29 +131,29 @@ class Scenario(_Part):
     title_en: str
     """The same in English."""
     requests: Annotated[int, Field(ge=1)]
-    """How many, of citizens and bots together."""
+    """The number of requests of citizens and bots together."""
     arrivals: Arrivals
     demand: Demand
     habits: Habits
     bots: Bots
 
     def second_of(self, hour: float) -> float:
-        """When what happens so many hours after the opening is played, in seconds after it."""
+        """Converts hours after the opening to seconds of the play."""
         return second_of(hour * _HOUR, self.arrivals.real_seconds, self.arrivals.compression)
 
     @property
     def span(self) -> float:
-        """Seconds from the opening until the last one comes."""
+        """Seconds of the play from the opening until the last request."""
         return self.second_of(self.arrivals.hours)
 
 
 def shipped() -> list[str]:
-    """The names of the shipped scenarios."""
+    """Returns the names of the shipped scenarios."""
     return sorted(file.stem for file in SHIPPED.glob("*.toml"))
 
 
 def load_scenario(name: str, *, requests: int | None = None, compression: float | None = None) -> Scenario:
-    """The shipped scenario of that name, or that of a file; with these values instead of its own. Raises ScenarioError."""
+    """Loads a shipped scenario by name, or a file. The options replace its values. Raises ScenarioError."""
     path = SHIPPED / f"{name}.toml" if name in shipped() else Path(name)
     try:
         values = tomllib.loads(path.read_text("utf-8")) | {"name": path.stem}
@@ -185,7 +185,7 @@ def _check(path: Path, scenario: Scenario) -> None:
     }
     for what, total in sums.items():
         if total > 1:
-            raise ScenarioError(f"{path}: {what} make {total:.2f}, more than 1")
+            raise ScenarioError(f"{path}: {what} add up to {total:.2f}, more than 1")
     for what, weights in {"days": scenario.demand.days, "parties": scenario.demand.parties}.items():
         if not 1 <= len(weights) <= 5 or sum(weights) <= 0:
             raise ScenarioError(f"{path}: demand.{what}: one to five weights, not all 0")

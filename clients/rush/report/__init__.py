@@ -1,1 +1,1 @@
-"""How a rush is shown: the table on the terminal, the report, the picture, the comparison of two runs."""
+"""Presents a rush: tables on the terminal, the HTML report, the picture, and the comparison of two runs."""

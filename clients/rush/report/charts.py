@@ -12,15 +12,14 @@ _LEAST = 0.1  # ms
 
 
 def opening(result: RushResult, language: Language) -> Chart | None:
-    """The first minute where much comes after it, else the whole run."""
+    """Returns the chart of the first minute, or of the whole run if that is not much longer."""
     if not result.ticks:
         return None
     clock, span = play_clock(result, language), _span(result)
     until = clock.second(_AFTER)
     if span[1] > 2 * until:
         span = max(span[0], -_BEFORE), until
-    number = language.number
-    most, longest = number(result.peaks.get("offered", 0)), number(result.peaks.get("waiting", 0))
+    most, longest = (language.number(result.peaks.get(name, 0)) for name in ("offered", "waiting"))
     return _flow(
         result,
         language,
@@ -34,12 +33,11 @@ def opening(result: RushResult, language: Language) -> Chart | None:
 
 
 def whole_run(result: RushResult, language: Language) -> Chart | None:
-    """The whole of a run that is much longer than its opening."""
+    """Returns the chart of the whole run, or None if the opening shows it already."""
     shown, span = opening(result, language), _span(result)
     if not shown or shown.span[1] >= span[1]:
         return None
-    clock = play_clock(result, language)
-    real = language.duration(clock.real(span[1]))
+    real = language.duration(play_clock(result, language).real(span[1]))
     return _flow(
         result,
         language,
@@ -50,7 +48,7 @@ def whole_run(result: RushResult, language: Language) -> Chart | None:
 
 
 def waits(result: RushResult, language: Language) -> Chart | None:
-    """How long people waited, by the moment when they submitted."""
+    """Returns the chart of how long people waited, by when they submitted."""
     values: dict[str, Callable[[Tick], tuple[float, float]]] = {
         "accept": lambda tick: (tick.accept_p50, tick.accept_p99),
         "outcome": lambda tick: (tick.outcome_p50, tick.outcome_p99),
@@ -79,7 +77,7 @@ def waits(result: RushResult, language: Language) -> Chart | None:
 
 
 def arrivals(result: RushResult, language: Language) -> Chart | None:
-    """Queue numbers by arrival, in the slot in which most people got places."""
+    """Returns the chart of queue numbers by arrival, in the slot with most bookings."""
     slot = result.arrivals
     if slot is None:
         return None
@@ -101,7 +99,7 @@ def arrivals(result: RushResult, language: Language) -> Chart | None:
 
 
 def _flow(result: RushResult, language: Language, span: tuple[float, float], title: str, caption: str) -> Chart:
-    """Rates per second above, the number of waiting requests below."""
+    """Returns a chart with rates per second above and the number of waiting requests below."""
     ticks = [tick for tick in result.ticks if span[0] <= tick.second < span[1]]
     end = min(ticks[-1].second + result.tick, span[1])
 
@@ -168,7 +166,7 @@ def _wait_axis(seen: Sequence[tuple[float, float, float]], language: Language) -
         text = f"{ms:g} ms" if ms < 1000 else f"{ms / 1000:g} {language('dtk', 's')}"
         return text.replace(".", language.point)
 
-    # The fastest twentieth may lie below the axis: one lucky tick would take most of its height.
+    # The fastest twentieth may lie below the axis, since a single fast tick would take most of its height.
     return log_axis(ordered[len(ordered) // 20 :], _LEAST, label)
 
 

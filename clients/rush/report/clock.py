@@ -1,4 +1,4 @@
-"""The clock of a play: what time it is in life when so many seconds are played, and the ticks of a time axis."""
+"""Converts seconds of a play to real times, and places the ticks of time axes."""
 
 import math
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from clients.rush.report.words import Language
 
 _STEPS = (86_400, 43_200, 21_600, 10_800, 3600, 1800, 600, 300, 60, 30, 10, 5, 1)  # each a part of the one before
 _WIB = ZoneInfo("Asia/Jakarta")
-_FRIDAY = "2026-11-27T14:00:00+07:00"  # as good as any
+_FRIDAY = "2026-11-27T14:00:00+07:00"  # any Friday would do
 _MINUTES = 300.0  # a shorter axis shows seconds
 
 
 @dataclass(frozen=True)
 class PlayClock:
-    """Converts seconds after the opening, as played and as in life; pace.py has the formula. days: names, from Monday."""
+    """Converts between played and real seconds after the opening, by pace.py. days: their names, from Monday."""
 
     opens: datetime
     real_seconds: float
@@ -25,31 +25,31 @@ class PlayClock:
     days: tuple[str, ...]
 
     def real(self, second: float) -> float:
-        """Seconds of life after the opening."""
+        """Converts a second of the play to real seconds after the opening."""
         return real_of(second, self.real_seconds, self.compression)
 
     def second(self, real: float) -> float:
-        """The second in which it is played."""
+        """Converts real seconds after the opening to a second of the play."""
         return second_of(real, self.real_seconds, self.compression)
 
     def time(self, real: float, *, seconds: bool = False) -> str:
-        """The time of day, without seconds unless it has some."""
+        """Returns the time of day, without seconds if they are zero."""
         moment = self.opens + timedelta(seconds=real)
         return f"{moment:%H:%M:%S}" if seconds or moment.second else f"{moment:%H:%M}"
 
     def day(self, real: float) -> str:
-        """The day of the week, abbreviated."""
+        """Returns the abbreviated day of the week."""
         return self.days[(self.opens + timedelta(seconds=real)).weekday()][:3]
 
     def ticks(self, first: float, last: float, most: int) -> tuple[list[float], list[str]]:
-        """Where an axis has its ticks and what they say: the opening and round times of day, as many as there is room."""
+        """Returns at most `most` ticks and their labels: the opening and round times of day."""
         gap = (last - first) / most
         begins, ends = self.real(first), self.real(last)
         midnight = self.opens.hour * 3600 + self.opens.minute * 60
         reals = [0.0] if first <= 0 <= last else []
         for step in _STEPS:
             real = math.ceil((begins + midnight) / step) * step - midnight
-            # Time only gets faster: where steps have no more room, none has after it.
+            # Time only gets faster: once steps are too close together, all later ones are.
             while real <= ends and self.second(real) - self.second(real - step) >= gap:
                 if all(abs(self.second(real) - self.second(other)) >= gap for other in reals):
                     reals.append(real)
@@ -67,7 +67,7 @@ class PlayClock:
 
 
 def play_clock(result: RushResult, language: Language) -> PlayClock:
-    """The clock of a run; it opens on Friday 14:00 unless the run says otherwise."""
+    """Returns the clock of a run, which opens on Friday at 14:00 by default."""
     opens = datetime.fromisoformat(result.about.get("opens") or _FRIDAY)
     opens = (opens + timedelta(seconds=30)).astimezone(_WIB).replace(second=0, microsecond=0)
     return PlayClock(opens, result.real_seconds, max(result.compression, 1), language.days)

@@ -1,4 +1,4 @@
-"""Two runs compared on the terminal and as data, with ratios of the second to the first."""
+"""Compares two runs, on the terminal and as data, with the ratios of the second to the first."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from clients.rush.report.words import ENGLISH, LATENCIES, PROGRAMS
 
 _LONG = {"machine", "versions"}
 _SAME = 0.02
-"""A ratio so near 1 is not worth a look."""
+"""Ratios closer to 1 are dimmed."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A fact of both runs; ratio is b / a, None where a or b is no number or a is 0."""
+    """A fact of both runs. ratio: b / a, or None if one is not a number or a is 0."""
 
     name: str
     a: float | str | None
@@ -26,14 +26,14 @@ class Row:
 
 
 def comparison(a: RushResult, b: RushResult) -> list[Row]:
-    """Both runs' facts in the order in which one reads them."""
+    """Returns the facts of both runs, the most important first."""
     return [*_load_rows(a, b), *_outcome_rows(a, b), *_pace_rows(a, b), *_cost_rows(a, b)]
 
 
 def warnings(a: RushResult, b: RushResult) -> list[str]:
-    """Why the ratios mislead: the runs did not have the same load, or one of them is INVALID."""
+    """Returns why ratios mislead: the loads or machines differ, or a run is INVALID."""
     found = [
-        f"The runs differ in {row.name} ({_say(row.a, row.unit)}; {_say(row.b, row.unit)}), so the ratios mislead"
+        f"The runs differ in {row.name} ({_formatted(row.a, row.unit)}; {_formatted(row.b, row.unit)}), so the ratios mislead"
         for row in _load_rows(a, b)
         if row.name in {"scenario", "requests", "compression", "seed", "machine"} and row.a != row.b
     ]
@@ -44,14 +44,14 @@ def warnings(a: RushResult, b: RushResult) -> list[str]:
 
 
 def print_comparison(a: RushResult, b: RushResult, console: Console, names: tuple[str, str]) -> None:
-    """Prints the facts with their ratios, then what makes these mislead."""
+    """Prints the facts with their ratios, then the warnings."""
     facts = Table("", title="Two rushes", title_justify="left")
     for name in names:
         facts.add_column(name, justify="right", overflow="fold")
     facts.add_column("ratio", justify="right")
     for row in _shown(a, b):
         same = row.ratio is None or abs(row.ratio - 1) < _SAME
-        values = (_say(value, row.unit) for value in (row.a, row.b))
+        values = (_formatted(value, row.unit) for value in (row.a, row.b))
         facts.add_row(row.name, *values, _times(row.ratio), style="dim" if same else "")
     console.print(facts)
     for words in warnings(a, b):
@@ -59,7 +59,7 @@ def print_comparison(a: RushResult, b: RushResult, console: Console, names: tupl
 
 
 def _shown(a: RushResult, b: RushResult) -> list[Row]:
-    """All facts but for the long ones that are the same."""
+    """Returns all facts except long ones that are equal."""
     return [row for row in comparison(a, b) if row.name not in _LONG or row.a != row.b]
 
 
@@ -100,8 +100,7 @@ def _cost_rows(a: RushResult, b: RushResult) -> Iterator[Row]:
     for program, (_, name) in PROGRAMS.items():
         if program in a.cpu or program in b.cpu:
             yield _row(f"CPU per 1,000 accepted: {name}", _cost(a, program), _cost(b, program), "s")
-    late = a.generator.late_p99, b.generator.late_p99
-    yield _row("load generator late, p99", *late, "ms")
+    yield _row("load generator late, p99", a.generator.late_p99, b.generator.late_p99, "ms")
 
 
 def _row(name: str, a: float | str | None, b: float | str | None, unit: str = "") -> Row:
@@ -114,11 +113,11 @@ def _violations(run: RushResult) -> int:
 
 
 def _cost(run: RushResult, program: str) -> float | None:
-    """CPU seconds for 1,000 accepted requests."""
+    """Returns the CPU seconds per 1,000 accepted requests."""
     return 1000 * run.cpu[program] / run.accepted if program in run.cpu and run.accepted else None
 
 
-def _say(value: float | str | None, unit: str) -> str:
+def _formatted(value: float | str | None, unit: str) -> str:
     if value is None or isinstance(value, str):
         return value or "–"
     fine = value != round(value) and value < 100

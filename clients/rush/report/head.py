@@ -1,4 +1,4 @@
-"""The head of the report: the verdict with its reasons, and the numbers that people ask for first."""
+"""The head of the report: the verdict with its reasons, and the most important numbers."""
 
 from html import escape
 
@@ -10,12 +10,12 @@ _FULL_LIST = 10
 
 
 def head(result: RushResult, language: Language) -> str:
-    """The head, as HTML."""
+    """Returns the head as HTML."""
     return _context(result, language) + _verdict(result, language) + _tiles(result, language)
 
 
 def headline(result: RushResult, t: Language) -> str:
-    """The whole run in one line."""
+    """Returns a summary of the run in one line."""
     words = [t(f"{t.number(result.requests)} permohonan", f"{t.number(result.requests)} requests"),
              t(f"{t.number(result.people_confirmed)} orang mendapat tempat", f"{t.number(result.people_confirmed)} people got a place")]  # fmt: skip
     if outcome := result.latencies.get("outcome"):
@@ -42,7 +42,7 @@ def _context(result: RushResult, t: Language) -> str:
 
 
 def _verdict(result: RushResult, t: Language) -> str:
-    """The verdict, and all that speaks against the run, in the words of the terminal."""
+    """Returns the verdict with failures, doubts and violations, as on the terminal."""
     checks = sum(check.examined > 0 for check in result.promises)
     examined, broken = (t.number(sum(getattr(c, key) for c in result.promises)) for key in ("examined", "violations"))
     inside = f"<h2>{t(*VERDICTS[result.verdict])}</h2>"
@@ -56,8 +56,10 @@ def _verdict(result: RushResult, t: Language) -> str:
             "<p>Yang diperiksa hanya jawaban kepada para klien; isi Redis dan Postgres tidak terlihat.</p>",
             "<p>Only the responses to the clients were checked; Redis and Postgres could not be seen.</p>",
         )
-    twice = {f"{violation.promise}: {violation.office}: {violation.words}" for violation in result.violations}
-    reasons = [reason for reason in result.failures if reason not in twice] + result.doubts + result.surprise_samples
+    shown_below = {f"{violation.promise}: {violation.office}: {violation.words}" for violation in result.violations}
+    reasons = (
+        [reason for reason in result.failures if reason not in shown_below] + result.doubts + result.surprise_samples
+    )
     for violation in result.violations[:_FULL_LIST]:
         promise = t(*PROMISES.get(violation.promise, ("", "")))
         during = f" ({', '.join(violation.faults)})" if violation.faults else ""
@@ -75,7 +77,7 @@ def _tiles(result: RushResult, t: Language) -> str:
         (t.number(result.requests), t("permohonan", "requests")),
         (t.number(result.people_confirmed), t("orang mendapat tempat", "people got a place")),
         (t.number(result.overtakings), t("kali orang didahului", "times somebody was overtaken")),
-        (t.number(result.undecided + result.unanswered), t("tanpa jawaban", "left without an answer")),
+        (t.number(result.undecided + result.unanswered), t("tanpa jawaban", "without an answer")),
         (t.number(result.peaks.get("offered", 0)), t("kali ditekan pada detik tersibuk", "submissions in the busiest second")),
         (t.duration(accept.p99 / 1000) if accept else "–", t("sampai diterima, 99 dari 100", "until accepted, 99 of 100")),
         (t.duration(outcome.p99 / 1000) if outcome else "–", t("sampai ada hasil, 99 dari 100", "until the outcome, 99 of 100")),

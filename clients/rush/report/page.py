@@ -1,4 +1,4 @@
-"""The report, one HTML file in one language that needs no network and no script, and the picture of a rush."""
+"""Writes the report, one HTML file in one language without scripts or links to other files, and the picture of a rush."""
 
 import base64
 import math
@@ -58,12 +58,12 @@ def write_report(result: RushResult, file: Path, language: Language) -> None:
 
 
 def write_picture(result: RushResult, file: Path, language: Language) -> None:
-    """Writes the opening of a rush as one SVG, for a page that tells about Antrian. Raises ValueError, OSError."""
+    """Writes the opening of a rush as an SVG for the README. Raises ValueError if nothing was played, and OSError."""
     chart = charts.opening(result, language)
     if chart is None:
         raise ValueError(f"nothing was played, so there is no picture for {file}")
     title = language(result.title_id, result.title_en)
-    chart = replace(chart, shaded_from=math.inf)  # nothing beside it would explain the shade
+    chart = replace(chart, shaded_from=math.inf)  # the picture has no caption to explain the shade
     file.write_text(draw(chart, _WIDE, (title, head.headline(result, language))), "utf-8")
 
 
@@ -72,7 +72,7 @@ def _section(title: str, caption: str, inside: str) -> str:
 
 
 def _chart(chart: Chart | None, below: str = "") -> str:
-    """A chart drawn twice, for a desk and for a phone; the browser shows the one that fits."""
+    """Draws a chart for wide and for narrow screens. The browser shows the one that fits."""
     if not chart:
         return ""
     wide, narrow = (

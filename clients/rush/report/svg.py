@@ -1,4 +1,4 @@
-"""Draws charts over time as SVG files that need no script and follow the reader's light or dark mode."""
+"""Draws charts over time as SVG without scripts, for light and dark mode."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ _LETTER = 7.2  # pixels, on average
 
 @dataclass(frozen=True)
 class Axis:
-    """A vertical axis from low to high; ticks are values with their labels."""
+    """A vertical axis from low to high. ticks: values with labels."""
 
     low: float
     high: float
@@ -32,14 +32,14 @@ class Axis:
     log: bool = False
 
     def share(self, value: float) -> float:
-        """Where the value lies: 0 at low, 1 at high."""
+        """Returns the position of a value on the axis, from 0 at low to 1 at high."""
         low, high, value = (math.log(v) if self.log else v for v in (self.low, self.high, max(value, self.low)))
         return min((value - low) / (high - low), 1.0)
 
 
 @dataclass(frozen=True)
 class Series:
-    """A named curve or cloud of dots; steps holds each value until the next point."""
+    """A named curve, or dots. steps: whether each value holds until the next point."""
 
     name: str
     colour: str
@@ -50,7 +50,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Panel:
-    """A plot with its title and legend above it; height in pixels."""
+    """A plot with its title and legend. height: in pixels."""
 
     title: str
     axis: Axis
@@ -62,8 +62,8 @@ class Panel:
 class Chart:
     """Panels over one axis of time.
 
-    time_ticks returns where that axis has how many ticks at the most, and their labels; marks are named moments.
-    From shaded_from on the background is shaded.
+    time_ticks: returns ticks of the time axis, at most as many as given, and their labels. marks: named moments. shaded_from:
+    where the shaded background begins.
     """
 
     title: str
@@ -76,7 +76,7 @@ class Chart:
 
 
 def linear_axis(most: float, label: Callable[[float], str]) -> Axis:
-    """From 0 to a round number, with three to five ticks."""
+    """Returns an axis from 0 to a round number with at most six ticks."""
     step = 10.0 ** math.floor(math.log10(max(most, 1)))
     step = next(step * part for part in (0.2, 0.5, 1, 2, 5) if 5 * step * part >= max(most, 1))
     step = max(step, 1)
@@ -85,7 +85,7 @@ def linear_axis(most: float, label: Callable[[float], str]) -> Axis:
 
 
 def log_axis(values: Sequence[float], least: float, label: Callable[[float], str]) -> Axis:
-    """Logarithmic, from a round number to a round number; values below least count as least."""
+    """Returns a logarithmic axis between round numbers. Values below `least` count as `least`."""
     low, high = max(min(values), least), max(*values, least)
     marks = [mark * 10.0**power for power in range(-3, 9) for mark in (1, 2, 5)]
     low, high = max(mark for mark in marks if mark <= low), min(mark for mark in marks if mark > high)
@@ -95,7 +95,7 @@ def log_axis(values: Sequence[float], least: float, label: Callable[[float], str
 
 
 def draw(chart: Chart, width: int, heading: Sequence[str] = ()) -> str:
-    """The SVG file, so many pixels wide; a heading puts it on a card of its own."""
+    """Returns a chart as SVG of this width in pixels. With a heading it is drawn on a card."""
     edge = 18 if heading else 1
     left = edge + 10 + _LETTER * max(len(label) for panel in chart.panels for _, label in panel.axis.ticks)
     right, top = width - edge - 12, float(edge)
@@ -117,7 +117,8 @@ def draw(chart: Chart, width: int, heading: Sequence[str] = ()) -> str:
     moments, labels = chart.time_ticks(4 if width < _NARROW else 9)
     for second, label in zip(moments, labels, strict=True):
         for n, line in enumerate(label.split("\n")):
-            body.append(_text(at(second), top + n * 16, line, "soft", "middle"))
+            middle = min(at(second), width - _LETTER * len(line) / 2)  # the last label stays inside
+            body.append(_text(middle, top + n * 16, line, "soft", "middle"))
     height = math.ceil(top + 16 * max(label.count("\n") for label in labels or [""]) + 5 + edge)
     if heading:
         body.insert(0, f'<rect width="{width}" height="{height}" rx="12" class="f-card"/>')
@@ -148,7 +149,7 @@ def _text(x: float, y: float, words: str, look: str, anchor: str = "start", turn
 
 
 def _legend(panel: Panel, left: float, right: float, top: float) -> tuple[list[str], float]:
-    """The title and a key for each series, in as many rows as they take; and where the plot begins."""
+    """Returns the title and legend of a panel, and where its plot begins."""
     drawn, x, y = [_text(left, top + 13, panel.title, "bold")], left, top + 13
     if len(panel.series) > 1:
         y += _ROW
@@ -166,7 +167,7 @@ def _legend(panel: Panel, left: float, right: float, top: float) -> tuple[list[s
 def _backdrop(
     chart: Chart, panel: Panel, at: Callable[[float], float], box: tuple[float, float, float, float], *, named: bool
 ) -> list[str]:
-    """The grid with its labels, the shade, the opening and the marks."""
+    """Returns the grid with labels, the shade, the opening and the marks of a panel."""
     left, right, top, bottom = box
     drawn = []
     if chart.shaded_from < chart.span[1]:

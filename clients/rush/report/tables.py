@@ -17,13 +17,13 @@ _HABITS = {
     "wrong input": ("salah isi", "wrong input"),
     "slow phone": ("HP lambat, jawaban pertama tidak sampai", "slow phone, first answer lost"),
     "reads of the remaining places": ("melihat sisa tempat", "reads of the remaining places"),
-    "asked again by the service": ("diminta layanan mencoba lagi", "asked to retry by the service"),
-    "given back": ("mengembalikan tempat", "cancelled after confirmation"),
+    "asked to retry by the service": ("diminta layanan mencoba lagi", "asked to retry by the service"),
+    "cancelled after confirmation": ("mengembalikan tempat", "cancelled after confirmation"),
 }
 
 
 def outcomes(result: RushResult, language: Language) -> str:
-    """A bar for each way in which a request ended; each request is in exactly one."""
+    """Returns a bar for each way in which requests ended."""
     kinds = [(language("mendapat tempat", "confirmed"), result.confirmed, "accepted"),
              (language("mendapat tempat, lalu dikembalikan", "confirmed, then cancelled"), result.cancelled, "accepted")]  # fmt: skip
     for kind, counts, colour in (
@@ -42,7 +42,7 @@ def outcomes(result: RushResult, language: Language) -> str:
 
 
 def people_and_bots(result: RushResult, language: Language) -> str:
-    """The bots' share of the accounts, of the requests and of the places; nothing where there were no bots."""
+    """Returns bars with the bots' shares of accounts, requests and places. Empty without bots."""
     bots = next((group for group in result.groups if group.name == "bots"), None)
     if not bots or not bots.requests:
         return ""
@@ -59,7 +59,7 @@ def people_and_bots(result: RushResult, language: Language) -> str:
 
 
 def bots_caption(result: RushResult, language: Language) -> str:
-    """What the bars of people_and_bots show, and how the largest account fared."""
+    """Returns the caption of people_and_bots, with the numbers of the largest account."""
     words = language(
         "Bagian bot dari semua akun, permohonan, dan tempat. Satu akun hanya dapat memegang tempat untuk lima orang",
         "The bots' share of all accounts, requests and places. One account holds places for at most five people",
@@ -76,10 +76,10 @@ def bots_caption(result: RushResult, language: Language) -> str:
 
 
 def sold_out_caption(result: RushResult, language: Language) -> str:
-    """What the table of sold_out shows, and which slot was the first."""
+    """Returns the caption of sold_out, with the first slot that sold out."""
     words = language(
         "Kantor yang paling dicari: berapa lama setelah dibuka setiap sesi habis; kalau tidak habis, berapa persen terisi.",
-        "The most wanted offices: how long after the opening each session sold out, or else how full it got.",
+        "The most popular offices: how long after the opening each session sold out, or else how full it got.",
     )
     if not result.sold_out or result.sold_out[0].seconds is None:
         return words
@@ -92,7 +92,7 @@ def sold_out_caption(result: RushResult, language: Language) -> str:
 
 
 def sold_out(result: RushResult, language: Language) -> str:
-    """The most wanted offices: of each slot, how soon it sold out, else the share of its places that was sold."""
+    """Returns a table of the most popular offices: when each slot sold out, or the share of its places that was sold."""
     wanted = sorted((office for office in result.offices if _sold(office)), key=_sold, reverse=True)[:_OFFICES]
     if not wanted:
         return ""
@@ -121,7 +121,7 @@ def sold_out(result: RushResult, language: Language) -> str:
 
 
 def latencies(result: RushResult, language: Language) -> str:
-    """The percentiles of each kind of wait."""
+    """Returns a table of the percentiles of waits."""
     lines = [
         (language(*LATENCIES[kind]), *(language.duration(ms / 1000) for ms in (each.p50, each.p99, each.p999, each.most)))
         for kind, each in result.latencies.items()
@@ -135,7 +135,7 @@ def latencies(result: RushResult, language: Language) -> str:
 
 
 def promises(result: RushResult, language: Language) -> str:
-    """Each promise with the number of facts that were checked and of violations."""
+    """Returns a table of the promises, with the numbers of checked facts and violations."""
     by_promise: dict[str, list[Check]] = {}
     for check in sorted(result.promises, key=lambda check: int(check.promise[1:])):
         by_promise.setdefault(check.promise, []).append(check)
@@ -156,7 +156,7 @@ def promises(result: RushResult, language: Language) -> str:
 
 
 def about(result: RushResult, language: Language) -> str:
-    """What was played on what machine, and what it cost; empty of an empty run."""
+    """Returns a list of facts about the run: load, machine, CPU time. Empty for an empty run."""
     late = " · ".join(language.number(ms, 1) for ms in (result.generator.late_p50, result.generator.late_p99))
     given = {
         language("perintah", "command"): result.about.get("command"),
@@ -179,7 +179,7 @@ def about(result: RushResult, language: Language) -> str:
 
 
 def bars(lines: Iterable[tuple[str, str, float, str]]) -> str:
-    """Words, their value, the part of the bar that is filled (0 to 1), and its colour."""
+    """Returns bars. Each line has a label, a value, the filled share of the bar (0 to 1), and its colour."""
     return "".join(
         f'<div class="bar"><span>{escape(words)}</span><b>{value}</b>'
         f'<i><i style="width:{100 * part:.2f}%;background:var(--{colour})"></i></i></div>'
@@ -188,7 +188,7 @@ def bars(lines: Iterable[tuple[str, str, float, str]]) -> str:
 
 
 def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """A table of HTML cells; all columns but the first have numbers."""
+    """Returns a table of HTML cells. All columns except the first contain numbers."""
 
     def row(tag: str, cells: Sequence[str]) -> str:
         return "".join(f"<{tag}{' class=number' * (n > 0)}>{inside}</{tag}>" for n, inside in enumerate(cells))

@@ -1,4 +1,4 @@
-"""The result as tables on the terminal."""
+"""Prints a result as tables on the terminal."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ _ACCOUNTS = 3
 
 
 def print_table(result: RushResult, console: Console) -> None:
-    """Prints what happened, who got places, each promise with its counts, then the verdict and its reasons."""
+    """Prints the numbers, the groups, the promises, and the verdict with its reasons."""
     facts = Table(title=result.title_en or "The rush", title_justify="left", show_header=False)
     facts.add_column()
     facts.add_column(justify="right")
@@ -30,7 +30,7 @@ def print_table(result: RushResult, console: Console) -> None:
 def _print_verdict(result: RushResult, console: Console) -> None:
     colour = _COLOURS[result.verdict]
     if not result.stores_seen:
-        console.print("Only the responses to the clients were checked: the stores could not be seen.", style="dim")
+        console.print("Only the responses to the clients were checked: the stores are not accessible.", style="dim")
     for sample in result.surprise_samples:
         console.print(f"  surprise: {sample}", style="yellow", highlight=False, markup=False)
     for failure in result.failures:
@@ -47,7 +47,7 @@ def _facts(result: RushResult) -> Iterator[tuple[str, str]]:
     yield "accepted", f"{result.accepted:,}"
     yield "confirmed; people with a place", f"{result.confirmed:,}; {result.people_confirmed:,}"
     if result.cancelled:
-        yield "confirmed, then given back", f"{result.cancelled:,}"
+        yield "confirmed, then cancelled", f"{result.cancelled:,}"
     for kind, counts in (("rejected", result.rejected), ("refused", result.refused)):
         for reason, count in counts.items():
             yield f"{kind}: {reason}", f"{count:,}"
@@ -60,11 +60,11 @@ def _facts(result: RushResult) -> Iterator[tuple[str, str]]:
             yield name, f"[red]{count:,}[/]"
     yield "slots sold out", f"{len(result.sold_out):,}"
     peaks = (f"{result.peaks.get(name, 0):,.0f}" for name in ("offered", "accepted", "decided"))
-    yield "most in one second: offered / accepted / decided", " / ".join(peaks)
-    yield "most waiting", f"{result.peaks.get('waiting', 0):,.0f}"
+    yield "peak per second: offered / accepted / decided", " / ".join(peaks)
+    yield "most waiting at once", f"{result.peaks.get('waiting', 0):,.0f}"
     for kind, (_, name) in LATENCIES.items():
         if kind in result.latencies:
-            yield f"{name}: p50 / p99 / p99.9", _words(result.latencies[kind])
+            yield f"{name}: p50 / p99 / p99.9", _percentiles(result.latencies[kind])
     yield "overtaken", f"{result.overtakings:,}"
     yield "load generator: submissions late by, p99", f"{result.generator.late_p99:,.1f} ms"
 
@@ -96,5 +96,5 @@ def _counts(*numbers: int) -> list[str]:
     return [f"{number:,}" for number in numbers]
 
 
-def _words(latency: Latency) -> str:
+def _percentiles(latency: Latency) -> str:
     return f"{latency.p50:,.0f} / {latency.p99:,.0f} / {latency.p999:,.0f} ms"

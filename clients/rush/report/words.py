@@ -1,4 +1,4 @@
-"""How a rush is described in Indonesian or in English: numbers, times, and the words for reasons and promises."""
+"""Formats numbers and times in Indonesian or English, and names reasons and promises in both."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -8,9 +8,9 @@ from clients.rush.judge.result import SoldOut
 
 @dataclass(frozen=True)
 class Language:
-    """A language and its way with numbers; calling it picks one of two texts.
+    """A language and its number format. Calling it selects one of two texts.
 
-    units: millisecond, second, minute, hour, day; days begin with Monday; sessions: morning, afternoon.
+    units: of milliseconds, seconds, minutes, hours and days. days: from Monday. sessions: morning and afternoon.
     """
 
     code: str
@@ -21,22 +21,22 @@ class Language:
     sessions: tuple[str, str]
 
     def __call__(self, indonesian: str, english: str) -> str:
-        """The text in this language."""
+        """Returns the text in this language."""
         return english if self.code == "en" else indonesian
 
     def number(self, value: float, decimals: int = 0) -> str:
-        """12.345,6 or 12,345.6."""
+        """Formats a number: 12.345,6 or 12,345.6."""
         return f"{value:,.{decimals}f}".translate({ord(","): self.thousands, ord("."): self.point})
 
     def share(self, part: float, whole: float) -> str:
-        """In percent, with a decimal where it would else be nothing, or all."""
+        """Formats a share in percent, with a decimal near 0 and 100 %."""
         percent = 100 * part / whole if whole else 0.0
         if 0 < percent < 0.1 or 99.9 < percent < 100:
             return f"{'<' if percent < 1 else '>'}\u00a0{self.number(0.1 if percent < 1 else 99.9, 1)}\u00a0%"
         return f"{self.number(percent, 1 if 0 < percent < 10 or 99 < percent < 100 else 0)}\u00a0%"
 
     def duration(self, seconds: float) -> str:
-        """In the unit that people would take, with two digits that count."""
+        """Formats a duration in a suitable unit, with two significant digits."""
         sizes = (0.001, 1.0, 60.0, 3600.0, 86_400.0)
         n = 0 if seconds < 0.01 else 1 if seconds < 120 else 2 if seconds < 7200 else 3 if seconds < 172_800 else 4
         value = seconds / sizes[n]
@@ -44,11 +44,11 @@ class Language:
         return f"{self.number(value, decimals)}\u00a0{self.units[n]}"
 
     def slot(self, service_date: str, session: str) -> str:
-        """A day of the week and half of it."""
+        """Formats a slot as its day of the week and session."""
         return f"{self.days[date.fromisoformat(service_date).weekday()]} {self.sessions[session != 'MORNING']}"
 
     def place(self, slot: SoldOut) -> str:
-        """Where and when."""
+        """Formats the office and the slot."""
         return f"{short_name(slot.office_id)} ({self.slot(slot.service_date, slot.session)})"
 
 
@@ -69,7 +69,7 @@ ENGLISH = Language(
     ("morning", "afternoon"),
 )
 LANGUAGES = {language.code: language for language in (INDONESIAN, ENGLISH)}
-"""By their codes."""
+"""The languages by their codes."""
 
 VERDICTS = {
     "PASS": ("Lulus: semua janji ditepati.", "PASS: every promise held."),
@@ -120,7 +120,7 @@ PROMISES = {
     "P11": ("Satu jam menentukan saat buka dan tutup", "One clock opens and closes booking"),
     "P12": ("Semuanya ada batasnya", "Everything is bounded"),
     "P13": ("Kantor yang satu tidak mengganggu yang lain", "Offices do not slow each other down"),
-    "P14": ("NIK tidak pernah tersimpan terbuka", "No NIK in plain text"),
+    "P14": ("NIK tidak pernah tersimpan terbuka", "No unencrypted NIK"),
     "P15": ("Antrean selalu bergerak", "Every queue moves"),
     "P16": ("Kalau ada yang rusak, sistem mengatakannya", "Failures are reported"),
 }
@@ -141,7 +141,7 @@ PROGRAMS = {
 
 
 def short_name(office_id: str) -> str:
-    """An office's id as people would say it: "Jakarta Selatan", "ULP Bintaro"."""
+    """Returns a readable name for an office id, like "Jakarta Selatan" or "ULP Bintaro"."""
     first, *rest = office_id.split("-")
     kind = [] if first == "kanim" and rest else [first.upper()]
     return " ".join([*kind, *(word.capitalize() for word in rest if word != "kanim")])

@@ -1,0 +1,16 @@
+"""The paths of the gateway itself: health, the OpenAPI document, and Swagger UI to read it."""
+
+from functools import cache
+from importlib.resources import files
+
+_FILES = files("clients.gateway")
+PAGES = {"/healthz": "", "/readyz": "", "/openapi.json": "openapi.json", "/docs": "docs/index.html"} | {
+    f"/docs/{file.name}": f"docs/{file.name}" for file in _FILES.joinpath("docs").iterdir()
+}
+"""The file that is served at each path. Empty for health, which is computed."""
+
+
+@cache
+def content(name: str) -> bytes:
+    """Returns a file of PAGES."""
+    return _FILES.joinpath(name).read_bytes()
