@@ -22,8 +22,9 @@ from antrian.ledger.keys import claim_keys, has_data
 from antrian.ledger.migrate import migrate
 from antrian.ledger.policies import claim_policy
 from antrian.ledger.recorder import LedgerRecorder
-from antrian.local.child import Child, EmbeddedError, hold
+from antrian.local.child import Child, hold
 from antrian.local.embedded import EmbeddedStores, sync_folder
+from antrian.local.ports import reserve_port
 from antrian.offices.catalog import load_offices
 from antrian.offices.provinces import load_provinces
 from antrian.policy import load_policy
@@ -38,7 +39,6 @@ OPEN: Open = "open"
 _PUBLIC = ("ANTRIAN_GATEWAY_", "ANTRIAN_LOG_")
 _MOST_DEATHS, _DEATHS_WITHIN = 5, 60.0
 _CLOCK_AHEAD = timedelta(days=3653)
-_END_OF_PORTS = 32768  # the first ephemeral port, which any client may take
 
 
 def check_clock(moment: datetime) -> None:
@@ -117,15 +117,15 @@ class Stack:
             redis_url, database_url, self._lock = self._stores(undo)
             run = self.folder / "run.json"
             run.unlink(missing_ok=True)  # left by one that was killed
-            port, claim = _reserve_port(self._port)
+            port, claim = reserve_port(self._port, FIRST_PORT)
             undo.enter_context(claim)
             self.address = f"127.0.0.1:{port}"
             if "gateway" in self._names:
-                port, claim = _reserve_port(self._http_port, FIRST_HTTP_PORT)
+                port, claim = reserve_port(self._http_port, FIRST_HTTP_PORT)
                 undo.enter_context(claim)
                 self.http_address = f"127.0.0.1:{port}"
             for name in self._names if self._with_metrics else ():
-                port, claim = _reserve_port(None)
+                port, claim = reserve_port(None, FIRST_PORT)
                 undo.enter_context(claim)
                 self.metrics[name] = f"127.0.0.1:{port}"
             rq_redis_url = (self._redis_url and os.environ.get("ANTRIAN_RQ_REDIS_URL")) or redis_url
@@ -338,29 +338,6 @@ def _listens(address: str) -> bool:
     host, _, port = address.partition(":")
     with socket.socket() as probe:
         return probe.connect_ex((host, int(port))) == 0
-
-
-def _reserve_port(wanted: int | None, first: int = FIRST_PORT) -> tuple[int, socket.socket]:
-    """Returns a free TCP port on loopback, and a socket that reserves it among stacks while open."""
-    for port in range(first, _END_OF_PORTS) if wanted is None else (wanted,):
-        if claim := _claim(port):
-            return port, claim
-    raise EmbeddedError(f"port {wanted} is taken" if wanted else "no port is free")
-
-
-def _claim(port: int) -> socket.socket | None:
-    # Servers may share a port unasked (SO_REUSEPORT), and ours binds only later. So an abstract unix socket, which the
-    # kernel drops with us, says whose it is; binding shows whether any other program listens there.
-    claim = socket.socket(socket.AF_UNIX)
-    try:
-        claim.bind(f"\0antrian.{port}")
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # our own that just ended does not count
-            probe.bind(("127.0.0.1", port))
-    except OSError:
-        claim.close()
-        return None
-    return claim
 
 
 def _write(file: Path, content: object) -> None:
