@@ -39,6 +39,11 @@ class Host(NamedTuple):
     address: str = "127.0.0.1"
     enter: Sequence[str] = ()
     """The beginning of a command that runs a program there."""
+    link: Callable[[int], int] = int
+    """Returns the port by which others reach a port of this host, if it is another one, such as that of a proxy.
+
+    It has to be the same at each start on a folder.
+    """
 
 
 class ReplicatedRedis:
@@ -65,6 +70,7 @@ class ReplicatedRedis:
         self.replicas = replicas
         self.ports: dict[str, int] = {}
         self.children: dict[str, Child] = {}
+        self._own_ports: dict[str, int] = {}
         self.password = ""
         self._lock, self._binary = lock, binary
         self._hosts = [*hosts, *[Host()] * (max(replicas + 1, _SENTINELS) - len(hosts))]
@@ -92,6 +98,10 @@ class ReplicatedRedis:
         """Returns the host and port of a process."""
         return self.host(name).address, self.ports[name]
 
+    def own_address(self, name: str) -> tuple[str, int]:
+        """Returns the host and port of a process for clients on its own host: they pass no link."""
+        return self.host(name).address, self._own_ports[name]
+
     def host(self, name: str) -> Host:
         """Returns where a process runs."""
         return self._hosts[int(name.rpartition("-")[2]) - 1]
@@ -117,7 +127,7 @@ class ReplicatedRedis:
             if is_new:  # because a sentinel asks a primary for its replicas when it starts, and then each ten seconds
                 self._wait_for(lambda: self._has_replicas(self._nodes[0]), "not all replicas follow the primary")
             for name in self._sentinels:
-                self._configure(name, self._sentinel_lines())
+                self._configure(name, self._sentinel_lines(name))
                 self.restart(name)
             self.wait_until_whole()
             self._undo = undo.pop_all()
@@ -195,10 +205,11 @@ class ReplicatedRedis:
     def _reserve_port(self, name: str) -> socket:
         kept = self._kept(name, "port")
         try:
-            self.ports[name], claim = reserve_port(int(kept) if kept else None, _FIRST_PORT)
+            self._own_ports[name], claim = reserve_port(int(kept) if kept else None, _FIRST_PORT)
         except EmbeddedError as error:
             known = f"{error}, by which the others know {name} of {self.folder}: stop the program that uses it"
             raise EmbeddedError(known if kept else str(error)) from None
+        self.ports[name] = self.host(name).link(self._own_ports[name])
         return claim
 
     def _configure(self, name: str, lines: Sequence[str]) -> None:
@@ -207,7 +218,7 @@ class ReplicatedRedis:
         if file.exists():
             return
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        host, port = self.address(name)
+        host, port = self.own_address(name)
         # A file, because others can read the arguments of a command.
         new = file.with_suffix(".new")
         new.write_text("\n".join((f"bind {host}", f"port {port}", f"requirepass {self.password}", *lines, "")))
@@ -215,15 +226,24 @@ class ReplicatedRedis:
 
     def _redis_lines(self, name: str) -> list[str]:
         first = self._nodes[0]
-        return [f"masterauth {self.password}", *([f"replicaof {self._place(first)}"] if name != first else [])]
-
-    def _sentinel_lines(self) -> list[str]:
         return [
+            f"masterauth {self.password}",
+            *self._announced(name, "replica-announce"),
+            *([f"replicaof {self._place(first)}"] if name != first else []),
+        ]
+
+    def _sentinel_lines(self, name: str) -> list[str]:
+        return [
+            *self._announced(name, "sentinel announce"),
             f"sentinel sentinel-pass {self.password}",
             f"sentinel monitor {SERVICE} {self._place(self._nodes[0])} {_QUORUM}",
             f"sentinel auth-pass {SERVICE} {self.password}",
             *(f"sentinel {option} {SERVICE} {value}" for option, value in _SENTINEL.items()),
         ]
+
+    def _announced(self, name: str, option: str) -> list[str]:
+        host, port = self.address(name)
+        return [f"{option}-ip {host}", f"{option}-port {port}"]
 
     def _place(self, name: str) -> str:
         return "{} {}".format(*self.address(name))

@@ -18,7 +18,7 @@ from redis.retry import Retry
 from antrian.local.child import EmbeddedError, hold
 from antrian.local.replicated_redis import ReplicatedRedis
 from tests.integration.test_embedded import ended, wait_until
-from tests.support.cut_network import CutNetwork, can_cut
+from tests.support.cut_network import CutLinks, CutNetwork, can_cut
 
 _WITHIN = 15
 # A client on the host of a Redis: it writes until it is told to stop, and says what was acknowledged.
@@ -39,6 +39,7 @@ with CutNetwork(2) as network:
     print(network.index, flush=True)
     assert network.index in dict(socket.if_nameindex())
     """
+_AS_ROOT = pytest.mark.skipif(not can_cut(), reason="network namespaces need root")
 _NODES = ("redis-1", "redis-2", "redis-3")
 
 
@@ -153,16 +154,18 @@ def test_stores_are_configured_for_durability(replicated: ReplicatedRedis) -> No
         }
 
 
-@pytest.mark.skipif(not can_cut(), reason="network namespaces need root")
-def test_a_primary_that_is_cut_off_is_replaced_and_loses_what_was_written_to_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("made", [pytest.param(CutNetwork, marks=_AS_ROOT), CutLinks])
+def test_a_primary_that_is_cut_off_is_replaced_and_loses_what_was_written_to_it(
+    made: type[CutNetwork | CutLinks], tmp_path: Path
+) -> None:
     with (
         hold(tmp_path) as lock,
-        CutNetwork(3) as network,
+        made(3) as network,
         ReplicatedRedis(tmp_path, lock, hosts=network.hosts) as replicated,
     ):
         hasten(replicated)
         first = replicated.primary()
-        host, (address, port) = replicated.host(first), replicated.address(first)
+        host, (address, port) = replicated.host(first), replicated.own_address(first)
         inside = [*host.enter, sys.executable, "-c", _CLIENT, address, str(port), replicated.password]
         with subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
             assert client.stdin
@@ -181,7 +184,7 @@ def test_a_primary_that_is_cut_off_is_replaced_and_loses_what_was_written_to_it(
                 assert there.get("inside") == b"0"
 
 
-@pytest.mark.skipif(not can_cut(), reason="network namespaces need root")
+@_AS_ROOT
 @pytest.mark.parametrize("end", ["pass", "os.kill(os.getpid(), signal.SIGKILL)"])
 def test_a_network_is_gone_with_the_process_that_made_it(end: str) -> None:
     made = subprocess.run([sys.executable, "-c", _NETWORK + end], check=False, capture_output=True, text=True)

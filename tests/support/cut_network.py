@@ -1,13 +1,18 @@
-"""A network of hosts that can be cut off: network namespaces at one switch, for who is root."""
+"""A network of hosts that can be cut off: network namespaces at one switch for who is root, else proxies."""
 
+import asyncio
 import os
 import socket
 import subprocess
+import threading
 import time
 from contextlib import ExitStack
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from antrian.local.replicated_redis import Host
+from tests.faults.proxy import Proxy
 
 _NETWORKS = 256
 _HERE = 254
@@ -19,6 +24,47 @@ def can_cut() -> bool:
         os.geteuid() == 0
         and subprocess.run(["unshare", "--net", "true"], check=False, capture_output=True).returncode == 0
     )
+
+
+class CutLinks:
+    """Hosts on loopback, each of whose ports others reach through a proxy that can swallow what is sent. A context manager.
+
+    What a host that is cut off sends of its own still arrives, so this is less than a network that is cut: enough for a
+    primary, to which everybody connects.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._proxies = [list[Proxy]() for _ in range(count)]
+        self.hosts = [Host(link=partial(self._link, number)) for number in range(count)]
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def __enter__(self) -> "CutLinks":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for proxy in chain(*self._proxies):
+            asyncio.run_coroutine_threadsafe(proxy.close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def cut(self, host: Host) -> None:
+        """Swallows what is sent to the host, and its answers."""
+        for proxy in self._proxies[self.hosts.index(host)]:
+            self._loop.call_soon_threadsafe(proxy.black_hole)
+
+    def heal(self, host: Host) -> None:
+        """Passes on what is sent on new connections."""
+        for proxy in self._proxies[self.hosts.index(host)]:
+            self._loop.call_soon_threadsafe(proxy.heal)
+
+    def _link(self, number: int, port: int) -> int:
+        proxy = Proxy(port)
+        asyncio.run_coroutine_threadsafe(proxy.start(), self._loop).result()
+        self._proxies[number].append(proxy)
+        return proxy.port
 
 
 class CutNetwork:
