@@ -13,6 +13,7 @@ from redis.connection import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.retry import Retry
+from redis.utils import str_if_bytes
 
 _SCHEME = "redis+sentinel://"
 _SENTINEL_PORT = 26379
@@ -23,7 +24,8 @@ def parse_redis_url(url: str) -> Mapping[str, Any]:
     """Returns the connection options of a Redis URL, for redis-py's asynchronous connections.
 
     redis+sentinel://[USER:PASSWORD@]HOST:PORT,HOST:PORT,…/SERVICE/DATABASE has two options of its own, `sentinels` (host
-    and port of each) and `service`, and no `host` and `port`. USER and PASSWORD are those of the Redis servers.
+    and port of each) and `service`, and no `host` and `port`. USER and PASSWORD are those of the Redis servers and of the
+    sentinels.
 
     Raises:
         ValueError: it is not such a URL. The message may quote it.
@@ -83,25 +85,25 @@ class _PrimaryConnection(Connection):
 def _find_primary(options: Mapping[str, Any]) -> tuple[str, int]:
     """Asks all sentinels at once: the first to respond may be one that is cut off together with an old primary."""
     sentinels, service = options["sentinels"], options["service"]
+    user = {name: options[name] for name in ("username", "password") if name in options}
     with ThreadPoolExecutor(len(sentinels)) as threads:
-        named = Counter(threads.map(lambda sentinel: _named_by(sentinel, service), sentinels))
+        named = Counter(threads.map(lambda sentinel: _named_by(sentinel, service, user), sentinels))
     del named[None]
     [(address, votes)] = named.most_common(1) or [(None, 0)]
     if address is None or votes * 2 <= len(sentinels):
         raise RedisConnectionError(f"no majority of the sentinels names a primary of {service}: {dict(named)}")
-    user = {name: options[name] for name in ("username", "password") if name in options}
     role = _ask(address, "ROLE", **user)
-    if role[0] not in {b"master", "master"}:
+    if str_if_bytes(role[0]) != "master":
         raise RedisConnectionError(f"{address[0]}:{address[1]} is not the primary of {service} yet")
     return address
 
 
-def _named_by(sentinel: tuple[str, int], service: str) -> tuple[str, int] | None:
+def _named_by(sentinel: tuple[str, int], service: str, user: Mapping[str, Any]) -> tuple[str, int] | None:
     try:
-        named = _ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
+        named = _ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", service, **user)
     except RedisError:
         return None
-    return (named[0].decode(), int(named[1])) if named else None
+    return (str_if_bytes(named[0]), int(named[1])) if named else None
 
 
 def _ask(address: tuple[str, int], *command: str, **options: Any) -> Any:

@@ -74,7 +74,9 @@ class Rebuild:
         self._consumer.set_clock(self._ledger.clock_ahead())
         acquired = [(office, lanes.force_acquire(office.office_id)) for office in self._ledger.offices()]
         epochs = [self._ledger.epoch(office.office_id) for office, _ in acquired]
-        finished = sum(self._finish(office, lease) for office, lease in acquired)
+        results = [self._finish(office, lease) for office, lease in acquired]
+        finished = sum(tickets for tickets, _ in results)
+        acquired = [(office, lease) for (office, _), (_, lease) in zip(acquired, results, strict=True)]
         _log.info("%d lanes closed, %d tickets finished", len(acquired), finished)
         lost, opened = 0, []
         for (office, lease), epoch in zip(acquired, epochs, strict=True):
@@ -94,51 +96,50 @@ class Rebuild:
             self._consumer.open(lease, lane.token, lane.epoch, lane.last_ticket, lane.last_command)
         return Rebuilt(len(opened), finished, lost, bookings, bars, round(time.monotonic() - began, 3))
 
-    def _finish(self, office: Office, lease: Lease) -> int:
+    def _finish(self, office: Office, lease: Lease) -> tuple[int, Lease]:
         """Decides, records and settles what the lane still has, if it matches the ledger. Returns the number of tickets.
 
         The rest stays in the lane: LaneRebuilder.clear removes and counts it.
         """
-        finished = 0
+        finished, caught_up = 0, False
         decided: Turn | CommandBatch | None = None
         try:
             while lease.known:
                 decided = self._next(lease, decided)
-                if isinstance(decided, CommandBatch):
-                    execute_commands(self._setup, lease, office, decided)
-                elif decided.decisions:
-                    finished += self._finish_turn(office, lease, decided)
-                else:
-                    break
+                try:
+                    if isinstance(decided, CommandBatch):
+                        execute_commands(self._setup, lease, office, decided)
+                    elif decided.decisions:
+                        sole(self._consumer.settle([(lease, self._record(decided))]))
+                        finished += len(decided.decisions)
+                    else:
+                        break
+                except (LedgerGapError, LedgerFencedError):
+                    if caught_up:
+                        raise
+                    lease, caught_up = self._catch_up(office, lease), True
         except (LaneBrokenError, LedgerGapError, LedgerFencedError) as problem:
             _log.warning("dropping what Redis has of a lane, which does not match the ledger: %s", problem)
-        return finished
+        return finished, lease
 
-    def _finish_turn(self, office: Office, lease: Lease, turn: Turn) -> int:
-        try:
-            sole(self._consumer.settle([(lease, self._record(turn))]))
-        except LedgerGapError:
-            if not self._catch_up(office, lease, turn.decisions[0].ticket):
-                raise
-            return 0
-        return len(turn.decisions)
-
-    def _catch_up(self, office: Office, lease: Lease, first: int) -> bool:
-        """Makes the lane follow the ledger from that ticket on, if the ledger's tickets are those of its queue.
+    def _catch_up(self, office: Office, lease: Lease) -> Lease:
+        """Makes the lane follow the ledger, if the tickets that only the ledger has settled are those of the lane's queue.
 
         A Redis that took over without the latest decisions is behind the ledger, but the requests that joined since are in
-        its queue: they keep their tickets and are decided next. Returns whether the tickets are the same.
+        its queue: they keep their tickets and are decided next. Returns the lease to continue with. Raises LedgerGapError if
+        the tickets differ: the lane is not the one that the ledger knows.
         """
+        first = self._consumer.audit(office.office_id).settled + 1
         recorded = self._ledger.tickets_since(office.office_id, first)
         last = max(recorded, default=0)
         queued = self._consumer.queued(office.office_id, first, last)
         if not recorded or any(queued.get(ticket) != booking_id for ticket, booking_id in recorded.items()):
-            return False
+            raise LedgerGapError(f"{office.office_id}: the ledger has other tickets than its queue from {first} on")
         since = lease.now.astimezone(office.time_zone).date()
         slots = [slot_counters(office, row) for row in self._ledger.slots(office.office_id, since)]
-        self._consumer.catch_up(lease, last, slots)
-        _log.warning("%s caught up with the ledger, up to ticket %d", office.office_id, last)
-        return True
+        token = max(lease.token, self._ledger.last_token(office.office_id)) + 1
+        _log.warning("%s catches up with the ledger, up to ticket %d", office.office_id, last)
+        return self._consumer.catch_up(lease, token, last, slots)
 
     def _record(self, decided: Turn) -> str:
         results: str = sole(self._ledger.record([decided], self._setup.policy.version or None))

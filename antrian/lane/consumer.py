@@ -209,12 +209,16 @@ class LaneConsumer:
             for ticket, fields in entries
         }
 
-    def catch_up(self, lease: Lease, last_ticket: int, slots: Iterable[SlotCounters]) -> None:
-        """Makes a lane follow a ledger that is ahead of it, up to that ticket, with these counters (see catch_up.lua)."""
+    def catch_up(self, lease: Lease, token: int, last_ticket: int, slots: Iterable[SlotCounters]) -> Lease:
+        """Makes a lane follow a ledger that is ahead of it, up to that ticket, with these counters (see catch_up.lua).
+
+        token: above the ledger's. Returns the lease to continue with.
+        """
         counters: list[str | int] = []
         for s in slots:
             counters += [str(s.slot), s.quota, s.remaining, s.next_number, milliseconds(s.begins), int(s.closed)]
-        self._run("catch_up", lease.office_id, lease.token, last_ticket, *counters)
+        self._run("catch_up", lease.office_id, lease.token, token, last_ticket, *counters)
+        return replace(lease, token=token)
 
     def settled_command(self, office_id: str) -> int:
         """Returns the number of the lane's last settled command."""

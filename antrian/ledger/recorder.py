@@ -130,6 +130,11 @@ class LedgerRecorder:
             raise LookupError(f"the ledger has no office {office_id}")
         return int(row[4])
 
+    def last_token(self, office_id: str) -> int:
+        """Returns the token under which the lane was last written to."""
+        row = self._pool.run(lambda connection: connection.execute(sql("lane"), {"office": office_id}).fetchone())
+        return int(row[0]) if row else 0
+
     def open_lane(self, office_id: str, epoch: int, skip: int = 0) -> LaneRow:
         """Begins a new epoch of the lane, whose tokens are higher than all earlier ones. Returns the lane.
 

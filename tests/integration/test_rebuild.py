@@ -43,7 +43,9 @@ async def test_a_rebuild_restores_an_emptied_redis(world: World) -> None:
     assert (await world.refusal(world.request(1, [2]))).reason == Reason.REQUEST_ID_REUSED
     again = await world.refusal(world.request(20, [3], office_id=BOGOR, account="account-1"))
     assert (again.reason, again.detail) == (Reason.ALREADY_BOOKED, world.request(1, [2, 3]).booking_id.bytes)
-    assert (await world.refusal(world.request(20, [50, 51, 52, 53], account="account-1"))).reason == "ACCOUNT_LIMIT"
+    assert (
+        await world.refusal(world.request(20, [50, 51, 52, 53], slot=TUESDAY, account="account-1"))
+    ).reason == "ACCOUNT_LIMIT"
     request = world.request(21, [4])
     assert await world.ticket(request) > 4, "beyond all that was ever issued"
     world.turn()
@@ -108,6 +110,31 @@ async def test_a_lane_that_contradicts_the_ledger_is_emptied_and_its_people_are_
 
 
 @pytest.mark.timeout(20)  # a rebuild that asks again and again for a batch that the ledger refuses never ends
+@pytest.mark.parametrize("turns", [1, 3])
+async def test_requests_that_joined_a_redis_behind_the_ledger_keep_their_tickets(world: World, turns: int) -> None:
+    """A replica that took over without the latest decisions, and the newcomers that joined it since (P2)."""
+    requests = [world.request(n) for n in range(1, turns + 2)]
+    for request in requests[:-1]:
+        await world.ticket(request)
+    names: Any = world.redis.keys("*")
+    older = {name: world.redis.dump(name) for name in names}
+    for _ in requests[:-1]:
+        lease = world.take()
+        world.settle(lease, world.record(lease, world.decide(lease, 1)))
+    for name, dump in older.items():
+        assert dump is not None
+        world.redis.restore(name, 0, dump, replace=True)
+    newcomer = await world.ticket(requests[-1])
+    assert world.turn() == 0
+    assert not world.consumer.audit(PUSAT).opened
+    done = world.rebuild()
+    assert (done.finished, done.lost) == (1, 0)
+    bookings = [await world.recorded(request) for request in requests]
+    assert [booking.ticket for booking in bookings] == list(range(1, newcomer + 1))
+    assert [booking.first_number for booking in bookings] == list(range(1, newcomer + 1))
+    assert world.verify() == []
+
+
 async def test_commands_that_contradict_the_ledger_are_dropped_and_counted(world: World) -> None:
     await lived(world)
     entry = CloseDate(uuid4(), "desk", "rina", "banjir", TUESDAY.service_date)

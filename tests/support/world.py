@@ -8,7 +8,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import psycopg
-from redis import Redis
 
 from antrian import rules
 from antrian.audit.verify import Check, verify
@@ -35,6 +34,7 @@ from antrian.ledger.reader import LedgerReader, RecordedBooking
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.ledger.staff import LedgerStaff
 from antrian.policy import load_policy
+from antrian.redis_primary import connect
 from antrian.settings import Settings
 from tests.support.window import policy_without_holidays, window_to_come
 from workers.day_close import finish_days
@@ -104,6 +104,7 @@ class World:
         places: int = 10,
         lane_bound: int = 1000,
         clock: datetime = OPENS + timedelta(minutes=1),
+        replicas: int = 0,
     ) -> None:
         self.clock = clock
         self.policy = load_policy(policy_without_holidays(lane_bound))
@@ -115,9 +116,10 @@ class World:
             encryption_key=b"s" * 32,
             policy_file=policy_without_holidays(lane_bound),
             embedded=True,
+            replicas=replicas,
         )
-        self.redis = Redis.from_url(redis_url)
-        self.consumer = LaneConsumer(redis_url)
+        self.redis = connect(redis_url)
+        self.consumer = LaneConsumer(redis_url, replicas=replicas)
         self.recorder = LedgerRecorder(database_url)
         self.setup = LaneSetup(self.consumer, self.recorder, self.policy)
         self.pipeline = LanePipeline(self.setup)
@@ -128,6 +130,7 @@ class World:
             tried_people=self.policy.tried_people,
             remembered=self.policy.remembered,
             batch_window=timedelta(milliseconds=1),
+            replicas=replicas,
         )
         self.staff = LedgerStaff(database_url)
         self.reader = LedgerReader(database_url, batch_window=timedelta(milliseconds=1))
