@@ -5,14 +5,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 
-from antrian.booking import CommandBatch, Office, Turn
-from antrian.lane.consumer import LEASE
+from antrian.booking import Office, Turn
 from antrian.lane.replies import FencedError, LaneBrokenError, Lease, LeasedLane
-from antrian.ledger.fence import LedgerBusyError, LedgerFencedError, LedgerGapError
 from antrian.ledger.turns import Recorded
-from workers.commands import execute_commands
 from workers.lane_setup import LaneSetup
 from workers.metrics import count_decided
+from workers.prepare import prepare_lanes
 from workers.quarantine import quarantine_or_yield
 
 MAX_TICKETS = 512
@@ -26,11 +24,6 @@ Batch = list[tuple[Lease, Turn]]
 
 RecordedTurn = tuple[Lease, Turn, str]
 """A turn that the ledger has recorded, with one result letter per ticket (see antrian.ledger.turns)."""
-
-REFUSALS = (FencedError, LaneBrokenError, LedgerGapError, LedgerFencedError, LedgerBusyError)
-"""Why a lane cannot be served now. The other lanes of the batch are not affected."""
-
-_PREPARE_WITHIN = LEASE.total_seconds() / 3
 
 
 class LanePipeline:
@@ -74,7 +67,7 @@ class LanePipeline:
             self._recorded = self._collect_recorded(before, future.result())
         if batch:
             self._recording = batch, self._writer.submit(self._record, batch)
-        self._prepare(others, offices, leased_at)  # last, because the leases of the batch are running
+        prepare_lanes(self._setup, others, offices, leased_at)  # last, because the leases of the batch are running
         return tickets
 
     def flush(self, offices: Mapping[str, Office]) -> int:
@@ -102,24 +95,6 @@ class LanePipeline:
                 case _ if lane.lease.office_id in offices:
                     others.append(lane)
         return batch, others
-
-    def _prepare(self, lanes: Sequence[LeasedLane], offices: Mapping[str, Office], leased_at: float) -> None:
-        """Executes commands, opens lanes and loads counters. The queues of these lanes are decided in a later batch.
-
-        Each takes several round trips. Lanes that are not reached within a third of a lease are given back untouched:
-        otherwise their leases would expire one by one, and the next consumer would have the same problem.
-        """
-        for n, lane in enumerate(lanes):
-            office = offices[lane.lease.office_id]
-            try:
-                if n and time.monotonic() > leased_at + _PREPARE_WITHIN:
-                    self._consumer.leave(lane.lease)
-                elif isinstance(lane.decided, CommandBatch):
-                    execute_commands(self._setup, lane.lease, office, lane.decided)
-                else:
-                    self._consumer.leave(self._setup.ensure_ready(lane.lease, office))
-            except REFUSALS as problem:
-                quarantine_or_yield(self._consumer, lane.lease, problem)
 
     def _collect_recorded(self, batch: Batch, recorded: Sequence[Recorded]) -> list[RecordedTurn]:
         collected = []

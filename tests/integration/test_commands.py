@@ -358,7 +358,7 @@ async def test_the_sweep_finds_commands_that_no_consumer_runs(world: World) -> N
 
 
 async def test_slow_commands_make_no_other_lane_lose_its_lease(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.drain._PREPARE_WITHIN", -1)  # as if serving the first had taken long
+    monkeypatch.setattr("workers.prepare._PREPARE_WITHIN", -1)  # as if serving the first had taken long
     offices = [PUSAT, BOGOR]
     for office_id in offices:
         await world.producer.send_command(office_id, Cancel(world.request(9).booking_id))

@@ -77,7 +77,14 @@ _OPTIONS = [
     f"--rootdir={_ROOT}",
 ]
 
-PARTS = {"prelude": "decide", "decisions": "decide", "people": "join"}
+PARTS = {
+    "prelude": "decide",
+    "lane": "decide",
+    "decisions": "decide",
+    "people": "join",
+    "refusals": "join",
+    "waiting": "look",
+}
 """Files that scripts include, each with a script that has it."""
 
 

@@ -6,7 +6,7 @@ from antrian.errors import Reason
 from antrian.lane.producer import Joined, JoinRequest, Known, Refused
 from tests.promises.life_story import BrokenError
 from tests.promises.story import reason
-from tests.support.world import OPENS, World
+from tests.support.world import OPENS, TUESDAY, World
 
 
 async def broken_promises_of_asking(world: World) -> set[str]:
@@ -20,6 +20,7 @@ async def broken_promises_of_asking(world: World) -> set[str]:
     _bound(world, 1000)
     await _about_strangers(world, broken)
     world.turn()
+    await _at_a_full_slot(world, broken, family)
     world.set_clock(OPENS + timedelta(days=3))
     broken.hold("P5", held=await world.join(family) == Known())
     return broken | {check.promise for check in world.verify()}
@@ -56,6 +57,20 @@ async def _about_strangers(world: World, broken: BrokenError) -> None:
     for number, person in ((16, 1), (17, 10)):
         response = await world.join(world.request(number, [person], account="curious"))
         broken.hold("P12", held=(reason(response) or "JOINED") == {1: Reason.ALREADY_BOOKED, 10: "JOINED"}[person])
+
+
+async def _at_a_full_slot(world: World, broken: BrokenError, family: JoinRequest) -> None:
+    """Two places remain. Repeats and the account's own bookings come first; then a party of three is refused."""
+    places = world.remaining(TUESDAY)
+    await world.join(world.request(20, range(40, 40 + places - 2), slot=TUESDAY, account="early"))
+    world.turn()
+    broken.hold("P5", held=await world.join(family) == Known())
+    own = await world.join(world.request(21, [2, 30, 31], slot=TUESDAY, account="family"))
+    broken.hold("P4", held=_said(own) == (Reason.ALREADY_BOOKED, 0, family.booking_id.bytes))
+    full = await world.join(world.request(22, [30, 31, 32], slot=TUESDAY, account="late"))
+    broken.hold("P8", held=isinstance(full, Refused) and _said(full) == (Reason.SLOT_FULL, 0, b"2"))
+    late = await world.join(world.request(23, [30, 31], slot=TUESDAY, account="late"))
+    broken.hold("P8", held=isinstance(late, Joined))
 
 
 def _said(response: Joined | Known | Refused) -> tuple[str, int | None, bytes]:

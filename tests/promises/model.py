@@ -27,6 +27,7 @@ _REFUSALS = {
     Reason.DAY_CLOSED: "P1",
     Reason.ALREADY_BOOKED: "P4",
     Reason.BARRED: "P10",
+    Reason.SLOT_FULL: "P8",
     Reason.ACCOUNT_LIMIT: "P4",
     Reason.LANE_FULL: "P12",
 }
@@ -111,6 +112,8 @@ class Model:
         claims = [self.sight.claims.get(applicant.key, b"") for applicant in request.applicants]
         if any(claim[:1] == b"B" and claim[17:] == request.owner for claim in claims):
             yield Reason.ALREADY_BOOKED
+        if lane.counters[request.slot].remaining < party:
+            yield Reason.SLOT_FULL
         if sum(claim[17:] == request.owner for claim in self.sight.claims.values()) + party > self.account_people:
             yield Reason.ACCOUNT_LIMIT
         if self._last_ticket(request.office_id) - lane.settled >= self.lane_bound:

@@ -72,15 +72,20 @@ NAMES = [
 
 _OWN = "  if own then return own end\n"
 _STRANGERS = "  local early = refused_for_others(entries)\n  if early then return early end\n"
-_LIMIT = "  local party, held = party_of(request), held_by(owner)\n"
-_TRIED = "  if not note_tried(owner, people, window_ends) then return { 'PEOPLE_LIMIT' } end\n"
-_REFUSAL = "  local refusal = refused_for_others(entries)\n  if refusal then return refusal end\n"
+_LIMIT = "  local held = held_by(owner)\n"
+_TRIED = "  if not note_tried(owner, people, window_ends, MOST_TRIED) then return { 'PEOPLE_LIMIT' } end\n"
+_REFUSAL = "  local others = refused_for_others(entries)\n  if others then return others end\n"
+_SLOT = "  if counters.remaining < party then return { 'SLOT_FULL', counters.remaining } end\n"
 _FULL = "  if lane.ticket - lane.settled >= BOUND then return { 'LANE_FULL', 0 } end\n"
 
 ASKING = [
     Variant("P5", "a repeat hears that its people are booked", "join", "  if known then\n", "  if known and not select(2, look_up(people, owner)) then\n"),
     Variant("P5", "a repeat hears that its window is over", "join", "  if known then\n", "  if known and in_window(windows) then\n"),
     Variant("P5", "a repeat hears that its lane is full", "join", "  if known then\n", "  local its = lane_of(office)\n  if known and its.ticket - its.settled < BOUND then\n"),
+    Variant("P5", "a repeat hears that its slot is full", "join", "  if known then\n", "  local its = counters_of(lane_of(office), office, slot)\n  if known and its.remaining >= party_of(request) then\n"),
+    Variant("P8", "a party hears that a slot with just enough places is full", "join", _SLOT, _SLOT.replace("<", "<=")),
+    Variant("P8", "a party joins the queue of a full slot", "join", _SLOT, ""),
+    Variant("P4", "a full slot before the account's own people", "join", _OWN, "  local party = party_of(request)\n" + _SLOT + _OWN),
     Variant("P4", "an account's own people are strangers to it", "join", "entry:sub(18) == owner", "false"),
     Variant("P4", "strangers before the account's own people", "join", _OWN, _STRANGERS + _OWN),
     Variant("P4", "the account's limit before its own people", "join", _OWN, "  if live_of(held_by(owner)) + party_of(request) > MOST then return { 'ACCOUNT_LIMIT', 0 } end\n" + _OWN),
@@ -88,9 +93,9 @@ ASKING = [
     Variant("P4", "a full lane before the account's limit", "join", _LIMIT, _FULL + _LIMIT),
     Variant("P4", "strangers before a full lane", "join", "  if waiting >= BOUND", _STRANGERS + "  if waiting >= BOUND"),
     Variant("P4", "a stranger's booking is told by its id", "join", "{ 'ALREADY_BOOKED', n - 1, '' }", "{ 'ALREADY_BOOKED', n - 1, entry:sub(2, 17) }"),
-    Variant("P12", "an account asks for as many people as it likes", "join", "  if #after > 4 * MOST_TRIED then return false end\n", ""),
+    Variant("P12", "an account asks for as many people as it likes", "join", "  if #after > 4 * most then return false end\n", ""),
     Variant("P12", "who is booked is not counted", "join", _TRIED + _REFUSAL, _REFUSAL + _TRIED),
-    Variant("P12", "who is free is not counted", "join", _TRIED + _REFUSAL, _REFUSAL.replace("if refusal", "if refusal and note_tried(owner, people, window_ends)")),
+    Variant("P12", "who is free is not counted", "join", _TRIED + _REFUSAL, _REFUSAL.replace("if others", "if others and note_tried(owner, people, window_ends, MOST_TRIED)")),
     Variant("P12", "who was asked for is counted again", "join", "if not known[person] then", "if true then"),
 ]  # fmt: skip
 

@@ -32,7 +32,7 @@ VARIANTS = [
     Variant("P2", "an outbox is decided anew", "decide", "local again = #outbox > 0", "outbox = {} local again = false"),
     Variant("P3", "no fencing in decide", "decide", "fenced(office, token, lane.token) and", "false and"),
     Variant("P3", "no fencing in settle", "settle", "if fenced(office, token, lane.token)", "if false"),
-    Variant("P4", "applicants are not looked at", "join", "if refusal then return refusal end", ""),
+    Variant("P4", "applicants are not looked at", "join", "if others then return others end", ""),
     Variant("P4", "accounts have no limit", "join", "live + party > MOST", "false"),
     Variant("P4", "rejected people stay taken", "settle", "if results:sub(i, i) == 'R' then", "if false then"),
     Variant("P5", "requests are not remembered", "join", "if known then", "if false then"),

@@ -57,7 +57,7 @@ def _forget(self: LedgerRecorder, turns: Sequence[Turn], policy_version: int | N
 
 
 _NO_QUOTA = {"lease_and_decide": [("counters.remaining < party", "false")]}
-_NO_APPLICANTS = ("if refusal then return refusal end", ""), ("if own then return own end", "")
+_NO_APPLICANTS = ("if others then return others end", ""), ("if own then return own end", "")
 
 MODES = {
     "none": Sabotage((), "nothing: the control of the controls"),

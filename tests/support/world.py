@@ -40,6 +40,7 @@ from tests.support.window import policy_without_holidays, window_to_come
 from workers.day_close import finish_days
 from workers.drain import MAX_TICKETS, LanePipeline
 from workers.lane_setup import LaneSetup
+from workers.prepare import prepare_lanes
 from workers.quarantine import quarantine_or_yield
 from workers.rebuild import Rebuild, Rebuilt
 
@@ -73,7 +74,7 @@ def serve(setup: LaneSetup, leases: Sequence[Lease], offices: Mapping[str, Offic
     decided = consumer.decide(ready, MAX_TICKETS) if ready else []
     leased = [LeasedLane(lease, result) for lease, result in zip(ready, decided, strict=True)]
     batch, others = pipeline._sort_leased(leased, offices)
-    pipeline._prepare(others, offices, time.monotonic())
+    prepare_lanes(setup, others, offices, time.monotonic())
     recorded = pipeline._collect_recorded(batch, pipeline._record(batch) if batch else [])
     results = [(lease, result) for lease, _, result in recorded]
     return pipeline._count_settled(recorded, consumer.settle(results) if results else [])
