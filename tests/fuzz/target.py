@@ -42,6 +42,7 @@ from server.office_cache import Catalog
 from server.office_service import OfficeService
 from server.status import DOMAIN, code_of
 from server.validation import Admission
+from tests.support.reasons import listed
 
 SERVICES = (
     booking_service_pb2.DESCRIPTOR.services_by_name["BookingService"],
@@ -204,7 +205,7 @@ class Target:
         _check(not self._log.alarms, f"{rpc} was logged as a failure: {self._log.alarms}")
         _check(not _NIK.search("\n".join(self._log.lines)), f"16 digits in the log: {self._log.lines}")
         if responses is None:
-            return _judge_abort(context)
+            return _judge_abort(rpc, context)
         _check_presence(rpc, data)
         return "OK"
 
@@ -225,7 +226,7 @@ class Target:
             handler.response_serializer(response)
             _check_digits(response)
             for status in _statuses(response):
-                _judge_status(status, context)
+                _judge_status(rpc, status, context)
         return responses
 
 
@@ -237,7 +238,7 @@ class _Details:
     invocation_metadata: Any
 
 
-def _judge_abort(context: _Call) -> str:
+def _judge_abort(rpc: str, context: _Call) -> str:
     """The reason of the status that the call was aborted with."""
     trailers = dict(context.status.trailing_metadata)
     status = Status.FromString(trailers[_DETAILS])
@@ -245,15 +246,16 @@ def _judge_abort(context: _Call) -> str:
         (context.status.code.value[0], context.status.details) == (status.code, status.message),
         f"{context.status} is not {status}",
     )
-    return _judge_status(status, context)
+    return _judge_status(rpc, status, context)
 
 
-def _judge_status(status: Status, context: _Call) -> str:
+def _judge_status(rpc: str, status: Status, context: _Call) -> str:
     infos = [_unpacked(detail, ErrorInfo) for detail in status.details if detail.Is(ErrorInfo.DESCRIPTOR)]
     words = [_unpacked(detail, LocalizedMessage) for detail in status.details if detail.Is(LocalizedMessage.DESCRIPTOR)]
     _check(len(infos) == len(words) == 1, f"no reason, or no words for people: {status}")
     reason = Reason(infos[0].reason)
     _check(infos[0].domain == DOMAIN and reason is not Reason.INTERNAL, f"no refusal of ours: {status}")
+    _check(reason in listed(rpc), f"{rpc} returned {reason}, which the protos do not list")
     _check(status.code == code_of(reason).value[0], f"the code is not that of the reason: {status}")
     asked = ", ".join(str(value) for name, value in context.invocation_metadata() if name == "accept-language")
     locale = "en" if wants_english(asked) else "id-ID"

@@ -15,7 +15,7 @@ import pytest
 from google.protobuf.message import Message
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from antrian.errors import Text, invalid
+from antrian.errors import AntrianError, Reason, Text, invalid
 from antrian.local.stack import Stack
 from antrian.settings import load_settings
 from tests.fuzz.strategies import Known, known_values, messages, metadata
@@ -139,6 +139,12 @@ def quoting(nik: str, field: str, nik_codes: object) -> None:
             lambda catalog, location: ("ID-JK",),
             "location without a coordinate was taken",
         ),
+        (
+            "BookingService.ListOffices",
+            "server.office_list.location_missing",
+            lambda: AntrianError(Reason.DAY_BEGUN),
+            "DAY_BEGUN, which the protos do not list",
+        ),
     ],
     ids=[
         "a check removed",
@@ -146,6 +152,7 @@ def quoting(nik: str, field: str, nik_codes: object) -> None:
         "always in English",
         "a path told to people",
         "no latitude taken for the equator",
+        "an error that the protos do not list",
     ],
 )
 def test_a_broken_variant_is_caught(

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 from antrian.errors import Reason
+from protos.openapi import read_comments
 
 ROOT = Path(__file__).parents[2]
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 _MODULES = ("antrian", "server")
-_OF_STORES = frozenset({Reason.STORE_UNAVAILABLE, Reason.STORE_FULL})  # what the gate makes of a failing store
+_OF_STORES = frozenset({Reason.STORE_UNAVAILABLE, Reason.STORE_FULL})  # what the middleware makes of a failing store
 _REFUSED = r"(?:\bthen|\bselect|\{) '([A-Z_]+)'"
 _FILES = {path.stem: path for kind in ("*.sql", "*.lua") for path in (ROOT / "antrian").rglob(kind)}
 
@@ -133,7 +134,7 @@ class _Walk:
         code, name = _code(), node.attr
         if isinstance(node.value, ast.Name) and node.value.id == "nouns":
             snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).strip("_")
-            if snake in _FILES:  # an entry of the desk, which the statement of its name judges
+            if snake in _FILES:  # a command, which the statement of its name executes
                 self._read(snake)
             return
         kind = self._type(node.value, owner, types)
@@ -177,6 +178,15 @@ def _walk(node: ast.AST) -> Iterator[ast.AST]:
 def _swallows(handler: ast.ExceptHandler) -> bool:
     caught = isinstance(handler.type, ast.Name) and handler.type.id == "AntrianError"
     return caught and not any(isinstance(part, ast.Raise) for part in ast.walk(handler))
+
+
+@cache
+def listed(rpc: str) -> frozenset[Reason]:
+    """The reasons that the protos list for "Service.Rpc": its own, and those of every rpc of the service."""
+    comments, names = read_comments(), "[A-Z_]{5,}"
+    own = comments[f"antrian.v1.{rpc}"].partition(" Errors: ")[2]
+    every = comments[f"antrian.v1.{rpc.partition('.')[0]}"].partition("Every rpc can return ")[2].partition(".")[0]
+    return frozenset(Reason(name) for name in re.findall(names, f"{own} {every}"))
 
 
 def reached(kind: str, *methods: str) -> set[Reason]:
