@@ -29,8 +29,9 @@ _ANSWERS_WITHIN = 0.5
 _ACKNOWLEDGED_WITHIN = 300  # milliseconds, fewer than a client waits
 # The data of a Redis that starts are copied at once, not after the five seconds in which others might join in.
 _REPLICATED = (*REDIS_OPTIONS, "--repl-diskless-sync-delay", "0")
-# In milliseconds. An attempt at a failover that came to nothing, such as a tied vote, is repeated after twice its timeout.
-_SENTINEL = {"down-after-milliseconds": 1000, "failover-timeout": 2000, "parallel-syncs": 1}
+# In milliseconds. A sentinel asks a new primary for the first time after a second, so with one second it would often take it
+# to be down right after a failover, and begin another. An attempt at a failover that came to nothing, such as a tied vote, is repeated after twice its timeout.
+_SENTINEL = {"down-after-milliseconds": 2000, "failover-timeout": 2000, "parallel-syncs": 1}
 
 
 class Host(NamedTuple):
@@ -109,7 +110,14 @@ class ReplicatedRedis:
     def client(self, name: str) -> "Redis":
         """Returns a client of this process, which gives up after half a second and does not look for another primary."""
         host, port = self.address(name)
-        return Redis(host, port, password=self.password, socket_timeout=_ANSWERS_WITHIN, retry=Retry(NoBackoff(), 0))
+        return Redis(
+            host,
+            port,
+            password=self.password,
+            socket_timeout=_ANSWERS_WITHIN,
+            socket_connect_timeout=_ANSWERS_WITHIN,
+            retry=Retry(NoBackoff(), 0),
+        )
 
     def start(self) -> None:
         """Starts all and waits until they are ready. Call it in the main thread: see Child."""
