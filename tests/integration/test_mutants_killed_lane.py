@@ -95,7 +95,7 @@ async def test_an_account_counts_only_people_who_still_hold_a_booking(world: Wor
             PUSAT, world.consumer.settled_command(PUSAT), [(request.booking_id.bytes, request.applicants[0].key)]
         )
     assert await world.producer.owned(request.owner) == [request.booking_id]
-    refused = await world.refusal(world.request(2, [3, 4, 5, 6, 7], account="family"))
+    refused = await world.refusal(world.request(2, [3, 4, 5, 6, 7], slot=TUESDAY, account="family"))
     assert (refused.reason, refused.detail) == (Reason.ACCOUNT_LIMIT, b"1")
     again = world.request(3, [1, 3, 4, 5], account="family")
     await world.ticket(again)

@@ -71,6 +71,7 @@ async def _at_a_full_slot(world: World, broken: BrokenError, family: JoinRequest
     broken.hold("P8", held=isinstance(full, Refused) and _said(full) == (Reason.SLOT_FULL, 0, b"2"))
     late = await world.join(world.request(23, [30, 31], slot=TUESDAY, account="late"))
     broken.hold("P8", held=isinstance(late, Joined))
+    world.turn()
 
 
 def _said(response: Joined | Known | Refused) -> tuple[str, int | None, bytes]:

@@ -15,10 +15,9 @@ from antrian.ledger.keys import WrongKeysError, claim_keys
 from antrian.ledger.policies import WrongPolicyError, claim_policy
 from tests.promises.story import reason
 from tests.support.decree import decreed
-from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
+from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, WEDNESDAY, World
 
 BY = ("desk", "rina", "banjir")
-WEDNESDAY = replace(TUESDAY, service_date=TUESDAY.service_date + timedelta(days=1))
 
 
 class BrokenError(set[str]):

@@ -8,7 +8,7 @@ from antrian.errors import Reason
 from antrian.lane.producer import Joined, JoinRequest, Known, Refused
 from antrian.lane.replies import FencedError, LaneBrokenError, Lease
 from antrian.ledger.fence import LedgerFencedError, LedgerGapError
-from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World
+from tests.support.world import BOGOR, OPENS, PUSAT, TUESDAY, WEDNESDAY, World
 
 PLACES = 6
 
@@ -86,7 +86,7 @@ async def broken_promises(world: World) -> set[str]:
     with suppress(FencedError):
         world.settle(lease, results)
     hold("P10", held=(results, world.remaining(TUESDAY)) == ("RR", remaining))
-    hold("P4", held=isinstance(await world.join(world.request(8, [10], slot=MONDAY)), Joined))
+    hold("P4", held=isinstance(await world.join(world.request(8, [10], slot=WEDNESDAY)), Joined))
 
     hold("P12", held=reason(await fill(world)) == Reason.LANE_FULL)
     world.turn()
@@ -120,7 +120,9 @@ def late_drainer_is_shut_out(world: World, zombie: Lease) -> bool:
 async def fill(world: World) -> Joined | Known | Refused:
     """Joins until the lane is at its bound; the answer to the one that is too many."""
     response: Joined | Known | Refused = Known()
-    requests: list[JoinRequest] = [world.request(n) for n in range(100, 100 + world.policy.lane_bound + 1)]
+    requests: list[JoinRequest] = [
+        world.request(n, slot=WEDNESDAY) for n in range(100, 100 + world.policy.lane_bound + 1)
+    ]
     for request in requests:
         response = await world.join(request)
     return response

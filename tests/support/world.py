@@ -48,7 +48,7 @@ JAKARTA = ZoneInfo("Asia/Jakarta")
 WINDOW = window_to_come()
 OPENS = WINDOW.opens_at
 """A Friday, 14:00 in Jakarta."""
-MONDAY, TUESDAY = (Slot(day, Session.MORNING) for day in WINDOW.dates[:2])
+MONDAY, TUESDAY, WEDNESDAY = (Slot(day, Session.MORNING) for day in WINDOW.dates[:3])
 PUSAT, BOGOR = "kanim-pusat", "kanim-bogor"
 
 
