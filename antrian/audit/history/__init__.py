@@ -59,6 +59,14 @@ def _repeated(case: Case) -> int:
     return sum(len(ops) - 1 for ops in case.calls.values())
 
 
+def _repeats(case: Case) -> int:
+    return sum(len(ops) - 1 for ops in case.requests.values())
+
+
+def _refused_as_full(case: Case) -> int:
+    return len(case.refused_as_full)
+
+
 def _numbered(case: Case) -> int:
     return sum(op.response is not None and bool(op.response.numbers) for op in case.history.ops)
 
@@ -72,9 +80,11 @@ _CHECKS: list[tuple[str, str, Callable[[Case], Iterator[Found]], _Count]] = [
     ("P3", "replaying the tickets through the rules gives the recorded outcomes", lanes.misjudged, _decided),
     ("P4", "nobody holds two bookings at any time", clients.held_twice, _people),
     ("P5", "all responses to a request name one booking and ticket", clients.contradicted, _responses),
+    ("P5", "no accepted request is refused as full when repeated", clients.refused_after_acceptance, _repeats),
     ("P6", "queue numbers are 1, 2, 3 … in ticket order", lanes.misnumbered, _decided),
     ("P7", "no response contradicts an earlier one", clients.reverted, _repeated),
     ("P8", "queue numbers in responses are the recorded ones", clients.misreported, _numbered),
+    ("P8", "slots are full when requests are refused for it", clients.refused_despite_places, _refused_as_full),
 ]
 
 

@@ -44,6 +44,11 @@ class Case:
         return dict(requests)
 
     @cached_property
+    def refused_as_full(self) -> list[Op]:
+        """The requests that were refused because their slot was full already."""
+        return [op for op in self.history.ops if op.call == "request" and op.reason == "SLOT_FULL"]
+
+    @cached_property
     def calls(self) -> dict[str, list[Op]]:
         """The calls about each booking, by end time: requests that returned it, reads and cancellations."""
         calls: defaultdict[str, list[Op]] = defaultdict(list)

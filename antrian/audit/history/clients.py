@@ -1,9 +1,10 @@
 """Checks what clients observed, against each other and the stores: nothing is lost, overtaken, doubled or contradicted."""
 
+from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import inf
 
 from antrian.audit.history.case import Case, Found
@@ -208,3 +209,38 @@ def misreported(case: Case) -> Iterator[Found]:
                 words = f"ticket {booked.ticket} was reported with numbers {numbers}, but has {booked.numbers}"
                 yield Found(booked.office, words, [booked], ops=[op])
                 break
+
+
+def refused_after_acceptance(case: Case) -> Iterator[Found]:
+    """P5: a request that was accepted is not refused as SLOT_FULL when it is repeated."""
+    for ops in case.requests.values():
+        accepted = next((op for op in ops if op.response is not None), None)
+        for op in ops:
+            if accepted and op.reason == "SLOT_FULL" and op.started > accepted.ended:
+                yield Found(op.office, "an accepted request was refused as SLOT_FULL when repeated", ops=[accepted, op])
+
+
+def refused_despite_places(case: Case) -> Iterator[Found]:
+    """P8: a request is refused as SLOT_FULL only if the requests sent before its refusal can have taken the places."""
+    refusals: defaultdict[tuple[str, str, str], list[Op]] = defaultdict(list)
+    for op in case.refused_as_full:
+        refusals[op.office, op.date, op.session].append(op)
+    for (office, slot), places in case.facts.slots.items():
+        changes = case.facts.changes.get((office, slot), [])
+        refused = refusals.get((office, slot.service_date.isoformat(), slot.session.value), [])
+        if not refused or any(change.closes for change in changes):
+            continue
+        quota = min([places.quota, *(n for change in changes for n in (change.before, change.after))])
+        sent = sorted((_sent(case, b), b.party) for b in case.by_slot[office, slot] if b.first_number is not None)
+        taken = [0, *accumulate(party for _, party in sent)]
+        for op in refused:
+            most = taken[bisect(sent, (op.ended, inf))]
+            if most + len(op.people) <= quota:
+                words = f"{len(op.people)} people were refused as SLOT_FULL, but at most {most} of {quota} places were taken"
+                yield Found(office, words, ops=[op])
+
+
+def _sent(case: Case, booked: Booked) -> float:
+    """Returns when the booking's request was sent first; before everything if other clients sent it."""
+    name = case.request_of.get(booked.booking_id)
+    return case.requests[name][0].started if name else -inf
