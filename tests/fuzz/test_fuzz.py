@@ -80,7 +80,7 @@ SELDOM = {
 # Twice: what the first round leaves behind, bookings and closed days, is what the second meets.
 @pytest.mark.parametrize("rpc", RPCS)
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_wild_message_is_answered_or_refused(target: Target, known: Known, rpc: str, number: int) -> None:
+def test_random_messages_are_answered_or_refused(target: Target, known: Known, rpc: str, number: int) -> None:
     outcomes = fuzz(target, known, rpc, number)
     assert outcomes["OK"] or rpc in SELDOM, outcomes
 
@@ -89,7 +89,7 @@ def test_a_wild_message_is_answered_or_refused(target: Target, known: Known, rpc
     find_spec("atheris") is None and (machine() != "x86_64" or sys.version_info >= (3, 14)),
     reason="atheris has no wheel for this Python or machine",
 )
-def test_wild_bytes_are_answered_or_refused(stack: Stack, tmp_path: Path) -> None:
+def test_random_bytes_are_answered_or_refused(stack: Stack, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.fuzz", "--here", "--seconds", str(SECONDS), "--corpus", str(tmp_path)]
     done = subprocess.run(
         command,
