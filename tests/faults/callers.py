@@ -43,7 +43,7 @@ _HELLO = bytes.fromhex("16030100f8010000f40303") + bytes(range(245))
 _GARBAGE = (b"", b"\0" * 4096, b"GET / HTTP/1.1\r\nHost: antrian\r\n\r\n", _HELLO, PREFACE + b"\xff" * 4096)
 
 
-@fault("callers gone within milliseconds", injections=3)
+@fault("callers that disconnect within milliseconds", injections=3)
 async def leave_at_once(site: Site, load: Load) -> float:
     """What was joined for them is decided all the same; asking again with the same request_id is the same booking."""
     new = [load.begin() for _ in range(1000)]
@@ -70,7 +70,7 @@ async def leave_at_once(site: Site, load: Load) -> float:
     return remaining
 
 
-@fault("callers gone before their joins are sent", injections=5, quick=1)
+@fault("callers that disconnect before their joins are sent", injections=5)
 async def leave_before_the_join(site: Site, load: Load) -> float:
     """Nothing is joined for who has left: by a deadline or by a cancel."""
     keys = Keys(site.settings.hash_key, site.settings.encryption_key)
@@ -101,7 +101,7 @@ async def leave_before_the_join(site: Site, load: Load) -> float:
     return remaining
 
 
-@fault("caller over its rate", injections=3)
+@fault("caller over its rate limit", injections=3)
 async def ask_too_fast(site: Site, load: Load) -> float:
     """It is told so for certain, with the time to come back; other callers of that server are not held up."""
     file = site.folder / "callers.toml"
@@ -128,7 +128,7 @@ async def ask_too_fast(site: Site, load: Load) -> float:
         return time.monotonic()
 
 
-@fault("server at its bound of calls and streams", injections=3)
+@fault("server at its limit of calls and streams", injections=3)
 async def fill_a_server(site: Site, load: Load) -> float:
     """Newcomers are refused at once with the time to come back, by whatever client; when there is room they are served."""
     async with (
@@ -256,7 +256,7 @@ async def speak_another_language(site: Site, load: Load) -> float:
     return time.monotonic()
 
 
-@fault("messages that are too large, or none", injections=3)
+@fault("messages that are too large or malformed", injections=3)
 async def send_nonsense(site: Site, load: Load) -> float:
     """Each is refused in words; nobody else notices."""
     process = process_of(site)

@@ -105,19 +105,19 @@ async def refuse_postgres_to_all_workers(site: Site, load: Load) -> float:
     return await _cut_workers(site, load, WORKERS, "postgres", Proxy.refuse)
 
 
-@fault("all workers and Postgres: answers lost", injections=5)
+@fault("all workers and Postgres: responses lost", injections=5)
 async def lose_answers_of_postgres(site: Site, load: Load) -> float:
     """What was committed without the worker's knowing is recorded again, and found to be there."""
     return await _cut_workers(site, load, WORKERS, "postgres", lambda link: link.black_hole(queries=False))
 
 
-@fault("all workers and Redis: answers lost", injections=5)
+@fault("all workers and Redis: responses lost", injections=5)
 async def lose_answers_of_redis_to_workers(site: Site, load: Load) -> float:
     """Leases, decisions and settles that happened without the worker's knowing are taken up by the next lease."""
     return await _cut_workers(site, load, WORKERS, "redis", lambda link: link.black_hole(queries=False))
 
 
-@fault("all connections reset at once, again and again", injections=5, quick=1)
+@fault("all connections reset at once, repeatedly", injections=5)
 async def reset_everything(site: Site, load: Load) -> float:
     """Everything connects again at once; who was in the middle of a call asks again."""
     for _ in range(5):
@@ -137,7 +137,7 @@ async def slow_postgres(site: Site, load: Load) -> float:
     return time.monotonic()
 
 
-@fault("all workers too far from Postgres for a lease", injections=3)
+@fault("all workers so far from Postgres that turns outlast leases", injections=3)
 async def postgres_slower_than_a_lease(site: Site, load: Load) -> float:
     """Turns take longer than their leases, lanes change hands in the middle; nothing is recorded or sold twice."""
     with _broken(site, WORKERS, "postgres") as links:
@@ -157,7 +157,7 @@ async def slow_redis(site: Site, load: Load) -> float:
     return time.monotonic()
 
 
-@fault("everything arrives in tiny pieces", injections=5)
+@fault("all messages arrive in tiny fragments", injections=5)
 async def slice_everything(site: Site, load: Load) -> float:
     """Nobody notices."""
     with _broken(site, (*SERVERS, *WORKERS), "redis", "postgres", "calls") as links:
@@ -167,13 +167,13 @@ async def slice_everything(site: Site, load: Load) -> float:
     return time.monotonic()
 
 
-@fault("Redis accepted, its answer lost", injections=6, quick=1)
+@fault("Redis accepted, its response lost", injections=6, quick=1)
 async def lose_the_answer_to_a_join(site: Site, load: Load) -> float:
     """Asked again with the same request_id, it is the same booking: once with an error for the answer, once in silence."""
     return await _lose_answers(site, load, "redis", reset=next(_resets))
 
 
-@fault("server answered, its answer lost", injections=5)
+@fault("server responded, its response lost", injections=5)
 async def lose_the_answer_to_a_caller(site: Site, load: Load) -> float:
     """Asked again with the same request_id, it is the same booking."""
     return await _lose_answers(site, load, "calls", reset=True)

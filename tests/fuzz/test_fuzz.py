@@ -21,7 +21,7 @@ from antrian.settings import load_settings
 from tests.fuzz.strategies import Known, known_values, messages, metadata
 from tests.fuzz.target import RPCS, BrokenError, Metadata, Target
 
-EXAMPLES = 120
+EXAMPLES = 50
 SECONDS = 8
 
 
@@ -62,8 +62,8 @@ def fuzz(target: Target, known: Known, rpc: str, number: int = 1, *, shrink: boo
 
 
 def fuzz_on(target: Target, known: Known, rpc: str) -> None:
-    """Calls the rpc with five times as many messages: a rare one may not be among the first."""
-    for number in range(1, 6):
+    """Calls the rpc with twelve times as many messages, since a rare one may not be among the first."""
+    for number in range(1, 13):
         fuzz(target, known, rpc, number, shrink=False)
 
 
