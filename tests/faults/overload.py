@@ -56,7 +56,7 @@ async def poison_tickets(site: Site, load: Load) -> float:
 
 @fault("a full lane", injections=5)
 async def fill_a_lane(site: Site, load: Load) -> float:
-    """Newcomers are told when to come back, who is known gets the booking; the lane drains as ever, then there is room."""
+    """New requests are refused with a retry delay, known ones get their booking. The lane drains as usual, then has room."""
     office = load.offices[0]
     async with (
         another_server(site, "tests.faults.small_server", str(_BOUND)) as target,

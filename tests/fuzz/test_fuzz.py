@@ -1,4 +1,4 @@
-"""Wild input ends in an answer or in a refusal of ours, in time, and no NIK comes out."""
+"""Random input ends in a response or a refusal with a reason, in time, and without a NIK."""
 
 import os
 import re
@@ -41,7 +41,7 @@ def known(target: Target) -> Known:
 
 
 def fuzz(target: Target, known: Known, rpc: str, number: int = 1, *, shrink: bool = True) -> Counter[str]:
-    """Calls the rpc with many messages, others for each number; what came of them."""
+    """Calls the rpc with many messages, different for each number. Returns the outcomes."""
     outcomes = Counter[str]()
 
     @seed(number)
@@ -74,10 +74,10 @@ SELDOM = {
     ),
     "BookingService.CorrectName",
 }
-"""They need a booking that was confirmed, and its day, its code, or one of its queue numbers."""
+"""Rarely succeed: they need a confirmed booking, and its day, its code, or one of its queue numbers."""
 
 
-# Twice: what the first round leaves behind, bookings and closed days, is what the second meets.
+# Two rounds: the second meets the bookings and closed days that the first leaves behind.
 @pytest.mark.parametrize("rpc", RPCS)
 @pytest.mark.parametrize("number", [1, 2])
 def test_random_messages_are_answered_or_refused(target: Target, known: Known, rpc: str, number: int) -> None:
