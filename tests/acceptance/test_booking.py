@@ -158,7 +158,7 @@ async def test_a_nik_is_booked_only_once_in_the_whole_country(client: BookingCli
     with pytest.raises(RefusedError) as caught:
         await client.send(crowd.request(applicants=[person], account=first.account))
     assert caught.value.metadata["booking_id"] == booking.booking_id
-    assert caught.value.message.startswith("Applicant 1 (S.) already has a live booking on your account.")
+    assert caught.value.message.startswith("Applicant 1 (S.) already has an active booking under your account.")
 
 
 async def test_an_overbooked_slot_sells_exactly_its_places_in_arrival_order(
