@@ -31,7 +31,7 @@ test: setup lint types ## check the code and run all tests on real Redis and Pos
 	$(PY) -m pytest $(if $(ANTRIAN_REDIS_URL),,-p tests.support.together --numprocesses 2)
 
 check: setup lint types ## check the code and run the unit tests: the part of make test for after each change
-	$(PY) -m pytest tests/unit
+	$(PY) -m pytest -p no:schemathesis tests/unit
 
 coverage: setup ## run unit and integration tests and show the branches that none of them takes (COVERAGE="PATH …": only these tests)
 	$(PY) -m coverage erase

@@ -1,4 +1,4 @@
-"""A running Antrian: all programs, some offices, a Friday's window open."""
+"""A running Antrian: all programs, a few offices, an open booking window."""
 
 import uuid
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -20,12 +20,12 @@ from tests.support.window import window_to_come
 
 
 class StartStack(Protocol):
-    """Starts an Antrian with its clock there."""
+    """Starts an Antrian with its clock at that moment."""
 
     def __call__(
         self, clock: datetime, *, metrics: bool = False, gateway: bool = False, all_offices: bool = False
     ) -> Stack:
-        """Its metrics and HTTP are served, and it has all 185 offices, where asked for."""
+        """Optionally serves metrics and HTTP, and has all 185 offices."""
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -44,13 +44,13 @@ def window() -> Window:
 
 @pytest.fixture(scope="module")
 def opens(window: Window) -> datetime:
-    """When it opens."""
+    """The time at which the window opens."""
     return window.opens_at
 
 
 @pytest.fixture(scope="module")
 def start_stack(founded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartStack]:
-    """Starts an Antrian without bookings, its clock there; one at a time, since given servers are emptied for it."""
+    """Starts an Antrian without bookings, its clock at that moment. One at a time, as given servers are emptied first."""
     with ExitStack() as undo:
 
         def start(clock: datetime, *, metrics: bool = False, gateway: bool = False, all_offices: bool = False) -> Stack:

@@ -18,7 +18,7 @@ PUSAT = "kanim-jakarta-pusat"
 
 @dataclass
 class Crowd:
-    """Makes people whom no other test knows."""
+    """Makes people whom no other test uses."""
 
     seed: int
     dates: Sequence[date]
@@ -28,17 +28,17 @@ class Crowd:
         self._random = random.Random(self.seed)
 
     def person(self) -> Applicant:
-        """Somebody new."""
+        """A new person."""
         born = f"{self._random.randint(1, 28):02}{self._random.randint(1, 12):02}{self._random.randint(0, 99):02}"
         area, serial = self._random.randint(1, 9999), self._random.randint(1, 9999)
         return Applicant(nik=f"31{area:04}{born}{serial:04}", full_name="Siti Rahma")
 
     def people(self, count: int) -> list[Applicant]:
-        """So many new people."""
+        """That many new people."""
         return [self.person() for _ in range(count)]
 
     def request(self, **changes: Any) -> RequestBookingRequest:
-        """A good request of one new person at Jakarta Pusat, with these changes."""
+        """A valid request of one new person at Jakarta Pusat, with these changes."""
         values: dict[str, Any] = {
             "request_id": str(uuid.UUID(int=self._random.getrandbits(128), version=4)),
             "account": f"user-{self._random.getrandbits(32):x}",

@@ -1,4 +1,7 @@
-"""A rush can be played from any moment, or says why not. One Antrian goes through them in turn: its clock only moves forward."""
+"""A rush can be played from any moment, or explains why not.
+
+One Antrian visits the moments in order, as its clock only moves forward.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -36,7 +39,7 @@ MOMENTS: dict[str, tuple[Callable[[Window], datetime], str]] = {
 
 
 def plan() -> Scenario:
-    """A rush of two seconds, for when it can be played rather than for what comes of it."""
+    """A two-second rush: the tests check when it can be played, not its results."""
     short = load_scenario("tests/rush/short.toml", requests=60)
     arrivals = short.arrivals.model_copy(update={"hours": 0.0006, "early_s": 1, "reaction_s": 1, "tail_minutes": 0.02})
     habits = short.habits.model_copy(update={"slow": 0, "impatient": 0, "look_later_s": 0.5, "cancel": 0})
@@ -45,19 +48,19 @@ def plan() -> Scenario:
 
 
 def play(site: Site) -> RushResult:
-    """A rush there; what can be seen from outside is judged, since the stores know others, too."""
+    """Plays a rush at that moment, judged by what clients see, because the stores hold bookings of other rushes too."""
     orders = Orders(plan(), next(SEEDS), 1, "a test")
     return rush_running(replace(site, settings=None), orders, Live(Console(quiet=True), 60, ""))
 
 
 def played(result: RushResult) -> bool:
-    """Whether people booked and every promise held; presses may be late, since the machine has other tests to run, too."""
+    """Whether people booked and every promise held. Submissions may be late, because other tests run at the same time."""
     assert result.failures == []
     return result.accepted > 0
 
 
 def next_date(after: datetime, month: int, day: int) -> datetime:
-    """Noon of the next such day, 29 February in leap years only."""
+    """Noon of the next such day; 29 February exists only in leap years."""
     for year in count(after.year):
         try:
             moment = datetime(year, month, day, 12, tzinfo=JAKARTA)
@@ -70,7 +73,7 @@ def next_date(after: datetime, month: int, day: int) -> datetime:
 
 @pytest.fixture(scope="module")
 def closed_week(window: Window) -> date:
-    """The Monday of a week in which offices take nobody, as that of Lebaran 2027."""
+    """The Monday of a week without service days, like the week of Lebaran 2027."""
     return window.dates[0] + timedelta(weeks=26)
 
 
@@ -78,7 +81,7 @@ def closed_week(window: Window) -> date:
 def stack(
     start_stack: StartStack, window: Window, closed_week: date, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """An Antrian with that week."""
+    """An Antrian whose policy has that week."""
     policy = tmp_path_factory.mktemp("policy") / "policy.toml"
     shipped = files("antrian").joinpath("policy.toml").read_text("utf-8")
     leave = "".join(f'\n{closed_week + timedelta(days=n)} = "Cuti bersama"' for n in range(5))
@@ -89,7 +92,7 @@ def stack(
 
 
 @pytest.mark.parametrize("name", MOMENTS)
-def test_a_moment_of_the_week(stack: Stack, name: str) -> None:
+def test_a_rush_can_be_played_from_any_moment_of_the_week(stack: Stack, name: str) -> None:
     moment, refused = MOMENTS[name]
     stack.set_clock(moment(rules.next_opening(stack.policy, stack.now() + timedelta(days=5))))
 
@@ -102,7 +105,7 @@ def test_a_moment_of_the_week(stack: Stack, name: str) -> None:
     assert played(play(site_before_opening(stack, plan())))
 
 
-def test_a_week_without_service(stack: Stack, closed_week: date) -> None:
+def test_a_rush_can_be_played_around_a_week_without_service(stack: Stack, closed_week: date) -> None:
     friday = datetime.combine(closed_week - timedelta(days=3), load_policy().opens_time, JAKARTA)
     stack.set_clock(friday)
     with pytest.raises(RushError, match="booking opens at"):
@@ -113,6 +116,6 @@ def test_a_week_without_service(stack: Stack, closed_week: date) -> None:
 
 @pytest.mark.last  # years may pass
 @pytest.mark.parametrize(("month", "day"), [(12, 31), (2, 29)])
-def test_a_day_of_the_year(stack: Stack, month: int, day: int) -> None:
+def test_a_rush_can_be_played_from_any_day_of_the_year(stack: Stack, month: int, day: int) -> None:
     stack.set_clock(next_date(stack.now(), month, day))
     assert played(play(site_before_opening(stack, plan())))

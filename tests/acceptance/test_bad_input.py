@@ -96,7 +96,7 @@ def described(case: Any) -> str | None:
 
 
 @pytest.mark.parametrize(("change", "reason", "field"), BAD, ids=described)
-async def test_a_bad_request_is_refused_with_its_field(
+async def test_an_invalid_request_is_refused_and_its_field_is_named(
     client: BookingClient, crowd: Crowd, change: dict[str, Any], reason: str, field: str
 ) -> None:
     request = crowd.request(**change)
@@ -126,7 +126,7 @@ async def test_a_batch_over_200_and_an_empty_one_are_refused(client: BookingClie
     ],
     ids=["no message", "too large"],
 )
-async def test_bytes_that_are_no_message_get_a_clear_error(
+async def test_bytes_that_are_not_a_message_get_a_clear_error(
     client: BookingClient, data: bytes, reason: str, code: grpc.StatusCode
 ) -> None:
     call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = client.channel.unary_unary(
@@ -159,7 +159,7 @@ async def test_bytes_that_are_no_message_get_a_clear_error(
         (wire.ListOfficesRequest(location=JAKARTA, page_token="?"), "page_token"),
     ],
 )
-async def test_bad_reads_name_their_field(client: BookingClient, request_: Message, field: str) -> None:
+async def test_an_invalid_read_names_its_field(client: BookingClient, request_: Message, field: str) -> None:
     name = type(request_).__name__.removesuffix("Request")
     call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = client.channel.unary_unary(
         f"/antrian.v1.BookingService/{name}"
@@ -213,7 +213,7 @@ BAD_STAFF: list[tuple[str, dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("rpc", "change", "reason", "field"), BAD_STAFF, ids=str)
-async def test_a_bad_request_of_staff_is_refused_with_its_field(
+async def test_an_invalid_staff_request_is_refused_and_its_field_is_named(
     client: BookingClient, crowd: Crowd, rpc: str, change: dict[str, Any], reason: str, field: str
 ) -> None:
     good: dict[str, dict[str, Any]] = {
@@ -274,7 +274,9 @@ async def test_a_bad_request_of_staff_is_refused_with_its_field(
     ],
     ids=str,
 )
-async def test_a_bad_list_is_refused_with_its_field(client: BookingClient, change: dict[str, Any], field: str) -> None:
+async def test_an_invalid_list_request_is_refused_and_its_field_is_named(
+    client: BookingClient, change: dict[str, Any], field: str
+) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await client.stub.ListBookings(wire.ListBookingsRequest(**{"account": "a"} | change), timeout=5)
     refusal = RefusedError.of_error(caught.value)
@@ -312,7 +314,7 @@ ELSEWHERE = {
 """Rows of the table in docs/errors.md that need a life before them, or no RequestBooking, and the test that has them."""
 
 
-def test_every_row_of_the_documented_table_is_walked() -> None:
+def test_every_row_of_the_documented_table_is_tested() -> None:
     tests = Path(__file__).parents[1]
     text = (tests.parent / "docs/errors.md").read_text().split("## Bad inputs")[1]
     rows = {
@@ -335,7 +337,9 @@ def test_every_row_of_the_documented_table_is_walked() -> None:
 @pytest.mark.parametrize(
     "path", [b"/antrian.v1.BookingService/GetQuota\xff", b"\xff\xfe", b"/antrian.v1/None", b"/" + b"a" * 4000]
 )
-async def test_a_path_of_any_bytes_is_refused_and_the_server_lives(client: BookingClient, path: bytes) -> None:
+async def test_an_rpc_path_of_arbitrary_bytes_is_refused_and_the_server_survives(
+    client: BookingClient, path: bytes
+) -> None:
     call: Any = client.channel.unary_unary(path)  # type: ignore[arg-type]
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call(b"", timeout=5)
@@ -344,7 +348,7 @@ async def test_a_path_of_any_bytes_is_refused_and_the_server_lives(client: Booki
         await another.get_quota(PUSAT)
 
 
-async def test_what_strangers_send_fills_no_log(stack: Stack) -> None:
+async def test_unauthenticated_callers_cannot_fill_the_log(stack: Stack) -> None:
     log = stack.folder / "log/server.log"
     before = log.stat().st_size
     host, _, port = stack.address.rpartition(":")
@@ -373,7 +377,7 @@ async def test_what_strangers_send_fills_no_log(stack: Stack) -> None:
     assert max(map(len, lines)) < 6000
 
 
-async def test_the_person_at_fault_is_told_by_position_and_initial(client: BookingClient, crowd: Crowd) -> None:
+async def test_errors_name_the_person_by_position_and_initial(client: BookingClient, crowd: Crowd) -> None:
     people = [crowd.person(), Applicant(nik="317101", full_name="Dewi Lestari")]
     async with BookingClient(client.target, patience=timedelta(0)) as indonesian:
         with pytest.raises(RefusedError) as caught:
@@ -385,7 +389,7 @@ async def test_the_person_at_fault_is_told_by_position_and_initial(client: Booki
     assert response.message == "Applicant 2 (D.): a NIK must be 16 digits."
 
 
-async def test_errors_are_indonesian_unless_english_is_asked_for(client: BookingClient, crowd: Crowd) -> None:
+async def test_errors_are_in_indonesian_unless_english_is_requested(client: BookingClient, crowd: Crowd) -> None:
     async with BookingClient(client.target, patience=timedelta(0)) as indonesian:
         with pytest.raises(RefusedError, match="Kantor itu tidak ada"):
             await indonesian.get_quota("kanim-atlantis")
@@ -402,7 +406,7 @@ async def test_errors_are_indonesian_unless_english_is_asked_for(client: Booking
         (["en;q=0"], "Kantor itu tidak ada"),
     ],
 )
-async def test_the_metadatas_languages_are_taken_by_their_quality(
+async def test_languages_in_the_metadata_are_ranked_by_their_quality_values(
     client: BookingClient, languages: list[str], words: str
 ) -> None:
     metadata = [("accept-language", language) for language in languages]

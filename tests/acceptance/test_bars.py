@@ -1,4 +1,4 @@
-"""Ways back from bars and check-ins over gRPC, with the real programs: after each of them all promises hold."""
+"""Lifting bars, excusing no-shows and undoing check-ins over gRPC keeps all promises."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ JAKARTA = ZoneInfo("Asia/Jakarta")
 
 
 class By(TypedDict):
-    """Who does it and why."""
+    """The staff member and the reason of an action."""
 
     staff: str
     reason: str
@@ -82,7 +82,7 @@ async def rebuild(stack: Stack) -> int:
     return await program.wait()
 
 
-async def test_three_of_five_come_one_late_one_undone_and_bars_are_lifted(
+async def test_late_attendance_undone_check_ins_and_lifted_bars_keep_all_promises(
     stack: Stack, client: BookingClient, office: OfficeClient, crowd: Crowd
 ) -> None:
     five, single, excused = crowd.people(5), crowd.people(1), crowd.people(3)

@@ -1,4 +1,4 @@
-"""A request goes in, its outcome comes back: over gRPC, through the real programs."""
+"""Requesting, reading and watching bookings over gRPC, through the real programs."""
 
 import asyncio
 import uuid
@@ -42,9 +42,7 @@ async def test_a_request_is_accepted_at_once_and_confirmed_soon(client: BookingC
     assert booking.accept_time.ToDatetime() <= booking.decide_time.ToDatetime() <= booking.read_time.ToDatetime()
 
 
-async def test_many_bookings_are_read_at_once_and_a_bad_question_harms_no_other(
-    client: BookingClient, crowd: Crowd
-) -> None:
+async def test_one_invalid_read_in_a_batch_does_not_affect_the_others(client: BookingClient, crowd: Crowd) -> None:
     mine, other = crowd.request(), crowd.request()
     booking_id = (await client.send(mine)).booking_id
     others_id = (await client.send(other)).booking_id
@@ -61,13 +59,13 @@ async def test_many_bookings_are_read_at_once_and_a_bad_question_harms_no_other(
     ]
 
 
-async def test_a_batch_waits_for_nobody(client: BookingClient) -> None:
+async def test_a_batch_read_returns_without_waiting_for_outcomes(client: BookingClient) -> None:
     query = GetBookingRequest(booking_id=str(uuid.uuid4()), account="ani", wait=Duration(seconds=1))
     response = await client.stub.BatchGetBookings(BatchGetBookingsRequest(requests=[query]))
     assert RefusedError.of_status(response.results[0].error).metadata["field"] == "wait"
 
 
-async def test_the_same_request_is_the_same_booking_however_often(client: BookingClient, crowd: Crowd) -> None:
+async def test_repeating_a_request_returns_the_same_booking(client: BookingClient, crowd: Crowd) -> None:
     request = crowd.request()
     responses = await asyncio.gather(*(client.send(request) for _ in range(20)))
     assert {(b.booking_id, b.ticket) for b in responses} == {(responses[0].booking_id, responses[0].ticket)}
@@ -76,7 +74,9 @@ async def test_the_same_request_is_the_same_booking_however_often(client: Bookin
     assert (again.booking_id, again.state) == (responses[0].booking_id, BOOKING_STATE_CONFIRMED)
 
 
-async def test_the_same_request_from_another_province_is_the_same_booking(client: BookingClient, crowd: Crowd) -> None:
+async def test_repeating_a_request_from_another_province_returns_the_same_booking(
+    client: BookingClient, crowd: Crowd
+) -> None:
     request = crowd.request()
     first = await client.send(request)
     moved = crowd.request(
@@ -85,7 +85,7 @@ async def test_the_same_request_from_another_province_is_the_same_booking(client
     assert (await client.send(moved)).booking_id == first.booking_id
 
 
-async def test_the_same_request_id_with_other_content_is_refused(client: BookingClient, crowd: Crowd) -> None:
+async def test_a_request_id_reused_with_other_content_is_refused(client: BookingClient, crowd: Crowd) -> None:
     request = crowd.request()
     await client.send(request)
     for change in (
@@ -104,7 +104,7 @@ async def test_the_same_request_id_with_other_content_is_refused(client: Booking
         assert caught.value.reason == "REQUEST_ID_REUSED", change
 
 
-async def test_a_booking_tells_whom_it_is_for_in_the_order_of_the_first_request(
+async def test_a_booking_lists_its_people_in_the_order_of_the_first_request(
     client: BookingClient, crowd: Crowd
 ) -> None:
     dewi, umar = crowd.people(2)
@@ -128,7 +128,7 @@ async def test_a_booking_tells_whom_it_is_for_in_the_order_of_the_first_request(
     assert remaining.people[0].queue_number == booking.queue_numbers[1]
 
 
-async def test_names_and_niks_are_taken_as_phones_type_them(client: BookingClient, crowd: Crowd) -> None:
+async def test_names_and_niks_are_accepted_as_phones_type_them(client: BookingClient, crowd: Crowd) -> None:
     person = crowd.person()
     for nik in (person.nik, f" {person.nik[:6]} {person.nik[6:12]}-{person.nik[12:]}\n", f"'{person.nik}\ufeff"):
         request = crowd.request(applicants=[Applicant(nik=nik, full_name="Nur´Aini\u00a0binti Ana‑Maria\t")])
@@ -138,7 +138,7 @@ async def test_names_and_niks_are_taken_as_phones_type_them(client: BookingClien
         await client.cancel_booking(booking.booking_id, request.account)
 
 
-async def test_one_request_id_at_two_offices_at_once_is_accepted_by_one(client: BookingClient, crowd: Crowd) -> None:
+async def test_a_request_id_sent_to_two_offices_at_once_is_accepted_by_one(client: BookingClient, crowd: Crowd) -> None:
     one = crowd.request()
     other = crowd.request(
         request_id=one.request_id, account=one.account, applicants=one.applicants, office_id="kanim-jakarta-utara"
@@ -147,7 +147,7 @@ async def test_one_request_id_at_two_offices_at_once_is_accepted_by_one(client: 
     assert sorted(type(response).__name__ for response in responses) == ["Booking", "RefusedError"]
 
 
-async def test_one_nik_is_booked_once_in_the_country(client: BookingClient, crowd: Crowd) -> None:
+async def test_a_nik_is_booked_only_once_in_the_whole_country(client: BookingClient, crowd: Crowd) -> None:
     person = crowd.person()
     first = crowd.request(applicants=[person])
     booking = await client.send(first)
@@ -164,7 +164,7 @@ async def test_one_nik_is_booked_once_in_the_country(client: BookingClient, crow
 async def test_an_overbooked_slot_sells_exactly_its_places_in_arrival_order(
     client: BookingClient, crowd: Crowd
 ) -> None:
-    """A small office: its places, and ten more, in parties of mixed size at once."""
+    """Parties of mixed sizes request ten places more than a small office has, all at once."""
     where = {"office_id": "mpp-kota-bogor", "province_code": "ID-JB"}
     quota = next(
         slot
@@ -204,7 +204,7 @@ async def test_an_overbooked_slot_sells_exactly_its_places_in_arrival_order(
         assert bool(told.alternatives) == (told.state == BOOKING_STATE_REJECTED)
 
 
-async def test_a_watcher_sees_the_outcome_and_then_the_end(client: BookingClient, crowd: Crowd) -> None:
+async def test_a_watch_stream_sends_the_outcome_and_ends(client: BookingClient, crowd: Crowd) -> None:
     request = crowd.request()
     booking = await client.send(request)
     seen = [b async for b in client.watch(booking.booking_id, request.account)]
@@ -212,9 +212,7 @@ async def test_a_watcher_sees_the_outcome_and_then_the_end(client: BookingClient
     assert all(b.state == BOOKING_STATE_PENDING and b.ticket == booking.ticket for b in seen[:-1])
 
 
-async def test_a_batch_answers_each_request_and_one_bad_item_harms_no_other(
-    client: BookingClient, crowd: Crowd
-) -> None:
+async def test_one_invalid_request_in_a_batch_does_not_affect_the_others(client: BookingClient, crowd: Crowd) -> None:
     requests = [crowd.request() for _ in range(50)]
     requests[7] = crowd.request(office_id="kanim-atlantis")
     requests[9] = crowd.request(session=0)
@@ -223,7 +221,7 @@ async def test_a_batch_answers_each_request_and_one_bad_item_harms_no_other(
     assert reasons == [""] * 7 + ["OFFICE_NOT_FOUND", "", "INVALID_FIELD"] + [""] * 40
 
 
-async def test_a_booking_is_seen_by_its_account_only(client: BookingClient, crowd: Crowd) -> None:
+async def test_a_booking_is_visible_only_to_its_account(client: BookingClient, crowd: Crowd) -> None:
     request = crowd.request()
     booking = await client.send(request)
     for booking_id, account in ((booking.booking_id, "another"), (str(uuid.uuid4()), request.account)):
@@ -232,9 +230,7 @@ async def test_a_booking_is_seen_by_its_account_only(client: BookingClient, crow
         assert caught.value.reason == "BOOKING_NOT_FOUND"
 
 
-async def test_get_booking_without_wait_answers_at_once_and_with_wait_the_outcome(
-    client: BookingClient, crowd: Crowd
-) -> None:
+async def test_get_booking_returns_at_once_or_waits_for_the_outcome(client: BookingClient, crowd: Crowd) -> None:
     request = crowd.request()
     booking = await client.send(request)
     assert (await client.get_booking(booking.booking_id, request.account)).ticket == booking.ticket
@@ -242,7 +238,9 @@ async def test_get_booking_without_wait_answers_at_once_and_with_wait_the_outcom
     assert outcome.state == BOOKING_STATE_CONFIRMED
 
 
-async def test_quota_tells_the_windows_days_and_what_is_left(client: BookingClient, stack: Stack, crowd: Crowd) -> None:
+async def test_get_quota_returns_the_days_of_the_window_and_their_remaining_places(
+    client: BookingClient, stack: Stack, crowd: Crowd
+) -> None:
     response = await client.get_quota(PUSAT)
     assert response.window.open
     assert response.window.first_date == crowd.dates[0].isoformat()
@@ -252,7 +250,7 @@ async def test_quota_tells_the_windows_days_and_what_is_left(client: BookingClie
     assert morning == -(-(morning + afternoon) * 60 // 100)
 
 
-async def test_a_quota_has_each_field_once_for_clients_that_do_not_merge_messages(client: BookingClient) -> None:
+async def test_a_quota_response_encodes_each_field_once(client: BookingClient) -> None:
     read: Any = client.channel.unary_unary("/antrian.v1.BookingService/GetQuota")
     content = await read(GetQuotaRequest(office_id=PUSAT).SerializeToString(), timeout=5)
     quota = GetQuotaResponse.FromString(content)

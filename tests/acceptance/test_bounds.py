@@ -1,4 +1,4 @@
-"""Everything has a bound (P12): a caller that is too fast is told so, at once and for certain."""
+"""Everything is bounded (P12): a caller over its limit is refused at once."""
 
 import asyncio
 import hashlib
@@ -40,14 +40,14 @@ QUOTA = "/antrian.v1.BookingService/GetQuota"
 
 
 async def unfinished(channel: grpc.aio.Channel, path: str, token: str) -> Any:
-    """The answer to a call whose message does not come."""
+    """The response to a call whose message never arrives."""
     call: Any = channel.stream_unary(path)
     return await call(timeout=20, metadata=[("authorization", f"Bearer {token}")])
 
 
 @pytest.fixture(scope="module")
 def paced(tmp_path_factory: pytest.TempPathFactory, start_stack: StartStack, opens: datetime) -> Stack:
-    """An Antrian with a caller that may ask five times a second, which takes on few calls."""
+    """An Antrian with few concurrent calls, and a caller that is limited to five calls a second."""
     file = tmp_path_factory.mktemp("callers") / "callers.toml"
     file.write_text(
         CALLERS.format(**{name: hashlib.sha256(name.encode()).hexdigest() for name in ("phone", "other", "slow")})
@@ -60,12 +60,12 @@ def paced(tmp_path_factory: pytest.TempPathFactory, start_stack: StartStack, ope
 
 @pytest.fixture
 async def phone(paced: Stack) -> AsyncIterator[BookingClient]:
-    """A caller without a limit, who does not try again."""
+    """A caller without a rate limit, which does not retry."""
     async with BookingClient(paced.address, token="phone", patience=timedelta(0), english=True) as client:
         yield client
 
 
-async def test_a_caller_that_is_too_fast_is_told_when_to_come_and_others_are_not_held_up(
+async def test_a_caller_over_its_rate_gets_a_retry_delay_and_others_are_not_slowed(
     paced: Stack, phone: BookingClient
 ) -> None:
     async with BookingClient(paced.address, token="slow", patience=timedelta(0), english=True) as slow:
@@ -80,10 +80,10 @@ async def test_a_caller_that_is_too_fast_is_told_when_to_come_and_others_are_not
     await phone.get_quota("kanim-bogor")
 
 
-async def test_a_caller_that_holds_its_share_is_told_so_and_others_are_served(
+async def test_a_caller_at_its_concurrency_limit_is_refused_and_others_are_served(
     paced: Stack, phone: BookingClient
 ) -> None:
-    """The messages of its calls never come; a connection would not carry as many calls."""
+    """The messages of its calls never arrive. It needs several connections, as one would not carry that many calls."""
 
     def hold() -> asyncio.Task[Any]:
         return asyncio.create_task(unfinished(phone.channel, QUOTA, "phone"))
@@ -110,7 +110,7 @@ async def test_a_caller_that_holds_its_share_is_told_so_and_others_are_served(
         await patient.get_quota("kanim-bogor")
 
 
-async def test_who_has_no_token_is_refused_before_the_message_comes(phone: BookingClient) -> None:
+async def test_a_call_without_a_token_is_refused_before_its_message_arrives(phone: BookingClient) -> None:
     for path in (QUOTA, "/antrian.v1.BookingService/WatchBooking"):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await unfinished(phone.channel, path, "nobody")
@@ -118,7 +118,7 @@ async def test_who_has_no_token_is_refused_before_the_message_comes(phone: Booki
 
 
 @pytest.mark.parametrize("rpc", ["Check", "Watch"])
-async def test_an_address_may_ask_for_health_so_many_times_at_once(phone: BookingClient, rpc: str) -> None:
+async def test_concurrent_health_checks_are_limited_per_address(phone: BookingClient, rpc: str) -> None:
     path = f"/grpc.health.v1.Health/{rpc}"
     held = [asyncio.create_task(unfinished(phone.channel, path, "")) for _ in range(101)]
     refused = next(asyncio.as_completed(held))
@@ -130,7 +130,7 @@ async def test_an_address_may_ask_for_health_so_many_times_at_once(phone: Bookin
     await phone.get_quota("kanim-bogor")
 
 
-async def test_liveness_is_a_name_of_its_own(paced: Stack) -> None:
+async def test_liveness_is_a_health_service_name_of_its_own(paced: Stack) -> None:
     async with grpc.aio.insecure_channel(paced.address) as channel:
         health = HealthStub(channel)
         for name in ("", "antrian.v1.BookingService", "antrian.liveness"):

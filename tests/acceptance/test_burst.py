@@ -1,4 +1,4 @@
-"""Many calls at the same moment, as when a window opens: none is dropped without a word."""
+"""Many calls at the same moment, as when a window opens: none is dropped without a response."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ Stubs = list["BookingServiceAsyncStub"]
 
 @pytest.fixture(params=[1, 4], ids=["one channel", "four channels"])
 async def stubs(request: pytest.FixtureRequest, stack: Stack) -> AsyncIterator[Stubs]:
-    """On connections of their own, which stand."""
+    """Stubs on separate, established connections."""
     async with AsyncExitStack() as undo:
         apart = [("grpc.use_local_subchannel_pool", 1)]
         made = [grpc.aio.insecure_channel(stack.address, options=apart) for _ in range(request.param)]
@@ -41,9 +41,9 @@ async def stubs(request: pytest.FixtureRequest, stack: Stack) -> AsyncIterator[S
 
 
 async def _responses(calls: Iterable[Awaitable[Any]]) -> dict[str, int]:
-    """How many were answered, and refused for which reasons; a gRPC code where the reason is not ours."""
+    """Counts the calls by outcome: OK, the reason of a refusal, or a gRPC code where the refusal has no reason."""
 
-    async def response(call: Awaitable[Any]) -> str:
+    async def outcome_of_call(call: Awaitable[Any]) -> str:
         try:
             await call
         except grpc.aio.AioRpcError as error:
@@ -51,12 +51,12 @@ async def _responses(calls: Iterable[Awaitable[Any]]) -> dict[str, int]:
         return "OK"
 
     begun = list(calls)  # all of them before any is awaited
-    return Counter(await asyncio.gather(*map(response, begun)))
+    return Counter(await asyncio.gather(*map(outcome_of_call, begun)))
 
 
 @pytest.fixture
 async def small(stack: Stack, tmp_path: Path) -> AsyncIterator[str]:
-    """Where another server is that takes on a hundred calls at once."""
+    """The address of a second server, which accepts a hundred concurrent calls."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     own = {"LISTEN": address, "MOST_CALLS": "100", "READY_FILE": str(tmp_path / "ready"), "METRICS_LISTEN": ""}
@@ -72,19 +72,19 @@ async def small(stack: Stack, tmp_path: Path) -> AsyncIterator[str]:
         await program.wait()
 
 
-async def test_a_burst_of_unary_calls_is_answered_to_the_last(stubs: Stubs) -> None:
+async def test_every_unary_call_of_a_burst_is_answered(stubs: Stubs) -> None:
     asked = GetQuotaRequest(office_id=PUSAT)
     calls = (stubs[n % len(stubs)].GetQuota(asked, timeout=60) for n in range(_CALLS))
     assert await _responses(calls) == {"OK": _CALLS}
 
 
-async def test_a_burst_of_streams_is_answered_to_the_last(stubs: Stubs) -> None:
+async def test_every_stream_of_a_burst_is_answered(stubs: Stubs) -> None:
     asked = WatchBookingRequest(booking_id=str(uuid.uuid4()), account="nobody")
     calls = (stubs[n % len(stubs)].WatchBooking(asked, timeout=60).read() for n in range(_CALLS))
     assert await _responses(calls) == {"BOOKING_NOT_FOUND": _CALLS}
 
 
-async def test_who_is_too_many_in_a_burst_is_told_so(small: str) -> None:
+async def test_calls_over_the_limit_in_a_burst_are_refused_with_server_busy(small: str) -> None:
     async with grpc.aio.insecure_channel(small) as channel:
         await channel.channel_ready()
         stub, asked = BookingServiceStub(channel), GetQuotaRequest(office_id=PUSAT)

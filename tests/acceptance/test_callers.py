@@ -1,4 +1,4 @@
-"""Callers by a file of bearer tokens: who they are, what they may, and that nobody else sees their bookings."""
+"""Callers are identified by bearer tokens, have permissions, and see only their own bookings."""
 
 import hashlib
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ offices = {offices}
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory, start_stack: StartStack, opens: datetime) -> Stack:
-    """An Antrian that knows four callers; each one's token is its name."""
+    """An Antrian with four callers, each with its name as the token."""
     file = tmp_path_factory.mktemp("callers") / "callers.toml"
     text = [
         CALLERS.format(name=name, role=role, hash=hashlib.sha256(name.encode()).hexdigest(), offices=offices)
@@ -46,20 +46,18 @@ async def refusal(stack: Stack, token: str, crowd: Crowd, **changes: object) -> 
     return caught.value.reason
 
 
-async def test_without_a_token_or_with_a_wrong_one_nobody_is_served(guarded: Stack, crowd: Crowd) -> None:
+async def test_a_missing_or_unknown_token_is_refused(guarded: Stack, crowd: Crowd) -> None:
     assert await refusal(guarded, "", crowd) == "UNAUTHENTICATED"
     assert await refusal(guarded, "phone2", crowd) == "UNAUTHENTICATED"
 
 
-async def test_a_gateway_does_not_vouch_for_a_province_and_an_internal_system_does(
-    guarded: Stack, crowd: Crowd
-) -> None:
+async def test_only_an_internal_system_may_state_a_province_instead_of_a_location(guarded: Stack, crowd: Crowd) -> None:
     assert await refusal(guarded, "phone", crowd, province_code="ID-JK") == "LOCATION_REQUIRED"
     async with BookingClient(guarded.address, token="ministry") as client:
         assert (await client.send(crowd.request(province_code="ID-JK"))).ticket > 0
 
 
-async def test_callers_have_request_ids_and_bookings_of_their_own(guarded: Stack, crowd: Crowd) -> None:
+async def test_request_ids_and_bookings_are_scoped_to_their_caller(guarded: Stack, crowd: Crowd) -> None:
     request = crowd.request()
     other = crowd.request(request_id=request.request_id, account=request.account)
     async with (
@@ -74,13 +72,13 @@ async def test_callers_have_request_ids_and_bookings_of_their_own(guarded: Stack
 
 
 @pytest.mark.parametrize("token", ["phone", "ministry"])
-async def test_only_staff_use_the_office_service(guarded: Stack, token: str) -> None:
+async def test_only_staff_may_use_the_office_service(guarded: Stack, token: str) -> None:
     async with OfficeClient(guarded.address, token=token) as office:
         with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
             await office.day_roster(PUSAT)
 
 
-async def test_staff_see_and_change_their_own_office_only(guarded: Stack, crowd: Crowd) -> None:
+async def test_staff_may_see_and_change_only_their_own_office(guarded: Stack, crowd: Crowd) -> None:
     day = crowd.dates[0]
     async with OfficeClient(guarded.address, token="counter") as office:
         await office.day_roster(PUSAT, day)

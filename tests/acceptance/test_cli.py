@@ -1,4 +1,4 @@
-"""The commands of who books and of an office's staff, as a person types them, against the real programs."""
+"""The commands for citizens and for an office's staff, against the real programs."""
 
 import json
 import os
@@ -23,7 +23,7 @@ Antrian = Callable[..., Result]
 
 @pytest.fixture
 def antrian(stack: Stack) -> Antrian:
-    """Runs a command against the stack; its words for people are English."""
+    """Runs a command against the stack, in English."""
 
     def run(*words: object) -> Result:
         with mock.patch.dict(os.environ):  # a command puts the settings of its folder there
@@ -32,8 +32,8 @@ def antrian(stack: Stack) -> Antrian:
     return run
 
 
-def told(done: Result) -> Any:
-    """What a command that went well printed as JSON."""
+def printed_json(done: Result) -> Any:
+    """The JSON that a successful command printed."""
     assert done.exit_code == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -43,27 +43,27 @@ def refused(done: Result, reason: str) -> bool:
 
 
 def book(antrian: Antrian, crowd: Crowd, account: str, *, day: int, people: int = 1, session: str = "morning") -> Any:
-    """A party's booking once it is decided."""
+    """Books for a party; returns the decided booking."""
     persons = [f"--person={person.nik}:{person.full_name}" for person in crowd.people(people)]
     wanted = ["--office", PUSAT, "--date", crowd.dates[day], "--session", session, "--at", "-6.1862,106.8296"]
-    return told(antrian("book", *wanted, "--account", account, *persons, "--json"))
+    return printed_json(antrian("book", *wanted, "--account", account, *persons, "--json"))
 
 
 def test_a_booking_is_listed_cancelled_and_listed_as_cancelled(antrian: Antrian, crowd: Crowd) -> None:
     first, second = (book(antrian, crowd, "ani", day=0, people=people)["booking_id"] for people in (2, 1))
-    listed = told(antrian("bookings", "--account", "ani", "--json"))
+    listed = printed_json(antrian("bookings", "--account", "ani", "--json"))
     assert [(b["booking_id"], b["state"]) for b in listed] == [
         (second, "BOOKING_STATE_CONFIRMED"),
         (first, "BOOKING_STATE_CONFIRMED"),
     ]
 
     assert refused(antrian("cancel", first, "--account", "budi"), "BOOKING_NOT_FOUND")
-    cancelled = told(antrian("cancel", first, "--account", "ani", "--json"))
+    cancelled = printed_json(antrian("cancel", first, "--account", "ani", "--json"))
     assert (cancelled["booking_id"], cancelled["state"]) == (first, "BOOKING_STATE_CANCELLED")
-    assert told(antrian("cancel", first, "--account", "ani", "--json"))["end_time"] == cancelled["end_time"]
+    assert printed_json(antrian("cancel", first, "--account", "ani", "--json"))["end_time"] == cancelled["end_time"]
 
     def of(*words: object) -> list[str]:
-        return [b["booking_id"] for b in told(antrian("bookings", "--account", "ani", *words, "--json"))]
+        return [b["booking_id"] for b in printed_json(antrian("bookings", "--account", "ani", *words, "--json"))]
 
     assert of("--state", "confirmed") == [second]
     assert of("--state", "cancelled") == [first]
@@ -74,7 +74,7 @@ def test_a_booking_is_listed_cancelled_and_listed_as_cancelled(antrian: Antrian,
     assert antrian("bookings", "--account", "nobody").stdout == "no bookings\n"
 
 
-def test_a_refusal_names_provinces_and_people_as_people_do(antrian: Antrian, crowd: Crowd) -> None:
+def test_a_refusal_shows_provinces_and_people_by_name(antrian: Antrian, crowd: Crowd) -> None:
     wanted = ["--date", crowd.dates[0], "--session", "morning", "--account", "cici", "--at", "-6.1862,106.8296"]
     persons = [f"--person={crowd.person().nik}:Cici Lestari", "--person=5401014107900001:Dewi Lestari"]
     elsewhere = antrian("book", "--office", "kanim-bogor", *wanted, persons[0])
@@ -85,7 +85,7 @@ def test_a_refusal_names_provinces_and_people_as_people_do(antrian: Antrian, cro
     assert "Applicant 2 (D.): the NIK does not begin with a known province's code" in wrong.stderr
 
 
-def test_somebody_who_cannot_be_read_is_shown_as_such_beside_the_others(
+def test_a_person_whose_data_cannot_be_decrypted_is_marked_in_the_list(
     stack: Stack, antrian: Antrian, crowd: Crowd
 ) -> None:
     booking = book(antrian, crowd, "smudge", day=0, people=3, session="afternoon")
@@ -94,7 +94,7 @@ def test_somebody_who_cannot_be_read_is_shown_as_such_beside_the_others(
     with psycopg.connect(stack.environment["ANTRIAN_DATABASE_URL"]) as ledger:
         ledger.execute(smudge, (b"", booking["booking_id"], first))
         ledger.execute(smudge, (bytes(60), booking["booking_id"], second))
-    listed = told(antrian("office", "roster", PUSAT, "--date", crowd.dates[0], "--json"))
+    listed = printed_json(antrian("office", "roster", PUSAT, "--date", crowd.dates[0], "--json"))
     told_of = {entry["queue_number"]: entry for entry in listed if entry["code"] == booking["code"]}
     assert [told_of[number].get("full_name") for number in (first, second, third)] == [None, None, "Siti Rahma"]
     assert [told_of[number]["masked_nik"].strip("*").isdigit() for number in (first, second, third)] == [
@@ -108,11 +108,13 @@ def test_somebody_who_cannot_be_read_is_shown_as_such_beside_the_others(
     assert "2 violations" in checked.stdout
 
 
-def test_the_roster_has_who_comes_by_queue_number_with_masked_niks(antrian: Antrian, crowd: Crowd) -> None:
+def test_the_roster_is_ordered_by_queue_number_and_masks_niks(antrian: Antrian, crowd: Crowd) -> None:
     party = book(antrian, crowd, "citra", day=1, people=2)
     gone = book(antrian, crowd, "citra", day=1)
-    told(antrian("cancel", gone["booking_id"], "--account", "citra", "--json"))
-    listed = told(antrian("office", "roster", PUSAT, "--date", crowd.dates[1], "--session", "morning", "--json"))
+    printed_json(antrian("cancel", gone["booking_id"], "--account", "citra", "--json"))
+    listed = printed_json(
+        antrian("office", "roster", PUSAT, "--date", crowd.dates[1], "--session", "morning", "--json")
+    )
     assert [entry["queue_number"] for entry in listed] == party["queue_numbers"]
     for entry in listed:
         assert (entry["code"], entry["full_name"], entry["present"]) == (party["code"], "Siti Rahma", False)
@@ -125,16 +127,16 @@ def test_the_roster_has_who_comes_by_queue_number_with_masked_niks(antrian: Antr
     assert refused(early, "NOT_TODAY")
 
 
-def test_a_quota_is_changed_but_never_below_what_is_taken(antrian: Antrian, crowd: Crowd) -> None:
+def test_a_quota_may_not_be_set_below_the_places_taken(antrian: Antrian, crowd: Crowd) -> None:
     book(antrian, crowd, "dewi", day=2, people=3, session="afternoon")
     slot = [PUSAT, crowd.dates[2], "afternoon"]
-    changed = told(antrian("office", "set-quota", *slot, 5, *BY, "--json"))
+    changed = printed_json(antrian("office", "set-quota", *slot, 5, *BY, "--json"))
     assert (changed["quota"], changed["taken"]) == (5, 3)
     assert refused(antrian("office", "set-quota", *slot, 2, *BY), "QUOTA_BELOW_TAKEN")
     assert refused(antrian("office", "set-quota", *slot, 6, "--expected", 4, *BY), "QUOTA_CHANGED")
     again = antrian("office", "set-quota", *slot, 6, "--expected", 5, *BY)
     assert again.stdout == "6 places, 3 of them taken; before: 5\n"
-    slots = told(antrian("quota", PUSAT, "--json"))["slots"]
+    slots = printed_json(antrian("quota", PUSAT, "--json"))["slots"]
     [remaining] = [
         (slot["quota"], slot["remaining"])
         for slot in slots
@@ -143,12 +145,12 @@ def test_a_quota_is_changed_but_never_below_what_is_taken(antrian: Antrian, crow
     assert remaining == (6, 3)
 
 
-def test_a_day_is_closed_only_when_sure_and_its_bookings_are_cancelled(antrian: Antrian, crowd: Crowd) -> None:
+def test_closing_a_day_requires_confirmation_and_cancels_its_bookings(antrian: Antrian, crowd: Crowd) -> None:
     booked = book(antrian, crowd, "eka", day=3)["booking_id"]
     close = ["office", "close-date", PUSAT, crowd.dates[3], *BY]
     assert antrian(*close).exit_code == 2
-    assert told(antrian("status", booked, "--account", "eka", "--json"))["state"] == "BOOKING_STATE_CONFIRMED"
-    assert told(antrian(*close, "--yes", "--json"))["cancelled_bookings"] == 1
+    assert printed_json(antrian("status", booked, "--account", "eka", "--json"))["state"] == "BOOKING_STATE_CONFIRMED"
+    assert printed_json(antrian(*close, "--yes", "--json"))["cancelled_bookings"] == 1
     assert antrian(*close, "--yes").stdout == "closed; bookings cancelled: 1\n"
     assert antrian("status", booked, "--account", "eka").stdout.startswith("CANCELLED: DAY_CLOSED\n")
     person = crowd.person()
@@ -158,20 +160,18 @@ def test_a_day_is_closed_only_when_sure_and_its_bookings_are_cancelled(antrian: 
 
 
 @pytest.mark.last
-def test_on_the_day_those_who_come_are_checked_in_and_all_promises_hold(
-    antrian: Antrian, crowd: Crowd, stack: Stack
-) -> None:
-    """Moves the clock to the last day of the offered week."""
+def test_check_in_on_the_service_day_keeps_all_promises(antrian: Antrian, crowd: Crowd, stack: Stack) -> None:
+    """Moves the clock to the last service day of the window."""
     party = book(antrian, crowd, "fitri", day=-1, people=2)
     first, second = party["queue_numbers"]
     stack.set_clock(
         datetime.combine(crowd.dates[-1], datetime.min.time(), ZoneInfo("Asia/Jakarta")) + timedelta(hours=9)
     )
     check_in = ["office", "check-in", PUSAT, party["code"], "--staff", "counter-1", "--json"]
-    came = told(antrian(*check_in, "--present", first))
+    came = printed_json(antrian(*check_in, "--present", first))
     assert [entry["present"] for entry in came] == [True, False]
-    assert [entry["present"] for entry in told(antrian(*check_in, "--present", second))] == [True, True]
-    today = told(antrian("office", "roster", PUSAT, "--json"))
+    assert [entry["present"] for entry in printed_json(antrian(*check_in, "--present", second))] == [True, True]
+    today = printed_json(antrian("office", "roster", PUSAT, "--json"))
     assert [(entry["queue_number"], entry["state"]) for entry in today] == [
         (first, "BOOKING_STATE_ATTENDED"),
         (second, "BOOKING_STATE_ATTENDED"),

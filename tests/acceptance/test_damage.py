@@ -1,4 +1,4 @@
-"""A folder of `antrian up` in which something is lost or damaged: it says what, and the way on that it names works."""
+"""`antrian up` on a folder with lost or damaged files names them, and the remedy that it prints works."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ WAY_ON = "Move that folder away and start again, then `antrian rebuild` restores
 
 
 def antrian(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """A command that ends by itself."""
+    """Runs a command to its end."""
     named = {"ANTRIAN_REDIS_URL", "ANTRIAN_DATABASE_URL"}
     environment = {name: value for name, value in os.environ.items() if name not in named}
     return subprocess.run(
@@ -46,7 +46,7 @@ def crowd(opens: datetime) -> Crowd:
 
 @pytest.fixture(scope="module")
 def booked(tmp_path_factory: pytest.TempPathFactory, opens: datetime, crowd: Crowd) -> tuple[Path, Booking]:
-    """A folder on which an Antrian has run, and the booking that it took."""
+    """A folder on which an Antrian has run, and a booking that it accepted."""
     folder = tmp_path_factory.mktemp("damaged")
 
     async def book(address: str) -> Booking:
@@ -60,7 +60,7 @@ def booked(tmp_path_factory: pytest.TempPathFactory, opens: datetime, crowd: Cro
 
 @contextmanager
 def put_back(file: Path) -> Iterator[None]:
-    """Afterwards the file is as it was."""
+    """Restores the file afterwards."""
     content = file.read_bytes()
     try:
         yield
@@ -68,7 +68,7 @@ def put_back(file: Path) -> Iterator[None]:
         file.write_bytes(content)
 
 
-def test_without_its_keys_it_does_not_start_and_makes_no_others(booked: tuple[Path, Booking]) -> None:
+def test_without_its_keys_antrian_refuses_to_start_and_creates_none(booked: tuple[Path, Booking]) -> None:
     file = booked[0] / "secrets.json"
     with put_back(file):
         file.unlink()
@@ -79,7 +79,7 @@ def test_without_its_keys_it_does_not_start_and_makes_no_others(booked: tuple[Pa
         assert not file.exists()
 
 
-def test_a_damaged_file_of_keys_is_named(booked: tuple[Path, Booking]) -> None:
+def test_a_damaged_key_file_is_named(booked: tuple[Path, Booking]) -> None:
     file = booked[0] / "secrets.json"
     with put_back(file):
         file.write_text("")
@@ -88,7 +88,7 @@ def test_a_damaged_file_of_keys_is_named(booked: tuple[Path, Booking]) -> None:
     assert f"{file} cannot be read" in done.stderr
 
 
-def test_with_the_keys_of_another_it_does_not_start(booked: tuple[Path, Booking]) -> None:
+def test_antrian_refuses_to_start_with_the_keys_of_another_ledger(booked: tuple[Path, Booking]) -> None:
     file = booked[0] / "secrets.json"
     with put_back(file):
         keys = json.loads(file.read_text())
@@ -119,7 +119,7 @@ def no_base(log: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [garbage_at_the_tail, one_byte_flipped, no_list_of_its_files, no_base])
-def test_a_redis_that_cannot_read_its_log_is_told_with_the_way_on(
+def test_an_unreadable_redis_log_is_reported_with_its_remedy(
     booked: tuple[Path, Booking], damage: Callable[[Path], None]
 ) -> None:
     log = booked[0] / LOG
@@ -134,7 +134,9 @@ def test_a_redis_that_cannot_read_its_log_is_told_with_the_way_on(
     assert f"Redis's own log below {log} is damaged. {WAY_ON}" in str(caught.value)
 
 
-def test_the_way_on_from_a_damaged_log_keeps_what_the_ledger_has(booked: tuple[Path, Booking], crowd: Crowd) -> None:
+def test_the_remedy_for_a_damaged_log_keeps_everything_in_the_ledger(
+    booked: tuple[Path, Booking], crowd: Crowd
+) -> None:
     folder, booking = booked
     garbage_at_the_tail(folder / LOG)
     refused = antrian("up", "--folder", folder)
@@ -160,9 +162,7 @@ def test_the_way_on_from_a_damaged_log_keeps_what_the_ledger_has(booked: tuple[P
     assert verified.returncode == 0, verified.stdout
 
 
-def test_a_program_that_refuses_its_settings_is_told_with_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_policy_file_is_reported_with_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = tmp_path / "policy.toml"
     policy.write_text("version =")
     monkeypatch.setenv("ANTRIAN_POLICY_FILE", str(policy))

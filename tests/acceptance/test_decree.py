@@ -1,4 +1,4 @@
-"""A holiday is decreed for a day that is sold out, with people in line: `antrian policy apply` on the real programs."""
+"""`antrian policy apply` with a new holiday on a day that is sold out and has requests in the queue."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ def antrian(*words: object) -> "subprocess.CompletedProcess[str]":
 
 
 def is_done(stack: Stack, day: date) -> bool:
-    """Whether the day is done at all offices."""
+    """Whether the day is finished at all offices."""
     with psycopg.connect(stack.environment["ANTRIAN_DATABASE_URL"]) as ledger:
         rows = ledger.execute("select from day_done where service_date = %s", [day]).fetchall()
     return len(rows) == len(OFFICES)
@@ -52,7 +52,7 @@ async def refusal(client: BookingClient, crowd: Crowd, day: str) -> str:
     return caught.value.reason
 
 
-async def test_a_holiday_for_a_friday_that_is_sold_out_with_people_in_queue(
+async def test_a_new_holiday_cancels_a_sold_out_day_and_rejects_its_queue(
     stack: Stack, client: BookingClient, crowd: Crowd, window: Window, tmp_path: Path
 ) -> None:
     friday, folder = window.dates[-1], ["--folder", stack.folder]

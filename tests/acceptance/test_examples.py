@@ -33,7 +33,7 @@ def run(*command: str, path: Path | None = None) -> subprocess.CompletedProcess[
 
 
 def check_books_once(confirmed: str, *command: str, path: Path | None = None) -> None:
-    """The client books a place, and the second time it is refused, because its people are booked."""
+    """The client books a place. Its second run is refused, because its people are already booked."""
     first, second = run(*command, path=path), run(*command, path=path)
     assert first.returncode == 0, first.stderr + first.stdout
     assert first.stdout.startswith(confirmed)

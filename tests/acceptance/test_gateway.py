@@ -1,4 +1,4 @@
-"""HTTP and JSON in, gRPC out: what phones ask of the gateway, through the real programs."""
+"""The HTTP gateway, as phones use it, through the real programs."""
 
 import asyncio
 import gzip
@@ -39,7 +39,7 @@ WAHID_HASYIM = {"location.latitude": "-6.1862", "location.longitude": "106.8296"
 
 @pytest.fixture(scope="module")
 def stack(start_stack: StartStack, opens: datetime, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Everything, with a gateway, two callers, and a page that may call; a body may take a second."""
+    """An Antrian with a gateway, two callers and an allowed origin; request bodies time out after a second."""
     callers = tmp_path_factory.mktemp("callers") / "callers.toml"
     callers.write_text(
         "".join(
@@ -56,7 +56,7 @@ def stack(start_stack: StartStack, opens: datetime, tmp_path_factory: pytest.Tem
 
 @pytest.fixture
 async def http(stack: Stack) -> AsyncIterator[aiohttp.ClientSession]:
-    """A phone of the caller "mobile", in English."""
+    """An HTTP client with the token of the caller "mobile", in English."""
     headers = {"Authorization": "Bearer mobile", "Accept-Language": "en"}
     async with aiohttp.ClientSession(f"http://{stack.http_address}", headers=headers) as session:
         yield session
@@ -64,7 +64,7 @@ async def http(stack: Stack) -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 async def link(stack: Stack) -> AsyncIterator[Proxy]:
-    """A way to the service that can be broken."""
+    """A breakable proxy in front of the service."""
     proxy = Proxy(int(stack.address.rpartition(":")[2]))
     await proxy.start()
     yield proxy
@@ -72,13 +72,13 @@ async def link(stack: Stack) -> AsyncIterator[Proxy]:
 
 
 def body_of(crowd: Crowd, **changes: Any) -> tuple[dict[str, str], dict[str, Any]]:
-    """The headers and the body of a good request of somebody new."""
+    """The headers and body of a valid request for a new person."""
     body = MessageToDict(crowd.request(**changes))
     return {"Idempotency-Key": body.pop("requestId")}, body
 
 
 async def book(http: aiohttp.ClientSession, crowd: Crowd, **changes: Any) -> tuple[dict[str, Any], dict[str, str]]:
-    """An accepted booking, and where to ask for it."""
+    """Books for a new person; returns the accepted booking and the query parameters to read it."""
     headers, body = body_of(crowd, **changes)
     async with http.post("/v1/bookings", json=body, headers=headers) as response:
         assert response.status == 200, await response.text()
@@ -92,7 +92,7 @@ async def connect(stack: Stack) -> tuple[asyncio.StreamReader, asyncio.StreamWri
 
 
 def request_bytes(version: str, path: str) -> bytes:
-    """A GET of the caller "mobile", from the first byte of a connection on."""
+    """The bytes of a GET request of the caller "mobile" on a new connection."""
     if version == "HTTP/1.1":
         return f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer mobile\r\n\r\n".encode()
     # RFC 7541: indexed :method GET and :scheme http; :authority, :path and authorization by indexed names.
@@ -103,14 +103,14 @@ def request_bytes(version: str, path: str) -> bytes:
 
 
 def process_tree(stack: Stack, program: str) -> list[psutil.Process]:
-    """A program's process and those that it started."""
+    """A program's process and its descendants."""
     main = psutil.Process(stack._programs[program].process.pid)
     return [main, *main.children()]
 
 
 @contextmanager
 def suspended(stack: Stack, program: str) -> Iterator[None]:
-    """The program stands still meanwhile."""
+    """Suspends the program (SIGSTOP) for the duration of the block."""
     processes = process_tree(stack, program)
     for process in processes:
         process.suspend()
@@ -125,7 +125,7 @@ def suspended(stack: Stack, program: str) -> Iterator[None]:
 async def stream_of_events(
     port: int, booking_id: str, account: str, monkeypatch: pytest.MonkeyPatch, *, patience: float
 ) -> AsyncIterator[list[bytes]]:
-    """What a gateway tells a phone, as it comes; b"" is the end. It asks that port, every half second, by such deadlines."""
+    """The lines of an event stream as they arrive; b"" is its end. A gateway of its own calls that port."""
     monkeypatch.setattr(upstream, "_WATCHED", 0.5)
     monkeypatch.setattr(events, "_PATIENCE", patience)
     monkeypatch.setattr(upstream, "_DEADLINE", timedelta(seconds=0.5))
@@ -151,13 +151,13 @@ async def stream_of_events(
 
 
 async def unready(http: aiohttp.ClientSession) -> bool:
-    """Whether the gateway finds that nobody answers behind it."""
+    """Whether the gateway reports that it is not ready."""
     async with http.get("/readyz") as response:
         return response.status == 503
 
 
 def in_flight(stack: Stack) -> float:
-    """What the gateway is busy with."""
+    """The number of requests that the gateway has in flight."""
     return scrape(stack, "gateway")[0]["antrian_http_in_flight"]
 
 
@@ -169,9 +169,7 @@ async def refused(response: aiohttp.ClientResponse) -> tuple[int, str]:
     return response.status, error["reason"]
 
 
-async def test_a_person_at_wahid_hasyim_finds_an_office_books_and_gives_the_place_back(
-    http: aiohttp.ClientSession, crowd: Crowd
-) -> None:
+async def test_a_person_finds_an_office_books_and_cancels(http: aiohttp.ClientSession, crowd: Crowd) -> None:
     async with http.get("/v1/offices", params={**WAHID_HASYIM, "pageSize": "3"}) as response:
         offices = (await response.json())["offices"]
     assert offices[0]["officeId"] == PUSAT
@@ -191,7 +189,7 @@ async def test_a_person_at_wahid_hasyim_finds_an_office_books_and_gives_the_plac
         assert (await response.json())["booking"]["state"] == "BOOKING_STATE_CANCELLED"
 
 
-async def test_the_same_key_is_the_same_booking(http: aiohttp.ClientSession, crowd: Crowd) -> None:
+async def test_the_same_idempotency_key_returns_the_same_booking(http: aiohttp.ClientSession, crowd: Crowd) -> None:
     headers, body = body_of(crowd)
 
     async def send() -> str:
@@ -201,7 +199,7 @@ async def test_the_same_key_is_the_same_booking(http: aiohttp.ClientSession, cro
     assert len(set(await asyncio.gather(*(send() for _ in range(20))))) == 1
 
 
-async def test_many_phones_requests_go_in_few_messages(stack: Stack, http: aiohttp.ClientSession, crowd: Crowd) -> None:
+async def test_requests_of_many_phones_are_batched(stack: Stack, http: aiohttp.ClientSession, crowd: Crowd) -> None:
     def calls(rpc: str) -> float:
         series = f"antrian_rpc_calls_total{{code=OK,rpc={rpc},service=antrian.v1.BookingService}}"
         return scrape(stack, "server")[0].get(series, 0)
@@ -213,7 +211,7 @@ async def test_many_phones_requests_go_in_few_messages(stack: Stack, http: aioht
     assert calls("RequestBooking") == singles
 
 
-async def test_large_requests_take_nothing_from_those_beside_them(http: aiohttp.ClientSession, crowd: Crowd) -> None:
+async def test_oversized_requests_do_not_fail_others_in_their_batch(http: aiohttp.ClientSession, crowd: Crowd) -> None:
     large_headers, large = body_of(crowd)
     large["applicants"][0]["fullName"] = "x" * 120_000
 
@@ -234,7 +232,7 @@ async def test_large_requests_take_nothing_from_those_beside_them(http: aiohttp.
     assert set(told[15:]) == {(404, "BOOKING_NOT_FOUND")}
 
 
-async def test_bookings_are_seen_by_their_caller_and_account_only(
+async def test_bookings_are_visible_only_to_their_caller_and_account(
     stack: Stack, http: aiohttp.ClientSession, crowd: Crowd
 ) -> None:
     booking, whose = await book(http, crowd)
@@ -248,7 +246,7 @@ async def test_bookings_are_seen_by_their_caller_and_account_only(
         assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-async def test_a_refusal_says_why_in_the_phones_language(http: aiohttp.ClientSession, crowd: Crowd) -> None:
+async def test_a_refusal_gives_its_reason_in_the_phones_language(http: aiohttp.ClientSession, crowd: Crowd) -> None:
     headers, body = body_of(crowd, office_id="kanim-bogor")
     for language, words in (
         ("id", "Kantor ini berada di Jawa Barat, sedangkan Anda berada di DKI Jakarta."),
@@ -273,7 +271,9 @@ async def test_a_refusal_says_why_in_the_phones_language(http: aiohttp.ClientSes
         ("*", "Kantor itu tidak ada"),
     ],
 )
-async def test_languages_are_taken_by_their_quality(http: aiohttp.ClientSession, language: str, words: str) -> None:
+async def test_languages_are_ranked_by_their_quality_values(
+    http: aiohttp.ClientSession, language: str, words: str
+) -> None:
     path = "/v1/offices/kanim-atlantis/quota"
     for headers in ([("Accept-Language", language)], [("Accept-Language", part) for part in language.split(", ")]):
         async with http.get(path, headers=headers) as response:
@@ -295,7 +295,7 @@ async def test_languages_are_taken_by_their_quality(http: aiohttp.ClientSession,
         "/v2",
     ],
 )
-async def test_head_answers_as_get_does_without_the_body(http: aiohttp.ClientSession, path: str) -> None:
+async def test_head_returns_what_get_does_without_the_body(http: aiohttp.ClientSession, path: str) -> None:
     async with http.get(path) as response:
         status, length, kind = response.status, len(await response.read()), response.headers["Content-Type"]
     async with http.head(path) as response:
@@ -320,7 +320,7 @@ async def test_head_of_a_stream_ends_at_once(http: aiohttp.ClientSession, crowd:
         ("/v1/bookings:batchGet", "OPTIONS, POST"),
     ],
 )
-async def test_options_and_405_tell_the_methods(http: aiohttp.ClientSession, path: str, allowed: str) -> None:
+async def test_options_and_405_list_the_allowed_methods(http: aiohttp.ClientSession, path: str, allowed: str) -> None:
     async with http.options(path) as response:
         assert (response.status, await response.read()) == (204, b"")
         assert ", ".join(sorted(response.headers["Allow"].split(", "))) == allowed
@@ -377,7 +377,7 @@ NIK = "3171014107900001"
     ],
     ids=lambda value: value[:40] if isinstance(value, bytes) else "",
 )
-async def test_a_body_that_does_not_fit_is_refused_without_being_quoted(
+async def test_an_invalid_body_is_refused_without_being_quoted(
     http: aiohttp.ClientSession, data: bytes, reason: str
 ) -> None:
     headers = {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": "application/json"}
@@ -406,7 +406,7 @@ async def test_a_body_that_does_not_fit_is_refused_without_being_quoted(
         ("POST", "/v1/bookings", 415, "UNSUPPORTED_MEDIA_TYPE"),
     ],
 )
-async def test_what_is_no_request_gets_a_clear_error(
+async def test_a_malformed_http_request_gets_a_clear_error(
     http: aiohttp.ClientSession, verb: str, path: str, status: int, reason: str
 ) -> None:
     async with http.request(verb, path) as response:
@@ -418,7 +418,7 @@ async def test_what_is_no_request_gets_a_clear_error(
     ("encoding", "status", "named"),
     [("gzip", 415, "gzip"), ("br", 415, "br"), (NIK, 415, "Content-Encoding"), ("identity", 400, "")],
 )
-async def test_a_body_in_an_encoding_is_refused_by_the_encodings_name(
+async def test_a_compressed_body_is_refused_and_its_encoding_is_named(
     http: aiohttp.ClientSession, encoding: str, status: int, named: str
 ) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": encoding, "Idempotency-Key": str(uuid.uuid4())}
@@ -442,7 +442,7 @@ async def test_a_body_in_an_encoding_is_refused_by_the_encodings_name(
         ("HTTP/1.1\r\nHost:", 400),
     ],
 )
-async def test_http_1_1_says_once_whom_it_asks(stack: Stack, head: str, status: int) -> None:
+async def test_http_1_1_requires_exactly_one_host_header(stack: Stack, head: str, status: int) -> None:
     reader, writer = await connect(stack)
     writer.write(f"GET /healthz {head}\r\n\r\n".encode())
     async with asyncio.timeout(10):
@@ -450,13 +450,13 @@ async def test_http_1_1_says_once_whom_it_asks(stack: Stack, head: str, status: 
     writer.close()
 
 
-async def test_a_token_too_long_for_any_caller_belongs_to_none(http: aiohttp.ClientSession) -> None:
+async def test_an_overlong_token_is_refused_as_unknown(http: aiohttp.ClientSession) -> None:
     async with http.get("/v1/bookings?account=a", headers={"Authorization": f"Bearer {'x' * 20_000}"}) as response:
         assert await refused(response) == (401, "UNAUTHENTICATED")
 
 
 @pytest.mark.parametrize("key", ["", "x", "6f1c2d34"])
-async def test_booking_needs_an_idempotency_key(http: aiohttp.ClientSession, crowd: Crowd, key: str) -> None:
+async def test_booking_requires_an_idempotency_key(http: aiohttp.ClientSession, crowd: Crowd, key: str) -> None:
     _, body = body_of(crowd)
     async with http.post("/v1/bookings", json=body, headers={"Idempotency-Key": key} if key else {}) as response:
         error = (await response.json())["error"]
@@ -467,9 +467,7 @@ async def test_booking_needs_an_idempotency_key(http: aiohttp.ClientSession, cro
         assert (await response.json())["error"]["fieldViolations"][0]["field"] == "requestId"
 
 
-async def test_a_body_that_is_too_large_or_too_slow_is_not_waited_for(
-    http: aiohttp.ClientSession, stack: Stack
-) -> None:
+async def test_a_body_that_is_too_large_or_too_slow_is_refused(http: aiohttp.ClientSession, stack: Stack) -> None:
     headers = {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": "application/json"}
     async with http.post("/v1/bookings", data=b" " * (BODY_LIMIT + 1), headers=headers) as response:
         assert await refused(response) == (413, "TOO_LARGE")
@@ -487,7 +485,7 @@ async def test_a_body_that_is_too_large_or_too_slow_is_not_waited_for(
         assert response.status == 200
 
 
-async def test_news_come_as_events_and_what_was_seen_is_not_told_again(
+async def test_changes_are_sent_as_events_and_not_repeated_on_reconnect(
     http: aiohttp.ClientSession, crowd: Crowd
 ) -> None:
     booking, whose = await book(http, crowd)
@@ -509,7 +507,7 @@ async def test_news_come_as_events_and_what_was_seen_is_not_told_again(
 
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/2"])
 @pytest.mark.parametrize("asks", ["?account={account}&wait=60s", ":watch?account={account}"], ids=["wait", "watch"])
-async def test_who_leaves_while_waiting_gives_the_place_back(
+async def test_a_waiting_request_ends_when_its_phone_disconnects(
     stack: Stack, http: aiohttp.ClientSession, crowd: Crowd, version: str, asks: str
 ) -> None:
     with suspended(stack, "workers"):
@@ -525,7 +523,7 @@ async def test_who_leaves_while_waiting_gives_the_place_back(
         await until(lambda: in_flight(stack) == before, 5)
 
 
-async def test_who_leaves_while_a_frozen_server_is_asked_gives_the_place_back(stack: Stack) -> None:
+async def test_a_request_to_a_frozen_server_ends_when_its_phone_disconnects(stack: Stack) -> None:
     before, body = in_flight(stack), b'{"account": "ani"}'
     _, writer = await connect(stack)
     with suspended(stack, "server"):
@@ -538,10 +536,10 @@ async def test_who_leaves_while_a_frozen_server_is_asked_gives_the_place_back(st
         await until(lambda: in_flight(stack) == before, 2)
 
 
-async def test_heartbeats_end_with_the_connection_and_the_phone_comes_again(
+async def test_an_event_stream_ends_when_the_service_becomes_unreachable(
     stack: Stack, link: Proxy, http: aiohttp.ClientSession, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A black hole between the gateway and the service."""
+    """The connection between gateway and service is black-holed."""
     with suspended(stack, "workers"):
         booking, whose = await book(http, crowd)
         async with stream_of_events(
@@ -558,7 +556,7 @@ async def test_heartbeats_end_with_the_connection_and_the_phone_comes_again(
     assert len(heard) == known
 
 
-async def test_a_server_that_froze_and_goes_on_tells_the_outcome(
+async def test_the_outcome_arrives_after_a_frozen_server_resumes(
     stack: Stack, http: aiohttp.ClientSession, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with suspended(stack, "workers"):
@@ -578,10 +576,10 @@ async def test_a_server_that_froze_and_goes_on_tells_the_outcome(
     assert b"CONFIRMED" in heard[-2]
 
 
-async def test_a_connection_that_swallows_all_is_given_up(
+async def test_a_black_holed_connection_is_replaced(
     stack: Stack, link: Proxy, http: aiohttp.ClientSession, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also by a call without a deadline."""
+    """Even for a call without a deadline."""
     monkeypatch.setattr(calls, "_QUIET_MS", 300)
     monkeypatch.setattr(calls, "_NO_ECHO_MS", 300)
     with suspended(stack, "workers"):
@@ -597,7 +595,7 @@ async def test_a_connection_that_swallows_all_is_given_up(
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_what_has_not_changed_need_not_be_sent_again(http: aiohttp.ClientSession) -> None:
+async def test_an_unchanged_response_is_not_sent_again(http: aiohttp.ClientSession) -> None:
     for path, longest in (("/v1/offices?provinceCode=ID-BA", 60), ("/v1/offices/kanim-ternate/quota", 1)):
         async with http.get(path) as response:
             tag, control = response.headers["ETag"], response.headers["Cache-Control"]
@@ -607,21 +605,21 @@ async def test_what_has_not_changed_need_not_be_sent_again(http: aiohttp.ClientS
             assert (response.status, await response.read()) == (304, b"")
 
 
-async def test_ids_for_tracing_come_back(http: aiohttp.ClientSession) -> None:
+async def test_request_ids_for_tracing_are_returned(http: aiohttp.ClientSession) -> None:
     async with http.get("/healthz", headers={"X-Request-Id": "abc-1"}) as response:
         assert response.headers["X-Request-Id"] == "abc-1"
     async with http.get("/healthz", headers={"X-Request-Id": NIK}) as response:
         assert response.headers["X-Request-Id"] not in {"", NIK}
 
 
-async def test_a_page_of_a_known_origin_may_call_and_no_other(http: aiohttp.ClientSession) -> None:
+async def test_only_pages_of_a_configured_origin_may_call(http: aiohttp.ClientSession) -> None:
     ask = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "idempotency-key"}
     for origin, status, allowed in ((ORIGIN, 200, ORIGIN), ("https://calo.example", 400, None)):
         async with http.options("/v1/bookings", headers={"Origin": origin, **ask}) as response:
             assert (response.status, response.headers.get("Access-Control-Allow-Origin")) == (status, allowed)
 
 
-async def test_a_server_that_dies_behind_it_costs_phones_patience_and_books_nobody_twice(
+async def test_killing_the_server_behind_the_gateway_books_nobody_twice(
     stack: Stack, http: aiohttp.ClientSession, crowd: Crowd
 ) -> None:
     requests = [body_of(crowd, office_id="kanim-jakarta-timur") for _ in range(200)]
@@ -652,7 +650,7 @@ async def test_a_server_that_dies_behind_it_costs_phones_patience_and_books_nobo
     assert retries <= 200, "a phone sees one retry"
 
 
-async def test_it_says_that_it_is_not_ready_while_nobody_answers_behind_it(
+async def test_the_gateway_is_not_ready_while_the_service_is_unreachable(
     stack: Stack, http: aiohttp.ClientSession
 ) -> None:
     async def ready() -> int:
@@ -672,10 +670,10 @@ async def test_it_says_that_it_is_not_ready_while_nobody_answers_behind_it(
 
 
 @pytest.mark.last
-async def test_asked_to_stop_it_ends_streams_answers_who_waits_and_goes(
+async def test_sigterm_ends_streams_and_answers_waiting_requests(
     stack: Stack, http: aiohttp.ClientSession, crowd: Crowd
 ) -> None:
-    """Ends the gateway, and starts another one."""
+    """Ends the gateway, and starts it again."""
     worker = stack._programs["workers"].process
     booking, whose = await book(http, crowd)
     name, gateway = f"/v1/bookings/{booking['bookingId']}", stack._programs["gateway"].process

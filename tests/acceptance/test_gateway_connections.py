@@ -1,4 +1,4 @@
-"""A gateway that may have few descriptors, and phones that connect and say nothing."""
+"""A gateway with a low limit of file descriptors, and phones that connect and stay idle."""
 
 import asyncio
 import json
@@ -29,20 +29,20 @@ _ASKS = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @dataclass(frozen=True)
 class Gateway:
-    """A running one, whose patience is a hundredth of what it is."""
+    """A running gateway with a hundredth of the usual timeouts."""
 
     port: int
     process: asyncio.subprocess.Process
     log: Path
 
     async def connect(self, said: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection on which so much was said."""
+        """Opens a connection and sends these bytes."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(said)
         return reader, writer
 
     def lines(self) -> list[dict[str, str]]:
-        """What it has logged."""
+        """Its log lines."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
@@ -60,7 +60,7 @@ async def start(folder: Path, files: int) -> Gateway:
 
 @pytest.fixture
 async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
-    """Nobody serves behind it."""
+    """A gateway without a service behind it."""
     made = await start(tmp_path, _FILES)
 
     def responses() -> bool:
@@ -73,7 +73,7 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
     await made.process.wait()
 
 
-async def test_more_connections_than_descriptors_cost_nothing_and_make_room(gateway: Gateway) -> None:
+async def test_idle_connections_are_closed_to_make_room_when_descriptors_run_out(gateway: Gateway) -> None:
     idle = [await gateway.connect() for _ in range(_FILES + 50)]
     process = psutil.Process(gateway.process.pid)
     before = sum(process.cpu_times()[:2])
@@ -92,7 +92,7 @@ async def test_more_connections_than_descriptors_cost_nothing_and_make_room(gate
 
 
 @pytest.mark.parametrize("said", [b"", b"P", b"GET / HTT", HTTP2_BEGINS], ids=["nothing", "P", "GET", "HTTP/2"])
-async def test_a_connection_on_which_nothing_happens_ends_and_one_in_use_stays(gateway: Gateway, said: bytes) -> None:
+async def test_idle_connections_are_closed_and_active_ones_kept(gateway: Gateway, said: bytes) -> None:
     idle, its = await gateway.connect(said)
     reader, writer = await gateway.connect(_ASKS)
     ended = asyncio.create_task(idle.read())
@@ -106,7 +106,7 @@ async def test_a_connection_on_which_nothing_happens_ends_and_one_in_use_stays(g
     writer.close()
 
 
-async def test_with_hardly_a_descriptor_it_refuses_to_start(tmp_path: Path) -> None:
+async def test_the_gateway_refuses_to_start_with_too_few_descriptors(tmp_path: Path) -> None:
     made = await start(tmp_path, 128)
     assert await asyncio.wait_for(made.process.wait(), 20) == 2
     assert made.log.read_text().splitlines()[-1].endswith("raise the limit (ulimit -n)")

@@ -1,4 +1,4 @@
-"""Programs are killed in the middle: nothing accepted is lost, and the line goes on."""
+"""Killing workers loses no accepted request, and queues are still drained."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from tests.support.waiting import until
 
 
 def workers_of(stack: Stack) -> list[psutil.Process]:
-    """The worker processes (not their supervisor)."""
+    """The worker processes, without their supervisor."""
     supervisor = psutil.Process(json.loads((stack.folder / "run.json").read_text())["pids"]["workers"])
     found = []
     for process in supervisor.children():
@@ -32,7 +32,7 @@ def workers_of(stack: Stack) -> list[psutil.Process]:
 
 
 @pytest.mark.timeout(180)
-async def test_every_accepted_request_is_decided_though_workers_are_killed(stack: Stack, crowd: Crowd) -> None:
+async def test_every_accepted_request_is_decided_although_workers_are_killed(stack: Stack, crowd: Crowd) -> None:
     async with BookingClient(stack.address, patience=timedelta(seconds=30)) as client:
         accepted: list[tuple[str, str]] = []
 

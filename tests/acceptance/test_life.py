@@ -1,4 +1,4 @@
-"""A booking's life over gRPC, with the real programs: cancels, quotas, a closed day and a rebuild, all under load."""
+"""Cancels, quota changes, a closed day and a rebuild over gRPC, under load."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ from tests.acceptance.person import PUSAT, Crowd
 
 @pytest.fixture
 def settings(stack: Stack) -> Settings:
-    """Those of the running programs."""
+    """The settings of the running programs."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in stack.environment.items():
             patch.setenv(name, value)
@@ -54,7 +54,7 @@ async def remaining(client: BookingClient, day: int = 0) -> int:
 
 
 async def rebuild(stack: Stack) -> int:
-    """The exit code of `antrian rebuild`."""
+    """Runs `antrian rebuild`; returns its exit code."""
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", "workers.rebuild", env=os.environ | stack.environment,
         stdout=asyncio.subprocess.DEVNULL,
@@ -62,7 +62,7 @@ async def rebuild(stack: Stack) -> int:
     return await program.wait()
 
 
-async def test_two_cancels_at_once_give_the_places_back_once(client: BookingClient, crowd: Crowd) -> None:
+async def test_concurrent_cancels_return_the_places_once(client: BookingClient, crowd: Crowd) -> None:
     booking = await booked(client, crowd, "twice", people=3)
     before = await remaining(client)
     responses = await asyncio.gather(*(client.cancel_booking(booking.booking_id, "twice") for _ in range(8)))
@@ -71,7 +71,7 @@ async def test_two_cancels_at_once_give_the_places_back_once(client: BookingClie
     assert (await client.list_bookings("twice"))[0].HasField("end_time")
 
 
-async def test_what_is_not_decided_yet_cannot_be_cancelled(stack: Stack, client: BookingClient, crowd: Crowd) -> None:
+async def test_an_undecided_booking_cannot_be_cancelled(stack: Stack, client: BookingClient, crowd: Crowd) -> None:
     with Redis.from_url(stack.environment["ANTRIAN_REDIS_URL"]) as redis:
         redis.hset(f"lane:{{{PUSAT}}}", "lease", time.time_ns() // 1000 + 3_000_000)  # a drainer that has died
         sent = await client.send(crowd.request(account="early"))
@@ -81,7 +81,7 @@ async def test_what_is_not_decided_yet_cannot_be_cancelled(stack: Stack, client:
     await client.outcome(sent.booking_id, "early")
 
 
-async def test_bookings_in_line_are_listed_too(client: BookingClient, crowd: Crowd) -> None:
+async def test_undecided_bookings_are_listed(client: BookingClient, crowd: Crowd) -> None:
     confirmed = await booked(client, crowd, "lists")
     requests = [crowd.request(account="lists") for _ in range(3)]
     sent = [await client.send(request) for request in requests]
@@ -89,7 +89,7 @@ async def test_bookings_in_line_are_listed_too(client: BookingClient, crowd: Cro
     assert {booking.booking_id for booking in listed} == {confirmed.booking_id, *(b.booking_id for b in sent)}
 
 
-async def test_a_quota_goes_up_and_down_during_a_rush(stack: Stack, client: BookingClient, crowd: Crowd) -> None:
+async def test_a_quota_may_change_during_a_rush(stack: Stack, client: BookingClient, crowd: Crowd) -> None:
     async with OfficeClient(stack.address) as office:
 
         async def turn(places: int) -> None:
@@ -99,19 +99,19 @@ async def test_a_quota_goes_up_and_down_during_a_rush(stack: Stack, client: Book
                 if refusal.reason != "QUOTA_BELOW_TAKEN":
                     raise
 
-        async def turn_the_screw() -> None:
+        async def change_the_quota() -> None:
             for places in (40, 90, 60, 80):
                 await turn(places)
 
         await turn(70)
         rush = [booked(client, crowd, f"rush-{n}", day=1) for n in range(150)]
-        bookings, _ = await asyncio.gather(asyncio.gather(*rush), turn_the_screw())
+        bookings, _ = await asyncio.gather(asyncio.gather(*rush), change_the_quota())
         confirmed = sum(booking.state == BOOKING_STATE_CONFIRMED for booking in bookings)
         slot = (await client.get_quota(PUSAT)).slots[2]
         assert slot.quota - slot.remaining == confirmed <= 90
 
 
-async def test_a_day_closed_during_a_rush_leaves_nobody_on_it(
+async def test_closing_a_day_during_a_rush_leaves_no_booking_on_it(
     stack: Stack, client: BookingClient, crowd: Crowd
 ) -> None:
     async def try_to_book(n: int) -> Booking | None:
@@ -138,7 +138,7 @@ async def test_a_day_closed_during_a_rush_leaves_nobody_on_it(
             await client.send(crowd.request(service_date=crowd.dates[2].isoformat()))
 
 
-async def test_cancels_while_the_lanes_are_rebuilt_on_an_emptied_redis(
+async def test_cancels_during_a_rebuild_of_an_emptied_redis_keep_all_promises(
     stack: Stack, client: BookingClient, crowd: Crowd
 ) -> None:
     bookings = [await booked(client, crowd, f"rebuilt-{n}", day=3) for n in range(10)]

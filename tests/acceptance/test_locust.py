@@ -1,4 +1,4 @@
-"""The rush's people in Locust, as a person types it, against the real programs."""
+"""The Locust load test with the rush's crowd, against the real programs."""
 
 import json
 import socket
@@ -18,12 +18,12 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def stack(start_stack: StartStack, opens: datetime) -> Stack:
-    """Everything, with all offices: Locust's people know no others."""
+    """An Antrian with all offices, which Locust's crowd expects."""
     return start_stack(opens + timedelta(minutes=1), all_offices=True)
 
 
 def locust(host: str, seconds: int) -> tuple[subprocess.CompletedProcess[str], Counter[str], Counter[str]]:
-    """A run of so many seconds with five users; how many calls each row has, and how many of them failed."""
+    """Runs Locust for that many seconds with five users; returns the calls and failures of each row."""
     words = [
         "-f",
         "clients/rush/load/locustfile.py",
@@ -46,7 +46,7 @@ def locust(host: str, seconds: int) -> tuple[subprocess.CompletedProcess[str], C
     return done, calls, Counter({row["name"]: row["num_failures"] for row in rows})
 
 
-def test_every_run_books_for_people_of_its_own(stack: Stack) -> None:
+def test_each_run_books_for_different_people(stack: Stack) -> None:
     for seconds in (4, 2):
         done, calls, failures = locust(stack.address, seconds)
         assert done.returncode == 0, done.stderr
@@ -56,8 +56,8 @@ def test_every_run_books_for_people_of_its_own(stack: Stack) -> None:
 
 
 @pytest.mark.last
-def test_while_booking_is_closed_the_run_fails_and_says_how_to_open_it(stack: Stack, opens: datetime) -> None:
-    """Moves the clock past the closing."""
+def test_the_run_fails_while_booking_is_closed_and_explains_how_to_open_it(stack: Stack, opens: datetime) -> None:
+    """Moves the clock past the end of the window."""
     stack.set_clock(opens + timedelta(days=3))
     done, calls, failures = locust(stack.address, 2)
     assert done.returncode == 1
@@ -66,7 +66,7 @@ def test_while_booking_is_closed_the_run_fails_and_says_how_to_open_it(stack: St
     assert +failures == Counter({"RequestBooking": calls["RequestBooking"]})
 
 
-def test_where_nobody_listens_the_run_fails_and_says_so() -> None:
+def test_the_run_fails_when_the_service_is_unreachable() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         done, calls, failures = locust(f"127.0.0.1:{nobody.getsockname()[1]}", 2)

@@ -1,4 +1,4 @@
-"""What Prometheus sees: calls and refusals of the server, turns and lanes of the workers, and the running audit."""
+"""The metrics of servers and workers, and the running audit."""
 
 import json
 import os
@@ -74,7 +74,7 @@ async def test_a_servers_calls_and_refusals_are_counted(measured: Stack, crowd: 
     assert after["antrian_rpc_in_flight{rpc=RequestBooking,service=antrian.v1.BookingService}"] == 0
 
 
-async def test_a_stream_that_its_caller_leaves_is_counted_and_not_in_flight(measured: Stack, crowd: Crowd) -> None:
+async def test_a_cancelled_stream_is_counted_and_no_longer_in_flight(measured: Stack, crowd: Crowd) -> None:
     async with BookingClient(measured.address) as client:
         request = crowd.request()
         booking = await client.send(request)
@@ -106,7 +106,7 @@ async def test_workers_turns_and_outcomes_are_counted(measured: Stack, crowd: Cr
         assert f"antrian_desk_settled_total{{kind={kind}}}" in after
 
 
-async def test_the_counts_of_a_killed_worker_stay(measured: Stack, crowd: Crowd) -> None:
+async def test_the_counters_of_a_killed_worker_are_kept(measured: Stack, crowd: Crowd) -> None:
     name = "antrian_decided_total{outcome=CONFIRMED}"
     before = scrape(measured, "workers")[0][name]
     async with BookingClient(measured.address) as client:
@@ -119,7 +119,7 @@ async def test_the_counts_of_a_killed_worker_stay(measured: Stack, crowd: Crowd)
             await until(lambda: len(workers_of(measured)) == 2)
 
 
-async def test_the_audit_runs_and_finds_nothing(measured: Stack) -> None:
+async def test_the_audit_runs_and_finds_no_violation(measured: Stack) -> None:
     await until(lambda: scrape(measured, "workers")[0].get("antrian_breaches{promise=P1}") == 0, within=30)
     violations = {n: v for n, v in scrape(measured, "workers")[0].items() if n.startswith("antrian_breaches")}
     assert len(violations) >= 8
@@ -128,7 +128,7 @@ async def test_the_audit_runs_and_finds_nothing(measured: Stack) -> None:
 
 
 @pytest.mark.parametrize("program", ["server", "workers"])
-def test_every_metric_has_help_and_a_type_and_is_explained(measured: Stack, program: str) -> None:
+def test_every_metric_has_help_and_a_type_and_is_documented(measured: Stack, program: str) -> None:
     _, text = scrape(measured, program)
     samples = set(re.findall(r"^(antrian_\w+?)(?:_bucket|_sum|_count)?[{ ]", text, re.MULTILINE))
     assert samples
@@ -140,7 +140,7 @@ def test_every_metric_has_help_and_a_type_and_is_explained(measured: Stack, prog
 @pytest.mark.parametrize(
     ("given", "kept"), [("my-request.7", True), ("x" * 65, False), ("a 1", False), ("3171014107900001", False)]
 )
-async def test_an_error_names_the_request(measured: Stack, crowd: Crowd, given: str, kept: bool) -> None:
+async def test_an_error_carries_the_request_id(measured: Stack, crowd: Crowd, given: str, kept: bool) -> None:
     async with BookingClient(measured.address) as client:
         with pytest.raises(aio.AioRpcError) as caught:
             await client.stub.RequestBooking(

@@ -1,4 +1,4 @@
-"""Who misses a Thursday, over gRPC: barred through the 30th day, taken on the 31st, both in one weekend's window."""
+"""A no-show on a Thursday is barred through the 30th day and accepted on the 31st, both in one booking window."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ THURSDAY = 3
 
 @pytest.fixture(scope="module")
 def window(window: Window) -> Window:
-    """The first that is for a Thursday of which the bar ends while another window is open."""
+    """The first window with a Thursday whose bar ends while a later window is open."""
     policy = load_policy()
     while not (ends := bar_ends_at(window)) or not rules.next_window(policy, ends).contains(ends):
         window = rules.next_window(policy, window.closes_at)
@@ -30,14 +30,12 @@ def window(window: Window) -> Window:
 
 
 def bar_ends_at(window: Window) -> datetime | None:
-    """The midnight from Saturday to Sunday with which the bar of its Thursday ends; None when it has no Thursday."""
+    """The midnight at which the bar for its Thursday ends; None if the window has no Thursday."""
     thursday = [day for day in window.dates if day.weekday() == THURSDAY]
     return datetime.combine(thursday[0] + timedelta(days=31), clock.min, JAKARTA) if thursday else None
 
 
-async def test_a_missed_thursday_bars_through_the_thirtieth_day(
-    stack: Stack, client: BookingClient, crowd: Crowd
-) -> None:
+async def test_a_no_show_is_barred_through_the_thirtieth_day(stack: Stack, client: BookingClient, crowd: Crowd) -> None:
     thursday = next(day for day in crowd.dates if day.weekday() == THURSDAY)
     person = crowd.person()
     request = crowd.request(applicants=[person], account="gita", service_date=thursday.isoformat())

@@ -11,7 +11,7 @@ DEPOK_BORDER = Location(latitude=-6.3530, longitude=106.8350, accuracy_m=1500)
 """Between Lenteng Agung (Jakarta) and Depok (West Java)."""
 
 
-async def test_from_jalan_wahid_hasyim_jakartas_offices_are_listed_and_bogors_explained(client: BookingClient) -> None:
+async def test_from_jakarta_its_offices_are_listed_and_those_of_bogor_explained(client: BookingClient) -> None:
     response = await client.list_offices(JAKARTA)
     assert [p.province_code for p in response.provinces] == ["ID-JK"]
     assert {o.province_code for o in response.offices} == {"ID-JK"}
@@ -31,14 +31,14 @@ async def test_from_bogor_kanim_bogor_is_listed(client: BookingClient) -> None:
     assert "kanim-bogor" in {o.office_id for o in response.offices}
 
 
-async def test_on_the_border_both_provinces_count(client: BookingClient) -> None:
+async def test_near_a_border_offices_of_both_provinces_are_listed(client: BookingClient) -> None:
     response = await client.list_offices(DEPOK_BORDER)
     assert {p.province_code for p in response.provinces} == {"ID-JK", "ID-JB"}
     assert {o.province_code for o in response.offices} == {"ID-JK", "ID-JB"}
     assert "1500 m" in response.reason_id
 
 
-async def test_a_province_without_an_office_says_where_to_go(client: BookingClient) -> None:
+async def test_a_province_without_an_office_refers_to_others(client: BookingClient) -> None:
     for whereabouts in ("ID-PE", Location(latitude=-4.097, longitude=138.951)):
         response = await client.list_offices(whereabouts)
         assert not response.offices
@@ -46,7 +46,7 @@ async def test_a_province_without_an_office_says_where_to_go(client: BookingClie
         assert "nearest" in response.reason_en
 
 
-async def test_a_province_code_is_enough_to_list(client: BookingClient) -> None:
+async def test_offices_may_be_listed_by_province_code(client: BookingClient) -> None:
     response = await client.list_offices("ID-YO")
     assert {o.province_code for o in response.offices} == {"ID-YO"}
     assert [o.name for o in response.offices] == sorted(o.name for o in response.offices)
@@ -54,7 +54,7 @@ async def test_a_province_code_is_enough_to_list(client: BookingClient) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 200])
-async def test_pages_make_the_whole(client: BookingClient, size: int) -> None:
+async def test_the_pages_together_list_every_office_once(client: BookingClient, size: int) -> None:
     whole = [o.office_id for o in (await client.list_offices("ID-JB")).offices]
     request, seen = ListOfficesRequest(province_code="ID-JB", page_size=size), list[str]()
     while True:

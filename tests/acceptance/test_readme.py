@@ -1,4 +1,4 @@
-"""README's client and docs/first-steps.md, run as they are written: they must work on the day on which a newcomer types them."""
+"""README's client and docs/first-steps.md work as written, on any day."""
 
 import json
 import os
@@ -22,7 +22,7 @@ WITHIN = 60.0
 
 
 def shell_after(words: str) -> str:
-    """The indented lines that follow these words."""
+    """The indented lines after this text."""
     _, found, rest = FIRST_STEPS.partition(words)
     assert found, words
     lines = dropwhile(lambda line: not line.startswith("    "), rest.splitlines())
@@ -31,7 +31,7 @@ def shell_after(words: str) -> str:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
-    """A checkout, as far as the examples see it, with what the `antrian up` of the first steps runs there."""
+    """A folder that looks like a checkout to the examples, with a running Antrian as `antrian up` starts it."""
     (tmp_path / ".venv").symlink_to(sys.prefix)
     provide_curl(tmp_path)
     _, up = shell_after("in an open window:").splitlines()
@@ -50,7 +50,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
 
 
 def run(place: Path, script: str, **variables: str) -> str:
-    """What the script prints; the addresses are those that `antrian up` got."""
+    """Runs the script; returns its output. Addresses are replaced by those of the running Antrian."""
     facts = json.loads((place / ".antrian/run.json").read_text())
     script = script.replace("127.0.0.1:7780", facts["http"]).replace("127.0.0.1:7700", facts["grpc"])
     environment = os.environ | variables | {"PATH": f"{place}:{os.environ['PATH']}"}
@@ -62,7 +62,7 @@ def run(place: Path, script: str, **variables: str) -> str:
     return done.stdout
 
 
-def test_the_first_steps_work_as_they_are_written(place: Path) -> None:
+def test_the_first_steps_work_as_written(place: Path) -> None:
     look, ask, watch = re.split(r"\n(?=curl .*/v1/bookings)", shell_after("NIKs are made up:"))
     booking = re.search(r'"bookingId": ?"([^"]+)"', asked := run(place, f"{look}\n{ask}"))
     assert booking, asked

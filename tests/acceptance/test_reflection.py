@@ -1,4 +1,4 @@
-"""A stranger with nothing but the address: health, and a client made from the reflected protos."""
+"""A client that knows only the address: health checks, and calls made from the reflected protos."""
 
 import uuid
 from typing import Any
@@ -38,7 +38,7 @@ def test_a_client_made_from_the_reflected_protos_books(stack: Stack, crowd: Crow
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
-def test_the_services_and_the_details_of_errors_are_reflected(stack: Stack, version: str) -> None:
+def test_reflection_lists_the_services_and_error_details(stack: Stack, version: str) -> None:
     with grpc.insecure_channel(stack.address) as channel:
         call: Any = channel.stream_stream(
             f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
@@ -52,7 +52,7 @@ def test_the_services_and_the_details_of_errors_are_reflected(stack: Stack, vers
     assert all(response.file_descriptor_response.file_descriptor_proto for response in found)
 
 
-def test_health_says_serving(stack: Stack) -> None:
+def test_health_returns_serving(stack: Stack) -> None:
     with grpc.insecure_channel(stack.address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         for name in ("", "antrian.v1.BookingService"):

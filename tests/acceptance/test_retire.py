@@ -32,7 +32,7 @@ BY = ["--staff", "head-1", "--reason", "The lease has ended"]
 
 @pytest.fixture
 async def antrian(stack: Stack) -> AsyncIterator[Callable[..., Awaitable[Result]]]:
-    """Runs `antrian office …` for PUSAT; reopens it in the end, when all promises must hold."""
+    """Runs `antrian office …` for PUSAT. Afterwards reopens the office and verifies all promises."""
 
     async def run(command: str, *words: str) -> Result:
         with mock.patch.dict(os.environ):
@@ -46,7 +46,7 @@ async def antrian(stack: Stack) -> AsyncIterator[Callable[..., Awaitable[Result]
 
 
 async def reason(call: Awaitable[object]) -> str:
-    """Why it was refused; empty when it was not."""
+    """The reason of a refusal; empty if accepted."""
     try:
         await call
     except RefusedError as refusal:
@@ -54,7 +54,7 @@ async def reason(call: Awaitable[object]) -> str:
     return ""
 
 
-async def test_a_retired_office_takes_nobody_and_serves_whom_it_has(
+async def test_a_retired_office_refuses_new_requests_and_serves_its_bookings(
     stack: Stack, client: BookingClient, crowd: Crowd, antrian: Callable[..., Awaitable[Result]]
 ) -> None:
     booked, in_queue = crowd.request(account="ani"), crowd.request(account="budi")
@@ -93,7 +93,7 @@ async def test_a_retired_office_takes_nobody_and_serves_whom_it_has(
     assert PUSAT in {office.office_id for office in (await client.list_offices(JAKARTA)).offices}
 
 
-async def test_a_full_slot_of_a_retired_office_has_its_alternatives_elsewhere(
+async def test_a_full_slot_of_a_retired_office_suggests_other_offices(
     stack: Stack, client: BookingClient, crowd: Crowd, antrian: Callable[..., Awaitable[Result]]
 ) -> None:
     day = crowd.dates[1]
@@ -110,7 +110,7 @@ async def test_a_full_slot_of_a_retired_office_has_its_alternatives_elsewhere(
     assert rejected.alternatives
 
 
-async def test_servers_that_did_not_retire_it_follow_within_seconds(
+async def test_other_servers_learn_of_a_retired_office_within_seconds(
     stack: Stack, client: BookingClient, crowd: Crowd, antrian: Callable[..., Awaitable[Result]]
 ) -> None:
     ledger = LedgerStaff(stack.environment["ANTRIAN_DATABASE_URL"])
@@ -124,7 +124,7 @@ async def test_servers_that_did_not_retire_it_follow_within_seconds(
         assert time.monotonic() < ends, "the server has not learned of it"
 
 
-async def test_only_the_offices_staff_may_retire_it_and_must_say_who_and_why(stack: Stack) -> None:
+async def test_only_its_own_staff_may_retire_an_office_and_must_give_a_name_and_reason(stack: Stack) -> None:
     async with OfficeClient(stack.address) as office:
         for staff, why, field in (
             ("", "x", "staff"),

@@ -1,4 +1,4 @@
-"""`antrian rush` as a person types it: against an Antrian of its own, one that runs, and one that is closed."""
+"""`antrian rush` against an embedded Antrian, a running one, and a closed one."""
 
 import asyncio
 import json
@@ -26,14 +26,14 @@ TRIES = 5
 
 
 class Rush:
-    """The command as it runs; told is what it has said of its progress."""
+    """The running command; told is the progress that it has printed."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self.told = ""
 
     async def opening(self) -> list[psutil.Process]:
-        """Returns when it says that booking has opened: the processes that it has started."""
+        """Waits until it prints that booking has opened; returns its child processes."""
         assert self._process.stderr
         while "after the opening" not in self.told:
             line = await self._process.stderr.readline()
@@ -42,18 +42,18 @@ class Rush:
         return psutil.Process(self._process.pid).children(recursive=True)
 
     def send_signal(self, number: signal.Signals) -> None:
-        """To the command itself."""
+        """Sends a signal to the command itself."""
         self._process.send_signal(number)
 
     async def end(self) -> tuple[int, str]:
-        """Its exit code, and all that it printed, on one line."""
+        """Its exit code, and its whole output as one line."""
         out, err = await self._process.communicate()
         return self._process.returncode or 0, " ".join((out.decode() + self.told + err.decode()).split())
 
 
 @asynccontextmanager
 async def rush(*words: object, environment: Mapping[str, str] | None = None) -> AsyncIterator[Rush]:
-    """The command; it has a minute and a half."""
+    """Runs the command with a timeout of ninety seconds."""
     command = [sys.executable, "-m", "clients.cli", "rush", "--scenario", "tests/rush/short.toml"]
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -73,7 +73,7 @@ async def rush(*words: object, environment: Mapping[str, str] | None = None) -> 
 
 
 def accounted(file: Path) -> Any:
-    """The result in that file, of which every request has its end."""
+    """The result in that file, checked so that every request is accounted for."""
     result = json.loads(file.read_text())
     decided = result["confirmed"] + result["cancelled"] + sum(result["rejected"].values())
     assert (result["unanswered"], result["undecided"]) == (0, 0)
@@ -82,7 +82,7 @@ def accounted(file: Path) -> Any:
 
 
 async def valid(play: Callable[[int], Awaitable[tuple[int, str]]]) -> tuple[int, str]:
-    """The end of the first rush whose load was as planned; play gets a seed."""
+    """Plays rushes with new seeds until the load was as planned; returns that one's end."""
     ended = await play(1)
     for seed in range(2, TRIES + 1):
         if ended[0] != INVALID:
@@ -91,7 +91,7 @@ async def valid(play: Callable[[int], Awaitable[tuple[int, str]]]) -> tuple[int,
     return ended
 
 
-async def test_it_passes_on_an_antrian_of_its_own_though_its_workers_are_killed(tmp_path: Path) -> None:
+async def test_an_embedded_rush_passes_although_its_workers_are_killed(tmp_path: Path) -> None:
     folder, numbers, report = tmp_path / "own", tmp_path / "r.json", tmp_path / "r.html"
 
     async def play(seed: int) -> tuple[int, str]:
@@ -128,7 +128,7 @@ async def test_it_passes_on_an_antrian_of_its_own_though_its_workers_are_killed(
     assert not (folder / "run.json").exists()
 
 
-async def test_it_passes_on_one_that_runs_and_does_not_play_the_same_people_twice(stack: Stack, tmp_path: Path) -> None:
+async def test_a_rush_passes_on_a_running_antrian_and_never_repeats_people(stack: Stack, tmp_path: Path) -> None:
     async def play(seed: int) -> tuple[int, str]:
         running = "--target", stack.address, "--requests", 300, "--seed", seed
         async with rush(*running, "--json", tmp_path / "r.json") as command:
@@ -145,7 +145,7 @@ async def test_it_passes_on_one_that_runs_and_does_not_play_the_same_people_twic
     assert "knows the people of seed 1 already; choose another with --seed" in words
 
 
-async def test_a_generator_that_was_frozen_makes_it_invalid(stack: Stack) -> None:
+async def test_a_frozen_load_generator_makes_the_rush_invalid(stack: Stack) -> None:
     async with rush("--folder", stack.folder, "--seed", 99, "--requests", 600) as command:
         players = await command.opening()
         for player in players:
@@ -159,9 +159,7 @@ async def test_a_generator_that_was_frozen_makes_it_invalid(stack: Stack) -> Non
 
 
 @pytest.mark.parametrize("from_outside", [False, True])
-async def test_what_was_seen_is_written_when_it_is_stopped_in_the_middle(
-    stack: Stack, tmp_path: Path, from_outside: bool
-) -> None:
+async def test_an_interrupted_rush_writes_its_results(stack: Stack, tmp_path: Path, from_outside: bool) -> None:
     numbers, seed = tmp_path / "r.json", 44 if from_outside else 42
     where = ("--target", stack.address) if from_outside else ("--folder", stack.folder)
     async with rush(*where, "--scenario", "opening", "--requests", 600, "--seed", seed, "--json", numbers) as command:
@@ -178,9 +176,7 @@ async def test_what_was_seen_is_written_when_it_is_stopped_in_the_middle(
     assert not result["failures"]
 
 
-async def test_what_was_seen_is_written_when_a_part_of_the_generator_and_a_store_are_away(
-    stack: Stack, tmp_path: Path
-) -> None:
+async def test_a_rush_writes_its_results_without_a_generator_process_and_a_store(stack: Stack, tmp_path: Path) -> None:
     numbers, report = tmp_path / "r.json", tmp_path / "r.html"
     running = (
         "--target",
@@ -211,7 +207,7 @@ async def test_what_was_seen_is_written_when_a_part_of_the_generator_and_a_store
     assert "the stores could not be checked" in report.read_text()
 
 
-async def test_while_booking_is_closed_it_says_when_it_opens(start_stack: StartStack, opens: datetime) -> None:
+async def test_while_booking_is_closed_a_rush_prints_the_opening_time(start_stack: StartStack, opens: datetime) -> None:
     async with rush("--target", start_stack(opens - timedelta(hours=3)).address) as command:
         code, words = await command.end()
     assert code == 1

@@ -1,4 +1,4 @@
-"""A server with a certificate: who trusts it is served, plaintext and strangers are not."""
+"""A server with TLS serves only clients that trust its certificate."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -48,26 +48,26 @@ def write_certificate(folder: Path) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def ca(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The certificate file; its key lies beside it."""
+    """The certificate file; its key is in the same folder."""
     return write_certificate(tmp_path_factory.mktemp("tls"))[0]
 
 
 @pytest.fixture(scope="module")
 def trusting(ca: Path) -> grpc.ChannelCredentials:
-    """Credentials of a client that trusts it."""
+    """Credentials of a client that trusts the certificate."""
     return grpc.ssl_channel_credentials(ca.read_bytes())
 
 
 @pytest.fixture(scope="module")
 def secured(ca: Path, start_stack: StartStack, opens: datetime) -> Stack:
-    """An Antrian that speaks TLS."""
+    """An Antrian with TLS."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANTRIAN_TLS_CERT_FILE", str(ca))
         patch.setenv("ANTRIAN_TLS_KEY_FILE", str(ca.with_name("key.pem")))
         return start_stack(opens + timedelta(minutes=1))
 
 
-async def test_who_trusts_the_certificate_books(
+async def test_a_client_that_trusts_the_certificate_can_book(
     secured: Stack, trusting: grpc.ChannelCredentials, crowd: Crowd
 ) -> None:
     async with BookingClient(secured.address, credentials=trusting) as client:
@@ -78,7 +78,7 @@ async def test_who_trusts_the_certificate_books(
 
 
 @pytest.mark.parametrize("credentials", [None, grpc.ssl_channel_credentials()], ids=["plaintext", "another CA"])
-async def test_plaintext_and_who_does_not_trust_it_are_not_served(
+async def test_plaintext_and_untrusting_clients_are_not_served(
     secured: Stack, crowd: Crowd, credentials: grpc.ChannelCredentials | None
 ) -> None:
     async with BookingClient(secured.address, credentials=credentials, patience=timedelta(0)) as client:
@@ -86,7 +86,7 @@ async def test_plaintext_and_who_does_not_trust_it_are_not_served(
             await client.send(crowd.request())
 
 
-def test_the_commands_speak_tls_when_they_are_given_the_ca(secured: Stack, ca: Path) -> None:
+def test_commands_use_tls_when_given_the_ca(secured: Stack, ca: Path) -> None:
     words = ["quota", PUSAT, "--target", secured.address, "--json"]
     response = CliRunner().invoke(main, [*words, "--ca", str(ca)])
     assert response.exit_code == 0

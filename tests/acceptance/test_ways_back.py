@@ -1,4 +1,4 @@
-"""Places that come back, as people ask for it: a stranger's booking ended by its office, one of a party who gives up."""
+"""Releasing a stranger's booking, cancelling one of a party, and correcting names."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ WHY: dict[str, Any] = {"staff": "rina", "reason": "NIK dipakai orang lain"}
 
 @pytest.fixture(scope="module")
 def stack(start_stack: StartStack, opens: datetime) -> Stack:
-    """Everything, with a gateway, one minute into the window."""
+    """An Antrian with a gateway, one minute into the window."""
     return start_stack(opens + timedelta(minutes=1), gateway=True)
 
 
@@ -49,14 +49,14 @@ def _all_promises_hold_in_the_end(stack: Stack) -> Iterator[None]:
 
 @pytest.fixture
 async def office(stack: Stack) -> AsyncIterator[OfficeClient]:
-    """Staff of every office."""
+    """A client for the staff of every office."""
     async with OfficeClient(stack.address, english=True) as made:
         yield made
 
 
 @pytest.fixture
 async def http(stack: Stack) -> AsyncIterator[aiohttp.ClientSession]:
-    """A phone."""
+    """An HTTP client, as a phone is."""
     async with aiohttp.ClientSession(f"http://{stack.http_address}") as session:
         yield session
 
@@ -70,7 +70,7 @@ async def remaining(client: BookingClient, day: int = 0) -> int:
     return (await client.get_quota(PUSAT)).slots[2 * day].remaining
 
 
-async def test_a_strangers_booking_of_my_nik_is_released_and_i_book_at_once(
+async def test_after_a_release_of_a_strangers_booking_the_nik_can_be_booked_at_once(
     client: BookingClient, office: OfficeClient, crowd: Crowd
 ) -> None:
     me = crowd.person()
@@ -101,7 +101,7 @@ async def test_a_strangers_booking_of_my_nik_is_released_and_i_book_at_once(
     assert roster.masked_nik[-4:] == me.nik[-4:]
 
 
-async def test_one_of_five_cancelled_then_the_booking_gives_five_places_back(
+async def test_cancelling_one_of_five_and_then_the_booking_returns_five_places(
     client: BookingClient, http: aiohttp.ClientSession, crowd: Crowd
 ) -> None:
     before, people = await remaining(client, 1), crowd.people(5)
@@ -133,7 +133,7 @@ async def test_one_of_five_cancelled_then_the_booking_gives_five_places_back(
     assert await remaining(client, 1) == before
 
 
-async def test_the_last_who_gives_up_cancels_the_booking(client: BookingClient, crowd: Crowd) -> None:
+async def test_cancelling_the_last_person_cancels_the_booking(client: BookingClient, crowd: Crowd) -> None:
     before = await remaining(client, 1)
     booking = await booked(client, crowd, "couple", crowd.people(2), 1)
     responses = await asyncio.gather(
@@ -146,7 +146,7 @@ async def test_the_last_who_gives_up_cancels_the_booking(client: BookingClient, 
     assert await remaining(client, 1) == before
 
 
-async def test_staff_take_one_out_of_a_party_and_its_account_is_told(
+async def test_staff_cancel_one_of_a_party_and_its_account_sees_it(
     stack: Stack, client: BookingClient, crowd: Crowd
 ) -> None:
     booking = await booked(client, crowd, "group", crowd.people(3), 3)
@@ -170,7 +170,7 @@ async def test_staff_take_one_out_of_a_party_and_its_account_is_told(
     assert ended.stdout.count("CANCELLED") == 1
 
 
-async def test_other_peoples_and_undecided_bookings_are_left_alone(
+async def test_bookings_of_others_and_undecided_ones_cannot_be_cancelled(
     client: BookingClient, office: OfficeClient, crowd: Crowd
 ) -> None:
     booking = await booked(client, crowd, "own", crowd.people(2), 4)
@@ -195,7 +195,7 @@ async def test_other_peoples_and_undecided_bookings_are_left_alone(
     assert (await client.get_booking(booking.booking_id, "own")).state == BOOKING_STATE_CONFIRMED
 
 
-async def test_a_name_is_corrected_by_its_account_once_and_by_staff_as_often_as_needed(
+async def test_an_account_corrects_a_name_once_and_staff_any_number_of_times(
     client: BookingClient, office: OfficeClient, crowd: Crowd
 ) -> None:
     rina, budi = crowd.people(2)

@@ -1,4 +1,4 @@
-"""The window, on the service's clock: Friday 14:00:00 is in, Sunday 16:00:00 is out, and what was accepted stays so."""
+"""The booking window is half-open by the service's clock, and accepted requests stay accepted."""
 
 import asyncio
 import os
@@ -32,7 +32,7 @@ def before(start_stack: StartStack, opens: datetime) -> Stack:
 
 
 async def accepted(client: BookingClient, request: RequestBookingRequest) -> tuple[Booking, set[str]]:
-    """Sends until it is accepted; the booking, and why it was not accepted before."""
+    """Sends requests until one is accepted; returns the booking and the reasons of earlier refusals."""
     refusals = set[str]()
     async with asyncio.timeout(30):
         while True:
@@ -43,7 +43,7 @@ async def accepted(client: BookingClient, request: RequestBookingRequest) -> tup
 
 
 async def refused(client: BookingClient, crowd: Crowd) -> RefusedError:
-    """Sends requests until one is not accepted; why."""
+    """Sends requests until one is refused; returns the reason."""
     async with asyncio.timeout(30):
         while True:
             try:
@@ -52,7 +52,9 @@ async def refused(client: BookingClient, crowd: Crowd) -> RefusedError:
                 return error
 
 
-async def test_from_before_the_opening_until_after_the_close(before: Stack, opens: datetime, crowd: Crowd) -> None:
+async def test_requests_are_accepted_only_between_opening_and_closing(
+    before: Stack, opens: datetime, crowd: Crowd
+) -> None:
     closes = opens + timedelta(days=2, hours=2)
     async with BookingClient(before.address, english=True, patience=timedelta(seconds=20)) as client:
         quota = await client.get_quota(PUSAT)
@@ -95,7 +97,7 @@ async def test_from_before_the_opening_until_after_the_close(before: Stack, open
         assert quota.window.open_time.ToDatetime(tzinfo=UTC) == opens_again
 
 
-async def test_friday_14_30_at_ternate_is_before_the_opening_and_told_in_the_offices_zone(
+async def test_the_opening_time_is_given_in_the_offices_zone(
     start_stack: StartStack, opens: datetime, crowd: Crowd
 ) -> None:
     east, zone = "kanim-ternate", ZoneInfo("Asia/Jayapura")
@@ -118,8 +120,8 @@ async def test_friday_14_30_at_ternate_is_before_the_opening_and_told_in_the_off
     assert "14:00:00 WIB (16:00 WIT at the office)" in ran.output
 
 
-async def test_an_answer_never_mixes_the_times_of_two_moments(stack: Stack, window: Window) -> None:
-    """While the clock jumps out of the window and into the next one, every answer is true at its read_time."""
+async def test_a_response_is_consistent_with_its_read_time(stack: Stack, window: Window) -> None:
+    """While the clock jumps out of the window and into the next, every response is true at its read_time."""
     following = rules.next_opening(load_policy(), window.closes_at)
     jumps = [window.opens_at + timedelta(minutes=2), window.closes_at, following.opens_at]
 
@@ -149,7 +151,7 @@ async def test_an_answer_never_mixes_the_times_of_two_moments(stack: Stack, wind
 
 
 def days_between(offered: messages_pb2.Window) -> Iterator[str]:
-    """The service days that a window is for."""
+    """The service days of a window."""
     first, last = date.fromisoformat(offered.first_date), date.fromisoformat(offered.last_date)
     days = (first + timedelta(days=n) for n in range((last - first).days + 1))
     return (str(day) for day in days if rules.is_service_day(load_policy(), day))

@@ -1,4 +1,4 @@
-"""`python -m tests.faults`: injects every fault into a running Antrian under load, and shows what became of it."""
+"""`python -m tests.faults`: injects every fault into a running Antrian under load, and prints the results."""
 
 import argparse
 import asyncio
@@ -48,7 +48,7 @@ def main(faults: Sequence[Fault] = FAULTS) -> int:
 
 
 async def _run(fault: Fault, injections: int) -> Result:
-    """On a site of its own, which is kept when the fault broke something."""
+    """Runs a fault on its own site, whose folder is kept if a promise was broken."""
     folder = Path(tempfile.mkdtemp(prefix="antrian-faults-"))
     try:
         async with Site(folder, environment=fault.environment) as site:

@@ -1,4 +1,4 @@
-"""Faults of who calls: too fast, too many, gone at once, deaf, or not speaking our language at all."""
+"""Faults of callers: too fast, too many, disconnecting, never reading, or not speaking gRPC."""
 
 import asyncio
 import hashlib
@@ -43,9 +43,9 @@ _HELLO = bytes.fromhex("16030100f8010000f40303") + bytes(range(245))
 _GARBAGE = (b"", b"\0" * 4096, b"GET / HTTP/1.1\r\nHost: antrian\r\n\r\n", _HELLO, PREFACE + b"\xff" * 4096)
 
 
-@fault("callers gone within milliseconds", injections=3)
+@fault("callers that disconnect within milliseconds", injections=3)
 async def leave_at_once(site: Site, load: Load) -> float:
-    """What was joined for them is decided all the same; asking again with the same request_id is the same booking."""
+    """Their accepted requests are decided all the same. Repeating a request_id returns the same booking."""
     new = [load.begin() for _ in range(1000)]
     clients = [
         [_client(load, target, milliseconds / 1000) for target in site.targets] for milliseconds in (1, 3, 8, 20)
@@ -70,9 +70,9 @@ async def leave_at_once(site: Site, load: Load) -> float:
     return remaining
 
 
-@fault("callers gone before their joins are sent", injections=5, quick=1)
+@fault("callers that disconnect before their joins are sent", injections=5)
 async def leave_before_the_join(site: Site, load: Load) -> float:
-    """Nothing is joined for who has left: by a deadline or by a cancel."""
+    """No request joins after its caller has disconnected, by a deadline or a cancel."""
     keys = Keys(site.settings.hash_key, site.settings.encryption_key)
     new, stay = [load.begin() for _ in range(60)], [load.begin() for _ in range(6)]
     async with (
@@ -101,9 +101,9 @@ async def leave_before_the_join(site: Site, load: Load) -> float:
     return remaining
 
 
-@fault("caller over its rate", injections=3)
+@fault("caller over its rate limit", injections=3)
 async def ask_too_fast(site: Site, load: Load) -> float:
-    """It is told so for certain, with the time to come back; other callers of that server are not held up."""
+    """Its calls are refused with a retry delay. Other callers of that server are not slowed."""
     file = site.folder / "callers.toml"
     file.write_text(_CALLERS.format(**{name: hashlib.sha256(name.encode()).hexdigest() for name in ("phone", "slow")}))
     crowd, office = Crowd(random.getrandbits(64), site.dates), site.offices[0].office_id
@@ -128,9 +128,9 @@ async def ask_too_fast(site: Site, load: Load) -> float:
         return time.monotonic()
 
 
-@fault("server at its bound of calls and streams", injections=3)
+@fault("server at its limit of calls and streams", injections=3)
 async def fill_a_server(site: Site, load: Load) -> float:
-    """Newcomers are refused at once with the time to come back, by whatever client; when there is room they are served."""
+    """New calls are refused at once with a retry delay, and served when there is room again."""
     async with (
         another_server(site, ANTRIAN_MOST_CALLS="20") as target,
         BookingClient(target, patience=_AT_ONCE) as client,
@@ -159,7 +159,7 @@ async def fill_a_server(site: Site, load: Load) -> float:
 
 @fault("clients that never read their streams", injections=5, quick=1)
 async def never_read(site: Site, load: Load) -> float:
-    """Their streams wait for room that never comes; the server keeps its size, and serves the others."""
+    """Their streams block. The server's memory stays bounded, and it serves the others."""
     asked = load.begin()
     await load.follow(asked)
     assert asked.outcome
@@ -191,7 +191,7 @@ async def never_read(site: Site, load: Load) -> float:
 
 @fault("40,000 calls reset at once, over two connections", injections=3, quick=1)
 async def reset_rapidly(site: Site, load: Load) -> float:
-    """Who has no token cannot keep others from an answer, nor make the server grow."""
+    """A client without a token can neither block others nor make the server's memory grow."""
     file = site.folder / "callers.toml"
     file.write_text(_CALLERS.format(**{name: hashlib.sha256(name.encode()).hexdigest() for name in ("phone", "slow")}))
     call = headers("/antrian.v1.BookingService/GetQuota")
@@ -230,7 +230,7 @@ async def reset_rapidly(site: Site, load: Load) -> float:
 
 @fault("garbage, TLS, silence and slow headers on the port", injections=3)
 async def speak_another_language(site: Site, load: Load) -> float:
-    """The server ends such connections or bears them; it lives, stays small, and serves the others."""
+    """The server closes or tolerates such connections. It survives, its memory stays bounded, and it serves the others."""
     process, port = process_of(site), site.links[SERVERS[0], "calls"].port
     before, connections = process.memory_info().rss, []
     slow = PREFACE + frame(SETTINGS, 0, 0, b"") + frame(HEADERS, 0, 1, headers("/antrian.v1.BookingService/GetQuota"))
@@ -256,9 +256,9 @@ async def speak_another_language(site: Site, load: Load) -> float:
     return time.monotonic()
 
 
-@fault("messages that are too large, or none", injections=3)
+@fault("messages that are too large or malformed", injections=3)
 async def send_nonsense(site: Site, load: Load) -> float:
-    """Each is refused in words; nobody else notices."""
+    """Each is refused with an explanation. Nobody else is affected."""
     process = process_of(site)
     async with grpc.aio.insecure_channel(site.targets[0]) as channel:
 
@@ -286,13 +286,13 @@ async def send_nonsense(site: Site, load: Load) -> float:
 
 
 def _client(load: Load, target: str, deadline: float) -> RecordingClient:
-    """A client that does not try again, on the load's record."""
+    """A client that does not retry, and writes to the load's history."""
     options = {"deadline": timedelta(seconds=deadline), "patience": _AT_ONCE, "english": True}
     return RecordingClient(target, history=load.clients[0]._history, **options)
 
 
 async def _serves(site: Site, load: Load) -> None:
-    """The first server is the process that it was, and gives people their outcomes in normal time."""
+    """The first server has not restarted, and outcomes arrive in normal time."""
     began = time.monotonic()
     for asked in [load.begin() for _ in range(3)]:
         booking = await load.clients[0].send(asked.request)

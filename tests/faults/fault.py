@@ -1,4 +1,4 @@
-"""What a fault is, and the list of all of them."""
+"""What a fault is, and the list of all faults."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,17 +7,17 @@ from tests.faults.load import Load
 from tests.faults.site import Site
 
 Inject = Callable[[Site, Load], Awaitable[float]]
-"""Breaks something, waits until it really is broken, and mends it; answers the moment (time.monotonic()) from which the
-time to recover counts: when it was mended, or for a kill, when that was."""
+"""Breaks something, waits until it really is broken, and repairs it. Returns the moment (time.monotonic()) from which the
+time to recover counts: that of the repair, or of the kill."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A way to break a running Antrian; what is expected of it is in inject's docstring.
+    """A way to break a running Antrian. The docstring of inject says what is expected.
 
-    injections: how often in the full run; quick: how often in the quick half, 0 when it is not in it. within: seconds in
-    which everything that was asked has to have its outcome. loses_undecided: it may take accepted tickets that were not
-    decided (P9). environment: of the site's programs. refusals: reasons by which the load may be refused meanwhile.
+    injections: how often `make faults` injects it. quick: how often `make test` does; 0 for most. within: seconds in which
+    every request must have its outcome. loses_undecided: accepted tickets that were not decided may be lost (P9).
+    environment: variables of the site's programs. refusals: reasons by which requests may be refused meanwhile.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Fault:
 
 
 FAULTS: list[Fault] = []
-"""All faults of the modules that are imported; tests/faults/every.py imports all."""
+"""All faults of the imported modules; tests/faults/every.py imports all of them."""
 
 
 def fault(
@@ -44,7 +44,7 @@ def fault(
     environment: Mapping[str, str] | None = None,
     refusals: frozenset[str] = frozenset(),
 ) -> Callable[[Inject], Inject]:
-    """Adds the function below it to the list; see Fault."""
+    """Adds the decorated function to the list; see Fault."""
 
     def add(inject: Inject) -> Inject:
         FAULTS.append(

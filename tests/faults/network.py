@@ -1,4 +1,4 @@
-"""Faults of the network: links that are silent, cut, slow or in pieces, and answers that get lost on them."""
+"""Faults of the network: connections that are silent, cut, slow or fragmented, and lost responses."""
 
 import asyncio
 import random
@@ -35,19 +35,19 @@ _resets = cycle((True, False))
 
 @fault("server and Redis: black hole", injections=5, quick=1)
 async def silence_redis_for_a_server(site: Site, load: Load) -> float:
-    """That server says NOT_SERVING until it hears of Redis again; the other one goes on; whoever asked asks again."""
+    """That server is NOT_SERVING until Redis responds again. The other one continues, and callers retry."""
     return await _cut_servers(site, load, SERVERS[:1], "redis", Proxy.black_hole)
 
 
 @fault("server and Redis: reset", injections=5)
 async def refuse_redis_to_a_server(site: Site, load: Load) -> float:
-    """The same, told by errors instead of silence."""
+    """The same with errors instead of silence."""
     return await _cut_servers(site, load, SERVERS[:1], "redis", Proxy.refuse)
 
 
 @fault("all servers and Redis: black hole", injections=5)
 async def silence_redis_for_all_servers(site: Site, load: Load) -> float:
-    """Nobody is accepted, what was is decided; then all go on."""
+    """No request is accepted, accepted ones are decided, then all servers resume."""
     return await _cut_servers(site, load, SERVERS, "redis", Proxy.black_hole)
 
 
@@ -59,7 +59,7 @@ async def refuse_redis_to_all_servers(site: Site, load: Load) -> float:
 
 @fault("server and Postgres: black hole", injections=5)
 async def silence_postgres_for_a_server(site: Site, load: Load) -> float:
-    """That server says NOT_SERVING, since it cannot tell outcomes; the other one goes on."""
+    """That server is NOT_SERVING, because it cannot read outcomes. The other one continues."""
     return await _cut_servers(site, load, SERVERS[:1], "postgres", Proxy.black_hole)
 
 
@@ -71,13 +71,13 @@ async def refuse_postgres_to_a_server(site: Site, load: Load) -> float:
 
 @fault("worker and Redis: black hole", injections=5)
 async def silence_redis_for_a_worker(site: Site, load: Load) -> float:
-    """Its lane goes to the other worker when the lease is over; nobody waits for the one that is cut off."""
+    """The other worker takes its lane when the lease expires. Nobody waits for the one that is cut off."""
     return await _cut_workers(site, load, WORKERS[:1], "redis", Proxy.black_hole)
 
 
 @fault("all workers and Redis: black hole", injections=5)
 async def silence_redis_for_all_workers(site: Site, load: Load) -> float:
-    """Lines grow, and are drained as soon as a worker reaches Redis on a new connection."""
+    """Queues grow, and are drained as soon as a worker reaches Redis on a new connection."""
     return await _cut_workers(site, load, WORKERS, "redis", Proxy.black_hole)
 
 
@@ -89,7 +89,7 @@ async def refuse_redis_to_all_workers(site: Site, load: Load) -> float:
 
 @fault("worker and Postgres: black hole", injections=5, quick=1)
 async def silence_postgres_for_a_worker(site: Site, load: Load) -> float:
-    """It gives up its turn and takes no other lane, so that the other worker can."""
+    """It abandons its turn and takes no other lane, so that the other worker can."""
     return await _cut_workers(site, load, WORKERS[:1], "postgres", Proxy.black_hole)
 
 
@@ -105,21 +105,21 @@ async def refuse_postgres_to_all_workers(site: Site, load: Load) -> float:
     return await _cut_workers(site, load, WORKERS, "postgres", Proxy.refuse)
 
 
-@fault("all workers and Postgres: answers lost", injections=5)
+@fault("all workers and Postgres: responses lost", injections=5)
 async def lose_answers_of_postgres(site: Site, load: Load) -> float:
-    """What was committed without the worker's knowing is recorded again, and found to be there."""
+    """Turns that were committed without the worker's knowledge are recorded again, which changes nothing."""
     return await _cut_workers(site, load, WORKERS, "postgres", lambda link: link.black_hole(queries=False))
 
 
-@fault("all workers and Redis: answers lost", injections=5)
+@fault("all workers and Redis: responses lost", injections=5)
 async def lose_answers_of_redis_to_workers(site: Site, load: Load) -> float:
-    """Leases, decisions and settles that happened without the worker's knowing are taken up by the next lease."""
+    """The next lease takes up leases, decisions and settles that happened without the worker's knowledge."""
     return await _cut_workers(site, load, WORKERS, "redis", lambda link: link.black_hole(queries=False))
 
 
-@fault("all connections reset at once, again and again", injections=5, quick=1)
+@fault("all connections reset at once, repeatedly", injections=5)
 async def reset_everything(site: Site, load: Load) -> float:
-    """Everything connects again at once; who was in the middle of a call asks again."""
+    """Everything reconnects at once. Callers retry calls that were in flight."""
     for _ in range(5):
         for link in site.links.values():
             link.reset()
@@ -129,7 +129,7 @@ async def reset_everything(site: Site, load: Load) -> float:
 
 @fault("all workers 200 ms from Postgres", injections=5)
 async def slow_postgres(site: Site, load: Load) -> float:
-    """Turns are slow, and larger: outcomes go on coming."""
+    """Turns are slower and larger. Outcomes keep coming."""
     with _broken(site, WORKERS, "postgres") as links:
         for link in links:
             link.delay = 0.2
@@ -137,7 +137,7 @@ async def slow_postgres(site: Site, load: Load) -> float:
     return time.monotonic()
 
 
-@fault("all workers too far from Postgres for a lease", injections=3)
+@fault("all workers so far from Postgres that turns outlast leases", injections=3)
 async def postgres_slower_than_a_lease(site: Site, load: Load) -> float:
     """Turns take longer than their leases, lanes change hands in the middle; nothing is recorded or sold twice."""
     with _broken(site, WORKERS, "postgres") as links:
@@ -149,7 +149,7 @@ async def postgres_slower_than_a_lease(site: Site, load: Load) -> float:
 
 @fault("server 200 ms from Redis", injections=5)
 async def slow_redis(site: Site, load: Load) -> float:
-    """It answers more slowly and goes on serving."""
+    """It responds more slowly and keeps serving."""
     with _broken(site, SERVERS[:1], "redis") as links:
         links[0].delay = 0.2
         await _outcomes_go_on(load, 50)
@@ -157,9 +157,9 @@ async def slow_redis(site: Site, load: Load) -> float:
     return time.monotonic()
 
 
-@fault("everything arrives in tiny pieces", injections=5)
+@fault("all messages arrive in tiny fragments", injections=5)
 async def slice_everything(site: Site, load: Load) -> float:
-    """Nobody notices."""
+    """Nobody is affected."""
     with _broken(site, (*SERVERS, *WORKERS), "redis", "postgres", "calls") as links:
         for link in links:
             link.slice_bytes = random.randint(1, 9)
@@ -167,21 +167,21 @@ async def slice_everything(site: Site, load: Load) -> float:
     return time.monotonic()
 
 
-@fault("Redis accepted, its answer lost", injections=6, quick=1)
+@fault("Redis accepted, its response lost", injections=6, quick=1)
 async def lose_the_answer_to_a_join(site: Site, load: Load) -> float:
-    """Asked again with the same request_id, it is the same booking: once with an error for the answer, once in silence."""
+    """Repeating the request_id returns the same booking, after an error and after silence."""
     return await _lose_answers(site, load, "redis", reset=next(_resets))
 
 
-@fault("server answered, its answer lost", injections=5)
+@fault("server responded, its response lost", injections=5)
 async def lose_the_answer_to_a_caller(site: Site, load: Load) -> float:
-    """Asked again with the same request_id, it is the same booking."""
+    """Repeating the request_id returns the same booking."""
     return await _lose_answers(site, load, "calls", reset=True)
 
 
 @fault("half-open connections to the stores", injections=5, within=15)
 async def half_open_stores(site: Site, load: Load) -> float:
-    """Connections that nobody answers on are given up after two or three seconds, by each program one after the other."""
+    """Each program replaces connections without responses after two or three seconds."""
     with _broken(site, (*SERVERS, *WORKERS), *_STORES) as links:
         for link in links:
             link.black_hole()
@@ -190,7 +190,7 @@ async def half_open_stores(site: Site, load: Load) -> float:
 
 @fault("half-open connections to the servers", injections=5, within=15)
 async def half_open_calls(site: Site, load: Load) -> float:
-    """A client finds out that nobody is there any more, and calls on a new connection."""
+    """A client detects the dead connection, and calls on a new one."""
     with _broken(site, SERVERS, "calls") as links:
         for link in links:
             link.black_hole()

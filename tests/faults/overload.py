@@ -54,9 +54,9 @@ async def poison_tickets(site: Site, load: Load) -> float:
     return await _poison(site, load, 6)
 
 
-@fault("a lane at its bound", injections=5, quick=1)
+@fault("a full lane", injections=5)
 async def fill_a_lane(site: Site, load: Load) -> float:
-    """Newcomers are told when to come back, who is known gets the booking; the lane drains as ever, then there is room."""
+    """New requests are refused with a retry delay, known ones get their booking. The lane drains as usual, then has room."""
     office = load.offices[0]
     async with (
         another_server(site, "tests.faults.small_server", str(_BOUND)) as target,
@@ -112,7 +112,7 @@ async def watch_in_thousands(site: Site, load: Load) -> float:
     return thawed
 
 
-@fault("a flood at one office", injections=5, within=20)
+@fault("a flood of requests at one office", injections=5, within=20)
 async def flood_an_office(site: Site, load: Load) -> float:
     """Who came to another office after many hundreds at this one waits for a turn of it, not for all of them."""
     busy, quiet = load.offices[:2]

@@ -41,7 +41,7 @@ async def kill_a_worker_at_a_step(site: Site, load: Load) -> float:
 
 @fault("all workers killed (-9) at once", injections=5, within=15)
 async def kill_all_workers(site: Site, load: Load) -> float:
-    """Nothing is decided until they are started again; then all goes on where it was."""
+    """Nothing is decided until they are started again. Then everything continues."""
     everyone = [*(psutil.Process(site.programs[name].child.process.pid) for name in WORKERS), *site.worker_processes()]
     assert len(everyone) >= 2 * len(WORKERS)
     for process in everyone:
@@ -49,16 +49,16 @@ async def kill_all_workers(site: Site, load: Load) -> float:
     return time.monotonic()
 
 
-@fault("workers asked to end (SIGTERM)", injections=5, quick=1, within=15)
+@fault("workers stopped (SIGTERM)", injections=5, within=15)
 async def terminate_workers(site: Site, load: Load) -> float:
-    """Each finishes its turn, gives its lane back and ends within ten seconds with 0: no lease has to run out."""
+    """Each finishes its turn, returns its lane and exits with 0 within ten seconds. No lease has to expire."""
     await _terminate(site, WORKERS)
     return time.monotonic()
 
 
-@fault("server asked to end (SIGTERM)", injections=5, quick=1)
+@fault("server stopped (SIGTERM)", injections=5, quick=1)
 async def terminate_a_server(site: Site, load: Load) -> float:
-    """Calls under way are answered, others are refused in a way that a retry heals; it ends within ten seconds with 0."""
+    """Calls in flight are completed, others are refused so that clients retry. It exits with 0 within ten seconds."""
     await _terminate(site, SERVERS[:1])
     return time.monotonic()
 
@@ -72,9 +72,9 @@ async def _terminate(site: Site, names: tuple[str, ...]) -> None:
     assert [process.returncode for process in processes] == [0] * len(processes)
 
 
-@fault("server killed (-9) between join and answer", injections=10, quick=1)
+@fault("server killed (-9) between join and response", injections=10)
 async def kill_a_server_before_it_answers(site: Site, load: Load) -> float:
-    """Redis has the ticket and nobody was told: asking again with the same request_id names the same booking."""
+    """Redis has the ticket, but the caller got no response. Repeating the request_id returns the same booking."""
     await site.stop("server-2")
     dying = await site.start("server-2", "tests.faults.dying_server", keep=False)
     try:
@@ -103,7 +103,7 @@ async def freeze_a_worker(site: Site, load: Load) -> float:
         await site.stop("zombie")
 
 
-@fault("two drainers in one lane", injections=3, quick=1)
+@fault("two workers in one lane", injections=3)
 async def take_leases_away(site: Site, load: Load) -> float:
     """Leases vanish in the middle of turns: of two that drain a lane the older is fenced off, whatever step it is at."""
     known = _fenced(site)
@@ -136,9 +136,9 @@ def _fenced(site: Site) -> int:
     return sum((site.folder / f"log/{name}.log").read_bytes().count(_FENCED) for name in WORKERS)
 
 
-@fault("RQ loses all its keys, again and again", injections=3)
+@fault("RQ loses all its keys, repeatedly", injections=3)
 async def delete_rq_keys(site: Site, load: Load) -> float:
-    """A worker whose job is gone puts a new one in, or dies of it and is started again: seconds at most."""
+    """A worker whose job is gone enqueues a new one, or exits and is restarted, within seconds."""
     with site.redis() as redis:
         ends = time.monotonic() + 1.2 * shift.LENGTH.total_seconds()  # so that every shift ends meanwhile
         while time.monotonic() < ends:
@@ -148,7 +148,7 @@ async def delete_rq_keys(site: Site, load: Load) -> float:
     return time.monotonic()
 
 
-@fault("shifts lost, late and doubled", injections=3)
+@fault("RQ jobs lost, late and duplicated", injections=3)
 async def disturb_shifts(site: Site, load: Load) -> float:
     """Shifts are only chances to work: while there are none the lines wait, and too many of them change nothing."""
     late, lose = [], cycle((False, True))
@@ -196,7 +196,7 @@ async def lock_lanes_in_the_ledger(site: Site, load: Load) -> float:
         return time.monotonic()
 
 
-@fault("everything killed, the stores start last", injections=3, quick=1, within=15)
+@fault("everything killed, stores restarted last", injections=3, within=15)
 async def start_stores_last(site: Site, load: Load) -> float:
     """Programs may start before their stores, and wait for them in whatever way; then all goes on where it was."""
     for name in (*SERVERS, *WORKERS):

@@ -70,7 +70,7 @@ async def freeze_postgres(site: Site, load: Load) -> float:
     return time.monotonic()
 
 
-@fault("Postgres slow (200 ms there and back)", injections=3)
+@fault("Postgres slow (200 ms round trip)", injections=3)
 async def slow_postgres_down(site: Site, load: Load) -> float:
     """All goes on, though slower: no turn takes longer than its lease."""
     links = [site.links[name, "postgres"] for name in (*SERVERS, *WORKERS)]
@@ -111,7 +111,7 @@ _END_OTHERS = """
 """
 
 
-@fault("all connections to Postgres ended at once, again and again", injections=5, within=2)
+@fault("all connections to Postgres ended at once, repeatedly", injections=5, within=2)
 async def end_all_connections(site: Site, load: Load) -> float:
     """Dead connections that wait in pools are not met one by one: what a program has of them goes with the first."""
     async with await psycopg.AsyncConnection.connect(site.stores.database_url, autocommit=True) as other:
@@ -122,7 +122,7 @@ async def end_all_connections(site: Site, load: Load) -> float:
     return time.monotonic()
 
 
-@fault("Postgres read-only for 5 s, and new sessions of that time for ever", injections=5)
+@fault("Postgres read-only for 5 s, sessions opened meanwhile for good", injections=5)
 async def leave_sessions_read_only(site: Site, load: Load) -> float:
     """As by a failover or a full disk of a managed Postgres: who connected meanwhile may never write over that again."""
     mark = "alter database antrian %s default_transaction_read_only"

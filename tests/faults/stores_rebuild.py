@@ -39,7 +39,7 @@ async def empty_redis(site: Site, load: Load) -> float:
 
 
 @fault(
-    "a drainer frozen in its turn wakes after Redis was emptied and rebuilt",
+    "a worker frozen in its turn resumes after Redis was emptied and rebuilt",
     injections=8,
     quick=1,
     loses_undecided=True,
@@ -115,7 +115,7 @@ async def _cancel(load: Load, asked: Asked, after: float) -> None:
             return
 
 
-@fault("a rebuild killed (-9) in the middle, then run again", injections=8, quick=1)
+@fault("a rebuild killed (-9) halfway, then run again", injections=8)
 async def kill_a_rebuild(site: Site, load: Load) -> float:
     """Lanes that it had closed stay closed; the next one opens all, and with a whole Redis nothing is lost."""
     rebuild = await _start_to_the_middle(site)
@@ -139,7 +139,7 @@ async def run_two_rebuilds(site: Site, load: Load) -> float:
     return began
 
 
-@fault("a rebuild frozen in the middle wakes after another one", injections=8)
+@fault("a rebuild frozen halfway resumes after another one", injections=8)
 async def wake_a_rebuild_after_another(site: Site, load: Load) -> float:
     """It is fenced off and changes nothing: what was accepted since stays.
 

@@ -85,7 +85,7 @@ async def freeze_redis(site: Site, load: Load) -> float:
     return time.monotonic()
 
 
-@fault("Redis full (maxmemory), the workers start meanwhile", injections=5, quick=1)
+@fault("Redis full (maxmemory) while workers start", injections=5, quick=1)
 async def fill_redis(site: Site, load: Load) -> float:
     """Newcomers get STORE_FULL and when to come back, who was accepted gets his booking again, and all lines drain."""
     for name in WORKERS:
@@ -122,7 +122,7 @@ async def _expect_full(load: Load, known: Asked) -> None:
         assert (await client.send(known.request)).ticket
 
 
-@fault("Redis without power: its log ends in the middle of a command", injections=10, quick=1)
+@fault("Redis lost power: its log ends within a command", injections=10, quick=1)
 async def cut_power_of_redis(site: Site, load: Load) -> float:
     """What it answered is there (appendfsync always), what it had not yet answered may be gone, and half a command is.
 

@@ -1,4 +1,4 @@
-"""The quick half of the faults: everything heals, and every promise holds."""
+"""The faults that `make test` injects: the service recovers, and every promise holds."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -15,7 +15,7 @@ QUICK = [fault for fault in FAULTS if fault.quick]
 
 
 class Ground:
-    """Gives a site for each fault: the one of the fault before, while it is whole and nothing else is asked of it."""
+    """Provides the site for each fault, and reuses it while it is intact and the environment is the same."""
 
     def __init__(self, factory: pytest.TempPathFactory) -> None:
         self._factory = factory
@@ -24,7 +24,7 @@ class Ground:
         self._environment: dict[str, str] = {}
 
     async def site(self, environment: dict[str, str]) -> Site:
-        """A site whose programs have this in their environment."""
+        """Returns a site whose programs have this environment."""
         if self._site is None or environment != self._environment:
             await self.leave()
             self._environment = environment
@@ -34,7 +34,7 @@ class Ground:
         return self._site
 
     async def leave(self) -> None:
-        """Ends the site; the next fault gets a new one."""
+        """Stops the site. The next fault gets a new one."""
         await self._undo.aclose()
         self._site = None
 
@@ -49,7 +49,7 @@ async def ground(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Grou
 @pytest.mark.timeout(180)
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("fault", QUICK, ids=lambda fault: fault.name)
-async def test_what_was_accepted_survives(fault: Fault, ground: Ground) -> None:
+async def test_no_accepted_request_is_lost_or_served_out_of_order(fault: Fault, ground: Ground) -> None:
     whole = False
     try:
         result = await run_fault(fault, await ground.site(dict(fault.environment)), fault.quick)

@@ -1,1 +1,1 @@
-"""Wild input to every rpc: whatever comes in, an answer or a refusal of ours goes out, and no NIK with it."""
+"""Random input to every rpc: the result is a response or a refusal with a reason, and never contains a NIK."""

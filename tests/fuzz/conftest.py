@@ -1,4 +1,4 @@
-"""The whole Antrian of the acceptance tests, with its workers, for what passes validation."""
+"""The running Antrian of the acceptance tests, for requests that pass validation."""
 
 from tests.acceptance.conftest import opens, stack, start_stack, window
 

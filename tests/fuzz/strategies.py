@@ -1,4 +1,4 @@
-"""Messages for Hypothesis out of descriptors: likely values by a field's name where there are some, wild ones by type."""
+"""Hypothesis strategies for messages, from descriptors: plausible values by field name where known, random ones by type."""
 
 import base64
 import uuid
@@ -88,7 +88,7 @@ def _wild(field: FieldDescriptor, known: Known) -> SearchStrategy[Any]:
 
 
 def known_values(target: Target) -> Known:
-    """Few enough that requests meet the bookings of earlier ones."""
+    """Few values, so that requests meet bookings of earlier ones."""
     catalog, now = target.catalog, target.catalog.as_of
     dates = catalog.last_window.dates
     days = _mostly(st.sampled_from(dates), *[st.integers(-3, 370).map(lambda n: now.date() + timedelta(n))] * 4)
@@ -127,7 +127,7 @@ def known_values(target: Target) -> Known:
 
 
 def _tokens(ids: SearchStrategy[uuid.UUID], now: str) -> SearchStrategy[str]:
-    """Page tokens in the form of ours, with all kinds of content."""
+    """Well-formed page tokens with all kinds of content."""
     moments = st.datetimes().map(datetime.isoformat) | st.sampled_from(
         [now, "0001-01-01T00:00:00+23:59", "9999-12-31T23:59-23:59"]
     )

@@ -1,4 +1,4 @@
-"""What is fuzzed: bytes and metadata through the gate and the services, on real stores; and what must hold each time."""
+"""The target of fuzzing: calls through middleware and services on real stores, and what must hold for each."""
 
 import asyncio
 import hashlib
@@ -61,11 +61,11 @@ _DETAILS = "grpc-status-details-bin"
 
 
 class BrokenError(AssertionError):
-    """A promise that an input broke."""
+    """An input broke a promise."""
 
 
 class _Aborted(NamedTuple):
-    """How a call was ended."""
+    """Raised when a handler aborts its call."""
 
     code: grpc.StatusCode
     details: str
@@ -102,7 +102,7 @@ class _Call:
 
 
 class _Log(logging.Handler):
-    """Keeps the lines as the server would write them."""
+    """Keeps the log lines that the server would write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -239,7 +239,7 @@ class _Details:
 
 
 def _judge_abort(rpc: str, context: _Call) -> str:
-    """The reason of the status that the call was aborted with."""
+    """Returns the reason of the status with which the call was aborted."""
     trailers = dict(context.status.trailing_metadata)
     status = Status.FromString(trailers[_DETAILS])
     _check(
@@ -267,7 +267,7 @@ def _judge_status(rpc: str, status: Status, context: _Call) -> str:
 
 
 def _check_presence(rpc: str, data: bytes) -> None:
-    """What was answered had all that may not be taken for zero."""
+    """Checks that the request had every field whose absence must not be read as zero."""
     request: Any = GetMessageClass(RPCS[rpc].input_type).FromString(data)
     if "location" in request.DESCRIPTOR.fields_by_name and request.HasField("location"):
         given = [request.location.HasField(name) for name in ("latitude", "longitude")]
@@ -283,7 +283,7 @@ def _unpacked(detail: Any, kind: type[Any]) -> Any:
 
 
 def _statuses(message: Message) -> Iterator[Status]:
-    """The errors of a batch's items, wherever an answer has them."""
+    """The errors of a batch's items, anywhere in a response."""
     if isinstance(message, Status):
         yield message
         return

@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -273,6 +274,38 @@ async def test_a_turn_without_its_slot_moves_nothing_and_keeps_no_other_lane_fro
     assert isinstance(refused, LedgerGapError)
     assert recorded == "K"
     assert world.sql("select office_id, last_ticket from lane order by office_id") == [(BOGOR, 1), (PUSAT, 0)]
+    assert world.sql("select office_id, account from booking") == [(BOGOR, "account-2")]
+
+
+async def test_turns_of_one_batch_need_only_their_own_slots(world: World) -> None:
+    turns = []
+    for name, office_id, slot in [(1, PUSAT, TUESDAY), (2, BOGOR, MONDAY)]:
+        await world.ticket(world.request(name, office_id=office_id, slot=slot))
+        lease = world.take(office_id)
+        turns.append(Turn(office_id, lease.token, world.decide(lease)))
+    world.sql(f"delete from slot where office_id = '{BOGOR}' and service_date = '{TUESDAY.service_date}'")
+    assert world.recorder.record(turns, world.policy.version) == ["K", "K"]
+
+
+async def test_each_booking_of_a_batch_is_in_its_own_office_and_slot(world: World) -> None:
+    afternoon = replace(MONDAY, session=Session.AFTERNOON)
+    wanted = [
+        (office_id, slot.service_date, slot.session.value, f"account-{n}")
+        for n, (office_id, slot) in enumerate(product((BOGOR, PUSAT), (afternoon, MONDAY, TUESDAY)), 1)
+    ]
+    for n, (office_id, service_date, session, _) in enumerate(wanted, 1):
+        await world.ticket(world.request(n, office_id=office_id, slot=Slot(service_date, Session(session))))
+    turns = []
+    for office_id in (BOGOR, PUSAT):
+        lease = world.take(office_id)
+        turns.append(Turn(office_id, lease.token, world.decide(lease)))
+    assert world.recorder.record(turns, world.policy.version) == ["KKK", "KKK"]
+    rows = world.sql(
+        "select b.office_id, s.service_date, s.session, b.account from booking as b join slot as s using (slot_id) "
+        "where s.office_id = b.office_id order by b.account"
+    )
+    assert rows == wanted
+    assert world.sql("select count(distinct decided_at) from booking") == [(1,)], "in one statement, not lane by lane"
 
 
 async def test_the_clock_may_be_set_again_but_not_back(world: World) -> None:

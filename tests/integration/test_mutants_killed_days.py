@@ -13,7 +13,8 @@ from antrian.audit.verify import verify
 from antrian.booking import State
 from antrian.errors import AntrianError
 from antrian.identity import booking_code, code_range
-from antrian.ledger.policies import closed_days
+from antrian.ledger import sql
+from antrian.ledger.policies import UnservedDay, closed_days, unserved_days
 from tests.integration.test_mutants_killed import confirmed
 from tests.support.decree import decreed
 from tests.support.waiting import until
@@ -136,8 +137,9 @@ async def test_days_before_the_last_one_that_is_done_do_not_come_again(world: Wo
     assert {office_id for office_id, *_ in world.recorder.days.over()} == {BOGOR}
 
 
-async def test_the_calendar_is_held_against_the_days_of_each_office_that_are_not_done(world: World) -> None:
-    done = [(PUSAT, MONDAY.service_date), (PUSAT, TUESDAY.service_date), (BOGOR, MONDAY.service_date)]
+async def test_the_calendar_check_examines_the_days_of_each_office_that_are_not_done(world: World) -> None:
+    world.sql(f"delete from slot where office_id = '{PUSAT}' and service_date = '{TUESDAY.service_date}'")
+    done = [(PUSAT, OPENS.date()), (PUSAT, TUESDAY.service_date), (BOGOR, MONDAY.service_date)]
     for office_id, day in done:
         world.sql(f"insert into day_done values ('{office_id}', '{day}', now(), 0)")
     last = {PUSAT: TUESDAY.service_date, BOGOR: MONDAY.service_date}
@@ -165,6 +167,52 @@ async def test_closed_days_are_those_to_come_with_service_and_in_how_many_office
         assert friday in closed_days(ledger, world.policy)
         world.set_clock(OPENS.replace(hour=0, minute=1) + timedelta(days=1))
         assert closed_days(ledger, world.policy) == {day: offices for day, offices in every.items() if day > friday}
+
+
+async def test_unserved_days_are_open_or_booked_days_with_their_own_closings(world: World) -> None:
+    monday, tuesday = MONDAY.service_date, TUESDAY.service_date
+    await confirmed(world, 1, [1, 2])
+    for office_id, day in [(PUSAT, monday), (PUSAT, tuesday)]:
+        world.sql(f"update slot set closed = true where office_id = '{office_id}' and service_date = '{day}'")
+    for kind, office_id, day, times in [
+        ("CLOSE_DATE", PUSAT, monday, 1),
+        ("CHECK_IN", PUSAT, monday, 1),
+        ("CLOSE_DATE", BOGOR, monday, 2),
+        ("CLOSE_DATE", PUSAT, tuesday, 4),
+        ("CLOSE_DATE", BOGOR, tuesday, 8),
+    ]:
+        world.sql(
+            f"insert into staff_action select gen_random_uuid(), '{kind}', '{office_id}', '{day}', null, '', '', '', "
+            f"'{{}}', '{{}}', null, now() from generate_series(1, {times})"
+        )
+    decree = decreed(world.policy, monday, tuesday)
+    for now, over in [(monday, False), (tuesday, True)]:
+        world.set_clock(OPENS.replace(hour=0, minute=1) + (now - OPENS.date()))
+        with psycopg.connect(world.settings.database_url, autocommit=True) as ledger:
+            assert unserved_days(ledger, decree) == [
+                UnservedDay(BOGOR, monday, bookings=0, people=0, over=over, closings=2),
+                UnservedDay(PUSAT, monday, bookings=1, people=2, over=over, closings=1),
+                UnservedDay(BOGOR, tuesday, bookings=0, people=0, over=False, closings=8),
+            ]
+
+
+async def test_bars_that_hold_are_listed_with_whether_their_own_day_is_synced(world: World) -> None:
+    at_pusat, at_bogor, lifted, over = [
+        await confirmed(world, n, [n], office_id=office_id)
+        for n, office_id in enumerate([PUSAT, BOGOR, PUSAT, PUSAT], 1)
+    ]
+    on_tuesday = await confirmed(world, 5, [5], slot=TUESDAY)
+    world.set_clock(OPENS + timedelta(days=5))
+    world.nightly()
+    world.sql(f"update day_done set synced = office_id = '{PUSAT}' and service_date = '{MONDAY.service_date}'")
+    world.sql(f"update bar set lifted_at = now() where booking_id = '{lifted.booking_id}'")
+    world.sql(f"update bar set ends_at = service_now() - interval '1 hour' where booking_id = '{over.booking_id}'")
+    with psycopg.connect(world.settings.database_url) as ledger:
+        bars = ledger.execute(sql("synced_bars")).fetchall()
+    assert sorted(bars) == sorted(
+        (booking.applicants[0].key, booking.booking_id, booking is at_pusat)
+        for booking in (at_pusat, at_bogor, on_tuesday)
+    )
 
 
 async def test_an_office_has_a_day_when_it_has_a_slot_there(world: World) -> None:

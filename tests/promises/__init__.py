@@ -1,1 +1,1 @@
-"""The promises, and variants that break them: a test that cannot fail proves nothing."""
+"""The promises, and broken variants that their tests must catch."""

@@ -1,4 +1,4 @@
-"""What an account hears first when much could be refused, as one story; which promises it broke."""
+"""A scenario for the order of refusals. Returns the promises that were broken."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from tests.support.world import OPENS, TUESDAY, World
 
 
 async def broken_promises_of_asking(world: World) -> set[str]:
-    """Plays the story; the numbers of the promises that did not hold. A stranger has booked for 1, a family for 2 to 5."""
+    """Plays the scenario; returns the broken promises. A stranger has booked for person 1, a family for 2 to 5."""
     broken = BrokenError()
     family = world.request(2, [2, 3, 4, 5], account="family")
     await world.join(world.request(1, account="stranger"))
@@ -37,7 +37,7 @@ def _bound(world: World, lane_bound: int) -> None:
 
 
 async def _at_a_full_lane(world: World, broken: BrokenError, family: JoinRequest) -> None:
-    """The account's own request, its own people, its limit, the lane: each is told before the next, strangers after all."""
+    """Refusals come in order: the account's own request, its own people, its limit, the lane, and strangers last."""
     broken.hold("P5", held=await world.join(family) == Known())
     own = await world.join(world.request(3, [1, 2], account="family"))
     broken.hold("P4", held=_said(own) == (Reason.ALREADY_BOOKED, 1, family.booking_id.bytes))
@@ -46,7 +46,7 @@ async def _at_a_full_lane(world: World, broken: BrokenError, family: JoinRequest
 
 
 async def _about_strangers(world: World, broken: BrokenError) -> None:
-    """An account learns of fifteen people whether they have booked; one of them it may ask for again and again."""
+    """An account learns of at most fifteen people whether they are booked; it may ask for the same person again."""
     for number, people in enumerate(([1, *range(n, n + 4)] for n in (10, 14, 18)), 10):
         stranger = await world.join(world.request(number, people, account="curious"))
         broken.hold("P4", held=_said(stranger) == (Reason.ALREADY_BOOKED, 0, b""))

@@ -1,4 +1,4 @@
-"""What happens to places after they were won, as one story: cancels, staff, days, a rebuild; which promises it broke."""
+"""A scenario of cancels, staff actions, finished days and a rebuild. Returns the promises that were broken."""
 
 import uuid
 from contextlib import suppress
@@ -30,7 +30,7 @@ class BrokenError(set[str]):
 
 
 async def broken_promises_of_a_life(world: World) -> set[str]:
-    """Plays the story; the numbers of the promises that did not hold."""
+    """Plays the scenario; returns the broken promises."""
     broken = BrokenError()
     claim_keys(world.settings.database_url, world.keys)
     with suppress(WrongKeysError):
@@ -155,7 +155,7 @@ async def _rebuild(world: World, broken: BrokenError) -> None:
 
 
 async def _decree(world: World, broken: BrokenError) -> None:
-    """Two days with bookings become holidays; one of them is over before any worker knows."""
+    """Two days with bookings become holidays; one of them is over before a worker notices."""
     monday, tuesday = (replace(MONDAY, service_date=MONDAY.service_date + timedelta(days=n)) for n in (7, 8))
     over, coming = world.request(50, [50], slot=monday), world.request(51, [51], slot=tuesday)
     for request in (over, coming):

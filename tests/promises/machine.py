@@ -1,4 +1,4 @@
-"""The promises as a state machine: whatever comes in whatever order, and whatever dies, they hold after every step."""
+"""The promises as a state machine: they hold after every step of random operations and failures."""
 
 import asyncio
 import sys
@@ -46,7 +46,7 @@ ASKED = st.tuples(PARTIES, OFFICES, SLOTS, st.sampled_from(["ani", "budi"]))
 
 
 class PromiseMachine(RuleBasedStateMachine):
-    """Plays servers, workers, staff, time and misfortune on one world, which each example begins anew."""
+    """Plays servers, workers, staff, time and failures on one world, which is reset for each example."""
 
     requests = Bundle[JoinRequest]("requests")
     turns = Bundle[SlowTurn]("turns")
@@ -63,24 +63,24 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @property
     def told(self) -> Model:
-        """The model, once the example has begun."""
+        """The model of the current example."""
         assert self.model is not None
         return self.model
 
     def sight(self) -> Sight:
-        """Both stores now."""
+        """A snapshot of both stores."""
         days = [slot.service_date for slot in (MONDAY, TUESDAY, NEXT_MONDAY)]
         return look(self.world, self.ledger, days, [self.world.keys.applicant_key(nik(n)) for n in range(1, 9)])
 
     @invariant()
     def promises_hold(self) -> None:
-        """After every step."""
+        """Checks all promises after every step."""
         if self.model:
             self.model.compare(self.sight(), MOMENTS[self.moment])
 
     @initialize(target=requests, moment=st.sampled_from([1, 1, 1, 0, 2]), asked=st.lists(ASKED, min_size=2, max_size=6))
     def begin(self, moment: int, asked: list[tuple[list[int], str, Slot, str]]) -> Any:
-        """Both stores empty, lanes open, at some moment; and the first have come."""
+        """Empties both stores, opens the lanes at some moment, and sends the first requests."""
         self.moment = moment
         self.world.begin_anew(MOMENTS[moment])
         self.model = Model(self.sight(), self.world.policy.lane_bound, self.world.policy.account_people)
@@ -90,7 +90,7 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule(target=requests, asked=st.lists(ASKED, min_size=1, max_size=3))
     def come(self, asked: list[tuple[list[int], str, Slot, str]]) -> Any:
-        """Some ask in the same moment."""
+        """Several clients send requests at the same time."""
         return self._join(asked)
 
     def _join(self, asked: list[tuple[list[int], str, Slot, str]]) -> Any:
@@ -103,12 +103,12 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule(request=requests)
     def ask_again(self, request: JoinRequest) -> None:
-        """A client heard no answer, or tries again after a refusal; twice at once."""
+        """A client retries after a lost response or a refusal, twice at the same time."""
         self._ask([request, request])
 
     @rule(request=requests, office_id=OFFICES, slot=SLOTS)
     def reuse_its_name(self, request: JoinRequest, office_id: str, slot: Slot) -> None:
-        """The same request_id with other content."""
+        """A client reuses a request_id with other content."""
         other = replace(self.world.request(0, [8], office_id=office_id, slot=slot), booking_id=request.booking_id)
         if other.fingerprint != request.fingerprint and request.booking_id in self.told.accepted:
             self._ask([other])
@@ -122,14 +122,14 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule(request=requests, times=st.integers(1, 2))
     def cancel(self, request: JoinRequest, times: int) -> None:
-        """Somebody gives places back, and tries again."""
+        """An account cancels a booking, and repeats the cancel."""
         self.told.asked_to_cancel.add(request.booking_id)
         for _ in range(times):
             self._send_command(request.office_id, Cancel(request.booking_id))
 
     @rule(request=requests, nth=st.integers(0, 2), by_staff=st.booleans(), times=st.integers(1, 2))
     def cancel_person(self, request: JoinRequest, nth: int, *, by_staff: bool, times: int) -> None:
-        """One of a party gives up, and tries again; or staff take him out."""
+        """An account or staff cancel one person of a party, and repeat the cancel."""
         row = self.told.sight.rows.get(request.booking_id)
         number = (row.first_number if row and row.first_number else 1) + nth % len(request.applicants)
         self.told.asked_to_cancel_person.add((request.booking_id, number))
@@ -140,7 +140,7 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule(request=requests, nth=st.integers(0, 2), by_staff=st.booleans())
     def cancel_person_then_the_booking(self, request: JoinRequest, nth: int, *, by_staff: bool) -> None:
-        """First one of a party gives up, then all."""
+        """An account cancels one person of a party, then the booking."""
         self.cancel_person(request, nth, by_staff=by_staff, times=1)
         self.serve(request.office_id)
         self.promises_hold()
@@ -148,7 +148,7 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule(request=requests, times=st.integers(1, 2))
     def release(self, request: JoinRequest, times: int) -> None:
-        """Staff end a booking, and try again."""
+        """Staff release a booking, and repeat it."""
         self.told.asked_to_cancel.add(request.booking_id)
         for _ in range(times):
             self._send_command(request.office_id, Cancel(request.booking_id, by=self._staff()))
@@ -158,12 +158,12 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule(office_id=OFFICES, slot=SLOTS, quota=st.integers(0, 5))
     def set_quota(self, office_id: str, slot: Slot, quota: int) -> None:
-        """Staff want another quota."""
+        """Staff change a quota."""
         self._send_command(office_id, SetQuota(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.names}"), *BY, slot, quota, None))
 
     @rule(office_id=OFFICES, slot=SLOTS, really=st.sampled_from([False, False, True]))
     def close_date(self, office_id: str, slot: Slot, really: bool) -> None:
-        """Staff close a day, now and then."""
+        """Staff close a day."""
         if really:
             self.told.asked_to_close.add((office_id, slot))
             self._send_command(
@@ -171,7 +171,7 @@ class PromiseMachine(RuleBasedStateMachine):
             )
 
     def _numbers(self, request: JoinRequest, who: str) -> dict[int, bytes]:
-        """Queue numbers and keys of some of a party, which is decided first; nobody where it has none."""
+        """Queue numbers and keys of some people of a party, which is decided first. Empty if it has none."""
         if request.booking_id in self.told.accepted and request.booking_id not in self.told.sight.rows:
             self.lease_runs_out(request.office_id)
             self.serve(request.office_id)
@@ -185,7 +185,7 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule(request=requests, who=WHO, on_time=OFTEN, told=OFTEN)
     def check_in(self, request: JoinRequest, who: str, on_time: bool, told: bool) -> None:
-        """Some of a party are noted as here, on their day or not; the second step may be lost."""
+        """Staff check in some people of a party, on their day or not. The second step may be lost."""
         numbers = self._numbers(request, who)
         if numbers and on_time and request.slot == MONDAY and self.moment < MONDAY_MORNING:
             self.time_passes(MONDAY_MORNING - self.moment)
@@ -208,7 +208,7 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule(request=requests, who=WHO, came=OFTEN, served=st.booleans())
     def undo_check_in(self, request: JoinRequest, who: str, came: bool, served: bool) -> None:
-        """Staff take a check-in back, whether there was one or not; its people may have booked again."""
+        """Staff undo a check-in, whether there was one or not. Its people may have booked again."""
         if came:
             self.check_in(request, "all", on_time=True, told=served)
             if served:
@@ -223,7 +223,7 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule(request=requests, who=WHO, over=OFTEN, finished=OFTEN)
     def note_late(self, request: JoinRequest, who: str, over: bool, finished: bool) -> None:
-        """Staff note after the day that some did come, before or after the nightly work; others may still have come."""
+        """Staff record late attendance, before or after the day was finished."""
         numbers = self._numbers(request, who)
         if numbers and over:
             self._let_monday_end(request, finished=finished)
@@ -235,7 +235,7 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule(request=requests, over=OFTEN)
     def excuse(self, request: JoinRequest, over: bool) -> None:
-        """Staff excuse a booking, missed or not."""
+        """Staff excuse a booking, whether it is a no-show or not."""
         if self._numbers(request, "all") and over:
             self._let_monday_end(request, finished=True)
         self.told.asked_to_excuse.add(request.booking_id)
@@ -243,7 +243,7 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule(request=requests, who=WHO, over=OFTEN, again=st.booleans())
     def lift_bars(self, request: JoinRequest, who: str, over: bool, again: bool) -> None:
-        """Staff lift the bars of some of a party, missed or not; the nightly work may tell its day again."""
+        """Staff lift the bars of some people of a party, whether they are barred or not. The day may be synced again."""
         numbers = self._numbers(request, who)
         if numbers and over:
             self._let_monday_end(request, finished=True)
@@ -279,7 +279,7 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule()
     def serve_the_longest_ready(self) -> None:
-        """A worker's usual way."""
+        """A worker serves the lane that has been ready for longest."""
         right, lease = self.told.longest_waiting(), self._take()
         hold("P13", (lease.office_id in right) if lease else not right, f"{lease} was taken before {right}")
         if lease:
@@ -287,13 +287,13 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule(office_id=OFFICES)
     def serve(self, office_id: str) -> None:
-        """A whole turn of a lane."""
+        """A worker serves a lane for a whole turn."""
         if lease := self._take(office_id):
             self.world.serve(lease)
 
     @rule(target=turns, office_id=OFFICES, steps=st.integers(0, 3))
     def begin_a_turn(self, office_id: str, steps: int) -> Any:
-        """A worker dies or falls asleep after so many steps."""
+        """A worker begins a turn, and dies or pauses after some steps."""
         turn = self._begin(office_id, steps)
         return turn if turn and turn.next_step else multiple()
 
@@ -310,7 +310,7 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule(office_id=OFFICES, steps=st.integers(1, 2))
     def two_in_one_lane(self, office_id: str, steps: int) -> None:
-        """A drainer falls asleep, its lease runs out, another serves the lane, and then the first wakes."""
+        """A consumer pauses until its lease has expired, another serves the lane, and then the first resumes."""
         if turn := self._begin(office_id, steps):
             self.lease_runs_out(office_id)
             self.promises_hold()
@@ -320,7 +320,7 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule(request=requests, quota=st.integers(3, 5), one=st.booleans())
     def cancel_while_the_desk_is_served(self, request: JoinRequest, quota: int, *, one: bool) -> None:
-        """Between the record and the settle of something else."""
+        """An account cancels between the record and the settle of another turn."""
         self.serve(request.office_id)
         self.promises_hold()
         self.set_quota(request.office_id, request.slot, quota)
@@ -333,25 +333,25 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule(office_id=OFFICES, really=st.sampled_from([False, True]))
     def sleep_into_the_day(self, office_id: str, really: bool) -> None:
-        """What was decided before a day began is recorded only after: the ledger refuses what the lane had confirmed."""
+        """Decisions from before a day began are recorded after: the ledger rejects what the lane had confirmed."""
         if really and self.moment < MONDAY_MORNING and (turn := self._begin(office_id, 1)):
             self.time_passes(MONDAY_MORNING - self.moment)
             self.wake(turn)
 
     @rule(turn=turns, times=st.integers(1, 2))
     def wake_for_a_step(self, turn: SlowTurn, times: int) -> None:
-        """It goes on, whatever has happened meanwhile; twice if a reply was lost."""
+        """A paused turn does its next step, twice if the reply was lost."""
         self._let_on(turn, times)
 
     @rule(turn=consumes(turns))
     def wake(self, turn: SlowTurn) -> None:
-        """It goes on to its end."""
+        """A paused turn runs to its end."""
         while turn.next_step:
             self._let_on(turn)
             self.promises_hold()
 
     def _let_on(self, turn: SlowTurn, times: int = 1) -> None:
-        """Its next step; who has an old token must be shut out by Redis, and by the ledger behind it."""
+        """Runs its next step. Redis and the ledger must refuse an outdated token."""
         if not turn.next_step:
             return
         sight, office_id, token = self.told.sight, turn.lease.office_id, turn.lease.token
@@ -367,12 +367,12 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule(office_id=OFFICES)
     def lease_runs_out(self, office_id: str) -> None:
-        """Its holder has been silent for too long."""
+        """The lease of a lane expires."""
         self.world.lease_ends(office_id)
 
     @rule()
     def sweep(self) -> None:
-        """A worker looks for lanes that nobody serves."""
+        """A worker sweeps for lanes that nobody serves."""
         self._sweep()
 
     def _sweep(self) -> None:
@@ -387,21 +387,21 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule()
     def end_days(self) -> None:
-        """The nightly work."""
+        """A worker finishes the days that are over."""
         self.world.nightly()
 
     # Time and misfortune.
 
     @rule(moments=st.sampled_from([0, 0, 1, 1, 3]))
     def time_passes(self, moments: int) -> None:
-        """To the end of the window, to the day itself, past it, to the next window."""
+        """Time passes to the end of the window, to the service day, past it, or to the next window."""
         before, self.moment = self.moment, min(self.moment + moments, len(MOMENTS) - 1)
         if self.moment > before:
             self.world.set_clock(MOMENTS[self.moment])
 
     @rule(really=st.sampled_from([False, False, True]), empty=st.booleans())
     def rebuild(self, really: bool, empty: bool) -> None:
-        """An operator restores Redis from the ledger; it may have lost everything before."""
+        """An operator rebuilds Redis from the ledger; Redis may have lost everything before."""
         if really:
             if empty:
                 self._empty_redis()
@@ -409,7 +409,7 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule(really=st.sampled_from([False, False, True]))
     def empty_redis(self, really: bool) -> None:
-        """Redis loses its disk. With nothing recorded yet it would be the very first start again."""
+        """Redis loses its data. Only after something was recorded: before that, it would be a first start."""
         if really and self.told.sight.rows:
             self._empty_redis()
 
@@ -427,7 +427,7 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule()
     def all_is_served(self) -> None:
-        """Leases of the dead run out, a sweep, turns until nothing is ready: then every ticket has its outcome (P15)."""
+        """Serves everything, after leases of dead workers expired and a sweep: every ticket has its outcome (P15)."""
         if self.told.emptied:
             self._rebuild()
         for office_id in self.world.offices:
@@ -448,7 +448,7 @@ class PromiseMachine(RuleBasedStateMachine):
             )
 
     def teardown(self) -> None:
-        """The end of an example: all is served, and `antrian verify` is silent."""
+        """Ends an example: serves everything and verifies."""
         for turn in self.slow:
             turn.die()
         if self.model and sys.exc_info()[0] is None:

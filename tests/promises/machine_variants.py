@@ -1,4 +1,4 @@
-"""Faults that people really make in such a service, each built in on purpose. The machine must name each."""
+"""Typical faults of such a service, each built in on purpose. The state machine must find each."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ Build = Callable[[pytest.MonkeyPatch, str], None]
 
 @dataclass(frozen=True)
 class Variant:
-    """A fault, and the promises of which the machine must name one."""
+    """A fault, and the promises of which the machine must report one."""
 
     promises: str
     name: str
@@ -30,7 +30,7 @@ class Variant:
 
 
 def _changed(where: str, old: str, new: str) -> Build:
-    """In a script or a statement ("x.sql"; "*": all scripts) what the pattern finds is replaced."""
+    """Replaces what the pattern matches in a script or a statement ("x.sql"; "*": all scripts)."""
 
     def build(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
         def script(name: str) -> str:
@@ -93,7 +93,7 @@ def _settle_believes_the_outbox(monkeypatch: pytest.MonkeyPatch, _: str) -> None
 
 
 def _unguarded(constraint: str, old: str, new: str) -> Build:
-    """A fault in cancel.sql that the ledger would refuse, in a ledger that does not."""
+    """A fault in cancel.sql, with the constraint dropped that would refuse it."""
 
     def build(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
         _changed("cancel.sql", re.escape(old), new)(monkeypatch, database_url)
@@ -104,7 +104,7 @@ def _unguarded(constraint: str, old: str, new: str) -> Build:
 
 
 def _cancel_outside_the_desk(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
-    """The server cancels in the ledger and gives the places back itself, at once; no desk, no lease."""
+    """The server cancels in the ledger and returns the places to Redis itself, without a command or a lease."""
     send_command = LaneProducer.send_command
     of_account = dict.fromkeys(("action_id", "caller", "staff", "why"))
     size = "select party_size from booking where booking_id = %s and state = 'CONFIRMED'"
@@ -152,7 +152,7 @@ def _ready_is_a_list(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
 
 
 def _the_servers_clock_judges(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
-    """The server, ten minutes ahead, says whether the window is open."""
+    """The window is checked by the clock of a server that is ten minutes ahead."""
     arguments, send = LaneProducer._arguments, LaneProducer._send_joins
     fast = timedelta(minutes=10)
 

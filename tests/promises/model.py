@@ -1,4 +1,4 @@
-"""A small pure model of the promises: what was told to whom, held against both stores after every step."""
+"""A small pure model of the promises, which compares the responses that clients got with both stores after every step."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ _REFUSALS = {
 
 
 class BrokenError(AssertionError):
-    """A promise did not hold."""
+    """A promise was broken."""
 
     def __init__(self, promise: str, words: str) -> None:
         super().__init__(f"{promise}: {words}")
@@ -43,14 +43,14 @@ class BrokenError(AssertionError):
 
 
 def hold(promise: str, held: object, words: object) -> None:
-    """Raises Broken unless it held."""
+    """Raises BrokenError if the condition is false."""
     if not held:
         raise BrokenError(promise, str(words))
 
 
 @dataclass
 class Accepted:
-    """A request that was given its ticket. lost: Redis was emptied before the ledger had it."""
+    """A request with its ticket. lost: Redis was emptied before the ledger recorded it."""
 
     request: JoinRequest
     ticket: int
@@ -58,7 +58,7 @@ class Accepted:
 
 
 class Model:
-    """What has been told so far. sight is what the stores held after the last step."""
+    """The responses so far. sight is the state of the stores after the last step."""
 
     def __init__(self, sight: Sight, lane_bound: int, account_people: int) -> None:
         self.sight = sight
@@ -81,7 +81,7 @@ class Model:
         self._steps = 0
 
     def answered(self, request: JoinRequest, response: Joined | Known | Refused, now: datetime) -> None:
-        """Holds an answer against what it should have been, in the order of join.lua; now is by Redis's clock."""
+        """Checks a response against what it should have been, in the order of join.lua; now is Redis's time."""
         right = next(self._refusals(request, response.at if not isinstance(response, Known) else now), "JOINED")
         said = (
             response.reason if isinstance(response, Refused) else "KNOWN" if isinstance(response, Known) else "JOINED"
@@ -98,7 +98,7 @@ class Model:
                 self.sight.claims[applicant.key] = b"B" + request.booking_id.bytes + request.owner
 
     def _refusals(self, request: JoinRequest, at: datetime) -> Iterator[str]:
-        """What else the answer must be than JOINED, the first one."""
+        """The refusal that the response must be, if any."""
         known = self.accepted.get(request.booking_id)
         if known and not self.emptied:
             yield "KNOWN" if known.request.fingerprint == request.fingerprint else Reason.REQUEST_ID_REUSED
@@ -129,15 +129,15 @@ class Model:
         return max([self.sight.lanes[office_id].ticket, *tickets])
 
     def taken(self, office_id: str) -> None:
-        """The lane was taken: it will wait anew."""
+        """Notes that the lane was leased: its wait begins again."""
         self._waits_since.pop(office_id, None)
 
     def given_back(self, office_id: str) -> None:
-        """A drainer gave the lane back: with more to do it is last; a mark that others set meanwhile stays otherwise."""
+        """Notes that a lease was returned. A lane with more work goes to the end; else a ready mark stays."""
         self._given_back = office_id
 
     def longest_waiting(self) -> set[str]:
-        """The lanes of which one must be taken next."""
+        """The lanes of which one must be leased next."""
         free = [
             name for name in self.sight.ready if not self.sight.lanes[name].leased and not self._is_quarantined(name)
         ]
@@ -149,14 +149,14 @@ class Model:
         return lane.known and not lane.opened
 
     def emptied_redis(self) -> None:
-        """What the ledger does not have yet may be lost; a late drainer may still record it."""
+        """Notes that Redis was emptied: tickets that are not in the ledger may be lost, or be recorded late."""
         self.emptied = True
         self._waits_since.clear()
         for booking_id, accepted in self.accepted.items():
             accepted.lost = booking_id not in self.sight.rows
 
     def rebuilt(self, sight: Sight, now: datetime) -> None:
-        """After a rebuild: what the ledger does not have now was never accepted."""
+        """Notes a rebuild: requests that the ledger does not have are gone."""
         self._waits_since.clear()  # it took every lane
         self.compare(sight, now, rebuilding=True)
         for booking_id in [name for name, accepted in self.accepted.items() if accepted.lost]:
@@ -171,7 +171,7 @@ class Model:
         self.compare(sight, now)
 
     def compare(self, sight: Sight, now: datetime, *, rebuilding: bool = False) -> None:
-        """Holds the stores against the promises."""
+        """Checks the stores against the promises."""
         before, self.sight, self._steps = self.sight, sight, self._steps + 1
         for name in set(self._waits_since) - set(sight.ready):
             del self._waits_since[name]
@@ -248,7 +248,7 @@ class Model:
         hold("P15", lane.opened or self.emptied, f"{office_id} is closed though Redis lost nothing")
 
     def _decisions(self, office_id: str, lane: Lane, now: datetime) -> None:
-        """Sequential replay: what was decided since the last step, by the pure rules, on what was there before."""
+        """Replays the decisions since the last step by the pure rules, on the previous state."""
         said = {row.ticket: row.decision for row in self.sight.rows.values() if row.office_id == office_id}
         for ticket, decision in lane.outbox.items():
             hold("P2", said.setdefault(ticket, decision) == decision, f"{office_id}: ticket {ticket} has two outcomes")
@@ -346,13 +346,13 @@ class Model:
             self._claims(holders)
 
     def _still_in(self, told: Accepted, row: Row | None) -> list[EncryptedApplicant]:
-        """The people of a request who have not given up."""
+        """The people of a request who have not cancelled."""
         gone = self.sight.cancelled.get(row.booking_id, set()) if row else set[int]()
         first = (row.first_number if row else None) or 1
         return [one for number, one in enumerate(told.request.applicants, first) if number not in gone]
 
     def _is_expected(self, row: Row, key: bytes) -> bool:
-        """Whether one of a booking holds it: until the day is over, or closed, who of an ATTENDED party has not come."""
+        """Whether a person still holds it: absent people of an ATTENDED party do until the day is over or closed."""
         if row.state == State.CONFIRMED:
             return True
         over = (row.office_id, row.slot.service_date) in self.sight.days or self.sight.slots[
@@ -361,7 +361,7 @@ class Model:
         return row.state == State.ATTENDED and not over and (key, row.booking_id) not in self.sight.present
 
     def _bars(self) -> None:
-        """Who did not come is barred once, unless staff let that person off, and nobody else."""
+        """No-shows are barred once, unless staff excused them, and nobody else is."""
         missed, excused = set[tuple[bytes, UUID]](), set[tuple[bytes, UUID]]()
         for booking_id, row in self.sight.rows.items():
             people = {(applicant.key, booking_id) for applicant in self._still_in(self.accepted[booking_id], row)}
@@ -378,7 +378,7 @@ class Model:
         hold("P10", lifted & missed <= self.asked_to_lift, "a bar was lifted, and nobody asked for that")
 
     def _claims(self, holders: dict[bytes, UUID]) -> None:
-        """What Redis says of people, who may be held or barred a little longer: until their lane is settled."""
+        """Checks the people in Redis, who may be held or barred a little longer, until their lane is settled."""
         for key, booking_id in holders.items():
             claim = self.sight.claims.get(key, b"")
             hold("P4", claim[:17] == b"B" + booking_id.bytes, "somebody with a live booking could book again")
@@ -399,7 +399,7 @@ class Model:
                 hold("P10", said in self.sight.claims.get(key, b""), "Redis does not know of a bar")
 
     def _is_unsettled(self, told: Accepted) -> bool:
-        """Whether Redis may say of a booking's people what the ledger does not: its lane or desk has still to be settled."""
+        """Whether Redis may differ from the ledger for a booking's people, because its lane is not settled yet."""
         request = told.request
         lane, ledger = self.sight.lanes[request.office_id], self.sight.ledger_lanes[request.office_id]
         if told.ticket > lane.settled or not lane.commands == lane.settled_command == ledger.last_command:

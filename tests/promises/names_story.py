@@ -1,4 +1,4 @@
-"""A name is corrected, and again, as one story; which promises it broke."""
+"""A scenario of name corrections. Returns the promises that were broken."""
 
 import uuid
 from datetime import timedelta
@@ -17,7 +17,7 @@ MONDAY_MORNING = OPENS.replace(hour=9) + timedelta(days=3)
 
 
 async def broken_promises_of_names(world: World) -> set[str]:
-    """Plays the story of a party of three, all named "Siti"; the numbers of the promises that did not hold."""
+    """Plays the scenario with a party of three, all named "Siti"; returns the broken promises."""
     broken = BrokenError()
     party = world.request(1, [1, 2, 3])
     await world.join(party)
@@ -42,7 +42,7 @@ async def _before_the_day(world: World, broken: BrokenError, names: Names, party
 
 
 async def _overtaken(world: World, broken: BrokenError, names: Names, party: JoinRequest) -> None:
-    """Whoever writes has read what is not so any more: another has corrected it, or the person has given up."""
+    """A write based on an outdated read: the name was corrected by another, or the person has cancelled."""
     *_, second, third = await world.staff.party(party.booking_id)
     await _correct(names, party, 2, "Sitti")
     await world.ask(Cancel(party.booking_id, 3))
@@ -74,7 +74,7 @@ def _staff() -> StaffAction:
 async def _correct(
     names: Names, party: JoinRequest, number: int, name: str, by: StaffAction | None = None
 ) -> Reason | None:
-    """Why the name was not corrected."""
+    """Corrects a name; returns the reason of a refusal."""
     try:
         await names.correct(party.booking_id, number, name, by)
     except AntrianError as refusal:
@@ -83,7 +83,7 @@ async def _correct(
 
 
 async def _write(world: World, row: RosterRow, name: str) -> bool:
-    """Staff's correction of what was read then; whether it was written."""
+    """Corrects a name for staff, based on an earlier read; returns whether it was written."""
     encrypted = world.keys.encrypt(row.booking_id, row.applicant_key, Person(nik(row.number), name))
     *_, written = await world.staff.correct_name(row.booking_id, row, encrypted, _staff(), "{}", "{}")
     return written

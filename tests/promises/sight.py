@@ -1,4 +1,4 @@
-"""Both stores at one moment, as the state machine sees them between two steps."""
+"""A snapshot of both stores, taken between two steps of the state machine."""
 
 import time
 from collections.abc import Sequence
@@ -47,17 +47,17 @@ class Row(NamedTuple):
 
     @property
     def takes(self) -> int:
-        """The places that it takes."""
+        """The number of places that it takes."""
         return 0 if self.state in {"REJECTED", "CANCELLED"} else self.party - self.cancelled_people
 
     @property
     def decision(self) -> str:
-        """What decide.lua made of it: the ledger may have refused since what the lane had confirmed."""
+        """The decision of the lane, which the ledger may have refused since."""
         return f"CONFIRMED {self.first_number}" if self.first_number else str(self.reason)
 
 
 class SlotCount(NamedTuple):
-    """A slot as the ledger counts it."""
+    """A slot's counts in the ledger."""
 
     quota: int
     taken: int
@@ -66,7 +66,7 @@ class SlotCount(NamedTuple):
 
 
 class LedgerLane(NamedTuple):
-    """A lane as the ledger has it."""
+    """A lane's row in the ledger."""
 
     token: int
     last_ticket: int
@@ -74,7 +74,7 @@ class LedgerLane(NamedTuple):
 
 
 class Counters(NamedTuple):
-    """A slot as the lane counts it."""
+    """A slot's counters in Redis."""
 
     quota: int
     remaining: int
@@ -84,7 +84,7 @@ class Counters(NamedTuple):
 
 @dataclass(frozen=True)
 class Lane:
-    """A lane as Redis has it. line: the booking at each ticket; outbox: the decision on each ticket."""
+    """A lane in Redis. line: the booking of each queued ticket; outbox: the decision of each ticket."""
 
     known: bool
     opened: bool
@@ -101,7 +101,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Sight:
-    """What both stores hold.
+    """The contents of both stores.
 
     claims: what Redis says of each person; live, present, bars, lifted: people and bookings in the ledger; numbers: those of
     each booking's people; cancelled: those of who gave up; days: those that are done, and whether Redis was told of them.
@@ -123,7 +123,7 @@ class Sight:
 
 
 def look(world: World, ledger: "psycopg.Connection[Any]", days: Sequence[date], people: Sequence[bytes]) -> Sight:
-    """Both stores now. Nothing else may run meanwhile."""
+    """Reads both stores. Nothing else may run meanwhile."""
     with ledger.pipeline():
         bookings, slots, lanes, live, present, numbers, bars, done = (
             ledger.execute(statement.encode(), [list(days)] if "%s" in statement else None)

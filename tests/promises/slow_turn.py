@@ -1,4 +1,4 @@
-"""A turn of the real drain that stops before each of its steps until it is let on: to die there, or to wake late."""
+"""A turn of the real pipeline that pauses before each step, so that tests can end it there or resume it late."""
 
 from queue import SimpleQueue
 from threading import Thread
@@ -15,11 +15,11 @@ _STEPS = {"decide", "claim", "record", "record_commands", "settle", "settle_comm
 
 
 class _Died(BaseException):
-    """What ends a turn that is never let on."""
+    """Ends a turn that is never resumed."""
 
 
 class SlowTurn:
-    """Runs in a thread of its own. next_step is the one that it stands before; "" when the turn is over.
+    """Runs in its own thread. next_step is the step before which it pauses; "" when the turn is over.
 
     shut_out tells whether a store refused a step since a newer consumer has the lane.
     """
@@ -40,20 +40,20 @@ class SlowTurn:
         self._wait()
 
     def go_on(self, *, times: int = 1) -> str:
-        """Lets it do its next step, so many times as if replies were lost; the step. Raises what ended the turn."""
+        """Lets it do its next step, several times if replies are to be lost. Raises the error that ended the turn."""
         step = self.next_step
         self._orders.put(times)
         self._wait()
         return step
 
     def die(self) -> None:
-        """Ends it where it stands."""
+        """Ends it before its next step."""
         if self.next_step:
             self._orders.put(0)
             self._thread.join()
 
     def wait_for_leave(self, step: str) -> int:
-        """Waits for leave to do the step, in the turn's thread; how often it is to be done."""
+        """Blocks the turn's thread until the step may run; returns how often to run it."""
         self._reached.put(step)
         times = self._orders.get()
         if times == 0:
@@ -78,7 +78,7 @@ class SlowTurn:
 
 
 class _Gate:
-    """A store, before whose steps the turn waits."""
+    """Wraps a store; the turn pauses before each of its calls."""
 
     def __init__(self, store: LaneConsumer | LedgerRecorder, turn: SlowTurn) -> None:
         self._store = store

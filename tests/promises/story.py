@@ -1,4 +1,4 @@
-"""One short story that touches every promise which needs no load, and says which of them were broken in it."""
+"""A short scenario that touches every promise that needs no load. Returns the promises that were broken."""
 
 from contextlib import suppress
 from datetime import timedelta
@@ -14,7 +14,7 @@ PLACES = 6
 
 
 async def broken_promises(world: World) -> set[str]:
-    """Plays the story; the numbers of the promises that did not hold. The world's clock must be before the opening."""
+    """Plays the scenario; returns the broken promises. The world's clock must be before the opening."""
     broken: set[str] = set()
 
     def hold(promise: str, *, held: bool) -> None:
@@ -97,12 +97,12 @@ async def broken_promises(world: World) -> set[str]:
 
 
 def reason(response: object) -> str:
-    """Why a request was refused; "" when it was not."""
+    """The reason of a refusal; "" if accepted."""
     return response.reason if isinstance(response, Refused) else ""
 
 
 def late_drainer_is_shut_out(world: World, zombie: Lease) -> bool:
-    """Whether neither Redis nor the ledger lets an old token decide, record or settle."""
+    """Whether both Redis and the ledger refuse an outdated token to decide, record and settle."""
     shut_out = 0
     before = world.dump()
     try:
@@ -118,7 +118,7 @@ def late_drainer_is_shut_out(world: World, zombie: Lease) -> bool:
 
 
 async def fill(world: World) -> Joined | Known | Refused:
-    """Joins until the lane is at its bound; the answer to the one that is too many."""
+    """Joins until the lane is full; returns the response to the next request."""
     response: Joined | Known | Refused = Known()
     requests: list[JoinRequest] = [
         world.request(n, slot=WEDNESDAY) for n in range(100, 100 + world.policy.lane_bound + 1)

@@ -1,4 +1,4 @@
-"""`antrian verify --history` is silent on a whole history, and names promise, office and ticket where it was tampered with."""
+"""`antrian verify --history` finds nothing in an untampered history, and names the violation in a tampered one."""
 
 import base64
 import json
@@ -26,14 +26,14 @@ DAY_BEGINS = OPENS.astimezone(JAKARTA).replace(hour=0) + timedelta(days=3)
 
 
 class Witness:
-    """Asks the world as clients would, and writes down what it is told."""
+    """Calls the world as clients do, and records the responses."""
 
     def __init__(self, world: World, history: History) -> None:
         self.world = world
         self.history = history
 
     async def request(self, number: int, *people: int, **options: Any) -> JoinRequest:
-        """Takes a place, or asks again."""
+        """Requests a booking, or repeats the request."""
         request = self.world.request(number, people, **options)
         slot: Slot = request.slot
         op = self.history.begin(
@@ -64,13 +64,13 @@ class Witness:
             self.history.end(op, "refused", reason="BOOKING_NOT_FOUND")
 
     async def cancel(self, request: JoinRequest) -> None:
-        """Gives the places back."""
+        """Cancels the booking."""
         op = self.history.begin("cancel", booking_id=str(request.booking_id), account=request.account)
         await self.world.ask(Cancel(request.booking_id), request.office_id)
         self.history.end(op, "ok", **await self._look(request))
 
     async def cancel_person(self, request: JoinRequest, number: int) -> None:
-        """Gives one person's place back."""
+        """Cancels one person."""
         op = self.history.begin("cancel", booking_id=str(request.booking_id), account=request.account)
         await self.world.ask(Cancel(request.booking_id, number), request.office_id)
         self.history.end(op, "ok", **await self._look(request))
@@ -89,7 +89,7 @@ class Witness:
 
 
 async def play(world: World, witness: Witness) -> None:
-    """A day of Pusat with six places on Monday morning, and a little of Bogor."""
+    """Plays a day at Pusat, with six places on Monday morning, and a few requests at Bogor."""
     first = [await witness.request(n, n * 10, n * 10 + 1) for n in range(1, 4)]  # tickets 1 to 3 take all
     await witness.request(2, 20, 21)
     full = await witness.request(4)
@@ -147,7 +147,7 @@ async def play(world: World, witness: Witness) -> None:
 
 
 async def undo_a_check_in(world: World, witness: Witness, request: JoinRequest) -> None:
-    """Somebody is noted as here by mistake."""
+    """Staff check somebody in by mistake, and undo it."""
     await world.staff.check_in(PUSAT, code_range(booking_code(request.booking_id)), [], "desk", "rina")
     await world.ask(Follow(request.booking_id))
     await witness.read(request)
@@ -159,7 +159,7 @@ async def undo_a_check_in(world: World, witness: Witness, request: JoinRequest) 
 
 @pytest.fixture
 async def played(world: World, tmp_path: Path) -> AsyncIterator[World]:
-    """The world after the day; the history is in tmp_path."""
+    """The world after the day. The history is in tmp_path."""
     async with AsyncExitStack() as stack:
         history = stack.enter_context(History(tmp_path / "history.jsonl"))
         await play(world, Witness(world, history))
@@ -170,7 +170,7 @@ def check(world: World, folder: Path) -> Findings:
     return check_history(read_history([folder / "history.jsonl"]), read_facts(world.settings))
 
 
-async def test_a_whole_history_has_no_breach(played: World, tmp_path: Path) -> None:
+async def test_an_untampered_history_has_no_violation(played: World, tmp_path: Path) -> None:
     found = check(played, tmp_path)
     assert found.violations == []
     assert found.lost_undecided == 1
@@ -182,12 +182,12 @@ async def test_a_whole_history_has_no_breach(played: World, tmp_path: Path) -> N
 
 
 def ledger(statement: str) -> Callable[[World, Path], object]:
-    """Does that to the ledger, whatever guards it."""
+    """Changes the ledger, past all constraints and triggers."""
     return lambda world, _: world.sql(f"set session_replication_role = replica; {statement}")
 
 
 def line(change: Callable[[dict[str, Any]], object], **wanted: object) -> Callable[[World, Path], object]:
-    """Does that to the last event of the history that has these values."""
+    """Changes the last event of the history that has these values."""
 
     def tamper(_: World, folder: Path) -> None:
         path = folder / "history.jsonl"
@@ -259,7 +259,7 @@ TAMPERED: list[tuple[str, str, int, Callable[[World, Path], object]]] = [
 
 
 @pytest.mark.parametrize(("what", "promise", "ticket", "tamper"), TAMPERED, ids=lambda value: str(value)[:30])
-async def test_tampering_is_named(
+async def test_each_tampering_is_reported_with_promise_office_and_ticket(
     played: World, tmp_path: Path, what: str, promise: str, ticket: int, tamper: Callable[[World, Path], object]
 ) -> None:
     tamper(played, tmp_path)
@@ -270,7 +270,7 @@ async def test_tampering_is_named(
     assert len(found.violations) < 8
 
 
-async def test_verify_says_it_with_the_events_and_the_faults(
+async def test_verify_prints_the_events_and_faults_of_a_violation(
     played: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANTRIAN_REDIS_URL", played.settings.redis_url)

@@ -1,6 +1,6 @@
-"""The state machine holds on the code as it is, and names the promise that each of the classic faults breaks.
+"""The state machine finds no violation on the real code, and finds each broken variant.
 
-ANTRIAN_ROUNDS=200 plays so many rounds of nine examples instead of five.
+ANTRIAN_ROUNDS=200 plays 200 rounds of nine examples instead of five.
 """
 
 import asyncio
@@ -41,14 +41,14 @@ UNTIL_BROKEN = settings(ROUND, phases=[Phase.generate])
 
 
 def play(machine: type[PromiseMachine], how: settings, rounds: int) -> None:
-    """So many rounds, the same ones each time."""
+    """Plays that many rounds, the same ones each time."""
     for number in range(rounds):
         seed(number)(get_state_machine_test(machine, settings=how))()
 
 
 @contextmanager
 def one_world(redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[PromiseMachine]]:
-    """What makes machines: all of a test on one world, with leases that do not run out by themselves."""
+    """Makes the machines of a test, on one world whose leases do not expire by themselves."""
     monkeypatch.setattr("antrian.lane.consumer.LEASE", timedelta(minutes=5))
     with asyncio.Runner() as runner, psycopg.connect(database_url, autocommit=True) as connection:
         world = World(redis_url, database_url, places=4, lane_bound=6)
@@ -61,7 +61,7 @@ def one_world(redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch
 
 @contextmanager
 def guards_put_back(database_url: str) -> Iterator[None]:
-    """Puts the constraints back that a variant takes from the ledger, in which other tests go on."""
+    """Restores the constraints that a variant drops, for the tests that follow."""
     guards = (
         "select conname, conrelid::regclass::text, pg_get_constraintdef(oid) from pg_constraint where contype = 'c'"
     )
@@ -76,7 +76,7 @@ def guards_put_back(database_url: str) -> Iterator[None]:
 
 
 @pytest.mark.timeout(60 * (ROUNDS + 5))
-def test_the_promises_hold_whatever_comes_and_whatever_dies(
+def test_the_promises_hold_under_random_operations_and_failures(
     redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with one_world(redis_url, database_url, monkeypatch) as machine:
@@ -84,7 +84,7 @@ def test_the_promises_hold_whatever_comes_and_whatever_dies(
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: f"{v.promises}: {v.name}")
-def test_a_classic_fault_is_caught_by_name(
+def test_the_machine_finds_each_broken_variant(
     redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch, variant: Variant
 ) -> None:
     with guards_put_back(database_url):
@@ -95,10 +95,10 @@ def test_a_classic_fault_is_caught_by_name(
 
 
 @pytest.mark.parametrize("order", ["order by a.applicant_key", ""], ids=["sorted", "P15: applicants inserted unsorted"])
-async def test_two_lanes_that_name_the_same_people_never_wait_for_each_other(
+async def test_two_lanes_with_the_same_people_never_deadlock(
     world: World, monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
-    """The only fault that takes two lanes at once: a third party lets both insert half of their people first."""
+    """Two lanes record at once; a third transaction makes sure that each has inserted half of its people first."""
     monkeypatch.setattr(
         "antrian.ledger.turns.sql", lambda name: ledger.sql(name).replace("order by a.applicant_key", order)
     )

@@ -1,4 +1,4 @@
-"""The story holds on the code as it is, and names the promise that a deliberately broken variant breaks."""
+"""The scenario breaks no promise on the real code, and names the promise that each broken variant breaks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,7 +15,7 @@ from tests.support.world import OPENS, World
 
 @dataclass(frozen=True)
 class Variant:
-    """One fault: in a script or a statement, some text is replaced."""
+    """A fault: a replaced text in a script or a statement."""
 
     promise: str
     name: str
@@ -46,7 +46,7 @@ VARIANTS = [
 
 
 async def play(redis_url: str, database_url: str) -> set[str]:
-    """The promises broken in the story."""
+    """Plays the scenario; returns the broken promises."""
     async with World(redis_url, database_url, lane_bound=8, clock=OPENS - timedelta(hours=1)) as world:
         return await broken_promises(world)
 
@@ -56,7 +56,7 @@ async def test_the_promises_hold(redis_url: str, database_url: str) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: f"{v.promise}: {v.name}")
-async def test_a_broken_variant_is_caught_by_name(
+async def test_each_broken_variant_breaks_the_promise_it_is_listed_for(
     redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch, variant: Variant
 ) -> None:
     def broken_script(name: str) -> str:
@@ -74,7 +74,7 @@ async def test_a_broken_variant_is_caught_by_name(
 
 @contextmanager
 def ledger_without_guard(database_url: str) -> Iterator[None]:
-    """P1 is held twice: without the ledger's constraint, Redis is all there is."""
+    """P1 is held by both stores; this ledger lacks the constraint, so that only Redis holds it."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("alter table slot drop constraint slot_taken_within_quota")
         try:

@@ -1,4 +1,4 @@
-"""`antrian verify` is silent on whole stores and names the promise when they were tampered with."""
+"""`antrian verify` reports nothing for untampered stores, and the promise for tampered ones."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -86,7 +86,7 @@ TAMPERED: list[tuple[str, str, Callable[[World], object]]] = [
 ]
 
 
-async def test_whole_stores_have_no_breach(world: World) -> None:
+async def test_untampered_stores_have_no_violation(world: World) -> None:
     await fill(world)
     assert world.verify() == []
 
@@ -94,7 +94,7 @@ async def test_whole_stores_have_no_breach(world: World) -> None:
 @pytest.mark.parametrize(
     ("promise", "what", "tamper"), TAMPERED, ids=lambda value: value if isinstance(value, str) else ""
 )
-async def test_tampered_stores_are_named(
+async def test_each_tampering_is_reported_with_its_promise(
     world: World, promise: str, what: str, tamper: Callable[[World], object]
 ) -> None:
     await fill(world)
@@ -102,7 +102,7 @@ async def test_tampered_stores_are_named(
     assert (promise, True) in {(check.promise, what in check.what) for check in world.verify()}
 
 
-async def test_what_is_decided_and_not_recorded_or_recorded_and_not_settled_raises_no_alarm(world: World) -> None:
+async def test_an_unfinished_turn_is_no_violation(world: World) -> None:
     await fill(world)
     world.redis.hdel(f"applicants:{world.keys.applicant_key(nik(2)).hex()[:3]}", world.keys.applicant_key(nik(2)))
     await world.ticket(world.request(20, [2]))  # the ledger will refuse it
@@ -120,7 +120,7 @@ async def test_what_is_decided_and_not_recorded_or_recorded_and_not_settled_rais
     assert [check.promise for check in world.verify()] == ["P1"]
 
 
-async def test_a_lane_is_audited_under_its_lease_or_not_at_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lane_leased_by_another_is_not_audited(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("antrian.audit.verify.LEASE", timedelta(milliseconds=50))
     await fill(world)
     lease = world.take()
@@ -135,7 +135,7 @@ async def test_a_lane_is_audited_under_its_lease_or_not_at_all(world: World, mon
     assert audited() == 2
 
 
-async def test_neither_a_live_lease_nor_digits_side_by_side_are_a_nik(
+async def test_lease_times_and_adjacent_numbers_are_not_taken_for_niks(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await fill(world)
@@ -146,14 +146,14 @@ async def test_neither_a_live_lease_nor_digits_side_by_side_are_a_nik(
     assert world.verify() == []
 
 
-async def test_names_that_rq_makes_are_no_niks_and_niks_in_rq_are(world: World) -> None:
+async def test_rqs_own_names_are_not_taken_for_niks_but_job_arguments_are_checked(world: World) -> None:
     world.redis.set("rq:worker:c22fe791caf0431684611504960a64f4", 1)
     assert world.verify() == []
     world.redis.set("rq:job:1", f"args: {NIK}")
     assert [check.promise for check in world.verify()] == ["P14"]
 
 
-async def test_a_guard_that_is_off_is_a_breach(world: World) -> None:
+async def test_a_disabled_trigger_is_a_violation(world: World) -> None:
     await fill(world)
     world.sql("alter table booking disable trigger booking_moves_forward")
     try:
@@ -162,7 +162,7 @@ async def test_a_guard_that_is_off_is_a_breach(world: World) -> None:
         world.sql("alter table booking enable trigger booking_moves_forward")
 
 
-async def test_sealed_data_that_ends_in_digits_makes_no_nik_of_the_moment_behind_it(world: World) -> None:
+async def test_encrypted_data_followed_by_a_timestamp_is_not_taken_for_a_nik(world: World) -> None:
     request = world.request(1)
     encrypted = bytes(57) + b"317"
     await world.ticket(replace(request, applicants=(EncryptedApplicant(request.applicants[0].key, encrypted),)))

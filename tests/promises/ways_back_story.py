@@ -1,4 +1,4 @@
-"""What staff do for who was wronged, as one story: undone, late, lifted, excused; which promises it broke."""
+"""A scenario of undone check-ins, late attendance, lifted bars and excused no-shows. Returns the promises that were broken."""
 
 from dataclasses import replace
 from datetime import datetime, time, timedelta
@@ -18,7 +18,7 @@ NEXT_MONDAY = replace(MONDAY, service_date=MONDAY.service_date + timedelta(days=
 
 
 async def broken_promises_of_the_ways_back(world: World) -> set[str]:
-    """Plays the story; the numbers of the promises that did not hold. 1 and 2 came, 3 and 4, 5, and 6 did not, 7 gave up."""
+    """Plays the scenario; returns the broken promises. Persons 1 and 2 came, 3 to 6 did not, 7 cancelled."""
     broken = BrokenError()
     parties = [world.request(1, [1, 2]), world.request(2, [3, 4, 7]), world.request(3, [5]), world.request(4, [6])]
     for request in parties:
@@ -33,7 +33,7 @@ async def broken_promises_of_the_ways_back(world: World) -> set[str]:
 
 
 async def _done(world: World, entry: LiftBar | ExcuseNoShow | UndoCheckIn | LateAttendance) -> Reason | None:
-    """Why nothing changed; INTERNAL when a constraint of the ledger kept the entry from being recorded."""
+    """The reason why nothing changed; INTERNAL if a constraint of the ledger refused the command."""
     await world.ask(entry)
     action = await world.staff.action(entry.action_id)
     return action.refused if action else Reason.INTERNAL
@@ -58,7 +58,7 @@ async def _on_the_day(world: World, broken: BrokenError, party: JoinRequest) -> 
 
 
 def _at_any_time(request: JoinRequest) -> JoinRequest:
-    """As if a window were open."""
+    """Treats any moment as inside a window."""
     return replace(request, windows=tuple(replace(window, opens_at=OPENS) for window in request.windows))
 
 
@@ -89,14 +89,14 @@ async def _after_the_day(
 
 
 def _barred(world: World) -> list[int]:
-    """Whom Redis bars."""
+    """The people whom Redis bars."""
     keys = {person: world.keys.applicant_key(nik(person)) for person in range(1, 8)}
     entries = {person: world.redis.hget(f"applicants:{key.hex()[:3]}", key) for person, key in keys.items()}
     return [person for person, entry in entries.items() if isinstance(entry, bytes) and entry[:1] == b"X"]
 
 
 async def _lift_while_a_day_is_told(world: World, broken: BrokenError, single: JoinRequest) -> None:
-    """A worker has read who is barred, and tells Redis only when the bar is being lifted, or was."""
+    """A worker reads the bars, and syncs Redis only after a bar was lifted."""
     settled_command, ends = world.consumer.settled_command(PUSAT), OPENS + timedelta(days=30)
     read = [(single.booking_id.bytes, single.applicants[0].key)]
     entry = lift(single, 6)

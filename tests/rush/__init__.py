@@ -1,1 +1,1 @@
-"""Control runs: a rush against an Antrian with a promise switched off must FAIL and name it."""
+"""A rush on an Antrian with a promise switched off must FAIL and name the promise."""

@@ -10,19 +10,19 @@ from antrian.ledger.recorder import LedgerRecorder
 from antrian.local.stack import Stack
 from antrian.offices.catalog import load_offices
 from antrian.offices.provinces import load_provinces
-from tests.rush.sabotage import MODES
+from tests.rush.sabotage import sabotage
 
 REQUESTS = 300
-"""So many make a few slots sell out."""
+"""Enough to sell out a few slots."""
 _CITIES = {"Bogor", "Depok", "Jakarta Selatan"}
 _QUOTA_SHARE = 3
 _ROOT = Path(__file__).parents[2]
 
 
 class SabotagedStack(Stack):
-    """A Stack that keeps no more than the mode (of MODES) leaves it, with one worker and a few offices with a third of their places.
+    """A Stack with a mode of sabotage, one worker, and a few offices with a third of their places.
 
-    These few are those that people of short.toml want, and neighbours of another province.
+    The offices are those that the crowd of short.toml wants, and neighbours in another province. mode: see sabotage().
     """
 
     def __init__(self, folder: Path, mode: str) -> None:
@@ -39,7 +39,7 @@ class SabotagedStack(Stack):
             ledger.upsert_offices(offices, load_provinces().values())
         super()._prepare_stores(redis_url, database_url)
         self.environment["PYTHONPATH"] = str(_ROOT)  # for tests.rush, wherever we were called
-        if statement := MODES[self._mode].ledger:
+        if statement := sabotage(self._mode).ledger:
             with psycopg.connect(database_url, autocommit=True) as ledger:
                 ledger.execute(statement.encode())
 

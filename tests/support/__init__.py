@@ -1,1 +1,1 @@
-"""What tests and make share: stubs, stores, callers."""
+"""Helpers that several folders of tests share."""

@@ -1,4 +1,4 @@
-"""What the examples in the docs need of curl, for machines without it."""
+"""A stand-in for curl with the options that the examples in the docs use."""
 
 import shutil
 import sys
@@ -26,7 +26,7 @@ print(response.read().decode())
 
 
 def provide_curl(folder: Path) -> None:
-    """Writes a stand-in for curl to the folder, which is to be on the PATH, unless curl is installed."""
+    """Writes the stand-in to a folder of the PATH, unless curl is installed."""
     if not shutil.which("curl"):
         (folder / "curl").write_text(_STAND_IN)
         (folder / "curl").chmod(0o755)

@@ -1,4 +1,4 @@
-"""A decree: the policy with another day on which nobody is served."""
+"""Policies with another holiday, or without one."""
 
 from datetime import date
 
@@ -16,5 +16,5 @@ def decreed(policy: Policy, *days: date) -> Policy:
 
 def without(policy: Policy, day: date) -> Policy:
     """The policy without that holiday."""
-    lines = [consumer for consumer in policy.content.splitlines() if not consumer.startswith(f"{day} = ")]
+    lines = [line for line in policy.content.splitlines() if not line.startswith(f"{day} = ")]
     return read_policy("\n".join(lines), "a decree that was taken back")

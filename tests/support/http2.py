@@ -1,4 +1,4 @@
-"""As much of HTTP/2 as it takes to call a server in ways that no client library would."""
+"""Enough of HTTP/2 to call a server in ways that no client library would."""
 
 import struct
 

@@ -1,15 +1,15 @@
-"""A pytest plugin for `make test`: which tests stay together when several processes run them (pytest-xdist)."""
+"""A pytest plugin for `make test`: which tests run in the same process of pytest-xdist."""
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 TIMED = ("tests/faults/", "tests/rush/", "tests/acceptance/test_rush.py")
-"""Tests in which seconds count, and which load the machine: they never run beside one another."""
+"""Tests that depend on seconds or load the machine. They never run at the same time."""
 
 
 class Together(LoadFileScheduling):  # type: ignore[misc]
-    """Those of a file, since they share what takes long to start; and all of TIMED."""
+    """Keeps the tests of a file together, because they share expensive fixtures, and all tests of TIMED."""
 
     def _split_scope(self, nodeid: str) -> str:
         return "timed" if nodeid.startswith(TIMED) else super()._split_scope(nodeid)

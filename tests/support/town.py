@@ -1,4 +1,4 @@
-"""An Antrian's stores before anybody came: made once, and copied for each test that starts one."""
+"""The stores of a new Antrian: created once, and copied for each test that starts one."""
 
 import subprocess
 from pathlib import Path
@@ -14,13 +14,13 @@ OFFICES = [office for office in load_offices() if office.province_code in _PROVI
 
 
 def found(database_url: str) -> None:
-    """Makes the ledger, with the offices in it and nothing else."""
+    """Creates the ledger with the offices, and nothing else."""
     migrate(database_url)
     with LedgerRecorder(database_url) as ledger:
         ledger.upsert_offices(OFFICES, load_provinces().values())
 
 
 def copy_stores(there: Path, here: Path) -> None:
-    """Copies a folder on which nothing runs; the owners of its files, too, since Postgres asks who they are."""
+    """Copies a folder of stopped stores, with the owners of its files, which Postgres checks."""
     here.mkdir(mode=0o700, parents=True, exist_ok=True)
     subprocess.run(["cp", "--archive", f"{there}/.", here], check=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 async def until(condition: Callable[[], object], within: float = 30) -> None:
-    """Returns once the condition is true; fails when that takes longer than so many seconds."""
+    """Waits until the condition is true. Fails after that many seconds."""
     ends = time.monotonic() + within
     while not condition():
         assert time.monotonic() < ends, f"not true within {within:g} s"

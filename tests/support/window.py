@@ -1,4 +1,4 @@
-"""A window to come: the one place where tests, faults and benches look at the calendar, so that they mean the same on any day."""
+"""A future window: the only place where tests, faults and benchmarks look at the calendar, so that they work on any day."""
 
 import atexit
 import re

@@ -1,4 +1,4 @@
-"""A small world for integration tests: two offices, a policy, both sides of the line and of the ledger."""
+"""A small world for integration tests: two offices, a policy, and both sides of lanes and ledger."""
 
 import time
 import uuid
@@ -58,12 +58,12 @@ def office(office_id: str, places: int = 10) -> Office:
 
 
 def nik(person: int) -> str:
-    """A made-up NIK, another for each number, valid in form."""
+    """A made-up, well-formed NIK for each number."""
     return f"317101010190{person:04d}" if person else "3171010101909999"
 
 
 def serve(setup: LaneSetup, leases: Sequence[Lease], offices: Mapping[str, Office]) -> int:
-    """Takes these lanes through a whole batch, one step after the other. Returns how many tickets were settled."""
+    """Runs a whole batch of these lanes, step by step. Returns how many tickets were settled."""
     pipeline, consumer = LanePipeline(setup), setup.consumer
     ready = []
     for lease in leases:
@@ -81,7 +81,7 @@ def serve(setup: LaneSetup, leases: Sequence[Lease], offices: Mapping[str, Offic
 
 
 def empty_ledger(database_url: str, *, policy: bool = True) -> None:
-    """Deletes all rows rather than making a database anew: that took seconds on a busy disk. policy: that, too."""
+    """Deletes all rows, which is faster than a new database. policy: whether to delete the policy too."""
     tables = (
         "bar", "applicant", "booking", "slot", "lane", "day_done", "staff_action", "office", "province", "key_check_value",
         *["policy_version"] * policy,
@@ -95,7 +95,7 @@ def empty_ledger(database_url: str, *, policy: bool = True) -> None:
 
 
 class World:
-    """Plays server and worker by hand; async context manager. The service's time begins at clock."""
+    """Plays server and worker step by step. An async context manager. The service's time begins at clock."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class World:
         self.redis.close()
 
     def begin(self, clock: datetime) -> None:
-        """Opens the lanes of both offices on stores that are empty."""
+        """Opens the lanes of both offices on empty stores."""
         if not self.policy.version:
             self.policy = apply_policy(self.settings.database_url, self.policy, "test", "the beginning")
             self.setup.follow(self.policy)
@@ -165,45 +165,45 @@ class World:
             self.turn(name)
 
     def begin_anew(self, clock: datetime) -> None:
-        """Empties both stores and begins again; the policy stays."""
+        """Empties both stores, except for the policy, and begins again."""
         self.redis.flushdb()
         empty_ledger(self.settings.database_url, policy=False)
         self.begin(clock)
 
     def set_clock(self, moment: datetime) -> None:
-        """Makes it that moment for the service."""
+        """Sets the service's time."""
         ahead = moment - datetime.now(UTC)
         self.recorder.set_clock(ahead)
         self.consumer.set_clock(ahead)
 
     def apply(self, policy: Policy) -> None:
-        """Makes it the ledger's policy, and follows it as workers do."""
+        """Applies the policy to the ledger, and adopts it as workers do."""
         self.policy = apply_policy(self.settings.database_url, policy, "rina", "SKB 3 Menteri")
         self.setup.follow(self.policy)
 
     def take(self, office_id: str = PUSAT) -> Lease:
-        """A lease of the lane, which must be free."""
+        """Leases the lane, which must be free."""
         lease = self.consumer.lease(office_id)
         assert lease is not None, "the lane is under a lease"
         return lease
 
     def lease_ends(self, office_id: str = PUSAT) -> None:
-        """Whoever has the lane has been silent for too long."""
+        """Lets the current lease of the lane expire."""
         self.redis.hset(f"lane:{{{office_id}}}", "lease", 0)
 
     def decide(self, lease: Lease, most: int = 256) -> list[Decision]:
-        """The decisions on the lane's next tickets; its desk must be empty."""
+        """Decides the lane's next tickets. It must have no commands."""
         decided = self.decide_any(lease, most)
         assert isinstance(decided, Turn), decided
         return list(decided.decisions)
 
     def decide_any(self, lease: Lease, most: int = 256) -> Turn | CommandBatch:
-        """What the lane's drainer has to do next."""
+        """Returns the lane's next turn or batch of commands."""
         decided: Turn | CommandBatch = sole(self.consumer.decide([lease], most))
         return decided
 
     def record(self, lease: Lease, decisions: Sequence[Decision]) -> str:
-        """The ledger's verdicts on them."""
+        """Records the decisions; returns the ledger's results."""
         results: str = sole(self.recorder.record([Turn(lease.office_id, lease.token, decisions)], self.policy.version))
         return results
 
@@ -212,7 +212,7 @@ class World:
         sole(self.consumer.settle([(lease, results)]))
 
     async def ask(self, entry: Command, office_id: str = PUSAT) -> int:
-        """Puts it on the lane's commands and serves that; its number."""
+        """Sends the command to the lane and executes it; returns its number."""
         number = await self.producer.send_command(office_id, entry)
         self.turn(office_id)
         return number
@@ -222,15 +222,15 @@ class World:
         return Rebuild(self.settings, self.consumer, self.recorder, self.redis).run()
 
     def nightly(self) -> int:
-        """Ends the days that are over; how many."""
+        """Finishes the days that are over; returns how many."""
         return finish_days(self.consumer, self.recorder, self.policy)
 
     def turn(self, office_id: str = PUSAT) -> int:
-        """Serves the lane once; how many tickets were decided."""
+        """Leases and serves the lane once; returns how many tickets were decided."""
         return self.serve(self.take(office_id))
 
     def serve(self, lease: Lease) -> int:
-        """The same under a lease."""
+        """Serves the lane once under this lease."""
         return serve(self.setup, [lease], self.offices)
 
     def request(
@@ -264,17 +264,17 @@ class World:
         )
 
     async def join(self, request: JoinRequest) -> Joined | Known | Refused:
-        """The line's answer."""
+        """Sends the request to its lane; returns the response."""
         return await self.producer.join(request)
 
     async def ticket(self, request: JoinRequest) -> int:
-        """The ticket of a request that must be accepted."""
+        """Joins with a request that must be accepted; returns its ticket."""
         response = await self.join(request)
         assert isinstance(response, Joined), response
         return response.ticket
 
     async def refusal(self, request: JoinRequest) -> Refused:
-        """The refusal of a request that must not be accepted; the stores must be as before."""
+        """Joins with a request that must be refused and change nothing; returns the refusal."""
         before = self.dump()
         response = await self.join(request)
         assert isinstance(response, Refused), response
@@ -288,21 +288,21 @@ class World:
         return booking
 
     def dump(self) -> dict[bytes, bytes | None]:
-        """All that Redis holds, but for whom accounts have asked for: that is noted before a refusal."""
+        """Everything in Redis except the people that accounts have tried, which refusals record too."""
         names: Any = self.redis.keys("*")
         return {name: self.redis.dump(name) for name in sorted(names) if not name.startswith(b"tried:")}
 
     def remaining(self, slot: Slot = MONDAY, office_id: str = PUSAT) -> int:
-        """Places left by the lane's counters."""
+        """Remaining places by the lane's counters."""
         text: Any = self.redis.hget(f"counters:{{{office_id}}}", str(slot))
         return int(text.split()[1])
 
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
-        """Rows of the ledger."""
+        """Runs a statement on the ledger; returns its rows."""
         with psycopg.connect(self.settings.database_url, autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
     def verify(self) -> list[Check]:
-        """The checks of `antrian verify` that found a violation."""
+        """Returns the checks of `antrian verify` that found violations."""
         return [check for check in verify(self.settings) if check.violations]

@@ -6,6 +6,11 @@ from typing import Any, NoReturn
 
 import grpc
 import pytest
+from hypothesis import settings
+
+# Half of the usual examples keep `make check` fast; a busy machine must not fail a test by its deadline.
+settings.register_profile("unit", max_examples=50, deadline=None)
+settings.load_profile("unit")
 
 
 @pytest.fixture(autouse=True)

@@ -121,7 +121,7 @@ class Play:
         return [(b.promise, b.office, b.tickets) for b in check_history(self.history, self.facts).violations]
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(12))
 def test_a_history_played_by_the_rules_has_no_violation(seed: int) -> None:
     play = Play(seed, 400)
     assert play.violations() == []
@@ -159,7 +159,7 @@ def _ask_unanswered(play: Play, booked: Booked) -> None:
         (_ask_unanswered, {"P2"}),
     ],
 )
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_single_fault_is_named_and_causes_few_violations(
     tamper: Callable[[Play, Booked], None], promises: set[str], seed: int
 ) -> None:

@@ -52,9 +52,9 @@ def test_a_seed_determines_the_crowd() -> None:
     assert list(crowd(200).requests()) == list(crowd(200).requests()) != list(crowd(200, seed=2).requests())
 
 
-def test_the_shares_of_all_processes_add_up_to_the_crowd(asks: list[PlannedRequest]) -> None:
-    shares = chain.from_iterable(crowd().requests(share, 3) for share in range(3))
-    assert sorted(shares, key=lambda ask: ask.number) == asks
+def test_the_shares_of_all_processes_add_up_to_the_crowd() -> None:
+    shares = chain.from_iterable(crowd(300).requests(share, 3) for share in range(3))
+    assert sorted(shares, key=lambda ask: ask.number) == list(crowd(300).requests())
 
 
 def test_the_crowd_has_the_requested_number_of_requests_with_unique_ids(asks: list[PlannedRequest]) -> None:
@@ -91,7 +91,7 @@ def test_with_a_second_phone_either_request_may_be_refused(asks: list[PlannedReq
 def test_everyone_is_in_the_offices_province_unless_that_is_the_mistake(asks: list[PlannedRequest]) -> None:
     province_of = {office.office_id: office.province_code for office in load_offices()}
     borders = ProvinceMap()
-    for ask in asks[:600]:
+    for ask in asks[:300]:
         where = ask.message.location
         if ask.wrong in {"", "another province"}:
             found = borders.whereabouts(where.latitude, where.longitude, where.accuracy_m, POLICY)
@@ -106,15 +106,14 @@ def test_jakarta_bogor_bekasi_and_monday_mornings_are_most_popular(asks: list[Pl
     assert len({ask.message.office_id for ask in asks}) > 120
 
 
-def test_a_province_with_more_people_has_more_requests() -> None:
-    asks = list(crowd(4000).requests())
+def test_a_province_with_more_people_has_more_requests(asks: list[PlannedRequest]) -> None:
     province_of = {office.office_id: office.province_code for office in load_offices()}
     wanted = Counter(province_of.get(ask.message.office_id) for ask in asks)
     assert wanted["ID-JT"] > wanted["ID-RI"] > wanted["ID-KU"]
 
 
 def test_arrivals_peak_at_the_opening_and_in_the_weekends_waves() -> None:
-    friday = crowd(8_000)
+    friday = crowd(4_000)
     moments = [ask.at for ask in friday.requests() if not ask.bot]
     assert min(moments) >= -friday.scenario.arrivals.early_s
     assert max(moments) <= friday.scenario.span + 5
@@ -140,17 +139,17 @@ def test_brokers_make_72_000_of_100_000_requests_with_200_accounts_one_of_them_4
 
 def test_some_brokers_repeat_one_nik_and_some_use_many() -> None:
     niks = defaultdict[str, set[str]](set)
-    for ask in crowd(12_000, scenario="brokers").requests():
+    for ask in crowd(4_000, scenario="brokers").requests():
         if ask.bot:
             niks[ask.message.account] |= {person.nik for person in ask.message.applicants}
             assert ask.expected == {"ALREADY_BOOKED", "ACCOUNT_LIMIT", "PEOPLE_LIMIT"}
     one = [account for account, of in niks.items() if len(of) == 1]
     assert 0 < len(one) < len(niks)
-    assert max(len(of) for of in niks.values()) > 100
+    assert max(len(of) for of in niks.values()) > 30
 
 
-def test_invalid_requests_carry_the_expected_refusal_reason() -> None:
-    wrong = [ask for ask in crowd(6000).requests() if ask.wrong]
+def test_invalid_requests_carry_the_expected_refusal_reason(asks: list[PlannedRequest]) -> None:
+    wrong = [ask for ask in asks if ask.wrong]
     assert {len(ask.expected) for ask in wrong} == {1}
     assert len({ask.wrong for ask in wrong}) == 9
 

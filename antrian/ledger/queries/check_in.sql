@@ -9,7 +9,6 @@ with arrived as (
         and applicant.slot_id = booking.slot_id
         and number = any(%(numbers)s::int[])
         and present_at is null
-        and cancelled_at is null
     returning number
 ),
 
