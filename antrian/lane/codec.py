@@ -1,4 +1,4 @@
-"""What is in Redis as join.lua and send_command.lua write it: moments, the entries of a line, the text of a command."""
+"""Encodes and decodes what join.lua and send_command.lua store in Redis: moments, queue entries, commands."""
 
 import math
 import struct
@@ -11,22 +11,22 @@ from pydantic import TypeAdapter
 from antrian.booking import Command, EncryptedApplicant, QueueEntry, Slot
 
 _COMMANDS: dict[bytes, TypeAdapter[Command]] = {kind.__name__.encode(): TypeAdapter(kind) for kind in get_args(Command)}
-# How many people, slot, booking id, fingerprint, how long caller and account are.
+# Number of people, slot, booking id, fingerprint, lengths of caller and account.
 _REQUEST, _LENGTH, _MOMENT = struct.Struct("!B11s16s8sBB"), struct.Struct("!H"), len(" 1764150000000")
 
 
 def milliseconds(moment: datetime) -> int:
-    """A moment as Redis keeps it."""
+    """Returns a moment as Redis stores it: milliseconds since 1970."""
     return round(moment.timestamp() * 1000)
 
 
 def whole_hours(moment: datetime) -> int:
-    """A moment as Redis keeps it where nothing depends on the minute: hours, rounded up."""
+    """Returns a moment as Redis stores it if minutes do not matter: hours since 1970, rounded up."""
     return math.ceil(moment.timestamp() / 3600)
 
 
 def moment(milliseconds: int) -> datetime:
-    """A moment that Redis kept, in UTC."""
+    """Returns a moment that Redis stored, in UTC."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
@@ -38,7 +38,7 @@ def pack_request(
     account: str,
     applicants: Sequence[EncryptedApplicant],
 ) -> bytes:
-    """A request as a line entry has it, before the moment when it was accepted; prelude.lua knows where what is."""
+    """Returns a request as a queue entry has it, without the time of acceptance. lane.lua reads the same layout."""
     names = caller.encode(), account.encode()
     keys, encrypted = [one.key for one in applicants], []
     for one in applicants:
@@ -48,11 +48,11 @@ def pack_request(
 
 
 def read_queue_entry(text: bytes) -> tuple[QueueEntry, bool]:
-    """What a line entry has, and whether all of its people's encrypted data is there. Raises ValueError when it is none."""
+    """Returns a queue entry, and whether the encrypted data of all of its people is complete. Raises ValueError if it is none."""
     try:
         people, slot, booking_id, fingerprint, caller, account = _REQUEST.unpack_from(text)
     except struct.error as error:
-        raise ValueError("a line entry was cut off") from error
+        raise ValueError("a queue entry was cut off") from error
     name = _REQUEST.size + 16 * people
     ends = name + caller + account
     applicants, at, sound = [], ends, True
@@ -69,20 +69,20 @@ def read_queue_entry(text: bytes) -> tuple[QueueEntry, bool]:
 
 
 def read_bars(entry: bytes) -> list[tuple[bytes, datetime, str]]:
-    """The bars of a person's entry in Redis: missed booking, end, last day; none when a booking holds the person."""
+    """Returns the bars of a person's entry in Redis: missed booking, end, last day. It has none while a booking holds the person."""
     bars = [entry[n : n + 41] for n in range(1, len(entry), 41)] if entry[:1] == b"X" else []
     return [(bar[:16], moment(int(bar[17:30])), bar[31:].decode()) for bar in bars]
 
 
 def write_command(entry: Command) -> bytes:
-    """What is asked of a desk, as text: its kind, a blank, its fields."""
+    """Returns a command as text: its kind, a blank, its fields as JSON."""
     kind = type(entry).__name__.encode()
     return kind + b" " + _COMMANDS[kind].dump_json(entry)
 
 
 def read_command(text: bytes) -> Command:
-    """What was asked. Raises ValueError when it cannot be read."""
+    """Returns a command from its text. Raises ValueError if it cannot be read."""
     kind, _, fields = text.partition(b" ")
     if kind not in _COMMANDS:
-        raise ValueError("no entry of a desk")
+        raise ValueError("no command")
     return _COMMANDS[kind].validate_json(fields)

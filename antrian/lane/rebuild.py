@@ -1,4 +1,4 @@
-"""The rebuild's side of the line: close lanes, empty them, put back what the ledger has. See workers/rebuild.py."""
+"""The rebuild's side of the lanes: close them, empty them, restore what the ledger has. See workers/rebuild.py."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from antrian.lane.replies import FencedError, Lease
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A booking as Redis knew it. fingerprint is "" when its request need not be known any more; people hold it now."""
+    """A booking as Redis knew it. fingerprint: "" if its request need not be remembered. people: keys of those who hold it."""
 
     booking_id: bytes
     fingerprint: str
@@ -27,7 +27,7 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Who may not book for having missed a booking, and until when."""
+    """A bar of a person who missed a booking."""
 
     booking_id: bytes
     applicant_key: bytes
@@ -36,9 +36,9 @@ class Bar:
 
 
 class LaneRebuilder:
-    """The scripts of one rebuild, the newest from the moment it is made.
+    """The scripts of one rebuild. Creating it supersedes all earlier rebuilds.
 
-    Raises FencedError when a newer one has begun, or Redis was emptied since; redis.RedisError when Redis cannot be reached.
+    Raises FencedError once a newer rebuild has begun or Redis was emptied, and redis.RedisError if Redis cannot be reached.
     """
 
     def __init__(self, redis: "Redis") -> None:
@@ -47,20 +47,20 @@ class LaneRebuilder:
         self._number: Any = redis.incr("rebuild")
 
     def force_acquire(self, office_id: str) -> Lease:
-        """Closes the lane and takes it from whoever has it."""
+        """Closes the lane and takes it from its consumer."""
         token, known, now = self._run("force_acquire", office_id)
         return Lease(office_id, token, known == 1, "", moment(now))
 
     def clear(self, lease: Lease) -> int:
-        """Empties a seized lane; says how many entries nobody has decided are lost with it."""
+        """Empties an acquired lane. Returns how many undecided requests and commands it dropped."""
         return int(self._run("clear_lane", lease.office_id, lease.token)[1])
 
     def clear_people(self) -> None:
-        """Empties all that Redis knows of people, requests and accounts, while every lane is closed."""
+        """Removes all that Redis knows of people, requests and accounts, while every lane is closed."""
         self._run("clear_people", self._number)
 
     def restore(self, bookings: Sequence[Restored], bars: Sequence[Bar]) -> None:
-        """Puts these back."""
+        """Restores these bookings and bars."""
         args: list[bytes | str | int] = [self._number, len(bookings)]
         for b in bookings:
             where = f"{b.office_id} {b.ticket} {whole_hours(b.keep_until)}"
@@ -70,7 +70,7 @@ class LaneRebuilder:
         self._run("restore", *args)
 
     def mark_restored(self) -> None:
-        """Says that Redis has all that the ledger knows."""
+        """Notes that Redis knows all that the ledger knows."""
         self._run("mark_restored", self._number)
 
     def _run(self, step: str, *args: bytes | str | int) -> Any:

@@ -1,6 +1,7 @@
 """join.lua: each line of the protocol's join, one test a claim."""
 
 import asyncio
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -230,3 +231,21 @@ async def test_a_request_cancelled_after_sending_still_joins(world: World) -> No
     await until(lambda: world.redis.hget(f"lane:{{{PUSAT}}}", "ticket") == b"1")
     gone.cancel()
     assert await world.join(world.request(1)) == Known()
+
+
+async def test_the_time_does_not_go_back_to_a_clock_that_is_slightly_behind(world: World) -> None:
+    """After a failover Redis has another machine's clock (P11)."""
+    now = await world.producer.now()
+    real_ms = int(time.time() * 1000)
+    world.redis.set("time", real_ms + 5_000)
+    assert timedelta(seconds=4) < await world.producer.now() - now < timedelta(seconds=10)
+    world.redis.set("time", real_ms + 3_600_000)
+    assert await world.producer.now() - now < timedelta(seconds=4), "a clock that is wrong by an hour is not followed"
+
+
+async def test_deciding_notes_the_time(world: World) -> None:
+    before = time.time()
+    await world.ticket(world.request(1))
+    world.turn()
+    noted: Any = world.redis.get("time")
+    assert before - 1 < int(noted) / 1000 <= time.time() + 1

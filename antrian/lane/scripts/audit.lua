@@ -1,7 +1,7 @@
 #!lua flags=no-writes
--- How a lane stands, at one moment. ARGV: office.
--- Returns: open ("1", "0", "" when Redis does not know it), epoch, ticket, settled, entries in line, decisions in the outbox,
--- last command number settled, entries at the command, then "slot quota remaining next begins closed" a slot. Holds: P16.
+-- Reads the state of a lane at one moment. ARGV: office.
+-- Returns: open ("1", "0", "" if Redis does not know it), epoch, ticket, settled, entries of the queue, decisions in the outbox,
+-- last settled command, entries of the commands, then "slot quota remaining next begins closed" a slot. Holds: P16.
 local office = ARGV[1]
 local lane = redis.call('HMGET', key('lane', office), 'open', 'epoch', 'ticket', 'settled', 'settled_command', 'outbox')
 local reply = {

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- Holds people again for bookings whose check-in is to be undone, before the ledger judges it: each booking's all or none.
--- Safe to repeat. settle_commands.lua frees those whom the ledger does not take back.
+-- Holds people again for bookings whose check-in is to be undone, before the ledger records it: all people of a booking or
+-- none. Safe to repeat. settle_commands.lua frees those whose check-in the ledger does not undo.
 -- include: people
 -- ARGV: office, token, then 3 a booking (id, owner, keys of its people).
--- Returns: FENCED | CLAIMED, then a number a booking: 0, or which of its people (1, 2 ...) another booking holds, or is barred.
--- Holds: P4 (a request in line keeps its people).
+-- Returns: FENCED | CLAIMED, then one number a booking: 0, or which of its people (1, 2 ...) is barred or held by another
+-- booking. Holds: P4 (a request in the queue keeps its people).
 if fenced(ARGV[1], ARGV[2]) then return { 'FENCED' } end
 local now, reply = now_ms(), { 'CLAIMED' }
 for i = 3, #ARGV, 3 do

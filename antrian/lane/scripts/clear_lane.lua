@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Empties a seized lane before it gets what the ledger has. ARGV: office, token. Returns: FENCED | CLEARED entries lost.
--- Holds: P9.
+-- Empties a lane that was acquired for a rebuild. ARGV: office, token.
+-- Returns: FENCED | CLEARED how many queue entries and commands were dropped. Holds: P9.
 local office = ARGV[1]
 if fenced(office, ARGV[2]) then return { 'FENCED' } end
 local lost = redis.call('XLEN', key('queue', office)) + redis.call('XLEN', key('commands', office))

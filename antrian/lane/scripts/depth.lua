@@ -1,7 +1,7 @@
 #!lua flags=no-writes
--- How much waits in the lanes, and since when. ARGV: offices.
--- Returns: now (ms), then two numbers an office: tickets issued and not settled, and when the oldest of those still in
--- the line was accepted (ms); 0 when none is. Holds: P15, P16.
+-- Reads how many tickets wait in the lanes, and since when. ARGV: offices.
+-- Returns: now (ms), then two numbers an office: tickets that are not settled, and when the oldest of those in the queue was
+-- accepted (ms; 0: none). Holds: P15, P16.
 local reply = { now_ms() }
 for i, office in ipairs(ARGV) do
   local lane = redis.call('HMGET', key('lane', office), 'ticket', 'settled')

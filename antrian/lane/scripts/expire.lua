@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Forgets requests whose time to be remembered is over, bars that have ended, and whom accounts asked for in past windows, in
--- one of the 4,096 buckets.
+-- Removes from one of the 4,096 buckets: requests whose time to be remembered is over, bars that have ended, and the people
+-- whom accounts asked for in past windows.
 -- include: people
--- ARGV: bucket (0 to 4095). Returns: how many entries went. Holds: P12 (what is kept has a bound).
+-- ARGV: bucket (0 to 4095). Returns: how many entries it removed. Holds: P12 (memory is bounded).
 local now, gone, name = now_ms(), 0, string.format(':%03x', ARGV[1])
 local function drop(kind, over)
   local entries = redis.call('HGETALL', kind .. name)

@@ -2,7 +2,7 @@
 -- Leases one lane: the given office's, or the one that has been ready for longest.
 -- include: decisions
 -- ARGV: lease time (ms), office or "".
--- Returns the lane as describe() has it, or nothing when it cannot be had.
+-- Returns what describe() returns of the lane, or nothing if none can be leased.
 -- A lane under a live lease loses its ready mark only: its holder marks it again in settle.lua while there is more to do.
 local office = ARGV[2]
 if office ~= '' then

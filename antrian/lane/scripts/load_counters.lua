@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Gives a lane counters for the slots that it does not count yet, and forgets slots whose day is long over.
--- ARGV: office, token, mark of this stock, forget slots that began before (ms), then 6 a slot: slot, quota, remaining,
+-- Gives a lane counters for the slots that lack them, and removes those of slots whose day is long over.
+-- ARGV: office, token, inventory version, remove slots that began before (ms), then 6 a slot: slot, quota, remaining,
 --   next number, begins (ms), closed (0 or 1).
--- Returns: FENCED | STOCKED. Counters that are there stay: they know of decisions that the ledger does not have yet.
+-- Returns: FENCED | LOADED. Existing counters stay: they include decisions that the ledger does not have yet.
 -- Holds: P1.
 local office, token, before = ARGV[1], ARGV[2], tonumber(ARGV[4])
 if fenced(office, token) then return { 'FENCED' } end
@@ -14,4 +14,4 @@ for i = 5, #ARGV, 6 do
   redis.call('HSETNX', places, ARGV[i], table.concat(ARGV, ' ', i + 1, i + 5))
 end
 redis.call('HSET', key('lane', office), 'inventory', ARGV[3])
-return { 'STOCKED' }
+return { 'LOADED' }

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Opens a lane that has its counters, as the ledger says that it stands: a new one, or one that was rebuilt.
--- ARGV: office, token of the lease, token that the ledger raised (goes on under this one), epoch, last ticket, last command
--- number. Returns: FENCED | NOT_RESTORED (Redis may not know of bars and bookings: rebuild) | OPENED.
+-- Opens a lane that has its counters, in the state that the ledger has: a new one, or one that was rebuilt.
+-- ARGV: office, token of the lease, token that the ledger raised (the lease continues under it), epoch, last ticket, last
+-- command. Returns: FENCED | NOT_RESTORED (Redis may not know all bars and bookings: rebuild it) | OPENED.
 -- Holds: P1, P3, P4, P9.
 local office, lane = ARGV[1], key('lane', ARGV[1])
 if fenced(office, ARGV[2]) then return { 'FENCED' } end

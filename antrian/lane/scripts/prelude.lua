@@ -37,9 +37,9 @@ local function real_us()
   return time[1] * 1000000 + time[2]
 end
 
--- Returns the service's time, and the real time that it is made of (ms). After a failover it goes by another machine's clock. Where that is behind it stands still instead
--- of going back, so that a window that has closed does not open again; a clock that is behind by more than this is wrong,
--- and following the other one would stop the service's time for as long.
+-- Returns the service's time, and the real time that it is based on (ms). After a failover this is another machine's clock.
+-- If that is behind, the time stands still instead of going back, so that a window that has closed does not open again. If it
+-- is behind by more than this, one of the two clocks is wrong, and waiting could stop the service's time for as long.
 local MOST_BEHIND_MS = 10000
 local function service_time(us)
   local real, read = math.floor((us or real_us()) / 1000), redis.call('MGET', 'time', 'clock')

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Puts back what the ledger knows of people and requests, while every lane is closed. Safe to repeat.
+-- Restores what the ledger knows of people and requests, while every lane is closed. Safe to repeat.
 -- include: people
--- ARGV: number of the rebuild, how many bookings, then 5 a booking: id, fingerprint ("": not to be known any more), "office ticket keep(hours)",
---   owner, keys of the people who hold it; then 4 a bar: id of the missed booking, applicant key, its end (ms), its last
+-- ARGV: number of the rebuild, how many bookings, then 5 a booking: id, fingerprint ("": the request need not be remembered),
+--   "office ticket keep(hours)", owner, keys of the people who hold it; then 4 a bar: id of the missed booking, applicant key, its end (ms), its last
 --   day.
 -- Returns: FENCED | RESTORED. Holds: P4, P5, P9.
 if superseded(ARGV[1]) then return { 'FENCED' } end

@@ -1,6 +1,7 @@
 #!lua
--- Puts what is asked of an office's places or people (a cancel, a quota, the end of a bar) on its command. ARGV: office, command bound, text.
--- Returns: LANE_CLOSED | LANE_FULL waiting | SENT number. Holds: P1 (nothing but its drainer touches counters), P12.
+-- Adds a command that changes an office's places or people (a cancel, a quota, the end of a bar) to its lane.
+-- ARGV: office, maximum number of commands, text.
+-- Returns: LANE_CLOSED | LANE_FULL waiting | SENT number. Holds: P1 (only its consumer changes counters), P12.
 local office = ARGV[1]
 local lane = redis.call('HMGET', key('lane', office), 'open', 'command', 'settled_command')
 if lane[1] ~= '1' then return { 'LANE_CLOSED' } end

@@ -1,8 +1,9 @@
 #!lua flags=allow-oom
--- Makes the lane follow the ledger after a batch of its command was recorded, and gives the lease back. Safe to repeat.
+-- Makes the lane follow the ledger after a batch of its commands was recorded, and gives the lease back. Safe to repeat.
 -- include: people
--- ARGV: office, token, last number of the batch, when the latest bar of its bookings was lifted (ms; 0: none), how many
---   slots, then 5 a slot as the ledger has it (slot, quota, remaining, next number, closed), then 2 a booking (id, keys of its people that hold it no more and are not barred for it).
+-- ARGV: office, token, last command of the batch, when the latest bar of its bookings was lifted (ms; 0: none), how many
+--   slots, then 5 a slot as the ledger has it (slot, quota, remaining, next number, closed), then 2 a booking (id, keys of
+--   its people who hold it no more and are not barred for it).
 -- Returns: FENCED | STALE (it was settled before) | SETTLED number. Publishes "commands:office number" on channel settled.
 -- Counters are set, not changed: the outbox is empty, so the ledger has all that was decided. Holds: P1, P4, P10.
 local office, token, last, slots = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[5])

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Marks every lane ready that has something to do and nobody who does it: what a killed consumer or a lost ready mark left behind.
--- ARGV: the mark of a stock that is restored, then the offices.
+-- Marks every lane ready that has work but no consumer, after a consumer was killed or a ready mark was lost.
+-- ARGV: the current inventory version, then the offices.
 -- Returns: how many lanes were marked. Holds: P2, P15.
 local marked, us = 0, real_us()
 for i = 2, #ARGV do
