@@ -30,7 +30,7 @@ from tests.bench.site import cpu_seconds, drained, frozen, on_one_core, site, st
 COMMAND = "python -m tests.bench --only accept"
 _SERVICE = "/antrian.v1.BookingService"
 _LINES, _CALLS = 4, 64
-_SLICES, _SECONDS = 4, 0.3  # a load is so many short ones, one target after the other: noise of seconds meets all alike
+_SLICES, _SECONDS = 4, 0.3  # short loads, one target after the other, so that noise of seconds meets all targets alike
 _KNOWN, _BATCH = 2000, 100
 _SIZES = 1, 10, 50, 200
 _TARGET_SIZE = 50
@@ -93,7 +93,7 @@ def empty_server(*, bare: bool = False) -> Iterator[Target]:
 
 
 def batch_calls(folk: Iterator[wire.RequestBookingRequest], size: int) -> Calls:
-    """Batches of so many of them, about as many bookings in flight as single calls have."""
+    """Batches of that size, with about as many bookings in flight as single calls have."""
 
     def batches() -> Iterator[bytes]:
         while True:

@@ -27,7 +27,7 @@ class Askers:
         self._people, self._asked = People(1), 0
 
     def requests(self, offices: Sequence[str], tickets: int) -> Iterator[JoinRequest]:
-        """So many of people who have not asked before, for all slots of the offices alike."""
+        """Returns that many requests of new people, spread over all slots of the offices."""
         for n in range(tickets):
             self._asked += 1
             office, slot = offices[n % len(offices)], self._slots[n // len(offices) % len(self._slots)]
@@ -50,7 +50,7 @@ class Askers:
             )
 
     def join(self, requests: Iterator[JoinRequest], size: int, at_once: int = 1) -> None:
-        """Joins them as a server does that gathers so many, with so many of these joins under way."""
+        """Joins them as a server does with batches of that size, with that many batches in flight."""
         asyncio.run(self._join(requests, size, at_once))
 
     async def _join(self, requests: Iterator[JoinRequest], size: int, at_once: int) -> None:

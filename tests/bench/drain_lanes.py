@@ -101,7 +101,7 @@ class Lanes:
             time.sleep(_LOOK_EVERY)
 
     def drain(self, lanes: int, workers: int, tickets: int) -> float:
-        """Bookings a second that so many workers decide and commit of a backlog in so many lanes."""
+        """Returns the bookings per second that the workers decide and commit, of a backlog in that number of lanes."""
         offices = self.offices[:lanes]
         time.sleep(0.1)  # who has opened a lane gives it back
         self._tell(self._workers, signal.SIGSTOP)

@@ -226,7 +226,7 @@ def _lines(ledger: psycopg.Connection, copy: str) -> list[bytes]:
 
 
 def _jobs(ledger: psycopg.Connection, most: int) -> list[Job]:
-    """So many of the ledger's bookings as jobs, all of one slot, so that its counter says how many are done."""
+    """Returns that many of the ledger's bookings as jobs, all of one slot, whose counter says how many are done."""
     with ledger.cursor() as cursor:
         rows: Iterable[tuple[str | int, ...]] = cursor.execute(
             "select booking_id::text, ticket, fingerprint, caller, account, accepted_at::text,"

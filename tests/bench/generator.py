@@ -42,7 +42,7 @@ _LEAD = 3.0
 
 
 def _steady(rate: int, seconds: float) -> Scenario:
-    """So many requests a second, all through a gateway."""
+    """A constant number of requests per second, all through a gateway."""
     friday = load_scenario("friday", requests=round(rate * seconds))
     none = dict.fromkeys(
         ("impatient", "second_phone", "neighbour", "wrong", "slow", "polling", "watching", "cancel"), 0

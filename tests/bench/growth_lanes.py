@@ -33,7 +33,11 @@ from workers.lane_setup import LaneSetup
 from workers.rebuild import Rebuild, Rebuilt
 
 _PLENTY = 1_000_000  # places of an office and day: everybody gets one
-_JOIN, _FILL, _FILLS = 50, 256, 4  # requests of a join, and of one that only fills, of which so many are under way
+_JOIN, _FILL, _FILLS = (
+    50,
+    256,
+    4,
+)  # requests per join, requests per join that only fills, and how many of the latter are in flight
 _BUSY_LANES = 8  # that a measured part joins and drains, a full turn each
 _MEASURED = _BUSY_LANES * MAX_TICKETS
 
@@ -52,7 +56,7 @@ class Cost(NamedTuple):
 
 
 class Lanes:
-    """Stores with so many offices, the made-up ones beside those there are, and places for everybody; a context manager.
+    """Yields stores with that many offices, real and made-up ones, and places for everybody.
 
     The lanes are closed until open or rebuild. waiting says how many tickets fill has left in line, used how many bytes of
     Redis they have taken.
@@ -118,7 +122,7 @@ class Lanes:
         return Rebuild(self.settings, self._consumer, self.recorder, self._redis).run()
 
     def fill(self, tickets: int) -> None:
-        """Puts requests of one person each into all lanes alike until so many wait."""
+        """Adds requests of one person each to all lanes alike until that many wait."""
         before = self._used_memory()
         self._redis.config_set("appendfsync", "no")
         requests = self._askers.requests(self.offices, tickets - self.waiting)

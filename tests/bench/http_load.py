@@ -53,7 +53,7 @@ class Http(_Connection):
 
 
 class Grpc(_Connection):
-    """Calls of one unary rpc, at most so many at once; read says how many bookings its answer has."""
+    """Calls of one unary rpc with limited concurrency. read: returns the number of bookings in a response."""
 
     def __init__(self, path: str, read: Callable[[bytes], int], most: int) -> None:
         self.most, self._read = most, read
@@ -136,7 +136,7 @@ class Load:
 
 
 class _Player:
-    """Sends requests: with a step one each so many seconds, else whenever a line is free."""
+    """Sends requests: one every `step` seconds, or, without a step, whenever a connection is free."""
 
     def __init__(self, lines: Sequence[Line], requests: Iterator[bytes], size: int, step: float) -> None:
         self.latencies: list[tuple[float, float]] = []
@@ -186,7 +186,7 @@ def load(
     seconds: float = 1,
     look: Callable[[], Sequence[float]],
 ) -> Load:
-    """Sends requests of so many bookings each over so many lines: at a rate of bookings a second; 0: as fast as answered.
+    """Sends requests of several bookings each over several connections, at a rate of bookings per second (0: unlimited).
 
     The requests that it will take are made before it begins.
     """

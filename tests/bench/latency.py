@@ -74,7 +74,7 @@ class _Bare:
             ledger.execute(f"create table bare_{table} (like {table} including all)")
 
     def round(self, tickets: int, book: Callable[[str, int], object]) -> float:
-        """The median seconds of it for so many tickets; book puts them into a line. Nobody else may drain meanwhile."""
+        """Returns the median seconds for that many tickets, which `book` adds to a queue. Nobody else may drain meanwhile."""
         return median(self._once(tickets, book) for _ in range(_BARE))
 
     def _once(self, tickets: int, book: Callable[[str, int], object]) -> float:

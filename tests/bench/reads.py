@@ -1,6 +1,6 @@
 """`python -m tests.bench --only reads`: what who only looks has to bear while others book, and what who watches costs.
 
-WatchBooking: so many streams stay open on bookings that wait, which costs the server processor time; then all of these are
+WatchBooking: streams stay open on bookings that wait, which costs the server processor time; then all of these are
 decided, and each stream hears of its own some time after the message of its turn was published. Twice as many watch, once,
 until 99 % no longer hear within a second. GetQuota while RequestBooking is as busy as it gets, beside GetQuota while nobody
 books: its latency at a calm pace, its rate as fast as answers come, and how old the state is that it tells.
@@ -140,7 +140,7 @@ class Bench:
         return found
 
     def watch(self, number: int, idle: float = _IDLE) -> Watched:
-        """So many streams on bookings that wait until all of them are open, and for that long after it."""
+        """Opens that many streams on bookings that wait, and keeps them open for that long."""
         drained(self._stack)
         workers = psutil.Process(self._stack.pids()["workers"])
         everyone = [*workers.children(recursive=True), workers]

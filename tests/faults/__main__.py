@@ -28,7 +28,7 @@ def main(faults: Sequence[Fault] = FAULTS) -> int:
     parser.add_argument("--only", metavar="TEXT", default="", help="only faults with this in their name")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the results there, for programs")
     parser.add_argument("--quick", action="store_true", help="the quick half, with few injections")
-    parser.add_argument("--most", metavar="N", type=int, default=100, help="at most so many injections of each")
+    parser.add_argument("--most", metavar="N", type=int, default=100, help="maximum number of injections of each fault")
     arguments = parser.parse_args()
     chosen = [f for f in faults if arguments.only.lower() in f.name.lower() and (f.quick or not arguments.quick)]
     if not chosen:

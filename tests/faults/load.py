@@ -162,7 +162,7 @@ class Load:
             self.ended.append(asked)
 
     async def until_busy(self, requests: int = 10, within: float = 20.0) -> None:
-        """Returns when so many are under way."""
+        """Returns once that many requests are in flight."""
         await until(lambda: len(self.under_way) >= requests, within)
 
     async def _live(self) -> None:

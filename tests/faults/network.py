@@ -278,7 +278,7 @@ async def _books_at(load: Load, server: int) -> Asked:
 
 
 async def _outcomes_go_on(load: Load, count: int) -> None:
-    """Until so many more have their end, for five seconds at least."""
+    """Waits until that many more requests have an outcome, for at least five seconds."""
     decided = len(load.ended)
     await asyncio.sleep(5)
     await until(lambda: len(load.ended) > decided + count)

@@ -1,4 +1,4 @@
-"""`python -m tests.faults.small_server BOUND`: a server that lets so many requests wait in a lane, whatever the policy says."""
+"""`python -m tests.faults.small_server BOUND`: a server with its own lane bound instead of the policy's."""
 
 import sys
 from typing import Any

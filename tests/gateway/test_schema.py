@@ -27,7 +27,7 @@ hooks = "tests.gateway.hooks"
 [cache]
 enabled = false
 
-# What fits its schema may be refused all the same: for its day, its place, or who asks. That it is not refused as no
+# What fits its schema may be refused all the same: for its day, its location or its caller. That it is not refused as no
 # request at all (405, 413, 415, 422) is checked.
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "304", "400", "404", "409"]
@@ -37,7 +37,7 @@ expected-statuses = ["2xx", "304", "400", "404", "409"]
 include-operation-id = ["BatchRequestBookings", "BatchGetBookings"]
 checks.negative_data_rejection.enabled = false
 
-# Who books does it for anybody, since an account has places for five; who asks, for the account that has bookings.
+# Bookings are for any account, since one has places for five people; reads are for the account that has bookings.
 [[operations]]
 include-operation-id = ["BatchGetBookings", "CancelBooking", "CancelPerson"]
 [operations.parameters]

@@ -60,7 +60,7 @@ TESTS = [
 """What judges. In this order, until it is known what kills what."""
 
 PATIENCE = 5
-"""Who takes so many times as long as all tests without a mutant, or as the longest one, hangs."""
+"""A mutant hangs if its tests take this many times as long as without it."""
 
 STILLBORN, KILLED, SURVIVED, FAILED = "stillborn", "killed", "survived", "not judged"
 _FORK = multiprocessing.get_context("fork")

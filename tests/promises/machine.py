@@ -359,7 +359,7 @@ class PromiseMachine(RuleBasedStateMachine):
             sight.lanes[office_id].token if turn.next_step in {"decide", "claim", "settle", "settle_commands"} else 0
         )
         newest = max(newest, sight.ledger_lanes[office_id].token) if turn.next_step.startswith("record") else newest
-        step = turn.go_on(times=times)
+        step = turn.advance(times=times)
         if not turn.shut_out:
             if step in {"settle", "settle_commands"}:
                 self.told.given_back(office_id)

@@ -223,7 +223,7 @@ class Model:
 
     def _gave_up(self, row: Row, before: set[int]) -> None:
         gone = self.sight.cancelled.get(row.booking_id, set())
-        hold("P10", len(gone) == row.cancelled_people, f"{row}: not so many, {gone} gave up")
+        hold("P10", len(gone) == row.cancelled_people, f"{row}: {gone} cancelled")
         hold("P7", gone >= before, f"{row}: of {before} who gave up {gone} are left")
         for number in gone - before:
             hold(

@@ -39,7 +39,7 @@ class SlowTurn:
         self._thread.start()
         self._wait()
 
-    def go_on(self, *, times: int = 1) -> str:
+    def advance(self, *, times: int = 1) -> str:
         """Lets it do its next step, several times if replies are to be lost. Raises the error that ended the turn."""
         step = self.next_step
         self._orders.put(times)
