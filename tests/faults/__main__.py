@@ -51,7 +51,7 @@ async def _run(fault: Fault, injections: int) -> Result:
     """On a site of its own, which is kept when the fault broke something."""
     folder = Path(tempfile.mkdtemp(prefix="antrian-faults-"))
     try:
-        async with Site(folder, environment=fault.environment) as site:
+        async with Site(folder, environment=fault.environment, standby=fault.standby) as site:
             result = await run_fault(fault, site, injections, lambda line: _console.print(line, highlight=False))
     except Exception as error:  # the other faults are to be tried all the same
         result = Result(fault, words=[f"could not be run: {error!r}"])

@@ -17,7 +17,7 @@ class Fault:
 
     injections: how often in the full run; quick: how often in the quick half, 0 when it is not in it. within: seconds in
     which everything that was asked has to have its outcome. loses_undecided: it may take accepted tickets that were not
-    decided (P9). environment: of the site's programs. refusals: reasons by which the load may be refused meanwhile.
+    decided (P9). environment: of the site's programs. standby: whether its ledger has a synchronous standby. refusals: reasons by which the load may be refused meanwhile.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Fault:
     loses_undecided: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     refusals: frozenset[str] = frozenset()
+    standby: bool = False
 
 
 FAULTS: list[Fault] = []
@@ -43,12 +44,13 @@ def fault(
     loses_undecided: bool = False,
     environment: Mapping[str, str] | None = None,
     refusals: frozenset[str] = frozenset(),
+    standby: bool = False,
 ) -> Callable[[Inject], Inject]:
     """Adds the function below it to the list; see Fault."""
 
     def add(inject: Inject) -> Inject:
         FAULTS.append(
-            Fault(name, inject, injections, quick, within, loses_undecided, dict(environment or {}), refusals)
+            Fault(name, inject, injections, quick, within, loses_undecided, dict(environment or {}), refusals, standby)
         )
         return inject
 
