@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Annotated
 
 from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
+from antrian.ledger.standby import has_several_hosts
 from antrian.redis_primary import parse_redis_url
 
 _SECRETS = Path("/run/secrets")
@@ -50,12 +51,21 @@ def _redis_url(url: str) -> str:
 
 def _database_url(url: str) -> str:
     try:
-        ports = str(conninfo_to_dict(url).get("port", ""))
+        given = conninfo_to_dict(url)
     except ProgrammingError:  # likewise
-        ports = "none"
-    if not re.fullmatch("[0-9,]*", ports):
-        raise ValueError("must be a URL like postgresql://USER@HOST:PORT/DATABASE")
-    return url
+        given = {"port": "none"}
+    if not re.fullmatch("[0-9,]*", str(given.get("port", ""))):
+        raise ValueError(
+            "must be a URL like postgresql://USER@HOST:PORT/DATABASE or postgresql://USER@HOST,HOST/DATABASE"
+        )
+    if not has_several_hosts(url):
+        return url
+    session = given.get("target_session_attrs", "read-write")
+    if session not in {"read-write", "primary"}:
+        raise ValueError(
+            "target_session_attrs must be read-write or primary, because a standby may lack the latest bookings"
+        )
+    return make_conninfo(url, target_session_attrs=session)
 
 
 Key = Annotated[bytes, BeforeValidator(_key), Field(repr=False)]
@@ -79,7 +89,9 @@ class Settings(BaseSettings):
         description="How many replicas of the lanes' Redis must have a request before it is accepted.",
     )
     rq_redis_url: _RedisUrl = Field(default="", description="RQ's Redis. Defaults to the lanes' Redis.")
-    database_url: _DatabaseUrl = Field(description="The ledger's Postgres: postgresql://…")
+    database_url: _DatabaseUrl = Field(
+        description="The ledger's Postgres: postgresql://…, with all hosts if it has standbys."
+    )
     hash_key: Key = Field(description="Key of applicant keys and booking ids: 32 bytes, base64. Never change it.")
     encryption_key: Key = Field(description="Key that encrypts personal data: 32 bytes, base64. Never lose it.")
     listen: str = Field(
@@ -168,7 +180,7 @@ def given_database_url() -> str | None:
     url = os.environ.get("ANTRIAN_DATABASE_URL") or _read_secrets_file("antrian_database_url")
     if url:
         try:
-            _database_url(url)
+            return _database_url(url)
         except ValueError as error:
             raise SettingsError(f"ANTRIAN_DATABASE_URL: {error}") from None
     return url

@@ -21,6 +21,7 @@ from antrian.offices.provinces import ProvinceMap, distance_km, load_provinces
 from antrian.policy import PolicyError
 
 _REFRESH = 2.0
+_WITHIN, _READY_WITHIN = 3.0, 10.0  # seconds: each of the first connections may try a host first that is away
 _log = logging.getLogger(__name__)
 
 
@@ -132,10 +133,11 @@ class Catalog:
         """
         while True:
             try:
-                async with asyncio.timeout(3):
+                async with asyncio.timeout(_WITHIN if self.ready else _READY_WITHIN):
                     await self.refresh()
                     if self._offices and not self.ready:
                         await self._producer.check_config(len(self._offices))
+                        await self._ledger.warn_without_standby()
                 ready = bool(self._offices)
             except (RedisError, psycopg.Error, psycopg_pool.PoolTimeout, OSError, TimeoutError) as error:
                 _log.warning("a store does not respond: %s", error)

@@ -13,6 +13,7 @@ from antrian.booking import Policy
 from antrian.identity import Keys
 from antrian.ledger.keys import claim_keys
 from antrian.ledger.policies import claim_policy
+from antrian.ledger.standby import warn_without_standby
 from antrian.logs import log_to_stderr
 from antrian.policy import PolicyError, load_policy
 from antrian.settings import Settings, SettingsError, load_settings
@@ -33,6 +34,7 @@ def claim(settings: Settings, policy: Policy, stop: threading.Event) -> Policy:
     while not stop.is_set():
         try:
             claim_keys(settings.database_url, keys)
+            warn_without_standby(settings.database_url)
             return claim_policy(settings.database_url, policy)
         except psycopg.Error as problem:
             _log.warning("store failed, waiting %.1f s: %s", pause, problem)

@@ -18,7 +18,7 @@ POOL: dict[str, Any] = {"timeout": 3, "reconnect_timeout": 2}
 """Pool options, in seconds: how long a caller waits for a connection, and how long a pool retries to connect by itself."""
 
 CONNECT: dict[str, Any] = {
-    "connect_timeout": 3,
+    "connect_timeout": 2,  # of each host, so that callers of a pool outlast one that is away
     "tcp_user_timeout": 5000,
     "keepalives_idle": 5,
     "keepalives_interval": 2,

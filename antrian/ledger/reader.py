@@ -7,6 +7,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from psycopg.conninfo import make_conninfo
+
 from antrian.batching import Batcher
 from antrian.booking import EncryptedApplicant, Office, Policy, Session, Slot, State, StatusReason
 from antrian.identity import Keys
@@ -15,6 +17,7 @@ from antrian.ledger.connection import CONNECT, POOL, AsyncPool, LimitedAsyncConn
 from antrian.ledger.keys import claim_keys
 from antrian.ledger.offices import office_of
 from antrian.ledger.policies import claim_policy, read_version
+from antrian.ledger.standby import warn_without_standby
 from antrian.ledger.statement import Statement
 
 _OPTIONS = "-c statement_timeout=2500 -c default_transaction_read_only=on"
@@ -55,8 +58,10 @@ class LedgerReader:
 
     def __init__(self, database_url: str, *, batch_window: timedelta) -> None:
         self._database_url = database_url
+        # Not read-write, which would refuse these sessions, because they are read-only by their own option.
+        primary = make_conninfo(database_url, target_session_attrs="primary")
         self._pool = AsyncPool(
-            database_url,
+            primary,
             min_size=1,
             max_size=8,
             open=False,
@@ -64,7 +69,7 @@ class LedgerReader:
             kwargs=CONNECT | {"options": _OPTIONS, "autocommit": True},
             **POOL,
         )
-        self._bookings = Statement(database_url, sql("bookings"), _OPTIONS)
+        self._bookings = Statement(primary, sql("bookings"), _OPTIONS)
         self.booking: Batcher[UUID, RecordedBooking | None] = Batcher(self._read_bookings, batch_window)
         """Returns the booking, None if it is not recorded: `await reader.booking(booking_id)`."""
 
@@ -85,6 +90,10 @@ class LedgerReader:
     async def claim_policy(self, policy: Policy) -> Policy:
         """Runs policies.claim_policy in a thread: see there."""
         return await asyncio.to_thread(claim_policy, self._database_url, policy)
+
+    async def warn_without_standby(self) -> None:
+        """Runs standby.warn_without_standby in a thread: see there."""
+        await asyncio.to_thread(warn_without_standby, self._database_url)
 
     async def other_policy(self, version: int) -> Policy | None:
         """Returns the policy in force, None if it is that version. Raises PolicyError if it cannot be read."""

@@ -17,7 +17,8 @@ class Fault:
 
     injections: how often `make faults` injects it. quick: how often `make test` does; 0 for most. within: seconds in which
     every request must have its outcome. loses_undecided: accepted tickets that were not decided may be lost (P9).
-    environment: variables of the site's programs. refusals: reasons by which requests may be refused meanwhile.
+    environment: variables of the site's programs. standby: whether its ledger has a synchronous standby. refusals: reasons by
+    which requests may be refused meanwhile.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Fault:
     loses_undecided: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     refusals: frozenset[str] = frozenset()
+    standby: bool = False
 
 
 FAULTS: list[Fault] = []
@@ -43,12 +45,13 @@ def fault(
     loses_undecided: bool = False,
     environment: Mapping[str, str] | None = None,
     refusals: frozenset[str] = frozenset(),
+    standby: bool = False,
 ) -> Callable[[Inject], Inject]:
     """Adds the decorated function to the list; see Fault."""
 
     def add(inject: Inject) -> Inject:
         FAULTS.append(
-            Fault(name, inject, injections, quick, within, loses_undecided, dict(environment or {}), refusals)
+            Fault(name, inject, injections, quick, within, loses_undecided, dict(environment or {}), refusals, standby)
         )
         return inject
 

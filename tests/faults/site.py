@@ -17,12 +17,14 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import psutil
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from redis import Redis
 
 from antrian.booking import Office
 from antrian.lane.consumer import LaneConsumer
 from antrian.local.child import Child
 from antrian.local.embedded import EmbeddedStores
+from antrian.local.replicated_postgres import ReplicatedPostgres
 from antrian.settings import Settings
 from tests.faults.proxy import Proxy
 from tests.faults.town import found
@@ -50,18 +52,20 @@ class Site:
     """An Antrian in `folder`, an async context manager: ready when entered, five minutes into a Friday's window.
 
     Every program reaches each store, and the load each server, through a proxy of its own: `links["worker-1", "redis"]`,
-    `["server-2", "postgres"]`, `["server-1", "calls"]`. What ends is started again half a second later, as an init
+    `["server-2", "postgres"]`, `["server-1", "calls"]`. standby: the ledger is `replicated`, with a link to its second Postgres as
+    well, `["worker-1", "standby"]`, instead of the one of `stores`. What ends is started again half a second later, as an init
     system would; stores only by start_store(). environment is given to every program. Make it in the main thread.
     """
 
-    def __init__(self, folder: Path, *, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, *, environment: Mapping[str, str] | None = None, standby: bool = False) -> None:
         self.folder = folder
         self.stores = EmbeddedStores(folder)
+        self.replicated: ReplicatedPostgres | None = None
         self.programs: dict[str, Program] = {}
         self.links: dict[tuple[str, str], Proxy] = {}
         self.offices: list[Office] = []
         self.dates: Sequence[date] = ()
-        self._environment = dict(environment or {})
+        self._environment, self._standby = dict(environment or {}), standby
         self._ports: dict[str, int] = {}
         self._undo = AsyncExitStack()
 
@@ -70,6 +74,11 @@ class Site:
             self.stores.start()
             undo.callback(self.stores.stop)
             undo.callback(self._wake_stores)
+            if self._standby:
+                (self.folder / "replicated").mkdir()
+                self.replicated = ReplicatedPostgres(self.folder / "replicated", self.stores.lock)
+                self.replicated.start()
+                undo.callback(self.replicated.stop)
             self._environment |= {
                 "ANTRIAN_HASH_KEY": b64encode(secrets.token_bytes(32)).decode(),
                 "ANTRIAN_ENCRYPTION_KEY": b64encode(secrets.token_bytes(32)).decode(),
@@ -77,7 +86,7 @@ class Site:
                 "ANTRIAN_WORKER_PROCESSES": "1",
                 "ANTRIAN_AUDIT_SECONDS": "0",
             }
-            self.offices, self.dates = found(self.stores.redis_url, self.stores.database_url)
+            self.offices, self.dates = found(self.stores.redis_url, self.database_url)
             undo.push_async_callback(self._close_links)
             undo.push_async_callback(self._stop_programs)
             for name in (*SERVERS, *WORKERS):
@@ -105,9 +114,14 @@ class Site:
             | {
                 "redis_url": self.stores.redis_url,
                 "rq_redis_url": self.stores.redis_url,
-                "database_url": self.stores.database_url,
+                "database_url": self.database_url,
             }
         )
+
+    @property
+    def database_url(self) -> str:
+        """The ledger, past all proxies."""
+        return self.replicated.url if self.replicated else self.stores.database_url
 
     def redis(self) -> Redis:
         """A client of Redis, past all proxies. Close it."""
@@ -120,8 +134,8 @@ class Site:
 
         Its links stay those that it had. One of that name must have ended.
         """
-        for store, target in (("redis", "redis.sock"), ("postgres", ".s.PGSQL.5432")):
-            await self._link(name, store, Path(urlsplit(self.stores.redis_url).path).parent / target)
+        for store, target in self._sockets().items():
+            await self._link(name, store, target)
         if name in SERVERS:
             await self._link(name, "calls", self._ports.setdefault(name, _free_port()))
         command = [module or ("server" if name in SERVERS else "workers"), *arguments]
@@ -220,7 +234,7 @@ class Site:
 
     def _child(self, name: str, command: Sequence[str], extra: dict[str, str]) -> Child:
         redis_url = f"redis://127.0.0.1:{self.links[name, 'redis'].port}"
-        postgres = self.links[name, "postgres"].port
+        ports = ",".join(str(self.links[name, store].port) for store in self._sockets() if store != "redis")
         self._ready_file(name).unlink(missing_ok=True)
         return Child(
             name,
@@ -234,7 +248,9 @@ class Site:
             | {
                 "ANTRIAN_REDIS_URL": redis_url,
                 "ANTRIAN_RQ_REDIS_URL": redis_url,
-                "ANTRIAN_DATABASE_URL": f"postgresql://antrian@127.0.0.1:{postgres}/antrian?sslmode=disable",
+                "ANTRIAN_DATABASE_URL": make_conninfo(
+                    self.database_url, host=",".join(["127.0.0.1"] * (1 + self._standby)), port=ports, sslmode="disable"
+                ),
                 "ANTRIAN_LISTEN": f"127.0.0.1:{self._ports.get(name, 0)}",
                 "ANTRIAN_READY_FILE": str(self._ready_file(name)),
             }
@@ -242,6 +258,16 @@ class Site:
             # A supervisor's own processes do not have our lock, so it is asked to end rather than killed.
             dies_by="KILL" if name in SERVERS else "TERM",
         )
+
+    def _sockets(self) -> dict[str, Path]:
+        """Where the stores listen, by the names of their links."""
+        redis = Path(urlsplit(self.stores.redis_url).path)
+        if not self.replicated:
+            return {"redis": redis, "postgres": redis.with_name(".s.PGSQL.5432")}
+        of = conninfo_to_dict(self.replicated.url)
+        hosts, ports = str(of["host"]).split(","), str(of["port"]).split(",")
+        places = [Path(host, f".s.PGSQL.{port}") for host, port in zip(hosts, ports, strict=True)]
+        return {"redis": redis} | dict(zip(("postgres", "standby"), places, strict=True))
 
     def _ready_file(self, name: str) -> Path:
         return self.folder / f"{name}.ready"

@@ -44,6 +44,18 @@ async def restart_postgres(site: Site, load: Load) -> float:
     return time.monotonic()
 
 
+@fault("Postgres's primary lost, its standby promoted", injections=5, quick=1, standby=True)
+async def promote_the_standby(site: Site, load: Load) -> float:
+    """Each commit has waited for the standby, so all that was recorded is there, and programs find it by themselves."""
+    replicated = site.replicated
+    assert replicated
+    if not replicated.is_synchronous():  # the one that was promoted last has none yet
+        await asyncio.to_thread(replicated.start_standby)
+    killed = time.monotonic()
+    await asyncio.to_thread(replicated.promote)
+    return killed
+
+
 async def _stay_away(site: Site) -> None:
     """While Postgres is away, no worker decides a second time: what is decided and not recorded is one go of each.
 

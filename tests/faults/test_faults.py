@@ -1,6 +1,6 @@
 """The faults that `make test` injects: the service recovers, and every promise holds."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 
 import pytest
@@ -21,15 +21,16 @@ class Ground:
         self._factory = factory
         self._undo = AsyncExitStack()
         self._site: Site | None = None
-        self._environment: dict[str, str] = {}
+        self._made: tuple[Mapping[str, str], bool] = ({}, False)
 
-    async def site(self, environment: dict[str, str]) -> Site:
-        """Returns a site whose programs have this environment."""
-        if self._site is None or environment != self._environment:
+    async def site(self, fault: Fault) -> Site:
+        """Returns a site as the fault needs it."""
+        wanted = fault.environment, fault.standby
+        if self._site is None or wanted != self._made:
             await self.leave()
-            self._environment = environment
+            self._made = wanted
             self._site = await self._undo.enter_async_context(
-                Site(self._factory.mktemp("site"), environment=environment)
+                Site(self._factory.mktemp("site"), environment=fault.environment, standby=fault.standby)
             )
         return self._site
 
@@ -52,7 +53,7 @@ async def ground(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Grou
 async def test_no_accepted_request_is_lost_or_served_out_of_order(fault: Fault, ground: Ground) -> None:
     whole = False
     try:
-        result = await run_fault(fault, await ground.site(dict(fault.environment)), fault.quick)
+        result = await run_fault(fault, await ground.site(fault), fault.quick)
         whole = result.held
     finally:
         if not whole:

@@ -1,16 +1,19 @@
 """The harness can say no: it is given programs that really are broken."""
 
+import asyncio
 import json
 import sys
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.faults.__main__ import main
 from tests.faults.fault import Fault
 from tests.faults.load import Load
 from tests.faults.site import WORKERS, Site
+from tests.support.waiting import until
 
 
 def run(fault: Fault, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, dict[str, object]]:
@@ -42,6 +45,29 @@ async def no_worker(site: Site, _: Load) -> float:
     for name in WORKERS:
         await site.stop(name)
     return time.monotonic()
+
+
+async def promote_a_standby_that_lags(site: Site, load: Load) -> float:
+    """Commits do not wait for the standby, which follows no more."""
+    replicated = site.replicated
+    assert replicated
+    replicated._set_synchronous("")
+    with psycopg.connect(replicated.url_of(replicated.standby), autocommit=True) as standby:
+        standby.execute("alter system set primary_conninfo = ''")
+        standby.execute("select pg_reload_conf()")
+    ended = len(load.ended)
+    await until(lambda: len(load.ended) > ended + 50)
+    await asyncio.to_thread(replicated.promote)
+    return time.monotonic()
+
+
+def test_it_notices_that_a_standby_lacked_confirmed_bookings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lagging = Fault("asynchronous standby", promote_a_standby_that_lags, injections=1, within=1, standby=True)
+    code, row = run(lagging, tmp_path, monkeypatch)
+    assert code != 0
+    assert isinstance(row["lost"], int)
+    assert row["lost"] > 0
+    assert not row["held"]
 
 
 def test_it_counts_what_a_forgetful_worker_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

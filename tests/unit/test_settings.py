@@ -4,6 +4,7 @@ import base64
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from antrian.settings import Settings, SettingsError, given_database_url, load_settings, read_keys
 from clients.gateway.settings import GatewaySettings, load_gateway_settings
@@ -39,6 +40,8 @@ def test_rq_uses_the_lanes_redis_by_default(good: pytest.MonkeyPatch) -> None:
         ("RQ_REDIS_URL", "redis://:secret@localhost?db=zero"),
         ("DATABASE_URL", "secret"),
         ("DATABASE_URL", "postgresql://antrian:secret@localhost:port/antrian"),
+        ("DATABASE_URL", "postgresql://antrian:secret@one,two/antrian?target_session_attrs=any"),
+        ("DATABASE_URL", "postgresql://antrian:secret@one,two/antrian?target_session_attrs=standby"),
         ("LISTEN", "7700"),
         ("HASH_KEY", "short"),
         ("ENCRYPTION_KEY", base64.b64encode(bytes(31)).decode()),
@@ -80,6 +83,23 @@ def test_an_invalid_database_url_is_refused_by_commands_that_need_only_it(good: 
     with pytest.raises(SettingsError, match=r"^ANTRIAN_DATABASE_URL: must be a URL like") as caught:
         given_database_url()
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "session"),
+    [
+        ("postgresql://antrian@one:5432,two:5433/antrian", "read-write"),
+        ("postgresql:///antrian?host=/one,/two&port=5432,5433", "read-write"),
+        ("postgresql://antrian@one,two/antrian?target_session_attrs=read-write", "read-write"),
+        ("postgresql://antrian@one,two/antrian?target_session_attrs=primary", "primary"),
+        ("postgresql://antrian@one/antrian", None),
+    ],
+)
+def test_of_several_hosts_the_primary_is_used(good: pytest.MonkeyPatch, url: str, session: str | None) -> None:
+    good.setenv("ANTRIAN_DATABASE_URL", url)
+    expected = conninfo_to_dict(url) | ({"target_session_attrs": session} if session else {})
+    assert conninfo_to_dict(load_settings().database_url) == expected
+    assert given_database_url() == load_settings().database_url
 
 
 @pytest.mark.parametrize(
