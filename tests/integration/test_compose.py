@@ -1,6 +1,7 @@
 """Dockerfile and docker-compose.yml, held against the settings and commands that the code has.
 
 No Docker is needed: both files are parsed, and the image's parts are put together from what is installed here.
+`make compose` runs them.
 """
 
 import copy
