@@ -55,7 +55,7 @@ fuzz: setup ## wild bytes and messages into every rpc, for ten minutes (FUZZ="--
 bench: setup .venv/bench ## measure what Antrian costs over its bare parts: a table, bench.json, bench.html (QUICK=1: ten minutes; BENCH="--only NAME …")
 	$(PY) -m tests.bench $(if $(QUICK),--quick) $(BENCH)
 
-compose: setup .venv/compose ## run docker-compose.yml on a Docker engine of its own: build, up, rush, scale, down (needs root)
+compose: setup .venv/compose ## run docker-compose.yml on a Docker engine of its own: build, up, rush, scale, down, failover (needs root)
 	$(PY) -m tests.compose
 
 .venv/bench .venv/compose: .venv/%: .venv/done requirements-%.lock

@@ -1,4 +1,4 @@
-"""`python -m tests.compose`: docker-compose.yml on a Docker engine of its own: build, up, verify, rush, scale, down.
+"""`python -m tests.compose`: docker-compose.yml on a Docker engine of its own: build, up, verify, rush, scale, down; failover.
 
 Official images cannot be had everywhere: stand-ins made of Debian's packages have their names. Needs root, and leaves
 nothing behind. The last line is PASS or FAIL. Exit codes: 0 PASS; 1 FAIL; 2 this machine lacks something.
@@ -20,6 +20,7 @@ from rich.table import Table
 from tests.compose.engine import ComposeError, Engine, missing
 from tests.compose.images import build, make_stand_ins
 from tests.compose.project import IMAGE, ROOT, Project
+from tests.compose.replicas import Replicas
 
 _MINUTES = 20
 _console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
@@ -94,6 +95,16 @@ def play(engine: Engine, step: Steps) -> None:
         step("rush again", lambda: project.rush(seed=2))
         step("verify again", project.verify)
         step("down", project.down)
+        replicas = Replicas(project)
+        step("up with the profile ha", replicas.up)
+        step("check replicas, sentinels and the standby", replicas.check)
+        step("kill the primary of Redis", replicas.kill_redis)
+        step("rush on the promoted replica", lambda: project.rush(seed=1))
+        step("kill the primary of Postgres", replicas.kill_postgres)
+        step("rush on the promoted standby", lambda: project.rush(seed=2))
+        step("check again", replicas.check)
+        step("verify once more", project.verify)
+        step("down again", project.down)
 
 
 def _end(_number: int, _frame: object) -> None:

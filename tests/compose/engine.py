@@ -18,7 +18,11 @@ PROGRAMS = {"dockerd": "docker.io", "docker": "docker.io", "debootstrap": "deboo
 
 
 class ComposeError(Exception):
-    """A step failed; the message has the end of what the failed command printed."""
+    """A step failed; the message has the end of what the failed command printed, and code is what it exited with, if it did."""
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def run(*command: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
@@ -36,7 +40,7 @@ def run(*command: str | Path, cwd: Path | None = None, env: Mapping[str, str] | 
     )
     if made.returncode:
         tail = "\n".join(made.stdout.splitlines()[-_TAIL:])
-        raise ComposeError(f"{' '.join(map(str, command))} exited with {made.returncode}:\n{tail}")
+        raise ComposeError(f"{' '.join(map(str, command))} exited with {made.returncode}:\n{tail}", made.returncode)
     return made.stdout
 
 
