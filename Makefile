@@ -1,6 +1,6 @@
 # Antrian: everything a person types. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test check coverage faults soak mutants fuzz bench lint types protos lock fmt clean
+.PHONY: help setup up demo test check coverage faults soak mutants fuzz bench compose lint types protos lock fmt clean
 
 PYTHON ?= python3
 PY     := .venv/bin/python
@@ -55,8 +55,11 @@ fuzz: setup ## wild bytes and messages into every rpc, for ten minutes (FUZZ="--
 bench: setup .venv/bench ## measure what Antrian costs over its bare parts: a table, bench.json, bench.html (QUICK=1: ten minutes; BENCH="--only NAME …")
 	$(PY) -m tests.bench $(if $(QUICK),--quick) $(BENCH)
 
-.venv/bench: .venv/done requirements-bench.lock
-	$(PY) -m pip install --quiet --require-hashes --requirement requirements-bench.lock
+compose: setup .venv/compose ## run docker-compose.yml on a Docker engine of its own: build, up, rush, scale, down, failover (needs root)
+	$(PY) -m tests.compose
+
+.venv/bench .venv/compose: .venv/%: .venv/done requirements-%.lock
+	$(PY) -m pip install --quiet --require-hashes --requirement requirements-$*.lock
 	@touch $@
 
 lint: setup ## format, style, house rules, protos
@@ -86,8 +89,9 @@ lock: ## resolve pyproject.toml into requirements*.lock (needs uv)
 	$(COMPILE) --extra embedded --extra rush --extra locust --extra dev pyproject.toml -o requirements.lock
 	$(COMPILE) --constraint requirements.lock pyproject.toml -o requirements-image.lock
 	echo hatchling | $(COMPILE) --constraint requirements.lock - -o requirements-build.lock
-	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")' \
-	  | $(COMPILE) --constraint requirements.lock - -o requirements-bench.lock
+	for extra in bench compose; do \
+	  $(PYTHON) -c 'import sys, tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"][sys.argv[1]], sep="\n")' $$extra \
+	    | $(COMPILE) --constraint requirements.lock - -o requirements-$$extra.lock; done
 
 clean: ## remove what was built and the stores under .antrian
 	rm -rf .venv .antrian *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,6 +1,7 @@
 """Dockerfile and docker-compose.yml, held against the settings and commands that the code has.
 
 No Docker is needed: both files are parsed, and the image's parts are put together from what is installed here.
+`make compose` runs them.
 """
 
 import copy
@@ -25,6 +26,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from antrian.local.embedded import REDIS_OPTIONS
+from antrian.redis_primary import parse_redis_url
 from antrian.settings import Settings, SettingsError, given_database_url, load_settings
 from clients.cli.main import main
 from clients.gateway.__main__ import _GRACE as _HTTP_GRACE
@@ -38,7 +40,8 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 DEPLOY = (ROOT / "docs/deploy.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OURS = ("migrate", "server", "worker", "gateway")
-STORES = ("redis", "postgres")
+STORES = tuple(COMPOSE["services"].keys() - {*OURS})
+OFFICIAL = ("redis", "postgres")
 FIELDS = {f"ANTRIAN_{name.upper()}" for name in Settings.model_fields}
 FIELDS |= {f"ANTRIAN_GATEWAY_{name.upper()}" for name in GatewaySettings.model_fields}
 
@@ -68,8 +71,10 @@ def is_command(words: list[str]) -> bool:
 def faults(compose: dict[str, Any]) -> Iterator[str]:
     """What is wrong with a docker-compose.yml."""
     services = compose["services"]
-    yield from _redis(services["redis"])
-    yield from _postgres(services["postgres"])
+    for name in ("redis", "redis-2", "redis-3"):
+        yield from _redis(name, services[name])
+    for name in ("postgres", "postgres-2"):
+        yield from _postgres(name, services[name])
     for name, service in services.items():
         yield from _hardened(name, service)
         yield from _restarts(name, service)
@@ -79,7 +84,7 @@ def faults(compose: dict[str, Any]) -> Iterator[str]:
     for name in OURS:
         yield from _ours(name, services[name])
     for name in STORES:
-        if services[name].get("ports") or services[name]["networks"] != ["stores"]:
+        if services[name].get("ports") or [*services[name]["networks"]] != ["stores"]:
             yield f"{name}: can be reached from outside"
         if [volume.split(":")[0] for volume in services[name].get("volumes", [])] != [name]:
             yield f"{name}: no volume"
@@ -95,42 +100,42 @@ def faults(compose: dict[str, Any]) -> Iterator[str]:
         yield "worker: the health check asks another port"
 
 
-def _redis(redis: dict[str, Any]) -> Iterator[str]:
+def _redis(name: str, redis: dict[str, Any]) -> Iterator[str]:
     given = pairs(redis["command"])
-    for name, value in pairs(list(REDIS_OPTIONS)).items():
-        if given.get(name) != value:
-            yield f"redis: {name} is not {value!r}"
+    for option, value in pairs(list(REDIS_OPTIONS)).items():
+        if given.get(option) != value:
+            yield f"{name}: {option} is not {value!r}"
     if not re.fullmatch(r"[1-9]\d*[mg]b", given.get("--maxmemory", "")):
-        yield "redis: no --maxmemory"
+        yield f"{name}: no --maxmemory"
     elif 2 * _bytes(given["--maxmemory"]) > _bytes(redis["mem_limit"]):
-        yield "redis: mem_limit leaves no room to rewrite the log"
+        yield f"{name}: mem_limit leaves no room to rewrite the log"
 
 
 def _bytes(size: str) -> int:
     return int(size[:-2]) * {"mb": 2**20, "gb": 2**30}[size[-2:]]
 
 
-def _postgres(postgres: dict[str, Any]) -> Iterator[str]:
+def _postgres(name: str, postgres: dict[str, Any]) -> Iterator[str]:
     major = int(postgres["image"].split(":")[1].split(".")[0])
     target = "/var/lib/postgresql" if major >= 18 else "/var/lib/postgresql/data"
-    if postgres.get("volumes") != [f"postgres:{target}"]:
-        yield "postgres: its data are not on the volume"
+    if postgres.get("volumes") != [f"{name}:{target}"]:
+        yield f"{name}: its data are not on the volume"
     for setting in ("fsync", "synchronous_commit"):
         if f"{setting}=on" not in postgres["command"]:
-            yield f"postgres: {setting} is not on"
+            yield f"{name}: {setting} is not on"
     if postgres["environment"].get("POSTGRES_PASSWORD_FILE") != "/run/secrets/postgres_password":
-        yield "postgres: the password is not a secret"
+        yield f"{name}: the password is not a secret"
     check = postgres["healthcheck"]["test"]
     for option, variable in (("--username=", "POSTGRES_USER"), ("--dbname=", "POSTGRES_DB")):
         if option + postgres["environment"][variable] not in check:
-            yield f"postgres: the health check does not use {variable}"
+            yield f"{name}: the health check does not use {variable}"
 
 
 def _hardened(name: str, service: dict[str, Any]) -> Iterator[str]:
     image, _, tag = service["image"].partition(":")
     if not re.match(r"\d", tag):
         yield f"{name}: the image is not pinned"
-    if "build" not in service and image != name:
+    if "build" not in service and image not in OFFICIAL:
         yield f"{name}: {image} is not the official image"
     if not service.get("read_only") or service.get("cap_drop") != ["ALL"]:
         yield f"{name}: is not hardened"
@@ -241,6 +246,10 @@ def _set(name: str, *path: str, to: object) -> Callable[[dict[str, Any]], None]:
         (_redis_args("--maxmemory-policy", "allkeys-lru"), "redis: --maxmemory-policy is not 'noeviction'"),
         (_redis_args("--maxmemory", "0"), "redis: no --maxmemory"),
         (_redis_args("--maxmemory", "8gb"), "redis: mem_limit leaves no room to rewrite the log"),
+        (_set("redis-2", "command", to=["--appendfsync", "no"]), "redis-2: --appendfsync is not 'always'"),
+        (_set("redis-3", "volumes", to=["redis-2:/data"]), "redis-3: no volume"),
+        (_set("sentinel-1", "ports", to=["26379:26379"]), "sentinel-1: can be reached from outside"),
+        (_set("postgres-2", "command", to=["postgres", "-c", "fsync=off"]), "postgres-2: fsync is not on"),
         (_set("redis", "image", to="redis:latest"), "redis: the image is not pinned"),
         (_set("redis", "image", to="someone/redis:8"), "redis: someone/redis is not the official image"),
         (_set("redis", "volumes", to=[]), "redis: no volume"),
@@ -323,6 +332,21 @@ def test_each_program_starts_with_composes_environment_and_the_documented_secret
     (tmp_path / "antrian_encryption_key").unlink()
     with pytest.raises(SettingsError, match="ANTRIAN_ENCRYPTION_KEY"):
         load_settings()
+
+
+@pytest.mark.parametrize("name", ["server", "worker"])
+def test_the_documented_env_file_leads_to_the_replicas(name: str) -> None:
+    (lines,) = re.findall(r"```ini\n(.*?)```", DEPLOY, re.DOTALL)
+    given = dict(line.split("=", 1) for line in lines.splitlines())
+    profile = {
+        service for service, its in COMPOSE["services"].items() if given["COMPOSE_PROFILES"] in its.get("profiles", [])
+    }
+    assert profile == {"redis-2", "redis-3", "sentinel-1", "sentinel-2", "sentinel-3", "postgres-2"}
+    sentinels = [host for host, _ in parse_redis_url(given["ANTRIAN_REDIS_URL"])["sentinels"]]
+    assert sentinels == sorted(service for service in profile if service.startswith("sentinel"))
+    for variable in ("ANTRIAN_REDIS_URL", "ANTRIAN_REPLICAS"):
+        assert given[variable]
+        assert COMPOSE["services"][name]["environment"][variable].startswith(f"${{{variable}:-")
 
 
 def test_migrate_needs_only_the_database_url(as_in: Callable[[str], None], tmp_path: Path) -> None:

@@ -6,12 +6,11 @@ import shutil
 import tempfile
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 from antrian import rules
 from antrian.booking import Window
-from antrian.policy import load_policy
+from antrian.policy import SHIPPED, load_policy
 
 _SOON = timedelta(hours=1)
 
@@ -36,13 +35,28 @@ def policy_without_holidays(lane_bound: int = 20_000) -> Path:
 
     lane_bound: how many requests may wait in a lane.
     """
-    shipped = files("antrian").joinpath("policy.toml").read_text("utf-8")
-    text, found = re.subn(r"(?m)^holiday_categories = \[.*?\]", "holiday_categories = []", shipped)
-    assert found == 1
-    assert "\nbound = 20000" in text
-    text = text.replace("\nbound = 20000", f"\nbound = {lane_bound}")
+    shipped = SHIPPED.read_text("utf-8")
+    assert "\nbound = 20000" in shipped
+    text = _without_holidays(shipped).replace("\nbound = 20000", f"\nbound = {lane_bound}")
     folder = Path(tempfile.mkdtemp(prefix="antrian-policy-"))
     atexit.register(shutil.rmtree, folder)
     file = folder / "policy.toml"
     file.write_text(text, "utf-8")
     return file
+
+
+def policy_open_now() -> str:
+    """The shipped rules, but for holidays and the window, which opened today, closes in a week and is for next week."""
+    today = f"{datetime.now(load_policy().window_zone):%a}".upper()
+    moments = {"opens": f"{today} 00:01", "closes": f"{today} 00:00"}
+    text = _without_holidays(SHIPPED.read_text("utf-8"))
+    for name, moment in moments.items():
+        text, found = re.subn(rf'(?m)^{name} = "[A-Z]+ [\d:]+"', f'{name} = "{moment}"', text)
+        assert found == 1
+    return text
+
+
+def _without_holidays(policy: str) -> str:
+    text, found = re.subn(r"(?m)^holiday_categories = \[.*?\]", "holiday_categories = []", policy)
+    assert found == 1
+    return text
