@@ -10,7 +10,7 @@ import pytest
 from antrian.audit.verify import verify
 from antrian.booking import EncryptedApplicant
 from tests.support.decree import decreed
-from tests.support.world import MONDAY, OPENS, PUSAT, World, nik
+from tests.support.world import MONDAY, OPENS, PUSAT, TUESDAY, World, nik
 
 NIK = "3171010101900001"
 PLACES = f"counters:{{{PUSAT}}}"
@@ -21,7 +21,7 @@ async def fill(world: World) -> None:
     for n in range(1, 5):
         await world.join(world.request(n, [n * 2, n * 2 + 1]))
     world.turn()
-    await world.join(world.request(9))
+    await world.join(world.request(9, slot=TUESDAY))
 
 
 def sql(statement: str) -> Callable[[World], object]:
@@ -105,8 +105,8 @@ async def test_each_tampering_is_reported_with_its_promise(
 async def test_an_unfinished_turn_is_no_violation(world: World) -> None:
     await fill(world)
     world.redis.hdel(f"applicants:{world.keys.applicant_key(nik(2)).hex()[:3]}", world.keys.applicant_key(nik(2)))
-    await world.ticket(world.request(20, [2]))  # the ledger will refuse it
-    await world.ticket(world.request(21))
+    await world.ticket(world.request(20, [2], slot=TUESDAY))  # the ledger will refuse it
+    await world.ticket(world.request(21, slot=TUESDAY))
     lease = world.take()
     decided = world.decide(lease)
     world.consumer.leave(lease)
@@ -139,7 +139,7 @@ async def test_lease_times_and_adjacent_numbers_are_not_taken_for_niks(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await fill(world)
-    await world.ticket(world.request(20, account="081234567890123", caller="app-1"))
+    await world.ticket(world.request(20, slot=TUESDAY, account="081234567890123", caller="app-1"))
     assert world.verify() == []
     monkeypatch.setattr("antrian.audit.verify.LEASE", timedelta(milliseconds=50))
     world.take()
