@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 from redis import ConnectionPool, Redis
@@ -86,8 +86,11 @@ def _find_primary(options: Mapping[str, Any]) -> tuple[str, int]:
     """Asks all sentinels at once: the first to respond may be one that is cut off together with an old primary."""
     sentinels, service = options["sentinels"], options["service"]
     user = {name: options[name] for name in ("username", "password") if name in options}
-    with ThreadPoolExecutor(len(sentinels)) as threads:
-        named = Counter(threads.map(lambda sentinel: _named_by(sentinel, service, user), sentinels))
+    threads = ThreadPoolExecutor(len(sentinels))
+    futures = [threads.submit(_named_by, sentinel, service, user) for sentinel in sentinels]
+    done, _ = wait(futures, timeout=3 * _TIMEOUT)
+    threads.shutdown(wait=False)  # _TIMEOUT does not bound the lookup of a host name, which can take seconds
+    named = Counter(future.result() for future in done)
     del named[None]
     [(address, votes)] = named.most_common(1) or [(None, 0)]
     if address is None or votes * 2 <= len(sentinels):
