@@ -111,6 +111,8 @@ class Proxy:
                 else await asyncio.open_unix_connection(self.target)
             )
         except OSError:
+            if self._swallows:
+                await self._healed.wait()  # a machine that is gone does not refuse either
             _Connection((writer, writer)).reset()
             return
         connection = _Connection((writer, back))

@@ -52,8 +52,8 @@ class Site:
     """An Antrian in `folder`, an async context manager: ready when entered, five minutes into a Friday's window.
 
     Every program reaches each store, and the load each server, through a proxy of its own: `links["worker-1", "redis"]`,
-    `["server-2", "postgres"]`, `["server-1", "calls"]`. standby: the ledger is `replicated`, with a link to its second Postgres as
-    well, `["worker-1", "standby"]`, instead of the one of `stores`. What ends is started again half a second later, as an init
+    `["server-2", "postgres"]`, `["server-1", "calls"]`. standby: the ledger is `replicated`, with a link to each Postgres of it,
+    `["worker-1", "postgres-2"]`, instead of the one of `stores`. What ends is started again half a second later, as an init
     system would; stores only by start_store(). environment is given to every program. Make it in the main thread.
     """
 
@@ -267,7 +267,7 @@ class Site:
         of = conninfo_to_dict(self.replicated.url)
         hosts, ports = str(of["host"]).split(","), str(of["port"]).split(",")
         places = [Path(host, f".s.PGSQL.{port}") for host, port in zip(hosts, ports, strict=True)]
-        return {"redis": redis} | dict(zip(("postgres", "standby"), places, strict=True))
+        return {"redis": redis} | dict(zip(("postgres-1", "postgres-2"), places, strict=True))
 
     def _ready_file(self, name: str) -> Path:
         return self.folder / f"{name}.ready"

@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 
 from antrian.lane.consumer import LaneConsumer
+from antrian.local.replicated_postgres import ReplicatedPostgres
 from tests.faults.fault import fault
 from tests.faults.load import Load
 from tests.faults.site import SERVERS, WORKERS, Site
@@ -47,13 +48,45 @@ async def restart_postgres(site: Site, load: Load) -> float:
 @fault("Postgres's primary lost, its standby promoted", injections=5, quick=1, standby=True)
 async def promote_the_standby(site: Site, load: Load) -> float:
     """Each commit has waited for the standby, so all that was recorded is there, and programs find it by themselves."""
-    replicated = site.replicated
-    assert replicated
-    if not replicated.is_synchronous():  # the one that was promoted last has none yet
-        await asyncio.to_thread(replicated.start_standby)
+    replicated = await _with_standby(site)
     killed = time.monotonic()
     await asyncio.to_thread(replicated.promote)
     return killed
+
+
+@fault("Postgres's primary gone with its machine, its standby promoted", injections=4, standby=True)
+async def promote_the_standby_of_a_machine(site: Site, load: Load) -> float:
+    """The same, although nobody hears that the connections are lost, and the old host responds to no new ones."""
+    replicated = await _with_standby(site)
+    gone = time.monotonic()
+    for name in (*SERVERS, *WORKERS):
+        site.links[name, replicated.primary].black_hole()
+    await asyncio.to_thread(replicated.promote)
+    return gone
+
+
+@fault("Postgres's standby away for 5 s", injections=3, standby=True)
+async def lose_the_standby(site: Site, load: Load) -> float:
+    """Commits wait for it, so nothing is told that a promotion could undo. Requests are accepted meanwhile."""
+    replicated = await _with_standby(site)
+    await asyncio.to_thread(replicated.kill, replicated.standby)
+    try:
+        await _stay_away(site)
+    finally:
+        await asyncio.to_thread(replicated.restart, replicated.standby)
+    return time.monotonic()
+
+
+async def _with_standby(site: Site) -> ReplicatedPostgres:
+    """The ledger, whole: a standby that was promoted has got one of its own."""
+    replicated = site.replicated
+    assert replicated
+    for (_, store), link in site.links.items():
+        if store.startswith("postgres"):
+            link.heal()
+    if not replicated.is_synchronous():
+        await asyncio.to_thread(replicated.start_standby)
+    return replicated
 
 
 async def _stay_away(site: Site) -> None:

@@ -88,6 +88,18 @@ async def test_a_black_hole_keeps_its_connections_and_heals_for_new_ones(proxy: 
     assert await (await connect()).says(b"hello") == b"hello"
 
 
+async def test_a_black_hole_refuses_nobody_although_nothing_listens_behind_it(tmp_path: Path) -> None:
+    proxy = Proxy(tmp_path / "nobody")
+    await proxy.start()
+    proxy.black_hole()
+    line = Line(*await asyncio.open_connection("127.0.0.1", proxy.port))
+    assert await line.says(b"lost") == b""
+    proxy.heal()
+    with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+        await line.says(b"refused", within=5)
+    await proxy.close()
+
+
 async def test_only_replies_can_be_lost(proxy: Proxy, connect: Connect) -> None:
     line = await connect()
     proxy.black_hole(queries=False)
