@@ -58,7 +58,7 @@ TURN_SECONDS = Histogram(
 )
 LEASES_LOST = Counter("antrian_leases_lost", "Turns abandoned because a newer consumer leased the lane.")
 STORE_FAILURES = Counter("antrian_store_failures", "Failures of Redis or Postgres after which a worker backed off.")
-COMMANDS_SETTLED = Counter("antrian_desk_settled", "Lane commands settled, by kind.", ["kind"])
+COMMANDS_SETTLED = Counter("antrian_commands_settled", "Lane commands settled, by kind.", ["kind"])
 _DECIDED = Counter("antrian_decided", "Tickets settled, by outcome.", ["outcome"])
 
 _decided = {outcome: _DECIDED.labels(outcome) for outcome in (State.CONFIRMED, *StatusReason)}
@@ -120,7 +120,7 @@ class Lanes(Collector):
             waiting.add_metric([office], count)
             oldest.add_metric([office], age.total_seconds())
         violations = GaugeMetricFamily(
-            "antrian_breaches", "Violations found by the last audit, by promise.", labels=["promise"]
+            "antrian_violations", "Violations found by the last audit, by promise.", labels=["promise"]
         )
         examined = GaugeMetricFamily(
             "antrian_audit_examined", "Items examined by the last audit, by promise.", labels=["promise"]

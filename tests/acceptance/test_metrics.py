@@ -35,7 +35,7 @@ def measured(start_stack: StartStack, opens: datetime) -> Iterator[Stack]:
 
 
 def scrape(stack: Stack, program: str) -> tuple[dict[str, float], str]:
-    """Every sample by its name and labels, like `antrian_breaches{promise=P1}`, and the text."""
+    """Every sample by its name and labels, like `antrian_violations{promise=P1}`, and the text."""
     address = json.loads((stack.folder / "run.json").read_text())["metrics"][program]
     with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as response:
         text = response.read().decode()
@@ -103,7 +103,7 @@ async def test_workers_turns_and_outcomes_are_counted(measured: Stack, crowd: Cr
     assert after["antrian_leases_lost_total"] == 0
     assert after["antrian_store_failures_total"] == 0
     for kind in ("CANCEL", "SET_QUOTA", "CLOSE_DATE"):
-        assert f"antrian_desk_settled_total{{kind={kind}}}" in after
+        assert f"antrian_commands_settled_total{{kind={kind}}}" in after
 
 
 async def test_the_counters_of_a_killed_worker_are_kept(measured: Stack, crowd: Crowd) -> None:
@@ -120,8 +120,8 @@ async def test_the_counters_of_a_killed_worker_are_kept(measured: Stack, crowd: 
 
 
 async def test_the_audit_runs_and_finds_no_violation(measured: Stack) -> None:
-    await until(lambda: scrape(measured, "workers")[0].get("antrian_breaches{promise=P1}") == 0, within=30)
-    violations = {n: v for n, v in scrape(measured, "workers")[0].items() if n.startswith("antrian_breaches")}
+    await until(lambda: scrape(measured, "workers")[0].get("antrian_violations{promise=P1}") == 0, within=30)
+    violations = {n: v for n, v in scrape(measured, "workers")[0].items() if n.startswith("antrian_violations")}
     assert len(violations) >= 8
     log = (measured.folder / "log/workers.log").read_text()
     assert [json.loads(line)["message"] for line in log.splitlines()].count("audit: all promises hold") == 1

@@ -219,10 +219,10 @@ UNDONE, LATE, EXCUSED = ("ATTENDED", "CONFIRMED"), ("NO_SHOW", "ATTENDED"), ("NO
 def test_a_booking_returns_to_an_earlier_state_only_by_staff_action(
     tmp_path: Path, states: list[str], by_staff: list[tuple[str, str]]
 ) -> None:
-    assert _breaches_of_reads(tmp_path, states, by_staff) == []
+    assert _violations_of_reads(tmp_path, states, by_staff) == []
     for step in by_staff:
         without = [other for other in by_staff if other != step]
-        assert _breaches_of_reads(tmp_path, states, without) == ["P7"], f"without {step}"
+        assert _violations_of_reads(tmp_path, states, without) == ["P7"], f"without {step}"
 
 
 @pytest.mark.parametrize(
@@ -239,10 +239,10 @@ def test_a_booking_returns_to_an_earlier_state_only_by_staff_action(
     ids=str,
 )
 def test_all_other_backward_transitions_are_violations(tmp_path: Path, states: list[str]) -> None:
-    assert _breaches_of_reads(tmp_path, states, [LATE, EXCUSED]) == ["P7"]
+    assert _violations_of_reads(tmp_path, states, [LATE, EXCUSED]) == ["P7"]
 
 
-def _breaches_of_reads(tmp_path: Path, states: list[str], by_staff: list[tuple[str, str]]) -> list[str]:
+def _violations_of_reads(tmp_path: Path, states: list[str], by_staff: list[tuple[str, str]]) -> list[str]:
     """The promises that are broken when a booking is read in these states, one after the other."""
     path = tmp_path / f"{len([*tmp_path.iterdir()])}"
     with History(path) as history:
