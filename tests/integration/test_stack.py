@@ -211,7 +211,8 @@ def test_a_redis_with_replicas_survives_its_primary_and_stays_replicated(
 
 def is_restarted(stack: Stack, name: str) -> bool:
     stack.tend()
-    return json.loads((stack.folder / "run.json").read_text())["restarts"].get(name) == 1
+    restarts: dict[str, int] = json.loads((stack.folder / "run.json").read_text())["restarts"]
+    return restarts.get(name) == 1
 
 
 def test_a_single_redis_does_not_become_replicated(place: Path) -> None:
