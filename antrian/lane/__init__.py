@@ -17,6 +17,13 @@ SETTLED = "settled"
 REPLICATED_WITHIN_MS = 300
 """How long a script waits for its replicas, in milliseconds."""
 
+BARRIER = "barrier"
+"""The channel of a message before each WAIT: replicas receive it, nobody else does, and no data change.
+
+Valkey's WAIT returns at once on a connection that has written nothing. With a message, it shows that this Redis still has its
+replicas, also after a script that only read: a former primary that is cut off answers nothing then.
+"""
+
 _INCLUDE = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
 
 

@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, MasterDownError, NoScriptError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from antrian.lane import REPLICATED_WITHIN_MS, NotReplicatedError
+from antrian.lane import BARRIER, REPLICATED_WITHIN_MS, NotReplicatedError
 from antrian.redis_primary import parse_redis_url, resolve
 
 _TIMEOUT = 3.0
@@ -48,7 +48,7 @@ class Pipe:
         self._closed = False
 
     async def call(self, *command: bytes | str | int | float, replicas: int = 0) -> Any:
-        """Returns the reply, once that many replicas have received what this connection wrote so far.
+        """Returns the reply, once that many replicas have received what Redis had written by then.
 
         Raises redis.TimeoutError when there is no reply, NotReplicatedError when too few replicas confirm, and
         redis.ConnectionError when the connection was lost: in all three cases the command may have been executed.
@@ -174,13 +174,12 @@ class _Socket(asyncio.Protocol):
 
     async def call_replicated(self, command: Command, replicas: int) -> Any:
         """The same with a WAIT in the same message, so that it costs no round trip of its own."""
-        reply, confirmed = await asyncio.gather(
-            *self._send(command, ("WAIT", replicas, REPLICATED_WITHIN_MS)), return_exceptions=True
-        )
-        if isinstance(reply, BaseException):
-            raise reply
-        if isinstance(confirmed, BaseException):
-            raise confirmed
+        barrier = ("PUBLISH", BARRIER, ""), ("WAIT", replicas, REPLICATED_WITHIN_MS)
+        replies: list[Any] = await asyncio.gather(*self._send(command, *barrier), return_exceptions=True)
+        for problem in replies:
+            if isinstance(problem, BaseException):
+                raise problem
+        reply, _, confirmed = replies
         if confirmed < replicas:
             shortfall = NotReplicatedError(replicas, confirmed)
             self.end(shortfall)  # the next connection may lead to another primary

@@ -14,7 +14,7 @@ from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError
 from redis.retry import Retry
 
 from antrian.booking import Command, CommandBatch, UndoCheckIn
-from antrian.lane import READY, REPLICATED_WITHIN_MS, NotReplicatedError, script
+from antrian.lane import BARRIER, READY, REPLICATED_WITHIN_MS, NotReplicatedError, script
 from antrian.lane.codec import milliseconds, read_queue_entry, write_command
 from antrian.lane.producer import MAX_COMMANDS
 from antrian.lane.replies import (
@@ -146,6 +146,7 @@ class LaneConsumer:
         for step, args in steps:
             pipeline.evalsha(step.sha, 0, *args)
         if wait := replicated and self._replicas > 0:
+            pipeline.publish(BARRIER, "")
             pipeline.wait(self._replicas, REPLICATED_WITHIN_MS)
         responses = pipeline.execute(raise_on_error=False)
         unknown = [n for n in range(len(steps)) if isinstance(responses[n], NoScriptError)]

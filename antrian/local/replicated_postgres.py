@@ -13,10 +13,10 @@ from antrian.local.embedded import (
     fill_postgres,
     make_database,
     postgres_answers,
-    postgres_binaries,
     private_sockets,
     serve_postgres,
 )
+from antrian.local.wheels import postgres_binaries
 
 _PORTS = {"postgres-1": "5432", "postgres-2": "5433"}
 # A standby that finds no primary looks again soon; one that was away for a while still finds what it lacks.

@@ -3,6 +3,7 @@
 import re
 import secrets
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -17,8 +18,8 @@ from redis.retry import Retry
 from redis.utils import str_if_bytes
 
 from antrian.local.child import READY_WITHIN, Child, EmbeddedError, wait_for
-from antrian.local.embedded import ENVIRONMENT, REDIS_OPTIONS, redis_binary
 from antrian.local.ports import reserve_port
+from antrian.local.wheels import ENVIRONMENT, REDIS_OPTIONS, redis_binary
 
 SERVICE = "antrian"
 """The name by which sentinels know the primary."""
@@ -26,6 +27,7 @@ SERVICE = "antrian"
 _FIRST_PORT = 7800
 _SENTINELS, _QUORUM = 3, 2
 _ANSWERS_WITHIN = 0.5
+_RESTART_AFTER = 5.0  # seconds, so that another Redis takes over before the old primary is back
 _ACKNOWLEDGED_WITHIN = 300  # milliseconds, fewer than a client waits
 # The data of a Redis that starts are copied at once, not after the five seconds in which others might join in.
 _REPLICATED = (*REDIS_OPTIONS, "--repl-diskless-sync-delay", "0")
@@ -45,6 +47,13 @@ class Host(NamedTuple):
 
     It has to be the same at each start on a folder.
     """
+
+
+def kept_replicas(folder: Path) -> int | None:
+    """Returns how many replicas the ReplicatedRedis has that was started on this folder; None if none was."""
+    if not (folder / f"sentinel-{_SENTINELS}").exists():
+        return None
+    return len(list(folder.glob("redis-*"))) - 1
 
 
 class ReplicatedRedis:
@@ -77,6 +86,7 @@ class ReplicatedRedis:
         self._hosts = [*hosts, *[Host()] * (max(replicas + 1, _SENTINELS) - len(hosts))]
         self._nodes = [f"redis-{number}" for number in range(1, replicas + 2)]
         self._sentinels = [f"sentinel-{number}" for number in range(1, _SENTINELS + 1)]
+        self._ended: dict[str, float] = {}
         self._undo = ExitStack()
 
     def __enter__(self) -> "ReplicatedRedis":
@@ -168,6 +178,21 @@ class ReplicatedRedis:
         log = self.folder / f"log/{name}.log"
         cwd = self.folder / name
         self.children[name] = Child(name, command, log=log, lock=self._lock, cwd=cwd, environment=ENVIRONMENT)
+
+    def tend(self) -> list[Child]:
+        """Rotates logs, and restarts processes that ended five seconds ago. Call it often, in the main thread: see Child.
+
+        Returns those that had ended.
+        """
+        ended = []
+        for name, child in list(self.children.items()):
+            if child.process.poll() is None:
+                child.bound_log()
+            elif time.monotonic() - self._ended.setdefault(name, time.monotonic()) >= _RESTART_AFTER:
+                ended.append(child)
+                del self._ended[name]
+                self.restart(name)
+        return ended
 
     def primary(self) -> str:
         """Returns the name of the primary by a majority of the sentinels. Raises EmbeddedError if there is no majority."""

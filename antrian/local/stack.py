@@ -59,7 +59,8 @@ class Stack:
     As a context manager it starts all programs, waits until they are ready, and stops them at exit. It uses the stores at
     redis_url and database_url (both or neither), by default embedded ones. clock: moves the service's time there, forward
     only; OPEN moves it to the next opening unless booking stays open for another hour. port: the gRPC port, by default 7700
-    or the next free one. gateway: whether to serve HTTP, on http_port, by default 7780 or the next free one. metrics:
+    or the next free one. replicas: how many replicas the embedded Redis has, see EmbeddedStores; one of them must have a request
+    before it is accepted. gateway: whether to serve HTTP, on http_port, by default 7780 or the next free one. metrics:
     whether each program serves metrics, on a port of its own. Raises EmbeddedError, SettingsError, WrongPolicyError if the
     ledger's policy differs from ANTRIAN_POLICY_FILE or the shipped file, and the ledger's errors.
 
@@ -76,6 +77,7 @@ class Stack:
         clock: datetime | Open | None = None,
         port: int | None = None,
         workers: int = 2,
+        replicas: int | None = None,
         metrics: bool = False,
         gateway: bool = False,
         http_port: int | None = None,
@@ -92,7 +94,7 @@ class Stack:
         self._clock, self._port, self._http_port, self._count = clock, port, http_port, workers
         self._with_metrics, self._names = metrics, ("workers", "server", *["gateway"] * gateway)
         self._redis_url, self._database_url = redis_url, database_url
-        self._stores_children: list[Child] = []
+        self._embedded = None if redis_url else EmbeddedStores(self.folder, replicas=replicas)
         self._programs: dict[str, Child] = {}
         self._deaths: list[float] = []
         self._restarts: Counter[str] = Counter()
@@ -133,6 +135,7 @@ class Stack:
                 **self._keys(database_url),
                 "ANTRIAN_REDIS_URL": redis_url,
                 "ANTRIAN_RQ_REDIS_URL": rq_redis_url,
+                **({"ANTRIAN_REPLICAS": str(min(1, self._embedded.replicas))} if self._embedded else {}),
                 "ANTRIAN_DATABASE_URL": database_url,
                 "ANTRIAN_LISTEN": self.address,
                 "ANTRIAN_EMBEDDED": "1",
@@ -151,7 +154,6 @@ class Stack:
     def stop(self) -> None:
         """Stops everything, the workers and stores last, so that waiting calls still get their outcome. Safe to repeat."""
         self._undo.close()
-        self._stores_children = []
 
     def wait(self) -> None:
         """Returns on SIGINT or SIGTERM. Raises EmbeddedError if a process cannot be kept running.
@@ -166,24 +168,25 @@ class Stack:
     def tend(self) -> None:
         """Restarts programs that died, with a message on standard error, and rotates logs. Call it often, in the main thread.
 
-        Raises EmbeddedError if a store died, or programs die too often.
+        Raises EmbeddedError if a store died that has no replicas, or processes die too often.
         """
-        for store in self._stores_children:
-            store.check()
-            store.bound_log()
+        for store in self._embedded.tend() if self._embedded else []:
+            self._note_restart(store)
         for name, program in self._programs.items():
             if program.process.poll() is None:
                 program.bound_log()
                 continue
-            now = time.monotonic()
-            self._deaths = [death for death in self._deaths if now - death < _DEATHS_WITHIN] + [now]
-            if len(self._deaths) > _MOST_DEATHS:
-                program.check()
-            end = program.end
             self._programs[name] = self._start_program(name)
-            self._restarts[name] += 1
-            print(f"restart {self._restarts[name]} of {name}: {end}", file=sys.stderr, flush=True)
-            self._write_run()
+            self._note_restart(program)
+
+    def _note_restart(self, ended: Child) -> None:
+        now = time.monotonic()
+        self._deaths = [death for death in self._deaths if now - death < _DEATHS_WITHIN] + [now]
+        if len(self._deaths) > _MOST_DEATHS:
+            ended.check()
+        self._restarts[ended.name] += 1
+        print(f"restart {self._restarts[ended.name]} of {ended.name}: {ended.end}", file=sys.stderr, flush=True)
+        self._write_run()
 
     @property
     def settings(self) -> Settings:
@@ -192,7 +195,7 @@ class Stack:
 
     def pids(self) -> dict[str, int]:
         """Returns the running processes by name: "antrian" (this one), "server", "workers", embedded stores."""
-        children = [*self._stores_children, *self._programs.values()]
+        children = [*(self._embedded.children if self._embedded else ()), *self._programs.values()]
         return {"antrian": os.getpid()} | {child.name: child.process.pid for child in children}
 
     def _write_run(self) -> None:
@@ -201,10 +204,11 @@ class Stack:
             "http": self.http_address or None,
             "metrics": self.metrics or None,
             "redis": self.environment["ANTRIAN_REDIS_URL"],
+            "replicas": self.settings.replicas,
             "rq_redis": self.environment["ANTRIAN_RQ_REDIS_URL"],
             "database": self.environment["ANTRIAN_DATABASE_URL"],
             "pids": self.pids(),
-            "restarts": {name: self._restarts[name] for name in self._names},
+            "restarts": dict.fromkeys(self._names, 0) | self._restarts,
         }
         _write(self.folder / "run.json", run)
 
@@ -221,6 +225,11 @@ class Stack:
             if workers := self._programs.get("workers"):
                 offices, policy = [office.office_id for office in ledger.offices()], self.policy
                 workers.wait_until(lambda: _has_counters(consumer, offices, policy))
+
+    @property
+    def replicas(self) -> int:
+        """How many replicas the embedded Redis has."""
+        return self._embedded.replicas if self._embedded else 0
 
     def now(self) -> datetime:
         """Returns the service's time."""
@@ -245,8 +254,8 @@ class Stack:
         """Returns the addresses of the stores, and the lock for the children."""
         if self._redis_url and self._database_url:
             return self._redis_url, self._database_url, undo.enter_context(hold(self.folder))
-        stores = undo.enter_context(EmbeddedStores(self.folder))
-        self._stores_children = list(stores.children)
+        assert self._embedded
+        stores = undo.enter_context(self._embedded)
         return stores.redis_url, stores.database_url, stores.lock
 
     def _keys(self, database_url: str) -> dict[str, str]:

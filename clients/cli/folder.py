@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-_DATA = ("redis", "postgres", "postgres.new", "log")
+_DATA = ("redis", "redis-*", "sentinel-*", "postgres", "postgres.new", "log")
 
 
 def is_antrians(folder: Path) -> bool:
@@ -17,10 +17,9 @@ def empty(folder: Path, *files: str) -> list[str]:
     The caller must hold the folder (antrian.local.child.hold). Raises OSError.
     """
     removed = []
-    for name in _DATA:
-        if (folder / name).exists():
-            shutil.rmtree(folder / name)
-            removed.append(f"{name}/")
+    for data in (found for pattern in _DATA for found in sorted(folder.glob(pattern))):
+        shutil.rmtree(data)
+        removed.append(f"{data.name}/")
     for name in ("run.json", *files):
         if (folder / name).exists():
             (folder / name).unlink()

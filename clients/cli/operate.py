@@ -71,6 +71,12 @@ _HEALTH_WITHIN = 3.0
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="The number of worker processes."
 )
+@click.option(
+    "--replicas",
+    type=click.IntRange(0, 5),
+    help="Run Redis with so many replicas and three sentinels, which replace it within seconds if it dies.  [default: as "
+    "before on this folder, else 0]",
+)
 @click.option("--metrics", is_flag=True, help="Serve Prometheus metrics; the addresses are in run.json.")
 @folder_option
 @json_option
@@ -79,6 +85,7 @@ def up(
     port: int | None,
     http_port: int | None,
     workers: int,
+    replicas: int | None,
     metrics: bool,
     folder: Path | None,
     as_json: bool,
@@ -88,12 +95,15 @@ def up(
     Runs until Ctrl-C or SIGTERM. Starts its own Redis and Postgres, which are installed as Python packages, unless
     ANTRIAN_REDIS_URL and ANTRIAN_DATABASE_URL are set. Prints one line when it is ready. The folder has the addresses and
     process ids in run.json, and the logs in log/. A new ledger gets the shipped offices. A program that dies is restarted,
-    with a message on standard error.
+    with a message on standard error. So is a Redis with replicas, after five seconds: `kill -9` its primary to see another take
+    over.
     """
     redis_url = os.environ.get("ANTRIAN_REDIS_URL")
     database_url = os.environ.get("ANTRIAN_DATABASE_URL") and given_database()
     if bool(redis_url) != bool(database_url):
         raise click.UsageError("set both ANTRIAN_REDIS_URL and ANTRIAN_DATABASE_URL, or neither")
+    if redis_url and replicas is not None:
+        raise click.UsageError("--replicas is for embedded stores only, not for the servers that ANTRIAN_* name")
     if redis_url and clock:
         raise click.UsageError("--clock works on embedded stores only, not on the servers that ANTRIAN_* name")
     folder = folder or FOLDER
@@ -106,6 +116,7 @@ def up(
             clock=clock,
             port=port,
             workers=workers,
+            replicas=replicas,
             metrics=metrics,
             gateway=True,
             http_port=http_port,
@@ -118,9 +129,10 @@ def up(
             else:
                 with LedgerRecorder(stack.environment["ANTRIAN_DATABASE_URL"]) as ledger:
                     count = ledger.count_offices()
+                copies = f"Redis has {stack.replicas} replicas; " if stack.replicas else ""
                 click.echo(
                     f"Antrian serves {count} offices on {stack.address} (gRPC) and http://{stack.http_address} (see /docs); "
-                    f"more in {folder / 'run.json'}; Ctrl-C stops it"
+                    f"{copies}more in {folder / 'run.json'}; Ctrl-C stops it"
                 )
             if closed := stack.closed_lanes:
                 click.echo(

@@ -142,6 +142,7 @@ def stores_settings(folder: Path | None) -> Settings:
         with failing_on(SettingsError, by=WrongSettings):
             os.environ |= (given_keys() or read_keys((folder or FOLDER) / "secrets.json")) | {
                 "ANTRIAN_REDIS_URL": facts["redis"],
+                "ANTRIAN_REPLICAS": str(facts.get("replicas", 0)),
                 "ANTRIAN_RQ_REDIS_URL": facts["rq_redis"],
                 "ANTRIAN_DATABASE_URL": facts["database"],
                 "ANTRIAN_EMBEDDED": "1",

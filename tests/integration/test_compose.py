@@ -25,7 +25,7 @@ from click.testing import CliRunner
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from antrian.local.embedded import REDIS_OPTIONS
+from antrian.local.wheels import REDIS_OPTIONS
 from antrian.redis_primary import parse_redis_url
 from antrian.settings import Settings, SettingsError, given_database_url, load_settings
 from clients.cli.main import main

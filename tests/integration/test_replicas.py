@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from redis import Redis
@@ -11,6 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from antrian.booking import Turn
+from antrian.errors import AntrianError, Reason
 from antrian.lane import NotReplicatedError
 from antrian.lane.config_check import UnsupportedRedisError
 from antrian.lane.producer import TICKETS_LOST, Joined, Known, Refused
@@ -69,19 +71,34 @@ async def test_no_ticket_is_acknowledged_or_reported_before_a_replica_has_it(
     assert world.redis.hget(LANE, "ticket") == b"1", "the request is in its queue, though nobody may know yet"
     with pytest.raises(NotReplicatedError):
         await world.producer.look(request.booking_id)
-    assert await world.producer.join(request) == Known()  # the server looks it up, which raises like above
+    with pytest.raises(NotReplicatedError):
+        await world.producer.join(request)
     resume(replicated, frozen)
+    assert await world.producer.join(request) == Known()
     waiting = await world.producer.look(request.booking_id)
     assert waiting is not None
     assert waiting.ticket == 1
+
+
+async def test_a_primary_without_replicas_does_not_say_what_it_lacks(world: World, replicated: ReplicatedRedis) -> None:
+    """It may have been replaced, and the new one may know the request."""
+    assert isinstance(await world.producer.join(world.request(1)), Joined)
+    frozen = freeze_replicas(replicated)
+    with pytest.raises(NotReplicatedError):
+        await world.producer.look(world.request(2).booking_id)
+    with pytest.raises(NotReplicatedError):
+        await world.producer.join(replace(world.request(2), refusal=AntrianError(Reason.DATE_NOT_OFFERED)))
+    resume(replicated, frozen)
+    assert await world.producer.look(world.request(2).booking_id) is None
 
 
 async def test_a_decision_is_recorded_only_after_a_replica_has_it(world: World, replicated: ReplicatedRedis) -> None:
     assert isinstance(await world.producer.join(world.request(1)), Joined)
     lease = world.take()
     frozen = freeze_replicas(replicated)
-    with pytest.raises(NotReplicatedError):
-        world.consumer.decide([lease], 10)
+    for _ in range(2):  # the second time it is handed out again, which writes nothing
+        with pytest.raises(NotReplicatedError):
+            world.consumer.decide([lease], 10)
     resume(replicated, frozen)
     [decided] = world.consumer.decide([lease], 10)
     assert isinstance(decided, Turn)

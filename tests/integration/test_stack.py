@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -18,9 +19,11 @@ import psycopg
 import pytest
 
 from antrian.ledger.recorder import LedgerRecorder
-from antrian.local.child import EmbeddedError
+from antrian.local.child import EmbeddedError, UnsupportedStoreError, hold
 from antrian.local.embedded import EmbeddedStores
 from antrian.local.stack import Stack
+from antrian.redis_primary import connect
+from clients.cli.folder import empty
 from tests.integration.test_embedded import ended, nothing_runs_on, wait_until
 from tests.support.town import copy_stores
 
@@ -170,3 +173,49 @@ def test_external_stores_are_used_and_left_running(founded: Path, tmp_path: Path
             assert set(run["pids"]) == {"antrian", "server", "workers"}
         for child in stores.children:
             child.check()
+
+
+def test_a_redis_with_replicas_survives_its_primary_and_stays_replicated(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(place / "redis")
+    with Stack(place, workers=1, replicas=2) as stack:
+        run = json.loads((place / "run.json").read_text())
+        redis = {f"{kind}-{number}" for kind in ("redis", "sentinel") for number in (1, 2, 3)}
+        assert set(run["pids"]) == {"antrian", "server", "workers", "postgres"} | redis
+        assert run["redis"] == run["rq_redis"] == stack.environment["ANTRIAN_REDIS_URL"]
+        assert run["redis"].startswith("redis+sentinel://")
+        assert run["replicas"] == stack.settings.replicas == 1
+        replicated = stack._embedded and stack._embedded.replicated
+        assert replicated
+        with connect(run["redis"]) as client:
+            client.set("kept", 1)
+        os.kill(run["pids"]["redis-1"], signal.SIGKILL)
+        primary = replicated.wait_for_failover("redis-1")
+        wait_until(lambda: is_restarted(stack, "redis-1"), within=15)
+        assert "restart 1 of redis-1: redis-1 ended with code -9" in capsys.readouterr().err
+        replicated.wait_until_whole()
+        assert json.loads((place / "run.json").read_text())["pids"]["redis-1"] != run["pids"]["redis-1"]
+    with pytest.raises(UnsupportedStoreError, match="was started with 2 replicas of Redis, not 0"):
+        Stack(place, replicas=0).start()
+    with Stack(place, workers=1) as stack:
+        assert stack.replicas == 2
+        replicated = stack._embedded and stack._embedded.replicated
+        assert replicated
+        assert replicated.primary() == primary
+        with connect(stack.environment["ANTRIAN_REDIS_URL"]) as client:
+            assert client.get("kept") == b"1"
+    with hold(place):
+        assert {f"{name}/" for name in redis} < set(empty(place))
+
+
+def is_restarted(stack: Stack, name: str) -> bool:
+    stack.tend()
+    restarts: dict[str, int] = json.loads((stack.folder / "run.json").read_text())["restarts"]
+    return restarts.get(name) == 1
+
+
+def test_a_single_redis_does_not_become_replicated(place: Path) -> None:
+    with pytest.raises(UnsupportedStoreError, match="was started with 0 replicas of Redis, not 2"):
+        Stack(place, replicas=2).start()
+    assert nothing_runs_on(place)

@@ -83,7 +83,6 @@ PARTS = {
     "decisions": "decide",
     "people": "join",
     "refusals": "join",
-    "waiting": "look",
 }
 """Files that scripts include, each with a script that has it."""
 

@@ -85,8 +85,7 @@ def test_constraints_are_mutated() -> None:
 def test_every_script_and_migration_has_distinct_mutants() -> None:
     mutants = all_mutants()
     files = {mutant.file for mutant in mutants}
-    scripts = {str(path.relative_to(ANTRIAN)) for path in ANTRIAN.glob("lane/scripts/*.lua")}
-    assert scripts - files == {"lane/scripts/look.lua"}, "it does no more than call look_all() of waiting.lua"
+    assert {str(path.relative_to(ANTRIAN)) for path in ANTRIAN.glob("lane/scripts/*.lua")} <= files
     assert len({(mutant.file, mutant.text) for mutant in mutants}) == len(mutants)
     assert len(mutants) > 500
 

@@ -20,7 +20,6 @@
 --   audit              string  exists while a supervisor of workers audits
 --   rebuild            string  number of the newest rebuild: no other may restore anything
 --   restored           string  exists once Redis knows all that the ledger knows of people: no lane opens before
---   barrier            string  counts writes that only WAIT needs (look_replicated.lua)
 --   time               string  latest real time at which a batch was decided (ms)
 --   clock              string  ms that the service's time is ahead of real time (embedded stores only)
 local function key(kind, office) return kind .. ':{' .. office .. '}' end
