@@ -164,7 +164,7 @@ async def test_a_nik_is_booked_only_once_in_the_whole_country(client: BookingCli
 async def test_an_overbooked_slot_sells_exactly_its_places_in_arrival_order(
     client: BookingClient, crowd: Crowd
 ) -> None:
-    """Parties of mixed sizes request ten places more than a small office has, all at once."""
+    """Parties of mixed sizes request more places than a small office has, all in one message, and one more comes later."""
     where = {"office_id": "mpp-kota-bogor", "province_code": "ID-JB"}
     quota = next(
         slot
@@ -176,7 +176,8 @@ async def test_an_overbooked_slot_sells_exactly_its_places_in_arrival_order(
         crowd.request(**where, session=SESSION_AFTERNOON, applicants=crowd.people(1 + n % 4))
         for n in range(quota.quota)
     ]
-    pending = await asyncio.gather(*map(client.send, requests))
+    pending = [booking for booking in await client.send_batch(requests) if isinstance(booking, Booking)]
+    assert len(pending) == len(requests), "all are in the queue before the first is decided"
     outcomes: list[Booking] = await asyncio.gather(
         *(client.outcome(b.booking_id, r.account) for b, r in zip(pending, requests, strict=True))
     )
@@ -198,6 +199,13 @@ async def test_an_overbooked_slot_sells_exactly_its_places_in_arrival_order(
     assert 1 <= len(refused.alternatives) <= 5
     assert all(choice.remaining >= refused.party_size for choice in refused.alternatives)
     assert refused.alternatives[0].office_id == "mpp-kota-bogor"
+    late = crowd.request(**where, session=SESSION_AFTERNOON, applicants=crowd.people(remaining + 1))
+    with pytest.raises(RefusedError, match="SLOT_FULL: This session is full") as full:
+        await client.send(late)
+    assert full.value.metadata["remaining"] == str(remaining)
+    assert full.value.alternatives[0].office_id == "mpp-kota-bogor"
+    assert not full.value.uncertain
+    assert (await client.send(requests[0])).state == BOOKING_STATE_CONFIRMED, "a repeat is not refused"
     accounts = {b.booking_id: r.account for b, r in zip(pending, requests, strict=True)}
     for told in await client.get_bookings([(b.booking_id, accounts[b.booking_id]) for b in outcomes]):
         assert isinstance(told, Booking)
