@@ -45,18 +45,18 @@ async def restart_postgres(site: Site, load: Load) -> float:
     return time.monotonic()
 
 
-@fault("Postgres's primary lost, its standby promoted", injections=5, quick=1, standby=True)
+@fault("Postgres's primary killed (-9), its standby promoted", injections=5, standby=True)
 async def promote_the_standby(site: Site, load: Load) -> float:
-    """Each commit has waited for the standby, so all that was recorded is there, and programs find it by themselves."""
+    """The standby has every commit, since each waited for it. Programs find it by themselves."""
     replicated = await _with_standby(site)
     killed = time.monotonic()
     await asyncio.to_thread(replicated.promote)
     return killed
 
 
-@fault("Postgres's primary gone with its machine, its standby promoted", injections=4, standby=True)
+@fault("machine of Postgres's primary lost, its standby promoted", injections=4, standby=True)
 async def promote_the_standby_of_a_machine(site: Site, load: Load) -> float:
-    """The same, although nobody hears that the connections are lost, and the old host responds to no new ones."""
+    """The same, although open connections stay silent, and the old host does not respond to new ones."""
     replicated = await _with_standby(site)
     gone = time.monotonic()
     for name in (*SERVERS, *WORKERS):
@@ -65,9 +65,9 @@ async def promote_the_standby_of_a_machine(site: Site, load: Load) -> float:
     return gone
 
 
-@fault("Postgres's standby away for 5 s", injections=3, standby=True)
+@fault("Postgres's standby killed (-9) and restarted after 5 s", injections=3, standby=True)
 async def lose_the_standby(site: Site, load: Load) -> float:
-    """Commits wait for it, so nothing is told that a promotion could undo. Requests are accepted meanwhile."""
+    """Commits wait for it, so no outcome is reported that a promotion could undo. Requests are accepted meanwhile."""
     replicated = await _with_standby(site)
     await asyncio.to_thread(replicated.kill, replicated.standby)
     try:
@@ -78,7 +78,7 @@ async def lose_the_standby(site: Site, load: Load) -> float:
 
 
 async def _with_standby(site: Site) -> ReplicatedPostgres:
-    """The ledger, whole: a standby that was promoted has got one of its own."""
+    """Returns the site's Postgres once its primary has a standby, which one that was promoted lacks at first."""
     replicated = site.replicated
     assert replicated
     for (_, store), link in site.links.items():
