@@ -26,9 +26,9 @@ def warn_without_standby(database_url: str) -> None:
         return
     with LimitedConnection.connect(database_url, autocommit=True, **CONNECT) as ledger:
         try:
-            waits = ledger.execute(sql("waits_for_standby")).fetchone()
+            [(names, level)] = ledger.execute(sql("standby_settings"))
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as problem:
             _log.warning("Postgres does not show its settings, check its standby yourself: %s", problem)
             return
-    if waits != (True,):
+    if not names or level in {"off", "local"}:
         _log.warning("Postgres commits without waiting for a standby, so promoting one loses confirmed bookings")
