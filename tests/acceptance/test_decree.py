@@ -57,7 +57,7 @@ async def test_a_new_holiday_cancels_a_sold_out_day_and_rejects_its_queue(
 ) -> None:
     friday, folder = window.dates[-1], ["--folder", stack.folder]
     async with OfficeClient(stack.address, english=True, patience=timedelta(seconds=20)) as staff:
-        await staff.set_quota(PUSAT, friday, SESSION_MORNING, 6, staff=WHO, reason=WHY)
+        await staff.set_quota(PUSAT, friday, SESSION_MORNING, 8, staff=WHO, reason=WHY)
         owner, *others = [crowd.request(service_date=friday.isoformat(), applicants=crowd.people(2)) for _ in range(3)]
         for request in (owner, *others):
             booking = await client.outcome((await client.send(request)).booking_id, request.account)

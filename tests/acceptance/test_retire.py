@@ -23,7 +23,7 @@ from antrian.v1.messages_pb2 import (
     SESSION_MORNING,
 )
 from clients.cli.main import main
-from clients.sdk.booking_client import BookingClient, RefusedError
+from clients.sdk.booking_client import Booking, BookingClient, RefusedError
 from clients.sdk.office_client import OfficeClient
 from tests.acceptance.person import BOGOR, JAKARTA, PUSAT, Crowd
 
@@ -69,7 +69,7 @@ async def test_a_retired_office_refuses_new_requests_and_serves_its_bookings(
     with pytest.raises(RefusedError) as caught:
         await client.send(crowd.request())
     assert (caught.value.reason, caught.value.metadata["field"]) == ("OFFICE_RETIRED", "office_id")
-    assert "bookings that it has are still served" in caught.value.message
+    assert "existing bookings are still served" in caught.value.message
     assert await reason(client.get_quota(PUSAT)) == "OFFICE_RETIRED"
     listed = await client.list_offices(JAKARTA)
     from_bogor = await client.list_offices(BOGOR)
@@ -98,9 +98,11 @@ async def test_a_full_slot_of_a_retired_office_suggests_other_offices(
 ) -> None:
     day = crowd.dates[1]
     async with OfficeClient(stack.address) as office:
-        await office.set_quota(PUSAT, day, SESSION_MORNING, 0, staff="head-1", reason="full")
-    request = crowd.request(account="dewi", service_date=day.isoformat())
-    rejected = await client.outcome((await client.send(request)).booking_id, "dewi")
+        await office.set_quota(PUSAT, day, SESSION_MORNING, 1, staff="head-1", reason="full")
+    requests = [crowd.request(account=account, service_date=day.isoformat()) for account in ("citra", "dewi")]
+    _, last = await client.send_batch(requests)
+    assert isinstance(last, Booking)
+    rejected = await client.outcome(last.booking_id, "dewi")
     assert PUSAT in {choice.office_id for choice in rejected.alternatives}
     await antrian("retire")
     ends = time.monotonic() + 10

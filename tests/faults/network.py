@@ -230,10 +230,10 @@ async def _lose_answers(site: Site, load: Load, link: str, *, reset: bool) -> fl
             known: bytes | None = redis.hget(f"requests:{booking_id.hex[:3]}", booking_id.bytes)
             return int(known.split()[2]) if known else 0
 
-        new, sent = list[Asked](), list[asyncio.Task[Booking]]()
+        new, sent, later = list[Asked](), list[asyncio.Task[Booking]](), load.dates[-1].isoformat()
         for _ in range(10):  # when the load has all connections of the server, no join comes as far as Redis
             lost.black_hole(queries=False)
-            new = [load.begin() for _ in range(10)]
+            new = [load.begin(service_date=later) for _ in range(10)]
             sent = [asyncio.create_task(_booked_by(load.clients[0], asked.request)) for asked in new]
             with suppress(AssertionError):
                 await until(lambda: any(ticket_of(asked.request) for asked in new), 1)  # noqa: B023
@@ -270,7 +270,7 @@ async def _booked_by(client: RecordingClient, request: RequestBookingRequest) ->
 
 async def _books_at(load: Load, server: int) -> Asked:
     """Somebody new has an outcome of that server within five seconds; to be followed when all is well."""
-    asked = load.begin()
+    asked = load.begin(service_date=load.dates[-1].isoformat())
     async with asyncio.timeout(5):
         booking = await load.clients[server].send(asked.request)
         await load.clients[server].outcome(booking.booking_id, asked.request.account)

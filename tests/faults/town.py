@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-from antrian.booking import Office
+from antrian.booking import Office, Session
 from antrian.lane.consumer import LaneConsumer
 from antrian.ledger.migrate import migrate
 from antrian.ledger.recorder import LedgerRecorder
@@ -14,7 +14,8 @@ from antrian.offices.provinces import load_provinces
 from tests.support.window import window_to_come
 
 _PROVINCE = "ID-JK"
-_OFFICES, _PLACES = 6, 24  # a day's, small: slots sell out, rebuilds are quick
+_OFFICES = 6
+_PLACES, _FIRST_DAY = 2000, {Session.MORNING: 12, Session.AFTERNOON: 12}  # only the first day sells out
 _INTO = timedelta(minutes=5)  # the window: less than a clock may be off
 
 
@@ -27,6 +28,8 @@ def found(redis_url: str, database_url: str) -> tuple[list[Office], Sequence[dat
     migrate(database_url)
     with LedgerRecorder(database_url) as ledger, closing(LaneConsumer(redis_url)) as line:
         ledger.upsert_offices(offices, load_provinces().values())
+        for office in offices:
+            ledger.plan_slots(office.office_id, window.dates[:1], _FIRST_DAY)
         ledger.set_clock(ahead)
         line.set_clock(ahead)
     return offices, window.dates

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from typing import Any
 
 import psycopg
@@ -52,7 +53,9 @@ def _changed(where: str, old: str, new: str) -> Build:
     return build
 
 
-_POPPED = r"""
+_POPPED = (
+    (files("antrian.lane") / "scripts" / "people.lua").read_text().replace("\\", r"\\")
+    + r"""
 for i, entry in ipairs(entries) do
   local request = request_of(entry)
   if outbox[i]:sub(1, 9) ~= 'CONFIRMED' then free(id_of(request), people_of(request)) end
@@ -62,6 +65,7 @@ redis.call('HSET', key('lane', office), 'settled', settled + #entries, 'outbox',
 return reply
 end
 """
+)
 _TO_THE_TAIL = r"""\g<0>
 if again then
   for i, entry in ipairs(redis.call('XRANGE', key('queue', office), '-', '+', 'COUNT', #outbox)) do

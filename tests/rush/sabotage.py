@@ -73,7 +73,10 @@ def _forget(self: LedgerRecorder, turns: Sequence[Turn], policy_version: int | N
     return [KEPT * len(turn.decisions) for turn in turns]
 
 
-_NO_QUOTA = {"lease_and_decide": [("counters.remaining < party", "false")]}
+_NO_QUOTA = {
+    "lease_and_decide": [("counters.remaining < party", "false")],
+    "join": [("counters.remaining < party", "false")],
+}
 _NO_APPLICANTS = ("if others then return others end", ""), ("if own then return own end", "")
 
 MODES = {
