@@ -20,14 +20,13 @@ from google.protobuf.json_format import MessageToDict
 
 from antrian.local.stack import Stack
 from antrian.v1.booking_service_pb2 import WatchBookingRequest
-from antrian.v1.messages_pb2 import SESSION_MORNING
+from antrian.v1.messages_pb2 import SESSION_AFTERNOON, SESSION_MORNING
 from clients.gateway import events, upstream
 from clients.gateway.events import Watch
 from clients.gateway.requests import BODY_LIMIT
 from clients.gateway.upstream import Caller, Upstream
 from clients.sdk import calls
 from clients.sdk.booking_client import BookingClient
-from clients.sdk.office_client import OfficeClient
 from tests.acceptance.conftest import StartStack
 from tests.acceptance.person import PUSAT, Crowd
 from tests.acceptance.test_metrics import scrape
@@ -624,10 +623,11 @@ async def test_only_pages_of_a_configured_origin_may_call(http: aiohttp.ClientSe
 async def test_killing_the_server_behind_the_gateway_books_nobody_twice(
     stack: Stack, http: aiohttp.ClientSession, crowd: Crowd
 ) -> None:
-    async with OfficeClient(stack.address) as staff:
-        everyone = {"staff": "head-1", "reason": "room for all"}
-        await staff.set_quota("kanim-jakarta-timur", crowd.dates[0], SESSION_MORNING, 200, **everyone)
-    requests = [body_of(crowd, office_id="kanim-jakarta-timur") for _ in range(200)]
+    slots = cycle((day.isoformat(), session) for day in crowd.dates for session in (SESSION_MORNING, SESSION_AFTERNOON))
+    requests = [
+        body_of(crowd, office_id="kanim-jakarta-timur", service_date=day, session=session)
+        for day, session in islice(slots, 200)
+    ]
     retries = 0
 
     async def press(headers: dict[str, str], body: dict[str, Any], delay: float) -> str:
