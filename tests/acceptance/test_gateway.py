@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from hashlib import sha256
+from itertools import cycle, islice
 from typing import Any
 
 import aiohttp

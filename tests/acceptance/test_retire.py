@@ -100,7 +100,8 @@ async def test_a_full_slot_of_a_retired_office_suggests_other_offices(
     async with OfficeClient(stack.address) as office:
         await office.set_quota(PUSAT, day, SESSION_MORNING, 1, staff="head-1", reason="full")
     requests = [crowd.request(account=account, service_date=day.isoformat()) for account in ("citra", "dewi")]
-    _, last = await client.send_batch(requests)
+    first, last = await client.send_batch(requests)
+    assert isinstance(first, Booking)
     assert isinstance(last, Booking)
     rejected = await client.outcome(last.booking_id, "dewi")
     assert PUSAT in {choice.office_id for choice in rejected.alternatives}
@@ -110,6 +111,7 @@ async def test_a_full_slot_of_a_retired_office_suggests_other_offices(
         assert time.monotonic() < ends, "a retired office is still an alternative"
         rejected = await client.get_booking(rejected.booking_id, "dewi")
     assert rejected.alternatives
+    await client.cancel_booking(first.booking_id, "citra")
 
 
 async def test_other_servers_learn_of_a_retired_office_within_seconds(
