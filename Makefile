@@ -1,6 +1,6 @@
 # Antrian: everything a person types. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test check coverage faults soak mutants fuzz bench compose lint types protos lock fmt clean
+.PHONY: help setup up demo test check coverage faults failover soak mutants fuzz bench compose lint types protos lock fmt clean
 
 PYTHON ?= python3
 PY     := .venv/bin/python
@@ -42,6 +42,9 @@ coverage: setup ## run unit and integration tests and show the branches that non
 faults: setup ## inject every fault under load and count what it broke: a table; then every sabotaged rush (FAULTS="--only SUBSTRING")
 	$(PY) -m tests.faults $(FAULTS)
 	$(if $(FAULTS),,ANTRIAN_EVERY_SABOTAGE=1 $(PY) -m pytest tests/rush)
+
+failover: setup ## play a rush, kill Redis's primary and cut it off: what was lost (nothing), and for how long nobody was accepted
+	$(PY) -m tests.faults.failover
 
 soak: setup ## play rush after rush with kills for twenty minutes: what grew (SOAK="--minutes N")
 	$(PY) -m tests.faults.soak $(SOAK)

@@ -51,7 +51,7 @@ async def _run(fault: Fault, injections: int) -> Result:
     """Runs a fault on its own site, whose folder is kept if a promise was broken."""
     folder = Path(tempfile.mkdtemp(prefix="antrian-faults-"))
     try:
-        async with Site(folder, environment=fault.environment, standby=fault.standby) as site:
+        async with Site(folder, environment=fault.environment, standby=fault.standby, replicas=fault.replicas) as site:
             result = await run_fault(fault, site, injections, lambda line: _console.print(line, highlight=False))
     except Exception as error:  # the other faults are to be tried all the same
         result = Result(fault, words=[f"could not be run: {error!r}"])

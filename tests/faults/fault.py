@@ -17,8 +17,8 @@ class Fault:
 
     injections: how often `make faults` injects it. quick: how often `make test` does; 0 for most. within: seconds in which
     every request must have its outcome. loses_undecided: accepted tickets that were not decided may be lost (P9).
-    environment: variables of the site's programs. standby: whether its ledger has a synchronous standby. refusals: reasons by
-    which requests may be refused meanwhile.
+    environment: variables of the site's programs. standby: whether its ledger has a synchronous standby. replicas: how many
+    replicas its Redis has. refusals: reasons by which requests may be refused meanwhile.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Fault:
     environment: Mapping[str, str] = field(default_factory=dict)
     refusals: frozenset[str] = frozenset()
     standby: bool = False
+    replicas: int = 0
 
 
 FAULTS: list[Fault] = []
@@ -46,12 +47,24 @@ def fault(
     environment: Mapping[str, str] | None = None,
     refusals: frozenset[str] = frozenset(),
     standby: bool = False,
+    replicas: int = 0,
 ) -> Callable[[Inject], Inject]:
     """Adds the decorated function to the list; see Fault."""
 
     def add(inject: Inject) -> Inject:
         FAULTS.append(
-            Fault(name, inject, injections, quick, within, loses_undecided, dict(environment or {}), refusals, standby)
+            Fault(
+                name,
+                inject,
+                injections,
+                quick,
+                within,
+                loses_undecided,
+                dict(environment or {}),
+                refusals,
+                standby,
+                replicas,
+            )
         )
         return inject
 

@@ -3,10 +3,13 @@
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER for 0 s: closing sends RST
+
+Target = Path | int | Callable[[], socket.socket]
 
 
 class _Connection:
@@ -24,13 +27,13 @@ class _Connection:
 
 
 class Proxy:
-    """A link on a port of its own that passes on to `target`, a unix socket or a port of this machine.
+    """A link on a port of its own that passes on to `target`: a unix socket, a port of this machine, or what connects there.
 
     `delay` (seconds, each way) and `slice_bytes` (0: whole) may be set at any time. heal() ends whatever else was
     begun; connections that were black holes or reset stay lost, as on a real network.
     """
 
-    def __init__(self, target: Path | int) -> None:
+    def __init__(self, target: Target) -> None:
         self.target = target
         self.port = 0
         self.delay = 0.0
@@ -105,11 +108,7 @@ class Proxy:
             _Connection((writer, writer)).reset()
             return
         try:
-            there, back = (
-                await asyncio.open_connection("127.0.0.1", self.target)
-                if isinstance(self.target, int)
-                else await asyncio.open_unix_connection(self.target)
-            )
+            there, back = await self._connect()
         except OSError:
             if self._swallows:
                 await self._healed.wait()  # a machine that is gone does not refuse either
@@ -131,6 +130,13 @@ class Proxy:
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if isinstance(self.target, Path):
+            return await asyncio.open_unix_connection(self.target)
+        if isinstance(self.target, int):
+            return await asyncio.open_connection("127.0.0.1", self.target)
+        return await asyncio.open_connection(sock=await asyncio.to_thread(self.target))
 
     async def _pump(
         self, connection: _Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_reply: bool

@@ -105,12 +105,12 @@ async def run_fault(
                     )
             await load.stop()
             await load.ask_again(_PATIENCE * fault.within)
-            _count_load(fault, load, result)
+            count_load(fault, load, result)
         try:
             await site.until_idle(_PATIENCE * fault.within)
         except AssertionError:
             result.words.append("lanes still had work long after the load")
-    await _check(site, path, result)
+    await check_site(site, path, result)
     return result
 
 
@@ -138,7 +138,8 @@ async def _inject(fault: Fault, site: Site, load: Load, history: History, result
     return result.recovery[-1]
 
 
-def _count_load(fault: Fault, load: Load, result: Result) -> None:
+def count_load(fault: Fault, load: Load, result: Result) -> None:
+    """Adds what the load has lost, and what it was refused, to the result."""
     everything: list[Asked] = [*load.ended, *load.under_way]
     vanished = sum(asked.vanished for asked in everything)
     if fault.loses_undecided:
@@ -152,7 +153,8 @@ def _count_load(fault: Fault, load: Load, result: Result) -> None:
     result.words += [f"{count} refused with {reason}" for reason, count in load.errors.items()]
 
 
-async def _check(site: Site, path: Path, result: Result) -> None:
+async def check_site(site: Site, path: Path, result: Result) -> None:
+    """Adds every violation that the stores or the history in `path` show to the result."""
     findings = await asyncio.to_thread(lambda: check_history(read_history([path]), read_facts(site.settings)))
     checks = [*await asyncio.to_thread(verify, site.settings), *findings.checks]
     for check in checks:

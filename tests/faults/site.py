@@ -7,27 +7,32 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 import psutil
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from redis import Redis
+from redis.exceptions import RedisError
 
 from antrian.booking import Office
 from antrian.lane.consumer import LaneConsumer
 from antrian.local.child import Child
 from antrian.local.embedded import EmbeddedStores
 from antrian.local.replicated_postgres import ReplicatedPostgres
+from antrian.local.replicated_redis import Host, ReplicatedRedis
+from antrian.redis_primary import connect
 from antrian.settings import Settings
 from tests.faults.proxy import Proxy
 from tests.faults.town import found
+from tests.support.cut_network import CutLinks, CutNetwork, can_cut, hasten
 from tests.support.waiting import until
 
 SERVERS = ("server-1", "server-2")
@@ -55,24 +60,41 @@ class Site:
     `["server-2", "postgres"]`, `["server-1", "calls"]`. standby: the ledger is `replicated`, with a link to each Postgres of it,
     `["worker-1", "postgres-2"]`, instead of the one of `stores`. What ends is started again half a second later, as an init
     system would; stores only by start_store(). environment is given to every program. Make it in the main thread.
+
+    With replicas, each Redis is on a host of its own in `network`, and programs reach it without a proxy.
     """
 
-    def __init__(self, folder: Path, *, environment: Mapping[str, str] | None = None, standby: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        standby: bool = False,
+        replicas: int = 0,
+    ) -> None:
         self.folder = folder
-        self.stores = EmbeddedStores(folder)
+        self.network = (CutNetwork if can_cut() else CutLinks)(replicas + 1) if replicas else None
+        self.stores = EmbeddedStores(folder, replicas=replicas, hosts=self.network.hosts if self.network else ())
         self.replicated: ReplicatedPostgres | None = None
         self.programs: dict[str, Program] = {}
         self.links: dict[tuple[str, str], Proxy] = {}
+        self.hosts: dict[str, Host] = {}
+        """The hosts in `network` of programs that start there; these reach Postgres past all proxies."""
         self.offices: list[Office] = []
         self.dates: Sequence[date] = ()
-        self._environment, self._standby = dict(environment or {}), standby
+        self._environment = {"ANTRIAN_REPLICAS": str(min(1, replicas))} | dict(environment or {})
+        self._standby = standby
         self._ports: dict[str, int] = {}
         self._undo = AsyncExitStack()
 
     async def __aenter__(self) -> "Site":
         async with AsyncExitStack() as undo:
+            if self.network:
+                undo.enter_context(self.network)
             self.stores.start()
             undo.callback(self.stores.stop)
+            if self.stores.replicated:
+                hasten(self.stores.replicated)
             undo.callback(self._wake_stores)
             if self._standby:
                 (self.folder / "replicated").mkdir()
@@ -125,7 +147,7 @@ class Site:
 
     def redis(self) -> Redis:
         """A client of Redis, past all proxies. Close it."""
-        return Redis.from_url(self.stores.redis_url, socket_timeout=5)
+        return connect(self.stores.redis_url, socket_timeout=5)
 
     # -- programs
 
@@ -137,7 +159,10 @@ class Site:
         for store, target in self._sockets().items():
             await self._link(name, store, target)
         if name in SERVERS:
-            await self._link(name, "calls", self._ports.setdefault(name, _free_port()))
+            port = self._ports.setdefault(name, _free_port())
+            await self._link(name, "calls", port)
+            host = self.hosts.get(name)
+            self.links[name, "calls"].target = partial(self._dial, host, port) if host else port
         command = [module or ("server" if name in SERVERS else "workers"), *arguments]
         self.programs[name] = Program(self._child(name, command, extra), command, extra, keep)
         return self.programs[name]
@@ -230,15 +255,55 @@ class Site:
     def _store(self, store: Store) -> Child:
         return next(child for child in self.stores.children if child.name == store)
 
+    @property
+    def redis_nodes(self) -> ReplicatedRedis:
+        """The Redis of a site with replicas."""
+        assert self.stores.replicated
+        return self.stores.replicated
+
+    async def mend_redis(self, within: float = 60) -> str:
+        """Starts, wakes and plugs in what a fault of a Redis with replicas has left. Returns the primary when all follow it."""
+        assert self.network
+        for host in self.network.hosts:
+            self.network.heal(host)
+        for name, child in self.redis_nodes.children.items():
+            if child.process.poll() is None:
+                self.redis_nodes.resume(name)
+            else:
+                self.redis_nodes.restart(name)
+        ends = time.monotonic() + within
+        while not await asyncio.to_thread(self._is_whole):
+            assert time.monotonic() < ends, f"not all processes of Redis agree after {within:g} s"
+            await asyncio.sleep(0.1)
+        return self.redis_nodes.primary()
+
+    def _is_whole(self) -> bool:
+        with suppress(RedisError):
+            hasten(self.redis_nodes)
+            return self.redis_nodes.is_whole()
+        return False
+
     # -- how it is made
 
+    def _dial(self, host: Host, port: int) -> socket.socket:
+        assert isinstance(self.network, CutNetwork)
+        return self.network.dial(host, port)
+
     def _child(self, name: str, command: Sequence[str], extra: dict[str, str]) -> Child:
+        host = self.hosts.get(name)
         redis_url = f"redis://127.0.0.1:{self.links[name, 'redis'].port}"
         ports = ",".join(str(self.links[name, store].port) for store in self._sockets() if store != "redis")
+        database_url = self.database_url
+        if host is None:
+            database_url = make_conninfo(
+                database_url, host=",".join(["127.0.0.1"] * (1 + self._standby)), port=ports, sslmode="disable"
+            )
+        if self.stores.replicated:
+            redis_url = self.stores.redis_url
         self._ready_file(name).unlink(missing_ok=True)
         return Child(
             name,
-            [sys.executable, "-P", "-m", *command],
+            [*(host.enter if host else ()), sys.executable, "-P", "-m", *command],
             log=self.folder / f"log/{name}.log",
             lock=self.stores.lock,
             cwd=_ROOT,
@@ -248,9 +313,7 @@ class Site:
             | {
                 "ANTRIAN_REDIS_URL": redis_url,
                 "ANTRIAN_RQ_REDIS_URL": redis_url,
-                "ANTRIAN_DATABASE_URL": make_conninfo(
-                    self.database_url, host=",".join(["127.0.0.1"] * (1 + self._standby)), port=ports, sslmode="disable"
-                ),
+                "ANTRIAN_DATABASE_URL": database_url,
                 "ANTRIAN_LISTEN": f"127.0.0.1:{self._ports.get(name, 0)}",
                 "ANTRIAN_READY_FILE": str(self._ready_file(name)),
             }
@@ -261,7 +324,7 @@ class Site:
 
     def _sockets(self) -> dict[str, Path]:
         """Where the stores listen, by the names of their links."""
-        redis = Path(urlsplit(self.stores.redis_url).path)
+        redis = Path(str(conninfo_to_dict(self.stores.database_url)["host"]), "redis.sock")
         if not self.replicated:
             return {"redis": redis, "postgres": redis.with_name(".s.PGSQL.5432")}
         of = conninfo_to_dict(self.replicated.url)

@@ -21,16 +21,21 @@ class Ground:
         self._factory = factory
         self._undo = AsyncExitStack()
         self._site: Site | None = None
-        self._made: tuple[Mapping[str, str], bool] = ({}, False)
+        self._made: tuple[Mapping[str, str], bool, int] = ({}, False, 0)
 
     async def site(self, fault: Fault) -> Site:
         """Returns a site as the fault needs it."""
-        wanted = fault.environment, fault.standby
+        wanted = fault.environment, fault.standby, fault.replicas
         if self._site is None or wanted != self._made:
             await self.leave()
             self._made = wanted
             self._site = await self._undo.enter_async_context(
-                Site(self._factory.mktemp("site"), environment=fault.environment, standby=fault.standby)
+                Site(
+                    self._factory.mktemp("site"),
+                    environment=fault.environment,
+                    standby=fault.standby,
+                    replicas=fault.replicas,
+                )
             )
         return self._site
 

@@ -18,7 +18,7 @@ from redis.retry import Retry
 from antrian.local.child import EmbeddedError, hold
 from antrian.local.replicated_redis import ReplicatedRedis
 from tests.integration.test_embedded import ended, wait_until
-from tests.support.cut_network import CutLinks, CutNetwork, can_cut
+from tests.support.cut_network import CutLinks, CutNetwork, can_cut, hasten
 
 _WITHIN = 15
 # A client on the host of a Redis: it writes until it is told to stop, and says what was acknowledged.
@@ -48,15 +48,6 @@ def replicated(tmp_path: Path) -> Iterator[ReplicatedRedis]:
     with hold(tmp_path) as lock, ReplicatedRedis(tmp_path, lock) as started:
         hasten(started)
         yield started
-
-
-def hasten(replicated: ReplicatedRedis) -> None:
-    """Lets sentinels look more often, so that they see within seconds that a former primary is back."""
-    often = {"info-period": 1000, "publish-period": 500, "min-link-reconnect-period": 1000}
-    for name in ("sentinel-1", "sentinel-2", "sentinel-3"):
-        with replicated.client(name) as sentinel:
-            for period, milliseconds in often.items():
-                sentinel.execute_command("SENTINEL DEBUG", period, milliseconds)
 
 
 def put(replicated: ReplicatedRedis, value: str) -> int:

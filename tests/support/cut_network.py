@@ -1,6 +1,7 @@
 """A network of hosts that can be cut off: network namespaces at one switch for who is root, else proxies."""
 
 import asyncio
+import ctypes
 import os
 import socket
 import subprocess
@@ -11,7 +12,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from antrian.local.replicated_redis import Host
+from antrian.local.replicated_redis import Host, ReplicatedRedis
 from tests.faults.proxy import Proxy
 
 _NETWORKS = 256
@@ -24,6 +25,15 @@ def can_cut() -> bool:
         os.geteuid() == 0
         and subprocess.run(["unshare", "--net", "true"], check=False, capture_output=True).returncode == 0
     )
+
+
+def hasten(replicated: ReplicatedRedis) -> None:
+    """Lets sentinels look more often, so that they see within seconds that a former primary is back."""
+    often = {"info-period": 1000, "publish-period": 500, "min-link-reconnect-period": 1000}
+    for name in ("sentinel-1", "sentinel-2", "sentinel-3"):
+        with replicated.client(name) as sentinel:
+            for period, milliseconds in often.items():
+                sentinel.execute_command("SENTINEL DEBUG", period, milliseconds)
 
 
 class CutLinks:
@@ -116,6 +126,15 @@ class CutNetwork:
     def __exit__(self, *exc: object) -> None:
         self._undo.close()
 
+    def dial(self, host: Host, port: int) -> socket.socket:
+        """Returns a connection to a port on the host's own loopback, past the network, also while the host is cut off."""
+        with Path("/proc/thread-self/ns/net").open() as here, Path(host.enter[1].partition("=")[2]).open() as there:
+            _enter_network(there.fileno())
+            try:
+                return socket.create_connection(("127.0.0.1", port))
+            finally:
+                _enter_network(here.fileno())
+
     def cut(self, host: Host) -> None:
         """Unplugs the host: what is sent to or by it vanishes, and its connections hear nothing of it."""
         _run(*self._switch, "ip", "link", "set", f"port{self.hosts.index(host) + 1}", "nomaster")
@@ -152,6 +171,12 @@ class CutNetwork:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         return str(process.pid), ["nsenter", f"--net={there}"]
+
+
+def _enter_network(network: int) -> None:
+    """Moves this thread; what it opens belongs there for good."""
+    if ctypes.CDLL(None, use_errno=True).setns(network, 0):
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 def _run(*command: str) -> None:
