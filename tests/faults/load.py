@@ -171,7 +171,9 @@ class Load:
             asked = self.begin(people=self._random.randint(2, 4) if chance < 0.1 else 1)
             if chance > 0.9:  # presses twice, and two servers get it
                 await asyncio.gather(self.follow(asked), self._press_again(asked))
-                if asked.lost and asked.refused == "SLOT_FULL":  # of one press; the other got a place given back meanwhile
+                if (
+                    asked.lost and asked.refused == "SLOT_FULL"
+                ):  # of one press; the other got a place given back meanwhile
                     self.ended.remove(asked)
                     asked.refused, asked.ended = "", 0.0
                     self.under_way.add(asked)
