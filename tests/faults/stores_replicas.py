@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from collections.abc import Sequence
 from itertools import cycle, product
 
 import psutil
@@ -11,7 +12,7 @@ import pytest
 
 from clients.sdk.booking_client import RefusedError
 from clients.sdk.calls import UNKNOWN
-from tests.faults.fault import Fault, fault
+from tests.faults.fault import fault
 from tests.faults.load import Load
 from tests.faults.site import Site
 from tests.support.waiting import until
@@ -49,16 +50,19 @@ async def cut_the_primary_off(site: Site, load: Load) -> float:
     return await cut_off(site)
 
 
-async def cut_off(site: Site, worker: str = "") -> float:
-    """Cuts the primary off, with server-2 and worker-2 (this module) where the network is real. Returns when it did so."""
+async def cut_off(site: Site, hasty: Sequence[str] = ()) -> float:
+    """Cuts the primary off, with server-2 and worker-2 where the network is real. Returns when it did so.
+
+    hasty: those of the two that have ANTRIAN_REPLICAS=0.
+    """
     assert site.network
     old = await site.mend_redis()
     host = site.redis_nodes.host(old)
     if host.enter:
-        for name, module in (("server-2", ""), ("worker-2", worker)):
+        for name in ("server-2", "worker-2"):
             await site.stop(name)
             site.hosts[name] = host
-            await site.start(name, module)
+            await site.start(name, ANTRIAN_REPLICAS=str(int(name not in hasty)))
         await site.until_open()
     await asyncio.sleep(1)  # until people use that server again, too
     site.network.cut(host)
@@ -69,16 +73,6 @@ async def cut_off(site: Site, worker: str = "") -> float:
     finally:
         site.network.heal(host)
     return began
-
-
-CONTROL = Fault(
-    "without ANTRIAN_REPLICAS, Redis's primary cut off",
-    cut_the_primary_off,
-    injections=1,
-    environment={"ANTRIAN_REPLICAS": "0"},
-    replicas=2,
-)
-"""Has to fail: see test_harness.py."""
 
 
 @fault("Redis's replicas late, again and again", injections=3, replicas=2)

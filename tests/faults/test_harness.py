@@ -13,6 +13,8 @@ from tests.faults.__main__ import main
 from tests.faults.fault import Fault
 from tests.faults.load import Load
 from tests.faults.site import WORKERS, Site
+from tests.faults.stores_replicas import cut_off
+from tests.support.cut_network import can_cut
 from tests.support.waiting import until
 
 
@@ -89,3 +91,17 @@ def test_it_says_that_lanes_stand_still(tmp_path: Path, monkeypatch: pytest.Monk
 def test_it_says_that_all_held_when_nothing_was_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, row = run(Fault("nothing", nothing, injections=1, within=5), tmp_path, monkeypatch)
     assert (code, row["held"], row["words"]) == (0, True, [])
+
+
+@pytest.mark.skipif(not can_cut(), reason="network namespaces need root")
+def test_it_says_what_is_lost_with_a_primary_when_nothing_waits_for_its_replicas(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut(site: Site, _: Load) -> float:
+        return await cut_off(site, hasty=("server-2", "worker-2"))
+
+    code, row = run(Fault("cut off", cut, injections=1, within=3, replicas=2), tmp_path, monkeypatch)
+    assert code != 0
+    assert isinstance(row["words"], list)
+    assert any("accepted requests were not there when read" in line for line in row["words"]), row["words"]
+    assert any(line.startswith(("P2 ", "P5 ")) for line in row["words"]), "the history shows it, too"

@@ -2,18 +2,19 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 from redis import Redis
+from redis.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from antrian.booking import Turn
 from antrian.errors import AntrianError, Reason
-from antrian.lane import NotReplicatedError
+from antrian.lane import NotReplicatedError, producer, script
 from antrian.lane.config_check import UnsupportedRedisError
 from antrian.lane.producer import TICKETS_LOST, Joined, Known, Refused
 from antrian.local.child import hold
@@ -185,3 +186,52 @@ def _answers(redis: "Redis") -> bool:
         return bool(redis.ping())
     except RedisError:
         return False
+
+
+def _no_wait_in_looks(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(world.producer._look, "_replicas", 0)
+
+
+def _no_wait_in_joins(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(world.producer._join, "_replicas", 0)
+
+
+def _no_wait_in_decides(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(world.consumer, "_replicas", 0)
+
+
+def _no_message_before_wait(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Pipeline, "publish", lambda self, *_: self.ping())
+
+
+def _no_witness(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(producer, "script", lambda name: "return {}" if name == "witness" else script(name))
+
+
+@pytest.mark.parametrize(
+    ("variant", "test"),
+    [
+        (_no_wait_in_looks, test_a_primary_without_replicas_does_not_say_what_it_lacks),
+        (_no_wait_in_joins, test_no_ticket_is_acknowledged_or_reported_before_a_replica_has_it),
+        (_no_wait_in_decides, test_a_decision_is_recorded_only_after_a_replica_has_it),
+        (_no_message_before_wait, test_a_decision_is_recorded_only_after_a_replica_has_it),
+    ],
+)
+async def test_a_variant_that_does_not_wait_is_caught(
+    variant: Callable[[World, pytest.MonkeyPatch], None],
+    test: Callable[[World, ReplicatedRedis], Awaitable[None]],
+    world: World,
+    replicated: ReplicatedRedis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    variant(world, monkeypatch)
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        await test(world, replicated)
+
+
+async def test_a_variant_without_a_witness_is_caught(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _no_witness(world, monkeypatch)
+    with pytest.raises(AssertionError):
+        await test_a_lane_whose_acknowledged_tickets_are_lost_is_quarantined(world, caplog)
