@@ -22,7 +22,7 @@ _LAG, _SECONDS = 0.2, 4.0
 _steps = cycle(product(("decide", "record", "settle"), (False, True)))
 
 
-@fault("Redis's primary killed (-9), a replica takes over", injections=5, quick=1, replicas=2)
+@fault("Redis's primary killed (-9), a replica takes over", injections=5, replicas=2)
 async def kill_the_primary(site: Site, load: Load) -> float:
     """Its clients find the new primary by the sentinels, and ask again for what was under way."""
     return await _kill(site, await site.mend_redis())
