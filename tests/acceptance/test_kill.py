@@ -7,6 +7,7 @@ import signal
 import time
 from contextlib import suppress
 from datetime import timedelta
+from itertools import cycle, product
 
 import psutil
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from antrian.audit.verify import verify
 from antrian.local.stack import Stack
 from antrian.settings import Settings
-from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING
+from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, SESSION_AFTERNOON, SESSION_MORNING
 from clients.sdk.booking_client import BookingClient
 from tests.acceptance.person import Crowd
 from tests.support.waiting import until
@@ -35,9 +36,11 @@ def workers_of(stack: Stack) -> list[psutil.Process]:
 async def test_every_accepted_request_is_decided_although_workers_are_killed(stack: Stack, crowd: Crowd) -> None:
     async with BookingClient(stack.address, patience=timedelta(seconds=30)) as client:
         accepted: list[tuple[str, str]] = []
+        slots = cycle(product(("pusat", "barat", "utara"), crowd.dates, (SESSION_MORNING, SESSION_AFTERNOON)))
 
         async def book() -> None:
-            request = crowd.request(office_id=f"kanim-jakarta-{['pusat', 'barat', 'utara'][len(accepted) % 3]}")
+            office, day, session = next(slots)
+            request = crowd.request(office_id=f"kanim-jakarta-{office}", service_date=day.isoformat(), session=session)
             booking = await client.send(request)
             accepted.append((booking.booking_id, request.account))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from unittest import mock
@@ -63,7 +64,8 @@ async def test_a_retired_office_refuses_new_requests_and_serves_its_bookings(
         redis.hset(f"lane:{{{PUSAT}}}", "lease", time.time_ns() // 1000 + 3_000_000)  # a drainer that has died
         waiting = await client.send(in_queue)
         done = await antrian("retire")
-    assert done.stdout == "retired; bookings still to be served: 1, and requests in the queue\n", done.output
+    live = re.fullmatch(r"retired; bookings still to be served: (\d+), and requests in the queue\n", done.stdout)
+    assert live, done.output
     assert (await client.get_booking(waiting.booking_id, "budi")).state == BOOKING_STATE_PENDING
 
     with pytest.raises(RefusedError) as caught:
@@ -84,10 +86,10 @@ async def test_a_retired_office_refuses_new_requests_and_serves_its_bookings(
         roster = await office.day_roster(PUSAT, crowd.dates[0])
         assert {entry.code for entry in roster} >= {booking.code, decided.code}
         closed = await office.retire_office(PUSAT, staff="head-1", reason="again")
-        assert closed.live_bookings == 2
+        assert closed.live_bookings == int(live[1]) + 1
     assert (await client.cancel_booking(booking.booking_id, "ani")).state == BOOKING_STATE_CANCELLED
 
-    assert (await antrian("reopen")).stdout == "accepts bookings; bookings still to be served: 1\n"
+    assert (await antrian("reopen")).stdout == f"accepts bookings; bookings still to be served: {live[1]}\n"
     again = await client.outcome((await client.send(crowd.request(account="citra"))).booking_id, "citra")
     assert again.state == BOOKING_STATE_CONFIRMED
     assert PUSAT in {office.office_id for office in (await client.list_offices(JAKARTA)).offices}

@@ -46,7 +46,7 @@ _GARBAGE = (b"", b"\0" * 4096, b"GET / HTTP/1.1\r\nHost: antrian\r\n\r\n", _HELL
 @fault("callers that disconnect within milliseconds", injections=3)
 async def leave_at_once(site: Site, load: Load) -> float:
     """Their accepted requests are decided all the same. Repeating a request_id returns the same booking."""
-    new = [load.begin() for _ in range(1000)]
+    new = [load.begin(service_date=load.dates[-1].isoformat()) for _ in range(1000)]
     clients = [
         [_client(load, target, milliseconds / 1000) for target in site.targets] for milliseconds in (1, 3, 8, 20)
     ]
@@ -74,7 +74,10 @@ async def leave_at_once(site: Site, load: Load) -> float:
 async def leave_before_the_join(site: Site, load: Load) -> float:
     """No request joins after its caller has disconnected, by a deadline or a cancel."""
     keys = Keys(site.settings.hash_key, site.settings.encryption_key)
-    new, stay = [load.begin() for _ in range(60)], [load.begin() for _ in range(6)]
+    new, stay = (
+        [load.begin(service_date=load.dates[-1].isoformat()) for _ in range(60)],
+        [load.begin(service_date=load.dates[-1].isoformat()) for _ in range(6)],
+    )
     async with (
         another_server(site, ANTRIAN_BATCH_WINDOW_MS="100") as target,
         _client(load, target, 5) as patient,
@@ -135,7 +138,7 @@ async def fill_a_server(site: Site, load: Load) -> float:
         another_server(site, ANTRIAN_MOST_CALLS="20") as target,
         BookingClient(target, patience=_AT_ONCE) as client,
     ):
-        asked = load.begin()
+        asked = load.begin(service_date=load.dates[-1].isoformat())
         with workers_frozen(site):
             booking = await load.clients[0].send(asked.request)
             watch = WatchBookingRequest(booking_id=booking.booking_id, account=asked.request.account)
@@ -160,7 +163,7 @@ async def fill_a_server(site: Site, load: Load) -> float:
 @fault("clients that never read their streams", injections=5, quick=1)
 async def never_read(site: Site, load: Load) -> float:
     """Their streams block. The server's memory stays bounded, and it serves the others."""
-    asked = load.begin()
+    asked = load.begin(service_date=load.dates[-1].isoformat())
     await load.follow(asked)
     assert asked.outcome
     watch = WatchBookingRequest(booking_id=asked.outcome.booking_id, account=asked.request.account)
@@ -294,7 +297,7 @@ def _client(load: Load, target: str, deadline: float) -> RecordingClient:
 async def _serves(site: Site, load: Load) -> None:
     """The first server has not restarted, and outcomes arrive in normal time."""
     began = time.monotonic()
-    for asked in [load.begin() for _ in range(3)]:
+    for asked in [load.begin(service_date=load.dates[-1].isoformat()) for _ in range(3)]:
         booking = await load.clients[0].send(asked.request)
         await load.clients[0].outcome(booking.booking_id, asked.request.account)
         await load.follow(asked)

@@ -82,7 +82,7 @@ async def fill_a_lane(site: Site, load: Load) -> float:
 async def watch_in_thousands(site: Site, load: Load) -> float:
     """The server serves others as ever, at little memory a stream; each stream ends with its outcome."""
     process, client = process_of(site), load.clients[0]
-    new = [load.begin() for _ in range(_WATCHED)]
+    new = [load.begin(service_date=load.dates[-1].isoformat()) for _ in range(_WATCHED)]
     watching = Counter[str]()
 
     async def watch(booking_id: str, account: str) -> None:

@@ -174,7 +174,7 @@ async def skew_a_server(site: Site, load: Load) -> float:
     try:
         await site.until_open()
         for _ in range(20):
-            asked = load.begin()
+            asked = load.begin(service_date=load.dates[-1].isoformat())
             assert (await load.clients[1].send(asked.request)).ticket  # the skewed one's answer
             await load.follow(asked)
     finally:

@@ -146,7 +146,8 @@ def count_load(fault: Fault, load: Load, result: Result) -> None:
         result.undecided_lost = vanished
     elif vanished:
         result.words.append(f"{vanished} accepted requests were not there when read")
-    lost = [asked for asked in everything if asked.lost]
+    # Of what the fault took, a repeat may come too late for a place.
+    lost = [one for one in everything if one.lost and not (fault.loses_undecided and one.refused == "SLOT_FULL")]
     result.counts["lost"] += len(lost)
     result.words += [f"lost: {asked.request.request_id} {asked.refused or 'never decided'}" for asked in lost]
     result.words += [f"never decided: {asked.request.request_id}" for asked in load.under_way if not asked.lost]

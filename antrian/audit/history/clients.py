@@ -212,11 +212,13 @@ def misreported(case: Case) -> Iterator[Found]:
 
 
 def refused_after_acceptance(case: Case) -> Iterator[Found]:
-    """P5: a request that was accepted is not refused as SLOT_FULL when it is repeated."""
+    """P5: a request that was accepted is not refused as SLOT_FULL when it is repeated, unless a fault may have lost it."""
     for ops in case.requests.values():
         accepted = next((op for op in ops if op.response is not None), None)
         for op in ops:
-            if accepted and op.reason == "SLOT_FULL" and op.started > accepted.ended:
+            if accepted is None or op.reason != "SLOT_FULL" or op.started <= accepted.ended:
+                continue
+            if not case.history.lost_between(accepted.started, op.ended):
                 yield Found(op.office, "an accepted request was refused as SLOT_FULL when repeated", ops=[accepted, op])
 
 
