@@ -124,7 +124,7 @@ class Load:
         """A new request at this office or any, which is under way from now; follow() sends it."""
         values = {
             "office_id": office_id or self._random.choice(self.offices),
-            # Half of them want the first day, so that it sells out.
+            # Half of them want the first day, which sells out at one office.
             "service_date": self._random.choice(self.dates[: self._random.choice((1, None))]).isoformat(),
             "session": self._random.choice((SESSION_MORNING, SESSION_AFTERNOON)),
             "applicants": self._crowd.people(people),
