@@ -21,6 +21,7 @@ _OF_WHOLE_LANES = {
     "at every ticket the places taken are within the quota",
     "replaying the tickets through the rules gives the recorded outcomes",
     "queue numbers are 1, 2, 3 … in ticket order",
+    "slots are full when requests are refused for it",
 }
 
 
