@@ -149,15 +149,15 @@ class LaneConsumer:
             pipeline.publish(BARRIER, "")
             pipeline.wait(self._replicas, REPLICATED_WITHIN_MS)
         responses = pipeline.execute(raise_on_error=False)
+        for response in responses:
+            if isinstance(response, Exception) and not isinstance(response, NoScriptError):
+                raise response
         unknown = [n for n in range(len(steps)) if isinstance(responses[n], NoScriptError)]
         if unknown:  # by a Redis that was just started or promoted; it has run the other steps
             for step, _ in steps:
                 self._redis.script_load(step.script)
             run = iter(self._together([steps[n] for n in unknown], replicated=replicated))
             return [next(run) if n in unknown else responses[n] for n in range(len(steps))]
-        for response in responses:
-            if isinstance(response, Exception):
-                raise response
         if wait and responses[-1] < self._replicas:
             self._redis.connection_pool.disconnect()  # the next connection may lead to another primary
             raise NotReplicatedError(self._replicas, responses[-1])

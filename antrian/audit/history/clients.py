@@ -216,9 +216,18 @@ def refused_after_acceptance(case: Case) -> Iterator[Found]:
     for ops in case.requests.values():
         accepted = next((op for op in ops if op.response is not None), None)
         for op in ops:
-            if accepted is None or op.reason != "SLOT_FULL" or op.started <= accepted.ended:
+            if (
+                accepted is None
+                or accepted.response is None
+                or op.reason != "SLOT_FULL"
+                or op.started <= accepted.ended
+            ):
                 continue
-            if not case.history.lost_between(accepted.started, op.ended):
+            known = [
+                seen for seen in case.calls[accepted.response.booking_id] if seen.response and seen.ended < op.started
+            ]
+            pending = all(seen.response and seen.response.state == "PENDING" for seen in known)
+            if not (pending and case.history.lost_between(accepted.started, op.ended)):
                 yield Found(op.office, "an accepted request was refused as SLOT_FULL when repeated", ops=[accepted, op])
 
 
