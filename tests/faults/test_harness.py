@@ -103,5 +103,4 @@ def test_it_says_what_is_lost_with_a_primary_when_nothing_waits_for_its_replicas
     code, row = run(Fault("cut off", cut, injections=1, within=3, replicas=2), tmp_path, monkeypatch)
     assert code != 0
     assert isinstance(row["words"], list)
-    assert any("accepted requests were not there when read" in line for line in row["words"]), row["words"]
-    assert any(line.startswith(("P2 ", "P5 ")) for line in row["words"]), "the history shows it, too"
+    assert any(line.startswith(("P2 ", "P5 ")) for line in row["words"]), row["words"]
