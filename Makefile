@@ -28,7 +28,7 @@ demo: setup ## play a Friday rush on a fresh store, verify the promises, write a
 	@echo "The report: .antrian/demo.html"
 
 test: setup lint types ## check the code and run all tests on real Redis and Postgres
-	$(PY) -m pytest $(if $(ANTRIAN_REDIS_URL),,-p tests.support.together --numprocesses 2)
+	$(PY) -m pytest $(if $(ANTRIAN_REDIS_URL),,-p tests.support.together --numprocesses 2 --no-loadscope-reorder)
 
 check: setup lint types ## check the code and run the unit tests: the part of make test for after each change
 	$(PY) -m pytest -p no:schemathesis tests/unit

@@ -216,14 +216,14 @@ async def reset_rapidly(site: Site, load: Load) -> float:
 
     async with (
         another_server(site, ANTRIAN_CALLERS_FILE=str(file)) as target,
-        BookingClient(target, token="phone", patience=_AT_ONCE) as phone,
+        BookingClient(target, token="phone", patience=timedelta(seconds=5)) as phone,
     ):
         await phone.get_quota(load.offices[0])
         process = process_of(site, "another")
         before, port = process.memory_info().rss, int(target.rpartition(":")[2])
         attacks = [asyncio.create_task(attack(port)) for _ in range(2)]
         while not all(task.done() for task in attacks):
-            await phone.get_quota(load.offices[0])  # at once: a phone that has no patience
+            await phone.get_quota(load.offices[0])
             await asyncio.sleep(0.01)
         await asyncio.gather(*attacks)
         growth = process.memory_info().rss - before
