@@ -4,7 +4,7 @@ from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from redis.retry import Retry
 
 from antrian.booking import Command, CommandBatch, UndoCheckIn
 from antrian.lane import BARRIER, READY, REPLICATED_WITHIN_MS, NotReplicatedError, script
-from antrian.lane.codec import milliseconds, read_queue_entry, write_command
+from antrian.lane.codec import milliseconds, moment, read_queue_entry, write_command
 from antrian.lane.producer import MAX_COMMANDS
 from antrian.lane.replies import (
     Decided,
@@ -215,10 +215,7 @@ class LaneConsumer:
 
         token: above the ledger's. Returns the lease to continue with.
         """
-        counters: list[str | int] = []
-        for s in slots:
-            counters += [str(s.slot), s.quota, s.remaining, s.next_number, milliseconds(s.begins), int(s.closed)]
-        self._run("catch_up", lease.office_id, lease.token, token, last_ticket, *counters)
+        self._run("catch_up", lease.office_id, lease.token, token, last_ticket, *_counters(slots))
         return replace(lease, token=token)
 
     def settled_command(self, office_id: str) -> int:
@@ -246,11 +243,8 @@ class LaneConsumer:
 
     def load_counters(self, lease: Lease, slots: Iterable[SlotCounters], inventory_version: str) -> None:
         """Gives the lane the counters that it lacks, and notes their inventory version."""
-        counters: list[str | int] = []
-        for s in slots:
-            counters += [str(s.slot), s.quota, s.remaining, s.next_number, milliseconds(s.begins), int(s.closed)]
         expire_before = milliseconds(lease.now - _KEEP_COUNTERS)
-        self._run("load_counters", lease.office_id, lease.token, inventory_version, expire_before, *counters)
+        self._run("load_counters", lease.office_id, lease.token, inventory_version, expire_before, *_counters(slots))
 
     def open(self, lease: Lease, token: int, epoch: int, last_ticket: int, last_command: int) -> Lease:
         """Opens a lane that has its counters, as the ledger says that it stands. Returns the lease to continue with.
@@ -333,15 +327,20 @@ class LaneConsumer:
 
     def now(self) -> datetime:
         """Returns the service's time."""
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.time()
-        pipeline.get("clock")
-        (seconds, microseconds), ahead = pipeline.execute()
-        return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds, milliseconds=int(ahead or 0))
+        [now] = self._steps["depth"](args=[])
+        return moment(now)
 
     def set_clock(self, ahead: timedelta) -> None:
         """Copies how far the service's time is ahead from the ledger, which keeps it; for embedded stores and tests."""
         self._redis.set("clock", -(-ahead // timedelta(milliseconds=1)))  # rounded up: not behind the ledger's
+
+
+def _counters(slots: Iterable[SlotCounters]) -> list[str | int]:
+    return [
+        text
+        for s in slots
+        for text in (str(s.slot), s.quota, s.remaining, s.next_number, milliseconds(s.begins), int(s.closed))
+    ]
 
 
 def _settle_arguments(turns: Sequence[tuple[Lease, str]]) -> list[bytes | str | int]:

@@ -10,6 +10,7 @@ import pytest
 
 from antrian.booking import Cancel
 from antrian.errors import Reason
+from antrian.lane import script
 from antrian.lane.codec import milliseconds
 from antrian.lane.producer import Joined, Waiting
 from antrian.lane.rebuild import Bar, LaneRebuilder, Restored
@@ -169,6 +170,38 @@ async def test_look_returns_what_it_knows(world: World) -> None:
     assert await world.producer.look(world.request(2).booking_id) is None
     world.redis.delete(LANE)
     assert await world.producer.look(world.request(2).booking_id) is None
+
+
+async def test_the_witness_quarantines_exactly_the_lanes_that_lack_a_ticket(world: World) -> None:
+    first, second, other = world.request(1), world.request(2), world.request(3, office_id=BOGOR)
+    for request in (first, second, other):
+        await world.ticket(request)
+    witness = world.redis.register_script(script("witness"))
+
+    def lost(*acknowledged: tuple[str, int, uuid.UUID]) -> list[str]:
+        return [office.decode() for office in witness(args=[_bytes(part) for one in acknowledged for part in one])]
+
+    def is_open(office_id: str) -> bool:
+        return world.redis.hget(f"lane:{{{office_id}}}", "open") != b"0"
+
+    assert lost() == []
+    assert lost((PUSAT, 2, second.booking_id), (BOGOR, 1, other.booking_id)) == []
+    assert lost((PUSAT, 3, uuid.uuid4()), (BOGOR, 1, other.booking_id)) == [PUSAT]
+    assert (is_open(PUSAT), is_open(BOGOR)) == (False, True)
+    assert world.redis.hget(LANE, "lease") == b"0"
+
+    world.redis.hset(LANE, "open", 1)
+    assert lost((PUSAT, 2, first.booking_id)) == [PUSAT], "the ticket is another booking's"
+    world.redis.hset(LANE, "open", 1)
+    world.redis.xdel(f"queue:{{{PUSAT}}}", "2-0")
+    assert lost((PUSAT, 2, second.booking_id)) == [PUSAT], "its request is gone"
+    world.redis.hset(LANE, mapping={"open": 1, "settled": 2})
+    assert lost((PUSAT, 2, second.booking_id)) == [], "the ledger has it"
+    assert lost(("kanim-unknown", 5, uuid.uuid4())) == [], "Redis does not know the lane"
+
+
+def _bytes(part: str | int | uuid.UUID) -> bytes:
+    return part.bytes if isinstance(part, uuid.UUID) else str(part).encode()
 
 
 async def test_a_late_consumer_changes_nothing(world: World) -> None:
