@@ -1,6 +1,6 @@
 # Antrian: everything a person types. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test check coverage faults failover soak mutants fuzz bench compose lint types protos lock fmt clean
+.PHONY: help setup up demo test check coverage faults failover soak mutants fuzz bench compose sbom lint types protos lock fmt clean
 
 PYTHON ?= python3
 PY     := .venv/bin/python
@@ -61,7 +61,13 @@ bench: setup .venv/bench ## measure what Antrian costs over its bare parts: a ta
 compose: setup .venv/compose ## run docker-compose.yml on a Docker engine of its own: build, up, rush, scale, down, failover (needs root)
 	$(PY) -m tests.compose
 
-.venv/bench .venv/compose: .venv/%: .venv/done requirements-%.lock
+sbom: setup .venv/sbom ## list what the image installs, with licenses: .antrian/sbom.cdx.json (CycloneDX)
+	$(PYTHON) -m venv --without-pip --clear .antrian/image
+	$(PY) -m pip --python .antrian/image/bin/python install --quiet --require-hashes --requirement requirements-image.lock
+	.venv/bin/cyclonedx-py environment .antrian/image/bin/python --pyproject pyproject.toml --mc-type application \
+	    --output-reproducible --output-file .antrian/sbom.cdx.json
+
+.venv/bench .venv/compose .venv/sbom: .venv/%: .venv/done requirements-%.lock
 	$(PY) -m pip install --quiet --require-hashes --requirement requirements-$*.lock
 	@touch $@
 
@@ -92,7 +98,7 @@ lock: ## resolve pyproject.toml into requirements*.lock (needs uv)
 	$(COMPILE) --extra embedded --extra rush --extra locust --extra dev pyproject.toml -o requirements.lock
 	$(COMPILE) --constraint requirements.lock pyproject.toml -o requirements-image.lock
 	echo hatchling | $(COMPILE) --constraint requirements.lock - -o requirements-build.lock
-	for extra in bench compose; do \
+	for extra in bench compose sbom; do \
 	  $(PYTHON) -c 'import sys, tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"][sys.argv[1]], sep="\n")' $$extra \
 	    | $(COMPILE) --constraint requirements.lock - -o requirements-$$extra.lock; done
 
