@@ -130,11 +130,11 @@ class LaneProducer:
         # WAIT blocks its connection, so what is replicated has connections of its own.
         self._joins = Pipe(redis_url, on_connect=self._check_acknowledged) if replicas else self._pipe
         self._looks = Pipe(redis_url) if replicas else self._pipe
-        self._now, self._quota, self._commands, self._owned = (
-            Script(self._pipe, script(name)) for name in ("look", "counters", "send_command", "owned")
+        self._now, self._quota, self._commands = (
+            Script(self._pipe, script(name)) for name in ("look", "counters", "send_command")
         )
         self._join = Script(self._joins, script("join"), replicas=replicas)
-        self._look = Script(self._looks, script("look"), replicas=replicas)
+        self._look, self._owned = (Script(self._looks, script(name), replicas=replicas) for name in ("look", "owned"))
         self.set_bounds(
             lane_bound=lane_bound, account_people=account_people, tried_people=tried_people, remembered=remembered
         )

@@ -88,6 +88,8 @@ async def test_a_primary_without_replicas_does_not_say_what_it_lacks(world: Worl
     with pytest.raises(NotReplicatedError):
         await world.producer.look(world.request(2).booking_id)
     with pytest.raises(NotReplicatedError):
+        await world.producer.owned(world.request(2).owner)
+    with pytest.raises(NotReplicatedError):
         await world.producer.join(replace(world.request(2), refusal=AntrianError(Reason.DATE_NOT_OFFERED)))
     resume(replicated, frozen)
     assert await world.producer.look(world.request(2).booking_id) is None
