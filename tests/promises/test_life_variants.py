@@ -9,6 +9,7 @@ from tests.promises.asking_story import broken_promises_of_asking
 from tests.promises.life_story import broken_promises_of_a_life
 from tests.promises.names_story import broken_promises_of_names
 from tests.promises.test_variants import Variant
+from tests.promises.verified_story import broken_promises_of_verified_people
 from tests.promises.ways_back_story import broken_promises_of_the_ways_back
 from tests.support.world import World
 
@@ -99,12 +100,29 @@ ASKING = [
     Variant("P12", "who was asked for is counted again", "join", "if not known[person] then", "if true then"),
 ]  # fmt: skip
 
+VERIFIED = [
+    Variant("P4", "any booking gives way to a verified request", "join", "if holder and not verified and", "if holder and"),
+    Variant("P4", "a booking gives way to any request", "join", "not verified and kinds:sub(n, n) == 'V' then", "not verified then"),
+    Variant("P4", "only the first person of a party is looked at", "join", "kinds:sub(n, n) == 'V'", "kinds:sub(1, 1) == 'V'"),
+    Variant("P4", "a booking gives way to a party that is refused", "join", "return { 'ALREADY_BOOKED', n - 1, '' }", "return #unverified > 1 and unverified or { 'ALREADY_BOOKED', n - 1, '' }"),
+    Variant("P4", "a verified person is not held as verified", "join", "kinds:sub(n, n) .. id .. owner", "'B' .. id .. owner"),
+    Variant("P4", "a command reclaims a verified person", "cancel.sql", "        and not (%(reclaimed)s and applicant.verified)\n", ""),
+    Variant("P4", "the ledger does not learn who is verified", "record.sql", "a.encrypted, a.verified\n", "a.encrypted, false\n"),
+    Variant("P4", "an undone check-in forgets who is verified", "claim", "kinds:sub(n, n) .. id", "'B' .. id"),
+    Variant("P4", "a party is read without who is verified", "party.sql", "a.present_at, a.verified", "a.present_at, false"),
+    Variant("P9", "a rebuild forgets who is verified", "restore", "people:sub(n + 16, n + 16)", "'B'"),
+    Variant("P9", "a rebuild is not told who is verified", "rebuild_bookings.sql", "when verified then 'V'", "when verified then 'B'"),
+    Variant("P10", "who was reclaimed is not told why", "cancel.sql", "when %(reclaimed)s then 'RECLAIMED'", "when false then 'RECLAIMED'"),
+    Variant("P10", "a reclaim is audited as staff's", "cancel.sql", "case when %(reclaimed)s then 'RECLAIM' when", "case when"),
+]  # fmt: skip
+
 Story = Callable[[World], Awaitable[set[str]]]
 STORIES: list[tuple[Story, list[Variant]]] = [
     (broken_promises_of_a_life, VARIANTS),
     (broken_promises_of_the_ways_back, WAYS_BACK),
     (broken_promises_of_names, NAMES),
     (broken_promises_of_asking, ASKING),
+    (broken_promises_of_verified_people, VERIFIED),
 ]
 _TOLD = [(story, variant) for story, variants in STORIES for variant in variants]
 
