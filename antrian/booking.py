@@ -30,7 +30,7 @@ class State(StrEnum):
 
 
 class StatusReason(StrEnum):
-    """Why a booking was REJECTED, or what its office changed about it."""
+    """Why a booking was REJECTED, or why it was changed by others than its account."""
 
     SLOT_FULL = "SLOT_FULL"
     TOO_LATE = "TOO_LATE"
@@ -39,6 +39,7 @@ class StatusReason(StrEnum):
     DAY_CLOSED = "DAY_CLOSED"
     RELEASED_BY_OFFICE = "RELEASED_BY_OFFICE"
     PERSON_CANCELLED_BY_OFFICE = "PERSON_CANCELLED_BY_OFFICE"
+    RECLAIMED = "RECLAIMED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ class Policy:
     coast_km: float
     nearby_km: float
     bar_days: int
+    bar_verified_only: bool
     party_people: int
     account_people: int
     tried_people: int
@@ -167,10 +169,14 @@ class Person:
 
 @dataclass(slots=True)
 class EncryptedApplicant:
-    """An applicant as stored: the keyed hash of the NIK, and the encrypted personal data."""
+    """An applicant as stored: the keyed hash of the NIK, and the encrypted personal data.
+
+    verified: the caller vouches that the person was identified.
+    """
 
     key: bytes
     encrypted: bytes
+    verified: bool = False
 
 
 class QueueEntry(NamedTuple):
@@ -231,11 +237,13 @@ class Cancel:
     """Command: return a booking's places, all that remain or the one of a queue number.
 
     by: the action of staff, who may cancel until the day is over; None for the booking's account, which may before it begins.
+    reclaimed: by is the action of a caller whose request verified the person, which only cancels a person who was not verified.
     """
 
     booking_id: UUID
     number: int | None = None
     by: StaffAction | None = None
+    reclaimed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,14 +288,15 @@ class ExcuseNoShow(StaffAction):
 class UndoCheckIn(StaffAction):
     """Command: undo the check-in of people of a booking, which holds them in Redis again.
 
-    people: applicant keys by queue number. owner: the booking's owner in base 64. taken: the queue number of the person who
-    has another booking by now, set by the consumer.
+    people: applicant keys by queue number. verified: the numbers of those who were verified. owner: the booking's owner in base
+    64. taken: the queue number of the person who has another booking by now, set by the consumer.
     """
 
     booking_id: UUID
     owner: str
     people: dict[int, UUID]
     taken: int | None = None
+    verified: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

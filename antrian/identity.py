@@ -196,9 +196,14 @@ class Keys:
         name[6], name[8] = name[6] & 0x0F | 0x80, name[8] & 0x3F | 0x80
         return UUID(bytes=bytes(name))
 
-    def fingerprint(self, office_id: str, slot: Slot, people: Iterable[tuple[bytes, str]]) -> bytes:
-        """Returns a hash of a request's content: eight letters, 48 bits. people: applicant key and full name, in any order."""
-        names = [b"%b%b\0" % (key, name.encode()) for key, name in sorted(people)]
+    def fingerprint(
+        self, office_id: str, slot: Slot, people: Iterable[tuple[bytes, str]], verified: Collection[bytes] = ()
+    ) -> bytes:
+        """Returns a hash of a request's content: eight letters, 48 bits.
+
+        people: applicant key and full name, in any order. verified: the keys of those who are verified.
+        """
+        names = [b"%b%b%c" % (key, name.encode(), key in verified) for key, name in sorted(people)]
         content = b"%c%b%b%b" % (len(names), b"".join(names), str(slot).encode(), office_id.encode())
         return urlsafe_b64encode(_hash(self._fingerprint, content))
 

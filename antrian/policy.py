@@ -265,6 +265,7 @@ class _Province(_Table):
 
 class _Bar(_Table):
     days: int = Field(ge=0, le=3660)
+    who: Literal["all", "verified"]
 
 
 class _Attendance(_Table):
@@ -336,6 +337,7 @@ class _File(_Table):
             coast_km=self.province.coast_km,
             nearby_km=self.province.nearby_km,
             bar_days=self.bar.days,
+            bar_verified_only=self.bar.who == "verified",
             party_people=self.party.people,
             account_people=self.party.account_people,
             tried_people=self.party.tried_people,

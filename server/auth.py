@@ -31,13 +31,20 @@ class Caller:
     """A system that calls Antrian.
 
     offices: for staff, the ids of the offices that the caller may act for, or "*" for all of them. per_second: how many requests
-    per second each server accepts from it; None for any number.
+    per second each server accepts from it; None for any number. verifies_people: whether it identifies the people for whom it
+    books, for example by a face match.
     """
 
     name: str
     roles: frozenset[Role]
     offices: frozenset[str] = frozenset()
     per_second: float | None = None
+    verifies_people: bool = False
+
+    @property
+    def may_verify(self) -> bool:
+        """Whether the caller may state that an applicant was identified."""
+        return self.verifies_people or self.vouches
 
     @property
     def vouches(self) -> bool:
@@ -131,6 +138,7 @@ class _Entry(_Table):
     token_sha256: str = Field(pattern="^[0-9a-f]{64}$")
     offices: list[str] = []
     requests_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    verifies_people: bool = False
 
 
 class _File(_Table):
@@ -147,7 +155,11 @@ def _read(file: Path) -> dict[str, Caller]:
         raise CallersFileError(f"{file}: cannot be read: {error}") from None
     return {
         entry.token_sha256: Caller(
-            entry.name, frozenset({entry.role}), frozenset(entry.offices), entry.requests_per_second
+            entry.name,
+            frozenset({entry.role}),
+            frozenset(entry.offices),
+            entry.requests_per_second,
+            entry.verifies_people,
         )
         for entry in entries
     }

@@ -9,7 +9,7 @@ from uuid import UUID
 from antrian import rules
 from antrian.booking import Cancel
 from antrian.errors import AntrianError, Reason, invalid
-from antrian.lane.producer import Joined, JoinRequest, Known, LaneProducer, Refused
+from antrian.lane.producer import HeldUnverified, Joined, JoinRequest, JoinResult, Known, LaneProducer, Refused
 from antrian.ledger.staff import check_numbers
 from antrian.text import check_account
 from antrian.v1 import booking_service_pb2 as wire
@@ -25,6 +25,7 @@ from server.names import Names
 from server.office_cache import Catalog
 from server.office_list import list_offices
 from server.quota_reader import QuotaReader
+from server.reclaim import Reclaim
 from server.validation import Admission, check_uuid
 
 _PATH = "/antrian.v1.BookingService"
@@ -57,6 +58,7 @@ class BookingService:
         self._commands = commands
         self._names = names
         self._quotas = QuotaReader(catalog, producer)
+        self._reclaim = Reclaim(producer, bookings, commands)
 
     async def ListOffices(  # noqa: N802 - the rpc's name
         self, request: wire.ListOfficesRequest, context: Context
@@ -74,8 +76,9 @@ class BookingService:
         """Joins the queue of an office."""
         response = wire.RequestBookingResponse()
         join = self._admission.admit(request, CALLER.get())
-        result = await self._producer.join(join, _deadline(context))
-        await self._fill(response.booking, request, join, result)
+        deadline = _deadline(context)
+        result = await self._producer.join(join, deadline)
+        await self._fill(response.booking, request, join, result, deadline)
         return response
 
     async def BatchRequestBookings(  # noqa: N802
@@ -93,7 +96,7 @@ class BookingService:
             result: wire.BatchRequestBookingsResult, item: wire.RequestBookingRequest, join: JoinRequest, joined: Any
         ) -> None:
             try:
-                await self._fill(result.booking, item, join, joined)
+                await self._fill(result.booking, item, join, joined, deadline)
             except Exception as error:
                 refuse(result, error)
 
@@ -241,11 +244,14 @@ class BookingService:
         booking: messages_pb2.Booking,
         request: wire.RequestBookingRequest,
         join: JoinRequest,
-        result: Joined | Known | Refused | BaseException,
+        result: JoinResult | BaseException,
+        deadline: float,
     ) -> None:
         """Fills in the booking from the result of the join. Raises the refusal or the exception that the result is."""
         if isinstance(result, BaseException):
             raise result
+        if isinstance(result, HeldUnverified):
+            result = await self._reclaim.displace(join, result, deadline)
         if isinstance(result, Joined):
             convert.fill_joined(booking, request, join.booking_id, result)
             return

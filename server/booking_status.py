@@ -1,4 +1,4 @@
-"""The messages to an account about a booking that was rejected, or that its office changed."""
+"""The messages to an account about a booking that was rejected, or that others changed."""
 
 from antrian.booking import StatusReason
 from antrian.errors import Text
@@ -35,6 +35,13 @@ STATUS_MESSAGES: dict[StatusReason, Text] = {
         "langsung mendaftar kembali. Jika menurut Anda ini keliru, silakan hubungi kantor tersebut.",
         "The office cancelled the queue numbers of some of the applicants; those of the others are still valid. The applicants "
         "who were cancelled may book again at once. If you think this is a mistake, please contact the office.",
+    ),
+    StatusReason.RECLAIMED: Text(
+        "Salah seorang pemohon sudah diperiksa identitasnya dan mendaftar sendiri, sehingga tempatnya pada pendaftaran ini dibatalkan. "
+        "Nomor antrian pemohon lainnya, jika ada, tetap berlaku. Jika menurut Anda ini keliru, silakan hubungi kantor tersebut.",
+        "One of the applicants, whose identity has been verified, was booked by another request, so this booking lost that person's "
+        "place. The queue numbers of the other applicants, if any, are still valid. If you think this is a mistake, please contact "
+        "the office.",
     ),
 }  # fmt: skip
 """Booking.status_message_id and status_message_en. The reason that staff entered is not part of them."""

@@ -135,6 +135,13 @@ TABLE: dict[Reason, ErrorRow] = {
             "Booking requires your device's location, not just a province. Allow the app to use your location, then try again.",
         ),
     ),
+    Reason.VERIFIED_NOT_ALLOWED: ErrorRow(
+        Code.PERMISSION_DENIED,
+        Text(
+            "Aplikasi ini tidak berhak menyatakan bahwa identitas pemohon sudah diperiksa. Kirim permintaan tanpa pernyataan itu, atau hubungi pengelola aplikasi.",
+            "This app may not state that an applicant's identity was verified. Send the request without that statement, or contact the operator of the app.",
+        ),
+    ),
     Reason.BARRED: ErrorRow(
         Code.FAILED_PRECONDITION,
         Text(

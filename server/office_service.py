@@ -218,6 +218,7 @@ class OfficeService:
             booking_id=found.booking_id,
             owner=b64encode(self._keys.owner(found.caller, found.account)).decode(),
             people={row.number: UUID(bytes=row.applicant_key) for row in party if row.number in numbers},
+            verified=tuple(row.number for row in party if row.verified),
         )
         done = await self._execute(office, command)
         if done.refused is Reason.BOOKED_AGAIN:

@@ -39,7 +39,7 @@ class Admission:
         """Returns the request that joins the lane.
 
         Raises errors that do not depend on when the request is sent, such as a malformed field or an unknown office. An error
-        that depends on the day, the device's location or the office's retirement becomes the verdict, which does not apply to
+        that depends on the day, the device's location, the caller's rights or the office's retirement becomes the verdict, which does not apply to
         the retry of a request that was accepted.
         """
         keys, account = self._keys, check_account(request.account)
@@ -53,20 +53,21 @@ class Admission:
             refusal.initial = initial_of(refusal.field, [person.full_name for person in people])
             raise
         verdict = (
-            rules.refuse_office(office)
+            _refuse_verified(request, caller)
+            or rules.refuse_office(office)
             or self._catalog.refuse_day(slot.service_date)
             or self._judge_whereabouts(request, office, caller)
         )
 
         booking_id = keys.booking_id(caller.name, request_id)
         encrypted, named = [], []
-        for person in people:
+        for person, applicant in zip(people, request.applicants, strict=True):
             key = keys.applicant_key(person.nik)
-            encrypted.append(EncryptedApplicant(key, keys.encrypt(booking_id, key, person)))
+            encrypted.append(EncryptedApplicant(key, keys.encrypt(booking_id, key, person), applicant.verified))
             named.append((key, person.full_name))
         return JoinRequest(
             booking_id=booking_id,
-            fingerprint=keys.fingerprint(office.office_id, slot, named),
+            fingerprint=keys.fingerprint(office.office_id, slot, named, [one.key for one in encrypted if one.verified]),
             owner=keys.owner(caller.name, account),
             caller=caller.name,
             account=account,
@@ -93,6 +94,15 @@ class Admission:
             if not caller.vouches:
                 return AntrianError(Reason.LOCATION_REQUIRED, field="location")
         return rules.judge_province(self._catalog.policy, office.province_code, provinces)
+
+
+def _refuse_verified(request: RequestBookingRequest, caller: Caller) -> AntrianError | None:
+    """Returns the refusal of the first applicant whom this caller may not call verified."""
+    if not caller.may_verify:
+        for index, applicant in enumerate(request.applicants):
+            if applicant.verified:
+                return AntrianError(Reason.VERIFIED_NOT_ALLOWED, field=f"applicants[{index}].verified")
+    return None
 
 
 def _slot(service_date: str, session: WireSession.ValueType) -> Slot:

@@ -34,7 +34,7 @@ def finish_days(consumer: LaneConsumer, ledger: LedgerRecorder, policy: Policy) 
     waiting = {day.office_id for day in unserved if day.over}
     for office_id, day, time_zone in ledger.days.over(waiting):
         last_day, ends_at = rules.bar_ends(policy, time_zone, day)
-        ledger.days.finish(office_id, day, last_day, ends_at)
+        ledger.days.finish(office_id, day, last_day, ends_at, verified_only=policy.bar_verified_only)
     synced = 0
     for office_id, day, done_at in ledger.days.unsynced():
         if _sync(consumer, ledger, office_id, day):

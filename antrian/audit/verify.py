@@ -36,6 +36,7 @@ from antrian.text import NIK_IN_TEXT
 
 _TOO_OLD = timedelta(minutes=1)
 _KEY_BATCH = 200
+_HELD = {b"B", b"V"}  # entries of people whom a booking holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ def verify(settings: Settings) -> list[Check]:
             *_lane_checks(consumer, ledger, policy),
             _requests_check(redis, ledger),
             _bars_check(redis, ledger, consumer),
+            _verified_check(redis, ledger),
             _nik_check(redis),
         ]
 
@@ -237,17 +239,37 @@ def _differing_bars(
         return 0, set()
     ledger_bars = {(key, missed.bytes): synced for key, missed, synced in ledger.execute(sql("synced_bars"))}
     now, barred, holders = consumer.now(), set[tuple[bytes, bytes]](), set[bytes]()
-    for buckets in _key_batches(redis, "applicants:*"):
-        with redis.pipeline(transaction=False) as pipeline:
-            for bucket in buckets:
-                pipeline.hgetall(bucket)
-            entries = [pair for bucket in pipeline.execute() for pair in bucket.items()]
-        holders |= {key for key, entry in entries if entry[:1] == b"B"}
+    for entries in _applicant_batches(redis):
+        holders |= {key for key, entry in entries if entry[:1] in _HELD}
         barred |= {
             (key, missed) for key, entry in entries for missed, bar_ends, _ in read_bars(entry) if bar_ends > now
         }
     lacking = {bar for bar, is_synced in ledger_bars.items() if is_synced and bar[0] not in holders} - barred
     return len(ledger_bars), lacking | (barred - ledger_bars.keys())
+
+
+def _verified_check(redis: Redis, ledger: psycopg.Connection) -> Check:
+    """Checks who is verified according to Redis against the ledger."""
+    examined = violations = 0
+    for entries in _applicant_batches(redis):
+        live = ledger.execute(sql("verified_people"), {"keys": [key for key, _ in entries]})
+        verified = {(key, booking_id.bytes): verified for key, booking_id, verified in live}
+        for key, entry in entries:
+            if (
+                entry[:1] in _HELD and (key, entry[1:17]) in verified
+            ):  # otherwise one store is about to follow the other
+                examined += 1
+                violations += (entry[:1] == b"V") != verified[key, entry[1:17]]
+    return Check("P4", "Redis and the ledger call the same people verified", examined, violations)
+
+
+def _applicant_batches(redis: Redis) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Yields the applicant keys in Redis with their entries, in batches."""
+    for buckets in _key_batches(redis, "applicants:*"):
+        with redis.pipeline(transaction=False) as pipeline:
+            for bucket in buckets:
+                pipeline.hgetall(bucket)
+            yield [pair for bucket in pipeline.execute() for pair in bucket.items()]
 
 
 def _nik_check(redis: Redis) -> Check:

@@ -44,7 +44,8 @@ def pack_request(
     for one in applicants:
         encrypted += [_LENGTH.pack(len(one.encrypted)), one.encrypted]
     head = _REQUEST.pack(len(keys), str(slot).encode(), booking_id, fingerprint, *map(len, names))
-    return b"".join([head, *keys, *names, *encrypted])
+    kinds = b"".join([b"V" if one.verified else b"B" for one in applicants])
+    return b"".join([head, *keys, kinds, *names, *encrypted])
 
 
 def read_queue_entry(text: bytes) -> tuple[QueueEntry, bool]:
@@ -53,14 +54,16 @@ def read_queue_entry(text: bytes) -> tuple[QueueEntry, bool]:
         people, slot, booking_id, fingerprint, caller, account = _REQUEST.unpack_from(text)
     except struct.error as error:
         raise ValueError("a queue entry was cut off") from error
-    name = _REQUEST.size + 16 * people
+    kinds = _REQUEST.size + 16 * people
+    name = kinds + people
     ends = name + caller + account
     applicants, at, sound = [], ends, True
-    for n in range(_REQUEST.size, name, 16):
-        begins = at + 2
+    for n in range(people):
+        key, begins = _REQUEST.size + 16 * n, at + 2
         at = begins + int.from_bytes(text[at:begins])
         sound &= begins < at
-        applicants.append(EncryptedApplicant(text[n : n + 16], text[begins:at]))
+        verified = text[kinds + n : kinds + n + 1] == b"V"
+        applicants.append(EncryptedApplicant(text[key : key + 16], text[begins:at], verified))
     entry = QueueEntry(
         int(text[-_MOMENT:]), Slot.parse(slot.decode()), booking_id, fingerprint, text[name : name + caller],
         text[name + caller : ends], tuple(applicants),

@@ -172,7 +172,8 @@ class LaneConsumer:
         args: list[bytes] = []
         for entry in undone:
             keys = b"".join(key.bytes for key in entry.people.values())
-            args += [entry.booking_id.bytes, b64decode(entry.owner), keys]
+            kinds = b"".join(b"V" if number in entry.verified else b"B" for number in entry.people)
+            args += [entry.booking_id.bytes, b64decode(entry.owner), keys, kinds]
         _, *responses = self._run("claim", lease.office_id, lease.token, *args)
         taken = {entry.action_id: list(entry.people)[at - 1] for entry, at in zip(undone, responses, strict=True) if at}
         entries = [

@@ -81,6 +81,21 @@ class Refused:
     detail: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class HeldUnverified:
+    """The request was not accepted yet: bookings that did not verify these people hold them, and give way to it.
+
+    people: index of each applicant, and the booking that holds the person.
+    """
+
+    people: tuple[tuple[int, UUID], ...]
+    at: datetime
+
+
+JoinResult = Joined | Known | Refused | HeldUnverified
+"""What becomes of a request that asks for a ticket."""
+
+
 class Waiting(NamedTuple):
     """A booking that was still in its lane at as_of. remaining: free places of its slot, None if it has no counters."""
 
@@ -138,7 +153,7 @@ class LaneProducer:
         self.set_bounds(
             lane_bound=lane_bound, account_people=account_people, tried_people=tried_people, remembered=remembered
         )
-        self.join: Batcher[JoinRequest, Joined | Known | Refused] = Batcher(self._send_joins, batch_window)
+        self.join: Batcher[JoinRequest, JoinResult] = Batcher(self._send_joins, batch_window)
         """Asks for a ticket: `await producer.join(request)`."""
         self.look: Batcher[UUID, Waiting | None] = Batcher(self._send_looks, batch_window)
         """Returns the booking if it still waits in its lane, else None: only the ledger may have it."""
@@ -184,7 +199,7 @@ class LaneProducer:
         """Raises UnsupportedRedisError if this Redis, or a replica, may not hold the lanes of that many offices."""
         await check_config(self._redis_url, offices, self._bounds[0], self._replicas)
 
-    async def _send_joins(self, requests: Sequence[JoinRequest]) -> list[Joined | Known | Refused]:
+    async def _send_joins(self, requests: Sequence[JoinRequest]) -> list[JoinResult]:
         args: list[bytes | str | int] = list(self._bounds)
         for request in requests:
             args += self._arguments(request)
@@ -220,7 +235,7 @@ class LaneProducer:
             TICKETS_LOST.inc()
             _log.critical("lane quarantined, Redis lost acknowledged tickets: %s, up to ticket %d", office_id, ticket)
 
-    async def _known_or_full(self, booking_ids: Sequence[UUID]) -> list[Joined | Known | Refused]:
+    async def _known_or_full(self, booking_ids: Sequence[UUID]) -> list[JoinResult]:
         """A full Redis accepts no request, but still knows those that it has accepted: repeats get their booking."""
         known = await asyncio.gather(
             *(self._pipe.call("HEXISTS", f"requests:{one.hex[:3]}", one.bytes) for one in booking_ids)
@@ -319,12 +334,15 @@ def _waiting(
     )  # fmt: skip
 
 
-def _join_response(response: list[Any], at: datetime) -> Joined | Known | Refused:
+def _join_response(response: list[Any], at: datetime) -> JoinResult:
     kind = response[0].decode()
     if kind == "JOINED":
         return Joined(response[1], response[2], response[3], at)
     if kind == "KNOWN":
         return Known()
+    if kind == "HELD_UNVERIFIED":
+        indexes, holders = response[1::2], response[2::2]
+        return HeldUnverified(tuple((n, UUID(bytes=one)) for n, one in zip(indexes, holders, strict=True)), at)
     if kind in {Reason.BARRED, Reason.ALREADY_BOOKED}:
         return Refused(kind, at, response[1], response[2])
     return Refused(kind, at, detail=str(response[1]).encode() if len(response) > 1 else b"")

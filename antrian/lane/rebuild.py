@@ -14,7 +14,10 @@ from antrian.lane.replies import FencedError, Lease
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A booking as Redis knew it. fingerprint: "" if its request need not be remembered. people: keys of those who hold it."""
+    """A booking as Redis knew it. fingerprint: "" if its request need not be remembered. people: those who hold it.
+
+    17 bytes a person: the applicant key, and "B" or "V" as the person's entry in Redis has it (see prelude.lua).
+    """
 
     booking_id: bytes
     fingerprint: str

@@ -22,6 +22,10 @@ class Ints(bytes):
     """An encoded int[]."""
 
 
+class Bools(bytes):
+    """An encoded boolean[]."""
+
+
 class Bigints(bytes):
     """An encoded bigint[]."""
 
@@ -36,7 +40,7 @@ class Blobs(bytes):
 
 # Postgres's type OIDs: of the element, and of the array.
 _OIDS: dict[type[bytes], tuple[int, int]] = {
-    Uuids: (2950, 2951), Ints: (23, 1007), Bigints: (20, 1016), Texts: (25, 1009), Blobs: (17, 1001),
+    Uuids: (2950, 2951), Ints: (23, 1007), Bools: (16, 1000), Bigints: (20, 1016), Texts: (25, 1009), Blobs: (17, 1001),
 }  # fmt: skip
 
 
@@ -48,6 +52,11 @@ def uuids(column: Sequence[bytes]) -> Uuids:
 def ints(column: Sequence[int | None]) -> Ints:
     """Encodes 32-bit integers; None becomes null."""
     return Ints(_array(Ints, [_NULL if value is None else _INT.pack(4, value) for value in column]))
+
+
+def bools(column: Sequence[bool]) -> Bools:
+    """Encodes booleans."""
+    return Bools(_array(Bools, [b"\x00\x00\x00\x01\x01" if value else b"\x00\x00\x00\x01\x00" for value in column]))
 
 
 def bigints(column: Sequence[int]) -> Bigints:

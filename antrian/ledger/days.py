@@ -31,9 +31,15 @@ class LedgerDays:
         rows = self._rows("days_over", waiting=list(waiting))
         return [(office_id, day, ZoneInfo(zone)) for office_id, day, zone in rows]
 
-    def finish(self, office_id: str, day: date, last_day: date, ends_at: datetime) -> None:
-        """Finishes a day: CONFIRMED bookings become NO_SHOW, and absent people are barred until ends_at. Idempotent."""
-        values = {"office": office_id, "service_date": day, "last_day": last_day, "ends_at": ends_at}
+    def finish(
+        self, office_id: str, day: date, last_day: date, ends_at: datetime, *, verified_only: bool = False
+    ) -> None:
+        """Finishes a day: CONFIRMED bookings become NO_SHOW, and absent people are barred until ends_at. Idempotent.
+
+        verified_only: whether absent people who were not verified are not barred.
+        """
+        values: dict[str, object] = {"office": office_id, "service_date": day, "last_day": last_day, "ends_at": ends_at}
+        values["verified_only"] = verified_only
 
         def end(connection: LimitedConnection) -> None:
             with connection.transaction():

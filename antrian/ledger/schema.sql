@@ -60,7 +60,7 @@ create table booking (
     slot_id bigint not null,
     party_size int not null check (party_size > 0), -- applicants
     state text not null check (state in ('CONFIRMED', 'REJECTED', 'CANCELLED', 'ATTENDED', 'NO_SHOW', 'EXCUSED')),
-    reason text, -- why it was rejected or cancelled, or one of its people was cancelled by the office
+    reason text, -- why it was rejected or cancelled, or one of its people was cancelled by others than its account
     first_number int check (first_number > 0), -- queue number of its first applicant; the others have the next ones
     caller text not null, -- the system that sent the request
     account text not null, -- the user of that system
@@ -72,12 +72,13 @@ create table booking (
     cancelled_people int not null default 0, -- the number of its applicants with cancelled_at
     constraint booking_one_per_ticket unique (office_id, ticket), -- P3
     constraint booking_reason_known check (reason in (
-        'SLOT_FULL', 'TOO_LATE', 'ALREADY_BOOKED', 'INTERNAL', 'DAY_CLOSED', 'RELEASED_BY_OFFICE', 'PERSON_CANCELLED_BY_OFFICE'
+        'SLOT_FULL', 'TOO_LATE', 'ALREADY_BOOKED', 'INTERNAL', 'DAY_CLOSED', 'RELEASED_BY_OFFICE', 'PERSON_CANCELLED_BY_OFFICE',
+        'RECLAIMED'
     )),
     constraint booking_reason_when_rejected check (case state
         when 'REJECTED' then reason is not null
         when 'CANCELLED' then true
-        else reason is null or reason = 'PERSON_CANCELLED_BY_OFFICE'
+        else reason is null or reason in ('PERSON_CANCELLED_BY_OFFICE', 'RECLAIMED')
     end),
     constraint booking_number_when_confirmed check (state = 'REJECTED' or first_number is not null),
     constraint booking_someone_is_left
@@ -113,6 +114,7 @@ create table applicant (
     present_at timestamptz, -- when the person was checked in
     cancelled_at timestamptz, -- when the person's place was cancelled
     corrected_at timestamptz, -- when the account corrected the name, which it may do once
+    verified boolean not null default false, -- whether the caller vouched that this person was identified
     constraint applicant_number_once primary key (slot_id, number), -- P6
     constraint applicant_present_or_live check (not live or present_at is null),
     constraint applicant_cancelled_is_gone check (cancelled_at is null or not live and present_at is null)
@@ -137,23 +139,24 @@ create table day_done (
     done_at timestamptz not null,
     no_shows int not null, -- applicants who were barred
     synced boolean not null default false, -- whether Redis has the day's bars, too
+    verified_only boolean not null default false, -- whether the policy of that time barred only verified people for a no-show
     constraint day_done_once primary key (office_id, service_date) -- P10
 );
 create index day_done_unsynced on day_done (office_id) where not synced;
 create index day_done_synced on day_done (done_at) where synced; -- detects a Redis restored from an older copy
 
--- What staff did or tried to do. Rows are only ever added.
+-- What staff did or tried to do, and people who were cancelled for verified requests (RECLAIM). Rows are only ever added.
 create table staff_action (
     action_id uuid primary key,
     kind text not null check (kind in (
-        'CHECK_IN', 'SET_QUOTA', 'CLOSE_DATE', 'RELEASE', 'CANCEL_PERSON',
+        'CHECK_IN', 'SET_QUOTA', 'CLOSE_DATE', 'RELEASE', 'CANCEL_PERSON', 'RECLAIM',
         'LIFT_BAR', 'EXCUSE_NO_SHOW', 'UNDO_CHECK_IN', 'LATE_ATTENDANCE', 'RETIRE_OFFICE', 'REOPEN_OFFICE', 'CORRECT_NAME'
     )),
     office_id text not null references office,
     service_date date not null,
     session text check (session in ('MORNING', 'AFTERNOON')), -- null: the action concerns the whole day, or no session
     caller text not null, -- the system through which it was done
-    staff text not null, -- that system's id of the member of staff
+    staff text not null, -- that system's id of the member of staff; for RECLAIM, the account of the verified request
     why text not null,
     before jsonb not null, -- the changed values before the action
     after jsonb not null, -- the same values after it

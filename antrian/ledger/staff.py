@@ -15,7 +15,10 @@ from antrian.ledger.connection import CONNECT, POOL, WRITER_OPTIONS, AsyncPool, 
 
 @dataclass(frozen=True, slots=True)
 class RosterRow:
-    """A person with a queue number. present_at: when the person was checked in, None if not yet."""
+    """A person with a queue number.
+
+    present_at: when the person was checked in, None if not yet. verified: the caller vouched that the person was identified.
+    """
 
     session: Session
     number: int
@@ -24,6 +27,7 @@ class RosterRow:
     encrypted: bytes
     state: State
     present_at: datetime | None
+    verified: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,8 +233,8 @@ class LedgerStaff:
     async def _people(self, statement: str, values: dict[str, Any]) -> list[RosterRow]:
         rows = await self._pool.rows(sql(statement), **values)
         return [
-            RosterRow(Session(session), number, booking_id, key, encrypted, State(state), present_at)
-            for session, number, booking_id, key, encrypted, state, present_at in rows
+            RosterRow(Session(session), number, booking_id, key, encrypted, State(state), present_at, verified)
+            for session, number, booking_id, key, encrypted, state, present_at, verified in rows
         ]
 
 

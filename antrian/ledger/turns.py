@@ -10,7 +10,7 @@ import psycopg
 
 from antrian.booking import DUPLICATE, KEPT, REJECTED, Decision, State, StatusReason, Turn
 from antrian.ledger import sql
-from antrian.ledger.arrays import bigints, blobs, ints, texts, uuids
+from antrian.ledger.arrays import bigints, blobs, bools, ints, texts, uuids
 from antrian.ledger.fence import LedgerBusyError, LedgerFencedError, LedgerGapError
 
 Recorded = str | LedgerFencedError | LedgerGapError | LedgerBusyError
@@ -120,6 +120,7 @@ def _columns(turns: Sequence[Turn], complete: Sequence[Decision]) -> dict[str, A
         "a_number": ints([(d.first_number or 0) + n for d, n, _ in people]),
         "a_key": blobs([p.key for _, _, p in people]),
         "a_encrypted": blobs([p.encrypted for _, _, p in people]),
+        "a_verified": bools([p.verified for _, _, p in people]),
     }
 
 

@@ -53,17 +53,17 @@ class BookingServiceStub:
     return its outcome. A retry with the same request_id and content returns the same booking as it is now, at any
     time.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED, WINDOW_CLOSED,
-    DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED, BARRED,
-    ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL, LANE_CLOSED,
-    STORE_UNAVAILABLE, STORE_FULL.
+    DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
+    VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL,
+    LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
     """
     BatchRequestBookings: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.BatchRequestBookingsRequest, _booking_service_pb2.BatchRequestBookingsResponse]
     """BatchRequestBookings is RequestBooking for up to 200 requests in one message. There is one result per request, in
     the same order. A request that fails does not affect the others.
     Errors: INVALID_FIELD, TOO_LARGE, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED,
     WINDOW_CLOSED, DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
-    BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL, LANE_CLOSED,
-    STORE_UNAVAILABLE, STORE_FULL.
+    VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL,
+    LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
     """
     GetBooking: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.GetBookingRequest, _booking_service_pb2.GetBookingResponse]
     """GetBooking returns a booking as it is now or, with wait, as soon as it is decided.
@@ -133,17 +133,17 @@ class BookingServiceAsyncStub(BookingServiceStub):
     return its outcome. A retry with the same request_id and content returns the same booking as it is now, at any
     time.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED, WINDOW_CLOSED,
-    DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED, BARRED,
-    ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL, LANE_CLOSED,
-    STORE_UNAVAILABLE, STORE_FULL.
+    DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
+    VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL,
+    LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
     """
     BatchRequestBookings: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.BatchRequestBookingsRequest, _booking_service_pb2.BatchRequestBookingsResponse]  # type: ignore[assignment]
     """BatchRequestBookings is RequestBooking for up to 200 requests in one message. There is one result per request, in
     the same order. A request that fails does not affect the others.
     Errors: INVALID_FIELD, TOO_LARGE, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED,
     WINDOW_CLOSED, DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
-    BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL, LANE_CLOSED,
-    STORE_UNAVAILABLE, STORE_FULL.
+    VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL,
+    LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
     """
     GetBooking: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.GetBookingRequest, _booking_service_pb2.GetBookingResponse]  # type: ignore[assignment]
     """GetBooking returns a booking as it is now or, with wait, as soon as it is decided.
@@ -228,9 +228,9 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         return its outcome. A retry with the same request_id and content returns the same booking as it is now, at any
         time.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED, WINDOW_CLOSED,
-        DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED, BARRED,
-        ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL, LANE_CLOSED,
-        STORE_UNAVAILABLE, STORE_FULL.
+        DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
+        VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL,
+        LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
         """
 
     @_abc_1.abstractmethod
@@ -243,8 +243,8 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         the same order. A request that fails does not affect the others.
         Errors: INVALID_FIELD, TOO_LARGE, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED,
         WINDOW_CLOSED, DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
-        BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL, LANE_CLOSED,
-        STORE_UNAVAILABLE, STORE_FULL.
+        VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL,
+        LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
         """
 
     @_abc_1.abstractmethod

@@ -208,6 +208,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED: the caller's role may not call this rpc, or the caller may not act for this office.
     Example: a gateway that calls OfficeService; staff of Bogor who request the roster of Depok.
     """
+    ERROR_REASON_VERIFIED_NOT_ALLOWED: _ErrorReason.ValueType  # 55
+    """PERMISSION_DENIED: this caller may not state that people were identified, and an applicant of the request is verified.
+    Example: a gateway without verifies_people, metadata {"field": "applicants[0].verified"}.
+    """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 60
     """INTERNAL: internal error. The metadata has the id under which it was logged.
     Example: metadata {"error_id": "9f0c…"}.
@@ -406,6 +410,10 @@ Example: a call without "authorization: Bearer …".
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 51
 """PERMISSION_DENIED: the caller's role may not call this rpc, or the caller may not act for this office.
 Example: a gateway that calls OfficeService; staff of Bogor who request the roster of Depok.
+"""
+ERROR_REASON_VERIFIED_NOT_ALLOWED: ErrorReason.ValueType  # 55
+"""PERMISSION_DENIED: this caller may not state that people were identified, and an applicant of the request is verified.
+Example: a gateway without verifies_people, metadata {"field": "applicants[0].verified"}.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 60
 """INTERNAL: internal error. The metadata has the id under which it was logged.

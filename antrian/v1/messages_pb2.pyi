@@ -98,7 +98,7 @@ class _StatusReason:
 class _StatusReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StatusReason.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     STATUS_REASON_UNSPECIFIED: _StatusReason.ValueType  # 0
-    """There is no reason: the booking was not rejected or changed by its office."""
+    """There is no reason: the booking was not rejected, and only its account changed it."""
     STATUS_REASON_SLOT_FULL: _StatusReason.ValueType  # 1
     """When its turn came, the slot had fewer remaining places than the party has people."""
     STATUS_REASON_TOO_LATE: _StatusReason.ValueType  # 2
@@ -115,14 +115,18 @@ class _StatusReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StatusRe
     """The office removed somebody from the party; cancelled_queue_numbers says whom. The others keep their queue numbers
     and the code.
     """
+    STATUS_REASON_RECLAIMED: _StatusReason.ValueType  # 8
+    """Somebody of the party, who was not verified, was booked by a request that verified the person. Only this person lost the
+    place; cancelled_queue_numbers says whom. The others keep their queue numbers and the code.
+    """
 
 class StatusReason(_StatusReason, metaclass=_StatusReasonEnumTypeWrapper):
-    """StatusReason says why a booking is REJECTED, or what its office did to it. Booking has the same as a message to
+    """StatusReason says why a booking is REJECTED, or what others than its account did to it. Booking has the same as a message to
     people.
     """
 
 STATUS_REASON_UNSPECIFIED: StatusReason.ValueType  # 0
-"""There is no reason: the booking was not rejected or changed by its office."""
+"""There is no reason: the booking was not rejected, and only its account changed it."""
 STATUS_REASON_SLOT_FULL: StatusReason.ValueType  # 1
 """When its turn came, the slot had fewer remaining places than the party has people."""
 STATUS_REASON_TOO_LATE: StatusReason.ValueType  # 2
@@ -138,6 +142,10 @@ STATUS_REASON_RELEASED_BY_OFFICE: StatusReason.ValueType  # 6
 STATUS_REASON_PERSON_CANCELLED_BY_OFFICE: StatusReason.ValueType  # 7
 """The office removed somebody from the party; cancelled_queue_numbers says whom. The others keep their queue numbers
 and the code.
+"""
+STATUS_REASON_RECLAIMED: StatusReason.ValueType  # 8
+"""Somebody of the party, who was not verified, was booked by a request that verified the person. Only this person lost the
+place; cancelled_queue_numbers says whom. The others keep their queue numbers and the code.
 """
 Global___StatusReason: _TypeAlias = StatusReason  # noqa: Y015
 
@@ -492,6 +500,7 @@ class Applicant(_message.Message):
 
     NIK_FIELD_NUMBER: _builtins.int
     FULL_NAME_FIELD_NUMBER: _builtins.int
+    VERIFIED_FIELD_NUMBER: _builtins.int
     nik: _builtins.str
     """nik is the Nomor Induk Kependudukan: 16 digits, which may be separated by blanks, dashes and dots. It is stored
     only encrypted and as a keyed hash.
@@ -501,15 +510,22 @@ class Applicant(_message.Message):
     kinds of quotes, dashes and blanks are replaced by these, and invisible characters are dropped. It is stored only
     encrypted.
     """
+    verified: _builtins.bool
+    """verified says that the caller has identified the person, for example by a face match with the population register
+    (Dukcapil), and vouches for it. Only internal systems, staff, and gateways with verifies_people in the callers file
+    may set it. If a booking of another account holds the person and did not verify the person, that booking gives way:
+    the person's place in it is cancelled with status_reason RECLAIMED. A verified person's booking never gives way.
+    """
     def __init__(
         self,
         *,
         nik: _builtins.str = ...,
         full_name: _builtins.str = ...,
+        verified: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["full_name", b"full_name", "nik", b"nik"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["full_name", b"full_name", "nik", b"nik", "verified", b"verified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -604,7 +620,7 @@ class Booking(_message.Message):
     code: _builtins.str
     """code is what the office scans, ten letters and digits, once CONFIRMED."""
     status_reason: Global___StatusReason.ValueType
-    """status_reason says why the booking is REJECTED, or what its office did to it later."""
+    """status_reason says why the booking is REJECTED, or what others than its account did to it later."""
     status_message_id: _builtins.str
     """status_message_id explains status_reason to the account and says what to do, in Indonesian. It is absent while
     status_reason is unspecified.

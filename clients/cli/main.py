@@ -107,6 +107,7 @@ def quota(service: Service, office: str, as_json: bool) -> None:
     type=Person(),
     help="An applicant. Repeat for a party of up to five.",
 )
+@click.option("--verified", is_flag=True, help="Vouch that these people were identified.")
 @click.option("--account", required=True, help="The account to book for: an opaque id that you choose.")
 @click.option("--request-id", type=click.UUID, help="Idempotency key: the same id always returns the same booking.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the outcome, or return at once.")
@@ -119,6 +120,7 @@ def book(
     day: datetime,
     session: str,
     people: tuple[Applicant, ...],
+    verified: bool,
     account: str,
     request_id: uuid.UUID | None,
     wait: bool,
@@ -128,8 +130,11 @@ def book(
     """Request a booking for a party of up to five people.
 
     The whole party is booked, or nobody. Exits with 1 when the request is refused or the booking is rejected. Only callers
-    that are trusted to vouch for a person's province may use --province instead of --at.
+    that are trusted to vouch for a person's province may use --province instead of --at, and only callers that are trusted to
+    identify people may use --verified.
     """
+    for person in people:
+        person.verified = verified
     key = request_id or uuid.uuid4()
 
     async def request(client: BookingClient) -> Booking:

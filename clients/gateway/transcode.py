@@ -156,7 +156,7 @@ def _check(kind: Any, values: Mapping[str, Any], path: str = "") -> None:
         for item, one in _items(field, where, value):
             if isinstance(one, dict) and field.message_type:
                 _check(field.message_type, one, f"{item}.")
-            elif isinstance(one, bool) or (isinstance(one, str | int | float) and not _is_valid(field, one)):
+            elif isinstance(one, str | int | float) and not _is_valid(field, one):
                 raise MalformedError(item, *_WRONG_FORMAT)
 
 
@@ -189,7 +189,9 @@ def _items(field: FieldDescriptor, path: str, value: Any) -> Iterable[tuple[str,
 
 
 def _is_valid(field: FieldDescriptor, value: str | float) -> bool:
-    """Returns whether the text or number is a valid value of the field by the rules of JSON, which are not Python's."""
+    """Returns whether the text, number or boolean is a valid value of the field by the rules of JSON, which are not Python's."""
+    if isinstance(value, bool):
+        return field.cpp_type == FieldDescriptor.CPPTYPE_BOOL
     if field.enum_type:
         return any(value in (known.name, known.number) for known in field.enum_type.values)
     if not isinstance(value, str):

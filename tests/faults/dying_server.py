@@ -5,13 +5,13 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from antrian.lane.producer import Joined, JoinRequest, Known, LaneProducer, Refused
+from antrian.lane.producer import Joined, JoinRequest, JoinResult, LaneProducer
 from server.__main__ import main
 
 _send = LaneProducer._send_joins
 
 
-async def _send_and_die(self: LaneProducer, requests: Sequence[JoinRequest]) -> list[Joined | Known | Refused]:
+async def _send_and_die(self: LaneProducer, requests: Sequence[JoinRequest]) -> list[JoinResult]:
     responses = await _send(self, requests)
     if any(isinstance(response, Joined) for response in responses):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -29,8 +29,8 @@ def filter_failure(
 def _reads_as_good(case: schemathesis.Case[Any]) -> bool:
     route, _ = find(case.method, case.formatted_path)
     body: Any = case.body
-    if re.search(r"\b(true|false)\b", json.dumps(body)):
-        return False  # no field is one: the gateway refuses them
+    if re.search(r"\b(true|false)\b", re.sub(r'"verified": (true|false)', "", json.dumps(body))):
+        return False  # no other field is one: the gateway refuses them
     try:
         read = MessageToDict(ParseDict(body, route.request()))
     except (ParseError, ValueError, TypeError, AttributeError):

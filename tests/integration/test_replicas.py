@@ -16,7 +16,7 @@ from antrian.booking import Turn
 from antrian.errors import AntrianError, Reason
 from antrian.lane import NotReplicatedError, producer, script
 from antrian.lane.config_check import UnsupportedRedisError
-from antrian.lane.producer import TICKETS_LOST, Joined, Known, Refused
+from antrian.lane.producer import TICKETS_LOST, Joined, JoinResult, Known, Refused
 from antrian.local.child import hold
 from antrian.local.replicated_redis import ReplicatedRedis
 from antrian.redis_primary import connect, parse_redis_url
@@ -115,7 +115,7 @@ async def test_an_acknowledged_ticket_survives_a_killed_primary(world: World, re
     replicated.kill(old)
     replicated.wait_for_failover(old)
 
-    joined: Joined | Known | Refused | None = None
+    joined: JoinResult | None = None
     ends = time.monotonic() + _WITHIN
     while not joined and time.monotonic() < ends:
         with suppress(RedisError):

@@ -188,7 +188,7 @@ VARIANTS = [
     Variant("P4 P10", "who gave up stays live", _unguarded("applicant_cancelled_is_gone", "set live = false,", "set live = %(number)s::int is not null,")),
     Variant("P4", "who gave up still counts for the account", _changed("settle_commands", r"count_live\(owner, held_by\(owner\), id, -1\)", "")),
     Variant("P10", "a release gives nothing back", _changed("cancel.sql", r"taken - gone\.places", "taken - case when %(staff)s is null then gone.places else 0 end")),
-    Variant("P10", "a bar is lifted in the ledger only", _changed("settle_commands", r"elseif held and held:sub\(1, 1\) == 'X' then", "elseif false then")),
+    Variant("P10", "a bar is lifted in the ledger only", _changed("settle_commands", "elseif held and not holder then", "elseif false then")),
     Variant("P10", "an excuse leaves the bar", _changed("excuse_no_show.sql", r"bar\.lifted_at is null and asked\.refused is null", "false")),
     Variant("P10", "late attendance frees the wrong person", _changed("late_attendance.sql", r"bar\.applicant_key = arrived\.applicant_key and", "")),
     Variant("P4", "an undone check-in holds nobody in Redis", _changed("claim", r"redis\.call\('HSET', bucket\('applicants', person\), person, claim\)", "")),

@@ -26,7 +26,7 @@ from antrian.booking import (
 )
 from antrian.identity import Keys
 from antrian.lane.consumer import LaneConsumer
-from antrian.lane.producer import Joined, JoinRequest, Known, LaneProducer, Refused
+from antrian.lane.producer import HeldUnverified, Joined, JoinRequest, Known, LaneProducer, Refused
 from antrian.lane.replies import FencedError, LaneBrokenError, Lease, LeasedLane, sole
 from antrian.ledger.fence import LedgerFencedError, LedgerGapError
 from antrian.ledger.policies import apply_policy
@@ -242,17 +242,24 @@ class World:
         slot: Slot = MONDAY,
         account: str = "",
         caller: str = "gateway",
+        verified: Sequence[int] = (),
     ) -> JoinRequest:
-        """Request number `name` for these people (by default the person of that number), on an account of its own."""
+        """Request number `name` for these people (by default the person of that number), on an account of its own.
+
+        verified: which of the people are verified.
+        """
         booking_id = self.keys.booking_id(caller, uuid.UUID(int=name))
         applicants = []
         for person in people or (name,):
             key = self.keys.applicant_key(nik(person))
-            applicants.append(EncryptedApplicant(key, self.keys.encrypt(booking_id, key, Person(nik(person), "Siti"))))
+            encrypted = self.keys.encrypt(booking_id, key, Person(nik(person), "Siti"))
+            applicants.append(EncryptedApplicant(key, encrypted, person in verified))
         account = account or f"account-{name}"
         return JoinRequest(
             booking_id=booking_id,
-            fingerprint=self.keys.fingerprint(office_id, slot, [(a.key, "Siti") for a in applicants]),
+            fingerprint=self.keys.fingerprint(
+                office_id, slot, [(a.key, "Siti") for a in applicants], [a.key for a in applicants if a.verified]
+            ),
             owner=self.keys.owner(caller, account),
             caller=caller,
             account=account,
@@ -264,8 +271,10 @@ class World:
         )
 
     async def join(self, request: JoinRequest) -> Joined | Known | Refused:
-        """Sends the request to its lane; returns the response."""
-        return await self.producer.join(request)
+        """Sends the request to its lane, where no booking gives way to it; returns the response."""
+        response = await self.producer.join(request)
+        assert not isinstance(response, HeldUnverified)
+        return response
 
     async def ticket(self, request: JoinRequest) -> int:
         """Joins with a request that must be accepted; returns its ticket."""

@@ -7,11 +7,12 @@ from uuid import UUID
 import pytest
 from psycopg.adapt import PyFormat, Transformer
 
-from antrian.ledger.arrays import bigints, blobs, ints, texts, uuids
+from antrian.ledger.arrays import bigints, blobs, bools, ints, texts, uuids
 
 _IDS = [UUID(int=n << 100 | n) for n in range(3)]
 CASES: list[tuple[Callable[[Any], bytes], Sequence[Any], Sequence[Any]]] = [
     (uuids, [one.bytes for one in _IDS], _IDS),
+    (bools, [True, False], [True, False]),
     (bigints, [2**40, -1, 2**62], [2**40, -1, 2**62]),
     (blobs, [b"", b"\0\xff", b"x" * 300], [b"", b"\0\xff", b"x" * 300]),
     (texts, [b"", b"Ani", "\u00e9\u4e2d".encode()], ["", "Ani", "\u00e9\u4e2d"]),

@@ -16,7 +16,25 @@ def test_a_valid_file_is_read(tmp_path: Path) -> None:
     [caller] = (Callers(file)._by_token or {}).values()
     assert (caller.name, caller.per_second) == ("mobile", 5)
     assert caller.roles == {Role.GATEWAY}
+    assert not caller.may_verify
     assert caller.offices == {"kanim-bogor"}
+
+
+@pytest.mark.parametrize(
+    ("role", "more", "may"),
+    [
+        ("gateway", "", False),
+        ("gateway", "verifies_people = false", False),
+        ("gateway", "verifies_people = true", True),
+        ("internal", "", True),
+        ("staff", "", True),
+    ],
+)
+def test_who_may_call_people_verified(tmp_path: Path, role: str, more: str, may: bool) -> None:
+    file = tmp_path / "callers.toml"
+    file.write_text(GOOD.replace("gateway", role) + more)
+    [caller] = (Callers(file)._by_token or {}).values()
+    assert caller.may_verify is may
 
 
 @pytest.mark.parametrize(
@@ -37,6 +55,7 @@ def test_a_valid_file_is_read(tmp_path: Path) -> None:
             "caller 1: token_sha256: Field required; caller 1: token: Extra inputs",
         ),
         (GOOD.replace(HASH, HASH[:-1]), "caller 1: token_sha256: String should match pattern"),
+        (GOOD + "verifies_people = 1", "caller 1: verifies_people: Input should be a valid boolean"),
         (GOOD + 'offices = "kanim-bogor"', "caller 1: offices: Input should be a valid list"),
         (GOOD + "offices = [3]", "caller 1: offices: 1: Input should be a valid string"),
         (GOOD + "requests_per_second = 0", "caller 1: requests_per_second: Input should be greater than 0"),

@@ -12,7 +12,9 @@ from antrian.lane.codec import pack_request, read_queue_entry
 SLOT = Slot(date(2026, 11, 30), Session.AFTERNOON)
 NAMES = st.text(max_size=63)
 PEOPLE = st.lists(
-    st.builds(EncryptedApplicant, st.binary(min_size=16, max_size=16), st.binary(min_size=1, max_size=300)),
+    st.builds(
+        EncryptedApplicant, st.binary(min_size=16, max_size=16), st.binary(min_size=1, max_size=300), st.booleans()
+    ),
     min_size=1,
     max_size=5,
 )

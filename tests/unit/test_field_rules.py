@@ -221,7 +221,7 @@ def _servicers() -> dict[str, Any]:
         booking_id=str(_BOOKING), state=messages_pb2.BOOKING_STATE_CONFIRMED, queue_numbers=[1], code=_GOOD["code"]
     )
     encrypted = keys.encrypt(_BOOKING, key, Person(_GOOD["nik"], "Somebody"))
-    row = RosterRow(Session.MORNING, 1, _BOOKING, key, encrypted, State.CONFIRMED, None)
+    row = RosterRow(Session.MORNING, 1, _BOOKING, key, encrypted, State.CONFIRMED, None, False)
     found = CodedBooking(_BOOKING, "local", "ani", State.CONFIRMED, _DAY, _DAY, [1], [1])
     producer: Any = _Front(now=datetime.now(UTC))
     ledger: Any = _Store(find=found, party=[row])

@@ -272,8 +272,10 @@ def test_a_fingerprint_covers_office_slot_and_people_in_any_order() -> None:
         KEYS.fingerprint("kanim-bogor", replace(SLOT, service_date=date(2026, 12, 1)), [one, two]),
         KEYS.fingerprint("kanim-bogor", SLOT, [one]),
         KEYS.fingerprint("kanim-bogor", SLOT, [one, (two[0], "Siti S")]),
+        KEYS.fingerprint("kanim-bogor", SLOT, [one, two], [one[0]]),
+        KEYS.fingerprint("kanim-bogor", SLOT, [one, two], [two[0]]),
     }
-    assert len(others | {same}) == 6
+    assert len(others | {same}) == 8
     assert len(same) == 8
 
 

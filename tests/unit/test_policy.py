@@ -136,6 +136,8 @@ def test_without_categories_only_the_corrections_are_holidays(tmp_path: Path) ->
         ('starts = "08:00"', 'starts = "12:00"', "sessions.MORNING:", "before"),
         ('starts = "13:00"', 'starts = "11:59"', "sessions:", "MORNING must end before AFTERNOON"),
         ("AFTERNOON = {", "EVENING = {", "sessions.AFTERNOON:", "required"),
+        ('who = "all"', "", "bar.who:", "required"),
+        ('who = "all"', 'who = "some"', "bar.who:", "'all' or 'verified'"),
         ("morning_percent = 60", "morning_percent = 101", "quota.morning_percent:", "100"),
         ("morning_percent = 60", "morning_percent = -1", "quota.morning_percent:", "0"),
         ('rule = "device_location"', 'rule = "home"', "province.rule:", "'any'"),

@@ -8,7 +8,8 @@
 -- Returns: now (ms), then one array a request, the first that holds:
 --   KNOWN office ticket | REQUEST_ID_REUSED | LANE_CLOSED | the refusal | WINDOW | DAY_CLOSED |
 --   ALREADY_BOOKED n booking-id (by this account) | SLOT_FULL remaining | ACCOUNT_LIMIT live | LANE_FULL waiting |
---   PEOPLE_LIMIT | ALREADY_BOOKED n "" (by another) | BARRED n last-day | JOINED ticket ahead remaining
+--   PEOPLE_LIMIT | ALREADY_BOOKED n "" (by another) | BARRED n last-day | HELD_UNVERIFIED, then n booking-id for each verified
+--   person whom a booking of another account holds that did not verify the person | JOINED ticket ahead remaining
 -- What others have booked comes last and is noted before: an account learns it of a limited number of people per window.
 -- SLOT_FULL is certain: requests ahead only take places. It comes after KNOWN, so no repeat of an accepted request hears it.
 -- Holds: P2-P5, P11, P12. A full Redis refuses all of it, and none is half done.
@@ -34,6 +35,7 @@ end
 
 local function join(request, owner, office, windows, keep, refusal)
   local id, fingerprint, slot, people = id_of(request), fingerprint_of(request), slot_of(request), people_of(request)
+  local kinds = kinds_of(request)
   local requests = bucket('requests', id)
   local known = redis.call('HGET', requests, id)
   if known then
@@ -59,15 +61,15 @@ local function join(request, owner, office, windows, keep, refusal)
   local ticket, waiting = format('%d', lane.ticket + 1), lane.ticket - lane.settled
   if waiting >= BOUND then return { 'LANE_FULL', waiting } end
   if not note_tried(owner, people, window_ends, MOST_TRIED) then return { 'PEOPLE_LIMIT' } end
-  local others = refused_for_others(entries)
+  local others = refused_for_others(entries, kinds)
   if others then return others end
 
   redis.call('XADD', key('queue', office), ticket .. '-0', 'r', request .. at)
   redis.call('HSET', key('lane', office), 'ticket', ticket)
   redis.call('HSET', requests, id, fingerprint .. ' ' .. office .. ' ' .. ticket .. ' ' .. keep)
-  for n = 1, #people, 16 do
-    local person = people:sub(n, n + 15)
-    redis.call('HSET', bucket('applicants', person), person, 'B' .. id .. owner)
+  for n = 1, #kinds do
+    local person = people:sub(n * 16 - 15, n * 16)
+    redis.call('HSET', bucket('applicants', person), person, kinds:sub(n, n) .. id .. owner)
   end
   count_live(owner, held, id, party)
   lane.ticket = lane.ticket + 1

@@ -16,12 +16,14 @@ local function write_counters(office, slot, p)
     string.format('%d %d %d %d %d', p.quota, p.remaining, p.next, p.begins, p.closed and 1 or 0))
 end
 
--- Of a request as codec.py packs it: how many people, slot, booking id, fingerprint, the people's keys.
+-- Of a request as codec.py packs it: how many people, slot, booking id, fingerprint, the people's keys, and "B" or "V" for
+-- each of them, as applicants:xxx has it.
 local function party_of(request) return request:byte(1) end
 local function slot_of(request) return request:sub(2, 12) end
 local function id_of(request) return request:sub(13, 28) end
 local function fingerprint_of(request) return request:sub(29, 36) end
 local function people_of(request) return request:sub(39, 38 + 16 * party_of(request)) end
+local function kinds_of(request) return request:sub(39 + 16 * party_of(request), 38 + 17 * party_of(request)) end
 
 -- Of an entry of a queue: its ticket, and what join.lua wrote.
 local function ticket_of(entry) return tonumber(entry[1]:match('^%d+')) end

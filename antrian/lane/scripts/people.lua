@@ -29,6 +29,13 @@ local function count_live(owner, held, id, change)
   end
 end
 
+-- Returns the booking and the account that hold a person, and whether the person was verified, given the person's entry (or
+-- false); nil when no booking holds the person.
+local function holder_of(entry)
+  local kind = entry and entry:sub(1, 1)
+  if kind == 'B' or kind == 'V' then return entry:sub(2, 17), entry:sub(18), kind == 'V' end
+end
+
 -- Returns the end of an applicant's latest bar (ms) and its last day; 0 and '' when the applicant's entry has no bar.
 local function barred_until(entry)
   local ends, last_day = 0, ''
@@ -62,11 +69,11 @@ local function free(id, people)
   for n = 1, #people, 16 do
     local person = people:sub(n, n + 15)
     local held = redis.call('HGET', bucket('applicants', person), person)
-    if held and held:sub(1, 17) == 'B' .. id then
+    local holder, owner = holder_of(held)
+    if holder == id then
       redis.call('HDEL', bucket('applicants', person), person)
-      local owner = held:sub(18)
       count_live(owner, held_by(owner), id, -1)
-    elseif held and held:sub(1, 1) == 'X' then
+    elseif held and not holder then
       local kept = without_bar(held, id)
       if kept == 'X' then
         redis.call('HDEL', bucket('applicants', person), person)

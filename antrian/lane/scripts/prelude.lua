@@ -11,8 +11,9 @@
 --   commands:{office}  stream  commands, id = number-0: d its kind, " ", the rest (JSON)
 --   counters:{office}  hash    slot -> "quota remaining next begins(ms) closed(0 or 1)"
 --   ready              zset    office -> since when it waits (us)
---   applicants:xxx     hash    applicant key -> "B" booking id, owner | "X", then 41 bytes a bar: id of the missed booking,
---                              " ", end of the bar (ms in 13 digits), " ", last day
+--   applicants:xxx     hash    applicant key -> "B" or "V" (by a request that verified the person), booking id, owner | "X",
+--                              then 41 bytes a bar: id of the missed booking, " ", end of the bar (ms in 13 digits), " ",
+--                              last day
 --   requests:xxx       hash    booking id -> "fingerprint office ticket keep-until(hours)"
 --   accounts:xxx       hash    owner (caller and account, hashed) -> 17 bytes a live booking: id, how many people hold it
 --   tried:xxx          hash    owner -> end of the window (hours), a blank, and 4 bytes of the key of each person asked for

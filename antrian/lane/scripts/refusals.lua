@@ -21,23 +21,28 @@ local function look_up(people, owner)
     local person = people:sub(n * 16 + 1, n * 16 + 16)
     local entry = redis.call('HGET', bucket('applicants', person), person)
     entries[n + 1] = entry
-    if not own and entry and entry:sub(1, 1) == 'B' and entry:sub(18) == owner then
-      own = { 'ALREADY_BOOKED', n, entry:sub(2, 17) }
-    end
+    local holder, holding = holder_of(entry)
+    if not own and holder and holding == owner then own = { 'ALREADY_BOOKED', n, holder } end
   end
   return entries, own
 end
 
--- Returns the refusal of the first person whom another account has booked, or who is barred; nil if there is none.
-local function refused_for_others(entries)
+-- Returns the refusal of the first person whom another account has booked, or who is barred; nil if there is none. A booking
+-- that did not verify its person gives way to a request that does (kinds: "V"), if nothing else refuses that.
+local function refused_for_others(entries, kinds)
+  local unverified = { 'HELD_UNVERIFIED' }
   for n, entry in ipairs(entries) do
-    if entry and entry:sub(1, 1) == 'B' then
+    local holder, _, verified = holder_of(entry)
+    if holder and not verified and kinds:sub(n, n) == 'V' then
+      unverified[#unverified + 1], unverified[#unverified + 2] = n - 1, holder
+    elseif holder then
       return { 'ALREADY_BOOKED', n - 1, '' }
     elseif entry then
       local ends, last_day = barred_until(entry)
       if now < ends then return { 'BARRED', n - 1, last_day } end
     end
   end
+  if #unverified > 1 then return unverified end
 end
 
 -- Notes that an account asks for these people in the window that ends then. Returns false if they would be more than `most`.

@@ -1,6 +1,6 @@
 -- P10 each person who missed a day is barred once, unless staff lifted the bar, and nobody else is barred
 -- out: examined (bars, and people of missed days), violations (absent people of finished days without their bar; bars in force of
--- people who came, cancelled or were excused, or whose booking was cancelled; lifted bars without an action of staff; days that
+-- people who came, cancelled or were excused, or whose booking was cancelled, or who were not verified where that matters; lifted bars without an action of staff; days that
 -- have been over for two hours and are not finished).
 with missed as (
     select a.applicant_key, a.booking_id, b.state
@@ -9,6 +9,7 @@ with missed as (
     join slot as s on s.slot_id = b.slot_id
     join day_done as d on d.office_id = s.office_id and d.service_date = s.service_date
     where a.cancelled_at is null
+        and (a.verified or not d.verified_only)
         and (b.state in ('NO_SHOW', 'EXCUSED') or b.state = 'ATTENDED' and a.present_at is null and not s.closed)
 ),
 

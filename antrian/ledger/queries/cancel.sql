@@ -1,7 +1,8 @@
 -- Returns places of a CONFIRMED booking before its day begins, or, for staff, before it is over; else changes nothing.
 -- With a number, cancels only that person, and the others keep their numbers; cancelling the last one ends the booking.
 -- Idempotent.
--- in: office, booking_id, number (or null: all remaining people); action_id, caller, staff, why (null for the booking's account).
+-- in: office, booking_id, number (or null: all remaining people); action_id, caller, staff, why (null for the booking's account);
+-- reclaimed (for a request that verified the person: leaves people who were verified as they are).
 -- Holds: P7, P10 (only live people return their places, and none of them is live afterwards).
 with asked as (
     select
@@ -25,6 +26,7 @@ freed as (
         and applicant.number between first_number and first_number + party_size - 1
         and applicant.number = coalesce(%(number)s, applicant.number)
         and applicant.live
+        and not (%(reclaimed)s and applicant.verified)
     returning applicant.number
 ),
 
@@ -43,6 +45,7 @@ ended as (
         ended_at = case when ends then service_now() end,
         reason = case
             when %(staff)s is null then case when not ends then booking.reason end
+            when %(reclaimed)s then 'RECLAIMED'
             when ends then 'RELEASED_BY_OFFICE'
             else 'PERSON_CANCELLED_BY_OFFICE'
         end
@@ -56,8 +59,9 @@ given_back as (
 
 insert into staff_action
 select
-    %(action_id)s, case when %(number)s is null then 'RELEASE' else 'CANCEL_PERSON' end, %(office)s, service_date, session,
-    %(caller)s, %(staff)s, %(why)s,
+    %(action_id)s,
+    case when %(reclaimed)s then 'RECLAIM' when %(number)s is null then 'RELEASE' else 'CANCEL_PERSON' end,
+    %(office)s, service_date, session, %(caller)s, %(staff)s, %(why)s,
     jsonb_build_object('booking_id', booking_id, 'state', 'CONFIRMED', 'people', people),
     jsonb_build_object(
         'state', case when ends then 'CANCELLED' else 'CONFIRMED' end, 'people', people - places,

@@ -1,5 +1,5 @@
 -- Returns the people of a booking who have not cancelled, by queue number, with the columns of roster.sql. in: booking_id.
-select s.session, a.number, a.booking_id, a.applicant_key, a.encrypted, b.state, a.present_at
+select s.session, a.number, a.booking_id, a.applicant_key, a.encrypted, b.state, a.present_at, a.verified
 from booking as b
 join slot as s using (slot_id)
 join applicant as a

@@ -3,7 +3,7 @@
 -- existing rows stay.
 -- in, as one array per column: office, token, first, last (tickets) of the turns; s_turn (its position), s_date, s_session of
 -- their slots; slot (its position), booking_id, ticket, party_size, reason (null: CONFIRMED), first_number, fingerprint, caller,
--- account, accepted (ms) of the decisions; a_booking_id, a_number, a_key, a_encrypted of the applicants of CONFIRMED ones. Also
+-- account, accepted (ms) of the decisions; a_booking_id, a_number, a_key, a_encrypted, a_verified of the applicants of CONFIRMED ones. Also
 -- policy_version, by which the turns were decided (or null).
 -- out, per lane that was moved: its office, the number of new bookings, and the tickets of those that are TOO_LATE. A lane is
 -- not moved if a newer token has written (fenced), if the turn neither follows the last ticket nor repeats the last turn (a gap),
@@ -85,11 +85,12 @@ taken as (
 ),
 
 seated as (
-    insert into applicant (slot_id, number, booking_id, applicant_key, encrypted)
-    select fresh.slot_id, a.number, a.booking_id, a.applicant_key, a.encrypted
+    insert into applicant (slot_id, number, booking_id, applicant_key, encrypted, verified)
+    select fresh.slot_id, a.number, a.booking_id, a.applicant_key, a.encrypted, a.verified
     from unnest(
-        %(a_booking_id)b::uuid[], %(a_number)b::int[], %(a_key)b::bytea[], %(a_encrypted)b::bytea[]
-    ) as a (booking_id, number, applicant_key, encrypted)
+        %(a_booking_id)b::uuid[], %(a_number)b::int[], %(a_key)b::bytea[], %(a_encrypted)b::bytea[],
+        %(a_verified)b::boolean[]
+    ) as a (booking_id, number, applicant_key, encrypted, verified)
     join fresh using (booking_id)
     where fresh.state = 'CONFIRMED'
     order by a.applicant_key

@@ -1,8 +1,8 @@
 -- Returns a page of the people of an office's day, by session (the morning first) and queue number.
 -- in: office, service_date, session (or null), after_session and after_number (of the last person of the previous page, or
 -- null), most.
--- out: session, number, booking_id, applicant_key, encrypted, state, present_at.
-select s.session, a.number, a.booking_id, a.applicant_key, a.encrypted, b.state, a.present_at
+-- out: session, number, booking_id, applicant_key, encrypted, state, present_at, verified.
+select s.session, a.number, a.booking_id, a.applicant_key, a.encrypted, b.state, a.present_at, a.verified
 from slot as s
 join applicant as a using (slot_id)
 join booking as b using (booking_id)
