@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from antrian import rules
-from antrian.audit.verify import Check, verify
+from antrian.audit.check import Check
+from antrian.audit.verify import verify
 from antrian.local.stack import Stack
 from antrian.policy import load_policy
 from antrian.settings import Settings

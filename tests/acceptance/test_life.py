@@ -10,7 +10,8 @@ from datetime import timedelta
 import pytest
 from redis import Redis
 
-from antrian.audit.verify import Check, verify
+from antrian.audit.check import Check
+from antrian.audit.verify import verify
 from antrian.local.stack import Stack
 from antrian.settings import Settings
 from antrian.v1.messages_pb2 import (
