@@ -142,12 +142,13 @@ create table day_done (
 create index day_done_unsynced on day_done (office_id) where not synced;
 create index day_done_synced on day_done (done_at) where synced; -- detects a Redis restored from an older copy
 
--- What staff did or tried to do. Rows are only ever added.
+-- What staff did or tried to do, and which personal data they read. Rows are only ever added.
 create table staff_action (
     action_id uuid primary key,
     kind text not null check (kind in (
         'CHECK_IN', 'SET_QUOTA', 'CLOSE_DATE', 'RELEASE', 'CANCEL_PERSON',
-        'LIFT_BAR', 'EXCUSE_NO_SHOW', 'UNDO_CHECK_IN', 'LATE_ATTENDANCE', 'RETIRE_OFFICE', 'REOPEN_OFFICE', 'CORRECT_NAME'
+        'LIFT_BAR', 'EXCUSE_NO_SHOW', 'UNDO_CHECK_IN', 'LATE_ATTENDANCE', 'RETIRE_OFFICE', 'REOPEN_OFFICE', 'CORRECT_NAME',
+        'READ_ROSTER', 'READ_BARS' -- reads of personal data: nothing changed, after has the number of people
     )),
     office_id text not null references office,
     service_date date not null,

@@ -12,10 +12,11 @@ GOOD = f'[[caller]]\nname = "mobile"\nrole = "gateway"\ntoken_sha256 = "{HASH}"\
 
 def test_a_valid_file_is_read(tmp_path: Path) -> None:
     file = tmp_path / "callers.toml"
-    file.write_text(GOOD + 'requests_per_second = 5\noffices = ["kanim-bogor"]\n')
+    file.write_text(GOOD + 'requests_per_second = 5\noffices = ["kanim-bogor"]\nstaff = "rina"\n')
     [caller] = (Callers(file)._by_token or {}).values()
     assert (caller.name, caller.per_second) == ("mobile", 5)
     assert caller.roles == {Role.GATEWAY}
+    assert caller.staff == "rina"
     assert caller.offices == {"kanim-bogor"}
 
 
@@ -39,6 +40,8 @@ def test_a_valid_file_is_read(tmp_path: Path) -> None:
         (GOOD.replace(HASH, HASH[:-1]), "caller 1: token_sha256: String should match pattern"),
         (GOOD + 'offices = "kanim-bogor"', "caller 1: offices: Input should be a valid list"),
         (GOOD + "offices = [3]", "caller 1: offices: 1: Input should be a valid string"),
+        (GOOD + 'staff = "siti rina"', "caller 1: staff: String should match pattern"),
+        (GOOD + 'staff = "3171010101900001"', "caller 1: staff: Value error, must not contain a NIK"),
         (GOOD + "requests_per_second = 0", "caller 1: requests_per_second: Input should be greater than 0"),
         (GOOD + "requests_per_second = nan", "caller 1: requests_per_second: Input should be a finite number"),
         (GOOD + "requests_per_second = true", "caller 1: requests_per_second: Input should be a valid number"),

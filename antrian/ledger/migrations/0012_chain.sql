@@ -88,3 +88,11 @@ begin
 end $$;
 create trigger journal_is_for_good before update or delete on journal for each row execute function chain_is_for_good();
 create trigger link_is_for_good before update or delete on link for each row execute function chain_is_for_good();
+
+-- Reads of personal data are staff actions, too.
+alter table staff_action drop constraint staff_action_kind_check;
+alter table staff_action add constraint staff_action_kind_check check (kind in (
+    'CHECK_IN', 'SET_QUOTA', 'CLOSE_DATE', 'RELEASE', 'CANCEL_PERSON',
+    'LIFT_BAR', 'EXCUSE_NO_SHOW', 'UNDO_CHECK_IN', 'LATE_ATTENDANCE', 'RETIRE_OFFICE', 'REOPEN_OFFICE', 'CORRECT_NAME',
+    'READ_ROSTER', 'READ_BARS'
+));
