@@ -129,6 +129,17 @@ class Settings(BaseSettings):
     audit_seconds: float = Field(
         default=300, ge=0, description="Seconds between two audits of the promises by workers. 0 disables audits."
     )
+    heads_file: Path | None = Field(
+        default=None,
+        description="File outside the database to which workers append the signed heads of the hash chain.",
+    )
+    signing_key_file: Path | None = Field(
+        default=None, description="The Ed25519 key with which workers sign heads (PEM). Required with heads_file."
+    )
+    signing_public_key_file: Path | None = Field(
+        default=None,
+        description="Its public key (PEM), for `antrian verify` where the signing key is not. Defaults to that of the signing key.",
+    )
     metrics_listen: str = Field(
         default="",
         pattern=r"^$|^[^\s/]+:[0-9]{1,5}$",
@@ -146,6 +157,12 @@ class Settings(BaseSettings):
             raise ValueError("callers_file is required unless the stores are embedded")
         if self.embedded and self.callers_file is None and not self.listen.startswith(("127.", "localhost:", "[::1]:")):
             raise ValueError("without a callers_file, listen must be a loopback address")
+        return self
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> "Settings":
+        if (self.heads_file is None) == bool(self.signing_key_file or self.signing_public_key_file):
+            raise ValueError("set both heads_file and signing_key_file (or signing_public_key_file), or neither")
         return self
 
     @model_validator(mode="after")

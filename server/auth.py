@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from antrian.errors import AntrianError, Reason
-from antrian.text import has_nik
+from antrian.text import check_account, has_nik
 
 
 class Role(StrEnum):
@@ -32,7 +32,7 @@ class Caller:
 
     offices: for staff, the ids of the offices that the caller may act for, or "*" for all of them. per_second: how many requests
     per second each server accepts from it; None for any number. verifies_people: whether it identifies the people for whom it
-    books, for example by a face match.
+    books, for example by a face match. staff: the one person who acts with its token, None if requests say who does.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Caller:
     offices: frozenset[str] = frozenset()
     per_second: float | None = None
     verifies_people: bool = False
+    staff: str | None = None
 
     @property
     def may_verify(self) -> bool:
@@ -50,6 +51,14 @@ class Caller:
     def vouches(self) -> bool:
         """Whether the caller may state the applicant's province."""
         return bool(self.roles & {Role.INTERNAL, Role.STAFF})
+
+    def acting_staff(self, staff: str) -> str:
+        """Returns who acts, given a request's staff. Raises INVALID_FIELD, or PERMISSION_DENIED if it is not the token's."""
+        if self.staff is None:
+            return check_account(staff, "staff")
+        if staff not in {"", self.staff}:
+            raise AntrianError(Reason.PERMISSION_DENIED, field="staff")
+        return self.staff
 
     def check_office(self, office_id: str) -> None:
         """Raises PERMISSION_DENIED unless the caller is staff of that office."""
@@ -139,6 +148,7 @@ class _Entry(_Table):
     offices: list[str] = []
     requests_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     verifies_people: bool = False
+    staff: Annotated[str, AfterValidator(_no_nik)] | None = Field(default=None, pattern="^[A-Za-z0-9._:@-]{1,64}$")
 
 
 class _File(_Table):
@@ -160,6 +170,7 @@ def _read(file: Path) -> dict[str, Caller]:
             frozenset(entry.offices),
             entry.requests_per_second,
             entry.verifies_people,
+            entry.staff,
         )
         for entry in entries
     }

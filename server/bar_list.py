@@ -9,6 +9,7 @@ from antrian.ledger.staff import LedgerStaff
 from antrian.text import compact
 from antrian.v1.office_service_pb2 import ListBarsRequest, ListBarsResponse
 from server import convert
+from server.auth import CALLER
 from server.office_cache import Catalog
 from server.paging import not_a_token, page_size, read_token, write_token
 
@@ -19,7 +20,9 @@ _LARGEST_PAGE = 500
 async def list_bars(
     request: ListBarsRequest, office: Office, catalog: Catalog, producer: LaneProducer, ledger: LedgerStaff, keys: Keys
 ) -> ListBarsResponse:
-    """Returns one page of the office's bars. Raises INVALID_FIELD."""
+    """Returns one page of the office's bars, and records who read it. Raises INVALID_FIELD or PERMISSION_DENIED."""
+    caller = CALLER.get()
+    staff = caller.acting_staff(request.staff)
     key = None
     if request.HasField("nik"):
         nik = compact(request.nik)
@@ -30,6 +33,11 @@ async def list_bars(
     as_of = await producer.now()
     since = first_barring_day(catalog.policy, as_of)
     rows = await ledger.bars(office.office_id, since, size + 1, applicant_key=key, after=after)
+    today = as_of.astimezone(office.time_zone).date()
+    shown = len(rows[:size])
+    await ledger.note_read(
+        "READ_BARS", office.office_id, today, caller=caller.name, staff=staff, people=shown, by_nik=key is not None
+    )
     response = ListBarsResponse(
         bars=[convert.bar(row, keys) for row in rows[:size]], read_time=convert.timestamp(as_of)
     )

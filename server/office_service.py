@@ -13,7 +13,7 @@ from antrian.errors import AntrianError, Reason, Text, invalid
 from antrian.identity import Keys, code_range
 from antrian.lane.producer import LaneProducer
 from antrian.ledger.staff import ActionRow, LedgerStaff, check_numbers
-from antrian.text import check_account, check_reason
+from antrian.text import check_reason
 from antrian.v1 import office_service_pb2 as wire
 from server import convert
 from server.auth import CALLER
@@ -63,7 +63,7 @@ class OfficeService:
     async def CheckIn(self, request: wire.CheckInRequest, context: Context) -> wire.CheckInResponse:  # noqa: N802
         """Records which people of a party have come."""
         office = self._office(request.office_id)
-        staff, codes = check_account(request.staff, "staff"), code_range(request.code)
+        staff, codes = CALLER.get().acting_staff(request.staff), code_range(request.code)
         party = await self._ledger.check_in(office.office_id, codes, request.queue_numbers, CALLER.get().name, staff)
         try:
             await self._producer.send_command(office.office_id, nouns.Follow(party[0].booking_id))
@@ -290,7 +290,7 @@ def _action(staff: str, reason: str) -> dict[str, Any]:
     return {
         "action_id": uuid4(),
         "caller": CALLER.get().name,
-        "staff": check_account(staff, "staff"),
+        "staff": CALLER.get().acting_staff(staff),
         "why": check_reason(reason),
     }
 

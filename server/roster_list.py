@@ -6,6 +6,7 @@ from antrian.lane.producer import LaneProducer
 from antrian.ledger.staff import LedgerStaff
 from antrian.v1.office_service_pb2 import ListRosterEntriesRequest, ListRosterEntriesResponse
 from server import convert
+from server.auth import CALLER
 from server.paging import not_a_token, page_size, read_token, write_token
 from server.validation import check_session, parse_day
 
@@ -16,7 +17,9 @@ _LARGEST_PAGE = 500
 async def list_roster_entries(
     request: ListRosterEntriesRequest, office: Office, producer: LaneProducer, ledger: LedgerStaff, keys: Keys
 ) -> ListRosterEntriesResponse:
-    """Returns one page of the office's roster. Raises INVALID_FIELD."""
+    """Returns one page of the office's roster, and records who read it. Raises INVALID_FIELD or PERMISSION_DENIED."""
+    caller = CALLER.get()
+    staff = caller.acting_staff(request.staff)
     as_of = await producer.now()
     day = (
         parse_day(request.service_date)
@@ -27,6 +30,10 @@ async def list_roster_entries(
     size = page_size(request.page_size, _PAGE, _LARGEST_PAGE)
     after = _read_token(request.page_token)
     rows = await ledger.roster(office.office_id, day, session, after, size + 1)
+    shown = len(rows[:size])
+    await ledger.note_read(
+        "READ_ROSTER", office.office_id, day, caller=caller.name, staff=staff, people=shown, session=session
+    )
     response = ListRosterEntriesResponse(
         entries=convert.roster_entries(rows[:size], keys),
         service_date=day.isoformat(),

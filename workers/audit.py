@@ -10,7 +10,10 @@ import psycopg
 from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 
+from antrian.audit.heads import append_head, read_heads, signing_key
 from antrian.audit.verify import verify
+from antrian.ledger.chain import extend_chain, has_link
+from antrian.ledger.connection import CONNECT
 from antrian.redis_primary import connect
 from antrian.settings import Settings
 
@@ -49,16 +52,36 @@ class Audit:
         if not self._my_turn():
             self._show({}, {})
             return
+        self._extend_chain()
         violations, examined = Counter[str](), Counter[str]()
-        for check in verify(self._settings):
+        for check in verify(self._settings, whole=False):
             violations[check.promise] += check.violations
             examined[check.promise] += check.examined
             if check.violations:
-                _log.error("violation of %s: %s: %d of %d", check.promise, check.what, check.violations, check.examined)
+                first = f" ({check.first})" if check.first else ""
+                _log.error(
+                    "violation of %s: %s: %d of %d%s",
+                    check.promise, check.what, check.violations, check.examined, first,
+                )  # fmt: skip
         self._show(violations, examined)
         if not self._clean and not violations.total():
             _log.info("audit: all promises hold")
         self._clean = not violations.total()
+
+    def _extend_chain(self) -> None:
+        """Adds links to the hash chain, and signs the newest one, unless the chain is not the one that was signed before."""
+        key, file = signing_key(self._settings), self._settings.heads_file
+        with psycopg.connect(self._settings.database_url, autocommit=True, **CONNECT) as ledger:
+            heads = list(read_heads(file, key.public_key())) if key and file else []
+            if heads and not has_link(ledger, heads[-1].link, heads[-1].hash):
+                _log.error(
+                    "audit: the hash chain lacks the head that was signed last; signing no other, see antrian verify"
+                )
+                return
+            newest = extend_chain(ledger)
+        if key and file and newest and (not heads or heads[-1].link < newest.number):
+            append_head(file, key, newest.number, newest.hash)
+            _log.info("audit: signed head %d of the hash chain: %s", newest.number, newest.hash.hex())
 
     def _my_turn(self) -> bool:
         # Shorter than the shortest pause, so that the same supervisor may audit in the next period, too.

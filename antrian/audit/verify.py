@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib.resources import files
 from itertools import islice
@@ -18,6 +17,8 @@ import psycopg
 from redis import Redis
 from redis.client import Pipeline
 
+from antrian.audit.chain_check import chain_checks
+from antrian.audit.check import Check
 from antrian.audit.niks import count_niks
 from antrian.booking import CommandBatch, Decision, Policy, Session, Slot, State
 from antrian.identity import Keys
@@ -39,16 +40,6 @@ _KEY_BATCH = 200
 _HELD = {b"B", b"V"}  # entries of people whom a booking holds
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The result of one check: the promise, what was checked, and the numbers of examined facts and of violations."""
-
-    promise: str
-    what: str
-    examined: int
-    violations: int
-
-
 class LaneRow(NamedTuple):
     """A lane in the ledger: the columns of lane.sql."""
 
@@ -59,8 +50,8 @@ class LaneRow(NamedTuple):
     epoch: int
 
 
-def verify(settings: Settings) -> list[Check]:
-    """Runs all checks that need no client history.
+def verify(settings: Settings, *, whole: bool = True) -> list[Check]:
+    """Runs all checks that need no client history. whole: see chain_checks.
 
     Raises:
         redis.RedisError, psycopg.Error: a store is unavailable.
@@ -77,6 +68,7 @@ def verify(settings: Settings) -> list[Check]:
         policy = ledger_policy(ledger) or load_policy(settings.policy_file)
         return [
             *_ledger_checks(ledger),
+            *chain_checks(ledger, settings, whole=whole),
             _people_check(ledger, keys),
             _calendar_check(ledger, policy),
             *_lane_checks(consumer, ledger, policy),

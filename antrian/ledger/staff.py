@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from antrian import words
@@ -183,6 +183,33 @@ class LedgerStaff:
         }
         rows = await self._pool.rows(sql("bars"), **values)
         return [BarRow(day, Session(session), *rest) for day, session, *rest in rows]
+
+    async def note_read(
+        self,
+        kind: Literal["READ_ROSTER", "READ_BARS"],
+        office_id: str,
+        day: date,
+        *,
+        caller: str,
+        staff: str,
+        people: int,
+        session: Session | None = None,
+        by_nik: bool = False,
+    ) -> None:
+        """Records that staff read personal data of the office. people: how many were shown. by_nik: looked up by NIK."""
+        values = {
+            "action_id": uuid4(),
+            "kind": kind,
+            "office": office_id,
+            "service_date": day,
+            "session": session,
+            "caller": caller,
+            "staff": staff,
+            "people": people,
+            "by_nik": by_nik,
+        }
+        async with self._pool.connection() as connection:
+            await connection.execute(sql("note_read"), values)
 
     async def action(self, action_id: UUID) -> ActionRow | None:
         """Returns the result of a command, None if it is not recorded."""

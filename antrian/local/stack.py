@@ -23,6 +23,7 @@ from antrian.ledger.policies import claim_policy
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.local.child import Child, hold
 from antrian.local.embedded import EmbeddedStores, sync_folder
+from antrian.local.heads import ensure_signing_key, heads_environment
 from antrian.local.ports import FIRST_HTTP_PORT, listens, reserve_port
 from antrian.offices.catalog import load_offices
 from antrian.offices.provinces import load_provinces
@@ -133,6 +134,7 @@ class Stack:
             self.environment = {
                 **{name: value for name, value in os.environ.items() if name.startswith("ANTRIAN_")},
                 **self._keys(database_url),
+                **self._heads(),
                 "ANTRIAN_REDIS_URL": redis_url,
                 "ANTRIAN_RQ_REDIS_URL": rq_redis_url,
                 **({"ANTRIAN_REPLICAS": str(min(1, self._embedded.replicas))} if self._embedded else {}),
@@ -207,6 +209,7 @@ class Stack:
             "replicas": self.settings.replicas,
             "rq_redis": self.environment["ANTRIAN_RQ_REDIS_URL"],
             "database": self.environment["ANTRIAN_DATABASE_URL"],
+            "heads": self.environment.get("ANTRIAN_HEADS_FILE"),
             "pids": self.pids(),
             "restarts": dict.fromkeys(self._names, 0) | self._restarts,
         }
@@ -272,6 +275,13 @@ class Stack:
             new = {name: base64.b64encode(secrets.token_bytes(32)).decode() for name in ("hash_key", "encryption_key")}
             _write(file, new)
         return read_keys(file)
+
+    def _heads(self) -> dict[str, str]:
+        """Returns where to sign heads: in this folder, unless the environment says where, or names the stores."""
+        if self._embedded is None or "ANTRIAN_HEADS_FILE" in os.environ:
+            return {}
+        ensure_signing_key(self.folder)
+        return heads_environment(self.folder)
 
     def _prepare_stores(self, redis_url: str, database_url: str) -> None:
         with LedgerRecorder(database_url) as ledger:

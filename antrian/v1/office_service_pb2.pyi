@@ -31,6 +31,7 @@ class ListRosterEntriesRequest(_message.Message):
     SESSION_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STAFF_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
     """office_id is the id of the office."""
     service_date: _builtins.str
@@ -41,6 +42,10 @@ class ListRosterEntriesRequest(_message.Message):
     """page_size is the maximum number of entries in the response. 0 means 100; more than 500 means 500."""
     page_token: _builtins.str
     """page_token is the next_page_token of the previous response to the same request, or empty for the first page."""
+    staff: _builtins.str
+    """staff is the caller's own opaque id of the staff member, in the format of an account. It is recorded with the number of
+    people shown.
+    """
     def __init__(
         self,
         *,
@@ -49,10 +54,11 @@ class ListRosterEntriesRequest(_message.Message):
         session: _messages_pb2.Session.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        staff: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_service_date", b"_service_date", "service_date", b"service_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service_date", b"_service_date", "office_id", b"office_id", "page_size", b"page_size", "page_token", b"page_token", "service_date", b"service_date", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service_date", b"_service_date", "office_id", b"office_id", "page_size", b"page_size", "page_token", b"page_token", "service_date", b"service_date", "session", b"session", "staff", b"staff"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__service_date: _TypeAlias = _typing.Literal["service_date"]  # noqa: Y015
     _WhichOneofArgType__service_date: _TypeAlias = _typing.Literal["_service_date", b"_service_date"]  # noqa: Y015
@@ -661,6 +667,7 @@ class ListBarsRequest(_message.Message):
     NIK_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STAFF_FIELD_NUMBER: _builtins.int
     office_id: _builtins.str
     """office_id is the id of the office."""
     nik: _builtins.str
@@ -671,6 +678,10 @@ class ListBarsRequest(_message.Message):
     """page_size is the maximum number of bars in the response. 0 means 100; more than 500 means 500."""
     page_token: _builtins.str
     """page_token is the next_page_token of the previous response to the same request, or empty for the first page."""
+    staff: _builtins.str
+    """staff is the caller's own opaque id of the staff member, in the format of an account. It is recorded with the number of
+    people shown.
+    """
     def __init__(
         self,
         *,
@@ -678,10 +689,11 @@ class ListBarsRequest(_message.Message):
         nik: _builtins.str | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        staff: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_nik", b"_nik", "nik", b"nik"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_nik", b"_nik", "nik", b"nik", "office_id", b"office_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_nik", b"_nik", "nik", b"nik", "office_id", b"office_id", "page_size", b"page_size", "page_token", b"page_token", "staff", b"staff"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__nik: _TypeAlias = _typing.Literal["nik"]  # noqa: Y015
     _WhichOneofArgType__nik: _TypeAlias = _typing.Literal["_nik", b"_nik"]  # noqa: Y015

@@ -27,9 +27,10 @@ if _version_not_supported:
 
 class OfficeServiceStub:
     """OfficeService is what the staff of an office use: they see who comes today, check people in and change quotas.
-    Callers need the role staff, for that office. Every change is recorded with its author, time and reason. Every rpc
-    can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and
-    INTERNAL, besides the errors that are listed with it. ErrorReason explains them.
+    Callers need the role staff, for that office. Every change is recorded with its author, time and reason, and every
+    list of names with its reader and time. Every rpc can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY,
+    RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it. ErrorReason
+    explains them.
     """
 
     def __init__(self, channel):
@@ -112,9 +113,10 @@ class OfficeServiceStub:
 
 class OfficeServiceServicer:
     """OfficeService is what the staff of an office use: they see who comes today, check people in and change quotas.
-    Callers need the role staff, for that office. Every change is recorded with its author, time and reason. Every rpc
-    can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and
-    INTERNAL, besides the errors that are listed with it. ErrorReason explains them.
+    Callers need the role staff, for that office. Every change is recorded with its author, time and reason, and every
+    list of names with its reader and time. Every rpc can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY,
+    RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it. ErrorReason
+    explains them.
     """
 
     def ListRosterEntries(self, request, context):
@@ -344,9 +346,10 @@ def add_OfficeServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class OfficeService:
     """OfficeService is what the staff of an office use: they see who comes today, check people in and change quotas.
-    Callers need the role staff, for that office. Every change is recorded with its author, time and reason. Every rpc
-    can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and
-    INTERNAL, besides the errors that are listed with it. ErrorReason explains them.
+    Callers need the role staff, for that office. Every change is recorded with its author, time and reason, and every
+    list of names with its reader and time. Every rpc can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY,
+    RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it. ErrorReason
+    explains them.
     """
 
     @staticmethod

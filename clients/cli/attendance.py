@@ -4,10 +4,21 @@ import click
 
 from clients.cli import show
 from clients.cli.options import Service, example, json_option, repeatable, service_options
-from clients.cli.staff_options import change_options, code_argument, number_argument, office_argument, people_option
+from clients.cli.staff_options import (
+    change_options,
+    code_argument,
+    number_argument,
+    office_argument,
+    people_option,
+    staff_option,
+)
 
 
-@click.command(epilog=example("antrian office bars kanim-bogor", "antrian office bars kanim-bogor --nik"))
+@click.command(
+    epilog=example(
+        "antrian office bars kanim-bogor --staff head-1", "antrian office bars kanim-bogor --nik --staff head-1"
+    )
+)
 @office_argument
 @click.option(
     "--nik",
@@ -17,14 +28,16 @@ from clients.cli.staff_options import change_options, code_argument, number_argu
     hide_input=True,
     help="Only this person's bars. Without a value the command prompts for it, which keeps it out of the shell's history.",
 )
+@staff_option
 @service_options
 @json_option
-def bars(service: Service, office_id: str, nik: str, as_json: bool) -> None:
+def bars(service: Service, office_id: str, nik: str, staff: str, as_json: bool) -> None:
     """List the people who are barred for a missed appointment here.
 
-    The latest missed day comes first. Lists bars until they end, including lifted ones. NIKs are masked.
+    The latest missed day comes first. Lists bars until they end, including lifted ones. NIKs are masked. It is recorded who
+    listed them.
     """
-    found = service.call_office(lambda client: client.bars(office_id, nik))
+    found = service.call_office(lambda client: client.bars(office_id, nik, staff=staff))
     show.bars(found, as_json=as_json)
 
 

@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+from antrian.local.heads import HEADS
+
 _DATA = ("redis", "redis-*", "sentinel-*", "postgres", "postgres.new", "log")
 
 
@@ -12,7 +14,7 @@ def is_antrians(folder: Path) -> bool:
 
 
 def empty(folder: Path, *files: str) -> list[str]:
-    """Removes the embedded stores, the logs, run.json and these files. Returns the names of those that existed.
+    """Removes the embedded stores, the logs, run.json, the signed heads and these files. Returns the names of those that existed.
 
     The caller must hold the folder (antrian.local.child.hold). Raises OSError.
     """
@@ -20,7 +22,7 @@ def empty(folder: Path, *files: str) -> list[str]:
     for data in (found for pattern in _DATA for found in sorted(folder.glob(pattern))):
         shutil.rmtree(data)
         removed.append(f"{data.name}/")
-    for name in ("run.json", *files):
+    for name in ("run.json", HEADS, *files):
         if (folder / name).exists():
             (folder / name).unlink()
             removed.append(name)

@@ -27,7 +27,7 @@ from clients.cli.staff_options import (
 _session = click.Choice(list(SESSIONS))
 
 
-@click.group(epilog=example("antrian office roster kanim-bogor"))
+@click.group(epilog=example("antrian office roster kanim-bogor --staff counter-1"))
 def office() -> None:
     """Manage an office: rosters, check-ins, quotas, closed days, bars.
 
@@ -37,22 +37,25 @@ def office() -> None:
 
 @office.command(
     epilog=example(
-        "antrian office roster kanim-bogor", "antrian office roster kanim-bogor --date 2026-11-30 --session morning"
+        "antrian office roster kanim-bogor --staff counter-1",
+        "antrian office roster kanim-bogor --date 2026-11-30 --session morning --staff counter-1",
     )
 )
 @office_argument
 @click.option("--date", "day", type=DAY, metavar="YYYY-MM-DD", help="The day to list.  [default: today at the office]")
 @click.option("--session", type=_session, help="Only this part of the day.")
+@staff_option
 @service_options
 @json_option
-def roster(service: Service, office_id: str, day: datetime | None, session: str | None, as_json: bool) -> None:
+def roster(
+    service: Service, office_id: str, day: datetime | None, session: str | None, staff: str, as_json: bool
+) -> None:
     """List the people with a queue number on a day.
 
-    Sorted by session and queue number. Names are shown in full, NIKs masked.
+    Sorted by session and queue number. Names are shown in full, NIKs masked. It is recorded who listed them.
     """
-    found = service.call_office(
-        lambda client: client.day_roster(office_id, day.date() if day else None, SESSIONS[session] if session else None)
-    )
+    date, part = day.date() if day else None, SESSIONS[session] if session else None
+    found = service.call_office(lambda client: client.day_roster(office_id, date, part, staff=staff))
     show.roster(found, as_json=as_json)
 
 

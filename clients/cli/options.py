@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
+from antrian.local.heads import heads_environment
 from antrian.settings import (
     Settings,
     SettingsError,
@@ -146,6 +147,7 @@ def stores_settings(folder: Path | None) -> Settings:
                 "ANTRIAN_RQ_REDIS_URL": facts["rq_redis"],
                 "ANTRIAN_DATABASE_URL": facts["database"],
                 "ANTRIAN_EMBEDDED": "1",
+                **(heads_environment(folder or FOLDER) if facts.get("heads") else {}),
             }
     with failing_on(SettingsError, by=WrongSettings):
         return load_settings()

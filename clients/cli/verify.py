@@ -37,6 +37,9 @@ def print_and_exit(found: Findings, *, as_json: bool, of_history: bool) -> None:
         for check in sorted(found.checks, key=lambda check: int(check.promise[1:])):
             listed.add_row(check.promise, check.what, f"{check.examined:,}", f"{check.violations:,}")
         show.print_table(listed)
+        for check in found.checks:
+            if check.first:
+                click.echo(f"\n{check.promise}, first violation: {check.first}")
         for violation in found.violations:
             _print(violation)
         if found.lost_undecided:

@@ -27,8 +27,8 @@ __all__ = ["SESSION_AFTERNOON", "SESSION_MORNING", "Bar", "OfficeClient", "Refus
 class OfficeClient(Client):
     """Makes the calls of OfficeService. The token must belong to a caller with the role staff for the office.
 
-    staff: the id of the person who makes a change. reason: why. Both are recorded with the change. Every change is safe to
-    repeat.
+    staff: the id of the person who makes a change or reads people's names, which is recorded. reason: why, recorded with the
+    change. Every change is safe to repeat.
     """
 
     @cached_property
@@ -37,14 +37,23 @@ class OfficeClient(Client):
         return OfficeServiceStub(self.channel)
 
     async def day_roster(
-        self, office_id: str, service_date: date | None = None, session: Session.ValueType | None = None
+        self,
+        office_id: str,
+        service_date: date | None = None,
+        session: Session.ValueType | None = None,
+        *,
+        staff: str,
     ) -> list[RosterEntry]:
-        """Returns the people with a queue number on the day (default: today at the office), by session and number."""
+        """Returns the people with a queue number on the day (default: today at the office), by session and number.
+
+        It is recorded that staff has read them.
+        """
         request = wire.ListRosterEntriesRequest(
             office_id=office_id,
             service_date=service_date.isoformat() if service_date else None,
             session=session or SESSION_UNSPECIFIED,
             page_size=500,
+            staff=staff,
         )
         return [
             entry async for page in self._pages(lambda: self.stub.ListRosterEntries, request) for entry in page.entries
@@ -120,9 +129,12 @@ class OfficeClient(Client):
         request = wire.ReopenOfficeRequest(office_id=office_id, staff=staff, reason=reason)
         return await self._call(lambda: self.stub.ReopenOffice, request)
 
-    async def bars(self, office_id: str, nik: str = "") -> list[Bar]:
-        """Returns the bars of people who missed a day at the office, with a NIK only those of that person."""
-        request = wire.ListBarsRequest(office_id=office_id, nik=nik or None, page_size=500)
+    async def bars(self, office_id: str, nik: str = "", *, staff: str) -> list[Bar]:
+        """Returns the bars of people who missed a day at the office, with a NIK only those of that person.
+
+        It is recorded that staff has read them.
+        """
+        request = wire.ListBarsRequest(office_id=office_id, nik=nik or None, page_size=500, staff=staff)
         return [bar async for page in self._pages(lambda: self.stub.ListBars, request) for bar in page.bars]
 
     async def lift_bar(self, office_id: str, code: str, queue_number: int, *, staff: str, reason: str) -> Bar:

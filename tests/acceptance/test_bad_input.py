@@ -176,6 +176,7 @@ BAD_STAFF: list[tuple[str, dict[str, Any], str, str]] = [
     ("ListRosterEntries", {"session": 9}, "INVALID_FIELD", "session"),
     ("ListRosterEntries", {"page_size": -1}, "INVALID_FIELD", "page_size"),
     ("ListRosterEntries", {"page_token": "MORNING 1"}, "INVALID_FIELD", "page_token"),
+    ("ListRosterEntries", {"staff": ""}, "INVALID_FIELD", "staff"),
     ("CheckIn", {"code": "12345"}, "INVALID_FIELD", "code"),
     ("CheckIn", {"code": "0000000000"}, "CODE_NOT_FOUND", "code"),
     ("CheckIn", {"staff": ""}, "INVALID_FIELD", "staff"),
@@ -203,6 +204,7 @@ BAD_STAFF: list[tuple[str, dict[str, Any], str, str]] = [
     ("ListBars", {"nik": "3171"}, "INVALID_FIELD", "nik"),
     ("ListBars", {"page_size": -1}, "INVALID_FIELD", "page_size"),
     ("ListBars", {"page_token": "MORNING 1"}, "INVALID_FIELD", "page_token"),
+    ("ListBars", {"staff": "siti rina"}, "INVALID_FIELD", "staff"),
     ("LiftBar", {"code": "12345"}, "INVALID_FIELD", "code"),
     ("LiftBar", {"reason": ""}, "INVALID_FIELD", "reason"),
     ("ExcuseNoShow", {"code": "0000000000"}, "CODE_NOT_FOUND", "code"),
@@ -217,7 +219,7 @@ async def test_an_invalid_staff_request_is_refused_and_its_field_is_named(
     client: BookingClient, crowd: Crowd, rpc: str, change: dict[str, Any], reason: str, field: str
 ) -> None:
     good: dict[str, dict[str, Any]] = {
-        "ListRosterEntries": {"office_id": PUSAT},
+        "ListRosterEntries": {"office_id": PUSAT, "staff": "rina"},
         "CheckIn": {"office_id": PUSAT, "code": "0123456789", "staff": "rina"},
         "SetQuota": {
             "office_id": PUSAT,
@@ -241,7 +243,7 @@ async def test_an_invalid_staff_request_is_refused_and_its_field_is_named(
             "staff": "rina",
             "reason": "sakit",
         },
-        "ListBars": {"office_id": PUSAT},
+        "ListBars": {"office_id": PUSAT, "staff": "rina"},
     }
     coded = {"office_id": PUSAT, "code": "0123456789", "staff": "rina", "reason": "surat dokter"}
     good |= dict.fromkeys(("LiftBar", "ExcuseNoShow", "UndoCheckIn", "LateAttendance"), coded)

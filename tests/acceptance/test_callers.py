@@ -3,10 +3,11 @@
 import hashlib
 from datetime import datetime, timedelta
 
+import psycopg
 import pytest
 
 from antrian.local.stack import Stack
-from clients.sdk.booking_client import BookingClient, RefusedError
+from clients.sdk.booking_client import SESSION_MORNING, BookingClient, RefusedError
 from clients.sdk.office_client import OfficeClient
 from tests.acceptance.conftest import StartStack
 from tests.acceptance.person import PUSAT, Crowd
@@ -22,7 +23,7 @@ offices = {offices}
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory, start_stack: StartStack, opens: datetime) -> Stack:
-    """An Antrian with four callers, each with its name as the token."""
+    """An Antrian with five callers, each with its name as the token."""
     file = tmp_path_factory.mktemp("callers") / "callers.toml"
     text = [
         CALLERS.format(name=name, role=role, hash=hashlib.sha256(name.encode()).hexdigest(), offices=offices)
@@ -31,9 +32,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, start_stack: StartStack, o
             ("web", "gateway", []),
             ("ministry", "internal", []),
             ("counter", "staff", [PUSAT]),
+            ("rinas", "staff", [PUSAT]),
         )
     ]
-    file.write_text("".join(text))
+    file.write_text("".join(text) + 'staff = "rina.k"\n')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANTRIAN_CALLERS_FILE", str(file))
         return start_stack(opens + timedelta(minutes=1))
@@ -75,16 +77,16 @@ async def test_request_ids_and_bookings_are_scoped_to_their_caller(guarded: Stac
 async def test_only_staff_may_use_the_office_service(guarded: Stack, token: str) -> None:
     async with OfficeClient(guarded.address, token=token) as office:
         with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
-            await office.day_roster(PUSAT)
+            await office.day_roster(PUSAT, staff="rina")
 
 
 async def test_staff_may_see_and_change_only_their_own_office(guarded: Stack, crowd: Crowd) -> None:
     day = crowd.dates[0]
     async with OfficeClient(guarded.address, token="counter") as office:
-        await office.day_roster(PUSAT, day)
+        await office.day_roster(PUSAT, day, staff="rina")
         for other in ("kanim-bogor", "kanim-atlantis"):
             with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
-                await office.day_roster(other, day)
+                await office.day_roster(other, day, staff="rina")
             with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
                 await office.close_date(other, day, staff="rina", reason="banjir")
             with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
@@ -92,7 +94,7 @@ async def test_staff_may_see_and_change_only_their_own_office(guarded: Stack, cr
             with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
                 await office.check_in(other, "0000000000", staff="rina")
             with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
-                await office.bars(other)
+                await office.bars(other, staff="rina")
             with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
                 await office.lift_bar(other, "0000000000", 1, staff="rina", reason="banjir")
             for way_back in (office.excuse_no_show, office.undo_check_in, office.late_attendance):
@@ -113,3 +115,34 @@ async def test_another_callers_booking_is_neither_listed_nor_cancelled(guarded: 
             with pytest.raises(RefusedError, match="BOOKING_NOT_FOUND"):
                 await client.cancel_booking(booking.booking_id, account)
         assert [b.booking_id for b in await phone.list_bookings(request.account)] == [booking.booking_id]
+
+
+async def test_reads_of_rosters_and_bars_are_recorded_with_who_read_them(guarded: Stack, crowd: Crowd) -> None:
+    async with OfficeClient(guarded.address, token="counter") as office:
+        people = len(await office.day_roster(PUSAT, crowd.dates[1], SESSION_MORNING, staff="siti"))
+        await office.bars(PUSAT, "3171014505920003", staff="siti")
+    with psycopg.connect(guarded.environment["ANTRIAN_DATABASE_URL"]) as ledger:
+        rows = ledger.execute(
+            "select kind, caller, office_id, service_date::text, session, after from staff_action where staff = 'siti' "
+            "and kind like 'READ%' order by done_at"
+        ).fetchall()
+    assert rows[0] == (
+        *("READ_ROSTER", "counter", PUSAT, crowd.dates[1].isoformat(), "MORNING"),
+        {"people": people, "by_nik": False},
+    )
+    assert (rows[1][:3], rows[1][4:]) == (("READ_BARS", "counter", PUSAT), (None, {"people": 0, "by_nik": True}))
+
+
+async def test_a_token_of_one_person_acts_as_that_person_only(guarded: Stack, crowd: Crowd) -> None:
+    day = crowd.dates[1]
+    async with OfficeClient(guarded.address, token="rinas") as office:
+        await office.day_roster(PUSAT, day, staff="")
+        await office.day_roster(PUSAT, day, staff="rina.k")
+        for act in (office.day_roster(PUSAT, day, staff="siti"), office.bars(PUSAT, staff="siti")):
+            with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
+                await act
+        with pytest.raises(RefusedError, match="PERMISSION_DENIED"):
+            await office.close_date(PUSAT, day, staff="siti", reason="banjir")
+    with psycopg.connect(guarded.environment["ANTRIAN_DATABASE_URL"]) as ledger:
+        rows = ledger.execute("select distinct staff, kind from staff_action where caller = 'rinas'").fetchall()
+    assert rows == [("rina.k", "READ_ROSTER")]

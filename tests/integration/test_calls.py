@@ -123,8 +123,8 @@ async def test_the_roster_is_read_from_all_pages() -> None:
         ListRosterEntriesResponse(entries=[RosterEntry(queue_number=2)]),
     ]
     async with service("ListRosterEntries", *pages) as (address, asked), OfficeClient(address) as client:
-        assert [entry.queue_number for entry in await client.day_roster("kanim-bogor")] == [1, 2]
-    assert asked[0] == ListRosterEntriesRequest(office_id="kanim-bogor", page_size=500)
+        assert [entry.queue_number for entry in await client.day_roster("kanim-bogor", staff="rina")] == [1, 2]
+    assert asked[0] == ListRosterEntriesRequest(office_id="kanim-bogor", page_size=500, staff="rina")
 
 
 async def test_a_cancel_before_the_decision_is_refused_without_a_retry() -> None:

@@ -136,8 +136,8 @@ def service() -> Iterator[Service]:
             {"cancelled_queue_numbers": [3]},
         ),
         (
-            ["office", "roster", "o", "--date", DAY, "--session", "afternoon"],
-            ListRosterEntriesRequest(**SLOT, session=SESSION_AFTERNOON, page_size=500),
+            ["office", "roster", "o", "--date", DAY, "--session", "afternoon", "--staff", "rina"],
+            ListRosterEntriesRequest(**SLOT, session=SESSION_AFTERNOON, page_size=500, staff="rina"),
             ListRosterEntriesResponse(entries=[ENTRY]),
             "morning 3 C0DE Ani *0001",
             {"queue_number": 3},
@@ -192,8 +192,8 @@ def service() -> Iterator[Service]:
             {"live_bookings": 7},
         ),
         (
-            ["office", "bars", "o", "--nik", "3171014505920003"],
-            ListBarsRequest(office_id="o", nik="3171014505920003", page_size=500),
+            ["office", "bars", "o", "--nik", "3171014505920003", "--staff", "rina"],
+            ListBarsRequest(office_id="o", nik="3171014505920003", page_size=500, staff="rina"),
             ListBarsResponse(bars=[BAR]),
             "Tue 2026-12-01 morning 3 C0DE Ani *0001 Thu 2026-12-31",
             {"queue_number": 3, "lifted": False},
@@ -254,12 +254,12 @@ def test_close_date_calls_the_service_only_after_confirmation(service: Service) 
 
 def test_a_missing_nik_is_prompted_for(service: Service) -> None:
     service.response = ListBarsResponse()
-    words = ["office", "bars", "o", "--target", service.target]
+    words = ["office", "bars", "o", "--staff", "rina", "--target", service.target]
     result = CliRunner().invoke(main, [*words, "--nik"], input="3171014505920003\n")
     assert (result.exit_code, service.asked) == (
         0,
-        ListBarsRequest(office_id="o", nik="3171014505920003", page_size=500),
+        ListBarsRequest(office_id="o", nik="3171014505920003", page_size=500, staff="rina"),
     )
     assert "3171014505920003" not in result.output
     assert CliRunner().invoke(main, words).output == "nobody is barred\n"
-    assert service.asked == ListBarsRequest(office_id="o", page_size=500)
+    assert service.asked == ListBarsRequest(office_id="o", page_size=500, staff="rina")

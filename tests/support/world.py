@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 import psycopg
 
 from antrian import rules
-from antrian.audit.verify import Check, verify
+from antrian.audit.check import Check
+from antrian.audit.verify import verify
 from antrian.booking import (
     Command,
     CommandBatch,
@@ -84,13 +85,14 @@ def empty_ledger(database_url: str, *, policy: bool = True) -> None:
     """Deletes all rows, which is faster than a new database. policy: whether to delete the policy too."""
     tables = (
         "bar", "applicant", "booking", "slot", "lane", "day_done", "staff_action", "office", "province", "key_check_value",
-        *["policy_version"] * policy,
+        "link", *["policy_version"] * policy,
     )  # fmt: skip
     with psycopg.connect(database_url) as connection:
         # Without triggers and foreign keys: staff_action is only ever added to.
         connection.execute("set session_replication_role = replica")
         for table in tables:
             connection.execute(f"delete from {table}")
+        connection.execute("delete from journal where kind <> 'policy_version' or %s", [policy])
         connection.execute("update clock set ahead = '0'")
 
 

@@ -12,11 +12,12 @@ GOOD = f'[[caller]]\nname = "mobile"\nrole = "gateway"\ntoken_sha256 = "{HASH}"\
 
 def test_a_valid_file_is_read(tmp_path: Path) -> None:
     file = tmp_path / "callers.toml"
-    file.write_text(GOOD + 'requests_per_second = 5\noffices = ["kanim-bogor"]\n')
+    file.write_text(GOOD + 'requests_per_second = 5\noffices = ["kanim-bogor"]\nstaff = "rina"\n')
     [caller] = (Callers(file)._by_token or {}).values()
     assert (caller.name, caller.per_second) == ("mobile", 5)
     assert caller.roles == {Role.GATEWAY}
     assert not caller.may_verify
+    assert caller.staff == "rina"
     assert caller.offices == {"kanim-bogor"}
 
 
@@ -58,6 +59,8 @@ def test_who_may_call_people_verified(tmp_path: Path, role: str, more: str, may:
         (GOOD + "verifies_people = 1", "caller 1: verifies_people: Input should be a valid boolean"),
         (GOOD + 'offices = "kanim-bogor"', "caller 1: offices: Input should be a valid list"),
         (GOOD + "offices = [3]", "caller 1: offices: 1: Input should be a valid string"),
+        (GOOD + 'staff = "siti rina"', "caller 1: staff: String should match pattern"),
+        (GOOD + 'staff = "3171010101900001"', "caller 1: staff: Value error, must not contain a NIK"),
         (GOOD + "requests_per_second = 0", "caller 1: requests_per_second: Input should be greater than 0"),
         (GOOD + "requests_per_second = nan", "caller 1: requests_per_second: Input should be a finite number"),
         (GOOD + "requests_per_second = true", "caller 1: requests_per_second: Input should be a valid number"),

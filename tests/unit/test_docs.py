@@ -29,6 +29,7 @@ HISTORY = {
 
 MADE = {
     "callers.toml", "docker-compose.override.yml", "policy.toml", "tls.crt", "tls.key", "run.json", "secrets.json",
+    "heads.jsonl", "signing.pem", "signing.pub",
     "bench.json", "bench.html", "offices.csv", "antrian/lane/scripts/NAME.lua", "antrian/ledger/queries/NAME.sql",
     "antrian/ledger/migrations/NNNN_name.sql",
 }  # fmt: skip

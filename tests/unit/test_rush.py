@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from antrian.audit.check import Check
 from antrian.audit.history import Response
-from antrian.audit.verify import Check
 from antrian.booking import Session, Slot
 from antrian.identity import check_full_name, check_nik
 from antrian.offices.catalog import load_offices

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from antrian.audit.verify import Check
+from antrian.audit.check import Check
 from clients.rush.judge.result import Generator, Latency, RushResult, Tick
 from clients.rush.report.compare import Row, comparison, print_comparison, warnings
 

@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
+from antrian.audit.check import Check
 from antrian.audit.history import Violation
-from antrian.audit.verify import Check
 from clients.rush.judge.fairness import OVERTAKING
 from clients.rush.judge.result import (
     Account,

@@ -24,6 +24,14 @@ def good(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
+def test_heads_need_a_file_and_a_key(good: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    good.setenv("ANTRIAN_HEADS_FILE", str(tmp_path / "heads.jsonl"))
+    with pytest.raises(SettingsError, match="set both heads_file and signing_key_file"):
+        load_settings()
+    good.setenv("ANTRIAN_SIGNING_PUBLIC_KEY_FILE", str(tmp_path / "signing.pub"))
+    assert load_settings().signing_key_file is None
+
+
 def test_rq_uses_the_lanes_redis_by_default(good: pytest.MonkeyPatch) -> None:
     assert load_settings().rq_redis_url == "redis://r"
     good.setenv("ANTRIAN_RQ_REDIS_URL", "redis://q")

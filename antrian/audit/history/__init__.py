@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from antrian.audit.check import Check
 from antrian.audit.history import clients, lanes
 from antrian.audit.history.case import Case, Found, Violation, explain
 from antrian.audit.history.events import ClientHistory, Fault, HistoryError, Op, Response, read_history
 from antrian.audit.history.facts import Booked, Change, Facts, Places, SlotOfOffice, read_facts
-from antrian.audit.verify import Check
 
 __all__ = [
     "Booked",

@@ -6,8 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf
 
+from antrian.audit.check import Check
 from antrian.audit.history import Booked, ClientHistory, Facts, Findings, Op, Places, check_history, read_facts
-from antrian.audit.verify import Check, verify
+from antrian.audit.verify import verify
 from antrian.booking import Window
 from antrian.settings import Settings
 from clients.rush.load.record import Record

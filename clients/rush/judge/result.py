@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from antrian.audit.check import Check
 from antrian.audit.history import Violation
-from antrian.audit.verify import Check
 
 
 @dataclass(frozen=True)

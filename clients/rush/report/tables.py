@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from antrian.audit.verify import Check
+from antrian.audit.check import Check
 from clients.rush.judge.result import OfficeSales, RushResult
 from clients.rush.report.clock import play_clock
 from clients.rush.report.words import LATENCIES, PROGRAMS, PROMISES, REASONS, Language, short_name

@@ -123,6 +123,7 @@ PROMISES = {
     "P14": ("NIK tidak pernah tersimpan terbuka", "No unencrypted NIK"),
     "P15": ("Antrean selalu bergerak", "Every queue moves"),
     "P16": ("Kalau ada yang rusak, sistem mengatakannya", "Failures are reported"),
+    "P17": ("Catatan yang diubah diam-diam ketahuan", "Changes past the programs are noticed"),
 }
 LATENCIES = {
     "accept": ("dari menekan sampai diterima", "submitted to accepted"),
