@@ -1,29 +1,21 @@
 """Authentication and authorization: identifies the caller of a call, and lists the roles that each rpc requires."""
 
+import asyncio
 import hashlib
-import tomllib
+import logging
+import time
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from google.protobuf.message import Message
 
+from antrian.callers_file import CallersFileError, Role, read_callers
 from antrian.errors import AntrianError, Reason
-from antrian.text import has_nik
 
-
-class Role(StrEnum):
-    """The role of a caller."""
-
-    GATEWAY = "gateway"
-    """Acts for citizens' devices, and books with the device's location."""
-    INTERNAL = "internal"
-    """Another system of the immigration service. It vouches for the applicant's province."""
-    STAFF = "staff"
-    """The staff of the caller's offices. They vouch for the applicant's province."""
+_POLL = 1.0  # seconds between two looks at the callers file
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +23,14 @@ class Caller:
     """A system that calls Antrian.
 
     offices: for staff, the ids of the offices that the caller may act for, or "*" for all of them. per_second: how many requests
-    per second each server accepts from it; None for any number.
+    per second each server accepts from it; None for any number. names_accounts: whether its requests may name any account.
     """
 
     name: str
     roles: frozenset[Role]
     offices: frozenset[str] = frozenset()
     per_second: float | None = None
+    names_accounts: bool = True
 
     @property
     def vouches(self) -> bool:
@@ -48,6 +41,23 @@ class Caller:
         """Raises PERMISSION_DENIED unless the caller is staff of that office."""
         if not self.offices & {office_id, "*"}:
             raise AntrianError(Reason.PERMISSION_DENIED, field="office_id")
+
+    def check_accounts(self, request: Message) -> None:
+        """Raises PERMISSION_DENIED if the request, or an item of a batch, is for an account, and the caller names none."""
+        if self.names_accounts:
+            return
+        for field, _ in _with_accounts(request):
+            raise AntrianError(Reason.PERMISSION_DENIED, field=field)
+
+
+def _with_accounts(request: Message) -> Iterable[tuple[str, Message]]:
+    """Yields the messages of a request that have an account, with the path of that field."""
+    fields = request.DESCRIPTOR.fields_by_name
+    if "account" in fields:
+        yield "account", request
+    elif "requests" in fields:
+        for number, item in enumerate(getattr(request, "requests")):  # noqa: B009 - of a type that is unknown here
+            yield f"requests[{number}].account", item
 
 
 LOCAL = Caller("local", frozenset(Role), frozenset({"*"}))
@@ -88,72 +98,91 @@ ACCESS: Mapping[str, frozenset[Role]] = {
 """The roles that may call each rpc. Nobody may call an rpc that is not listed."""
 
 
-class CallersFileError(ValueError):
-    """The callers file is invalid. The message says where."""
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """A token's caller, and when the token expires, in seconds since 1970."""
+
+    caller: Caller
+    expires: float
 
 
 class Callers:
-    """The callers by the SHA-256 of their bearer tokens. Without a file, every caller is LOCAL."""
+    """The callers by the SHA-256 of their bearer tokens. Without a file, every caller is LOCAL.
+
+    Raises:
+        CallersFileError: the file is invalid.
+    """
 
     def __init__(self, file: Path | None) -> None:
-        self._by_token = None if file is None else _read(file)
+        self._file = file
+        self._version = _version(file)
+        self._tokens = None if file is None else _read(file)
+
+    async def keep_fresh(self) -> None:
+        """Reads the file again whenever it has changed. Never returns."""
+        while True:
+            await asyncio.sleep(_POLL)
+            if (version := _version(self._file)) != self._version:
+                self._version = version
+                self.reload()
+
+    def reload(self) -> None:
+        """Reads the file again. If it is invalid, logs why and keeps the callers as they were."""
+        if self._file is None:
+            return
+        try:
+            self._tokens = _read(self._file)
+        except CallersFileError as error:
+            _log.error("the callers stay as they were: %s", error)
+        else:
+            _log.info("read %d tokens of callers from %s", len(self._tokens), self._file)
 
     def identify(self, metadata: Iterable[tuple[str, str | bytes]], method: str) -> Caller:
-        """Returns the caller of a call. Raises UNAUTHENTICATED, or PERMISSION_DENIED if its role may not call the method."""
-        caller = LOCAL if self._by_token is None else self._by_token.get(_token_hash(metadata))
-        if caller is None:
-            raise AntrianError(Reason.UNAUTHENTICATED)
+        """Returns the caller of a call.
+
+        Raises UNAUTHENTICATED or TOKEN_EXPIRED, or PERMISSION_DENIED if the caller's role may not call the method.
+        """
+        caller = LOCAL if self._tokens is None else self._authenticate(_bearer_token(metadata), self._tokens)
         if not caller.roles & ACCESS.get(method, frozenset()):
             raise AntrianError(Reason.PERMISSION_DENIED)
         return caller
 
+    def _authenticate(self, token: str, tokens: Mapping[str, _Token]) -> Caller:
+        known = tokens.get(hashlib.sha256(token.encode()).hexdigest()) if token else None
+        if known is None:
+            raise AntrianError(Reason.UNAUTHENTICATED)
+        if time.time() >= known.expires:
+            raise AntrianError(Reason.TOKEN_EXPIRED)
+        return known.caller
 
-def _token_hash(metadata: Iterable[tuple[str, str | bytes]]) -> str:
+
+def _bearer_token(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     for name, value in metadata:
         if name == "authorization" and isinstance(value, str) and value[:7].lower() == "bearer ":
-            return hashlib.sha256(value[7:].strip().encode()).hexdigest()
+            return value[7:].strip()
     return ""
 
 
-def _no_nik(name: str) -> str:
-    if has_nik(name):
-        raise ValueError("must not contain a NIK, or digits that read like one")
-    return name
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Entry(_Table):
-    name: Annotated[str, AfterValidator(_no_nik)] = Field(pattern="^[a-z0-9][a-z0-9._-]{0,31}$")
-    role: Role = Field(strict=False)
-    token_sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    offices: list[str] = []
-    requests_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-
-
-class _File(_Table):
-    caller: list[_Entry] = Field(min_length=1)
-
-
-def _read(file: Path) -> dict[str, Caller]:
+def _version(file: Path | None) -> tuple[int, ...]:
+    """Returns what changes whenever the file is written or replaced. Empty if there is none."""
     try:
-        entries = _File.model_validate(tomllib.loads(file.read_text("utf-8"))).caller
-    except ValidationError as error:
-        problems = "; ".join(f"{_where(problem['loc'])}: {problem['msg']}" for problem in error.errors())
-        raise CallersFileError(f"{file}: {problems}; see docs/callers.md") from None
-    except (OSError, ValueError) as error:
-        raise CallersFileError(f"{file}: cannot be read: {error}") from None
+        stat = file.stat() if file else None
+    except OSError:
+        stat = None
+    return (stat.st_mtime_ns, stat.st_ino, stat.st_size, stat.st_ctime_ns) if stat else ()
+
+
+def _read(file: Path) -> dict[str, _Token]:
     return {
-        entry.token_sha256: Caller(
-            entry.name, frozenset({entry.role}), frozenset(entry.offices), entry.requests_per_second
+        entry.token_sha256: _Token(
+            Caller(
+                entry.name,
+                frozenset({entry.role}),
+                frozenset(entry.offices),
+                entry.requests_per_second,
+                entry.names_accounts,
+            ),
+            entry.not_after.timestamp() if entry.not_after else float("inf"),
         )
-        for entry in entries
+        for entry in read_callers(file)
     }
-
-
-def _where(location: tuple[int | str, ...]) -> str:
-    """Describes a location in the file, counting from 1: "caller 2: role"."""
-    parts = [str(part + 1) if isinstance(part, int) else part for part in location]
-    return ": ".join([" ".join(parts[:2]), *parts[2:]])

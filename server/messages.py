@@ -14,8 +14,8 @@ Code = grpc.StatusCode
 class ErrorRow(NamedTuple):
     """The gRPC code of a reason, and its message to people.
 
-    A message names metadata in braces; {who} is the applicant at fault. variants has, by the name of a metadata, the message to
-    use instead if the error has that metadata.
+    A message names metadata in braces; {who} is the applicant at fault. variants has, by the name of a metadata or of the field,
+    the message to use instead if the error has that metadata or is about that field.
     """
 
     code: grpc.StatusCode
@@ -333,6 +333,13 @@ TABLE: dict[Reason, ErrorRow] = {
             "This app is not recognised: its token is missing or wrong. Contact the operator of the app.",
         ),
     ),
+    Reason.TOKEN_EXPIRED: ErrorRow(
+        Code.UNAUTHENTICATED,
+        Text(
+            "Sesi Anda di aplikasi ini sudah berakhir. Masuk lagi ke aplikasi, lalu ulangi.",
+            "Your session in this app has expired. Sign in to the app again, then retry.",
+        ),
+    ),
     Reason.PERMISSION_DENIED: ErrorRow(
         Code.PERMISSION_DENIED,
         Text(
@@ -340,10 +347,14 @@ TABLE: dict[Reason, ErrorRow] = {
             "This app is not permitted to make this call. Contact the operator of the app.",
         ),
         {
-            "field": Text(
+            "account": Text(
+                "Aplikasi ini tidak berhak atas akun itu. Masuk dengan akun Anda sendiri, atau hubungi pengelola aplikasi.",
+                "This app may not act for that account. Sign in with your own account, or contact the operator of the app.",
+            ),
+            "office_id": Text(
                 "Aplikasi ini tidak berhak atas kantor itu. Pilih kantor Anda, atau hubungi pengelola aplikasi.",
                 "This app may not act for that office. Choose your own office, or contact the operator of the app.",
-            )
+            ),
         },
     ),
     Reason.INTERNAL: ErrorRow(

@@ -145,7 +145,9 @@ class Middleware:
             message = request_type.FromString(data)
         except DecodeError:
             raise AntrianError(Reason.INVALID_MESSAGE) from None
-        self._rate.take(CALLER.get(), max(1, len(getattr(message, "requests", ()))))  # each request of a batch counts
+        caller = CALLER.get()
+        self._rate.take(caller, max(1, len(getattr(message, "requests", ()))))  # each request of a batch counts
+        caller.check_accounts(message)
         return message
 
 

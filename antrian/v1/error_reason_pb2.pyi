@@ -204,9 +204,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAUTHENTICATED: the bearer token is missing or unknown.
     Example: a call without "authorization: Bearer …".
     """
+    ERROR_REASON_TOKEN_EXPIRED: _ErrorReason.ValueType  # 52
+    """UNAUTHENTICATED: the bearer token has expired. Get a new one, and retry with the same request_id.
+    Example: a call with a token that was valid until yesterday.
+    """
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 51
-    """PERMISSION_DENIED: the caller's role may not call this rpc, or the caller may not act for this office.
-    Example: a gateway that calls OfficeService; staff of Bogor who request the roster of Depok.
+    """PERMISSION_DENIED: the caller's role may not call this rpc, or the caller may not act for this office or account.
+    Example: a gateway that calls OfficeService; staff of Bogor who request the roster of Depok, metadata {"field":
+    "office_id"}; a person who names the account of another one, metadata {"field": "account"}.
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 60
     """INTERNAL: internal error. The metadata has the id under which it was logged.
@@ -403,9 +408,14 @@ ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 50
 """UNAUTHENTICATED: the bearer token is missing or unknown.
 Example: a call without "authorization: Bearer …".
 """
+ERROR_REASON_TOKEN_EXPIRED: ErrorReason.ValueType  # 52
+"""UNAUTHENTICATED: the bearer token has expired. Get a new one, and retry with the same request_id.
+Example: a call with a token that was valid until yesterday.
+"""
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 51
-"""PERMISSION_DENIED: the caller's role may not call this rpc, or the caller may not act for this office.
-Example: a gateway that calls OfficeService; staff of Bogor who request the roster of Depok.
+"""PERMISSION_DENIED: the caller's role may not call this rpc, or the caller may not act for this office or account.
+Example: a gateway that calls OfficeService; staff of Bogor who request the roster of Depok, metadata {"field":
+"office_id"}; a person who names the account of another one, metadata {"field": "account"}.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 60
 """INTERNAL: internal error. The metadata has the id under which it was logged.

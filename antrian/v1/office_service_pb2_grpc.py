@@ -28,8 +28,8 @@ if _version_not_supported:
 class OfficeServiceStub:
     """OfficeService is what the staff of an office use: they see who comes today, check people in and change quotas.
     Callers need the role staff, for that office. Every change is recorded with its author, time and reason. Every rpc
-    can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and
-    INTERNAL, besides the errors that are listed with it. ErrorReason explains them.
+    can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, TOKEN_EXPIRED,
+    PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it. ErrorReason explains them.
     """
 
     def __init__(self, channel):
@@ -113,8 +113,8 @@ class OfficeServiceStub:
 class OfficeServiceServicer:
     """OfficeService is what the staff of an office use: they see who comes today, check people in and change quotas.
     Callers need the role staff, for that office. Every change is recorded with its author, time and reason. Every rpc
-    can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and
-    INTERNAL, besides the errors that are listed with it. ErrorReason explains them.
+    can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, TOKEN_EXPIRED,
+    PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it. ErrorReason explains them.
     """
 
     def ListRosterEntries(self, request, context):
@@ -345,8 +345,8 @@ def add_OfficeServiceServicer_to_server(servicer, server):
 class OfficeService:
     """OfficeService is what the staff of an office use: they see who comes today, check people in and change quotas.
     Callers need the role staff, for that office. Every change is recorded with its author, time and reason. Every rpc
-    can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and
-    INTERNAL, besides the errors that are listed with it. ErrorReason explains them.
+    can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY, RATE_LIMITED, UNAUTHENTICATED, TOKEN_EXPIRED,
+    PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it. ErrorReason explains them.
     """
 
     @staticmethod

@@ -45,7 +45,8 @@ def stack(start_stack: StartStack, opens: datetime, tmp_path_factory: pytest.Tem
     callers = tmp_path_factory.mktemp("callers") / "callers.toml"
     callers.write_text(
         "".join(
-            f'[[caller]]\nname = "{name}"\nrole = "gateway"\ntoken_sha256 = "{sha256(name.encode()).hexdigest()}"\n'
+            f'[[caller]]\nname = "{name}"\nrole = "gateway"\nvouches_for = "accounts"\n'
+            f'token_sha256 = "{sha256(name.encode()).hexdigest()}"\n'
             for name in ("mobile", "web")
         )
     )

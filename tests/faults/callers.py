@@ -32,10 +32,12 @@ _CALLERS = """
 [[caller]]
 name = "phone"
 role = "gateway"
+vouches_for = "accounts"
 token_sha256 = "{phone}"
 [[caller]]
 name = "slow"
 role = "gateway"
+vouches_for = "accounts"
 token_sha256 = "{slow}"
 requests_per_second = 5
 """
