@@ -1,4 +1,4 @@
-"""The callers file: the systems that may call Antrian, the hashes of their tokens, and who issues tokens for persons."""
+"""The callers file: the systems that may call Antrian, the hashes of their tokens, and the issuers of persons' tokens."""
 
 import hashlib
 import tomllib
@@ -7,7 +7,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from antrian.text import has_nik
 
@@ -86,14 +95,42 @@ class CallerEntry(_Table):
         return self.model_dump(exclude={"token_sha256", "not_after"})
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+class IssuerEntry(_Table):
+    """Who issues tokens (JWT) for persons, and the name of the caller that these persons use.
 
-    caller: list[CallerEntry] = Field(min_length=1)
+    issuer, audience: what the claims iss and aud must be. jwks: the issuer's public keys, a file (relative to the folder of the
+    callers file) or an https URL.
+    """
+
+    issuer: str = Field(min_length=1, max_length=500)
+    audience: str = Field(min_length=1, max_length=500)
+    jwks: str = Field(min_length=1, max_length=500)
+
+    @field_validator("jwks")
+    @classmethod
+    def _is_https(cls, jwks: str) -> str:
+        if "://" in jwks and not jwks.startswith("https://"):
+            raise ValueError("must be a file or an https URL")
+        return jwks
 
 
-def read_callers(file: Path) -> list[CallerEntry]:
-    """Returns the entries of the file. Raises CallersFileError, whose message has neither tokens nor hashes."""
+class CallersFile(BaseModel):
+    """The content of a callers file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    caller: list[CallerEntry] = []
+    issuer: list[IssuerEntry] = []
+
+    @model_validator(mode="after")
+    def _has_somebody(self) -> "CallersFile":
+        if not (self.caller or self.issuer):
+            raise ValueError("must have at least one [[caller]] or [[issuer]]")
+        return self
+
+
+def read_callers(file: Path) -> CallersFile:
+    """Returns the content of the file. Raises CallersFileError, whose message has neither tokens nor hashes."""
     try:
         return parse_callers(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -101,21 +138,21 @@ def read_callers(file: Path) -> list[CallerEntry]:
         raise CallersFileError(f"{file}: {what}") from None
 
 
-def parse_callers(text: str) -> list[CallerEntry]:
-    """Returns the entries of a callers file with this text. Raises CallersFileError, or ValueError if it is not TOML."""
+def parse_callers(text: str) -> CallersFile:
+    """Returns the content of a callers file with this text. Raises CallersFileError, or ValueError if it is not TOML."""
     try:
-        entries = _File.model_validate(tomllib.loads(text)).caller
+        content = CallersFile.model_validate(tomllib.loads(text))
     except ValidationError as error:
         problems = "; ".join(
             f"{_where(problem['loc'])}: {problem['msg'].removeprefix('Value error, ')}" for problem in error.errors()
         )
         raise CallersFileError(f"{problems}; see docs/callers.md") from None
-    _refuse_duplicates(entries)
-    return entries
+    _refuse_duplicates(content)
+    return content
 
 
-def _refuse_duplicates(entries: list[CallerEntry]) -> None:
-    tokens, names = dict[str, int](), dict[str, int]()
+def _refuse_duplicates(content: CallersFile) -> None:
+    entries, tokens, names, issuers = content.caller, dict[str, int](), dict[str, int](), set[str]()
     for number, entry in enumerate(entries, 1):
         if (other := tokens.setdefault(entry.token_sha256, number)) != number:
             raise CallersFileError(f"caller {number}: token_sha256: is the same as that of caller {other}")
@@ -126,10 +163,19 @@ def _refuse_duplicates(entries: list[CallerEntry]) -> None:
                 f"caller {number}: {different[0]}: differs from that of caller {first}, which has the same name; the"
                 " tokens of one caller must agree in everything but token_sha256 and not_after"
             )
+    for number, issuer in enumerate(content.issuer, 1):
+        if issuer.name in names:
+            raise CallersFileError(f"issuer {number}: name: is that of another caller or issuer")
+        if issuer.issuer in issuers:
+            raise CallersFileError(f"issuer {number}: issuer: is that of another issuer")
+        names[issuer.name] = number
+        issuers.add(issuer.issuer)
 
 
 def _where(location: tuple[int | str, ...]) -> str:
-    """Describes a location in the file, counting from 1: "caller 2: role"."""
+    """Describes a location in the file, counting from 1: "caller 2: role". "file" if it is not in one place."""
+    if not location:
+        return "file"
     parts = [str(part + 1) if isinstance(part, int) else part for part in location]
     return ": ".join([" ".join(parts[:2]), *parts[2:]])
 

@@ -5,66 +5,19 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
-from google.protobuf.message import Message
-
 from antrian.callers_file import CallersFileError, Role, read_callers
-from antrian.errors import AntrianError, Reason
+from antrian.errors import Reason
+from server.caller import LOCAL, Caller, system
+from server.denied import DeniedError
+from server.file_version import file_version
+from server.key_sets import KeySet
+from server.person_tokens import Issuer, PersonTokens
 
-_POLL = 1.0  # seconds between two looks at the callers file
+_POLL = 1.0  # seconds between two looks at the files
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """A system that calls Antrian.
-
-    offices: for staff, the ids of the offices that the caller may act for, or "*" for all of them. per_second: how many requests
-    per second each server accepts from it; None for any number. names_accounts: whether its requests may name any account.
-    """
-
-    name: str
-    roles: frozenset[Role]
-    offices: frozenset[str] = frozenset()
-    per_second: float | None = None
-    names_accounts: bool = True
-
-    @property
-    def vouches(self) -> bool:
-        """Whether the caller may state the applicant's province."""
-        return bool(self.roles & {Role.INTERNAL, Role.STAFF})
-
-    def check_office(self, office_id: str) -> None:
-        """Raises PERMISSION_DENIED unless the caller is staff of that office."""
-        if not self.offices & {office_id, "*"}:
-            raise AntrianError(Reason.PERMISSION_DENIED, field="office_id")
-
-    def check_accounts(self, request: Message) -> None:
-        """Raises PERMISSION_DENIED if the request, or an item of a batch, is for an account, and the caller names none."""
-        if self.names_accounts:
-            return
-        for field, _ in _with_accounts(request):
-            raise AntrianError(Reason.PERMISSION_DENIED, field=field)
-
-
-def _with_accounts(request: Message) -> Iterable[tuple[str, Message]]:
-    """Yields the messages of a request that have an account, with the path of that field."""
-    fields = request.DESCRIPTOR.fields_by_name
-    if "account" in fields:
-        yield "account", request
-    elif "requests" in fields:
-        for number, item in enumerate(getattr(request, "requests")):  # noqa: B009 - of a type that is unknown here
-            yield f"requests[{number}].account", item
-
-
-LOCAL = Caller("local", frozenset(Role), frozenset({"*"}))
-"""The caller of every call to a server without a callers file, which has embedded stores and listens on loopback."""
-
-CALLER: ContextVar[Caller] = ContextVar("caller")
-"""The caller of the current call."""
 
 _CITIZENS = frozenset({Role.GATEWAY, Role.INTERNAL, Role.STAFF})
 _STAFF = frozenset({Role.STAFF})
@@ -98,6 +51,58 @@ ACCESS: Mapping[str, frozenset[Role]] = {
 """The roles that may call each rpc. Nobody may call an rpc that is not listed."""
 
 
+class Callers:
+    """The callers of the callers file, by their tokens. Without a file, every caller is LOCAL.
+
+    Raises:
+        CallersFileError: the file, or a file with an issuer's keys, is invalid.
+    """
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._version = file_version(file)
+        self._known = None if file is None else _Known.of_file(file, {})
+        self._refreshes = set[asyncio.Task[None]]()
+
+    async def keep_fresh(self) -> None:
+        """Reads the files again whenever they have changed, and fetches issuers' keys. Never returns."""
+        while True:
+            if (version := file_version(self._file)) != self._version:
+                self._version = version
+                self.reload()
+            if self._known and not self._refreshes:  # a URL may take its time, which must not delay a revocation
+                task = asyncio.create_task(self._refresh_keys(self._known))
+                self._refreshes.add(task)
+                task.add_done_callback(self._refreshes.discard)
+            await asyncio.sleep(_POLL)
+
+    async def _refresh_keys(self, known: "_Known") -> None:
+        for keys in known.key_sets.values():
+            if await keys.refresh() and self._known:
+                self._known.persons.forget_verified()  # not those of `known`, in case of a reload meanwhile
+
+    def reload(self) -> None:
+        """Reads the file again. If it is invalid, logs why and keeps the callers as they were."""
+        if self._file is None or self._known is None:
+            return
+        try:
+            self._known = _Known.of_file(self._file, self._known.key_sets)
+        except CallersFileError as error:
+            _log.error("the callers stay as they were: %s", error)
+        else:
+            _log.info("read %d tokens of callers from %s", len(self._known.tokens), self._file)
+
+    def identify(self, metadata: Iterable[tuple[str, str | bytes]], method: str) -> Caller:
+        """Returns the caller of a call.
+
+        Raises UNAUTHENTICATED or TOKEN_EXPIRED, or PERMISSION_DENIED if the caller's role may not call the method.
+        """
+        caller = self._known.authenticate(_bearer_token(metadata)) if self._known else LOCAL
+        if not caller.roles & ACCESS.get(method, frozenset()):
+            raise DeniedError(Reason.PERMISSION_DENIED, "role")
+        return caller
+
+
 @dataclass(frozen=True, slots=True)
 class _Token:
     """A token's caller, and when the token expires, in seconds since 1970."""
@@ -106,53 +111,41 @@ class _Token:
     expires: float
 
 
-class Callers:
-    """The callers by the SHA-256 of their bearer tokens. Without a file, every caller is LOCAL.
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a callers file says: tokens by their SHA-256, and issuers' keys by their source."""
 
-    Raises:
-        CallersFileError: the file is invalid.
-    """
+    tokens: Mapping[str, _Token]
+    persons: PersonTokens
+    key_sets: Mapping[str, KeySet]
 
-    def __init__(self, file: Path | None) -> None:
-        self._file = file
-        self._version = _version(file)
-        self._tokens = None if file is None else _read(file)
+    @classmethod
+    def of_file(cls, file: Path, before: Mapping[str, KeySet]) -> "_Known":
+        """Returns what the file says. before: the keys that are known already, by source."""
+        content = read_callers(file)
+        key_sets = {entry.jwks: before.get(entry.jwks) or KeySet(entry.jwks, file.parent) for entry in content.issuer}
+        return cls(
+            {
+                entry.token_sha256: _Token(
+                    system(entry), entry.not_after.timestamp() if entry.not_after else float("inf")
+                )
+                for entry in content.caller
+            },
+            PersonTokens([Issuer(entry, key_sets[entry.jwks]) for entry in content.issuer]),
+            key_sets,
+        )
 
-    async def keep_fresh(self) -> None:
-        """Reads the file again whenever it has changed. Never returns."""
-        while True:
-            await asyncio.sleep(_POLL)
-            if (version := _version(self._file)) != self._version:
-                self._version = version
-                self.reload()
-
-    def reload(self) -> None:
-        """Reads the file again. If it is invalid, logs why and keeps the callers as they were."""
-        if self._file is None:
-            return
-        try:
-            self._tokens = _read(self._file)
-        except CallersFileError as error:
-            _log.error("the callers stay as they were: %s", error)
-        else:
-            _log.info("read %d tokens of callers from %s", len(self._tokens), self._file)
-
-    def identify(self, metadata: Iterable[tuple[str, str | bytes]], method: str) -> Caller:
-        """Returns the caller of a call.
-
-        Raises UNAUTHENTICATED or TOKEN_EXPIRED, or PERMISSION_DENIED if the caller's role may not call the method.
-        """
-        caller = LOCAL if self._tokens is None else self._authenticate(_bearer_token(metadata), self._tokens)
-        if not caller.roles & ACCESS.get(method, frozenset()):
-            raise AntrianError(Reason.PERMISSION_DENIED)
-        return caller
-
-    def _authenticate(self, token: str, tokens: Mapping[str, _Token]) -> Caller:
-        known = tokens.get(hashlib.sha256(token.encode()).hexdigest()) if token else None
+    def authenticate(self, token: str) -> Caller:
+        if not token:
+            raise DeniedError(Reason.UNAUTHENTICATED, "no token")
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        known = self.tokens.get(digest)
         if known is None:
-            raise AntrianError(Reason.UNAUTHENTICATED)
+            if self.key_sets and token.count(".") == 2:
+                return self.persons.identify(token, digest)
+            raise DeniedError(Reason.UNAUTHENTICATED, "unknown token")
         if time.time() >= known.expires:
-            raise AntrianError(Reason.TOKEN_EXPIRED)
+            raise DeniedError(Reason.TOKEN_EXPIRED, "token expired")
         return known.caller
 
 
@@ -161,28 +154,3 @@ def _bearer_token(metadata: Iterable[tuple[str, str | bytes]]) -> str:
         if name == "authorization" and isinstance(value, str) and value[:7].lower() == "bearer ":
             return value[7:].strip()
     return ""
-
-
-def _version(file: Path | None) -> tuple[int, ...]:
-    """Returns what changes whenever the file is written or replaced. Empty if there is none."""
-    try:
-        stat = file.stat() if file else None
-    except OSError:
-        stat = None
-    return (stat.st_mtime_ns, stat.st_ino, stat.st_size, stat.st_ctime_ns) if stat else ()
-
-
-def _read(file: Path) -> dict[str, _Token]:
-    return {
-        entry.token_sha256: _Token(
-            Caller(
-                entry.name,
-                frozenset({entry.role}),
-                frozenset(entry.offices),
-                entry.requests_per_second,
-                entry.names_accounts,
-            ),
-            entry.not_after.timestamp() if entry.not_after else float("inf"),
-        )
-        for entry in read_callers(file)
-    }

@@ -26,7 +26,8 @@ from antrian.errors import AntrianError, Reason
 from antrian.lane.producer import is_full
 from antrian.logs import REQUEST_ID
 from antrian.text import has_nik
-from server.auth import CALLER, Callers
+from server.auth import Callers
+from server.caller import CALLER
 from server.grpc_server import Handlers
 from server.limits import ConcurrencyLimiter, RateLimiter
 from server.metrics import Calls, count_refusal
@@ -147,7 +148,7 @@ class Middleware:
             raise AntrianError(Reason.INVALID_MESSAGE) from None
         caller = CALLER.get()
         self._rate.take(caller, max(1, len(getattr(message, "requests", ()))))  # each request of a batch counts
-        caller.check_accounts(message)
+        caller.take_account(message)  # that of a batch's items is taken with each, which has an error of its own
         return message
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT
 
-from antrian.callers_file import CallerEntry, CallersFileError, Role, has_expired, parse_callers, read_callers
+from antrian.callers_file import CallersFile, CallersFileError, Role, has_expired, parse_callers, read_callers
 from clients.cli import show
 from clients.cli.options import Failure, WrongSettings, example, failing_on, json_option
 
@@ -129,13 +129,13 @@ def add(
 @_file
 @json_option
 def list_callers(file: Path, as_json: bool) -> None:
-    """List the callers and their tokens' hashes and expiry times."""
+    """List the callers, their tokens' hashes and expiry times, and the issuers of persons' tokens."""
     with failing_on(CallersFileError, by=WrongSettings):
-        entries = read_callers(file)
+        content = read_callers(file)
     if as_json:
-        click.echo(json.dumps([entry.model_dump(mode="json") for entry in entries]))
+        click.echo(content.model_dump_json())
     else:
-        _show(entries)
+        _show(content)
 
 
 @callers.command(
@@ -207,10 +207,10 @@ def _replace(file: Path, text: str) -> None:
             raise
 
 
-def _show(entries: Sequence[CallerEntry]) -> None:
+def _show(content: CallersFile) -> None:
     now = datetime.now(UTC)
     listed = show.table("name", "role", "token", "expires", "offices", "vouches for")
-    for entry in entries:
+    for entry in content.caller:
         expires = entry.not_after.isoformat() if entry.not_after else "never"
         listed.add_row(
             entry.name,
@@ -220,4 +220,6 @@ def _show(entries: Sequence[CallerEntry]) -> None:
             " ".join(entry.offices),
             entry.vouches_for if entry.role is Role.GATEWAY else "accounts",
         )
+    for issuer in content.issuer:
+        listed.add_row(issuer.name, Role.GATEWAY.value, issuer.issuer, "each token's own", "", "subject")
     show.print_table(listed)

@@ -3,19 +3,31 @@
 import hashlib
 import os
 import signal
+import ssl
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, cast
 
+import grpc
 import pytest
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message_factory import GetMessageClass
 
 from antrian.local.stack import Stack
+from antrian.v1 import booking_service_pb2 as wire
 from clients.sdk.booking_client import BookingClient, RefusedError
 from clients.sdk.office_client import OfficeClient
+from server.key_sets import KeySet
+from server.middleware import serialize
 from tests.acceptance.conftest import StartStack
 from tests.acceptance.person import PUSAT, Crowd
+from tests.acceptance.test_tls import write_certificate
+from tests.support.issuer import Issuer
 
 CALLERS = """
 [[caller]]
@@ -27,9 +39,15 @@ token_sha256 = "{hash}"
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The callers file: each caller has its name as the token."""
-    file = tmp_path_factory.mktemp("callers") / "callers.toml"
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
+    """Who signs tokens for persons."""
+    return Issuer(tmp_path_factory.mktemp("callers") / "keys.json")
+
+
+@pytest.fixture(scope="module")
+def file(issuer: Issuer) -> Path:
+    """The callers file: each caller has its name as the token, and persons have tokens of an issuer."""
+    file = issuer.file.with_name("callers.toml")
     text = [
         CALLERS.format(name=name, role=role, hash=hashlib.sha256(name.encode()).hexdigest(), more=more)
         for name, role, more in (
@@ -41,7 +59,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ("counter", "staff", f'offices = ["{PUSAT}"]'),
         )
     ]
-    file.write_text("".join(text))
+    file.write_text("".join(text) + issuer.entry())
     return file
 
 
@@ -194,3 +212,81 @@ async def test_another_callers_booking_is_neither_listed_nor_cancelled(guarded: 
             with pytest.raises(RefusedError, match="BOOKING_NOT_FOUND"):
                 await client.cancel_booking(booking.booking_id, account)
         assert [b.booking_id for b in await phone.list_bookings(request.account)] == [booking.booking_id]
+
+
+async def test_a_person_uses_only_the_own_account(guarded: Stack, issuer: Issuer, crowd: Crowd) -> None:
+    async with (
+        BookingClient(guarded.address, token=issuer.token("ani")) as ani,
+        BookingClient(guarded.address, token=issuer.token("budi", "ES256")) as budi,
+    ):
+        booking = await ani.send(crowd.request(account=""))
+        booking = await ani.outcome(booking.booking_id, "ani")
+        assert [found.booking_id for found in await ani.list_bookings("")] == [booking.booking_id]
+        assert await budi.list_bookings("") == []
+        with pytest.raises(RefusedError, match="BOOKING_NOT_FOUND"):
+            await budi.cancel_booking(booking.booking_id, "")
+        assert (await ani.cancel_booking(booking.booking_id, "")).booking_id == booking.booking_id
+
+
+async def test_a_person_names_no_other_account_in_any_rpc(guarded: Stack, issuer: Issuer, crowd: Crowd) -> None:
+    """Of every rpc whose request, or an item of it, has an account."""
+    token, attacked = issuer.token("ani"), 0
+    async with BookingClient(guarded.address, token=token) as client:
+        for method in wire.DESCRIPTOR.services_by_name["BookingService"].methods:
+            fields = method.input_type.fields_by_name
+            call = getattr(client.channel, "unary_stream" if method.server_streaming else "unary_unary")(
+                f"/{method.containing_service.full_name}/{method.name}",
+                request_serializer=serialize,
+                response_deserializer=GetMessageClass(method.output_type).FromString,
+            )
+            if "account" in fields:
+                request: Any = GetMessageClass(method.input_type)(account="budi")
+                if method.name == "RequestBooking":
+                    request = crowd.request(account="budi")
+                sent = call(request, metadata=[("authorization", f"Bearer {token}")])
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await (sent.read() if method.server_streaming else sent)
+                refused = RefusedError.of_error(caught.value)
+            elif "requests" in fields:
+                item = GetMessageClass(cast("Descriptor", fields["requests"].message_type))
+                request = GetMessageClass(method.input_type)(requests=[item(account="budi"), item(account="ani")])
+                response = await call(request, metadata=[("authorization", f"Bearer {token}")])
+                refused, other = (RefusedError.of_status(result.error) for result in response.results)
+                assert other.reason == "INVALID_FIELD"
+            else:
+                continue
+            attacked += 1
+            assert (refused.reason, refused.metadata) == ("PERMISSION_DENIED", {"field": "account"}), method.name
+    assert attacked == 9
+
+
+async def test_keys_come_from_a_url_and_never_from_a_redirect(
+    issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = write_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    class Login(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302 if self.path == "/away" else 200)
+            self.send_header("Location", "/keys")
+            self.end_headers()
+            self.wfile.write(b" " * 300_000 if self.path == "/large" else issuer.jwks.encode())
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Login) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            for path, works in (("keys", True), ("away", False), ("large", False)):
+                keys = KeySet(f"https://127.0.0.1:{server.server_port}/{path}", tmp_path)
+                assert await keys.refresh() is works
+                assert (keys.find("EdDSA") is not None) is works
+            monkeypatch.delenv("SSL_CERT_FILE")
+            assert not await KeySet(f"https://127.0.0.1:{server.server_port}/keys", tmp_path).refresh()
+        finally:
+            server.shutdown()

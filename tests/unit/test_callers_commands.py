@@ -31,7 +31,7 @@ def test_a_token_is_printed_once_and_only_its_hash_is_kept(file: Path) -> None:
     token = add(file, "mobile", "--role", "gateway")
     assert token.startswith("antr_")
     assert len(token) == len("antr_") + 43  # 256 bits in base64
-    [entry] = read_callers(file)
+    [entry] = read_callers(file).caller
     assert entry.token_sha256 == hashlib.sha256(token.encode()).hexdigest()
     assert (entry.name, entry.role, entry.names_accounts, entry.not_after) == ("mobile", Role.GATEWAY, False, None)
     assert token not in file.read_text()
@@ -46,7 +46,7 @@ def test_all_options_are_written(file: Path) -> None:
         "--json",
     )  # fmt: skip
     facts = json.loads(result.stdout)
-    desk, backend = read_callers(file)
+    desk, backend = read_callers(file).caller
     assert (desk.offices, desk.requests_per_second) == (["kanim-bogor", "kanim-depok"], 5)
     assert backend.names_accounts
     assert backend.not_after is not None
@@ -83,7 +83,7 @@ def test_comments_and_the_mode_of_the_file_stay(file: Path) -> None:
     assert run(file, "remove", "mobile", "--token", digits).exit_code == 0
     assert file.read_text().startswith("# Ask Sari before you change this.\n")
     assert file.stat().st_mode & 0o777 == 0o644
-    [entry] = read_callers(file)
+    [entry] = read_callers(file).caller
     assert entry.token_sha256 == hashlib.sha256(second.encode()).hexdigest()
 
 
@@ -91,7 +91,7 @@ def test_removing_a_caller_removes_all_its_tokens(file: Path) -> None:
     for name in ("mobile", "web", "mobile"):
         add(file, name, "--role", "gateway")
     assert run(file, "remove", "mobile").exit_code == 0
-    assert [entry.name for entry in read_callers(file)] == ["web"]
+    assert [entry.name for entry in read_callers(file).caller] == ["web"]
     assert "no token of mobile" in run(file, "remove", "mobile").output
     assert "no token of web that begin with zz" in run(file, "remove", "web", "--token", "zz").output
     assert run(file, "remove", "web").exit_code == 2  # a file without callers is invalid
@@ -105,5 +105,5 @@ def test_the_list_shows_no_whole_hash(file: Path) -> None:
     assert digest[:12] in shown.output
     assert digest not in shown.output
     assert "2099-06-30" in shown.output
-    [listed] = json.loads(run(file, "list", "--json").output)
+    [listed] = json.loads(run(file, "list", "--json").output)["caller"]
     assert listed["token_sha256"] == digest

@@ -10,11 +10,13 @@ import pytest
 
 from antrian.callers_file import CallersFileError, Role, read_callers
 from antrian.errors import AntrianError
-from server.auth import ACCESS, Caller, Callers
+from server.auth import ACCESS, Callers
+from server.caller import Caller
 from tests.support.waiting import until
 
 HASH = "a785ee1a192f38bc946cde9630950471c917b75d590fb5c3f0610b10a63d41e7"
 GOOD = f'[[caller]]\nname = "mobile"\nrole = "gateway"\ntoken_sha256 = "{HASH}"\n'
+ISSUER = '[[issuer]]\nname = "people"\nissuer = "https://login.example"\naudience = "antrian"\njwks = "keys.json"\n'
 
 
 def test_a_valid_file_is_read(tmp_path: Path) -> None:
@@ -22,7 +24,7 @@ def test_a_valid_file_is_read(tmp_path: Path) -> None:
     file.write_text(
         GOOD + 'requests_per_second = 5\noffices = ["kanim-bogor"]\nnot_after = 2027-06-30T07:00:00+07:00\n'
     )
-    [entry] = read_callers(file)
+    [entry] = read_callers(file).caller
     assert (entry.name, entry.role, entry.requests_per_second) == ("mobile", Role.GATEWAY, 5)
     assert (entry.offices, entry.names_accounts) == (["kanim-bogor"], False)
     assert entry.not_after is not None
@@ -32,9 +34,14 @@ def test_a_valid_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "caller: Field required"),
+        ("", "file: must have at least one [[caller]] or [[issuer]]"),
         ("caller = 3", "caller: Input should be a valid list"),
-        ("caller = []", "caller: List should have at least 1 item"),
+        ("caller = []", "file: must have at least one [[caller]] or [[issuer]]"),
+        (ISSUER.replace("keys.json", "http://login.example/keys"), "issuer 1: jwks: must be a file or an https URL"),
+        (ISSUER.replace("audience", "aud"), "issuer 1: audience: Field required"),
+        (ISSUER + ISSUER.replace("people", "others"), "issuer 2: issuer: is that of another issuer"),
+        (ISSUER + ISSUER.replace("https:", "urn:"), "issuer 2: name: is that of another caller or issuer"),
+        (GOOD + ISSUER.replace("people", "mobile"), "issuer 1: name: is that of another caller or issuer"),
         ("[[caller]", "cannot be read: "),
         (GOOD + GOOD.replace("gateway", "king"), "caller 2: role: Input should be 'gateway', 'internal' or 'staff'"),
         (
