@@ -10,6 +10,8 @@ from pathlib import Path
 
 from antrian.callers_file import CallersFileError, Role, read_callers
 from antrian.errors import Reason
+from server.address import client_network
+from server.attempts import Attempts
 from server.caller import LOCAL, Caller, system
 from server.denied import DeniedError
 from server.file_version import file_version
@@ -62,6 +64,7 @@ class Callers:
         self._file = file
         self._version = file_version(file)
         self._known = None if file is None else _Known.of_file(file, {})
+        self._attempts = Attempts()
         self._refreshes = set[asyncio.Task[None]]()
 
     async def keep_fresh(self) -> None:
@@ -92,15 +95,33 @@ class Callers:
         else:
             _log.info("read %d tokens of callers from %s", len(self._known.tokens), self._file)
 
-    def identify(self, metadata: Iterable[tuple[str, str | bytes]], method: str) -> Caller:
-        """Returns the caller of a call.
+    def identify(self, metadata: Iterable[tuple[str, str | bytes]]) -> Caller:
+        """Returns the caller of the current call. Raises UNAUTHENTICATED, TOKEN_EXPIRED or TOO_MANY_ATTEMPTS.
 
-        Raises UNAUTHENTICATED or TOKEN_EXPIRED, or PERMISSION_DENIED if the caller's role may not call the method.
+        A token that is known or was verified before is never refused because of others from the same address.
         """
-        caller = self._known.authenticate(_bearer_token(metadata)) if self._known else LOCAL
-        if not caller.roles & ACCESS.get(method, frozenset()):
-            raise DeniedError(Reason.PERMISSION_DENIED, "role")
+        if self._known is None:
+            return LOCAL
+        token = _bearer_token(metadata)
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        caller = self._known.recall(digest)
+        if caller is None:
+            address = client_network()
+            self._attempts.check(address)
+            try:
+                caller = self._known.verify(token, digest)
+            except DeniedError:
+                self._attempts.fail(address)
+                raise
+        if self._attempts:
+            self._attempts.succeed(client_network())
         return caller
+
+
+def check_access(caller: Caller, method: str) -> None:
+    """Raises PERMISSION_DENIED if no role of the caller may call the method."""
+    if not caller.roles & ACCESS.get(method, frozenset()):
+        raise DeniedError(Reason.PERMISSION_DENIED, "role")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +156,19 @@ class _Known:
             key_sets,
         )
 
-    def authenticate(self, token: str) -> Caller:
-        if not token:
-            raise DeniedError(Reason.UNAUTHENTICATED, "no token")
-        digest = hashlib.sha256(token.encode()).hexdigest()
-        known = self.tokens.get(digest)
-        if known is None:
-            if self.key_sets and token.count(".") == 2:
-                return self.persons.identify(token, digest)
-            raise DeniedError(Reason.UNAUTHENTICATED, "unknown token")
-        if time.time() >= known.expires:
-            raise DeniedError(Reason.TOKEN_EXPIRED, "token expired")
-        return known.caller
+    def recall(self, digest: str) -> Caller | None:
+        """Returns the caller of a token that needs no verification. Raises TOKEN_EXPIRED."""
+        if known := self.tokens.get(digest):
+            if time.time() >= known.expires:
+                raise DeniedError(Reason.TOKEN_EXPIRED, "token expired")
+            return known.caller
+        return self.persons.recall(digest)
+
+    def verify(self, token: str, digest: str) -> Caller:
+        """Returns the caller of another token. Raises UNAUTHENTICATED or TOKEN_EXPIRED."""
+        if self.key_sets and token.count(".") == 2:
+            return self.persons.identify(token, digest)
+        raise DeniedError(Reason.UNAUTHENTICATED, "unknown token" if token else "no token")
 
 
 def _bearer_token(metadata: Iterable[tuple[str, str | bytes]]) -> str:

@@ -340,6 +340,13 @@ TABLE: dict[Reason, ErrorRow] = {
             "Your session in this app has expired. Sign in to the app again, then retry.",
         ),
     ),
+    Reason.TOO_MANY_ATTEMPTS: ErrorRow(
+        Code.RESOURCE_EXHAUSTED,
+        Text(
+            "Terlalu banyak percobaan masuk yang gagal dari jaringan Anda. Tunggu sebentar, lalu masuk lagi ke aplikasi.",
+            "Too many failed attempts to sign in came from your network. Wait a moment, then sign in to the app again.",
+        ),
+    ),
     Reason.PERMISSION_DENIED: ErrorRow(
         Code.PERMISSION_DENIED,
         Text(

@@ -40,16 +40,17 @@ class PersonTokens:
         """Verifies every token again, because there are other keys."""
         self._verified.clear()
 
-    def identify(self, token: str, digest: str) -> Caller:
-        """Returns the caller that the token's person uses. digest: a cryptographic hash of the token.
-
-        Raises UNAUTHENTICATED or TOKEN_EXPIRED.
-        """
+    def recall(self, digest: str) -> Caller | None:
+        """Returns the caller of a token that was verified before. digest: a cryptographic hash of the token."""
         if known := self._verified.get(digest):
             if time.time() < known[1]:
                 self._verified.move_to_end(digest)
                 return known[0]
             del self._verified[digest]
+        return None
+
+    def identify(self, token: str, digest: str) -> Caller:
+        """Returns the caller that the token's person uses, and remembers it. Raises UNAUTHENTICATED or TOKEN_EXPIRED."""
         caller, expires = self._verify(token)
         self._verified[digest] = caller, expires
         if len(self._verified) > _MOST_VERIFIED:

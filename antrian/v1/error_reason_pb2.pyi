@@ -208,6 +208,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAUTHENTICATED: the bearer token has expired. Get a new one, and retry with the same request_id.
     Example: a call with a token that was valid until yesterday.
     """
+    ERROR_REASON_TOO_MANY_ATTEMPTS: _ErrorReason.ValueType  # 53
+    """RESOURCE_EXHAUSTED with RetryInfo: too many calls with unknown tokens came from this address. A token that the server
+    knows is never refused for this reason.
+    Example: the 21st wrong token in a row, RetryInfo of 1 s.
+    """
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 51
     """PERMISSION_DENIED: the caller's role may not call this rpc, or the caller may not act for this office or account.
     Example: a gateway that calls OfficeService; staff of Bogor who request the roster of Depok, metadata {"field":
@@ -411,6 +416,11 @@ Example: a call without "authorization: Bearer …".
 ERROR_REASON_TOKEN_EXPIRED: ErrorReason.ValueType  # 52
 """UNAUTHENTICATED: the bearer token has expired. Get a new one, and retry with the same request_id.
 Example: a call with a token that was valid until yesterday.
+"""
+ERROR_REASON_TOO_MANY_ATTEMPTS: ErrorReason.ValueType  # 53
+"""RESOURCE_EXHAUSTED with RetryInfo: too many calls with unknown tokens came from this address. A token that the server
+knows is never refused for this reason.
+Example: the 21st wrong token in a row, RetryInfo of 1 s.
 """
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 51
 """PERMISSION_DENIED: the caller's role may not call this rpc, or the caller may not act for this office or account.

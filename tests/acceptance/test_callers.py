@@ -1,6 +1,7 @@
 """Callers are identified by bearer tokens, have permissions, and see only their own bookings."""
 
 import hashlib
+import json
 import os
 import signal
 import ssl
@@ -26,6 +27,7 @@ from server.key_sets import KeySet
 from server.middleware import serialize
 from tests.acceptance.conftest import StartStack
 from tests.acceptance.person import PUSAT, Crowd
+from tests.acceptance.test_metrics import scrape
 from tests.acceptance.test_tls import write_certificate
 from tests.support.issuer import Issuer
 
@@ -68,7 +70,7 @@ def guarded(file: Path, start_stack: StartStack, opens: datetime) -> Stack:
     """An Antrian with that callers file."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANTRIAN_CALLERS_FILE", str(file))
-        return start_stack(opens + timedelta(minutes=1))
+        return start_stack(opens + timedelta(minutes=1), metrics=True)
 
 
 async def refusal(stack: Stack, token: str, crowd: Crowd, **changes: object) -> str:
@@ -258,6 +260,42 @@ async def test_a_person_names_no_other_account_in_any_rpc(guarded: Stack, issuer
             attacked += 1
             assert (refused.reason, refused.metadata) == ("PERMISSION_DENIED", {"field": "account"}), method.name
     assert attacked == 9
+
+
+async def test_an_attack_is_seen_bounded_and_hurts_nobody_else(guarded: Stack, issuer: Issuer) -> None:
+    log = guarded.folder / "log/server.log"
+    log.touch()
+    known, reasons = issuer.token("citra"), set[str]()
+    refused = {"UNAUTHENTICATED", "TOO_MANY_ATTEMPTS"}
+
+    def denied() -> float:
+        samples, _ = scrape(guarded, "server")
+        return sum(samples.get(f"antrian_denials_total{{caller=unknown,reason={reason}}}", 0) for reason in refused)
+
+    async with BookingClient(guarded.address, patience=timedelta(0)) as client:
+
+        async def attempt(token: str) -> str:
+            try:
+                await client.stub.GetQuota(
+                    wire.GetQuotaRequest(office_id=PUSAT), metadata=[("authorization", f"Bearer {token}")]
+                )
+            except grpc.aio.AioRpcError as error:
+                return RefusedError.of_error(error).reason
+            return "OK"
+
+        assert await attempt(known) == "OK"
+        before = denied()
+        for n in range(600):
+            reasons.add(await attempt(f"guess {n}"))
+        assert reasons <= refused
+        for token in (known, "phone", issuer.token("citra", "ES256")):  # the last one after the address has succeeded
+            assert await attempt(token) == "OK"
+    assert denied() == before + 600
+    lines = [json.loads(line) for line in log.read_text().splitlines() if '"antrian.security"' in line]
+    for reason in reasons:
+        assert 1 <= sum(line["reason"] == reason for line in lines) <= 120
+    assert {line["address"] for line in lines} == {"127.0.0.0/24"}
+    assert "guess" not in log.read_text()
 
 
 async def test_keys_come_from_a_url_and_never_from_a_redirect(

@@ -10,8 +10,8 @@ import pytest
 
 from antrian.callers_file import CallersFileError, Role, read_callers
 from antrian.errors import AntrianError
-from server.auth import ACCESS, Callers
-from server.caller import Caller
+from server.auth import ACCESS, Callers, check_access
+from server.caller import LOCAL, Caller
 from tests.support.waiting import until
 
 HASH = "a785ee1a192f38bc946cde9630950471c917b75d590fb5c3f0610b10a63d41e7"
@@ -106,7 +106,7 @@ def entry(token: str, more: str = "") -> str:
 
 def identified(callers: Callers, token: str) -> Caller | str:
     try:
-        return callers.identify([("authorization", f"Bearer {token}")], METHOD)
+        return callers.identify([("authorization", f"Bearer {token}")])
     except AntrianError as refusal:
         return refusal.reason
 
@@ -172,4 +172,4 @@ def test_an_invalid_new_file_keeps_the_callers(
 def test_nobody_may_call_an_rpc_without_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.auth.ACCESS", {name: roles for name, roles in ACCESS.items() if name != METHOD})
     with pytest.raises(AntrianError, match="PERMISSION_DENIED"):
-        Callers(None).identify([], METHOD)
+        check_access(LOCAL, METHOD)

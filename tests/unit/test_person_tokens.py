@@ -22,7 +22,7 @@ from antrian.v1.booking_service_pb2 import (
     GetQuotaRequest,
     RequestBookingRequest,
 )
-from server.auth import Callers
+from server.auth import Callers, check_access
 from server.caller import Caller
 from server.key_sets import KeySet, parse_keys
 from tests.support.issuer import AUDIENCE, URL, Issuer, jwk, make_key, pem
@@ -46,9 +46,11 @@ def callers(issuer: Issuer) -> Callers:
 def identify(callers: Callers, token: str, method: str = METHOD) -> Caller | str:
     """The caller with this token, or the reason why there is none."""
     try:
-        return callers.identify([("authorization", f"Bearer {token}")], method)
+        caller = callers.identify([("authorization", f"Bearer {token}")])
+        check_access(caller, method)
     except AntrianError as refusal:
         return refusal.reason
+    return caller
 
 
 def b64(content: bytes) -> str:
