@@ -56,8 +56,8 @@ _HTTP = {
     "DEADLINE_EXCEEDED": 504,
 }  # fmt: skip
 _ANY_CALL = (
-    "INVALID_FIELD", "INVALID_MESSAGE", "UNAUTHENTICATED", "PERMISSION_DENIED", "RATE_LIMITED", "INTERNAL",
-    "STORE_UNAVAILABLE", "STORE_FULL", "SERVER_BUSY", "CALLER_BUSY",
+    "INVALID_FIELD", "INVALID_MESSAGE", "UNAUTHENTICATED", "TOKEN_EXPIRED", "TOO_MANY_ATTEMPTS", "PERMISSION_DENIED",
+    "RATE_LIMITED", "INTERNAL", "STORE_UNAVAILABLE", "STORE_FULL", "SERVER_BUSY", "CALLER_BUSY",
 )  # fmt: skip
 _UNKNOWN = "the outcome of the call is unknown: retry it with the same Idempotency-Key."
 # The statuses and texts of the gateway's own errors.

@@ -13,6 +13,7 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from prometheus_client import REGISTRY
 
 from antrian.batching import MESSAGE_LIMIT
+from antrian.callers_file import CallersFileError
 from antrian.identity import Keys
 from antrian.lane.config_check import UnsupportedRedisError
 from antrian.lane.producer import LaneProducer
@@ -23,7 +24,7 @@ from antrian.policy import PolicyError, load_policy
 from antrian.process import freeze_heap, metrics_served, raise_descriptor_limit
 from antrian.settings import Settings, SettingsError, load_settings
 from antrian.v1 import booking_service_pb2, office_service_pb2
-from server.auth import Callers, CallersFileError
+from server.auth import Callers
 from server.booking_reader import Bookings
 from server.booking_service import BookingService
 from server.commands import LaneCommands
@@ -67,7 +68,8 @@ async def serve(settings: Settings) -> None:
     ledger = LedgerReader(settings.database_url, batch_window=settings.batch_window)
     staff = LedgerStaff(settings.database_url)
     catalog, health_servicer = Catalog(policy, producer, ledger, keys), health.aio.HealthServicer()
-    handlers = _make_handlers(settings, catalog, producer, ledger, staff, keys, health_servicer)
+    callers = Callers(settings.callers_file)
+    handlers = _make_handlers(settings, callers, catalog, producer, ledger, staff, keys, health_servicer)
     server, readiness = _make_server(handlers, settings.most_calls), _Readiness(health_servicer, settings)
 
     readiness.report(False)
@@ -77,24 +79,27 @@ async def serve(settings: Settings) -> None:
     _listen(server, settings)
     freeze_heap()
     await server.start()
-    refresher = loop.create_task(catalog.keep_fresh(readiness.report))
+    refreshers = [loop.create_task(catalog.keep_fresh(readiness.report)), loop.create_task(callers.keep_fresh())]
 
     stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, callers.reload)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # The process must not outlive the task that follows the stores, nor the gRPC server.
+    # The process must not outlive the tasks that follow the stores and the callers file, nor the gRPC server.
     serving = loop.create_task(server.wait_for_termination())
-    for task in (refresher, serving):
+    for task in (*refreshers, serving):
         task.add_done_callback(lambda _: stop.set())
     await stop.wait()
     await health_servicer.enter_graceful_shutdown()
-    refresher.cancel()
+    for task in refreshers:
+        task.cancel()
     await server.stop(_GRACE)
     for store in (producer, ledger, staff):
         await store.close()
-    await asyncio.wait([refresher], timeout=1)
-    if refresher.done() and not refresher.cancelled():
-        refresher.result()
+    ended, _ = await asyncio.wait(refreshers, timeout=1)
+    for task in ended:
+        if not task.cancelled():
+            task.result()
     await serving
 
 
@@ -117,6 +122,7 @@ class _Readiness:
 
 def _make_handlers(
     settings: Settings,
+    callers: Callers,
     catalog: Catalog,
     producer: LaneProducer,
     ledger: LedgerReader,
@@ -126,7 +132,7 @@ def _make_handlers(
 ) -> list[Handlers]:
     limit = settings.most_calls
     per_caller = limit // 2 if settings.callers_file else limit  # without a callers file, all calls have one caller
-    middleware = Middleware(Callers(settings.callers_file), ConcurrencyLimiter(limit, per_caller))
+    middleware = Middleware(callers, ConcurrencyLimiter(limit, per_caller))
     bookings = Bookings(
         catalog, producer, ledger, keys, watching=ConcurrencyLimiter(limit * 4 // 5, per_caller * 4 // 5)
     )

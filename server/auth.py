@@ -1,76 +1,25 @@
 """Authentication and authorization: identifies the caller of a call, and lists the roles that each rpc requires."""
 
+import asyncio
 import hashlib
-import tomllib
+import logging
+import time
 from collections.abc import Iterable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from antrian.callers_file import CallersFileError, Role, read_callers
+from antrian.errors import Reason
+from server.address import client_network
+from server.attempts import Attempts
+from server.caller import LOCAL, Caller, system
+from server.denied import DeniedError
+from server.file_version import file_version
+from server.key_sets import KeySet
+from server.person_tokens import Issuer, PersonTokens
 
-from antrian.errors import AntrianError, Reason
-from antrian.text import check_account, has_nik
-
-
-class Role(StrEnum):
-    """The role of a caller."""
-
-    GATEWAY = "gateway"
-    """Acts for citizens' devices, and books with the device's location."""
-    INTERNAL = "internal"
-    """Another system of the immigration service. It vouches for the applicant's province."""
-    STAFF = "staff"
-    """The staff of the caller's offices. They vouch for the applicant's province."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """A system that calls Antrian.
-
-    offices: for staff, the ids of the offices that the caller may act for, or "*" for all of them. per_second: how many requests
-    per second each server accepts from it; None for any number. verifies_people: whether it identifies the people for whom it
-    books, for example by a face match. staff: the one person who acts with its token, None if requests say who does.
-    """
-
-    name: str
-    roles: frozenset[Role]
-    offices: frozenset[str] = frozenset()
-    per_second: float | None = None
-    verifies_people: bool = False
-    staff: str | None = None
-
-    @property
-    def may_verify(self) -> bool:
-        """Whether the caller may state that an applicant was identified."""
-        return self.verifies_people or self.vouches
-
-    @property
-    def vouches(self) -> bool:
-        """Whether the caller may state the applicant's province."""
-        return bool(self.roles & {Role.INTERNAL, Role.STAFF})
-
-    def acting_staff(self, staff: str) -> str:
-        """Returns who acts, given a request's staff. Raises INVALID_FIELD, or PERMISSION_DENIED if it is not the token's."""
-        if self.staff is None:
-            return check_account(staff, "staff")
-        if staff not in {"", self.staff}:
-            raise AntrianError(Reason.PERMISSION_DENIED, field="staff")
-        return self.staff
-
-    def check_office(self, office_id: str) -> None:
-        """Raises PERMISSION_DENIED unless the caller is staff of that office."""
-        if not self.offices & {office_id, "*"}:
-            raise AntrianError(Reason.PERMISSION_DENIED, field="office_id")
-
-
-LOCAL = Caller("local", frozenset(Role), frozenset({"*"}))
-"""The caller of every call to a server without a callers file, which has embedded stores and listens on loopback."""
-
-CALLER: ContextVar[Caller] = ContextVar("caller")
-"""The caller of the current call."""
+_POLL = 1.0  # seconds between two looks at the files
+_log = logging.getLogger(__name__)
 
 _CITIZENS = frozenset({Role.GATEWAY, Role.INTERNAL, Role.STAFF})
 _STAFF = frozenset({Role.STAFF})
@@ -104,79 +53,126 @@ ACCESS: Mapping[str, frozenset[Role]] = {
 """The roles that may call each rpc. Nobody may call an rpc that is not listed."""
 
 
-class CallersFileError(ValueError):
-    """The callers file is invalid. The message says where."""
-
-
 class Callers:
-    """The callers by the SHA-256 of their bearer tokens. Without a file, every caller is LOCAL."""
+    """The callers of the callers file, by their tokens. Without a file, every caller is LOCAL.
+
+    Raises:
+        CallersFileError: the file, or a file with an issuer's keys, is invalid.
+    """
 
     def __init__(self, file: Path | None) -> None:
-        self._by_token = None if file is None else _read(file)
+        self._file = file
+        self._version = file_version(file)
+        self._known = None if file is None else _Known.of_file(file, {})
+        self._attempts = Attempts()
+        self._refreshes = set[asyncio.Task[None]]()
 
-    def identify(self, metadata: Iterable[tuple[str, str | bytes]], method: str) -> Caller:
-        """Returns the caller of a call. Raises UNAUTHENTICATED, or PERMISSION_DENIED if its role may not call the method."""
-        caller = LOCAL if self._by_token is None else self._by_token.get(_token_hash(metadata))
+    async def keep_fresh(self) -> None:
+        """Reads the files again whenever they have changed, and fetches issuers' keys. Never returns."""
+        while True:
+            if (version := file_version(self._file)) != self._version:
+                self._version = version
+                self.reload()
+            if self._known and not self._refreshes:  # a URL may take its time, which must not delay a revocation
+                task = asyncio.create_task(self._refresh_keys(self._known))
+                self._refreshes.add(task)
+                task.add_done_callback(self._refreshes.discard)
+            await asyncio.sleep(_POLL)
+
+    async def _refresh_keys(self, known: "_Known") -> None:
+        for keys in known.key_sets.values():
+            if await keys.refresh() and self._known:
+                self._known.persons.forget_verified()  # not those of `known`, in case of a reload meanwhile
+
+    def reload(self) -> None:
+        """Reads the file again. If it is invalid, logs why and keeps the callers as they were."""
+        if self._file is None or self._known is None:
+            return
+        try:
+            self._known = _Known.of_file(self._file, self._known.key_sets)
+        except CallersFileError as error:
+            _log.error("the callers stay as they were: %s", error)
+        else:
+            _log.info("read %d tokens of callers from %s", len(self._known.tokens), self._file)
+
+    def identify(self, metadata: Iterable[tuple[str, str | bytes]]) -> Caller:
+        """Returns the caller of the current call. Raises UNAUTHENTICATED, TOKEN_EXPIRED or TOO_MANY_ATTEMPTS.
+
+        A token that is known or was verified before is never refused because of others from the same address.
+        """
+        if self._known is None:
+            return LOCAL
+        token = _bearer_token(metadata)
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        caller = self._known.recall(digest)
         if caller is None:
-            raise AntrianError(Reason.UNAUTHENTICATED)
-        if not caller.roles & ACCESS.get(method, frozenset()):
-            raise AntrianError(Reason.PERMISSION_DENIED)
+            address = client_network()
+            self._attempts.check(address)
+            try:
+                caller = self._known.verify(token, digest)
+            except DeniedError:
+                self._attempts.fail(address)
+                raise
+        if self._attempts:
+            self._attempts.succeed(client_network())
         return caller
 
 
-def _token_hash(metadata: Iterable[tuple[str, str | bytes]]) -> str:
+def check_access(caller: Caller, method: str) -> None:
+    """Raises PERMISSION_DENIED if no role of the caller may call the method."""
+    if not caller.roles & ACCESS.get(method, frozenset()):
+        raise DeniedError(Reason.PERMISSION_DENIED, "role")
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """A token's caller, and when the token expires, in seconds since 1970."""
+
+    caller: Caller
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a callers file says: tokens by their SHA-256, and issuers' keys by their source."""
+
+    tokens: Mapping[str, _Token]
+    persons: PersonTokens
+    key_sets: Mapping[str, KeySet]
+
+    @classmethod
+    def of_file(cls, file: Path, before: Mapping[str, KeySet]) -> "_Known":
+        """Returns what the file says. before: the keys that are known already, by source."""
+        content = read_callers(file)
+        key_sets = {entry.jwks: before.get(entry.jwks) or KeySet(entry.jwks, file.parent) for entry in content.issuer}
+        return cls(
+            {
+                entry.token_sha256: _Token(
+                    system(entry), entry.not_after.timestamp() if entry.not_after else float("inf")
+                )
+                for entry in content.caller
+            },
+            PersonTokens([Issuer(entry, key_sets[entry.jwks]) for entry in content.issuer]),
+            key_sets,
+        )
+
+    def recall(self, digest: str) -> Caller | None:
+        """Returns the caller of a token that needs no verification. Raises TOKEN_EXPIRED."""
+        if known := self.tokens.get(digest):
+            if time.time() >= known.expires:
+                raise DeniedError(Reason.TOKEN_EXPIRED, "token expired")
+            return known.caller
+        return self.persons.recall(digest)
+
+    def verify(self, token: str, digest: str) -> Caller:
+        """Returns the caller of another token. Raises UNAUTHENTICATED or TOKEN_EXPIRED."""
+        if self.key_sets and token.count(".") == 2:
+            return self.persons.identify(token, digest)
+        raise DeniedError(Reason.UNAUTHENTICATED, "unknown token" if token else "no token")
+
+
+def _bearer_token(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     for name, value in metadata:
         if name == "authorization" and isinstance(value, str) and value[:7].lower() == "bearer ":
-            return hashlib.sha256(value[7:].strip().encode()).hexdigest()
+            return value[7:].strip()
     return ""
-
-
-def _no_nik(name: str) -> str:
-    if has_nik(name):
-        raise ValueError("must not contain a NIK, or digits that read like one")
-    return name
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Entry(_Table):
-    name: Annotated[str, AfterValidator(_no_nik)] = Field(pattern="^[a-z0-9][a-z0-9._-]{0,31}$")
-    role: Role = Field(strict=False)
-    token_sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    offices: list[str] = []
-    requests_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    verifies_people: bool = False
-    staff: Annotated[str, AfterValidator(_no_nik)] | None = Field(default=None, pattern="^[A-Za-z0-9._:@-]{1,64}$")
-
-
-class _File(_Table):
-    caller: list[_Entry] = Field(min_length=1)
-
-
-def _read(file: Path) -> dict[str, Caller]:
-    try:
-        entries = _File.model_validate(tomllib.loads(file.read_text("utf-8"))).caller
-    except ValidationError as error:
-        problems = "; ".join(f"{_where(problem['loc'])}: {problem['msg']}" for problem in error.errors())
-        raise CallersFileError(f"{file}: {problems}; see docs/callers.md") from None
-    except (OSError, ValueError) as error:
-        raise CallersFileError(f"{file}: cannot be read: {error}") from None
-    return {
-        entry.token_sha256: Caller(
-            entry.name,
-            frozenset({entry.role}),
-            frozenset(entry.offices),
-            entry.requests_per_second,
-            entry.verifies_people,
-            entry.staff,
-        )
-        for entry in entries
-    }
-
-
-def _where(location: tuple[int | str, ...]) -> str:
-    """Describes a location in the file, counting from 1: "caller 2: role"."""
-    parts = [str(part + 1) if isinstance(part, int) else part for part in location]
-    return ": ".join([" ".join(parts[:2]), *parts[2:]])

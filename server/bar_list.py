@@ -9,7 +9,7 @@ from antrian.ledger.staff import LedgerStaff
 from antrian.text import compact
 from antrian.v1.office_service_pb2 import ListBarsRequest, ListBarsResponse
 from server import convert
-from server.auth import CALLER
+from server.caller import CALLER
 from server.office_cache import Catalog
 from server.paging import not_a_token, page_size, read_token, write_token
 

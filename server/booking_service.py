@@ -16,9 +16,9 @@ from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1 import messages_pb2
 from antrian.words import initial_of
 from server import convert
-from server.auth import CALLER
 from server.booking_list import list_bookings
 from server.booking_reader import Bookings
+from server.caller import CALLER
 from server.commands import LaneCommands
 from server.middleware import FULL_RETRY, Context, explain, wants_english
 from server.names import Names
@@ -104,6 +104,7 @@ class BookingService:
         for item in request.requests:
             result = response.results.add()
             try:
+                caller.take_account(item)
                 join = self._admission.admit(item, caller)
             except Exception as error:
                 refuse(result, error)
@@ -139,7 +140,7 @@ class BookingService:
         """Returns many bookings as they are now. Each has a result of its own, and an error affects no other."""
         _check_batch(request.requests)
         response = wire.BatchGetBookingsResponse()
-        english, caller = wants_english(context), CALLER.get().name
+        english, caller = wants_english(context), CALLER.get()
 
         def refuse(result: wire.BatchGetBookingsResult, error: Exception) -> None:
             result.error.CopyFrom(explain(error, f"{_PATH}/BatchGetBookings", english=english)[1])
@@ -154,6 +155,7 @@ class BookingService:
         for item in request.requests:
             result = response.results.add()
             try:
+                caller.take_account(item)
                 booking_id, account = _check_key(item.booking_id, item.account)
                 _check_no_wait(item)
             except Exception as error:
@@ -164,7 +166,7 @@ class BookingService:
         bookings = await self._bookings.find_all([booking_id for _, booking_id, _ in valid])
         for (result, _, account), found in zip(valid, bookings, strict=True):
             try:
-                if alternatives := self._bookings.fill(result.booking, found, caller, account):
+                if alternatives := self._bookings.fill(result.booking, found, caller.name, account):
                     others.append(finish(result, alternatives))
             except Exception as error:
                 refuse(result, error)

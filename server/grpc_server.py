@@ -7,10 +7,13 @@ calls to any other path are refused without decoding it.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
+
+from server.address import PEER
 
 
 class Handlers(grpc.GenericRpcHandler):
@@ -59,7 +62,14 @@ class _Server(cygrpc.AioServer):  # type: ignore[misc]
         while True:
             call = await (self._request_registered_call(path) if path else self._request_call())
             full = len(self._calls) >= self._limit
+            PEER.set(partial(_peer, call, loop))  # for the task, which copies it
             serving = cygrpc._handle_rpc(name, self._resolver, (), call, loop, full)
             task = loop.create_task(cygrpc._schedule_rpc_coro(serving, call, loop, name))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
+
+
+def _peer(call: Any, loop: asyncio.AbstractEventLoop) -> str:
+    """Returns the peer of a call. gRPC offers it only to handlers, and tokens are checked before there is one."""
+    peer: str = cygrpc._ServicerContext(call, None, None, loop).peer()
+    return peer

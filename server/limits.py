@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from antrian.errors import AntrianError, Reason
-from server.auth import Caller
+from server.caller import Caller
 
 _BUSY_RETRY = timedelta(seconds=2)
 _BURST = 2.0

@@ -14,8 +14,8 @@ Code = grpc.StatusCode
 class ErrorRow(NamedTuple):
     """The gRPC code of a reason, and its message to people.
 
-    A message names metadata in braces; {who} is the applicant at fault. variants has, by the name of a metadata, the message to
-    use instead if the error has that metadata.
+    A message names metadata in braces; {who} is the applicant at fault. variants has, by the name of a metadata or of the field,
+    the message to use instead if the error has that metadata or is about that field.
     """
 
     code: grpc.StatusCode
@@ -340,6 +340,20 @@ TABLE: dict[Reason, ErrorRow] = {
             "This app is not recognised: its token is missing or wrong. Contact the operator of the app.",
         ),
     ),
+    Reason.TOKEN_EXPIRED: ErrorRow(
+        Code.UNAUTHENTICATED,
+        Text(
+            "Sesi Anda di aplikasi ini sudah berakhir. Masuk lagi ke aplikasi, lalu ulangi.",
+            "Your session in this app has expired. Sign in to the app again, then retry.",
+        ),
+    ),
+    Reason.TOO_MANY_ATTEMPTS: ErrorRow(
+        Code.RESOURCE_EXHAUSTED,
+        Text(
+            "Terlalu banyak percobaan masuk yang gagal dari jaringan Anda. Tunggu sebentar, lalu masuk lagi ke aplikasi.",
+            "Too many failed attempts to sign in came from your network. Wait a moment, then sign in to the app again.",
+        ),
+    ),
     Reason.PERMISSION_DENIED: ErrorRow(
         Code.PERMISSION_DENIED,
         Text(
@@ -347,10 +361,14 @@ TABLE: dict[Reason, ErrorRow] = {
             "This app is not permitted to make this call. Contact the operator of the app.",
         ),
         {
-            "field": Text(
+            "account": Text(
+                "Aplikasi ini tidak berhak atas akun itu. Masuk dengan akun Anda sendiri, atau hubungi pengelola aplikasi.",
+                "This app may not act for that account. Sign in with your own account, or contact the operator of the app.",
+            ),
+            "office_id": Text(
                 "Aplikasi ini tidak berhak atas kantor itu. Pilih kantor Anda, atau hubungi pengelola aplikasi.",
                 "This app may not act for that office. Choose your own office, or contact the operator of the app.",
-            )
+            ),
         },
     ),
     Reason.INTERNAL: ErrorRow(

@@ -22,6 +22,10 @@ _in_flight = Gauge("antrian_rpc_in_flight", "Calls in flight.", _LABELS)
 _refusals = Counter(
     "antrian_refusals", "Refusals by rpc and ErrorReason, including those of a batch's items.", [*_LABELS, "reason"]
 )
+_denials = Counter(
+    "antrian_denials", "Refusals because of who called, by caller and ErrorReason.", ["caller", "reason"]
+)
+_requests = Counter("antrian_caller_requests", "Requests by caller. Each request of a batch counts.", ["caller"])
 
 
 class Calls:
@@ -49,6 +53,16 @@ class Calls:
 def count_refusal(path: str, reason: Reason) -> None:
     """Counts a refusal of a call, or of one item of a batch. path: "/package.Service/Method"."""
     _refusals.labels(*_split(path), reason).inc()
+
+
+def count_denial(caller: str, reason: Reason) -> None:
+    """Counts a refusal because of who called."""
+    _denials.labels(caller, reason).inc()
+
+
+def count_requests(caller: str, requests: int) -> None:
+    """Counts requests of a caller that are within its rate."""
+    _requests.labels(caller).inc(requests)
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -26,10 +26,12 @@ from antrian.errors import AntrianError, Reason
 from antrian.lane.producer import is_full
 from antrian.logs import REQUEST_ID
 from antrian.text import has_nik
-from server.auth import CALLER, Callers
+from server.auth import Callers, check_access
+from server.caller import CALLER
 from server.grpc_server import Handlers
 from server.limits import ConcurrencyLimiter, RateLimiter
-from server.metrics import Calls, count_refusal
+from server.metrics import Calls, count_refusal, count_requests
+from server.security_log import log_denial
 from server.status import code_of, to_status
 
 FULL_RETRY = timedelta(seconds=30)
@@ -81,12 +83,13 @@ class Middleware:
 
     def _enter(self, path: str, metadata: Metadata) -> None:
         """Authenticates the call of this task, sets CALLER and takes a place until the task ends. Raises AntrianError."""
-        caller = self._callers.identify(metadata, path)
+        caller = self._callers.identify(metadata)
+        CALLER.set(caller)
+        check_access(caller, path)
         task = asyncio.current_task()
         assert task
         self._concurrency.enter(caller.name)
         task.add_done_callback(partial(self._leave, caller.name))
-        CALLER.set(caller)
 
     def _leave(self, caller: str, _: asyncio.Task[Any]) -> None:
         self._concurrency.leave(caller)
@@ -145,7 +148,10 @@ class Middleware:
             message = request_type.FromString(data)
         except DecodeError:
             raise AntrianError(Reason.INVALID_MESSAGE) from None
-        self._rate.take(CALLER.get(), max(1, len(getattr(message, "requests", ()))))  # each request of a batch counts
+        caller, requests = CALLER.get(), max(1, len(getattr(message, "requests", ())))  # each request of a batch counts
+        self._rate.take(caller, requests)
+        count_requests(caller.name, requests)
+        caller.take_account(message)  # that of a batch's items is taken with each, which has an error of its own
         return message
 
 
@@ -196,6 +202,7 @@ def explain(error: Exception, path: str, *, english: bool) -> tuple[AntrianError
         _log.error("%s: fault %s", path, error_id, exc_info=error)
         refusal = AntrianError(Reason.INTERNAL, error_id=error_id)
     count_refusal(path, refusal.reason)
+    log_denial(refusal, path)
     status = to_status(refusal, english=english)
     status.details.add().Pack(RequestInfo(request_id=REQUEST_ID.get()))
     return refusal, status

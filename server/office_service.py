@@ -16,8 +16,8 @@ from antrian.ledger.staff import ActionRow, LedgerStaff, check_numbers
 from antrian.text import check_reason
 from antrian.v1 import office_service_pb2 as wire
 from server import convert
-from server.auth import CALLER
 from server.bar_list import first_barring_day, list_bars
+from server.caller import CALLER
 from server.commands import LaneCommands
 from server.middleware import Context
 from server.names import Names

@@ -6,7 +6,7 @@ from antrian.lane.producer import LaneProducer
 from antrian.ledger.staff import LedgerStaff
 from antrian.v1.office_service_pb2 import ListRosterEntriesRequest, ListRosterEntriesResponse
 from server import convert
-from server.auth import CALLER
+from server.caller import CALLER
 from server.paging import not_a_token, page_size, read_token, write_token
 from server.validation import check_session, parse_day
 

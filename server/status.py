@@ -63,7 +63,7 @@ def to_status(error: AntrianError, *, english: bool) -> Status:
 
 
 def _message(error: AntrianError, initial: str) -> Text:
-    row, known = TABLE[error.reason], error.metadata.keys() | ({"field"} if error.field else set())
+    row, known = TABLE[error.reason], error.metadata.keys() | {error.field.rpartition(".")[2]}
     message = next((variant for name, variant in row.variants.items() if name in known), row.message)
     used = _placeholders(message)
     metadata = tuple((name, value) for name, value in error.metadata.items() if name in used)

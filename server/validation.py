@@ -16,7 +16,7 @@ from antrian.v1.booking_service_pb2 import RequestBookingRequest
 from antrian.v1.messages_pb2 import Location
 from antrian.v1.messages_pb2 import Session as WireSession
 from antrian.words import initial_of
-from server.auth import Caller
+from server.caller import Caller
 from server.office_cache import Catalog
 
 SESSIONS = {

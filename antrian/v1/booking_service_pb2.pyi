@@ -235,7 +235,8 @@ class RequestBookingRequest(_message.Message):
     account: _builtins.str
     """account is the user on whose behalf the caller books: the caller's own opaque id, 1 to 64 of the characters A-Z a-z
     0-9 . _ : @ - without a NIK, even one in groups. The policy says how many people of an account may have live
-    bookings (`antrian policy show`).
+    bookings (`antrian policy show`). With the token of a person, in every rpc, it is the token's subject or empty, which
+    means the same.
     """
     office_id: _builtins.str
     """office_id is the id of the office."""

@@ -29,8 +29,8 @@ class BookingServiceStub:
     """BookingService is what citizens use through a gateway or an internal system: they find an office, see the remaining
     places, request a booking and learn its outcome. Calls carry "authorization: Bearer TOKEN". Only the caller and the
     account that made a booking can see it. Every rpc can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY,
-    RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it.
-    ErrorReason explains them.
+    RATE_LIMITED, UNAUTHENTICATED, TOKEN_EXPIRED, TOO_MANY_ATTEMPTS, PERMISSION_DENIED and INTERNAL, besides the errors
+    that are listed with it. ErrorReason explains them.
     """
 
     def __init__(self, channel):
@@ -100,8 +100,8 @@ class BookingServiceServicer:
     """BookingService is what citizens use through a gateway or an internal system: they find an office, see the remaining
     places, request a booking and learn its outcome. Calls carry "authorization: Bearer TOKEN". Only the caller and the
     account that made a booking can see it. Every rpc can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY,
-    RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it.
-    ErrorReason explains them.
+    RATE_LIMITED, UNAUTHENTICATED, TOKEN_EXPIRED, TOO_MANY_ATTEMPTS, PERMISSION_DENIED and INTERNAL, besides the errors
+    that are listed with it. ErrorReason explains them.
     """
 
     def ListOffices(self, request, context):
@@ -287,8 +287,8 @@ class BookingService:
     """BookingService is what citizens use through a gateway or an internal system: they find an office, see the remaining
     places, request a booking and learn its outcome. Calls carry "authorization: Bearer TOKEN". Only the caller and the
     account that made a booking can see it. Every rpc can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY,
-    RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it.
-    ErrorReason explains them.
+    RATE_LIMITED, UNAUTHENTICATED, TOKEN_EXPIRED, TOO_MANY_ATTEMPTS, PERMISSION_DENIED and INTERNAL, besides the errors
+    that are listed with it. ErrorReason explains them.
     """
 
     @staticmethod

@@ -204,9 +204,19 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAUTHENTICATED: the bearer token is missing or unknown.
     Example: a call without "authorization: Bearer …".
     """
+    ERROR_REASON_TOKEN_EXPIRED: _ErrorReason.ValueType  # 52
+    """UNAUTHENTICATED: the bearer token has expired. Get a new one, and retry with the same request_id.
+    Example: a call with a token that was valid until yesterday.
+    """
+    ERROR_REASON_TOO_MANY_ATTEMPTS: _ErrorReason.ValueType  # 53
+    """RESOURCE_EXHAUSTED with RetryInfo: too many calls with unknown tokens came from this address. A token that the server
+    knows is never refused for this reason.
+    Example: the 21st wrong token in a row, RetryInfo of 1 s.
+    """
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 51
-    """PERMISSION_DENIED: the caller's role may not call this rpc, or the caller may not act for this office.
-    Example: a gateway that calls OfficeService; staff of Bogor who request the roster of Depok.
+    """PERMISSION_DENIED: the caller's role may not call this rpc, or the caller may not act for this office or account.
+    Example: a gateway that calls OfficeService; staff of Bogor who request the roster of Depok, metadata {"field":
+    "office_id"}; a person who names the account of another one, metadata {"field": "account"}.
     """
     ERROR_REASON_VERIFIED_NOT_ALLOWED: _ErrorReason.ValueType  # 55
     """PERMISSION_DENIED: this caller may not state that people were identified, and an applicant of the request is verified.
@@ -407,9 +417,19 @@ ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 50
 """UNAUTHENTICATED: the bearer token is missing or unknown.
 Example: a call without "authorization: Bearer …".
 """
+ERROR_REASON_TOKEN_EXPIRED: ErrorReason.ValueType  # 52
+"""UNAUTHENTICATED: the bearer token has expired. Get a new one, and retry with the same request_id.
+Example: a call with a token that was valid until yesterday.
+"""
+ERROR_REASON_TOO_MANY_ATTEMPTS: ErrorReason.ValueType  # 53
+"""RESOURCE_EXHAUSTED with RetryInfo: too many calls with unknown tokens came from this address. A token that the server
+knows is never refused for this reason.
+Example: the 21st wrong token in a row, RetryInfo of 1 s.
+"""
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 51
-"""PERMISSION_DENIED: the caller's role may not call this rpc, or the caller may not act for this office.
-Example: a gateway that calls OfficeService; staff of Bogor who request the roster of Depok.
+"""PERMISSION_DENIED: the caller's role may not call this rpc, or the caller may not act for this office or account.
+Example: a gateway that calls OfficeService; staff of Bogor who request the roster of Depok, metadata {"field":
+"office_id"}; a person who names the account of another one, metadata {"field": "account"}.
 """
 ERROR_REASON_VERIFIED_NOT_ALLOWED: ErrorReason.ValueType  # 55
 """PERMISSION_DENIED: this caller may not state that people were identified, and an applicant of the request is verified.

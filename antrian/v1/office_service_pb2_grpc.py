@@ -29,8 +29,8 @@ class OfficeServiceStub:
     """OfficeService is what the staff of an office use: they see who comes today, check people in and change quotas.
     Callers need the role staff, for that office. Every change is recorded with its author, time and reason, and every
     list of names with its reader and time. Every rpc can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY,
-    RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it. ErrorReason
-    explains them.
+    RATE_LIMITED, UNAUTHENTICATED, TOKEN_EXPIRED, TOO_MANY_ATTEMPTS, PERMISSION_DENIED and INTERNAL, besides the errors that
+    are listed with it. ErrorReason explains them.
     """
 
     def __init__(self, channel):
@@ -115,8 +115,8 @@ class OfficeServiceServicer:
     """OfficeService is what the staff of an office use: they see who comes today, check people in and change quotas.
     Callers need the role staff, for that office. Every change is recorded with its author, time and reason, and every
     list of names with its reader and time. Every rpc can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY,
-    RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it. ErrorReason
-    explains them.
+    RATE_LIMITED, UNAUTHENTICATED, TOKEN_EXPIRED, TOO_MANY_ATTEMPTS, PERMISSION_DENIED and INTERNAL, besides the errors that
+    are listed with it. ErrorReason explains them.
     """
 
     def ListRosterEntries(self, request, context):
@@ -348,8 +348,8 @@ class OfficeService:
     """OfficeService is what the staff of an office use: they see who comes today, check people in and change quotas.
     Callers need the role staff, for that office. Every change is recorded with its author, time and reason, and every
     list of names with its reader and time. Every rpc can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY,
-    RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it. ErrorReason
-    explains them.
+    RATE_LIMITED, UNAUTHENTICATED, TOKEN_EXPIRED, TOO_MANY_ATTEMPTS, PERMISSION_DENIED and INTERNAL, besides the errors that
+    are listed with it. ErrorReason explains them.
     """
 
     @staticmethod

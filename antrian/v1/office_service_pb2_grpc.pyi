@@ -30,8 +30,8 @@ class OfficeServiceStub:
     """OfficeService is what the staff of an office use: they see who comes today, check people in and change quotas.
     Callers need the role staff, for that office. Every change is recorded with its author, time and reason, and every
     list of names with its reader and time. Every rpc can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY,
-    RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it. ErrorReason
-    explains them.
+    RATE_LIMITED, UNAUTHENTICATED, TOKEN_EXPIRED, TOO_MANY_ATTEMPTS, PERMISSION_DENIED and INTERNAL, besides the errors that
+    are listed with it. ErrorReason explains them.
     """
 
     @_typing.overload
@@ -132,8 +132,8 @@ class OfficeServiceAsyncStub(OfficeServiceStub):
     """OfficeService is what the staff of an office use: they see who comes today, check people in and change quotas.
     Callers need the role staff, for that office. Every change is recorded with its author, time and reason, and every
     list of names with its reader and time. Every rpc can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY,
-    RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it. ErrorReason
-    explains them.
+    RATE_LIMITED, UNAUTHENTICATED, TOKEN_EXPIRED, TOO_MANY_ATTEMPTS, PERMISSION_DENIED and INTERNAL, besides the errors that
+    are listed with it. ErrorReason explains them.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -230,8 +230,8 @@ class OfficeServiceServicer(metaclass=_abc_1.ABCMeta):
     """OfficeService is what the staff of an office use: they see who comes today, check people in and change quotas.
     Callers need the role staff, for that office. Every change is recorded with its author, time and reason, and every
     list of names with its reader and time. Every rpc can return INVALID_MESSAGE, TOO_LARGE, SERVER_BUSY, CALLER_BUSY,
-    RATE_LIMITED, UNAUTHENTICATED, PERMISSION_DENIED and INTERNAL, besides the errors that are listed with it. ErrorReason
-    explains them.
+    RATE_LIMITED, UNAUTHENTICATED, TOKEN_EXPIRED, TOO_MANY_ATTEMPTS, PERMISSION_DENIED and INTERNAL, besides the errors that
+    are listed with it. ErrorReason explains them.
     """
 
     @_abc_1.abstractmethod

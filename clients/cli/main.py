@@ -12,6 +12,7 @@ from antrian.v1.messages_pb2 import (
     BookingState,
 )
 from clients.cli import operate, show
+from clients.cli.callers import callers
 from clients.cli.office import office
 from clients.cli.options import (
     Failure,
@@ -306,6 +307,7 @@ for _command in (
     operate.reset,
 ):
     main.add_command(_command)
+main.add_command(callers)
 main.add_command(office)
 main.add_command(policy)
 main.add_command(rush)

@@ -21,16 +21,19 @@ CALLERS = """
 [[caller]]
 name = "phone"
 role = "gateway"
+vouches_for = "accounts"
 token_sha256 = "{phone}"
 
 [[caller]]
 name = "other"
 role = "gateway"
+vouches_for = "accounts"
 token_sha256 = "{other}"
 
 [[caller]]
 name = "slow"
 role = "gateway"
+vouches_for = "accounts"
 token_sha256 = "{slow}"
 requests_per_second = 5
 """

@@ -32,6 +32,7 @@ from tests.acceptance.conftest import StartStack
 from tests.acceptance.person import PUSAT, Crowd
 from tests.acceptance.test_metrics import scrape
 from tests.faults.proxy import Proxy
+from tests.support.issuer import Issuer
 from tests.support.waiting import until
 
 ORIGIN = "https://paspor.example"
@@ -40,14 +41,22 @@ WAHID_HASYIM = {"location.latitude": "-6.1862", "location.longitude": "106.8296"
 
 
 @pytest.fixture(scope="module")
-def stack(start_stack: StartStack, opens: datetime, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """An Antrian with a gateway, two callers and an allowed origin; request bodies time out after a second."""
-    callers = tmp_path_factory.mktemp("callers") / "callers.toml"
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
+    """Who signs tokens for persons."""
+    return Issuer(tmp_path_factory.mktemp("callers") / "keys.json")
+
+
+@pytest.fixture(scope="module")
+def stack(start_stack: StartStack, opens: datetime, issuer: Issuer) -> Iterator[Stack]:
+    """An Antrian with a gateway, two callers, tokens for persons and an allowed origin; request bodies time out after a second."""
+    callers = issuer.file.with_name("callers.toml")
     callers.write_text(
         "".join(
-            f'[[caller]]\nname = "{name}"\nrole = "gateway"\ntoken_sha256 = "{sha256(name.encode()).hexdigest()}"\n'
+            f'[[caller]]\nname = "{name}"\nrole = "gateway"\nvouches_for = "accounts"\n'
+            f'token_sha256 = "{sha256(name.encode()).hexdigest()}"\n'
             for name in ("mobile", "web")
         )
+        + issuer.entry()
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANTRIAN_CALLERS_FILE", str(callers))
@@ -246,6 +255,23 @@ async def test_bookings_are_visible_only_to_their_caller_and_account(
     async with http.get(name, params=whose, headers={"Authorization": "Bearer nobody"}) as response:
         assert await refused(response) == (401, "UNAUTHENTICATED")
         assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_the_token_of_a_person_passes_through(http: aiohttp.ClientSession, issuer: Issuer, crowd: Crowd) -> None:
+    ani = {"Authorization": f"Bearer {issuer.token('ani')}"}
+    keyed, body = body_of(crowd, account="")
+    async with http.post("/v1/bookings", json=body, headers=keyed | ani) as response:
+        assert response.status == 200, await response.text()
+        booking = (await response.json())["booking"]
+    path = f"/v1/bookings/{booking['bookingId']}"
+    async with http.get(path, headers=ani) as response:
+        assert response.status == 200
+    async with http.get(path, params={"account": "budi"}, headers=ani) as response:
+        assert await refused(response) == (403, "PERMISSION_DENIED")
+        assert (await response.json())["error"]["metadata"] == {"field": "account"}
+    for token, reason in ((issuer.token("budi"), (404, "BOOKING_NOT_FOUND")), ("a.b.c", (401, "UNAUTHENTICATED"))):
+        async with http.get(path, headers={"Authorization": f"Bearer {token}"}) as response:
+            assert await refused(response) == reason
 
 
 async def test_a_refusal_gives_its_reason_in_the_phones_language(http: aiohttp.ClientSession, crowd: Crowd) -> None:

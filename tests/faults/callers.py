@@ -18,7 +18,7 @@ from antrian.v1.booking_service_pb2 import GetBookingRequest, WatchBookingReques
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING
 from clients.sdk.booking_client import BookingClient, RefusedError
 from clients.sdk.history import RecordingClient
-from server.auth import LOCAL
+from server.caller import LOCAL
 from tests.acceptance.person import Crowd
 from tests.faults.fault import fault
 from tests.faults.load import Asked, Load
@@ -32,10 +32,12 @@ _CALLERS = """
 [[caller]]
 name = "phone"
 role = "gateway"
+vouches_for = "accounts"
 token_sha256 = "{phone}"
 [[caller]]
 name = "slow"
 role = "gateway"
+vouches_for = "accounts"
 token_sha256 = "{slow}"
 requests_per_second = 5
 """

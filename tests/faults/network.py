@@ -20,7 +20,7 @@ from clients.sdk.booking_client import RefusedError
 from clients.sdk.calls import UNKNOWN
 from clients.sdk.history import RecordingClient
 from server.__main__ import LIVENESS
-from server.auth import LOCAL
+from server.caller import LOCAL
 from tests.faults.fault import fault
 from tests.faults.load import Asked, Load
 from tests.faults.proxy import Proxy

@@ -28,7 +28,7 @@ from antrian.policy import load_policy
 from antrian.v1.booking_service_pb2 import RequestBookingRequest, WatchBookingRequest
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, SESSION_MORNING
 from clients.sdk.booking_client import BookingClient, RefusedError
-from server.auth import LOCAL
+from server.caller import LOCAL
 from tests.acceptance.person import Crowd
 from tests.faults.fault import fault
 from tests.faults.load import Asked, Load

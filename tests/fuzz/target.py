@@ -128,7 +128,10 @@ class Target:
         with NamedTemporaryFile("w") as file:
             for role, token in TOKENS.items():
                 digest = hashlib.sha256(token.encode()).hexdigest()
-                file.write(f'[[caller]]\nname="{role}"\nrole="{role}"\ntoken_sha256="{digest}"\noffices=["*"]\n')
+                vouches = 'vouches_for="accounts"\n' if role == "gateway" else ""
+                file.write(
+                    f'[[caller]]\nname="{role}"\nrole="{role}"\ntoken_sha256="{digest}"\noffices=["*"]\n{vouches}'
+                )
             file.flush()
             self._callers = Callers(Path(file.name))
         self._settings = settings

@@ -39,7 +39,8 @@ def examples() -> list[AntrianError]:
             known = {name: value for name, value in _EXAMPLES.items() if name in others or name not in row.variants}
             if reason in _LIMITS:
                 known["limit"] = _LIMITS[reason]
-            error = AntrianError(reason, field="office_id" if "field" in others else "", initial="D.")
+            field = "".join(others) if reason is Reason.PERMISSION_DENIED else ""
+            error = AntrianError(reason, field=field, initial="D.")
             if reason is Reason.INVALID_FIELD:
                 error.field, error.problem = "applicants[1].nik", Text("NIK harus 16 angka", "a NIK must be 16 digits")
             elif "{who}" in row.message.english:

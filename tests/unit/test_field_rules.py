@@ -22,8 +22,8 @@ from antrian.ledger.staff import CodedBooking, RosterRow
 from antrian.policy import load_policy
 from antrian.v1 import booking_service_pb2, messages_pb2, office_service_pb2
 from protos.generate import describe
-from server.auth import CALLER, LOCAL
 from server.booking_service import BookingService
+from server.caller import CALLER, LOCAL
 from server.names import Names
 from server.office_cache import Catalog
 from server.office_service import OfficeService

@@ -2,8 +2,9 @@
 
 import pytest
 
+from antrian.callers_file import Role
 from antrian.errors import AntrianError, Reason
-from server.auth import LOCAL, Caller, Role
+from server.caller import LOCAL, Caller
 from server.limits import ConcurrencyLimiter, RateLimiter
 
 SLOW = Caller("slow", frozenset({Role.GATEWAY}), per_second=10)
