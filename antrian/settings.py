@@ -113,7 +113,7 @@ class Settings(BaseSettings):
     )
     private_keys: _KeyList = Field(
         default=(),
-        description="The offices' private keys, which decrypt personal data: X25519, 32 bytes each, base64, separated by blanks or line ends. Servers for offices' staff and `antrian verify` need them. Never lose them.",
+        description="The offices' private keys, which decrypt personal data: X25519, 32 bytes each, base64, separated by blanks or line ends. Servers for offices' staff, `antrian verify` and `antrian keys` need them. Never lose them.",
     )
     listen: str = Field(
         default="127.0.0.1:7700", pattern=r"^[^\s/]+:[0-9]{1,5}$", description="Address of the gRPC server, host:port."
@@ -291,6 +291,13 @@ def _problems(error: ValidationError) -> str:
     )
 
 
+def secrets_folder() -> Path | None:
+    """Returns the secrets folder: ANTRIAN_SECRETS_DIR, else /run/secrets if it exists."""
+    if named := os.environ.get("ANTRIAN_SECRETS_DIR"):
+        return Path(named)
+    return _SECRETS if os.access(_SECRETS, os.R_OK | os.X_OK) else None
+
+
 def load_settings() -> Settings:
     """Returns the settings of this environment and its secrets folder: ANTRIAN_SECRETS_DIR, else /run/secrets if it exists.
 
@@ -300,7 +307,7 @@ def load_settings() -> Settings:
     named = os.environ.get("ANTRIAN_SECRETS_DIR")
     if named and not Path(named).is_dir():
         raise SettingsError(f"ANTRIAN_SECRETS_DIR: {named} is not a folder")
-    folder = Path(named) if named else _SECRETS if os.access(_SECRETS, os.R_OK | os.X_OK) else None
+    folder = secrets_folder()
     for file in [folder / name for name in _PRIVATE_FILES] if folder else []:
         if file.exists():
             check_private(file)

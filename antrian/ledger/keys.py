@@ -30,13 +30,18 @@ def claim_keys(database_url: str, keys: Keys) -> None:
         check_keys(ledger, keys)
 
 
-def check_keys(ledger: psycopg.Connection[Any], keys: Keys) -> None:
-    """Raises WrongKeysError if the ledger has other keys. Writes nothing."""
+def check_hash_key(ledger: psycopg.Connection[Any], keys: Keys) -> None:
+    """Raises WrongKeysError if the ledger has another hash key. Writes nothing."""
     if any(value != keys.hash_check_value for (value,) in ledger.execute(sql("key_check_values"))):
         raise WrongKeysError(
             "the hash key (ANTRIAN_HASH_KEY) is not the one that made the data in this ledger: people could book twice. "
             f"Give back the key that was used before, {_HELP}"
         )
+
+
+def check_keys(ledger: psycopg.Connection[Any], keys: Keys) -> None:
+    """Raises WrongKeysError if the ledger has other keys. Writes nothing."""
+    check_hash_key(ledger, keys)
     retired = {bytes(pair): retired_at is not None for pair, _, _, retired_at in ledger.execute(sql("key_pairs"))}
     if not retired:
         return

@@ -12,6 +12,7 @@ from antrian.v1.messages_pb2 import (
     BookingState,
 )
 from clients.cli import operate, show
+from clients.cli.keys import keys
 from clients.cli.office import office
 from clients.cli.options import (
     Failure,
@@ -301,6 +302,7 @@ for _command in (
     operate.reset,
 ):
     main.add_command(_command)
+main.add_command(keys)
 main.add_command(office)
 main.add_command(policy)
 main.add_command(rush)

@@ -298,10 +298,10 @@ class World:
         text: Any = self.redis.hget(f"counters:{{{office_id}}}", str(slot))
         return int(text.split()[1])
 
-    def sql(self, statement: str) -> list[tuple[Any, ...]]:
-        """Runs a statement on the ledger; returns its rows."""
+    def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Runs a statement with these values on the ledger; returns its rows."""
         with psycopg.connect(self.settings.database_url, autocommit=True) as connection:
-            cursor = connection.execute(statement.encode())
+            cursor = connection.execute(statement.encode(), values or None)
             return cursor.fetchall() if cursor.description else []
 
     def verify(self) -> list[Check]:

@@ -78,7 +78,20 @@ def test_all_documented_commands_exist() -> None:
             "correct-name",
             "office",
         ),
-        *("up", "serve", "work", "gateway", "migrate", "health", "verify", "rebuild", "reset", "rush", "policy"),
+        *(
+            "up",
+            "serve",
+            "work",
+            "gateway",
+            "migrate",
+            "health",
+            "verify",
+            "rebuild",
+            "reset",
+            "rush",
+            "policy",
+            "keys",
+        ),
     }
 
 
