@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from antrian.booking import Person, Policy, Slot
+from antrian.encryption import HEADER, NONCE, TAG, Decryptor, Encryptor, public_key_of
 from antrian.errors import invalid
 from antrian.text import compact
 
@@ -45,7 +46,6 @@ _CROCKFORD_VALUES = (
 _CROCKFORD_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
 _CODE_LENGTH = 10
 _BELOW_CODE = 128 - 5 * _CODE_LENGTH
-_ENCRYPTION_OVERHEAD = 12 + 16  # nonce and tag
 
 
 def check_nik(nik: str, field: str, nik_codes: Collection[str]) -> None:
@@ -140,23 +140,49 @@ def mask_nik(nik: str) -> str:
 
 @dataclass(frozen=True)
 class Keys:
-    """The secret keys, 32 random bytes each: hash_key for keyed hashes, encryption_key for personal data.
+    """The keys of a program, 32 bytes each: hash_key for keyed hashes, the others for personal data.
 
-    Hashes are BLAKE2b, personalised per kind so that hashes of different kinds never collide. Personal data is encrypted
-    with AES-256-GCM and random nonces, which is safe for 2**32 encryptions per key (NIST SP 800-38D): many decades of
-    passports.
+    public_key: the offices' public key, by which personal data are encrypted; empty for a program that encrypts none.
+    private_keys: the offices' private keys, old and new ones, by which personal data are decrypted; empty for a program that
+    only books.
+
+    Hashes are BLAKE2b, personalised per kind so that hashes of different kinds never collide. What is encrypted for a person
+    has two parts. The NIK and the name are encrypted to the public key (antrian/encryption.py). The masked name and the last
+    four digits, which every server shows to the booking's account, are encrypted with AES-256-GCM under a key that is derived
+    from hash_key.
     """
 
     hash_key: bytes = field(repr=False)
-    encryption_key: bytes = field(repr=False)
+    public_key: bytes = field(default=b"", repr=False)
+    private_keys: tuple[bytes, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        if len(self.hash_key) != 32 or len(self.encryption_key) != 32:
+        given = [self.hash_key, *[self.public_key] * bool(self.public_key), *self.private_keys]
+        if any(len(key) != 32 for key in given):
             raise ValueError("keys must be 32 bytes each")
+        if not all(map(any, given)):
+            raise ValueError("a key must not be all zero")
+        if len(set(given)) < len(given):
+            raise ValueError("keys must differ from one another")
+        if self.public_key and self.private_keys and self.public_key not in map(public_key_of, self.private_keys):
+            raise ValueError("the public key must belong to one of the private keys")
+        if self.public_key:
+            try:
+                _ = self._encryptor
+            except ValueError:
+                raise ValueError("the public key is not a point of X25519") from None
 
     @cached_property
-    def _aes(self) -> AESGCM:
-        return AESGCM(self.encryption_key)
+    def _encryptor(self) -> Encryptor:
+        return Encryptor(self.public_key)
+
+    @cached_property
+    def _decryptor(self) -> Decryptor:
+        return Decryptor(self.private_keys)
+
+    @cached_property
+    def _masked(self) -> AESGCM:
+        return AESGCM(blake2b(digest_size=32, key=self.hash_key, person=b"masked").digest())
 
     @cached_property
     def _applicant(self) -> Any:
@@ -178,12 +204,9 @@ class Keys:
         return blake2b(digest_size=size, key=self.hash_key, person=kind)
 
     @property
-    def check_values(self) -> dict[str, bytes]:
-        """Key check values, 16 bytes by kind ("hash", "seal"): they identify a key without revealing it."""
-        return {
-            kind: blake2b(kind.encode(), digest_size=16, key=key, person=b"check value").digest()
-            for kind, key in (("hash", self.hash_key), ("seal", self.encryption_key))
-        }
+    def hash_check_value(self) -> bytes:
+        """The key check value of hash_key, 16 bytes: it identifies the key without revealing it."""
+        return blake2b(b"hash", digest_size=16, key=self.hash_key, person=b"check value").digest()
 
     def applicant_key(self, nik: str) -> bytes:
         """Returns the keyed hash that replaces a NIK in Redis, Postgres and logs: 16 bytes."""
@@ -214,19 +237,21 @@ class Keys:
 
     def encrypt(self, booking_id: UUID, key: bytes, person: Person) -> bytes:
         """Encrypts the applicant's personal data, bound to the booking and the applicant key."""
-        nonce = os.urandom(12)
-        return nonce + self._aes.encrypt(nonce, (person.nik + person.full_name).encode(), booking_id.bytes + key)
+        nonce, bound = os.urandom(NONCE), booking_id.bytes + key
+        header, full = self._encryptor.encrypt(nonce, (person.nik + person.full_name).encode(), bound)
+        shown = (person.nik[-4:] + mask_name(person.full_name)).encode()
+        masked = self._masked.encrypt(nonce, shown, bound)  # the nonce may be the same, because the key is another
+        return b"%b%b%b%b%b" % (header, nonce, len(masked).to_bytes(2), masked, full)
 
     def decrypt(self, booking_id: UUID, key: bytes, encrypted: bytes) -> Person:
         """Decrypts personal data.
 
         Raises:
-            cryptography.exceptions.InvalidTag: it was encrypted with other keys, or for another booking or applicant, or
-                was modified.
+            cryptography.exceptions.InvalidTag: none of private_keys decrypts it, it was encrypted for another booking or
+                applicant, or it was modified.
         """
-        if len(encrypted) < _ENCRYPTION_OVERHEAD:
-            raise InvalidTag
-        text = self._aes.decrypt(encrypted[:12], encrypted[12:], booking_id.bytes + key).decode()
+        nonce, _, full = _parts(encrypted)
+        text = self._decryptor.decrypt(encrypted[:HEADER], nonce, full, booking_id.bytes + key).decode()
         return Person(text[:16], text[16:])
 
     def person(self, booking_id: UUID, key: bytes, encrypted: bytes) -> Person:
@@ -234,15 +259,39 @@ class Keys:
         try:
             return self.decrypt(booking_id, key, encrypted)
         except InvalidTag:  # one damaged row must not hide the other people
-            _log.error("a person of booking %s cannot be read", booking_id)
+            _log.error(
+                "a person of booking %s, encrypted to the key pair %s, cannot be read", booking_id, encrypted[:8].hex()
+            )
             return Person(16 * "*", "")
 
+    def masked(self, booking_id: UUID, key: bytes, encrypted: bytes) -> Person:
+        """Returns a person with the name and the NIK masked, which needs no private key.
+
+        If that fails, logs it and returns an empty name and a NIK of asterisks.
+        """
+        try:
+            nonce, masked, _ = _parts(encrypted)
+            text = self._masked.decrypt(nonce, masked, booking_id.bytes + key).decode()
+        except InvalidTag:  # likewise
+            _log.error("a masked person of booking %s cannot be read", booking_id)
+            return Person(16 * "*", "")
+        return Person(12 * "*" + text[:4], text[4:])
+
     def fit(self, booking_id: UUID, key: bytes, encrypted: bytes) -> bool:
-        """Returns whether these keys encrypted the data, and the applicant key is that of the NIK in it."""
+        """Returns whether these keys decrypt the data, and the applicant key is that of the NIK in it."""
         try:
             return self.applicant_key(self.decrypt(booking_id, key, encrypted).nik) == key
         except InvalidTag:
             return False
+
+
+def _parts(encrypted: bytes) -> tuple[bytes, bytes, bytes]:
+    """Returns the nonce, and the masked and the full person as encrypted. Raises InvalidTag if the data are cut off."""
+    begins = HEADER + NONCE + 2
+    ends = begins + int.from_bytes(encrypted[begins - 2 : begins])
+    if ends - begins < TAG or len(encrypted) < ends + TAG:
+        raise InvalidTag
+    return encrypted[HEADER : begins - 2], encrypted[begins:ends], encrypted[ends:]
 
 
 def _hash(kind: Any, content: bytes) -> bytes:

@@ -5,21 +5,27 @@ import json
 import os
 import re
 import ssl
+import stat
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
+from antrian.identity import Keys
 from antrian.ledger.standby import has_several_hosts
 from antrian.redis_primary import parse_redis_url
 
+KEY_VARIABLES = ("ANTRIAN_HASH_KEY", "ANTRIAN_PUBLIC_KEY", "ANTRIAN_PRIVATE_KEYS")
+"""The variables of the keys."""
+
 _SECRETS = Path("/run/secrets")
+_PRIVATE_FILES = ("antrian_hash_key", "antrian_private_keys")
 
 
 class SettingsError(ValueError):
@@ -36,6 +42,10 @@ def _key(text: object) -> object:
             raise ValueError("must be 32 bytes in base64")
         return key
     return text
+
+
+def _keys(text: object) -> object:
+    return tuple(_key(part) for part in text.split()) if isinstance(text, str) else text
 
 
 def _redis_url(url: str) -> str:
@@ -69,6 +79,7 @@ def _database_url(url: str) -> str:
 
 
 Key = Annotated[bytes, BeforeValidator(_key), Field(repr=False)]
+_KeyList = Annotated[tuple[bytes, ...], NoDecode, BeforeValidator(_keys), Field(repr=False)]
 _RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 _DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 
@@ -92,8 +103,18 @@ class Settings(BaseSettings):
     database_url: _DatabaseUrl = Field(
         description="The ledger's Postgres: postgresql://…, with all hosts if it has standbys."
     )
-    hash_key: Key = Field(description="Key of applicant keys and booking ids: 32 bytes, base64. Never change it.")
-    encryption_key: Key = Field(description="Key that encrypts personal data: 32 bytes, base64. Never lose it.")
+    hash_key: Key = Field(
+        default=b"",
+        description="Key of applicant keys and booking ids: 32 bytes, base64. Servers, `antrian rebuild` and `antrian verify` need it. Never change it.",
+    )
+    public_key: Key = Field(
+        default=b"",
+        description="The offices' public key, which encrypts personal data: X25519, 32 bytes, base64. Servers need it.",
+    )
+    private_keys: _KeyList = Field(
+        default=(),
+        description="The offices' private keys, which decrypt personal data: X25519, 32 bytes each, base64, separated by blanks or line ends. Servers for offices' staff, `antrian verify` and `antrian keys` need them. Never lose them.",
+    )
     listen: str = Field(
         default="127.0.0.1:7700", pattern=r"^[^\s/]+:[0-9]{1,5}$", description="Address of the gRPC server, host:port."
     )
@@ -182,6 +203,15 @@ class Settings(BaseSettings):
                 ) from None
         return self
 
+    def make_keys(self, *needed: Literal["public_key", "private_keys"]) -> Keys:
+        """Returns the keys. Raises SettingsError if hash_key or a needed one is not set, or they cannot be used together."""
+        if missing := [name for name in ("hash_key", *needed) if not getattr(self, name)]:
+            raise SettingsError("; ".join(f"ANTRIAN_{name.upper()}: this program needs it" for name in missing))
+        try:
+            return Keys(self.hash_key, self.public_key, self.private_keys)
+        except ValueError as error:
+            raise SettingsError(f"ANTRIAN_HASH_KEY, ANTRIAN_PUBLIC_KEY, ANTRIAN_PRIVATE_KEYS: {error}") from None
+
     @property
     def batch_window(self) -> timedelta:
         """The minimum time between two batches of joins, and of reads."""
@@ -226,16 +256,20 @@ def settings_of(environment: Mapping[str, str]) -> Settings:
 
 class _Secrets(BaseModel):
     hash_key: Key
-    encryption_key: Key
+    public_key: Key
+    private_keys: _KeyList
 
 
 def read_keys(file: Path) -> dict[str, str]:
-    """Returns the keys of a secrets.json as ANTRIAN_HASH_KEY and ANTRIAN_ENCRYPTION_KEY. Raises SettingsError."""
+    """Returns the keys of a secrets.json as variables ANTRIAN_*. Raises SettingsError."""
     try:
+        check_private(file)
         content = file.read_text()
         _Secrets.model_validate_json(content)
     except (OSError, ValueError) as error:
-        what = error.strerror if isinstance(error, OSError) else "it does not have the two keys as they were written"
+        if isinstance(error, SettingsError):
+            raise
+        what = error.strerror if isinstance(error, OSError) else "it does not have the keys as they were written"
         raise SettingsError(
             f"{file} cannot be read: {what}. Without its keys the bookings cannot be used: put the file back, see "
             '"A key does not fit" in docs/runbook.md'
@@ -243,6 +277,12 @@ def read_keys(file: Path) -> dict[str, str]:
     return {
         f"ANTRIAN_{name.upper()}": value for name, value in json.loads(content).items() if name in _Secrets.model_fields
     }
+
+
+def check_private(file: Path) -> None:
+    """Raises SettingsError if all users of this machine may read the file, and OSError if there is none."""
+    if file.stat().st_mode & stat.S_IROTH:
+        raise SettingsError(f"{file} has keys that every user of this machine can read: chmod o-r {file}")
 
 
 def read_certificates(file: Path) -> bytes:
@@ -256,8 +296,8 @@ def read_certificates(file: Path) -> bytes:
 
 
 def given_keys() -> dict[str, str]:
-    """Returns ANTRIAN_HASH_KEY and ANTRIAN_ENCRYPTION_KEY if the environment has both: they override a secrets.json."""
-    keys = {name: os.environ.get(name, "") for name in ("ANTRIAN_HASH_KEY", "ANTRIAN_ENCRYPTION_KEY")}
+    """Returns the variables of the keys if the environment has all of them: they override a secrets.json."""
+    keys = {name: os.environ.get(name, "") for name in KEY_VARIABLES}
     return keys if all(keys.values()) else {}
 
 
@@ -266,6 +306,13 @@ def _problems(error: ValidationError) -> str:
         f"{'ANTRIAN_' + str(e['loc'][0]).upper() if e['loc'] else 'ANTRIAN_*'}: {e['msg'].removeprefix('Value error, ')}"
         for e in error.errors()
     )
+
+
+def secrets_folder() -> Path | None:
+    """Returns the secrets folder: ANTRIAN_SECRETS_DIR, else /run/secrets if it exists."""
+    if named := os.environ.get("ANTRIAN_SECRETS_DIR"):
+        return Path(named)
+    return _SECRETS if os.access(_SECRETS, os.R_OK | os.X_OK) else None
 
 
 def load_settings() -> Settings:
@@ -277,8 +324,12 @@ def load_settings() -> Settings:
     named = os.environ.get("ANTRIAN_SECRETS_DIR")
     if named and not Path(named).is_dir():
         raise SettingsError(f"ANTRIAN_SECRETS_DIR: {named} is not a folder")
+    folder = secrets_folder()
+    for file in [folder / name for name in _PRIVATE_FILES] if folder else []:
+        if file.exists():
+            check_private(file)
     try:
-        settings = Settings(_secrets_dir=named or (_SECRETS if os.access(_SECRETS, os.R_OK | os.X_OK) else None))
+        settings = Settings(_secrets_dir=folder)
     except (OSError, UnicodeDecodeError, SourceError) as error:
         what = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else type(error).__name__
         raise SettingsError(f"a secrets file cannot be read: {what}") from None

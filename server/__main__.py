@@ -55,7 +55,7 @@ async def serve(settings: Settings) -> None:
     The health service reports SERVING while both stores respond, and LIVENESS as SERVING for as long as the process runs.
     """
     loop = asyncio.get_running_loop()
-    policy, keys = load_policy(settings.policy_file), Keys(settings.hash_key, settings.encryption_key)
+    policy, keys = load_policy(settings.policy_file), settings.make_keys("public_key")
     producer = LaneProducer(
         settings.redis_url,
         lane_bound=policy.lane_bound,
@@ -140,9 +140,10 @@ def _make_handlers(
     booking_service = BookingService(catalog, producer, Admission(catalog, keys), bookings, commands, names)
     office_service = OfficeService(catalog, producer, staff, keys, commands, names)
     public = PublicServices(limit)
+    without = () if keys.private_keys else ("CorrectName",)  # it compares the new name with the old one
     handlers = [
-        middleware.handlers(_BOOKING_SERVICE, booking_service),
-        middleware.handlers(_OFFICE_SERVICE, office_service),
+        middleware.handlers(_BOOKING_SERVICE, booking_service, without=without),
+        *[middleware.handlers(_OFFICE_SERVICE, office_service)] * bool(keys.private_keys),
         public.health(health_servicer),
     ]
     if settings.reflection or settings.embedded:

@@ -132,10 +132,8 @@ def fill(booking: wire.Booking, found: Waiting | RecordedBooking, keys: Keys) ->
 def _add_people(booking: wire.Booking, found: Waiting | RecordedBooking, keys: Keys) -> None:
     numbers = booking.queue_numbers or repeat(None)
     for number, applicant in zip(numbers, found.people, strict=False):
-        person = keys.person(found.booking_id, applicant.key, applicant.encrypted)
-        booking.people.add(
-            queue_number=number, masked_name=mask_name(person.full_name) or None, masked_nik=mask_nik(person.nik)
-        )
+        person = keys.masked(found.booking_id, applicant.key, applicant.encrypted)
+        booking.people.add(queue_number=number, masked_name=person.full_name or None, masked_nik=person.nik)
 
 
 def alternative(choice: Choice) -> wire.Alternative:

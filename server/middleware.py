@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -58,13 +58,16 @@ class Middleware:
         self._callers, self._concurrency = callers, concurrency
         self._rate = RateLimiter()
 
-    def handlers(self, service: ServiceDescriptor, servicer: object) -> Handlers:
-        """Returns the handlers of all rpcs of the service. The servicer has a method of the same name for each.
+    def handlers(self, service: ServiceDescriptor, servicer: object, *, without: Collection[str] = ()) -> Handlers:
+        """Returns the handlers of the rpcs of the service. The servicer has a method of the same name for each.
 
-        A method returns a message or, if it has that already, its serialized bytes.
+        A method returns a message or, if it has that already, its serialized bytes. without: names of rpcs that this server
+        does not implement.
         """
         handlers, counts = dict[str, _Handler](), dict[str, Calls]()
         for method in service.methods:
+            if method.name in without:
+                continue
             path = f"/{service.full_name}/{method.name}"
             request_type: type[Message] = GetMessageClass(method.input_type)
             behaviour, calls = getattr(servicer, method.name), Calls(path)

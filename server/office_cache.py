@@ -100,11 +100,13 @@ class Catalog:
     async def refresh(self) -> None:
         """Reads the stores once.
 
-        Raises WrongKeysError if the ledger was written with other keys. Raises WrongPolicyError if the ledger's policy differs
+        Raises WrongKeysError if the ledger was written with other keys, or the key pair was retired. Raises WrongPolicyError if the ledger's policy differs
         from the policy file at the first refresh; later, a newer policy in the ledger replaces this one.
         """
         now = await self._producer.now()
-        if not self.ready:  # before the first call, and again when the ledger is back
+        if self.ready:
+            await self._ledger.check_key_pair(self._keys)
+        else:  # before the first call, and again when the ledger is back
             await self._ledger.claim_keys(self._keys)
         await self._refresh_policy()
         self.window_at(now)

@@ -10,8 +10,6 @@ import threading
 import psycopg
 
 from antrian.booking import Policy
-from antrian.identity import Keys
-from antrian.ledger.keys import claim_keys
 from antrian.ledger.policies import claim_policy
 from antrian.ledger.standby import warn_without_standby
 from antrian.logs import log_to_stderr
@@ -25,15 +23,14 @@ _log = logging.getLogger("workers")
 
 
 def claim(settings: Settings, policy: Policy, stop: threading.Event) -> Policy:
-    """Checks the secret keys and the policy against the ledger's, and stores them in a ledger that has none.
+    """Checks the policy against the ledger's, and stores it in a ledger that has none.
 
     Retries while the ledger is unreachable. Returns the policy with its version in the ledger, or as given if stop is set
-    first. Raises WrongKeysError or WrongPolicyError if the ledger has others.
+    first. Raises WrongPolicyError if the ledger has another.
     """
-    keys, pause = Keys(settings.hash_key, settings.encryption_key), RESTART_AFTER
+    pause = RESTART_AFTER
     while not stop.is_set():
         try:
-            claim_keys(settings.database_url, keys)
             warn_without_standby(settings.database_url)
             return claim_policy(settings.database_url, policy)
         except psycopg.Error as problem:
@@ -46,8 +43,7 @@ def claim(settings: Settings, policy: Policy, stop: threading.Event) -> Policy:
 def main() -> int:
     """Runs until SIGTERM or SIGINT. Returns the exit code.
 
-    0 after a signal, 2 if the settings are invalid or the ledger has other keys or another policy, 1 if the metrics port is
-    not available.
+    0 after a signal, 2 if the settings are invalid or the ledger has another policy, 1 if the metrics port is not available.
     """
     argparse.ArgumentParser(
         "python -m workers",

@@ -19,12 +19,12 @@ from redis.exceptions import RedisError
 
 from antrian import rules
 from antrian.booking import CommandBatch, Office, Turn
-from antrian.identity import Keys
 from antrian.lane.consumer import LaneConsumer
 from antrian.lane.rebuild import Bar, LaneRebuilder, Restored
 from antrian.lane.replies import FencedError, LaneBrokenError, Lease, sole
+from antrian.ledger.connection import CONNECT
 from antrian.ledger.fence import LedgerFencedError, LedgerGapError
-from antrian.ledger.keys import claim_keys
+from antrian.ledger.keys import check_keys
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.logs import log_to_stderr
 from antrian.policy import PolicyError, load_policy
@@ -59,7 +59,7 @@ class Rebuild:
     """Restores Redis from the ledger, without losing anything that the ledger or an intact lane has."""
 
     def __init__(self, settings: Settings, consumer: LaneConsumer, ledger: LedgerRecorder, redis: Redis) -> None:
-        self._keys = Keys(settings.hash_key, settings.encryption_key)
+        self._keys = settings.make_keys()
         self._consumer, self._ledger = consumer, ledger
         self._redis = redis
         self._setup = LaneSetup(consumer, ledger, ledger.policy() or load_policy(settings.policy_file))
@@ -200,7 +200,8 @@ def main() -> int:
     try:
         settings = load_settings()
         log_to_stderr(settings.log_level)
-        claim_keys(settings.database_url, Keys(settings.hash_key, settings.encryption_key))
+        with psycopg.connect(settings.database_url, autocommit=True, **CONNECT) as connection:
+            check_keys(connection, settings.make_keys())
         with (
             closing(LaneConsumer(settings.redis_url, replicas=settings.replicas)) as consumer,
             LedgerRecorder(settings.database_url) as ledger,

@@ -58,7 +58,7 @@ def verify(settings: Settings, *, whole: bool = True) -> list[Check]:
         WrongKeysError: the ledger was written with other keys.
         PolicyError: the policy is invalid.
     """
-    keys = Keys(settings.hash_key, settings.encryption_key)
+    keys = settings.make_keys("private_keys")
     with (
         psycopg.connect(settings.database_url, autocommit=True, **CONNECT) as ledger,
         connect(settings.redis_url) as redis,

@@ -1,11 +1,10 @@
 """The workers' side of the lanes: lease a lane, decide, settle, execute commands."""
 
 from base64 import b64decode
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, cast
 from uuid import UUID
 
 from redis.backoff import ExponentialWithJitterBackoff
@@ -13,7 +12,7 @@ from redis.commands.core import Script
 from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError
 from redis.retry import Retry
 
-from antrian.booking import Command, CommandBatch, UndoCheckIn
+from antrian.booking import Command, CommandBatch, QueueEntry, UndoCheckIn
 from antrian.lane import BARRIER, READY, REPLICATED_WITHIN_MS, NotReplicatedError, script
 from antrian.lane.codec import milliseconds, moment, read_queue_entry, write_command
 from antrian.lane.producer import MAX_COMMANDS
@@ -286,14 +285,12 @@ class LaneConsumer:
             for office_id, waiting, accepted in zip(office_ids, numbers[::2], numbers[1::2], strict=True)
         }
 
-    def in_queue(self, office_id: str) -> Counter[date]:
-        """Returns how many requests wait in the lane, by the service day that they ask for."""
-        waiting, after = Counter[date](), b"-"
-        while True:
-            entries: Any = self._redis.xrange(f"queue:{{{office_id}}}", after, count=_PIECE)
-            if not entries:
-                return waiting
-            waiting.update(read_queue_entry(fields[b"r"])[0].slot.service_date for _, fields in entries)
+    def in_queue(self, office_id: str) -> Iterator[QueueEntry]:
+        """Yields the requests that wait in the lane, the oldest first."""
+        after = b"-"
+        while entries := cast("Any", self._redis.xrange(f"queue:{{{office_id}}}", after, count=_PIECE)):
+            for _, fields in entries:
+                yield read_queue_entry(fields[b"r"])[0]
             after = b"(" + entries[-1][0]
 
     def ready_since(self) -> dict[str, timedelta]:

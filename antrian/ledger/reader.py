@@ -11,10 +11,11 @@ from psycopg.conninfo import make_conninfo
 
 from antrian.batching import Batcher
 from antrian.booking import EncryptedApplicant, Office, Policy, Session, Slot, State, StatusReason
+from antrian.encryption import pair_id
 from antrian.identity import Keys
 from antrian.ledger import sql
 from antrian.ledger.connection import CONNECT, POOL, AsyncPool, LimitedAsyncConnection
-from antrian.ledger.keys import claim_keys
+from antrian.ledger.keys import WrongKeysError, claim_keys
 from antrian.ledger.offices import office_of
 from antrian.ledger.policies import claim_policy, read_version
 from antrian.ledger.standby import warn_without_standby
@@ -86,6 +87,15 @@ class LedgerReader:
     async def claim_keys(self, keys: Keys) -> None:
         """Runs keys.claim_keys in a thread: see there."""
         await asyncio.to_thread(claim_keys, self._database_url, keys)
+
+    async def check_key_pair(self, keys: Keys) -> None:
+        """Raises WrongKeysError if the key pair to which these keys encrypt was retired."""
+        rows = await self._pool.rows(sql("key_pairs"))
+        if any(bytes(public_key) == keys.public_key and retired_at for _, public_key, _, retired_at in rows):
+            raise WrongKeysError(
+                f"the public key (ANTRIAN_PUBLIC_KEY, key pair {pair_id(keys.public_key).hex()}) was retired: give this server "
+                'the newest one, see "Change the key pair" in docs/runbook.md'
+            )
 
     async def claim_policy(self, policy: Policy) -> Policy:
         """Runs policies.claim_policy in a thread: see there."""

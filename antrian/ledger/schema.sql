@@ -109,7 +109,7 @@ create table applicant (
     number int not null check (number > 0), -- queue number
     booking_id uuid not null,
     applicant_key bytea not null check (length(applicant_key) = 16), -- keyed hash of the NIK
-    encrypted bytea not null, -- NIK and name, encrypted (AES-GCM)
+    encrypted bytea not null, -- NIK and name, encrypted to a key pair (antrian/encryption.py)
     live boolean not null default true, -- the person is still expected, and so cannot book again
     present_at timestamptz, -- when the person was checked in
     cancelled_at timestamptz, -- when the person's place was cancelled
@@ -272,11 +272,19 @@ end $$;
 create trigger journal_is_for_good before update or delete on journal for each row execute function chain_is_for_good();
 create trigger link_is_for_good before update or delete on link for each row execute function chain_is_for_good();
 
--- Identifies the secret keys of the stored data. A program with other keys does not start: with another hash key, one NIK
--- could hold two live bookings (P4); with another encryption key, no name could be read.
+-- Identifies the hash key of the stored data. A program with another one does not start: one NIK could hold two live bookings
+-- (P4).
 create table key_check_value (
-    kind text primary key check (kind in ('hash', 'seal')),
+    kind text primary key check (kind = 'hash'),
     value bytea not null check (length(value) = 16) -- keyed hash of a constant: identifies a key without revealing it
+);
+
+-- The offices' key pairs. Each applicant.encrypted begins with the id of its pair. The private keys are never in the ledger.
+create table key_pair (
+    pair_id bytea primary key check (length(pair_id) = 8), -- hash of the public key
+    public_key bytea not null check (length(public_key) = 32), -- X25519
+    added_at timestamptz not null default clock_timestamp(),
+    retired_at timestamptz -- since when nothing may be encrypted to the pair
 );
 
 -- How far the service's clock is ahead of real time: zero, except in demos and tests on embedded stores. One row.

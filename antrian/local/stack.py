@@ -15,21 +15,22 @@ from pathlib import Path
 from typing import Literal
 
 from antrian.booking import Policy
-from antrian.identity import Keys
+from antrian.encryption import new_private_key, public_key_of
 from antrian.lane.consumer import LaneConsumer
 from antrian.ledger.keys import claim_keys, has_data
 from antrian.ledger.migrate import migrate
 from antrian.ledger.policies import claim_policy
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.local.child import Child, hold
-from antrian.local.embedded import EmbeddedStores, sync_folder
+from antrian.local.embedded import EmbeddedStores
 from antrian.local.heads import ensure_signing_key, heads_environment
 from antrian.local.ports import FIRST_HTTP_PORT, listens, reserve_port
+from antrian.local.private_file import write_private
 from antrian.offices.catalog import load_offices
 from antrian.offices.provinces import load_provinces
 from antrian.policy import load_policy
 from antrian.rules import inventory_until, open_moment
-from antrian.settings import Settings, SettingsError, given_keys, read_keys, settings_of
+from antrian.settings import KEY_VARIABLES, Settings, SettingsError, given_keys, read_keys, settings_of
 
 Open = Literal["open"]
 OPEN: Open = "open"
@@ -145,7 +146,7 @@ class Stack:
                 "ANTRIAN_GATEWAY_LISTEN": self.http_address,
                 "ANTRIAN_GATEWAY_TARGET": self.address,
             }
-            claim_keys(database_url, Keys(self.settings.hash_key, self.settings.encryption_key))
+            claim_keys(database_url, self.settings.make_keys("public_key", "private_keys"))
             claim_policy(database_url, load_policy(self.settings.policy_file))
             self._prepare_stores(redis_url, database_url)
             self._start_programs(undo)
@@ -213,7 +214,7 @@ class Stack:
             "pids": self.pids(),
             "restarts": dict.fromkeys(self._names, 0) | self._restarts,
         }
-        _write(self.folder / "run.json", run)
+        write_private(self.folder / "run.json", json.dumps(run, indent=2))
 
     def set_clock(self, moment: datetime) -> None:
         """Moves the service's clock to the moment. Returns once every lane has counters for the coming weeks.
@@ -272,8 +273,11 @@ class Stack:
                     f"{file} is missing, and without its keys the bookings in the stores cannot be read. Put the file "
                     'back, see "A key does not fit" in docs/runbook.md; `antrian reset` removes all bookings instead'
                 )
-            new = {name: base64.b64encode(secrets.token_bytes(32)).decode() for name in ("hash_key", "encryption_key")}
-            _write(file, new)
+            private = new_private_key()
+            new = {"hash_key": secrets.token_bytes(32), "public_key": public_key_of(private), "private_keys": private}
+            write_private(
+                file, json.dumps({name: base64.b64encode(key).decode() for name, key in new.items()}, indent=2)
+            )
         return read_keys(file)
 
     def _heads(self) -> dict[str, str]:
@@ -318,6 +322,8 @@ class Stack:
 
     def _start_program(self, name: str) -> Child:
         environment = os.environ | self.environment
+        if name == "workers":  # they need no key
+            environment = {n: v for n, v in environment.items() if n not in KEY_VARIABLES}
         if name == "gateway":  # the gateway needs no secrets
             environment = {
                 n: v for n, v in environment.items() if not n.startswith("ANTRIAN_") or n.startswith(_GATEWAY_VARIABLES)
@@ -350,15 +356,3 @@ def _has_counters(consumer: LaneConsumer, offices: Iterable[str], policy: Policy
         lane.known and (not lane.opened or any(slot.service_date == last_day for slot in lane.counters))
         for lane in lanes
     )
-
-
-def _write(file: Path, content: object) -> None:
-    """Writes JSON atomically and durably, readable only by this user."""
-    new = file.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as output:
-        json.dump(content, output, indent=2)
-        output.flush()
-        os.fsync(output.fileno())
-    new.replace(file)
-    sync_folder(file.parent)

@@ -13,6 +13,7 @@ from antrian.v1.messages_pb2 import (
 )
 from clients.cli import operate, show
 from clients.cli.callers import callers
+from clients.cli.keys import keys
 from clients.cli.office import office
 from clients.cli.options import (
     Failure,
@@ -308,6 +309,7 @@ for _command in (
 ):
     main.add_command(_command)
 main.add_command(callers)
+main.add_command(keys)
 main.add_command(office)
 main.add_command(policy)
 main.add_command(rush)

@@ -147,7 +147,7 @@ def up(
 def serve() -> None:
     """Run a server, like `python -m server`.
 
-    Settings come from the environment: ANTRIAN_REDIS_URL, ANTRIAN_DATABASE_URL, ANTRIAN_HASH_KEY, ANTRIAN_ENCRYPTION_KEY,
+    Settings come from the environment: ANTRIAN_REDIS_URL, ANTRIAN_DATABASE_URL, ANTRIAN_HASH_KEY, ANTRIAN_PUBLIC_KEY,
     ANTRIAN_CALLERS_FILE and more. Any number of servers may run, on any machines.
     """
     _become("server")

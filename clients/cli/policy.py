@@ -280,7 +280,7 @@ def _change(stores: _Stores, wanted: Policy) -> _Change:
         closes = unserved_days(ledger, wanted)
         in_queue = Counter[tuple[str, date]]()
         for office_id in dict.fromkeys(day.office_id for day in closes):
-            in_queue.update({(office_id, day): count for day, count in consumer.in_queue(office_id).items()})
+            in_queue.update((office_id, entry.slot.service_date) for entry in consumer.in_queue(office_id))
         found = differences(current.content if current else "", wanted.content)
         return _Change(current.version if current else 0, found, closes, in_queue, closed_days(ledger, wanted))
 

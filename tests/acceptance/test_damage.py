@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ import pytest
 from antrian import rules
 from antrian.local.child import UnsupportedStoreError
 from antrian.local.embedded import EmbeddedStores
+from antrian.local.private_file import write_private
 from antrian.local.stack import Stack
 from antrian.policy import load_policy
 from antrian.v1.messages_pb2 import BOOKING_STATE_CONFIRMED, Booking
@@ -82,7 +84,7 @@ def test_without_its_keys_antrian_refuses_to_start_and_creates_none(booked: tupl
 def test_a_damaged_key_file_is_named(booked: tuple[Path, Booking]) -> None:
     file = booked[0] / "secrets.json"
     with put_back(file):
-        file.write_text("")
+        write_private(file, "")
         done = antrian("up", "--folder", booked[0])
     assert done.returncode == 2
     assert f"{file} cannot be read" in done.stderr
@@ -92,7 +94,7 @@ def test_antrian_refuses_to_start_with_the_keys_of_another_ledger(booked: tuple[
     file = booked[0] / "secrets.json"
     with put_back(file):
         keys = json.loads(file.read_text())
-        file.write_text(json.dumps(keys | {"hash_key": keys["encryption_key"]}))
+        write_private(file, json.dumps(keys | {"hash_key": b64encode(b"x" * 32).decode()}))
         done = antrian("up", "--folder", booked[0])
     assert done.returncode == 2
     assert "the hash key (ANTRIAN_HASH_KEY) is not the one that made the data in this ledger" in done.stderr

@@ -7,7 +7,6 @@ from itertools import islice
 from uuid import UUID
 
 from antrian.booking import EncryptedApplicant, Person, Policy, Session, Slot, Window
-from antrian.identity import Keys
 from antrian.lane.producer import Joined, JoinRequest, LaneProducer
 from antrian.rules import windows_of
 from antrian.settings import Settings
@@ -21,7 +20,7 @@ class Askers:
 
     def __init__(self, settings: Settings, policy: Policy, window: Window) -> None:
         self._redis_url, self._policy = settings.redis_url, policy
-        self._keys = Keys(settings.hash_key, settings.encryption_key)
+        self._keys = settings.make_keys("public_key")
         self._slots = [Slot(day, session) for day in window.dates for session in Session]
         self._windows = {day: windows_of(policy, day) for day in window.dates}
         self._people, self._asked = People(1), 0

@@ -1,6 +1,5 @@
 """Lanes with a backlog, and real workers who drain it: what tests/bench/drain.py measures of Antrian."""
 
-import base64
 import os
 import secrets
 import signal
@@ -25,6 +24,7 @@ from antrian.policy import load_policy
 from antrian.settings import Settings
 from tests.bench.askers import Askers
 from tests.bench.site import BrokenPromiseError, check_stores
+from tests.support.keys import key_variables, make_keys
 from tests.support.window import window_to_come
 
 WORKERS = 2
@@ -46,13 +46,11 @@ class Lanes:
         self._clock = window.opens_at + timedelta(minutes=1)
         self._offices = [replace(office, daily_quota=_PLENTY) for office in load_offices()]
         self.offices = [office.office_id for office in self._offices]
-        keys = [base64.b64encode(secrets.token_bytes(32)).decode() for _ in range(2)]
         self._environment = {
             "ANTRIAN_REDIS_URL": stores.redis_url,
             "ANTRIAN_RQ_REDIS_URL": f"{stores.redis_url}?db={_RQ}",
             "ANTRIAN_DATABASE_URL": stores.database_url,
-            "ANTRIAN_HASH_KEY": keys[0],
-            "ANTRIAN_ENCRYPTION_KEY": keys[1],
+            **key_variables(make_keys(secrets.token_bytes(32), secrets.token_bytes(32))),
             "ANTRIAN_EMBEDDED": "1",
             "ANTRIAN_WORKER_PROCESSES": "1",
             "ANTRIAN_AUDIT_SECONDS": "0",

@@ -27,6 +27,7 @@ from antrian.policy import load_policy
 from antrian.settings import Settings
 from tests.bench.askers import Askers
 from tests.bench.site import BrokenPromiseError
+from tests.support.keys import make_keys
 from tests.support.window import window_to_come
 from workers.drain import MAX_LANES, MAX_TICKETS, LanePipeline
 from workers.lane_setup import LaneSetup
@@ -77,8 +78,8 @@ class Lanes:
             self._stores = undo.enter_context(EmbeddedStores(Path(folder)))
             migrate(self._stores.database_url)
             where = {"redis_url": self._stores.redis_url, "database_url": self._stores.database_url, "embedded": True}
-            secret = {name: secrets.token_bytes(32) for name in ("hash_key", "encryption_key")}
-            self.settings = Settings.model_validate(where | secret)
+            keys = make_keys(secrets.token_bytes(32), secrets.token_bytes(32))
+            self.settings = Settings.model_validate(where | {"hash_key": keys.hash_key, "public_key": keys.public_key})
             self._askers = Askers(self.settings, self._policy, self._window)
             self.recorder = undo.enter_context(LedgerRecorder(self._stores.database_url))
             self.ledger = undo.enter_context(psycopg.connect(self._stores.database_url, autocommit=True))

@@ -13,7 +13,6 @@ from uuid import UUID
 
 import grpc
 
-from antrian.identity import Keys
 from antrian.v1.booking_service_pb2 import GetBookingRequest, WatchBookingRequest
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING
 from clients.sdk.booking_client import BookingClient, RefusedError
@@ -75,7 +74,7 @@ async def leave_at_once(site: Site, load: Load) -> float:
 @fault("callers that disconnect before their joins are sent", injections=5)
 async def leave_before_the_join(site: Site, load: Load) -> float:
     """No request joins after its caller has disconnected, by a deadline or a cancel."""
-    keys = Keys(site.settings.hash_key, site.settings.encryption_key)
+    keys = site.settings.make_keys("public_key")
     new, stay = (
         [load.begin(service_date=load.dates[-1].isoformat()) for _ in range(60)],
         [load.begin(service_date=load.dates[-1].isoformat()) for _ in range(6)],

@@ -12,7 +12,6 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from antrian.identity import Keys
 from antrian.lane.consumer import LEASE
 from antrian.v1.booking_service_pb2 import RequestBookingRequest
 from antrian.v1.messages_pb2 import Booking
@@ -223,7 +222,7 @@ async def _cut_workers(site: Site, load: Load, names: Sequence[str], store: Stor
 
 async def _lose_answers(site: Site, load: Load, link: str, *, reset: bool) -> float:
     with site.redis() as redis, _broken(site, SERVERS[:1], link) as [lost]:
-        keys = Keys(site.settings.hash_key, site.settings.encryption_key)
+        keys = site.settings.make_keys("public_key")
 
         def ticket_of(request: RequestBookingRequest) -> int:
             booking_id = keys.booking_id(LOCAL.name, UUID(request.request_id))

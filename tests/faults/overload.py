@@ -135,7 +135,7 @@ async def flood_an_office(site: Site, load: Load) -> float:
 async def _poison(site: Site, load: Load, count: int) -> float:
     """Among others of a slot with room for them, in one turn."""
     settings, policy = site.settings, load_policy()
-    keys, crowd = Keys(settings.hash_key, settings.encryption_key), Crowd(random.getrandbits(64), site.dates)
+    keys, crowd = settings.make_keys("public_key"), Crowd(random.getrandbits(64), site.dates)
     producer = LaneProducer(
         settings.redis_url,
         lane_bound=policy.lane_bound,

@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 import time
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from antrian.settings import Settings
 from tests.faults.proxy import Proxy
 from tests.faults.town import found
 from tests.support.cut_network import CutLinks, CutNetwork, can_cut, hasten
+from tests.support.keys import key_variables, make_keys
 from tests.support.waiting import until
 
 SERVERS = ("server-1", "server-2")
@@ -102,8 +102,7 @@ class Site:
                 self.replicated.start()
                 undo.callback(self.replicated.stop)
             self._environment |= {
-                "ANTRIAN_HASH_KEY": b64encode(secrets.token_bytes(32)).decode(),
-                "ANTRIAN_ENCRYPTION_KEY": b64encode(secrets.token_bytes(32)).decode(),
+                **key_variables(make_keys(secrets.token_bytes(32), secrets.token_bytes(32))),
                 "ANTRIAN_EMBEDDED": "1",
                 "ANTRIAN_WORKER_PROCESSES": "1",
                 "ANTRIAN_AUDIT_SECONDS": "0",

@@ -22,7 +22,6 @@ from google.rpc.error_details_pb2 import ErrorInfo, LocalizedMessage
 from google.rpc.status_pb2 import Status
 
 from antrian.errors import Reason
-from antrian.identity import Keys
 from antrian.lane.producer import LaneProducer
 from antrian.ledger.reader import LedgerReader
 from antrian.ledger.staff import LedgerStaff
@@ -135,7 +134,7 @@ class Target:
             file.flush()
             self._callers = Callers(Path(file.name))
         self._settings = settings
-        self.keys = Keys(settings.hash_key, settings.encryption_key)
+        self.keys = settings.make_keys("public_key")
         self._runner = asyncio.Runner()
         self._log = _Log()
         self._handlers: dict[str, tuple[Callable[[Any], _Details], grpc.GenericRpcHandler]] = {}

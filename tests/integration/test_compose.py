@@ -9,6 +9,7 @@ import fnmatch
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -25,9 +26,10 @@ from click.testing import CliRunner
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from antrian.encryption import public_key_of
 from antrian.local.wheels import REDIS_OPTIONS
 from antrian.redis_primary import parse_redis_url
-from antrian.settings import Settings, SettingsError, given_database_url, load_settings
+from antrian.settings import KEY_VARIABLES, Settings, SettingsError, given_database_url, load_settings
 from clients.cli.main import main
 from clients.gateway.__main__ import _GRACE as _HTTP_GRACE
 from clients.gateway.settings import GatewaySettings
@@ -171,6 +173,8 @@ def _ours(name: str, service: dict[str, Any]) -> Iterator[str]:
         yield f"{name}: lacks {needed}"
     if service["image"] != f"antrian:{PROJECT['version']}":
         yield f"{name}: the image is not of this version"
+    if name != "server" and given & set(KEY_VARIABLES):
+        yield f"{name}: has a key that it does not need"
 
 
 def needs(name: str) -> set[str]:
@@ -180,7 +184,7 @@ def needs(name: str) -> set[str]:
     if name == "gateway":
         return {"ANTRIAN_GATEWAY_LISTEN", "ANTRIAN_GATEWAY_TARGET"}
     required = {f"ANTRIAN_{field.upper()}" for field, info in Settings.model_fields.items() if info.is_required()}
-    return required | {"ANTRIAN_CALLERS_FILE"}
+    return required | {"ANTRIAN_CALLERS_FILE", *(KEY_VARIABLES if name == "server" else ())}
 
 
 def _server(server: dict[str, Any]) -> Iterator[str]:
@@ -262,13 +266,14 @@ def _set(name: str, *path: str, to: object) -> Callable[[dict[str, Any]], None]:
         (_set("server", "environment", "ANTRIAN_LISTN", to="0.0.0.0:7700"), "server: no setting ANTRIAN_LISTN"),
         (_set("server", "environment", "ANTRIAN_LISTEN", to="127.0.0.1:7700"), "server: listens where nobody can call"),
         (_set("server", "secrets", to=["antrian_hash_kee"]), "server: no setting ANTRIAN_HASH_KEE"),
-        (_set("server", "secrets", to=["antrian_hash_key"]), "server: lacks ANTRIAN_ENCRYPTION_KEY"),
+        (_set("server", "secrets", to=["antrian_hash_key"]), "server: lacks ANTRIAN_PRIVATE_KEYS"),
         (_set("server", "secrets", to=["antrian_hash_key"]), "server: no file /run/secrets/callers.toml"),
         (_set("server", "stop_grace_period", to="10s"), "server: stop_grace_period is too short"),
         (_set("server", "healthcheck", "test", to=["CMD", "antrian", "healthy"]), "server: the health check does not call the server"),
         (_set("server", "deploy", "replicas", to=11), "server: more replicas than ports"),
         (_set("server", "read_only", to=False), "server: is not hardened"),
         (_set("server", "restart", to="no"), "server: is not started again"),
+        (_set("worker", "secrets", to=["antrian_private_keys"]), "worker: has a key that it does not need"),
         (_set("worker", "command", to=["work", "--hard"]), "worker: no command antrian work --hard"),
         (_set("worker", "stop_grace_period", to="20s"), "worker: stop_grace_period is too short"),
         (_set("worker", "environment", "ANTRIAN_WORKER_PROCESSES", to=4), "worker: stop_grace_period is too short"),
@@ -291,6 +296,8 @@ def made_secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the commands of docs/deploy.md make."""
     (script,) = re.findall(r"```sh\n(.*?)```", DEPLOY, re.DOTALL)
     folder = tmp_path_factory.mktemp("checkout")
+    if os.geteuid():
+        script = re.sub("^chown ", "true ", script, flags=re.MULTILINE)
     for expected in (True, False):  # a second time they overwrite nothing
         ran = subprocess.run(["bash", "-e", "-c", script], cwd=folder, capture_output=True, text=True, check=False)
         assert (ran.returncode == 0) is expected, ran.stderr
@@ -308,7 +315,7 @@ def as_in(made_secrets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         service = COMPOSE["services"][name]
         for file, secret in secret_files(service).items():
             source = COMPOSE["secrets"][secret]["file"].removeprefix("${SECRETS_FOLDER:-./secrets}/")
-            (tmp_path / file).write_bytes((made_secrets / source).read_bytes())
+            shutil.copy(made_secrets / source, tmp_path / file)
         for variable, value in service.get("environment", {}).items():
             monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-(.*?)\}", r"\1", str(value)))
         monkeypatch.setenv("ANTRIAN_SECRETS_DIR", str(tmp_path))
@@ -324,14 +331,18 @@ def test_each_program_starts_with_composes_environment_and_the_documented_secret
     settings = load_settings()
     assert re.fullmatch(r"postgresql://antrian:[\w=-]{32}@postgres:5432/antrian", settings.database_url)
     assert settings.redis_url == "redis://redis:6379/0"
-    assert settings.hash_key != settings.encryption_key
     assert not settings.embedded
     assert not settings.reflection
     assert settings.callers_file == Path("/run/secrets/callers.toml")
     Callers(tmp_path / "callers.toml")  # it can be read
-    (tmp_path / "antrian_encryption_key").unlink()
-    with pytest.raises(SettingsError, match="ANTRIAN_ENCRYPTION_KEY"):
-        load_settings()
+    if name == "worker":
+        assert not any((settings.hash_key, settings.public_key, settings.private_keys))
+        return
+    keys = settings.make_keys("public_key", "private_keys")
+    assert public_key_of(*keys.private_keys) == keys.public_key
+    (tmp_path / "antrian_private_keys").unlink()
+    with pytest.raises(SettingsError, match="ANTRIAN_PRIVATE_KEYS"):
+        load_settings().make_keys("private_keys")
 
 
 @pytest.mark.parametrize("name", ["server", "worker"])
@@ -363,12 +374,20 @@ def test_postgres_and_the_database_url_have_the_same_password(made_secrets: Path
 
 def test_documents_name_only_settings_that_exist() -> None:
     assert set(re.findall(r"ANTRIAN_[A-Z_]*[A-Z]", DEPLOY)) <= FIELDS
-    (override,) = re.findall(r"```yaml\n(.*?)```", DEPLOY, re.DOTALL)
+    override, _ = re.findall(r"```yaml\n(.*?)```", DEPLOY, re.DOTALL)
     given = yaml.safe_load(override.replace("!override", "").replace("!reset", ""))["services"]
     for name in set(OURS) & given.keys():
         merged = copy.deepcopy(COMPOSE["services"][name]) | {"secrets": given[name]["secrets"]}
         merged["environment"] = {**merged.get("environment", {}), **given[name]["environment"]}
         assert list(_ours(name, merged)) == []
+
+
+def test_the_documented_servers_that_only_book_have_no_private_key() -> None:
+    _, override = re.findall(r"```yaml\n(.*?)```", DEPLOY, re.DOTALL)
+    given = yaml.safe_load(override.replace("!override", ""))["services"]
+    assert given["office-server"]["extends"] == {"file": "docker-compose.yml", "service": "server"}
+    merged = copy.deepcopy(COMPOSE["services"]["server"]) | given["server"]
+    assert list(_ours("server", merged)) == ["server: lacks ANTRIAN_PRIVATE_KEYS"]
 
 
 def test_git_ignores_secrets() -> None:

@@ -1,6 +1,5 @@
 """The commands that make a ledger, and programs that are given the wrong keys for one, on a real Postgres."""
 
-import base64
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from click.testing import CliRunner
 from antrian.ledger.keys import claim_keys
 from clients.cli.main import main
 from tests.conftest import Stores, new_database
+from tests.support.keys import key_variables, make_keys
 from tests.support.world import World
 
 
@@ -34,15 +34,14 @@ def test_migrate_imports_the_shipped_offices_into_a_new_ledger_once(
     assert imported.stdout == "imported: 0 new, 0 changed, 185 unchanged, 0 not in file\n"
 
 
-@pytest.mark.parametrize("module", ["server", "workers", "workers.rebuild", "clients.cli.main"])
+@pytest.mark.parametrize("module", ["server", "workers.rebuild", "clients.cli.main"])
 def test_a_program_with_the_wrong_key_does_not_start(world: World, module: str) -> None:
     claim_keys(world.settings.database_url, world.keys)
     before = world.dump()
     environment = {
         "ANTRIAN_REDIS_URL": world.settings.redis_url,
         "ANTRIAN_DATABASE_URL": world.settings.database_url,
-        "ANTRIAN_HASH_KEY": base64.b64encode(b"x" * 32).decode(),
-        "ANTRIAN_ENCRYPTION_KEY": base64.b64encode(b"s" * 32).decode(),
+        **key_variables(make_keys(b"x" * 32)),
         "ANTRIAN_EMBEDDED": "1",
         "ANTRIAN_LISTEN": "127.0.0.1:0",
     }

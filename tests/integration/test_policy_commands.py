@@ -1,6 +1,5 @@
 """`antrian policy`, on real stores without workers, and programs whose policy is not the ledger's."""
 
-import base64
 import json
 import os
 import subprocess
@@ -18,6 +17,7 @@ from antrian.policy import load_policy
 from clients.cli.main import main
 from tests.conftest import Stores, new_database
 from tests.support.decree import decreed, without
+from tests.support.keys import key_variables
 from tests.support.town import copy_stores
 from tests.support.world import BOGOR, MONDAY, PUSAT, World
 
@@ -33,8 +33,7 @@ def environment(world: World) -> dict[str, str]:
     return {
         "ANTRIAN_REDIS_URL": world.settings.redis_url,
         "ANTRIAN_DATABASE_URL": world.settings.database_url,
-        "ANTRIAN_HASH_KEY": base64.b64encode(b"h" * 32).decode(),
-        "ANTRIAN_ENCRYPTION_KEY": base64.b64encode(b"s" * 32).decode(),
+        **key_variables(world.keys),
         "ANTRIAN_EMBEDDED": "1",
         "ANTRIAN_LISTEN": "127.0.0.1:0",
     }

@@ -3,22 +3,19 @@
 import os
 import subprocess
 import sys
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.support.waiting import until
 from tests.support.world import World
 
-KEY = b64encode(b"h" * 32).decode()
-
 
 @contextmanager
 def workers(world: World) -> Iterator[None]:
-    """`python -m workers` with one worker, for this world."""
+    """`python -m workers` with one worker and no key, for this world."""
     settings = {
         "REDIS_URL": world.settings.redis_url, "DATABASE_URL": world.settings.database_url, "EMBEDDED": "1",
-        "HASH_KEY": KEY, "ENCRYPTION_KEY": KEY, "WORKER_PROCESSES": "1", "AUDIT_SECONDS": "0",
+        "WORKER_PROCESSES": "1", "AUDIT_SECONDS": "0",
         "POLICY_FILE": str(world.settings.policy_file),
     }  # fmt: skip
     environment = os.environ | {f"ANTRIAN_{name}": value for name, value in settings.items()}

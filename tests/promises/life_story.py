@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from antrian.booking import Cancel, CloseDate, CommandBatch, Follow, Policy, SetQuota, StaffAction, State, StatusReason
 from antrian.errors import Reason
-from antrian.identity import Keys, booking_code, code_range
+from antrian.identity import booking_code, code_range
 from antrian.lane.producer import Joined, Known
 from antrian.lane.replies import FencedError
 from antrian.ledger.fence import LedgerFencedError
@@ -15,6 +15,7 @@ from antrian.ledger.keys import WrongKeysError, claim_keys
 from antrian.ledger.policies import WrongPolicyError, claim_policy
 from tests.promises.story import reason
 from tests.support.decree import decreed
+from tests.support.keys import make_keys
 from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, WEDNESDAY, World
 
 BY = ("desk", "rina", "banjir")
@@ -34,7 +35,7 @@ async def broken_promises_of_a_life(world: World) -> set[str]:
     broken = BrokenError()
     claim_keys(world.settings.database_url, world.keys)
     with suppress(WrongKeysError):
-        claim_keys(world.settings.database_url, Keys(bytes(32), bytes(32)))
+        claim_keys(world.settings.database_url, make_keys(b"x" * 32))
         broken.add("P4")
         return broken
     for n in range(1, 6):

@@ -25,7 +25,6 @@ from antrian.booking import (
     Slot,
     Turn,
 )
-from antrian.identity import Keys
 from antrian.lane.consumer import LaneConsumer
 from antrian.lane.producer import HeldUnverified, Joined, JoinRequest, Known, LaneProducer, Refused
 from antrian.lane.replies import FencedError, LaneBrokenError, Lease, LeasedLane, sole
@@ -37,6 +36,7 @@ from antrian.ledger.staff import LedgerStaff
 from antrian.policy import load_policy
 from antrian.redis_primary import connect
 from antrian.settings import Settings
+from tests.support.keys import make_keys
 from tests.support.window import policy_without_holidays, window_to_come
 from workers.day_close import finish_days
 from workers.drain import MAX_TICKETS, LanePipeline
@@ -84,7 +84,7 @@ def serve(setup: LaneSetup, leases: Sequence[Lease], offices: Mapping[str, Offic
 def empty_ledger(database_url: str, *, policy: bool = True) -> None:
     """Deletes all rows, which is faster than a new database. policy: whether to delete the policy too."""
     tables = (
-        "bar", "applicant", "booking", "slot", "lane", "day_done", "staff_action", "office", "province", "key_check_value",
+        "bar", "applicant", "booking", "slot", "lane", "day_done", "staff_action", "office", "province", "key_check_value", "key_pair",
         "link", *["policy_version"] * policy,
     )  # fmt: skip
     with psycopg.connect(database_url) as connection:
@@ -111,12 +111,13 @@ class World:
     ) -> None:
         self.clock = clock
         self.policy = load_policy(policy_without_holidays(lane_bound))
-        self.keys = Keys(b"h" * 32, b"s" * 32)
+        self.keys = make_keys()
         self.settings = Settings(
             redis_url=redis_url,
             database_url=database_url,
-            hash_key=b"h" * 32,
-            encryption_key=b"s" * 32,
+            hash_key=self.keys.hash_key,
+            public_key=self.keys.public_key,
+            private_keys=self.keys.private_keys,
             policy_file=policy_without_holidays(lane_bound),
             embedded=True,
             replicas=replicas,
@@ -308,10 +309,10 @@ class World:
         text: Any = self.redis.hget(f"counters:{{{office_id}}}", str(slot))
         return int(text.split()[1])
 
-    def sql(self, statement: str) -> list[tuple[Any, ...]]:
-        """Runs a statement on the ledger; returns its rows."""
+    def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Runs a statement with these values on the ledger; returns its rows."""
         with psycopg.connect(self.settings.database_url, autocommit=True) as connection:
-            cursor = connection.execute(statement.encode())
+            cursor = connection.execute(statement.encode(), values or None)
             return cursor.fetchall() if cursor.description else []
 
     def verify(self) -> list[Check]:

@@ -1,6 +1,5 @@
 """The commands: what a caller's mistakes cost, before anything is called."""
 
-import base64
 import json
 import os
 import sys
@@ -12,6 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from antrian.local.private_file import write_private
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.messages_pb2 import (
     BOOKING_STATE_ATTENDED,
@@ -26,6 +26,7 @@ from antrian.v1.office_service_pb2 import RosterEntry
 from clients.cli import show
 from clients.cli.main import main
 from clients.cli.options import Failure, repeatable
+from tests.support.keys import key_variables, make_keys
 
 BOOK = ["book", "--office", "kanim-bogor", "--date", "2026-11-30", "--session", "morning", "--account", "ani"]
 AT = ["--at", "-6.595,106.797"]
@@ -90,6 +91,7 @@ def test_all_documented_commands_exist() -> None:
             "rush",
             "policy",
             "callers",
+            "keys",
         ),
     }
 
@@ -174,9 +176,9 @@ def test_rebuild_executes_its_worker_with_the_settings_of_the_folder(
         "database": "postgresql:///d",
         "pids": {"antrian": os.getpid()},
     }
-    key = base64.b64encode(bytes(32)).decode()
     (tmp_path / "run.json").write_text(json.dumps(facts))
-    (tmp_path / "secrets.json").write_text(json.dumps({"hash_key": key, "encryption_key": key}))
+    keys = {name.removeprefix("ANTRIAN_").lower(): value for name, value in key_variables(make_keys()).items()}
+    write_private(tmp_path / "secrets.json", json.dumps(keys))
     became: list[list[str]] = []
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setattr(os, "execv", lambda _, command: became.append(command))

@@ -17,7 +17,6 @@ from google.protobuf.message_factory import GetMessageClass
 
 from antrian.booking import Office, Person, Session, State
 from antrian.errors import AntrianError, Reason
-from antrian.identity import Keys
 from antrian.ledger.staff import CodedBooking, RosterRow
 from antrian.policy import load_policy
 from antrian.v1 import booking_service_pb2, messages_pb2, office_service_pb2
@@ -28,6 +27,7 @@ from server.names import Names
 from server.office_cache import Catalog
 from server.office_service import OfficeService
 from server.validation import Admission
+from tests.support.keys import make_keys
 from tests.support.window import window_to_come
 
 _DAY = window_to_come().dates[0]
@@ -216,7 +216,7 @@ def _holder(request: Any, path: str) -> Any:
 @cache
 def _servicers() -> dict[str, Any]:
     """The services, on stores that have one booking."""
-    keys, key = Keys(b"h" * 32, b"s" * 32), b"k" * 16
+    keys, key = make_keys(), b"k" * 16
     booking = messages_pb2.Booking(
         booking_id=str(_BOOKING), state=messages_pb2.BOOKING_STATE_CONFIRMED, queue_numbers=[1], code=_GOOD["code"]
     )

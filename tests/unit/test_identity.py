@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import date, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antrian.booking import Person, Session, Slot
+from antrian.encryption import pair_id
 from antrian.errors import AntrianError, Reason
 from antrian.identity import (
     Keys,
@@ -23,10 +25,12 @@ from antrian.identity import (
 )
 from antrian.offices.provinces import load_provinces
 from antrian.policy import load_policy
+from tests.support.keys import make_keys
 
 POLICY = load_policy()
 CODES = frozenset({"17", "31", "32", "36", "95"})
-KEYS = Keys(bytes(range(32)), bytes(range(32, 64)))
+PRIVATE, OTHER = bytes(range(32, 64)), bytes(range(64, 96))
+KEYS = make_keys(bytes(range(32)), PRIVATE)
 REQUEST = UUID("0d9c3b4e-5f60-4172-8394-a5b6c7d8e9fa")
 SLOT = Slot(date(2026, 11, 30), Session.MORNING)
 BUDI = Person("3602041211870001", "Budi Santoso")
@@ -240,7 +244,7 @@ def test_a_booking_id_is_a_uuid_of_version_8(request_id: UUID, caller: str) -> N
 
 
 def test_a_booking_id_depends_on_caller_request_and_key() -> None:
-    other = Keys(bytes(32), KEYS.encryption_key)
+    other = make_keys(b"x" * 32)
     ids = {
         KEYS.booking_id("a", REQUEST),
         KEYS.booking_id("b", REQUEST),
@@ -279,20 +283,41 @@ def test_a_fingerprint_covers_office_slot_and_people_in_any_order() -> None:
     assert len(same) == 8
 
 
-def test_keys_are_32_bytes_and_never_printed() -> None:
-    with pytest.raises(ValueError, match="32 bytes"):
-        Keys(bytes(31), bytes(32))
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ((bytes(range(31)),), "32 bytes"),
+        ((KEYS.hash_key, PRIVATE[1:]), "32 bytes"),
+        ((KEYS.hash_key, b"", (PRIVATE[1:],)), "32 bytes"),
+        ((bytes(32),), "all zero"),
+        ((KEYS.hash_key, bytes(32)), "all zero"),
+        ((KEYS.hash_key, b"", (bytes(32),)), "all zero"),
+        ((PRIVATE, KEYS.public_key, (PRIVATE,)), "differ from one another"),
+        ((KEYS.public_key, KEYS.public_key), "differ from one another"),
+        ((KEYS.hash_key, KEYS.public_key, (OTHER,)), "belong to one of the private keys"),
+        ((KEYS.hash_key, b"\1" + bytes(31)), "not a point of X25519"),
+    ],
+)
+def test_unsafe_keys_are_refused(keys: tuple[Any, ...], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        Keys(*keys)
+
+
+def test_keys_are_never_printed() -> None:
     assert repr(KEYS) == "Keys()"
 
 
-# Seals
+# Encrypted data
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=100))
 def test_encrypted_data_round_trips(name: str) -> None:
     person = replace(BUDI, full_name=name)
     booking_id, key = KEYS.booking_id("a", REQUEST), KEYS.applicant_key(BUDI.nik)
-    assert KEYS.decrypt(booking_id, key, KEYS.encrypt(booking_id, key, person)) == person
+    encrypted = KEYS.encrypt(booking_id, key, person)
+    assert KEYS.decrypt(booking_id, key, encrypted) == person
+    assert KEYS.masked(booking_id, key, encrypted) == Person(mask_nik(person.nik), mask_name(name))
+    assert KEYS.fit(booking_id, key, encrypted)
 
 
 def test_data_decrypts_only_with_its_booking_applicant_and_key() -> None:
@@ -301,20 +326,42 @@ def test_data_decrypts_only_with_its_booking_applicant_and_key() -> None:
     for keys, other_id, other_key, text in (
         (KEYS, UUID(int=booking_id.int ^ 1), key, encrypted),
         (KEYS, booking_id, KEYS.applicant_key(SITI.nik), encrypted),
-        (Keys(KEYS.hash_key, bytes(32)), booking_id, key, encrypted),
+        (make_keys(KEYS.hash_key, OTHER), booking_id, key, encrypted),
         (KEYS, booking_id, key, encrypted[:-1] + bytes([encrypted[-1] ^ 1])),
-        (KEYS, booking_id, key, encrypted[:20]),
     ):
         with pytest.raises(InvalidTag):
             keys.decrypt(other_id, other_key, text)
+
+
+def test_a_damaged_person_is_masked_and_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Whichever byte of it is changed, also of the wrapped data key, and wherever it is cut off."""
+    booking_id, key = KEYS.booking_id("a", REQUEST), KEYS.applicant_key(BUDI.nik)
+    encrypted, masked = KEYS.encrypt(booking_id, key, BUDI), Person("****************", "")
+    for at in range(len(encrypted)):
+        changed = encrypted[:at] + bytes([encrypted[at] ^ 1]) + encrypted[at + 1 :]
+        readings = [KEYS.person(booking_id, key, changed), KEYS.masked(booking_id, key, changed)]
+        assert masked in readings
+        assert all(one in (masked, BUDI, Person(mask_nik(BUDI.nik), mask_name(BUDI.full_name))) for one in readings)
+        assert KEYS.person(booking_id, key, encrypted[:at]) == masked
+    assert f"a person of booking {booking_id}, encrypted to the key pair {encrypted[:8].hex()}, cannot" in caplog.text
+    assert "Budi" not in caplog.text
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_read_as_a_damaged_person(encrypted: bytes) -> None:
+    booking_id, key = KEYS.booking_id("a", REQUEST), KEYS.applicant_key(BUDI.nik)
+    for keys in (KEYS, Keys(KEYS.hash_key)):
+        for text in (encrypted, pair_id(KEYS.public_key) + encrypted):
+            assert keys.person(booking_id, key, text) == keys.masked(booking_id, key, text) == Person("*" * 16, "")
+            assert not keys.fit(booking_id, key, text)
 
 
 def test_ciphertexts_hide_the_data_and_are_never_equal() -> None:
     booking_id, key = KEYS.booking_id("a", REQUEST), KEYS.applicant_key(BUDI.nik)
     one, two = (KEYS.encrypt(booking_id, key, BUDI) for _ in range(2))
     assert one != two
-    assert BUDI.nik.encode() not in one
-    assert b"Budi" not in one
+    for hidden in (BUDI.nik, BUDI.nik[-4:], "Budi", "Bu**"):
+        assert hidden.encode() not in one
 
 
 # Codes

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from antrian.audit.niks import count_niks
 from antrian.booking import Cancel, CloseDate, Command, EncryptedApplicant, Person, Session, SetQuota, Slot, StaffAction
-from antrian.identity import Keys
 from antrian.lane.codec import pack_request, write_command
+from tests.support.keys import make_keys
 
 NIK = "3171010101900001"
 GROUPED = "3171-0101-0190-0001"
-KEYS = Keys(b"h" * 32, b"s" * 32)
+KEYS = make_keys()
 OFFICE = b"kanim-jakarta-pusat"
 WORD = st.from_regex(r"[0-9]{1,15}|[a-z0-9][a-z._-][0-9]{1,15}", fullmatch=True)  # such as a phone number, or app-1
 COUNT = st.integers(0, 10**12).map(str)

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from antrian.local.private_file import write_private
 from antrian.settings import Settings, SettingsError, given_database_url, load_settings, read_keys
 from clients.gateway.settings import GatewaySettings, load_gateway_settings
 
 LISTED = (Path(__file__).parents[2] / "docs/settings.md").read_text()
-KEY = base64.b64encode(bytes(32)).decode()
+KEY = base64.b64encode(b"k" * 32).decode()
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def good(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment that has just what is needed."""
     for name in Settings.model_fields:
         monkeypatch.delenv(f"ANTRIAN_{name.upper()}", raising=False)
-    values = {"REDIS_URL": "redis://r", "DATABASE_URL": "postgresql://p", "HASH_KEY": KEY, "ENCRYPTION_KEY": KEY}
+    values = {"REDIS_URL": "redis://r", "DATABASE_URL": "postgresql://p", "HASH_KEY": KEY, "PUBLIC_KEY": KEY}
     for name, value in (values | {"EMBEDDED": "1"}).items():
         monkeypatch.setenv(f"ANTRIAN_{name}", value)
     return monkeypatch
@@ -52,7 +53,8 @@ def test_rq_uses_the_lanes_redis_by_default(good: pytest.MonkeyPatch) -> None:
         ("DATABASE_URL", "postgresql://antrian:secret@one,two/antrian?target_session_attrs=standby"),
         ("LISTEN", "7700"),
         ("HASH_KEY", "short"),
-        ("ENCRYPTION_KEY", base64.b64encode(bytes(31)).decode()),
+        ("PUBLIC_KEY", base64.b64encode(bytes(31)).decode()),
+        ("PRIVATE_KEYS", f"{KEY} {base64.b64encode(bytes(31)).decode()}"),
         ("BATCH_WINDOW_MS", "-1"),
         ("WORKER_PROCESSES", "0"),
         ("LOG_LEVEL", "LOUD"),
@@ -73,11 +75,18 @@ def test_an_invalid_setting_is_named_without_its_value(good: pytest.MonkeyPatch,
 
 @pytest.mark.parametrize(
     "content",
-    ["", '{"hash_key": "c2Vjcm', "[]", "{}", f'{{"hash_key": "{KEY}", "encryption_key": "c2VjcmV0"}}', "\x00"],
+    [
+        "",
+        '{"hash_key": "c2Vjcm',
+        "[]",
+        "{}",
+        f'{{"hash_key": "{KEY}", "public_key": "{KEY}", "private_keys": "c2VjcmV0"}}',
+        "\x00",
+    ],
 )
 def test_a_damaged_key_file_is_named_without_any_key(tmp_path: Path, content: str) -> None:
     file = tmp_path / "secrets.json"
-    file.write_text(content)
+    write_private(file, content)
     with pytest.raises(SettingsError, match=f"{file} cannot be read: .* docs/runbook.md") as caught:
         read_keys(file)
     assert not any(key in str(caught.value) for key in (KEY, "c2Vjcm"))
@@ -138,12 +147,52 @@ def test_settings_missing_in_the_environment_come_from_secret_files(good: pytest
     good.setenv("ANTRIAN_SECRETS_DIR", str(tmp_path))
     good.delenv("ANTRIAN_HASH_KEY")
     good.delenv("ANTRIAN_DATABASE_URL")
-    (tmp_path / "antrian_hash_key").write_text(base64.b64encode(b"h" * 32).decode() + "\n")
+    write_private(tmp_path / "antrian_hash_key", base64.b64encode(b"h" * 32).decode() + "\n")
+    write_private(tmp_path / "antrian_private_keys", f"{KEY}\n{base64.b64encode(b'o' * 32).decode()}\n")
     (tmp_path / "antrian_database_url").write_text("postgresql://file\n")
-    (tmp_path / "antrian_encryption_key").write_text(base64.b64encode(b"s" * 32).decode())
+    (tmp_path / "antrian_public_key").write_text(base64.b64encode(b"s" * 32).decode())
     settings = load_settings()
     assert (settings.hash_key, settings.database_url) == (b"h" * 32, "postgresql://file")
-    assert settings.encryption_key == bytes(32), "the environment goes before the file"
+    assert settings.private_keys == (b"k" * 32, b"o" * 32)
+    assert settings.public_key == b"k" * 32, "the environment goes before the file"
+
+
+@pytest.mark.parametrize("name", ["antrian_hash_key", "antrian_private_keys"])
+def test_a_key_file_that_everybody_can_read_is_refused(good: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    good.setenv("ANTRIAN_SECRETS_DIR", str(tmp_path))
+    (tmp_path / "antrian_public_key").write_text(KEY)  # which is no secret
+    write_private(tmp_path / name, KEY)
+    load_settings()
+    (tmp_path / name).chmod(0o604)
+    with pytest.raises(
+        SettingsError, match=f"{tmp_path / name} has keys that every user of this machine can read: chmod"
+    ):
+        load_settings()
+
+
+def test_a_secrets_json_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "secrets.json"
+    write_private(file, "{}")
+    file.chmod(0o644)
+    with pytest.raises(SettingsError, match="every user of this machine can read"):
+        read_keys(file)
+
+
+def test_a_program_is_told_which_keys_it_needs(good: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match=r"^ANTRIAN_PRIVATE_KEYS: this program needs it$"):
+        load_settings().make_keys("private_keys")
+    good.delenv("ANTRIAN_HASH_KEY")
+    good.delenv("ANTRIAN_PUBLIC_KEY")
+    with pytest.raises(SettingsError, match=r"ANTRIAN_HASH_KEY: .*; ANTRIAN_PUBLIC_KEY: this program needs it"):
+        load_settings().make_keys("public_key")
+
+
+def test_keys_that_are_zero_or_equal_are_refused(good: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="keys must differ from one another"):
+        load_settings().make_keys("public_key")  # the fixture's hash key and public key
+    good.setenv("ANTRIAN_HASH_KEY", base64.b64encode(bytes(32)).decode())
+    with pytest.raises(SettingsError, match="a key must not be all zero"):
+        load_settings().make_keys("public_key")
 
 
 def test_a_missing_secrets_folder_is_named(good: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -155,7 +204,7 @@ def test_a_missing_secrets_folder_is_named(good: pytest.MonkeyPatch, tmp_path: P
 def test_an_invalid_secret_file_is_named_without_its_value(good: pytest.MonkeyPatch, tmp_path: Path) -> None:
     good.setenv("ANTRIAN_SECRETS_DIR", str(tmp_path))
     good.delenv("ANTRIAN_HASH_KEY")
-    (tmp_path / "antrian_hash_key").write_text("c2VjcmV0")
+    write_private(tmp_path / "antrian_hash_key", "c2VjcmV0")
     with pytest.raises(SettingsError, match=r"ANTRIAN_HASH_KEY: .*32 bytes") as caught:
         load_settings()
     assert "c2VjcmV0" not in str(caught.value)

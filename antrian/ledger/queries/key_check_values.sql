@@ -1,2 +1,2 @@
--- Returns the check values of the ledger's keys. out: kind, value; no rows if no program has stored any.
-select kind, value from key_check_value
+-- Returns the check value of the ledger's hash key. out: value; no row if no program has stored it.
+select value from key_check_value
