@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-_DATA = ("redis", "redis-*", "sentinel-*", "postgres", "postgres.new", "log")
+_DATA = ("redis", "redis-*", "sentinel-*", "postgres", "postgres.new", "log", "run-secrets")
 
 
 def is_antrians(folder: Path) -> bool:

@@ -16,7 +16,6 @@ from antrian import rules
 from antrian.audit.verify import Check, verify
 from antrian.local.stack import Stack
 from antrian.policy import load_policy
-from antrian.settings import Settings
 from antrian.v1.messages_pb2 import (
     BOOKING_STATE_ATTENDED,
     BOOKING_STATE_CONFIRMED,
@@ -50,10 +49,7 @@ async def office(stack: Stack) -> AsyncIterator[OfficeClient]:
 
 
 def violations(stack: Stack) -> list[Check]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in stack.environment.items():
-            patch.setenv(name, value)
-        return [check for check in verify(Settings()) if check.violations]
+    return [check for check in verify(stack.settings) if check.violations]
 
 
 def logs(stack: Stack) -> str:

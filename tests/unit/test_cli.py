@@ -12,6 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from antrian.local.secret_files import RUN_SECRETS
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.messages_pb2 import (
     BOOKING_STATE_ATTENDED,
@@ -163,13 +164,16 @@ def test_rebuild_executes_its_worker_with_the_settings_of_the_folder(
     }
     key = base64.b64encode(bytes(32)).decode()
     (tmp_path / "run.json").write_text(json.dumps(facts))
-    (tmp_path / "secrets.json").write_text(json.dumps({"hash_key": key, "encryption_key": key}))
+    (tmp_path / RUN_SECRETS).mkdir()
+    for name in ("antrian_hash_key", "antrian_encryption_key"):
+        (tmp_path / RUN_SECRETS / name).write_text(key)
     became: list[list[str]] = []
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setattr(os, "execv", lambda _, command: became.append(command))
     assert run("rebuild", "--folder", str(tmp_path), "--json").exit_code == 0
     assert became == [[sys.executable, "-P", "-m", "workers.rebuild", "--json"]]
     assert os.environ["ANTRIAN_DATABASE_URL"] == "postgresql:///d"
+    assert key not in os.environ.values()
 
 
 @pytest.mark.parametrize("command", [["reset", "--yes"], ["rush", "--embedded"]], ids=" ".join)
