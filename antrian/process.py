@@ -1,4 +1,4 @@
-"""What a program does with its own process: parent death signal, descriptor limit, garbage collector, metrics port."""
+"""What a program does with its own process: parent death signal, core dumps, descriptor limit, garbage collector."""
 
 import ctypes
 import gc
@@ -7,13 +7,9 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from prometheus_client import CollectorRegistry, start_http_server
 
 _log = logging.getLogger(__name__)
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4  # linux/prctl.h
 
 SPARE_DESCRIPTORS = 200
 """Descriptors kept for everything but callers' connections."""
@@ -26,6 +22,21 @@ def die_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # the parent died before the signal was requested
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def forbid_core_dumps() -> None:
+    """Has this process and its future children leave no core file, which would contain tokens and personal data."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def hide_memory() -> None:
+    """Forbids core dumps, and keeps other processes of this user from reading this one's memory, which has the secret keys.
+
+    Without this, Linux ignores the limit of core files where a program receives the dumps (a pipe in core_pattern).
+    """
+    forbid_core_dumps()
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0)
 
 
 def raise_descriptor_limit(setting: str, connections: int) -> int:
@@ -56,28 +67,3 @@ def freeze_heap() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
-
-
-@contextmanager
-def metrics_served(listen: str, registry: CollectorRegistry) -> Iterator[None]:
-    """Serves the registry to Prometheus on host:port while the context is open; serves nothing if listen is empty.
-
-    Raises:
-        RuntimeError: the port cannot be bound.
-    """
-    if not listen:
-        yield
-        return
-    host, _, port = listen.rpartition(":")
-    try:
-        http, thread = start_http_server(int(port), host.strip("[]"), registry)
-    except (OSError, OverflowError) as error:
-        raise RuntimeError(f"metrics cannot be served on {listen}: {error}") from error
-    # The default handler prints a traceback, which is no JSON, for each peer that disconnects early.
-    http.handle_error = lambda *_: _log.warning("sending metrics failed", exc_info=True)  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        http.shutdown()
-        http.server_close()
-        thread.join()

@@ -22,18 +22,15 @@ _QUOTES = "“”„‟″‶«»״＂"
 _MINUS = "−"
 _BRAILLE_BLANK = "\u2800"
 
-_GAP = "[^0-9A-Za-z]{0,3}"
+_GAP = "[^0-9A-Za-z]{0,16}"
 _DAY = f"(?:0{_GAP}[1-9]|[1256]{_GAP}[0-9]|3{_GAP}[01]|4{_GAP}[1-9]|7{_GAP}[01])"
 _MONTH = f"(?:0{_GAP}[1-9]|1{_GAP}[0-2])"
-NIK_IN_TEXT = (
-    "[0-9]{16}|(?<![0-9A-Za-z])"
-    + _GAP.join(["[1-9]", *["[0-9]"] * 5, _DAY, _MONTH, *["[0-9]"] * 6])
-    + "(?![0-9A-Za-z])"
-)
+NIK_IN_TEXT = "[0-9]{16}|(?<![0-9])" + _GAP.join(["[1-9]", *["[0-9]"] * 5, _DAY, _MONTH, *["[0-9]"] * 6]) + "(?![0-9])"
 """A regular expression that finds a NIK in text, for Python and Postgres: 16 digits in a row, or in groups if they contain
 a day and month of birth, so that adjacent dates, times and telephone numbers do not match."""
 _NIK_IN_TEXT = re.compile(NIK_IN_TEXT)
-_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+# Of RFC 9562: text that only looks like a UUID may have a NIK as its first 16 digits.
+_UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def plain(text: str) -> str:
@@ -59,7 +56,12 @@ def compact(text: str) -> str:
 
 
 def has_nik(text: str) -> bool:
-    """Returns whether text that plain() returned contains a NIK, in a row or in groups. A UUID never does."""
+    """Returns whether text that plain() returned contains a NIK, in a row or in groups. A UUID never does.
+
+    Superscripts, circled digits and the numerals of other scripts count as digits.
+    """
+    if not text.isascii():
+        text = "".join(_as_digit(one) for one in unicodedata.normalize("NFKC", text))
     return _NIK_IN_TEXT.search(text) is not None and not _UUID.fullmatch(text)
 
 
@@ -85,6 +87,11 @@ def check_reason(text: str) -> str:
             "say why: 1 to 200 printable characters, without a NIK",
         )
     return reason
+
+
+def _as_digit(one: str) -> str:
+    value = unicodedata.numeric(one, -1)
+    return str(int(value)) if value in range(10) else one
 
 
 def _plain_character(one: str) -> str:

@@ -20,8 +20,9 @@ from antrian.lane.producer import LaneProducer
 from antrian.ledger.reader import LedgerReader
 from antrian.ledger.staff import LedgerStaff
 from antrian.logs import log_to_stderr
+from antrian.metrics_port import metrics_served
 from antrian.policy import PolicyError, load_policy
-from antrian.process import freeze_heap, metrics_served, raise_descriptor_limit
+from antrian.process import freeze_heap, hide_memory, raise_descriptor_limit
 from antrian.settings import Settings, SettingsError, load_settings
 from antrian.v1 import booking_service_pb2, office_service_pb2
 from server.auth import Callers
@@ -191,6 +192,7 @@ def main() -> int:
     argparse.ArgumentParser(
         "python -m server", description="Serve gRPC calls. Settings come from ANTRIAN_* in the environment."
     ).parse_args()
+    hide_memory()
     try:
         settings = load_settings()
         log_to_stderr(settings.log_level)

@@ -14,6 +14,7 @@ from antrian.ledger.policies import claim_policy
 from antrian.ledger.standby import warn_without_standby
 from antrian.logs import log_to_stderr
 from antrian.policy import PolicyError, load_policy
+from antrian.process import hide_memory
 from antrian.settings import Settings, SettingsError, load_settings
 from workers import metrics
 from workers.audit import Audit
@@ -49,6 +50,7 @@ def main() -> int:
         "python -m workers",
         description="Run worker processes, which drain the lanes. Settings come from ANTRIAN_* in the environment.",
     ).parse_args()
+    hide_memory()
     try:
         settings = load_settings()
         policy = load_policy(settings.policy_file)

@@ -39,7 +39,7 @@ from antrian.booking import (
 )
 from antrian.lane.consumer import LaneConsumer
 from antrian.ledger import sql
-from antrian.process import metrics_served
+from antrian.metrics_port import metrics_served
 from antrian.settings import Settings
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"

@@ -28,6 +28,7 @@ from antrian.ledger.keys import check_keys
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.logs import log_to_stderr
 from antrian.policy import PolicyError, load_policy
+from antrian.process import hide_memory
 from antrian.redis_primary import connect
 from antrian.settings import Settings, SettingsError, load_settings
 from workers.commands import execute_commands
@@ -197,6 +198,7 @@ def main() -> int:
     )
     parser.add_argument("--json", action="store_true", help="Print JSON, for programs.")
     arguments = parser.parse_args()
+    hide_memory()
     try:
         settings = load_settings()
         log_to_stderr(settings.log_level)

@@ -13,7 +13,7 @@ from rq.serializers import JSONSerializer
 
 from antrian.booking import Policy
 from antrian.logs import log_to_stderr
-from antrian.process import die_with_parent, freeze_heap
+from antrian.process import die_with_parent, freeze_heap, hide_memory
 from antrian.redis_primary import connect
 from antrian.settings import Settings
 from workers import shift
@@ -61,6 +61,7 @@ def main(settings: Settings, policy: Policy, last_heartbeat: "Synchronized[float
     last_heartbeat: receives the time (time.monotonic) of each heartbeat.
     """
     die_with_parent()
+    hide_memory()
     log_to_stderr(settings.log_level)
 
     def heartbeat() -> None:

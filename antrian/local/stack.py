@@ -26,11 +26,12 @@ from antrian.local.embedded import EmbeddedStores
 from antrian.local.heads import ensure_signing_key, heads_environment
 from antrian.local.ports import FIRST_HTTP_PORT, listens, reserve_port
 from antrian.local.private_file import write_private
+from antrian.local.secret_files import RUN_SECRETS, secret_files
 from antrian.offices.catalog import load_offices
 from antrian.offices.provinces import load_provinces
 from antrian.policy import load_policy
 from antrian.rules import inventory_until, open_moment
-from antrian.settings import KEY_VARIABLES, Settings, SettingsError, given_keys, read_keys, settings_of
+from antrian.settings import Settings, SettingsError, given_keys, read_keys, settings_of
 
 Open = Literal["open"]
 OPEN: Open = "open"
@@ -67,7 +68,8 @@ class Stack:
     ledger's policy differs from ANTRIAN_POLICY_FILE or the shipped file, and the ledger's errors.
 
     address, http_address and metrics are the addresses of gRPC, HTTP and each program's metrics. environment has the
-    variables (ANTRIAN_*) that other programs need to join. folder/run.json has the addresses and process ids while it runs.
+    variables (ANTRIAN_*) that other programs need to join, and no secret key: these are in files, in the folder that
+    ANTRIAN_SECRETS_DIR names. folder/run.json has the addresses and process ids while it runs.
     closed_lanes is the number of offices that need a rebuild, because Redis lacked ledger data at the start. wait() and
     tend() restart programs that die.
     """
@@ -98,6 +100,7 @@ class Stack:
         self._redis_url, self._database_url = redis_url, database_url
         self._embedded = None if redis_url else EmbeddedStores(self.folder, replicas=replicas)
         self._programs: dict[str, Child] = {}
+        self._keys: dict[str, str] = {}
         self._deaths: list[float] = []
         self._restarts: Counter[str] = Counter()
         self._lock = -1
@@ -132,10 +135,12 @@ class Stack:
                 self.metrics[name] = f"127.0.0.1:{port}"
             rq_redis_url = (self._redis_url and os.environ.get("ANTRIAN_RQ_REDIS_URL")) or redis_url
             migrate(database_url)
+            self._keys = self._find_keys(database_url)
+            given = {name: value for name, value in os.environ.items() if name.startswith("ANTRIAN_")}
             self.environment = {
-                **{name: value for name, value in os.environ.items() if name.startswith("ANTRIAN_")},
-                **self._keys(database_url),
+                **{name: value for name, value in given.items() if name not in self._keys},
                 **self._heads(),
+                "ANTRIAN_SECRETS_DIR": str(undo.enter_context(secret_files(self.folder / RUN_SECRETS, self._keys))),
                 "ANTRIAN_REDIS_URL": redis_url,
                 "ANTRIAN_RQ_REDIS_URL": rq_redis_url,
                 **({"ANTRIAN_REPLICAS": str(min(1, self._embedded.replicas))} if self._embedded else {}),
@@ -194,7 +199,7 @@ class Stack:
     @property
     def settings(self) -> Settings:
         """The settings with which to open the stores."""
-        return settings_of(self.environment)
+        return settings_of(self.environment | self._keys)
 
     def pids(self) -> dict[str, int]:
         """Returns the running processes by name: "antrian" (this one), "server", "workers", embedded stores."""
@@ -262,7 +267,7 @@ class Stack:
         stores = undo.enter_context(self._embedded)
         return stores.redis_url, stores.database_url, stores.lock
 
-    def _keys(self, database_url: str) -> dict[str, str]:
+    def _find_keys(self, database_url: str) -> dict[str, str]:
         """Returns the environment's keys, else this folder's, which are created only before there are any bookings."""
         if given := given_keys():
             return given
@@ -321,9 +326,9 @@ class Stack:
             program.stop()
 
     def _start_program(self, name: str) -> Child:
-        environment = os.environ | self.environment
+        environment = {n: v for n, v in os.environ.items() if n not in self._keys} | self.environment
         if name == "workers":  # they need no key
-            environment = {n: v for n, v in environment.items() if n not in KEY_VARIABLES}
+            del environment["ANTRIAN_SECRETS_DIR"]
         if name == "gateway":  # the gateway needs no secrets
             environment = {
                 n: v for n, v in environment.items() if not n.startswith("ANTRIAN_") or n.startswith(_GATEWAY_VARIABLES)

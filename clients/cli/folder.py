@@ -5,7 +5,7 @@ from pathlib import Path
 
 from antrian.local.heads import HEADS
 
-_DATA = ("redis", "redis-*", "sentinel-*", "postgres", "postgres.new", "log")
+_DATA = ("redis", "redis-*", "sentinel-*", "postgres", "postgres.new", "log", "run-secrets")
 
 
 def is_antrians(folder: Path) -> bool:

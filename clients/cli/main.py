@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import click
 
+from antrian.process import forbid_core_dumps
 from antrian.v1.messages_pb2 import (
     BOOKING_STATE_PENDING,
     BOOKING_STATE_REJECTED,
@@ -47,6 +48,7 @@ def main() -> None:
 
     Exit codes: 0 success, 1 refused or failed, 2 invalid usage or settings.
     """
+    forbid_core_dumps()
 
 
 @main.group(epilog=example("antrian offices list --at -6.1862,106.8296"))

@@ -15,14 +15,13 @@ from typing import Any, TypeVar
 import click
 
 from antrian.local.heads import heads_environment
+from antrian.local.secret_files import RUN_SECRETS
 from antrian.settings import (
     Settings,
     SettingsError,
     given_database_url,
-    given_keys,
     load_settings,
     read_certificates,
-    read_keys,
 )
 from clients.cli.param_types import Point
 from clients.cli.show import session_name
@@ -141,7 +140,8 @@ def stores_settings(folder: Path | None) -> Settings:
     if folder is not None or given_database() is None:
         facts = running(folder)
         with failing_on(SettingsError, by=WrongSettings):
-            os.environ |= (given_keys() or read_keys((folder or FOLDER) / "secrets.json")) | {
+            os.environ |= {
+                "ANTRIAN_SECRETS_DIR": str((folder or FOLDER).absolute() / RUN_SECRETS),
                 "ANTRIAN_REDIS_URL": facts["redis"],
                 "ANTRIAN_REPLICAS": str(facts.get("replicas", 0)),
                 "ANTRIAN_RQ_REDIS_URL": facts["rq_redis"],

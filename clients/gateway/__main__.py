@@ -13,7 +13,8 @@ from prometheus_client import REGISTRY, disable_created_metrics
 from starlette.middleware.cors import CORSMiddleware
 
 from antrian.logs import log_to_stderr
-from antrian.process import metrics_served
+from antrian.metrics_port import metrics_served
+from antrian.process import forbid_core_dumps
 from antrian.settings import SettingsError, read_certificates
 from clients.gateway.app import Gateway
 from clients.gateway.connections import most_connections, tend_connections
@@ -89,6 +90,7 @@ def main() -> int:
     argparse.ArgumentParser(
         "python -m clients.gateway", description="Serve HTTP. Settings come from ANTRIAN_GATEWAY_* in the environment."
     ).parse_args()
+    forbid_core_dumps()
     try:
         settings = load_gateway_settings()
         log_to_stderr(settings.log_level)

@@ -17,7 +17,6 @@ from antrian.audit.check import Check
 from antrian.audit.verify import verify
 from antrian.local.stack import Stack
 from antrian.policy import load_policy
-from antrian.settings import Settings
 from antrian.v1.messages_pb2 import (
     BOOKING_STATE_ATTENDED,
     BOOKING_STATE_CONFIRMED,
@@ -51,10 +50,7 @@ async def office(stack: Stack) -> AsyncIterator[OfficeClient]:
 
 
 def violations(stack: Stack) -> list[Check]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in stack.environment.items():
-            patch.setenv(name, value)
-        return [check for check in verify(Settings()) if check.violations]
+    return [check for check in verify(stack.settings) if check.violations]
 
 
 def logs(stack: Stack) -> str:

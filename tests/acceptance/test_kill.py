@@ -14,7 +14,6 @@ import pytest
 
 from antrian.audit.verify import verify
 from antrian.local.stack import Stack
-from antrian.settings import Settings
 from antrian.v1.messages_pb2 import BOOKING_STATE_PENDING, SESSION_AFTERNOON, SESSION_MORNING
 from clients.sdk.booking_client import BookingClient
 from tests.acceptance.person import Crowd
@@ -58,7 +57,4 @@ async def test_every_accepted_request_is_decided_although_workers_are_killed(sta
         assert time.monotonic() - killed < 30
         assert all(booking.state != BOOKING_STATE_PENDING for booking in outcomes)
         assert len({booking.booking_id for booking in outcomes}) == len(accepted)
-    settings = Settings.model_validate(
-        {name.removeprefix("ANTRIAN_").lower(): value for name, value in stack.environment.items()}
-    )
-    assert [check for check in verify(settings) if check.violations] == []
+    assert [check for check in verify(stack.settings) if check.violations] == []

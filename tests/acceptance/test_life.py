@@ -29,10 +29,7 @@ from tests.acceptance.person import PUSAT, Crowd
 @pytest.fixture
 def settings(stack: Stack) -> Settings:
     """The settings of the running programs."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in stack.environment.items():
-            patch.setenv(name, value)
-        return Settings()
+    return stack.settings
 
 
 @pytest.fixture(autouse=True)

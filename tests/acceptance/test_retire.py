@@ -16,7 +16,6 @@ from antrian.audit.verify import verify
 from antrian.booking import StaffAction
 from antrian.ledger.staff import LedgerStaff
 from antrian.local.stack import Stack
-from antrian.settings import Settings
 from antrian.v1.messages_pb2 import (
     BOOKING_STATE_CANCELLED,
     BOOKING_STATE_CONFIRMED,
@@ -42,8 +41,7 @@ async def antrian(stack: Stack) -> AsyncIterator[Callable[..., Awaitable[Result]
 
     yield run
     assert (await run("reopen")).exit_code == 0
-    with mock.patch.dict(os.environ, stack.environment):
-        assert [check for check in verify(Settings()) if check.violations] == []
+    assert [check for check in verify(stack.settings) if check.violations] == []
 
 
 async def reason(call: Awaitable[object]) -> str:

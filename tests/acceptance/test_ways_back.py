@@ -14,7 +14,6 @@ from click.testing import CliRunner, Result
 
 from antrian.audit.verify import verify
 from antrian.local.stack import Stack
-from antrian.settings import Settings
 from antrian.v1.messages_pb2 import (
     BOOKING_STATE_CANCELLED,
     BOOKING_STATE_CONFIRMED,
@@ -41,10 +40,7 @@ def stack(start_stack: StartStack, opens: datetime) -> Stack:
 @pytest.fixture(autouse=True)
 def _all_promises_hold_in_the_end(stack: Stack) -> Iterator[None]:
     yield
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in stack.environment.items():
-            patch.setenv(name, value)
-        assert [check for check in verify(Settings()) if check.violations] == []
+    assert [check for check in verify(stack.settings) if check.violations] == []
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from antrian.local.child import Child, EmbeddedError
 from antrian.logs import JsonLines
-from antrian.process import metrics_served
+from antrian.metrics_port import metrics_served
 
 NIK = "3171014107900001"
 

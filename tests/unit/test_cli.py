@@ -11,7 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from antrian.local.private_file import write_private
+from antrian.local.secret_files import RUN_SECRETS
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.messages_pb2 import (
     BOOKING_STATE_ATTENDED,
@@ -177,14 +177,17 @@ def test_rebuild_executes_its_worker_with_the_settings_of_the_folder(
         "pids": {"antrian": os.getpid()},
     }
     (tmp_path / "run.json").write_text(json.dumps(facts))
-    keys = {name.removeprefix("ANTRIAN_").lower(): value for name, value in key_variables(make_keys()).items()}
-    write_private(tmp_path / "secrets.json", json.dumps(keys))
+    (tmp_path / RUN_SECRETS).mkdir()
+    keys = key_variables(make_keys())
+    for name, value in keys.items():
+        (tmp_path / RUN_SECRETS / name.lower()).write_text(value)
     became: list[list[str]] = []
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setattr(os, "execv", lambda _, command: became.append(command))
     assert run("rebuild", "--folder", str(tmp_path), "--json").exit_code == 0
     assert became == [[sys.executable, "-P", "-m", "workers.rebuild", "--json"]]
     assert os.environ["ANTRIAN_DATABASE_URL"] == "postgresql:///d"
+    assert not set(keys.values()) & set(os.environ.values())
 
 
 @pytest.mark.parametrize("command", [["reset", "--yes"], ["rush", "--embedded"]], ids=" ".join)

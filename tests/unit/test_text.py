@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antrian.text import compact, has_nik, plain
+from antrian.errors import AntrianError
+from antrian.text import check_account, check_reason, compact, has_nik, plain
 
 NIK = "3171014107900779"
 
@@ -133,6 +134,7 @@ def test_a_nik_is_found_in_text(text: str) -> None:
         "317101410790077",
         "Banjir di loket",
         "ditutup 2026-11-30 2026-12-01",
+        "ruang ①, 3 m², kelas Ⅲ",
         "buka 08.00-12.00 dan 13.00-16.00",
         "hubungi 0812-3456-7890 atau 021-555-0123",
         "6f1c2d34-5a6b-4c7d-8e9f-0a1b2c3d4e5f",
@@ -140,3 +142,56 @@ def test_a_nik_is_found_in_text(text: str) -> None:
 )
 def test_dates_and_telephone_numbers_are_not_niks(text: str) -> None:
     assert not has_nik(text)
+
+
+SCRIPTS = {
+    "full-width": "０１２３４５６７８９",
+    "Arabic": "٠١٢٣٤٥٦٧٨٩",
+    "Javanese": "꧐꧑꧒꧓꧔꧕꧖꧗꧘꧙",
+    "mathematical": "𝟎𝟏𝟐𝟑𝟒𝟓𝟔𝟕𝟖𝟗",
+    "superscript": "⁰¹²³⁴⁵⁶⁷⁸⁹",
+    "circled": "⓪①②③④⑤⑥⑦⑧⑨",
+    "negative circled": "⓿❶❷❸❹❺❻❼❽❾",
+    "with a full stop": "🄀⒈⒉⒊⒋⒌⒍⒎⒏⒐",
+    "Han": "〇一二三四五六七八九",
+}
+SEPARATORS = [
+    "",
+    ".",
+    "-",
+    "_",
+    " ",
+    ":",
+    "@@@@",
+    " . - ",
+    "。",
+    "\u00a0",
+    "\u200b",
+    "\u0301\u0302\u0303\u0304",
+    "\ufe0f\u20e3",
+]
+
+
+@pytest.mark.parametrize("separator", SEPARATORS)
+@pytest.mark.parametrize("digits", ["0123456789", *SCRIPTS.values()], ids=["plain", *SCRIPTS])
+def test_no_digits_and_no_separators_hide_a_nik_from_the_checks(digits: str, separator: str) -> None:
+    for every in (1, 4):
+        groups = [NIK[n : n + every] for n in range(0, 16, every)]
+        hidden = separator.join("".join(digits[int(one)] for one in group) for group in groups)
+        for text in (hidden, f"x{hidden}y", f"NIK {hidden}.", hidden[:-1] + "\u200b" + hidden[-1]):
+            with pytest.raises(AntrianError):
+                check_reason(text)
+            with pytest.raises(AntrianError):
+                check_account(text)
+
+
+def test_a_nik_in_the_form_of_a_uuid_is_found() -> None:
+    assert has_nik("31710141-0790-0779-aaaa-aaaaaaaaaaaa")
+
+
+@pytest.mark.parametrize("blank", [" ", "\u3000", "\u200b", "\n"])
+@pytest.mark.parametrize("text", ["{}", "a{}", "{}a", "a{}b"])
+def test_long_text_is_refused_before_it_is_normalised(text: str, blank: str) -> None:
+    with pytest.raises(AntrianError):
+        check_reason(text.format(200_001 * blank))
+    assert plain(text.format(1_001 * blank)) == text.format(1_001 * blank)

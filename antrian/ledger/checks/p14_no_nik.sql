@@ -20,7 +20,7 @@ with texts as (
 judged as (
     select
         text ~ %(nik)s
-        and text !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' as is_violation
+        and text !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$' as is_violation
     from texts
     union all
     select encode(encrypted, 'escape') ~ '[0-9]{16}' from applicant
