@@ -58,6 +58,7 @@ TURN_SECONDS = Histogram(
 )
 LEASES_LOST = Counter("antrian_leases_lost", "Turns abandoned because a newer consumer leased the lane.")
 STORE_FAILURES = Counter("antrian_store_failures", "Failures of Redis or Postgres after which a worker backed off.")
+JOBS_REFUSED = Counter("antrian_jobs_refused", "Jobs in RQ's Redis that were no shift: removed, not executed.")
 COMMANDS_SETTLED = Counter("antrian_commands_settled", "Lane commands settled, by kind.", ["kind"])
 _DECIDED = Counter("antrian_decided", "Tickets settled, by outcome.", ["outcome"])
 

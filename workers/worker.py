@@ -1,4 +1,7 @@
-"""One RQ worker process: enqueues a shift and works in burst mode, repeatedly, until it is signalled to stop."""
+"""One RQ worker process: enqueues a shift and works in burst mode, repeatedly, until it is signalled to stop.
+
+RQ's Redis is not trusted: what is written there can neither execute anything but a shift nor stop a worker.
+"""
 
 import logging
 import sys
@@ -6,7 +9,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.sharedctypes import Synchronized
 
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
@@ -17,13 +20,15 @@ from antrian.process import die_with_parent, freeze_heap, hide_memory
 from antrian.redis_primary import connect
 from antrian.settings import Settings
 from workers import shift
+from workers.shift_job import ShiftJob, enqueue
 
 _log = logging.getLogger(__name__)
 
 
 class ShiftWorker(SimpleWorker):
-    """An RQ worker whose running shift ends after its current step on SIGTERM or SIGINT."""
+    """An RQ worker whose running shift ends after its current step on SIGTERM or SIGINT. It executes shifts only."""
 
+    job_class = ShiftJob
     stopping = False
     connection_timeout = 2  # RQ's default lets a black-holed network block the worker for minutes
 
@@ -31,25 +36,32 @@ class ShiftWorker(SimpleWorker):
         """Signals the running shift to end; RQ then waits for it."""
         ShiftWorker.stopping = True
 
+    def subscribe(self) -> None:
+        """Overrides how RQ takes commands from Redis (shutdown, kill-horse, stop-job): it takes none."""
+
 
 def run(settings: Settings, policy: Policy, heartbeat: Callable[[], None] = lambda: None) -> None:
-    """Works shifts until SIGTERM. Raises redis.RedisError when RQ's Redis fails: the supervisor starts another worker."""
+    """Works shifts until SIGTERM, without RQ while RQ's Redis fails."""
     shift.init_worker(settings, policy, lambda: ShiftWorker.stopping, heartbeat)
     freeze_heap()
-    queue = Queue(shift.QUEUE, connection=connect(settings.rq_redis_url, socket_timeout=2), serializer=JSONSerializer)
-    watchdog = int(shift.LENGTH.total_seconds()) + 20
+    queue = Queue(
+        shift.QUEUE,
+        connection=connect(settings.rq_redis_url, socket_timeout=2),
+        serializer=JSONSerializer,
+        job_class=ShiftJob,
+    )
     try:
         while not ShiftWorker.stopping:
             try:
                 if queue.is_empty():
-                    queue.enqueue(shift.JOB, job_timeout=watchdog, result_ttl=0, failure_ttl=60)
+                    enqueue(queue)
                 worker = ShiftWorker([queue], connection=queue.connection, serializer=JSONSerializer)
                 if not worker.work(burst=True, logging_level="WARNING") and not ShiftWorker.stopping:
                     _log.info("no job from RQ (another worker took it, or RQ is suspended), working without RQ")
                     shift.work()
-            except OutOfMemoryError as problem:
+            except RedisError as problem:
                 # A full Redis accepts no jobs, but lanes can be drained, which frees memory.
-                _log.warning("RQ's Redis is full, working without RQ: %s", problem)
+                _log.warning("RQ's Redis failed, working without RQ: %s", problem)
                 shift.work()
     except StopRequested:
         pass
