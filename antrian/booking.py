@@ -118,6 +118,23 @@ class SessionHours:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestLimit:
+    """How many requests may come at once, and how many per hour after that. per_hour 0: any number."""
+
+    burst: int
+    per_hour: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """The limits of what asks for places: each account, each device, and each address prefix."""
+
+    account: RequestLimit
+    device: RequestLimit
+    address: RequestLimit
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The rules as data. policy.toml explains each of them, policy.py loads and validates them.
 
@@ -145,6 +162,7 @@ class Policy:
     account_people: int
     tried_people: int
     corrected_letters: int
+    limits: RequestLimits
     lane_bound: int
     remembered_days: int
     late_until: time

@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from antrian.booking import Policy, Session, SessionHours
+from antrian.booking import Policy, RequestLimit, RequestLimits, Session, SessionHours
 
 SHIPPED = Path(__file__).with_name("policy.toml")
 HOLIDAY_YEARS = range(2024, 2036)
@@ -286,6 +286,22 @@ class _Party(_Table):
         return self
 
 
+class _Limit(_Table):
+    burst: int = Field(ge=1, le=1_000_000)
+    per_hour: int = Field(ge=0, le=1_000_000)
+
+
+class _Limits(_Table):
+    account: _Limit
+    device: _Limit
+    address: _Limit
+
+    def limits(self) -> RequestLimits:
+        return RequestLimits(
+            *(RequestLimit(limit.burst, limit.per_hour) for limit in (self.account, self.device, self.address))
+        )
+
+
 class _Lane(_Table):
     bound: int = Field(ge=1, le=1_000_000)
 
@@ -304,6 +320,7 @@ class _File(_Table):
     bar: _Bar
     attendance: _Attendance
     party: _Party
+    limits: _Limits
     lane: _Lane
     requests: _Requests
 
@@ -340,6 +357,7 @@ class _File(_Table):
             account_people=self.party.account_people,
             tried_people=self.party.tried_people,
             corrected_letters=self.party.corrected_letters,
+            limits=self.limits.limits(),
             lane_bound=self.lane.bound,
             remembered_days=self.requests.remembered_days,
             late_until=self.attendance.late_until,

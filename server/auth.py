@@ -44,6 +44,11 @@ class Caller:
         """Whether the caller may state the applicant's province."""
         return bool(self.roles & {Role.INTERNAL, Role.STAFF})
 
+    @property
+    def acts_for_citizens(self) -> bool:
+        """Whether the caller says where its users' requests come from."""
+        return Role.GATEWAY in self.roles
+
     def check_office(self, office_id: str) -> None:
         """Raises PERMISSION_DENIED unless the caller is staff of that office."""
         if not self.offices & {office_id, "*"}:

@@ -7,7 +7,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from antrian import rules
-from antrian.booking import Cancel
+from antrian.booking import Cancel, RequestLimits
 from antrian.errors import AntrianError, Reason, invalid
 from antrian.lane.producer import Joined, JoinRequest, Known, LaneProducer, Refused
 from antrian.ledger.staff import check_numbers
@@ -288,6 +288,8 @@ class BookingService:
                 refusal = AntrianError(reason, field="account", limit=limit, live=detail.decode())
             case Reason.PEOPLE_LIMIT:
                 refusal = AntrianError(reason, field="applicants", limit=str(self._catalog.policy.tried_people))
+            case Reason.ACCOUNT_RATE_LIMITED | Reason.DEVICE_RATE_LIMITED | Reason.ADDRESS_RATE_LIMITED:
+                refusal = _rate_limited(reason, self._catalog.policy.limits, timedelta(milliseconds=int(detail)))
             case Reason.REQUEST_ID_REUSED | Reason.DAY_CLOSED:
                 refusal = AntrianError(reason, field="service_date" if reason is Reason.DAY_CLOSED else "request_id")
             case Reason.LANE_FULL:
@@ -295,6 +297,15 @@ class BookingService:
             case _:
                 refusal = AntrianError(reason, retry_after=FULL_RETRY if reason is Reason.STORE_FULL else _RETRY)
         return refusal
+
+
+def _rate_limited(reason: Reason, limits: RequestLimits, wait: timedelta) -> AntrianError:
+    field, limit = {
+        Reason.ACCOUNT_RATE_LIMITED: ("account", limits.account),
+        Reason.DEVICE_RATE_LIMITED: ("origin.device_key", limits.device),
+        Reason.ADDRESS_RATE_LIMITED: ("origin.address", limits.address),
+    }[reason]
+    return AntrianError(reason, field=field, retry_after=wait, limit=str(limit.per_hour))
 
 
 def _check_key(booking_id: str, account: str) -> tuple[UUID, str]:

@@ -27,6 +27,7 @@ _EXAMPLES: Mapping[str, str] = {
 _LIMITS = {
     Reason.TOO_LARGE: "256 KiB", Reason.LOCATION_TOO_COARSE: "2000", Reason.CALLER_BUSY: "12500",
     Reason.RATE_LIMITED: "500", Reason.PEOPLE_LIMIT: "15",
+    Reason.ACCOUNT_RATE_LIMITED: "20", Reason.DEVICE_RATE_LIMITED: "10", Reason.ADDRESS_RATE_LIMITED: "2000",
     Reason.NAME_TOO_DIFFERENT: "3",
 }  # fmt: skip
 

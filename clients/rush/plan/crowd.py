@@ -32,6 +32,7 @@ _WRONGS = {
     "coarse location": "LOCATION_TOO_COARSE",
     "Singapore": "OUTSIDE_INDONESIA",
 }
+_RATE_LIMITS = frozenset({"ACCOUNT_RATE_LIMITED", "DEVICE_RATE_LIMITED", "ADDRESS_RATE_LIMITED"})
 _SINGAPORE = (1.3000, 103.8500)
 _NEIGHBOURS = 3
 _MOST_PEOPLE = 8  # person numbers reserved for each request
@@ -77,7 +78,7 @@ class PlannedRequest:
         if self.wrong:
             return frozenset({_WRONGS[self.wrong]})
         if self.bot:
-            return frozenset({"ALREADY_BOOKED", "ACCOUNT_LIMIT", "PEOPLE_LIMIT"})
+            return frozenset({"ALREADY_BOOKED", "ACCOUNT_LIMIT", "PEOPLE_LIMIT", *_RATE_LIMITS})
         return frozenset({"ALREADY_BOOKED"} if self.rival else ())
 
 
