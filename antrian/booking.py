@@ -162,6 +162,7 @@ class Policy:
     account_people: int
     tried_people: int
     corrected_letters: int
+    cancelled_people: int
     limits: RequestLimits
     lane_bound: int
     remembered_days: int
@@ -249,11 +250,13 @@ class Cancel:
     """Command: return a booking's places, all that remain or the one of a queue number.
 
     by: the action of staff, who may cancel until the day is over; None for the booking's account, which may before it begins.
+    most: how many people of the booking may be cancelled one by one, this one included; None for any number.
     """
 
     booking_id: UUID
     number: int | None = None
     by: StaffAction | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

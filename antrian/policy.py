@@ -276,6 +276,7 @@ class _Party(_Table):
     account_people: int
     tried_people: int = Field(le=1000)
     corrected_letters: int = Field(ge=0, le=100)
+    cancelled_people: int = Field(ge=0, le=20)
 
     @model_validator(mode="after")
     def _an_account_can_book_a_party(self) -> Self:
@@ -295,11 +296,6 @@ class _Limits(_Table):
     account: _Limit
     device: _Limit
     address: _Limit
-
-    def limits(self) -> RequestLimits:
-        return RequestLimits(
-            *(RequestLimit(limit.burst, limit.per_hour) for limit in (self.account, self.device, self.address))
-        )
 
 
 class _Lane(_Table):
@@ -357,7 +353,8 @@ class _File(_Table):
             account_people=self.party.account_people,
             tried_people=self.party.tried_people,
             corrected_letters=self.party.corrected_letters,
-            limits=self.limits.limits(),
+            cancelled_people=self.party.cancelled_people,
+            limits=RequestLimits(**{name: RequestLimit(**limit) for name, limit in self.limits.model_dump().items()}),
             lane_bound=self.lane.bound,
             remembered_days=self.requests.remembered_days,
             late_until=self.attendance.late_until,

@@ -213,12 +213,12 @@ class BookingService:
     async def _cancel(self, name: str, account: str, number: int | None = None) -> messages_pb2.Booking:
         """Cancels the booking, or its person with that queue number. Returns the booking afterwards."""
         booking_id, account = _check_key(name, account)
-        caller = CALLER.get().name
+        caller, most = CALLER.get().name, self._catalog.policy.cancelled_people
         booking = await self._bookings.find(booking_id, caller, account)
         if number is not None and booking.code:
             check_numbers("queue_number", [number], sorted([*booking.queue_numbers, *booking.cancelled_queue_numbers]))
         if booking.state == messages_pb2.BOOKING_STATE_CONFIRMED and number not in booking.cancelled_queue_numbers:
-            await self._commands.submit(booking.office_id, Cancel(booking_id, number))
+            await self._commands.submit(booking.office_id, Cancel(booking_id, number, most=most))
             booking = await self._bookings.find(booking_id, caller, account)
         if number in booking.cancelled_queue_numbers:
             return booking
@@ -227,6 +227,10 @@ class BookingService:
                 return booking
             case messages_pb2.BOOKING_STATE_PENDING:
                 raise AntrianError(Reason.NOT_DECIDED_YET, field="booking_id", retry_after=_RETRY)
+            case messages_pb2.BOOKING_STATE_CONFIRMED if number is not None and most <= len(
+                booking.cancelled_queue_numbers
+            ):
+                raise AntrianError(Reason.CANCELLED_PEOPLE_LIMIT, field="booking_id", limit=str(most))
             case messages_pb2.BOOKING_STATE_CONFIRMED:
                 office, day = self._catalog.office(booking.office_id), date.fromisoformat(booking.service_date)
                 # Before its day, a booking is still confirmed only if the command was lost with its Redis.

@@ -298,6 +298,13 @@ TABLE: dict[Reason, ErrorRow] = {
             "This app sent more than {limit} requests per second; the request was not accepted. Try again in a moment.",
         ),
     ),
+    Reason.CANCELLED_PEOPLE_LIMIT: ErrorRow(
+        Code.FAILED_PRECONDITION,
+        Text(
+            "Dari satu pendaftaran, paling banyak {limit} orang dapat dibatalkan satu per satu. Batalkan seluruh pendaftaran, atau minta bantuan kantor.",
+            "At most {limit} people of a booking can be cancelled one by one. Cancel the whole booking, or ask the office for help.",
+        ),
+    ),
     Reason.ACCOUNT_RATE_LIMITED: ErrorRow(
         Code.RESOURCE_EXHAUSTED,
         Text(

@@ -96,9 +96,10 @@ class BookingServiceStub:
     """CancelPerson cancels one person of a CONFIRMED booking before its day begins at the office, and returns the booking
     once that is recorded. This person's queue number is retired, and the person may book again at once. The others
     keep their queue numbers and the code. Cancelling the last person cancels the booking. A retry returns the same. A
-    queue number of another party is an INVALID_FIELD.
-    Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
-    STORE_UNAVAILABLE, STORE_FULL.
+    queue number of another party is an INVALID_FIELD. The policy says how many people of a booking an account may cancel
+    one by one.
+    Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, CANCELLED_PEOPLE_LIMIT, NOT_DECIDED_YET, NOT_CANCELLABLE,
+    LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
     """
     CorrectName: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.CorrectNameRequest, _booking_service_pb2.CorrectNameResponse]
     """CorrectName corrects the name of one person of a CONFIRMED booking before its day begins at the office, and returns
@@ -176,9 +177,10 @@ class BookingServiceAsyncStub(BookingServiceStub):
     """CancelPerson cancels one person of a CONFIRMED booking before its day begins at the office, and returns the booking
     once that is recorded. This person's queue number is retired, and the person may book again at once. The others
     keep their queue numbers and the code. Cancelling the last person cancels the booking. A retry returns the same. A
-    queue number of another party is an INVALID_FIELD.
-    Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
-    STORE_UNAVAILABLE, STORE_FULL.
+    queue number of another party is an INVALID_FIELD. The policy says how many people of a booking an account may cancel
+    one by one.
+    Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, CANCELLED_PEOPLE_LIMIT, NOT_DECIDED_YET, NOT_CANCELLABLE,
+    LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
     """
     CorrectName: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.CorrectNameRequest, _booking_service_pb2.CorrectNameResponse]  # type: ignore[assignment]
     """CorrectName corrects the name of one person of a CONFIRMED booking before its day begins at the office, and returns
@@ -313,9 +315,10 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         """CancelPerson cancels one person of a CONFIRMED booking before its day begins at the office, and returns the booking
         once that is recorded. This person's queue number is retired, and the person may book again at once. The others
         keep their queue numbers and the code. Cancelling the last person cancels the booking. A retry returns the same. A
-        queue number of another party is an INVALID_FIELD.
-        Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
-        STORE_UNAVAILABLE, STORE_FULL.
+        queue number of another party is an INVALID_FIELD. The policy says how many people of a booking an account may cancel
+        one by one.
+        Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, CANCELLED_PEOPLE_LIMIT, NOT_DECIDED_YET, NOT_CANCELLABLE,
+        LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
         """
 
     @_abc_1.abstractmethod

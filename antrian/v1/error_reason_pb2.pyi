@@ -106,6 +106,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     allows.
     Example: metadata {"limit": "15"}.
     """
+    ERROR_REASON_CANCELLED_PEOPLE_LIMIT: _ErrorReason.ValueType  # 83
+    """FAILED_PRECONDITION: the account has cancelled as many people of this booking one by one as the policy allows. It may
+    still cancel the booking. The office's staff may cancel more people.
+    Example: CancelPerson, metadata {"field": "booking_id", "limit": "2"}.
+    """
     ERROR_REASON_ACCOUNT_RATE_LIMITED: _ErrorReason.ValueType  # 80
     """RESOURCE_EXHAUSTED with RetryInfo: the account has requested more bookings than the policy allows per hour. The
     request was certainly not accepted. Repeats of an accepted request never hear this.
@@ -317,6 +322,11 @@ ERROR_REASON_PEOPLE_LIMIT: ErrorReason.ValueType  # 48
 """FAILED_PRECONDITION: the account has requested bookings for more different people in this window than the policy
 allows.
 Example: metadata {"limit": "15"}.
+"""
+ERROR_REASON_CANCELLED_PEOPLE_LIMIT: ErrorReason.ValueType  # 83
+"""FAILED_PRECONDITION: the account has cancelled as many people of this booking one by one as the policy allows. It may
+still cancel the booking. The office's staff may cancel more people.
+Example: CancelPerson, metadata {"field": "booking_id", "limit": "2"}.
 """
 ERROR_REASON_ACCOUNT_RATE_LIMITED: ErrorReason.ValueType  # 80
 """RESOURCE_EXHAUSTED with RetryInfo: the account has requested more bookings than the policy allows per hour. The

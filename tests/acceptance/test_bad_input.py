@@ -305,6 +305,7 @@ ELSEWHERE = {
     ("the message", "INVALID_MESSAGE"): "acceptance/test_bad_input.py",
     ("booking_id", "BOOKING_NOT_FOUND"): "acceptance/test_callers.py",
     ("booking_id", "NOT_DECIDED_YET"): "acceptance/test_life.py",
+    ("booking_id", "CANCELLED_PEOPLE_LIMIT"): "acceptance/test_strangers.py",
     ("booking_id", "DAY_BEGUN"): "acceptance/test_no_show.py",
     ("booking_id", "NOT_CANCELLABLE"): "acceptance/test_cli.py",
     ("code", "NOT_TODAY"): "acceptance/test_cli.py",

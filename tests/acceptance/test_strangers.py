@@ -12,7 +12,7 @@ from google.protobuf.json_format import MessageToDict
 
 from antrian.local.stack import Stack
 from antrian.v1.booking_service_pb2 import Origin, RequestBookingRequest
-from antrian.v1.messages_pb2 import Applicant
+from antrian.v1.messages_pb2 import BOOKING_STATE_CANCELLED, Applicant
 from clients.sdk.booking_client import BookingClient, RefusedError
 from tests.acceptance.conftest import StartStack
 from tests.acceptance.person import PUSAT, Crowd
@@ -107,6 +107,25 @@ async def test_the_refusal_says_which_limit_it_is_and_when_to_try_again(stack: S
     assert caught.value.message.startswith("Too many bookings were requested from this device")
     assert caught.value.retry_after is not None
     assert timedelta(minutes=5) < caught.value.retry_after <= timedelta(minutes=6)
+
+
+async def test_a_broker_cannot_hand_over_a_party_person_by_person(stack: Stack, crowd: Crowd) -> None:
+    async with BookingClient(stack.address, token="app", english=True) as client:
+        message = crowd.request(applicants=crowd.people(5), service_date=crowd.dates[2].isoformat())
+        booking = await client.send(message)
+        booking = await client.outcome(booking.booking_id, message.account)
+        numbers = [*booking.queue_numbers]
+        results = await asyncio.gather(
+            *(client.cancel_person(booking.booking_id, message.account, number) for number in numbers),
+            return_exceptions=True,
+        )
+        refused = [result for result in results if isinstance(result, RefusedError)]
+        assert [(error.reason, error.metadata["limit"]) for error in refused] == [("CANCELLED_PEOPLE_LIMIT", "2")] * 3
+        after = await client.get_booking(booking.booking_id, message.account)
+        assert len(after.queue_numbers) == 3
+        again = await client.cancel_person(booking.booking_id, message.account, after.cancelled_queue_numbers[0])
+        assert list(again.queue_numbers) == list(after.queue_numbers), "a repeat is no further change"
+        assert (await client.cancel_booking(booking.booking_id, message.account)).state == BOOKING_STATE_CANCELLED
 
 
 async def test_an_origin_counts_only_from_callers_that_act_for_citizens(stack: Stack, crowd: Crowd) -> None:
