@@ -119,6 +119,23 @@ class SessionHours:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestLimit:
+    """How many requests may come at once, and how many per hour after that. per_hour 0: any number."""
+
+    burst: int
+    per_hour: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """The limits of what asks for places: each account, each device, and each address prefix."""
+
+    account: RequestLimit
+    device: RequestLimit
+    address: RequestLimit
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The rules as data. policy.toml explains each of them, policy.py loads and validates them.
 
@@ -147,6 +164,8 @@ class Policy:
     account_people: int
     tried_people: int
     corrected_letters: int
+    cancelled_people: int
+    limits: RequestLimits
     lane_bound: int
     remembered_days: int
     late_until: time
@@ -238,12 +257,14 @@ class Cancel:
 
     by: the action of staff, who may cancel until the day is over; None for the booking's account, which may before it begins.
     reclaimed: by is the action of a caller whose request verified the person, which only cancels a person who was not verified.
+    most: how many people of the booking may be cancelled one by one, this one included; None for any number.
     """
 
     booking_id: UUID
     number: int | None = None
     by: StaffAction | None = None
     reclaimed: bool = False
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -200,6 +200,10 @@ class Keys:
     def _owner(self) -> Any:
         return self._kind(b"owner", 8)
 
+    @cached_property
+    def _asker(self) -> Any:
+        return self._kind(b"asker", 8)
+
     def _kind(self, kind: bytes, size: int) -> Any:
         return blake2b(digest_size=size, key=self.hash_key, person=kind)
 
@@ -234,6 +238,10 @@ class Keys:
         """Returns the keyed hash of a caller's account: 8 bytes."""
         name = caller.encode()
         return _hash(self._owner, len(name).to_bytes(4, "big") + name + account.encode())
+
+    def asker(self, kind: Literal["d", "p"], text: str) -> bytes:
+        """Returns a device key ("d") or an address prefix ("p") as limits.lua counts it: the letter and a keyed hash, 9 bytes."""
+        return kind.encode() + _hash(self._asker, (kind + text).encode())
 
     def encrypt(self, booking_id: UUID, key: bytes, person: Person) -> bytes:
         """Encrypts the applicant's personal data, bound to the booking and the applicant key."""

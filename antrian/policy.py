@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from antrian.booking import Policy, Session, SessionHours
+from antrian.booking import Policy, RequestLimit, RequestLimits, Session, SessionHours
 
 SHIPPED = Path(__file__).with_name("policy.toml")
 HOLIDAY_YEARS = range(2024, 2036)
@@ -277,6 +277,7 @@ class _Party(_Table):
     account_people: int
     tried_people: int = Field(le=1000)
     corrected_letters: int = Field(ge=0, le=100)
+    cancelled_people: int = Field(ge=0, le=20)
 
     @model_validator(mode="after")
     def _an_account_can_book_a_party(self) -> Self:
@@ -285,6 +286,17 @@ class _Party(_Table):
         if self.tried_people < self.account_people:
             raise ValueError("tried_people must be at least account_people")
         return self
+
+
+class _Limit(_Table):
+    burst: int = Field(ge=1, le=1_000_000)
+    per_hour: int = Field(ge=0, le=1_000_000)
+
+
+class _Limits(_Table):
+    account: _Limit
+    device: _Limit
+    address: _Limit
 
 
 class _Lane(_Table):
@@ -305,6 +317,7 @@ class _File(_Table):
     bar: _Bar
     attendance: _Attendance
     party: _Party
+    limits: _Limits
     lane: _Lane
     requests: _Requests
 
@@ -342,6 +355,8 @@ class _File(_Table):
             account_people=self.party.account_people,
             tried_people=self.party.tried_people,
             corrected_letters=self.party.corrected_letters,
+            cancelled_people=self.party.cancelled_people,
+            limits=RequestLimits(**{name: RequestLimit(**limit) for name, limit in self.limits.model_dump().items()}),
             lane_bound=self.lane.bound,
             remembered_days=self.requests.remembered_days,
             late_until=self.attendance.late_until,

@@ -202,6 +202,8 @@ class Document:
         if method.name == "RequestBooking":
             note = "Identifies the request: generated before it is first sent, and kept for retries."
             parameters.append(_header("Idempotency-Key", note, _UUID) | {"required": True})
+            note = "The device, by an opaque id of the app: at most 256 visible ASCII characters."
+            parameters.append(_header("X-Device-Key", note, {"type": "string", "pattern": "^[!-~]{1,256}$"}))
         if method.name in _FRESH:
             parameters.append(_header("If-None-Match", "The ETag of a cached response.", {"type": "string"}))
             responses["304"] = _response("The cached response is still valid.", {}, *known)

@@ -62,6 +62,7 @@ async def serve(settings: Settings) -> None:
         lane_bound=policy.lane_bound,
         account_people=policy.account_people,
         tried_people=policy.tried_people,
+        limits=policy.limits,
         remembered=policy.remembered,
         batch_window=settings.batch_window,
         replicas=settings.replicas,

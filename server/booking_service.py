@@ -7,7 +7,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from antrian import rules
-from antrian.booking import Cancel
+from antrian.booking import Cancel, RequestLimits
 from antrian.errors import AntrianError, Reason, invalid
 from antrian.lane.producer import HeldUnverified, Joined, JoinRequest, JoinResult, Known, LaneProducer, Refused
 from antrian.ledger.staff import check_numbers
@@ -218,12 +218,12 @@ class BookingService:
     async def _cancel(self, name: str, account: str, number: int | None = None) -> messages_pb2.Booking:
         """Cancels the booking, or its person with that queue number. Returns the booking afterwards."""
         booking_id, account = _check_key(name, account)
-        caller = CALLER.get().name
+        caller, most = CALLER.get().name, self._catalog.policy.cancelled_people
         booking = await self._bookings.find(booking_id, caller, account)
         if number is not None and booking.code:
             check_numbers("queue_number", [number], sorted([*booking.queue_numbers, *booking.cancelled_queue_numbers]))
         if booking.state == messages_pb2.BOOKING_STATE_CONFIRMED and number not in booking.cancelled_queue_numbers:
-            await self._commands.submit(booking.office_id, Cancel(booking_id, number))
+            await self._commands.submit(booking.office_id, Cancel(booking_id, number, most=most))
             booking = await self._bookings.find(booking_id, caller, account)
         if number in booking.cancelled_queue_numbers:
             return booking
@@ -232,6 +232,10 @@ class BookingService:
                 return booking
             case messages_pb2.BOOKING_STATE_PENDING:
                 raise AntrianError(Reason.NOT_DECIDED_YET, field="booking_id", retry_after=_RETRY)
+            case messages_pb2.BOOKING_STATE_CONFIRMED if number is not None and most <= len(
+                booking.cancelled_queue_numbers
+            ):
+                raise AntrianError(Reason.CANCELLED_PEOPLE_LIMIT, field="booking_id", limit=str(most))
             case messages_pb2.BOOKING_STATE_CONFIRMED:
                 office, day = self._catalog.office(booking.office_id), date.fromisoformat(booking.service_date)
                 # Before its day, a booking is still confirmed only if the command was lost with its Redis.
@@ -296,6 +300,8 @@ class BookingService:
                 refusal = AntrianError(reason, field="account", limit=limit, live=detail.decode())
             case Reason.PEOPLE_LIMIT:
                 refusal = AntrianError(reason, field="applicants", limit=str(self._catalog.policy.tried_people))
+            case Reason.ACCOUNT_RATE_LIMITED | Reason.DEVICE_RATE_LIMITED | Reason.ADDRESS_RATE_LIMITED:
+                refusal = _rate_limited(reason, self._catalog.policy.limits, timedelta(milliseconds=int(detail)))
             case Reason.REQUEST_ID_REUSED | Reason.DAY_CLOSED:
                 refusal = AntrianError(reason, field="service_date" if reason is Reason.DAY_CLOSED else "request_id")
             case Reason.LANE_FULL:
@@ -303,6 +309,15 @@ class BookingService:
             case _:
                 refusal = AntrianError(reason, retry_after=FULL_RETRY if reason is Reason.STORE_FULL else _RETRY)
         return refusal
+
+
+def _rate_limited(reason: Reason, limits: RequestLimits, wait: timedelta) -> AntrianError:
+    field, limit = {
+        Reason.ACCOUNT_RATE_LIMITED: ("account", limits.account),
+        Reason.DEVICE_RATE_LIMITED: ("origin.device_key", limits.device),
+        Reason.ADDRESS_RATE_LIMITED: ("origin.address", limits.address),
+    }[reason]
+    return AntrianError(reason, field=field, retry_after=wait, limit=str(limit.per_hour))
 
 
 def _check_key(booking_id: str, account: str) -> tuple[UUID, str]:

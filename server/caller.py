@@ -40,6 +40,11 @@ class Caller:
         """Whether the caller may state the applicant's province."""
         return bool(self.roles & {Role.INTERNAL, Role.STAFF})
 
+    @property
+    def acts_for_citizens(self) -> bool:
+        """Whether the caller says where its users' requests come from."""
+        return Role.GATEWAY in self.roles
+
     def acting_staff(self, staff: str) -> str:
         """Returns who acts, given a request's staff. Raises INVALID_FIELD, or PERMISSION_DENIED if it is not the token's."""
         if self.staff is None:

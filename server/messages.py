@@ -305,6 +305,34 @@ TABLE: dict[Reason, ErrorRow] = {
             "This app sent more than {limit} requests per second; the request was not accepted. Try again in a moment.",
         ),
     ),
+    Reason.CANCELLED_PEOPLE_LIMIT: ErrorRow(
+        Code.FAILED_PRECONDITION,
+        Text(
+            "Dari satu pendaftaran, paling banyak {limit} orang dapat dibatalkan satu per satu. Batalkan seluruh pendaftaran, atau minta bantuan kantor.",
+            "At most {limit} people of a booking can be cancelled one by one. Cancel the whole booking, or ask the office for help.",
+        ),
+    ),
+    Reason.ACCOUNT_RATE_LIMITED: ErrorRow(
+        Code.RESOURCE_EXHAUSTED,
+        Text(
+            "Akun ini terlalu sering meminta pendaftaran: batasnya {limit} per jam. Permintaan ini belum diterima; coba lagi nanti.",
+            "This account has requested too many bookings: the limit is {limit} per hour. The request was not accepted; try again later.",
+        ),
+    ),
+    Reason.DEVICE_RATE_LIMITED: ErrorRow(
+        Code.RESOURCE_EXHAUSTED,
+        Text(
+            "Terlalu banyak pendaftaran diminta dari perangkat ini: batasnya {limit} per jam. Permintaan ini belum diterima; coba lagi nanti.",
+            "Too many bookings were requested from this device: the limit is {limit} per hour. The request was not accepted; try again later.",
+        ),
+    ),
+    Reason.ADDRESS_RATE_LIMITED: ErrorRow(
+        Code.RESOURCE_EXHAUSTED,
+        Text(
+            "Terlalu banyak pendaftaran diminta lewat jaringan internet yang Anda pakai. Permintaan ini belum diterima; coba lagi nanti, atau pakai jaringan lain.",
+            "Too many bookings were requested over the network that you use. The request was not accepted; try again later, or use another network.",
+        ),
+    ),
     Reason.BAR_NOT_FOUND: ErrorRow(
         Code.NOT_FOUND,
         Text(

@@ -55,6 +55,7 @@ class Catalog:
             lane_bound=policy.lane_bound,
             account_people=policy.account_people,
             tried_people=policy.tried_people,
+            limits=policy.limits,
             remembered=policy.remembered,
         )
 

@@ -18,6 +18,7 @@ from antrian.v1.messages_pb2 import Session as WireSession
 from antrian.words import initial_of
 from server.caller import Caller
 from server.office_cache import Catalog
+from server.origin import read_origin
 
 SESSIONS = {
     WireSession.SESSION_MORNING: Session.MORNING,
@@ -58,6 +59,8 @@ class Admission:
             or self._catalog.refuse_day(slot.service_date)
             or self._judge_whereabouts(request, office, caller)
         )
+        named_origin = caller.acts_for_citizens and request.HasField("origin")
+        origin = read_origin(keys, request.origin) if named_origin else b""
 
         booking_id = keys.booking_id(caller.name, request_id)
         encrypted, named = [], []
@@ -76,6 +79,7 @@ class Admission:
             windows=self._catalog.windows_of(slot.service_date),
             applicants=tuple(encrypted),
             refusal=verdict,
+            origin=origin,
         )
 
     def _judge_whereabouts(self, request: RequestBookingRequest, office: Office, caller: Caller) -> AntrianError | None:

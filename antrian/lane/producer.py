@@ -14,7 +14,7 @@ from prometheus_client import Counter
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from antrian.batching import Batcher
-from antrian.booking import Command, EncryptedApplicant, Slot, Window
+from antrian.booking import Command, EncryptedApplicant, RequestLimit, RequestLimits, Slot, Window
 from antrian.errors import AntrianError, Reason
 from antrian.lane import SETTLED, script
 from antrian.lane.codec import milliseconds, moment, pack_request, read_queue_entry, whole_hours, write_command
@@ -29,6 +29,7 @@ TICKETS_LOST = Counter(
     "Lanes quarantined because Redis had lost tickets that this server acknowledged.",
 )
 
+_HOUR_MS = 3_600_000
 _HEARTBEAT = 5.0
 _COMMAND_RETRY = timedelta(seconds=1)
 _log = logging.getLogger(__name__)
@@ -38,7 +39,8 @@ _log = logging.getLogger(__name__)
 class JoinRequest:
     """A checked request for a ticket.
 
-    refusal: why it is refused for its location or its day; it does not apply to a request that was accepted before.
+    refusal: why it is refused for its location or its day; it does not apply to a request that was accepted before. origin: the
+    device and the address prefix that ask, as Keys.asker returns each; empty if unknown.
     """
 
     booking_id: UUID
@@ -51,6 +53,7 @@ class JoinRequest:
     windows: tuple[Window, ...]
     applicants: tuple[EncryptedApplicant, ...]
     refusal: AntrianError | None
+    origin: bytes = b""
 
 
 @dataclass(slots=True)
@@ -136,6 +139,7 @@ class LaneProducer:
         lane_bound: int,
         account_people: int,
         tried_people: int,
+        limits: RequestLimits,
         remembered: timedelta,
         batch_window: timedelta,
         replicas: int = 0,
@@ -151,8 +155,9 @@ class LaneProducer:
         self._join = Script(self._joins, script("join"), replicas=replicas)
         self._look, self._owned = (Script(self._looks, script(name), replicas=replicas) for name in ("look", "owned"))
         self.set_bounds(
-            lane_bound=lane_bound, account_people=account_people, tried_people=tried_people, remembered=remembered
-        )
+            lane_bound=lane_bound, account_people=account_people, tried_people=tried_people, limits=limits,
+            remembered=remembered,
+        )  # fmt: skip
         self.join: Batcher[JoinRequest, JoinResult] = Batcher(self._send_joins, batch_window)
         """Asks for a ticket: `await producer.join(request)`."""
         self.look: Batcher[UUID, Waiting | None] = Batcher(self._send_looks, batch_window)
@@ -166,9 +171,12 @@ class LaneProducer:
         self._waiting: dict[str, dict[asyncio.Future[None], int]] = {}
         self._listener: asyncio.Task[None] | None = None
 
-    def set_bounds(self, *, lane_bound: int, account_people: int, tried_people: int, remembered: timedelta) -> None:
+    def set_bounds(
+        self, *, lane_bound: int, account_people: int, tried_people: int, limits: RequestLimits, remembered: timedelta
+    ) -> None:
         """Uses these bounds for joins from now on; lane_bound: the maximum number of requests that wait in a lane."""
-        self._bounds = (lane_bound, account_people, tried_people)
+        rates = (limits.account, limits.device, limits.address)
+        self._bounds = (lane_bound, account_people, tried_people, *(number for rate in rates for number in _pace(rate)))
 
         def spans(windows: Sequence[Window]) -> tuple[str, int]:
             """Windows as join.lua takes them, and until when a request for their date is remembered (hours)."""
@@ -246,7 +254,7 @@ class LaneProducer:
     def _arguments(self, r: JoinRequest) -> list[bytes | str | int]:
         packed = pack_request(r.slot, r.booking_id.bytes, r.fingerprint, r.caller, r.account, r.applicants)
         spans, keep = self._open(r.windows)
-        return [packed, r.owner, r.office_id, spans, keep, r.refusal.reason.value if r.refusal else ""]
+        return [packed, r.owner, r.origin, r.office_id, spans, keep, r.refusal.reason.value if r.refusal else ""]
 
     async def _send_looks(self, booking_ids: Sequence[UUID]) -> list[Waiting | None]:
         now, *found = await self._look(*[booking_id.bytes for booking_id in booking_ids])
@@ -317,6 +325,12 @@ class LaneProducer:
             for future, ticket in self._waiting.get(office_id, {}).items():
                 if ticket <= last and not future.done():
                     future.set_result(None)
+
+
+def _pace(limit: RequestLimit) -> tuple[int, int]:
+    """Returns a limit as limits.lua takes it: the milliseconds between requests, and by how many a burst may be ahead."""
+    every = round(_HOUR_MS / limit.per_hour) if limit.per_hour else 0
+    return every, every * (limit.burst - 1)
 
 
 def is_full(error: Exception) -> bool:

@@ -230,6 +230,7 @@ class RequestBookingRequest(_message.Message):
     APPLICANTS_FIELD_NUMBER: _builtins.int
     LOCATION_FIELD_NUMBER: _builtins.int
     PROVINCE_CODE_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """request_id is a UUID that the client generates before it first sends the request, and keeps for retries."""
     account: _builtins.str
@@ -256,6 +257,12 @@ class RequestBookingRequest(_message.Message):
     def location(self) -> _messages_pb2.Location:
         """location is where the device is."""
 
+    @_builtins.property
+    def origin(self) -> Global___Origin:
+        """origin is where the request comes from. It counts only from gateways, which say it of their users. The HTTP gateway
+        sets it by itself and replaces what a client sends.
+        """
+
     def __init__(
         self,
         *,
@@ -267,16 +274,43 @@ class RequestBookingRequest(_message.Message):
         applicants: _abc.Iterable[_messages_pb2.Applicant] | None = ...,
         location: _messages_pb2.Location | None = ...,
         province_code: _builtins.str = ...,
+        origin: Global___Origin | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["location", b"location", "province_code", b"province_code", "whereabouts", b"whereabouts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["location", b"location", "origin", b"origin", "province_code", b"province_code", "whereabouts", b"whereabouts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "applicants", b"applicants", "location", b"location", "office_id", b"office_id", "province_code", b"province_code", "request_id", b"request_id", "service_date", b"service_date", "session", b"session", "whereabouts", b"whereabouts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "applicants", b"applicants", "location", b"location", "office_id", b"office_id", "origin", b"origin", "province_code", b"province_code", "request_id", b"request_id", "service_date", b"service_date", "session", b"session", "whereabouts", b"whereabouts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_whereabouts: _TypeAlias = _typing.Literal["location", "province_code"]  # noqa: Y015
     _WhichOneofArgType_whereabouts: _TypeAlias = _typing.Literal["whereabouts", b"whereabouts"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_whereabouts) -> _WhichOneofReturnType_whereabouts | None: ...
 
 Global___RequestBookingRequest: _TypeAlias = RequestBookingRequest  # noqa: Y015
+
+@_typing.final
+class Origin(_message.Message):
+    """Origin is where a request comes from. What is absent is not limited."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_KEY_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    device_key: _builtins.str
+    """device_key is the user's device by an opaque id of the app, at most 256 visible ASCII characters."""
+    address: _builtins.str
+    """address is the IPv4 or IPv6 address of the user's device. Only its prefix counts: /24 of IPv4, /48 of IPv6."""
+    def __init__(
+        self,
+        *,
+        device_key: _builtins.str = ...,
+        address: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "device_key", b"device_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Origin: _TypeAlias = Origin  # noqa: Y015
 
 @_typing.final
 class RequestBookingResponse(_message.Message):

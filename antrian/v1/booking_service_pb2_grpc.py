@@ -128,8 +128,8 @@ class BookingServiceServicer:
         time.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED, WINDOW_CLOSED,
         DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
-        VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL,
-        LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
+        VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, ACCOUNT_RATE_LIMITED, DEVICE_RATE_LIMITED,
+        ADDRESS_RATE_LIMITED, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,8 +140,8 @@ class BookingServiceServicer:
         the same order. A request that fails does not affect the others.
         Errors: INVALID_FIELD, TOO_LARGE, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED,
         WINDOW_CLOSED, DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
-        VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL,
-        LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
+        VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, ACCOUNT_RATE_LIMITED, DEVICE_RATE_LIMITED,
+        ADDRESS_RATE_LIMITED, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -198,9 +198,10 @@ class BookingServiceServicer:
         """CancelPerson cancels one person of a CONFIRMED booking before its day begins at the office, and returns the booking
         once that is recorded. This person's queue number is retired, and the person may book again at once. The others
         keep their queue numbers and the code. Cancelling the last person cancels the booking. A retry returns the same. A
-        queue number of another party is an INVALID_FIELD.
-        Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
-        STORE_UNAVAILABLE, STORE_FULL.
+        queue number of another party is an INVALID_FIELD. The policy says how many people of a booking an account may cancel
+        one by one.
+        Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, CANCELLED_PEOPLE_LIMIT, NOT_DECIDED_YET, NOT_CANCELLABLE,
+        LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -54,16 +54,16 @@ class BookingServiceStub:
     time.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED, WINDOW_CLOSED,
     DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
-    VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL,
-    LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
+    VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, ACCOUNT_RATE_LIMITED, DEVICE_RATE_LIMITED,
+    ADDRESS_RATE_LIMITED, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
     """
     BatchRequestBookings: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.BatchRequestBookingsRequest, _booking_service_pb2.BatchRequestBookingsResponse]
     """BatchRequestBookings is RequestBooking for up to 200 requests in one message. There is one result per request, in
     the same order. A request that fails does not affect the others.
     Errors: INVALID_FIELD, TOO_LARGE, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED,
     WINDOW_CLOSED, DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
-    VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL,
-    LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
+    VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, ACCOUNT_RATE_LIMITED, DEVICE_RATE_LIMITED,
+    ADDRESS_RATE_LIMITED, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
     """
     GetBooking: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.GetBookingRequest, _booking_service_pb2.GetBookingResponse]
     """GetBooking returns a booking as it is now or, with wait, as soon as it is decided.
@@ -96,9 +96,10 @@ class BookingServiceStub:
     """CancelPerson cancels one person of a CONFIRMED booking before its day begins at the office, and returns the booking
     once that is recorded. This person's queue number is retired, and the person may book again at once. The others
     keep their queue numbers and the code. Cancelling the last person cancels the booking. A retry returns the same. A
-    queue number of another party is an INVALID_FIELD.
-    Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
-    STORE_UNAVAILABLE, STORE_FULL.
+    queue number of another party is an INVALID_FIELD. The policy says how many people of a booking an account may cancel
+    one by one.
+    Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, CANCELLED_PEOPLE_LIMIT, NOT_DECIDED_YET, NOT_CANCELLABLE,
+    LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
     """
     CorrectName: _grpc.UnaryUnaryMultiCallable[_booking_service_pb2.CorrectNameRequest, _booking_service_pb2.CorrectNameResponse]
     """CorrectName corrects the name of one person of a CONFIRMED booking before its day begins at the office, and returns
@@ -134,16 +135,16 @@ class BookingServiceAsyncStub(BookingServiceStub):
     time.
     Errors: INVALID_FIELD, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED, WINDOW_CLOSED,
     DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
-    VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL,
-    LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
+    VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, ACCOUNT_RATE_LIMITED, DEVICE_RATE_LIMITED,
+    ADDRESS_RATE_LIMITED, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
     """
     BatchRequestBookings: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.BatchRequestBookingsRequest, _booking_service_pb2.BatchRequestBookingsResponse]  # type: ignore[assignment]
     """BatchRequestBookings is RequestBooking for up to 200 requests in one message. There is one result per request, in
     the same order. A request that fails does not affect the others.
     Errors: INVALID_FIELD, TOO_LARGE, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED,
     WINDOW_CLOSED, DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
-    VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL,
-    LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
+    VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, ACCOUNT_RATE_LIMITED, DEVICE_RATE_LIMITED,
+    ADDRESS_RATE_LIMITED, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
     """
     GetBooking: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.GetBookingRequest, _booking_service_pb2.GetBookingResponse]  # type: ignore[assignment]
     """GetBooking returns a booking as it is now or, with wait, as soon as it is decided.
@@ -176,9 +177,10 @@ class BookingServiceAsyncStub(BookingServiceStub):
     """CancelPerson cancels one person of a CONFIRMED booking before its day begins at the office, and returns the booking
     once that is recorded. This person's queue number is retired, and the person may book again at once. The others
     keep their queue numbers and the code. Cancelling the last person cancels the booking. A retry returns the same. A
-    queue number of another party is an INVALID_FIELD.
-    Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
-    STORE_UNAVAILABLE, STORE_FULL.
+    queue number of another party is an INVALID_FIELD. The policy says how many people of a booking an account may cancel
+    one by one.
+    Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, CANCELLED_PEOPLE_LIMIT, NOT_DECIDED_YET, NOT_CANCELLABLE,
+    LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
     """
     CorrectName: _aio.UnaryUnaryMultiCallable[_booking_service_pb2.CorrectNameRequest, _booking_service_pb2.CorrectNameResponse]  # type: ignore[assignment]
     """CorrectName corrects the name of one person of a CONFIRMED booking before its day begins at the office, and returns
@@ -229,8 +231,8 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         time.
         Errors: INVALID_FIELD, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED, WINDOW_CLOSED,
         DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
-        VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL,
-        LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
+        VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, ACCOUNT_RATE_LIMITED, DEVICE_RATE_LIMITED,
+        ADDRESS_RATE_LIMITED, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
         """
 
     @_abc_1.abstractmethod
@@ -243,8 +245,8 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         the same order. A request that fails does not affect the others.
         Errors: INVALID_FIELD, TOO_LARGE, OFFICE_NOT_FOUND, OFFICE_RETIRED, NOT_A_SERVICE_DAY, DATE_NOT_OFFERED,
         WINDOW_CLOSED, DAY_CLOSED, OUTSIDE_INDONESIA, LOCATION_TOO_COARSE, OFFICE_OUTSIDE_PROVINCE, LOCATION_REQUIRED,
-        VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL,
-        LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
+        VERIFIED_NOT_ALLOWED, BARRED, ALREADY_BOOKED, ACCOUNT_LIMIT, PEOPLE_LIMIT, ACCOUNT_RATE_LIMITED, DEVICE_RATE_LIMITED,
+        ADDRESS_RATE_LIMITED, REQUEST_ID_REUSED, SLOT_FULL, LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
         """
 
     @_abc_1.abstractmethod
@@ -313,9 +315,10 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         """CancelPerson cancels one person of a CONFIRMED booking before its day begins at the office, and returns the booking
         once that is recorded. This person's queue number is retired, and the person may book again at once. The others
         keep their queue numbers and the code. Cancelling the last person cancels the booking. A retry returns the same. A
-        queue number of another party is an INVALID_FIELD.
-        Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, NOT_DECIDED_YET, NOT_CANCELLABLE, LANE_FULL, LANE_CLOSED,
-        STORE_UNAVAILABLE, STORE_FULL.
+        queue number of another party is an INVALID_FIELD. The policy says how many people of a booking an account may cancel
+        one by one.
+        Errors: INVALID_FIELD, BOOKING_NOT_FOUND, DAY_BEGUN, CANCELLED_PEOPLE_LIMIT, NOT_DECIDED_YET, NOT_CANCELLABLE,
+        LANE_FULL, LANE_CLOSED, STORE_UNAVAILABLE, STORE_FULL.
         """
 
     @_abc_1.abstractmethod

@@ -106,6 +106,24 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     allows.
     Example: metadata {"limit": "15"}.
     """
+    ERROR_REASON_CANCELLED_PEOPLE_LIMIT: _ErrorReason.ValueType  # 83
+    """FAILED_PRECONDITION: the account has cancelled as many people of this booking one by one as the policy allows. It may
+    still cancel the booking. The office's staff may cancel more people.
+    Example: CancelPerson, metadata {"field": "booking_id", "limit": "2"}.
+    """
+    ERROR_REASON_ACCOUNT_RATE_LIMITED: _ErrorReason.ValueType  # 80
+    """RESOURCE_EXHAUSTED with RetryInfo: the account has requested more bookings than the policy allows per hour. The
+    request was certainly not accepted. Repeats of an accepted request never hear this.
+    Example: metadata {"field": "account", "limit": "20"} (requests per hour), RetryInfo of the time until the next one.
+    """
+    ERROR_REASON_DEVICE_RATE_LIMITED: _ErrorReason.ValueType  # 81
+    """RESOURCE_EXHAUSTED with RetryInfo: the same for the device, over all of its accounts.
+    Example: metadata {"field": "origin.device_key", "limit": "10"}.
+    """
+    ERROR_REASON_ADDRESS_RATE_LIMITED: _ErrorReason.ValueType  # 82
+    """RESOURCE_EXHAUSTED with RetryInfo: the same for the address prefix of the device (IPv4 /24, IPv6 /48).
+    Example: metadata {"field": "origin.address", "limit": "2000"}.
+    """
     ERROR_REASON_NAME_TOO_DIFFERENT: _ErrorReason.ValueType  # 61
     """FAILED_PRECONDITION: an account may correct only a few letters of a name. The office's staff may correct all of it.
     Example: metadata {"field": "full_name", "limit": "3"}.
@@ -318,6 +336,24 @@ ERROR_REASON_PEOPLE_LIMIT: ErrorReason.ValueType  # 48
 """FAILED_PRECONDITION: the account has requested bookings for more different people in this window than the policy
 allows.
 Example: metadata {"limit": "15"}.
+"""
+ERROR_REASON_CANCELLED_PEOPLE_LIMIT: ErrorReason.ValueType  # 83
+"""FAILED_PRECONDITION: the account has cancelled as many people of this booking one by one as the policy allows. It may
+still cancel the booking. The office's staff may cancel more people.
+Example: CancelPerson, metadata {"field": "booking_id", "limit": "2"}.
+"""
+ERROR_REASON_ACCOUNT_RATE_LIMITED: ErrorReason.ValueType  # 80
+"""RESOURCE_EXHAUSTED with RetryInfo: the account has requested more bookings than the policy allows per hour. The
+request was certainly not accepted. Repeats of an accepted request never hear this.
+Example: metadata {"field": "account", "limit": "20"} (requests per hour), RetryInfo of the time until the next one.
+"""
+ERROR_REASON_DEVICE_RATE_LIMITED: ErrorReason.ValueType  # 81
+"""RESOURCE_EXHAUSTED with RetryInfo: the same for the device, over all of its accounts.
+Example: metadata {"field": "origin.device_key", "limit": "10"}.
+"""
+ERROR_REASON_ADDRESS_RATE_LIMITED: ErrorReason.ValueType  # 82
+"""RESOURCE_EXHAUSTED with RetryInfo: the same for the address prefix of the device (IPv4 /24, IPv6 /48).
+Example: metadata {"field": "origin.address", "limit": "2000"}.
 """
 ERROR_REASON_NAME_TOO_DIFFERENT: ErrorReason.ValueType  # 61
 """FAILED_PRECONDITION: an account may correct only a few letters of a name. The office's staff may correct all of it.

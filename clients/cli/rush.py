@@ -79,6 +79,17 @@ _STORES = (RedisError, psycopg.Error, PoolTimeout)
 @click.option("--clock", type=Moment(), help="The start time of the embedded Antrian's clock.  [default: now]")
 @click.option("--workers", type=click.IntRange(1, 64), help="Worker processes of the embedded Antrian.  [default: 2]")
 @click.option(
+    "--no-limits",
+    is_flag=True,
+    help="Let the embedded Antrian not limit accounts, devices and address prefixes, to see what the limits do.",
+)
+@click.option(
+    "--baseline",
+    type=_GIVEN,
+    metavar="FILE",
+    help="The --json of another run, such as one with --no-limits: the report shows what brokers got in both.",
+)
+@click.option(
     "--via",
     type=click.Choice(["grpc", "http"]),
     default="grpc",
@@ -117,6 +128,8 @@ def rush(
     embedded: bool,
     clock: datetime | None,
     workers: int | None,
+    no_limits: bool,
+    baseline: Path | None,
     via: str,
     http: str | None,
     json_file: Path | None,
@@ -136,7 +149,7 @@ def rush(
     """
     if context.invoked_subcommand:
         return
-    for name, given in {"--clock": clock, "--workers": workers}.items():
+    for name, given in {"--clock": clock, "--workers": workers, "--no-limits": no_limits}.items():
         if given and not embedded:
             raise click.UsageError(f"{name} requires --embedded")
     if embedded and (which["target"] or http):
@@ -145,25 +158,30 @@ def rush(
         raise click.UsageError("--http requires --via http")
     _check_writable(json_file, report, picture)
     with _extra():
-        from clients.rush.judge.result import write_result  # noqa: PLC0415
+        from clients.rush.judge.result import ResultError, read_result, write_result  # noqa: PLC0415
         from clients.rush.judge.verdict import EXIT_CODES  # noqa: PLC0415
         from clients.rush.load.generator import RushError  # noqa: PLC0415
         from clients.rush.load.live import Live  # noqa: PLC0415
         from clients.rush.plan.scenario import ScenarioError, load_scenario  # noqa: PLC0415
-        from clients.rush.play import Orders, rush_embedded, rush_running  # noqa: PLC0415
+        from clients.rush.play import Orders, rush_embedded, rush_running, without_limits  # noqa: PLC0415
         from clients.rush.report.page import write_picture, write_report  # noqa: PLC0415
         from clients.rush.report.terminal import print_table  # noqa: PLC0415
         from clients.rush.report.words import LANGUAGES  # noqa: PLC0415
 
     with failing_on(ScenarioError, by=WrongSettings):
         played = load_scenario(scenario, requests=requests, compression=compression)
+    with failing_on(ResultError, by=WrongSettings):
+        other = read_result(baseline) if baseline else None
     orders = Orders(played, seed, processes, shlex.join(["antrian", *sys.argv[1:]]))
     with (
         failing_on(RushError, EmbeddedError, RefusedError, OSError, ValueError, *_STORES),
         Live(Console(stderr=True), played.requests, played.title_en) as live,
     ):
         if embedded:
-            stack = Stack(_fresh(folder or _FOLDER), clock=clock, workers=workers or 2, gateway=via == "http")
+            fresh = _fresh(folder or _FOLDER)
+            if no_limits:
+                os.environ["ANTRIAN_POLICY_FILE"] = str(without_limits(fresh))
+            stack = Stack(fresh, clock=clock, workers=workers or 2, gateway=via == "http")
             result = rush_embedded(stack, orders, live)
         else:
             service = make_service(folder=folder, **which)
@@ -175,7 +193,7 @@ def rush(
     print_table(result, Console())
     with failing_on(OSError, ValueError):
         if report:
-            write_report(result, report, LANGUAGES[which["lang"]])
+            write_report(result, report, LANGUAGES[which["lang"]], other)
         if picture:
             write_picture(result, picture, LANGUAGES[which["lang"]])
     sys.exit(EXIT_CODES[result.verdict])
@@ -230,7 +248,7 @@ def _fresh(folder: Path) -> Path:
             f"{folder} has files of other programs, which the rush would remove; choose another --folder"
         )
     with hold(folder):
-        empty(folder, "secrets.json")
+        empty(folder, "secrets.json", "policy.toml")
     return folder
 
 

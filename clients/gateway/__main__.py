@@ -31,6 +31,7 @@ _REQUEST_HEADERS = [
     "Content-Type",
     "Idempotency-Key",
     "Last-Event-ID",
+    "X-Device-Key",
     "X-Request-Id",
     "Accept-Language",
     "If-None-Match",

@@ -21,7 +21,16 @@ from clients.gateway.errors import HttpError, own_error
 from clients.gateway.events import Watch, is_last, name_of
 from clients.gateway.freshness import MAX_AGE, Freshness
 from clients.gateway.pages import PAGES, content
-from clients.gateway.requests import Scope, check_host, read_body, read_caller, read_headers, set_request_id
+from clients.gateway.requests import (
+    Scope,
+    check_host,
+    read_body,
+    read_caller,
+    read_headers,
+    read_origin,
+    set_origin,
+    set_request_id,
+)
 from clients.gateway.routes import MethodNotAllowedError, Route, RouteNotFoundError, find
 from clients.gateway.settings import GatewaySettings
 from clients.gateway.transcode import MalformedError, read, write
@@ -102,6 +111,8 @@ class Gateway:
             ) from None  # fmt: skip
         if isinstance(message, wire.RequestBookingRequest):
             set_request_id(message, headers, caller)
+        if isinstance(message, wire.RequestBookingRequest | wire.BatchRequestBookingsRequest):
+            set_origin(message, read_origin(scope, headers, self._settings.proxies))
         if isinstance(message, wire.WatchBookingRequest):
             return route.rpc, await self._watch(message, headers, caller, receive, send, head=verb == "HEAD")
         if route.rpc in MAX_AGE:

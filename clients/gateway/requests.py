@@ -4,6 +4,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any
 
 from antrian.errors import Text
@@ -22,6 +23,7 @@ _REQUEST_ID = re.compile("[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _METADATA_VALUE = re.compile(r"(?=.{1,4096}$)[\x21-\x7e]+( [\x21-\x7e]+)*")
 _HOST = re.compile(r"[A-Za-z0-9._~-]{1,255}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
+_DEVICE_KEY = re.compile(r"[\x21-\x7e]{1,256}")
 _ENCODING = re.compile(r"[a-z]{1,20}")
 _CLOSE = {"connection": "close"}
 
@@ -73,6 +75,35 @@ def set_request_id(message: wire.RequestBookingRequest, headers: Mapping[str, st
         words = Text("berbeda dengan Idempotency-Key", "differs from the Idempotency-Key")
         raise own_error(400, "INVALID_ARGUMENT", "INVALID_FIELD", words, english=caller.english, field="requestId")
     message.request_id = key
+
+
+def read_origin(scope: Scope, headers: Mapping[str, str], proxies: int) -> wire.Origin:
+    """Returns where a request comes from: the header X-Device-Key, and the address of the client before this many proxies.
+
+    Each proxy appends the address that it was called from to X-Forwarded-For, so only the last ones can be trusted. An
+    address that is not public is left out: it is a proxy's that the gateway was not told of, and would stand for everybody.
+    """
+    device_key, (address, _) = headers.get("x-device-key", ""), scope["client"]
+    if proxies:
+        forwarded = [part.strip() for part in headers.get("x-forwarded-for", "").split(",")]
+        address = forwarded[-proxies] if len(forwarded) >= proxies else ""
+    return wire.Origin(
+        device_key=device_key if _DEVICE_KEY.fullmatch(device_key) else "",
+        address=address if _is_public(address) else "",
+    )
+
+
+def set_origin(message: wire.RequestBookingRequest | wire.BatchRequestBookingsRequest, origin: wire.Origin) -> None:
+    """Replaces where the requests of a message say they come from."""
+    for request in message.requests if isinstance(message, wire.BatchRequestBookingsRequest) else [message]:
+        request.origin.CopyFrom(origin)
+
+
+def _is_public(address: str) -> bool:
+    try:
+        return ip_address(address).is_global
+    except ValueError:
+        return False
 
 
 async def read_body(headers: Mapping[str, str], receive: Receive, caller: Caller, within: float) -> bytes:

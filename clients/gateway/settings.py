@@ -31,6 +31,12 @@ class GatewaySettings(BaseSettings):
         default=10_000, ge=10, description="Requests and event streams that are served at once; more are refused."
     )
     body_seconds: float = Field(default=10, gt=0, description="How long a request's body may take.")
+    proxies: int = Field(
+        default=0,
+        ge=0,
+        le=8,
+        description="How many proxies pass requests on, each of which appends to X-Forwarded-For whom it was called by.",
+    )
     metrics_listen: str = Field(
         default="",
         pattern=r"^$|^[^\s/]+:[0-9]{1,5}$",

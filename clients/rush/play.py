@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -72,12 +73,23 @@ def rush_embedded(stack: Stack, orders: Orders, live: Live) -> RushResult:
     try:
         with stack:
             result = rush_running(site_before_opening(stack, orders.scenario), orders, live)
+            limits = stack.policy.limits
+            result.limits = any(limit.per_hour for limit in (limits.account, limits.device, limits.address))
     except (EmbeddedError, OSError) as error:
         if result is None:
             raise
         result.unchecked.append(f"the stack did not stop cleanly: {error}")
         judge(result)
     return result
+
+
+def without_limits(folder: Path) -> Path:
+    """Writes the policy of new Antrians into the folder, without limits on requests. Returns the file. Raises PolicyError."""
+    given = os.environ.get("ANTRIAN_POLICY_FILE")
+    text = load_policy(Path(given) if given else None).content
+    file = folder / "policy.toml"
+    file.write_text(re.sub(r"(?m)^per_hour = \d+$", "per_hour = 0", text), "utf-8")
+    return file
 
 
 def site_before_opening(stack: Stack, scenario: Scenario) -> Site:

@@ -16,6 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 from antrian.local.stack import Stack
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1 import office_service_pb2
+from antrian.v1.booking_service_pb2 import Origin
 from antrian.v1.messages_pb2 import Applicant, Location
 from clients.sdk.booking_client import BookingClient, RefusedError
 from tests.acceptance.person import JAKARTA, PUSAT, Crowd
@@ -88,6 +89,9 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"location": Location(latitude=1.29, longitude=103.85)}, "OUTSIDE_INDONESIA", "location"),
     ({"province_code": "ID-XX"}, "INVALID_FIELD", "province_code"),
+    ({"origin": Origin(device_key="two words")}, "INVALID_FIELD", "origin.device_key"),
+    ({"origin": Origin(device_key="x" * 257)}, "INVALID_FIELD", "origin.device_key"),
+    ({"origin": Origin(address="203.0.113.7:443")}, "INVALID_FIELD", "origin.address"),
 ]
 
 
@@ -291,6 +295,9 @@ ELSEWHERE = {
     ("service_date", "DAY_CLOSED"): "acceptance/test_life.py",
     ("applicants[0]", "ALREADY_BOOKED"): "acceptance/test_booking.py",
     ("applicants", "PEOPLE_LIMIT"): "integration/test_join.py",
+    ("account", "ACCOUNT_RATE_LIMITED"): "integration/test_request_limits.py",
+    ("origin.device_key", "DEVICE_RATE_LIMITED"): "acceptance/test_strangers.py",
+    ("origin.address", "ADDRESS_RATE_LIMITED"): "integration/test_request_limits.py",
     ("applicants[0]", "BARRED"): "acceptance/test_no_show.py",
     ("location", "LOCATION_REQUIRED"): "acceptance/test_callers.py",
     ("office_id", "PERMISSION_DENIED"): "acceptance/test_callers.py",
@@ -300,6 +307,7 @@ ELSEWHERE = {
     ("the message", "INVALID_MESSAGE"): "acceptance/test_bad_input.py",
     ("booking_id", "BOOKING_NOT_FOUND"): "acceptance/test_callers.py",
     ("booking_id", "NOT_DECIDED_YET"): "acceptance/test_life.py",
+    ("booking_id", "CANCELLED_PEOPLE_LIMIT"): "acceptance/test_strangers.py",
     ("booking_id", "DAY_BEGUN"): "acceptance/test_no_show.py",
     ("booking_id", "NOT_CANCELLABLE"): "acceptance/test_cli.py",
     ("code", "NOT_TODAY"): "acceptance/test_cli.py",

@@ -58,6 +58,7 @@ class Askers:
             lane_bound=self._policy.lane_bound,
             account_people=self._policy.account_people,
             tried_people=self._policy.tried_people,
+            limits=self._policy.limits,
             remembered=self._policy.remembered,
             batch_window=_GATHER,
         )

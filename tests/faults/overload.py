@@ -141,6 +141,7 @@ async def _poison(site: Site, load: Load, count: int) -> float:
         lane_bound=policy.lane_bound,
         account_people=policy.account_people,
         tried_people=policy.tried_people,
+        limits=policy.limits,
         remembered=policy.remembered,
         batch_window=timedelta(0),
     )

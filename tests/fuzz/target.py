@@ -6,7 +6,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -41,6 +41,7 @@ from server.office_cache import Catalog
 from server.office_service import OfficeService
 from server.status import DOMAIN, code_of
 from server.validation import Admission
+from tests.support.limits import NO_LIMITS
 from tests.support.reasons import listed
 
 SERVICES = (
@@ -155,12 +156,13 @@ class Target:
         root.setLevel(self._level)
 
     async def _start(self) -> None:
-        settings, policy = self._settings, load_policy()
+        settings, policy = self._settings, replace(load_policy(), limits=NO_LIMITS)
         self._producer = producer = LaneProducer(
             settings.redis_url,
             lane_bound=policy.lane_bound,
             account_people=policy.account_people,
             tried_people=policy.tried_people,
+            limits=policy.limits,
             remembered=policy.remembered,
             batch_window=settings.batch_window,
         )

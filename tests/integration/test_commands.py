@@ -92,6 +92,27 @@ async def test_cancelling_the_last_person_cancels_the_booking(world: World) -> N
     assert world.verify() == []
 
 
+async def test_an_account_cancels_two_of_a_party_one_by_one_and_then_only_all(world: World) -> None:
+    """Five calls at once are one batch of commands, so only the ledger can count them."""
+    party = world.request(1, range(1, 6), account="broker")
+    await world.join(party)
+    world.turn()
+    for number in range(1, 6):
+        await world.producer.send_command(PUSAT, Cancel(party.booking_id, number, most=2))
+    world.turn()
+    assert (await world.recorded(party)).cancelled == [1, 2]
+    assert world.remaining() == 3
+    await world.ask(Cancel(party.booking_id, 5, by=by_staff()))
+    assert (await world.recorded(party)).cancelled == [1, 2, 5], "staff may cancel any number"
+    await world.ask(Cancel(party.booking_id, 3, most=3))
+    assert (await world.recorded(party)).cancelled == [1, 2, 5], "those whom staff cancelled count, too"
+    await world.ask(Cancel(party.booking_id, 3))
+    assert (await world.recorded(party)).cancelled == [1, 2, 3, 5], "without the limit it would have been cancelled"
+    await world.ask(Cancel(party.booking_id, most=2))
+    assert ((await world.recorded(party)).state, world.remaining()) == (State.CANCELLED, 6)
+    assert world.verify() == []
+
+
 async def test_an_office_releases_a_booking_once_and_the_staff_is_recorded(world: World) -> None:
     await confirmed(world, 1, party=2)
     request, entry = world.request(1, [10, 11]), Cancel(world.request(1).booking_id, by=by_staff())

@@ -23,6 +23,7 @@ from antrian.lane.connection import Pipe, Script
 from antrian.lane.producer import LaneProducer, is_full
 from tests.acceptance.test_tls import write_certificate
 from tests.faults.proxy import Proxy
+from tests.support.limits import NO_LIMITS
 from tests.support.waiting import until
 from tests.support.world import PUSAT, World
 
@@ -471,6 +472,7 @@ async def test_the_subscription_is_restored_after_a_response_timeout(
         lane_bound=10,
         account_people=5,
         tried_people=15,
+        limits=NO_LIMITS,
         remembered=timedelta(days=1),
         batch_window=timedelta(milliseconds=1),
     )
@@ -505,7 +507,7 @@ async def test_resubscribing_backs_off_when_redis_keeps_ending_the_subscription(
     async with await asyncio.start_server(response, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         producer = LaneProducer(
-            f"redis://127.0.0.1:{port}", lane_bound=10, account_people=5, tried_people=15, remembered=timedelta(days=7),
+            f"redis://127.0.0.1:{port}", lane_bound=10, account_people=5, tried_people=15, limits=NO_LIMITS, remembered=timedelta(days=7),
             batch_window=timedelta(milliseconds=1),
         )  # fmt: skip
         await producer.start()

@@ -41,6 +41,7 @@ TESTS = [
         for name in (
             "drain",
             "join",
+            "request_limits",
             "commands",
             "days",
             "rebuild",
@@ -83,6 +84,7 @@ PARTS = {
     "decisions": "decide",
     "people": "join",
     "refusals": "join",
+    "limits": "join",
 }
 """Files that scripts include, each with a script that has it."""
 

@@ -32,6 +32,7 @@ def _bound(world: World, lane_bound: int) -> None:
         lane_bound=lane_bound,
         account_people=policy.account_people,
         tried_people=policy.tried_people,
+        limits=policy.limits,
         remembered=policy.remembered,
     )
 

@@ -168,7 +168,7 @@ def _the_servers_clock_judges(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
     def judged(self: LaneProducer, request: JoinRequest) -> list[bytes | str | int]:
         values = arguments(self, request)
         is_open = any(window.contains(datetime.now(UTC) + fast) for window in request.windows)
-        values[3] = "0-9999999999999" if is_open else ""
+        values[4] = "0-9999999999999" if is_open else ""
         return values
 
     monkeypatch.setattr(LaneProducer, "_send_joins", send_with_its_clock)

@@ -7,6 +7,7 @@ import pytest
 from antrian import lane, ledger
 from tests.promises.asking_story import broken_promises_of_asking
 from tests.promises.life_story import broken_promises_of_a_life
+from tests.promises.limits_story import broken_promises_of_limits
 from tests.promises.names_story import broken_promises_of_names
 from tests.promises.test_variants import Variant
 from tests.promises.verified_story import broken_promises_of_verified_people
@@ -116,6 +117,17 @@ VERIFIED = [
     Variant("P10", "a reclaim is audited as staff's", "cancel.sql", "case when %(reclaimed)s then 'RECLAIM' when", "case when"),
 ]  # fmt: skip
 
+_COUNT = "  local limited = count_request('a' .. owner .. origin, LIMITS)\n  if limited then return limited end\n"
+
+LIMITS = [
+    Variant("P12", "a burst has no end", "join", "      if wait > 0 then return { REASONS[asker:sub(1, 1)], wait } end\n", ""),
+    Variant("P12", "nothing is counted", "join", "      lasts[asker] = at + limit.every\n", ""),
+    Variant("P12", "a pause saves more than a burst", "join", "math.max(now, tonumber(", "math.max(0, tonumber("),
+    Variant("P12", "a burst is one request longer", "join", "local wait = at - now - limit.ahead", "local wait = at - now - limit.ahead - limit.every"),
+    Variant("P12", "a refusal by one limit counts against the others", "join", _COUNT, "  count_request('p' .. origin:sub(11), LIMITS)\n" + _COUNT),
+    Variant("P5", "a repeat is refused by a limit", "join", "  if known then\n", "  local early = count_request('a' .. owner .. origin, LIMITS)\n  if early then return early end\n  if known then\n"),
+]  # fmt: skip
+
 Story = Callable[[World], Awaitable[set[str]]]
 STORIES: list[tuple[Story, list[Variant]]] = [
     (broken_promises_of_a_life, VARIANTS),
@@ -123,6 +135,7 @@ STORIES: list[tuple[Story, list[Variant]]] = [
     (broken_promises_of_names, NAMES),
     (broken_promises_of_asking, ASKING),
     (broken_promises_of_verified_people, VERIFIED),
+    (broken_promises_of_limits, LIMITS),
 ]
 _TOLD = [(story, variant) for story, variants in STORIES for variant in variants]
 

@@ -26,7 +26,8 @@ _EXAMPLES: Mapping[str, str] = {
 """Of each metadata that words name, a value."""
 _LIMITS = {
     Reason.TOO_LARGE: "256 KiB", Reason.LOCATION_TOO_COARSE: "2000", Reason.CALLER_BUSY: "12500",
-    Reason.RATE_LIMITED: "500", Reason.PEOPLE_LIMIT: "15",
+    Reason.RATE_LIMITED: "500", Reason.PEOPLE_LIMIT: "15", Reason.CANCELLED_PEOPLE_LIMIT: "2",
+    Reason.ACCOUNT_RATE_LIMITED: "20", Reason.DEVICE_RATE_LIMITED: "10", Reason.ADDRESS_RATE_LIMITED: "2000",
     Reason.NAME_TOO_DIFFERENT: "3",
 }  # fmt: skip
 

@@ -37,6 +37,7 @@ from antrian.policy import load_policy
 from antrian.redis_primary import connect
 from antrian.settings import Settings
 from tests.support.keys import make_keys
+from tests.support.limits import NO_LIMITS
 from tests.support.window import policy_without_holidays, window_to_come
 from workers.day_close import finish_days
 from workers.drain import MAX_TICKETS, LanePipeline
@@ -132,6 +133,7 @@ class World:
             lane_bound=lane_bound,
             account_people=self.policy.account_people,
             tried_people=self.policy.tried_people,
+            limits=NO_LIMITS,
             remembered=self.policy.remembered,
             batch_window=timedelta(milliseconds=1),
             replicas=replicas,
@@ -300,9 +302,9 @@ class World:
         return booking
 
     def dump(self) -> dict[bytes, bytes | None]:
-        """Everything in Redis except the people that accounts have tried, which refusals record too."""
+        """Everything in Redis except whom accounts have tried and how often they asked, which refusals record too."""
         names: Any = self.redis.keys("*")
-        return {name: self.redis.dump(name) for name in sorted(names) if not name.startswith(b"tried:")}
+        return {name: self.redis.dump(name) for name in sorted(names) if not name.startswith((b"tried:", b"limits:"))}
 
     def remaining(self, slot: Slot = MONDAY, office_id: str = PUSAT) -> int:
         """Remaining places by the lane's counters."""

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from antrian.booking import Policy, Session, SessionHours
+from antrian.booking import Policy, RequestLimit, Session, SessionHours
 from antrian.policy import SHIPPED, PolicyError, differences, load_policy, read_policy
 
 
@@ -34,6 +34,9 @@ def test_the_shipped_policy_matches_the_design() -> None:
     assert (policy.border_tolerance_m, policy.coarsest_accuracy_m) == (300, 2000)
     assert (policy.bar_days, policy.party_people, policy.account_people) == (30, 5, 5)
     assert (policy.lane_bound, policy.remembered.days) == (20_000, 7)
+    limits = policy.limits
+    assert (limits.account, limits.device) == (RequestLimit(20, 20), RequestLimit(10, 10))
+    assert limits.address == RequestLimit(500, 2000)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +152,10 @@ def test_without_categories_only_the_corrections_are_holidays(tmp_path: Path) ->
         ("\npeople = 5", "\npeople = 0", "party.people:", "1"),
         ("\npeople = 5", "\npeople = 21", "party.people:", "20"),
         ("account_people = 5", "account_people = 4", "party:", "at least people"),
+        ("account = { burst = 20,", "account = { burst = 0,", "limits.account.burst:", "1"),
+        ("device = { burst = 10, per_hour = 10 }", "device = { burst = 10 }", "limits.device.per_hour:", "required"),
+        ("per_hour = 2000", "per_hour = 1000001", "limits.address.per_hour:", "1000000"),
+        ("[limits]", "[limit]", "limits:", "required"),
         ("bound = 20000", "bound = 0", "lane.bound:", "1"),
         ("bound = 20000", "bound = 1000001", "lane.bound:", "1000000"),
         ("remembered_days = 7", "remembered_days = 0", "requests.remembered_days:", "1"),

@@ -22,6 +22,7 @@ _NEVER = {
     ("BookingService.RequestBooking", "BOOKING_NOT_FOUND"): "another's booking is REQUEST_ID_REUSED before",
     ("BookingService.BatchRequestBookings", "BOOKING_NOT_FOUND"): "another's booking is REQUEST_ID_REUSED before",
     ("BookingService.CancelBooking", "OFFICE_NOT_FOUND"): _IS_FOUND,
+    ("BookingService.CancelBooking", "CANCELLED_PEOPLE_LIMIT"): "only one person at a time is counted",
     ("BookingService.CancelPerson", "OFFICE_NOT_FOUND"): _IS_FOUND,
     ("OfficeService.CorrectName", "BOOKING_NOT_FOUND"): _IS_FOUND,
     ("OfficeService.CorrectName", "NAME_TOO_DIFFERENT"): _STAFF,

@@ -24,7 +24,8 @@ from clients.rush.judge.verdict import LATE_MS, judge
 from clients.rush.load.record import Observation, Record, Share
 from clients.rush.load.survey import Quotas, make_town
 from clients.rush.load.tally import Tally
-from clients.rush.plan.crowd import Crowd, PlannedRequest, popularity, submissions
+from clients.rush.plan.crowd import Crowd, PlannedRequest, submissions
+from clients.rush.plan.demand import popularity
 from clients.rush.plan.pace import real_of, second_of
 from clients.rush.plan.scenario import Scenario, ScenarioError, load_scenario, shipped
 
@@ -142,7 +143,7 @@ def test_some_brokers_repeat_one_nik_and_some_use_many() -> None:
     for ask in crowd(4_000, scenario="brokers").requests():
         if ask.bot:
             niks[ask.message.account] |= {person.nik for person in ask.message.applicants}
-            assert ask.expected == {"ALREADY_BOOKED", "ACCOUNT_LIMIT", "PEOPLE_LIMIT"}
+            assert {"ALREADY_BOOKED", "ACCOUNT_LIMIT", "PEOPLE_LIMIT", "ACCOUNT_RATE_LIMITED"} <= ask.expected
     one = [account for account, of in niks.items() if len(of) == 1]
     assert 0 < len(one) < len(niks)
     assert max(len(of) for of in niks.values()) > 30
@@ -199,7 +200,7 @@ def test_an_invalid_scenario_is_refused_by_name(tmp_path: Path, old: str, new: s
 
 
 def test_an_unknown_scenario_lists_the_known_ones() -> None:
-    with pytest.raises(ScenarioError, match="brokers, friday, opening, stampede"):
+    with pytest.raises(ScenarioError, match="brokers, friday, hand-overs, opening, stampede"):
         load_scenario("fridey")
 
 
@@ -294,6 +295,45 @@ def test_queue_numbers_are_summarised_by_arrival() -> None:
     arrivals = summary(story()).arrivals
     assert arrivals
     assert (arrivals.office_id, arrivals.points) == (BOGOR, [(0.1, 1), (0.2, 2)])
+
+
+def test_brokers_have_an_account_for_every_five_people_and_hand_over_some_of_their_bookings() -> None:
+    planned = [ask for ask in crowd(2_000, scenario="hand-overs").requests() if ask.habit == "broker"]
+    assert len({ask.message.account for ask in planned}) == len(planned) == 180
+    assert len({person.nik for ask in planned for person in ask.message.applicants}) == 900
+    assert len({ask.message.origin.device_key for ask in planned}) in {3, 4}
+    assert all(ask.expected >= {"DEVICE_RATE_LIMITED", "ADDRESS_RATE_LIMITED"} for ask in planned)
+    handed = [(ask, ask.buyer) for ask in planned if ask.buyer]
+    assert 10 < len(handed) < 70
+    for ask, buyer in handed:
+        one, other = ask.message, buyer.message
+        assert (one.office_id, one.service_date, one.session) == (other.office_id, other.service_date, other.session)
+        assert {one.account, one.request_id, one.origin.device_key}.isdisjoint(
+            {other.account, other.request_id, other.origin.device_key}
+        )
+        assert {p.nik for p in one.applicants}.isdisjoint(p.nik for p in other.applicants)
+        assert ask.cancels is not None
+
+
+def test_a_citizen_is_expected_to_meet_no_limit() -> None:
+    citizens = [ask for ask in crowd(2_000, scenario="hand-overs").requests() if not ask.bot]
+    assert not {reason for ask in citizens for reason in ask.expected if "RATE_LIMITED" in reason}
+    assert max(Counter(ask.message.origin.device_key for ask in citizens).values()) <= 2
+    networks = Counter(ask.message.origin.address.rpartition(".")[0] for ask in citizens)
+    assert max(networks.values()) < POLICY.limits.address.burst
+
+
+def test_the_share_of_brokers_is_that_of_the_places_at_their_offices() -> None:
+    records = [
+        record(1, 0.1, habit="broker", account="calo-1"),
+        record(2, 0.2, "CANCELLED", number=2, habit="broker", account="calo-2"),
+        record(3, 0.3, number=3, habit="buyer", account="pembeli-2"),
+        record(4, 0.4, number=4, account="warga"),
+    ]
+    got = summary(records).brokers
+    assert got
+    assert (got.accounts, got.requests, got.places, got.of, got.hand_overs, got.reached) == (2, 2, 2, 3, 1, 1)
+    assert summary([record(4, 0.4)]).brokers is None
 
 
 def test_people_and_bots_are_counted_separately() -> None:

@@ -18,6 +18,7 @@ from clients.rush.judge.fairness import OVERTAKING
 from clients.rush.judge.result import (
     Account,
     Arrivals,
+    Brokers,
     Group,
     Latency,
     Mark,
@@ -251,6 +252,25 @@ def test_a_slot_shows_when_it_sold_out_or_how_full_it_is() -> None:
     result = replace(_result(), sold_out=[replace(_result().sold_out[0], seconds=CLOCK.second(108_000))])
     cells = re.findall(r'<td class="(.*?)">(.*?)</td>', tables.sold_out(result, ENGLISH))
     assert cells == [("heat heat5", "30\u00a0hours"), ("heat heat2", "50\u00a0%"), ("heat", "–")]  # hours of life
+
+
+@pytest.mark.parametrize(("language", "words"), [(ENGLISH, "without limits"), (INDONESIAN, "tanpa pembatasan")])
+def test_the_report_shows_what_brokers_got_with_and_without_limits(
+    tmp_path: Path, language: Language, words: str
+) -> None:
+    limited = replace(_result(), brokers=Brokers(1800, 1800, 750, 7500, 30, 30))
+    baseline = replace(_result(), brokers=Brokers(1800, 1800, 6000, 8000, 300, 270), limits=False)
+    write_report(limited, tmp_path / "page.html", language, baseline)
+    page = (tmp_path / "page.html").read_text()
+    assert re.findall(r"<b>([^<]*)</b>", page)[-4:] == [
+        f"{language.number(750)} · {language.share(750, 7500)}",
+        f"{language.number(30)} · {language.share(30, 30)}",
+        f"{language.number(6000)} · {language.share(6000, 8000)}",
+        f"{language.number(270)} · {language.share(270, 300)}",
+    ]
+    assert words in page
+    write_report(_result(), tmp_path / "page.html", language, baseline)
+    assert words not in (tmp_path / "page.html").read_text(), "a run without brokers has no such section"
 
 
 def test_bots_are_shown_with_their_share_of_requests_and_places() -> None:

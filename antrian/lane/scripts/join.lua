@@ -2,18 +2,25 @@
 -- Accepts requests into the queues of their offices, one after the other, each wholly or not at all.
 -- include: people
 -- include: refusals
--- ARGV: lane bound, maximum people of an account, maximum people that an account may ask for in a window, then 6 a request:
---   the request as codec.py packs it, owner (8 bytes), office, windows of the slot's date ("from-to,from-to", ms), keep until
---   (hours), refusal for its place or day ("" or a reason).
+-- include: limits
+-- ARGV: lane bound, maximum people of an account, maximum people that an account may ask for in a window, then per limit of
+--   accounts, devices and address prefixes the ms between requests (0: no limit) and by how many ms a burst may be ahead,
+--   then 7 a request: the request as codec.py packs it, owner (8 bytes), origin (askers other than the account, as limits.lua
+--   takes them), office, windows of the slot's date ("from-to,from-to", ms), keep until (hours), refusal for its place or day
+--   ("" or a reason).
 -- Returns: now (ms), then one array a request, the first that holds:
 --   KNOWN office ticket | REQUEST_ID_REUSED | LANE_CLOSED | the refusal | WINDOW | DAY_CLOSED |
 --   ALREADY_BOOKED n booking-id (by this account) | SLOT_FULL remaining | ACCOUNT_LIMIT live | LANE_FULL waiting |
---   PEOPLE_LIMIT | ALREADY_BOOKED n "" (by another) | BARRED n last-day | HELD_UNVERIFIED, then n booking-id for each verified
---   person whom a booking of another account holds that did not verify the person | JOINED ticket ahead remaining
+--   a limit's reason, ms to wait | PEOPLE_LIMIT | ALREADY_BOOKED n "" (by another) | BARRED n last-day |
+--   HELD_UNVERIFIED, then n booking-id for each verified person whom a booking of another account holds that did not verify
+--   the person | JOINED ticket ahead remaining
 -- What others have booked comes last and is noted before: an account learns it of a limited number of people per window.
+-- Limits count what may take a place or tell of others: a repeat or a full slot writes nothing.
 -- SLOT_FULL is certain: requests ahead only take places. It comes after KNOWN, so no repeat of an accepted request hears it.
 -- Holds: P2-P5, P11, P12. A full Redis refuses all of it, and none is half done.
-local BOUND, MOST, MOST_TRIED, STRIDE = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), 6
+local BOUND, MOST, MOST_TRIED, STRIDE = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), 7
+local LIMITS = {}
+for n, kind in ipairs({ 'a', 'd', 'p' }) do LIMITS[kind] = { every = tonumber(ARGV[2 + 2 * n]), ahead = tonumber(ARGV[3 + 2 * n]) } end
 local at = format(' %d', now) -- the blank: behind encrypted bytes that look like digits it would look like a NIK
 local lanes = {} -- what this call has read already
 
@@ -33,7 +40,7 @@ local function counters_of(lane, office, slot)
   return counters
 end
 
-local function join(request, owner, office, windows, keep, refusal)
+local function join(request, owner, origin, office, windows, keep, refusal)
   local id, fingerprint, slot, people = id_of(request), fingerprint_of(request), slot_of(request), people_of(request)
   local kinds = kinds_of(request)
   local requests = bucket('requests', id)
@@ -60,6 +67,8 @@ local function join(request, owner, office, windows, keep, refusal)
   if live + party > MOST then return { 'ACCOUNT_LIMIT', live } end
   local ticket, waiting = format('%d', lane.ticket + 1), lane.ticket - lane.settled
   if waiting >= BOUND then return { 'LANE_FULL', waiting } end
+  local limited = count_request('a' .. owner .. origin, LIMITS)
+  if limited then return limited end
   if not note_tried(owner, people, window_ends, MOST_TRIED) then return { 'PEOPLE_LIMIT' } end
   local others = refused_for_others(entries, kinds)
   if others then return others end
@@ -78,7 +87,7 @@ local function join(request, owner, office, windows, keep, refusal)
 end
 
 local replies = { now }
-for i = 4, #ARGV, STRIDE do
+for i = 10, #ARGV, STRIDE do
   replies[#replies + 1] = join(unpack(ARGV, i, i + STRIDE - 1))
 end
 return replies

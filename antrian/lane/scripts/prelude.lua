@@ -17,6 +17,8 @@
 --   requests:xxx       hash    booking id -> "fingerprint office ticket keep-until(hours)"
 --   accounts:xxx       hash    owner (caller and account, hashed) -> 17 bytes a live booking: id, how many people hold it
 --   tried:xxx          hash    owner -> end of the window (hours), a blank, and 4 bytes of the key of each person asked for
+--   limits:xxx         hash    "a" (account), "d" (device) or "p" (address prefix) and its hash -> until when its requests so far
+--                              would last at its limit's rate (ms)
 --   synced             zset    "day" -> when the latest change of bars that Redis knows was made: a day done, a bar lifted (ms)
 --   audit              string  exists while a supervisor of workers audits
 --   rebuild            string  number of the newest rebuild: no other may restore anything

@@ -1,8 +1,9 @@
 -- Returns places of a CONFIRMED booking before its day begins, or, for staff, before it is over; else changes nothing.
 -- With a number, cancels only that person, and the others keep their numbers; cancelling the last one ends the booking.
 -- Idempotent.
--- in: office, booking_id, number (or null: all remaining people); action_id, caller, staff, why (null for the booking's account);
--- reclaimed (for a request that verified the person: leaves people who were verified as they are).
+-- in: office, booking_id, number (or null: all remaining people), most (people cancelled one by one, or null: any number); action_id,
+-- caller, staff, why (null for the booking's account); reclaimed (for a request that verified the person: leaves people who were
+-- verified as they are).
 -- Holds: P7, P10 (only live people return their places, and none of them is live afterwards).
 with asked as (
     select
@@ -14,6 +15,7 @@ with asked as (
     where booking.booking_id = %(booking_id)s
         and booking.office_id = %(office)s
         and booking.state = 'CONFIRMED'
+        and (%(number)s::int is null or %(most)s::int is null or booking.cancelled_people < %(most)s)
         and service_now() < day_begins(slot.service_date + (%(staff)s::text is not null)::int, office.time_zone)
     for update of booking
 ),

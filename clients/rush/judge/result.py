@@ -89,6 +89,22 @@ class Account:
 
 
 @dataclass(frozen=True)
+class Brokers:
+    """What brokers got at the offices that they wanted.
+
+    places: people of their accounts with a place, including those whose places they gave back. of: the places that
+    anybody took there. hand_overs: bookings that they cancelled for a buyer. reached: those whose buyer got places.
+    """
+
+    accounts: int
+    requests: int
+    places: int
+    of: int
+    hand_overs: int
+    reached: int
+
+
+@dataclass(frozen=True)
 class Arrivals:
     """The slot with most bookings. points: when each party was accepted, in seconds, and its first queue number."""
 
@@ -158,6 +174,9 @@ class RushResult:
     offices: list[OfficeSales] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
     bot_accounts: list[Account] = field(default_factory=list)
+    brokers: Brokers | None = None
+    limits: bool = True
+    """Whether the policy limits accounts, devices and address prefixes; of other than embedded Antrians it is not looked at."""
     overtakings: int = 0
     """Requests that got a smaller ticket than one that was answered before they were sent."""
     arrivals: Arrivals | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hdrh.histogram import HdrHistogram
 
 from antrian.booking import Office
-from clients.rush.judge.result import Account, Arrivals, Generator, Group, Latency, Mark, RushResult, Tick
+from clients.rush.judge.result import Account, Arrivals, Brokers, Generator, Group, Latency, Mark, RushResult, Tick
 from clients.rush.judge.sales import office_sales, sold_out
 from clients.rush.load.record import Record, Share
 from clients.rush.load.survey import Quotas, SlotOfOffice
@@ -78,6 +78,7 @@ def summarise(played: Played) -> RushResult:
         offices=office_sales(played.offices, played.quotas),
         groups=[_group("people", [r for r in records if not r.bot]), _group("bots", [r for r in records if r.bot])],
         bot_accounts=_bot_accounts(records),
+        brokers=_brokers(records),
         arrivals=_arrivals(decided, played.opens_epoch),
         generator=_generator(played.shares),
         cpu=_cpu(played.readings),
@@ -212,13 +213,29 @@ def _group(name: str, records: Sequence[Record]) -> Group:
 def _bot_accounts(records: Iterable[Record]) -> list[Account]:
     accounts = defaultdict[str, list[Record]](list)
     for record in records:
-        if record.bot:
+        if record.habit == "bot":
             accounts[record.account].append(record)
     found = [
         Account(name, len(own), sum(r.accepted for r in own), sum(r.party for r in own if r.got_places))
         for name, own in accounts.items()
     ]
     return sorted(found, key=lambda account: -account.requests)[:_ACCOUNTS]
+
+
+def _brokers(records: Sequence[Record]) -> Brokers | None:
+    own = [record for record in records if record.habit == "broker"]
+    if not own:
+        return None
+    buyers = [record for record in records if record.habit == "buyer"]
+    wanted = {record.office_id for record in own}
+    return Brokers(
+        accounts=len({record.account for record in own}),
+        requests=len(own),
+        places=sum(record.party for record in own if record.got_places),
+        of=sum(r.party for r in records if r.got_places and r.office_id in wanted and r.habit != "buyer"),
+        hand_overs=len(buyers),
+        reached=sum(record.got_places for record in buyers),
+    )
 
 
 def _generator(shares: Sequence[Share]) -> Generator:

@@ -35,7 +35,10 @@ from clients.rush.plan.crowd import Crowd
 from clients.rush.plan.scenario import load_scenario
 from clients.sdk.calls import MORE_CONNECTIONS, RefusedError
 
-_REFUSALS = {"SLOT_FULL", "TOO_LATE", "ALREADY_BOOKED", "ACCOUNT_LIMIT", "PEOPLE_LIMIT", "BARRED", "DAY_CLOSED"}
+_REFUSALS = {
+    "SLOT_FULL", "TOO_LATE", "ALREADY_BOOKED", "ACCOUNT_LIMIT", "PEOPLE_LIMIT", "BARRED", "DAY_CLOSED",
+    "ACCOUNT_RATE_LIMITED", "DEVICE_RATE_LIMITED", "ADDRESS_RATE_LIMITED",
+}  # fmt: skip
 _HINTS = {
     "WINDOW_CLOSED": "open it with: antrian up --clock open",
     "UNAVAILABLE": "if no Antrian runs there, antrian up starts one, and --host names another",

@@ -3,10 +3,10 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 import aiohttp
@@ -45,7 +45,8 @@ class HttpPhones:
     async def send(self, message: wire.RequestBookingRequest) -> Booking:
         """Requests a booking, with the request_id as Idempotency-Key."""
         body = MessageToJson(message, indent=None).encode()
-        return _booking(await self._call("POST", "/v1/bookings", body, key=message.request_id))
+        origin = {"X-Device-Key": message.origin.device_key, "X-Forwarded-For": message.origin.address}
+        return _booking(await self._call("POST", "/v1/bookings", body, key=message.request_id, origin=origin))
 
     async def send_and_hang_up(self, message: wire.RequestBookingRequest, seconds: float) -> None:
         """Sends a request, and stops waiting for the response after that many seconds."""
@@ -108,9 +109,19 @@ class HttpPhones:
         raise NotImplementedError
 
     async def _call(
-        self, verb: str, path: str, body: bytes | None = None, *, key: str = "", extra: float = 0, params: Any = None
+        self,
+        verb: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        key: str = "",
+        extra: float = 0,
+        params: Any = None,
+        origin: Mapping[str, str] = MappingProxyType({}),
     ) -> Any:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+        headers = {name: value for name, value in origin.items() if value}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         if key:
             headers["Idempotency-Key"] = key
         total = (self._session.timeout.total or 0) + extra

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from hashlib import blake2b
@@ -240,10 +240,19 @@ class Player:
         if record.state == "CONFIRMED" and planned.cancels is not None:
             await asyncio.sleep(planned.cancels)
             await self._cancel(live)
+            if planned.buyer and record.state == "CANCELLED":
+                self._start(self._buy(planned.buyer))
         elif record.state == "REJECTED" and planned.looks:
             due = record.seen + planned.again
             await asyncio.sleep(planned.again)
             await self._look(record.office_id, due)
+
+    async def _buy(self, planned: PlannedRequest) -> None:
+        """Submits the request of a buyer, whose time begins with the cancellation."""
+        await asyncio.sleep(planned.at)
+        live = _Live(replace(planned, at=self._now()), _record(planned), encoded(planned.message))
+        self.records.append(live.record)
+        self._submit(_Submission(live, live.planned.at))
 
     async def _outcome(self, planned: PlannedRequest, booking_id: str) -> Booking:
         account = planned.message.account

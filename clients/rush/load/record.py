@@ -64,8 +64,8 @@ class Record:
 
     @property
     def bot(self) -> bool:
-        """Whether a broker's bot submitted it."""
-        return self.habit == "bot"
+        """Whether a bot or a broker submitted it."""
+        return self.habit in {"bot", "broker"}
 
     @property
     def accepted(self) -> bool:

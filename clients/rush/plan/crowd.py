@@ -4,23 +4,20 @@ Each request is derived from its number alone, so that every process of the gene
 """
 
 import math
-import tomllib
 import uuid
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import accumulate
-from pathlib import Path
 from random import Random
 
 from antrian.booking import Office, Session, Slot
-from antrian.v1.booking_service_pb2 import RequestBookingRequest
-from antrian.v1.messages_pb2 import SESSION_AFTERNOON, SESSION_MORNING, Location
+from antrian.v1.booking_service_pb2 import Origin, RequestBookingRequest
+from antrian.v1.messages_pb2 import SESSION_AFTERNOON, SESSION_MORNING, Applicant, Location
+from clients.rush.plan.demand import weights
 from clients.rush.plan.people import People
 from clients.rush.plan.scenario import Scenario
 
-_POPULATION = Path(__file__).with_name("population.toml")
 _WRONGS = {
     "bad NIK": "INVALID_FIELD",
     "malformed request_id": "INVALID_FIELD",
@@ -32,8 +29,11 @@ _WRONGS = {
     "coarse location": "LOCATION_TOO_COARSE",
     "Singapore": "OUTSIDE_INDONESIA",
 }
+_RATE_LIMITS = frozenset({"ACCOUNT_RATE_LIMITED", "DEVICE_RATE_LIMITED", "ADDRESS_RATE_LIMITED"})
 _SINGAPORE = (1.3000, 103.8500)
 _NEIGHBOURS = 3
+_PARTY = 5  # people of a broker's booking
+_CITIZENS_OF_A_NETWORK = 100
 _MOST_PEOPLE = 8  # person numbers reserved for each request
 _POLLS, _POLL_EVERY = 4, 3.0
 
@@ -48,7 +48,8 @@ class PlannedRequest:
     habit: what is special about its person. wrong: what is invalid in it. again: when a person who submitted early submits
     again. repeats: after how many seconds an impatient person repeats it. rival: whether another request is for the same
     people. looks: when the remaining places are read. look_later: how long after acceptance the outcome is read. cancels:
-    how long after the outcome the booking is cancelled.
+    how long after the outcome the booking is cancelled. buyer: the request that follows the cancellation, after buyer.at
+    seconds, for the same slot.
     """
 
     number: int
@@ -65,11 +66,12 @@ class PlannedRequest:
     looks: tuple[float, ...] = ()
     look_later: float = 0
     cancels: float | None = None
+    buyer: "PlannedRequest | None" = None
 
     @property
     def bot(self) -> bool:
-        """Whether a broker's bot submits it."""
-        return self.habit == "bot"
+        """Whether a bot or a broker submits it."""
+        return self.habit in {"bot", "broker"}
 
     @property
     def expected(self) -> frozenset[str]:
@@ -77,7 +79,7 @@ class PlannedRequest:
         if self.wrong:
             return frozenset({_WRONGS[self.wrong]})
         if self.bot:
-            return frozenset({"ALREADY_BOOKED", "ACCOUNT_LIMIT", "PEOPLE_LIMIT"})
+            return frozenset({"ALREADY_BOOKED", "ACCOUNT_LIMIT", "PEOPLE_LIMIT", *_RATE_LIMITS})
         return frozenset({"ALREADY_BOOKED"} if self.rival else ())
 
 
@@ -102,16 +104,20 @@ class Crowd:
     def __init__(self, scenario: Scenario, town: Town, seed: int) -> None:
         self.scenario, self.town, self.seed = scenario, town, seed
         self._people = People(seed)
-        self._weights = list(accumulate(_demand(scenario, town.offices)))
+        self._weights = list(accumulate(weights(scenario, town.offices)))
         self._neighbours = _neighbours(town.offices)
         self.bots = round(scenario.requests * scenario.bots.share)
-        self._citizens = scenario.requests - self.bots
+        self.brokers = round(scenario.requests * scenario.brokers.share) if scenario.brokers else 0
+        self._citizens = scenario.requests - self.bots - self.brokers
         self._accounts = _accounts(scenario, self.bots)
 
     def requests(self, share: int = 0, of: int = 1) -> Iterator[PlannedRequest]:
         """Yields the requests of one of `of` shares, by number."""
         for number in range(share, self.scenario.requests, of):
-            yield self._citizen(number) if number < self._citizens else self._bot(number)
+            if number < self._citizens:
+                yield self._citizen(number)
+            else:
+                yield self._bot(number) if number < self._citizens + self.bots else self._broker(number)
 
     def _citizen(self, number: int) -> PlannedRequest:
         habit = self._habit(number)
@@ -152,6 +158,7 @@ class Crowd:
         rng, base = self._random(number, "habit"), self._plain(number - 1)
         planned = replace(base, number=number, habit=habit, looks=(), cancels=None)
         planned.message.request_id = _uuid(rng)
+        planned.message.origin.device_key += f"-{habit.replace(' ', '-')}"
         if habit == "second phone":
             return replace(planned, at=max(base.at, 0) + rng.uniform(0.2, 4), rival=True)
         planned.message.office_id = rng.choice(self._neighbours[planned.message.office_id])
@@ -166,6 +173,7 @@ class Crowd:
         code = self.town.nik_codes[office.province_code]
         people = [self._people.person(number * _MOST_PEOPLE + n, code) for n in range(size)]
         slot, message = self._message(rng, f"warga-{self.seed}-{number}", office)
+        message.origin.CopyFrom(self._home(number))
         message.applicants.extend(people)
         watching = rng.random() < habits.watching
         staring = watching or rng.random() < habits.staring
@@ -196,9 +204,47 @@ class Crowd:
         person = (self.scenario.requests + account if one_nik else number) * _MOST_PEOPLE
         slot, message = self._message(rng, f"calo-{self.seed}-{account}", office)
         message.applicants.append(self._people.person(person, self.town.nik_codes[office.province_code]))
+        message.origin.device_key = f"bot-{self.seed}-{account}"
         if one_nik:  # the same NIK at every office
             message.applicants[0].CopyFrom(self._people.person(person, min(self.town.nik_codes.values())))
         return PlannedRequest(number, rng.uniform(0, bots.seconds), slot, message, habit="bot", gateway=True)
+
+    def _broker(self, number: int) -> PlannedRequest:
+        brokers = self.scenario.brokers
+        assert brokers
+        rng = self._random(number, "broker")
+        offices = [office for office in self.town.offices if office.city in brokers.cities]
+        office = rng.choices(offices, [office.daily_quota for office in offices])[0]
+        slot, message = self._message(rng, f"calo-{self.seed}-{number}", office)
+        message.applicants.extend(self._party(number, office))
+        network = rng.randrange(brokers.networks)
+        message.origin.device_key = f"calo-{self.seed}-{number // brokers.per_device}"
+        message.origin.address = f"198.18.{network}.{rng.randint(1, 254)}"
+        planned = PlannedRequest(number, rng.uniform(0, brokers.seconds), slot, message, habit="broker", gateway=True)
+        if rng.random() >= brokers.hand_over:
+            return planned
+        buyer, later = RequestBookingRequest(), self.scenario.requests + number
+        buyer.CopyFrom(message)
+        buyer.request_id, buyer.account = _uuid(rng), f"pembeli-{self.seed}-{number}"
+        buyer.ClearField("applicants")
+        buyer.applicants.extend(self._party(later, office))
+        buyer.origin.CopyFrom(self._home(later))
+        wait = rng.expovariate(1 / brokers.buyer_s)
+        return replace(
+            planned,
+            cancels=rng.expovariate(1 / brokers.hold_s),
+            buyer=PlannedRequest(later, wait, slot, buyer, habit="buyer", gateway=True),
+        )
+
+    def _party(self, number: int, office: Office) -> list[Applicant]:
+        code = self.town.nik_codes[office.province_code]
+        return [self._people.person(number * _MOST_PEOPLE + n, code) for n in range(_PARTY)]
+
+    def _home(self, number: int) -> Origin:
+        """Returns a phone of its own, behind one of the addresses that mobile networks share (RFC 6598)."""
+        network = number % max(1, self.scenario.requests // _CITIZENS_OF_A_NETWORK)
+        high, low = divmod(network, 256)
+        return Origin(device_key=f"hp-{self.seed}-{number}", address=f"100.{64 + high % 64}.{low}.{1 + number % 254}")
 
     def _message(self, rng: Random, account: str, office: Office) -> tuple[Slot, RequestBookingRequest]:
         demand = self.scenario.demand
@@ -273,12 +319,6 @@ class Crowd:
         return Random(f"{self.seed}/{number}/{what}")  # noqa: S311 - a plan must be reproducible
 
 
-def popularity(scenario: Scenario, office: Office) -> float:
-    """Returns how many times as many people want the office as one with popularity 1."""
-    wanted = scenario.demand.popularity
-    return wanted.get(office.city, wanted.get("*", 1.0))
-
-
 def submissions(planned: PlannedRequest) -> Iterator[float]:
     """Yields when a request is submitted, including early and repeated submissions."""
     yield planned.at
@@ -286,18 +326,6 @@ def submissions(planned: PlannedRequest) -> Iterator[float]:
         yield planned.again
     for delay in planned.repeats:
         yield planned.at + delay
-
-
-def _demand(scenario: Scenario, offices: Sequence[Office]) -> Iterator[float]:
-    """Yields the weight of each office: its share of the province's people (or its places) times its popularity."""
-    people = tomllib.loads(_POPULATION.read_text("utf-8"))
-    places: defaultdict[str, int] = defaultdict(int)
-    for office in offices:
-        places[office.province_code] += office.daily_quota
-    for office in offices:
-        code = office.province_code
-        inhabitants = people[code] / places[code] if scenario.demand.by_population else 1
-        yield office.daily_quota * inhabitants * popularity(scenario, office)
 
 
 def _neighbours(offices: Sequence[Office]) -> dict[str, list[str]]:

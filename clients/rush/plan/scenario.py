@@ -121,6 +121,30 @@ class Bots(_Part):
     """How long after the opening they submit."""
 
 
+class Brokers(_Part):
+    """Brokers as seen in 2026: one account for every five strangers, and bookings that are handed over to buyers.
+
+    To hand over, a broker cancels a booking, and the buyer books the same slot from an own account and phone.
+    """
+
+    share: Share
+    """Of all requests. Each is a booking for five people, from an account of its own."""
+    cities: Annotated[tuple[str, ...], Field(min_length=1)]
+    """The cities whose offices they want."""
+    seconds: Annotated[float, Field(gt=0)]
+    """How long after the opening they submit."""
+    per_device: Annotated[int, Field(ge=1)]
+    """How many of their accounts share a device."""
+    networks: Annotated[int, Field(ge=1, le=256)]
+    """Over how many address prefixes."""
+    hand_over: Share
+    """The share of their bookings that they hand over."""
+    hold_s: Annotated[float, Field(gt=0)]
+    """How long after the outcome they begin to do so, on average."""
+    buyer_s: Annotated[float, Field(gt=0)]
+    """How long after the cancellation the buyer submits, on average."""
+
+
 class Scenario(_Part):
     """A complete rush. The same scenario, number of requests and seed give the same rush."""
 
@@ -131,11 +155,12 @@ class Scenario(_Part):
     title_en: str
     """The same in English."""
     requests: Annotated[int, Field(ge=1)]
-    """The number of requests of citizens and bots together."""
+    """The number of requests of citizens, bots and brokers together."""
     arrivals: Arrivals
     demand: Demand
     habits: Habits
     bots: Bots
+    brokers: Brokers | None = None
 
     def second_of(self, hour: float) -> float:
         """Converts hours after the opening to seconds of the play."""
@@ -176,6 +201,7 @@ def load_scenario(name: str, *, requests: int | None = None, compression: float 
 def _check(path: Path, scenario: Scenario) -> None:
     arrivals, habits = scenario.arrivals, scenario.habits
     sums = {
+        "bots.share and brokers.share": scenario.bots.share + (scenario.brokers.share if scenario.brokers else 0),
         "arrivals.waiting and the waves' shares": arrivals.waiting + sum(wave.share for wave in arrivals.waves),
         "habits.second_phone, neighbour, wrong, slow and impatient": habits.second_phone
         + habits.neighbour

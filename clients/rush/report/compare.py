@@ -68,6 +68,7 @@ def _load_rows(a: RushResult, b: RushResult) -> Iterator[Row]:
     yield _row("scenario", a.scenario, b.scenario)
     yield _row("requests", a.requests, b.requests)
     yield _row("compression", a.compression, b.compression)
+    yield _row("limits", "on" if a.limits else "off", "on" if b.limits else "off")
     for key in ("seed", "machine", "versions"):
         yield _row(key, a.about.get(key), b.about.get(key))
 
@@ -80,6 +81,9 @@ def _outcome_rows(a: RushResult, b: RushResult) -> Iterator[Row]:
     yield _row("rejected", sum(a.rejected.values()), sum(b.rejected.values()))
     yield _row("refused", sum(a.refused.values()), sum(b.refused.values()))
     yield _row("unanswered or undecided", a.unanswered + a.undecided, b.unanswered + b.undecided)
+    for name, key in (("places of brokers", "places"), ("hand-overs that reached the buyer", "reached")):
+        if a.brokers or b.brokers:
+            yield _row(name, getattr(a.brokers, key, None), getattr(b.brokers, key, None))
     yield _row("slots sold out", len(a.sold_out), len(b.sold_out))
     yield _row("violations", _violations(a), _violations(b))
     yield _row("overtaken", a.overtakings, b.overtakings)

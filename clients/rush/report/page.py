@@ -16,8 +16,8 @@ from clients.rush.report.words import Language
 _WIDE, _NARROW = 860, 340
 
 
-def write_report(result: RushResult, file: Path, language: Language) -> None:
-    """Writes the report. Raises OSError."""
+def write_report(result: RushResult, file: Path, language: Language, baseline: RushResult | None = None) -> None:
+    """Writes the report. baseline: another run, whose brokers are shown next to this one's. Raises OSError."""
     t = language
     sections = (
         _chart(charts.opening(result, t)),
@@ -38,6 +38,11 @@ def write_report(result: RushResult, file: Path, language: Language) -> None:
             t("Bagian untuk bot", "What bots got"),
             tables.bots_caption(result, t),
             tables.people_and_bots(result, t),
+        ),
+        _section(
+            t("Bagian untuk calo", "What brokers got"),
+            tables.brokers_caption(result, t),
+            tables.brokers(result, baseline, t) if result.brokers else "",
         ),
         _section(t("Janji yang diperiksa", "Promises checked"), "", tables.promises(result, t)),
         _section(

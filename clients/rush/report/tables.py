@@ -58,6 +58,39 @@ def people_and_bots(result: RushResult, language: Language) -> str:
     return bars(lines)
 
 
+def brokers(result: RushResult, baseline: RushResult | None, language: Language) -> str:
+    """Returns bars with the brokers' share of places and hand-overs, next to those of the baseline. Empty without brokers."""
+    lines = []
+    for run in (result, baseline):
+        got = run.brokers if run else None
+        if run and got:
+            words = (
+                language("dengan pembatasan", "with limits")
+                if run.limits
+                else language("tanpa pembatasan", "without limits")
+            )
+            for what, part, whole in (
+                (language("tempat yang didapat calo", "places that brokers got"), got.places, got.of),
+                (language("sampai ke pembeli", "hand-overs that reached the buyer"), got.reached, got.hand_overs),
+            ):
+                value = f"{language.number(part)} · {language.share(part, whole)}"
+                lines.append((f"{words}: {what}", value, part / whole if whole else 0, "refused"))
+    return bars(lines)
+
+
+def brokers_caption(result: RushResult, language: Language) -> str:
+    """Returns the caption of brokers."""
+    if not result.brokers:
+        return ""
+    accounts, people = (language.number(n) for n in (result.brokers.accounts, 5 * result.brokers.requests))
+    return language(
+        f"Calo meminta tempat untuk {people} orang lewat {accounts} akun. Bagian dihitung dari semua tempat yang diambil di "
+        "kantor yang mereka incar. Penyerahan: calo membatalkan, lalu pembelinya mendaftar di sesi yang sama.",
+        f"Brokers asked for places for {people} people from {accounts} accounts. The share is of all places taken at the "
+        "offices that they wanted. To hand over, a broker cancels, and the buyer books the same session.",
+    )
+
+
 def bots_caption(result: RushResult, language: Language) -> str:
     """Returns the caption of people_and_bots, with the numbers of the largest account."""
     words = language(

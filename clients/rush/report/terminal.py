@@ -58,6 +58,14 @@ def _facts(result: RushResult) -> Iterator[tuple[str, str]]:
     ):
         if count:
             yield name, f"[red]{count:,}[/]"
+    if result.brokers:
+        got = result.brokers
+        yield "limits on accounts, devices and networks", "on" if result.limits else "off"
+        yield (
+            "brokers: places, of those taken at their offices",
+            f"{got.places:,} of {got.of:,} ({_percent(got.places, got.of)})",
+        )
+        yield "hand-overs that reached the buyer", f"{got.reached:,} of {got.hand_overs:,}"
     yield "slots sold out", f"{len(result.sold_out):,}"
     peaks = (f"{result.peaks.get(name, 0):,.0f}" for name in ("offered", "accepted", "decided"))
     yield "peak per second: offered / accepted / decided", " / ".join(peaks)
@@ -90,6 +98,10 @@ def _promises(result: RushResult) -> Table:
         style = "red" if check.violations else ""
         table.add_row(check.promise, check.what, *_counts(check.examined, check.violations), style=style)
     return table
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole if whole else 0:.1f} %"
 
 
 def _counts(*numbers: int) -> list[str]:
