@@ -11,6 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from antrian.local.private_file import write_private
 from antrian.local.secret_files import RUN_SECRETS
 from antrian.v1 import booking_service_pb2 as wire
 from antrian.v1.messages_pb2 import (
@@ -180,7 +181,7 @@ def test_rebuild_executes_its_worker_with_the_settings_of_the_folder(
     (tmp_path / RUN_SECRETS).mkdir()
     keys = key_variables(make_keys())
     for name, value in keys.items():
-        (tmp_path / RUN_SECRETS / name.lower()).write_text(value)
+        write_private(tmp_path / RUN_SECRETS / name.lower(), value)
     became: list[list[str]] = []
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setattr(os, "execv", lambda _, command: became.append(command))

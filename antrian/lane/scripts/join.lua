@@ -3,23 +3,20 @@
 -- include: people
 -- include: refusals
 -- include: limits
--- ARGV: lane bound, maximum people of an account, maximum people that an account may ask for in a window, then per limit of
---   accounts, devices and address prefixes the ms between requests (0: no limit) and by how many ms a burst may be ahead,
---   then 7 a request: the request as codec.py packs it, owner (8 bytes), origin (askers other than the account, as limits.lua
---   takes them), office, windows of the slot's date ("from-to,from-to", ms), keep until (hours), refusal for its place or day
---   ("" or a reason).
+-- ARGV: lane bound, most people of an account, most people that an account may ask for in a window, then per limit (accounts,
+--   devices, address prefixes) the ms between requests (0: no limit) and by how many ms a burst may be ahead, then 7 a request:
+--   the request as codec.py packs it, owner (8 bytes), origin (askers other than the account, as limits.lua takes them), office,
+--   windows of the slot's date ("from-to,from-to", ms), keep until (hours), refusal for its place or day ("" or a reason).
 -- Returns: now (ms), then one array a request, the first that holds:
 --   KNOWN office ticket | REQUEST_ID_REUSED | LANE_CLOSED | the refusal | WINDOW | DAY_CLOSED |
 --   ALREADY_BOOKED n booking-id (by this account) | SLOT_FULL remaining | ACCOUNT_LIMIT live | LANE_FULL waiting |
---   a limit's reason, ms to wait | PEOPLE_LIMIT | ALREADY_BOOKED n "" (by another) | BARRED n last-day |
---   HELD_UNVERIFIED, then n booking-id for each verified person whom a booking of another account holds that did not verify
---   the person | JOINED ticket ahead remaining
--- What others have booked comes last and is noted before: an account learns it of a limited number of people per window.
--- Limits count what may take a place or tell of others: a repeat or a full slot writes nothing.
+--   a limit's reason, ms to wait | PEOPLE_LIMIT | ALREADY_BOOKED n "" (by another) | BARRED n last-day | HELD_UNVERIFIED, then
+--   n booking-id for each verified person whom another account holds unverified | JOINED ticket ahead remaining
+-- What others have booked comes last and is noted before: an account learns it of a limited number of people per window. Limits
+-- count what may take a place or tell of others: a repeat or a full slot writes nothing.
 -- SLOT_FULL is certain: requests ahead only take places. It comes after KNOWN, so no repeat of an accepted request hears it.
 -- Holds: P2-P5, P11, P12. A full Redis refuses all of it, and none is half done.
-local BOUND, MOST, MOST_TRIED, STRIDE = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), 7
-local LIMITS = {}
+local BOUND, MOST, MOST_TRIED, STRIDE, LIMITS = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), 7, {}
 for n, kind in ipairs({ 'a', 'd', 'p' }) do LIMITS[kind] = { every = tonumber(ARGV[2 + 2 * n]), ahead = tonumber(ARGV[3 + 2 * n]) } end
 local at = format(' %d', now) -- the blank: behind encrypted bytes that look like digits it would look like a NIK
 local lanes = {} -- what this call has read already
