@@ -24,7 +24,7 @@ from server.office_cache import Catalog
 from server.reclaim import Reclaim
 from tests.support.waiting import until
 from tests.support.ways_back import by, lift, undo
-from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, World, nik
+from tests.support.world import BOGOR, MONDAY, OPENS, PUSAT, TUESDAY, WINDOW, World, nik
 
 NEXT_WINDOW = OPENS + timedelta(days=7, minutes=1)
 NEXT_MONDAY = replace(MONDAY, service_date=MONDAY.service_date + timedelta(days=7))
@@ -274,6 +274,21 @@ async def test_a_booking_of_a_day_that_is_over_does_not_give_way(world: World) -
     assert isinstance(result, Refused)
     assert result.reason == Reason.ALREADY_BOOKED
     assert world.verify() != [], "the day has not been finished for four days"
+
+
+@pytest.mark.parametrize("present", [[], [1]], ids=["nobody has come", "somebody has come"])
+async def test_on_its_day_a_booking_gives_way_until_somebody_has_come(world: World, present: list[int]) -> None:
+    friday = replace(MONDAY, service_date=WINDOW.dates[-1])
+    enemy = await booked(world, world.request(1, [6, 7], slot=friday, account="enemy"))
+    world.set_clock(NEXT_WINDOW)
+    if present:
+        await world.staff.check_in(PUSAT, code_range(booking_code(enemy.booking_id)), present, "desk", "rina")
+        await world.ask(Follow(enemy.booking_id))
+    with working(world):
+        result = await submit(world, world.request(2, [7], verified=[7], slot=NEXT_MONDAY))
+    assert (getattr(result, "reason", None) == Reason.ALREADY_BOOKED) is bool(present)
+    assert (await world.recorded(enemy)).state is (State.ATTENDED if present else State.CONFIRMED)
+    assert world.sql("select kind from staff_action") == [("CHECK_IN",) if present else ("RECLAIM",)]
 
 
 async def test_only_verified_people_are_barred_if_the_policy_says_so(world: World) -> None:

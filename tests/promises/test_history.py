@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner
 
 from antrian.audit.history import Findings, check_history, read_facts, read_history
-from antrian.booking import Cancel, CloseDate, Follow, SetQuota, Slot
+from antrian.booking import Cancel, CloseDate, Follow, SetQuota, Slot, StaffAction
 from antrian.identity import booking_code, code_range
 from antrian.lane.producer import Joined, JoinRequest, Refused
 from clients.cli.main import main
 from clients.sdk.history import History
-from tests.support.ways_back import undo
+from tests.support.ways_back import by, undo
 from tests.support.world import BOGOR, JAKARTA, MONDAY, OPENS, PUSAT, TUESDAY, World
 
 BY = ("desk", "rina", "banjir")
@@ -168,6 +168,22 @@ async def played(world: World, tmp_path: Path) -> AsyncIterator[World]:
 
 def check(world: World, folder: Path) -> Findings:
     return check_history(read_history([folder / "history.jsonl"]), read_facts(world.settings))
+
+
+async def test_a_reclaimed_person_contradicts_nothing(world: World, tmp_path: Path) -> None:
+    with History(tmp_path / "history.jsonl") as history:
+        witness = Witness(world, history)
+        enemy = await witness.request(1, 7, 8)
+        world.turn()
+        await witness.read(enemy)
+        await world.ask(Cancel(enemy.booking_id, 1, StaffAction(**by()), reclaimed=True))
+        owner = await witness.request(2, 7, verified=[7], office_id=BOGOR)
+        world.turn(BOGOR)
+        for request in (enemy, owner):
+            await witness.read(request)
+    assert check(world, tmp_path).violations == []
+    world.sql("update applicant set cancelled_at = null")
+    assert "P4" in {violation.promise for violation in check(world, tmp_path).violations}
 
 
 async def test_an_untampered_history_has_no_violation(played: World, tmp_path: Path) -> None:
