@@ -294,6 +294,7 @@ ELSEWHERE = {
     ("service_date", "WINDOW_CLOSED"): "acceptance/test_window.py",
     ("service_date", "DAY_CLOSED"): "acceptance/test_life.py",
     ("applicants[0]", "ALREADY_BOOKED"): "acceptance/test_booking.py",
+    ("applicants[0].verified", "VERIFIED_NOT_ALLOWED"): "acceptance/test_verified.py",
     ("applicants", "PEOPLE_LIMIT"): "integration/test_join.py",
     ("account", "ACCOUNT_RATE_LIMITED"): "integration/test_request_limits.py",
     ("origin.device_key", "DEVICE_RATE_LIMITED"): "acceptance/test_strangers.py",
