@@ -14,6 +14,7 @@ from server.commands import LaneCommands
 
 _WAIT = 8.0
 _LOOK_AGAIN = 1.0
+_PAUSE = 0.02
 _RETRY = timedelta(seconds=1)
 _WHY = "verified request"
 
@@ -59,6 +60,7 @@ class Reclaim:
             with suppress(TimeoutError):  # the notification can be lost: look again
                 async with asyncio.timeout(_LOOK_AGAIN):
                     await self._producer.settled(found.office_id, found.ticket)
+            await asyncio.sleep(_PAUSE)  # it stays undecided if Redis has lost its latest writes
             return False
         if found is None or found.state is not State.CONFIRMED:
             return True
