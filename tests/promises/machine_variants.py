@@ -191,6 +191,6 @@ VARIANTS = [
     Variant("P10", "a bar is lifted in the ledger only", _changed("settle_commands", "elseif held and not holder then", "elseif false then")),
     Variant("P10", "an excuse leaves the bar", _changed("excuse_no_show.sql", r"bar\.lifted_at is null and asked\.refused is null", "false")),
     Variant("P10", "late attendance frees the wrong person", _changed("late_attendance.sql", r"bar\.applicant_key = arrived\.applicant_key and", "")),
-    Variant("P4", "an undone check-in holds nobody in Redis", _changed("claim", r"redis\.call\('HSET', bucket\('applicants', person\), person, claim\)", "")),
+    Variant("P4", "an undone check-in holds nobody in Redis", _changed("claim", r"redis\.call\('HSET', bucket\('applicants', again\[1\]\), again\[1\], again\[2\]\)", "")),
     Variant("P11", "the window by the server's clock", _the_servers_clock_judges),
 ]  # fmt: skip
