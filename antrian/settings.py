@@ -19,6 +19,7 @@ from pydantic_settings import SettingsError as SourceError
 
 from antrian.identity import Keys
 from antrian.ledger.standby import has_several_hosts
+from antrian.loopback import CLEARTEXT, is_loopback
 from antrian.redis_primary import parse_redis_url
 
 KEY_VARIABLES = ("ANTRIAN_HASH_KEY", "ANTRIAN_PUBLIC_KEY", "ANTRIAN_PRIVATE_KEYS")
@@ -123,6 +124,14 @@ class Settings(BaseSettings):
         default=None, description="The server's TLS certificate (PEM). Without it, the server does not use TLS."
     )
     tls_key_file: Path | None = Field(default=None, description="The private key of the certificate (PEM).")
+    tls_client_ca_file: Path | None = Field(
+        default=None,
+        description="CA certificates (PEM). With it, clients need a certificate of one of these CAs, besides their token.",
+    )
+    behind_tls_proxy: bool = Field(
+        default=False,
+        description="Whether something else protects what is sent in cleartext, so that no TLS is needed off loopback.",
+    )
     policy_file: Path | None = Field(
         default=None,
         description="TOML file of the policy, which must equal the ledger's. Defaults to the shipped policy.toml.",
@@ -176,7 +185,7 @@ class Settings(BaseSettings):
     def _check_callers_file(self) -> "Settings":
         if not self.embedded and self.callers_file is None:
             raise ValueError("callers_file is required unless the stores are embedded")
-        if self.embedded and self.callers_file is None and not self.listen.startswith(("127.", "localhost:", "[::1]:")):
+        if self.embedded and self.callers_file is None and not is_loopback(self.listen):
             raise ValueError("without a callers_file, listen must be a loopback address")
         return self
 
@@ -184,6 +193,14 @@ class Settings(BaseSettings):
     def _check_heads(self) -> "Settings":
         if (self.heads_file is None) == bool(self.signing_key_file or self.signing_public_key_file):
             raise ValueError("set both heads_file and signing_key_file (or signing_public_key_file), or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_cleartext(self) -> "Settings":
+        if not (self.tls_cert_file or self.behind_tls_proxy or is_loopback(self.listen)):
+            raise ValueError(
+                f"listen is not a loopback address, so tls_cert_file and tls_key_file are required; {CLEARTEXT}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -201,6 +218,13 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"tls_cert_file and tls_key_file are not a matching pair of PEM files: {error}"
                 ) from None
+        if self.tls_client_ca_file:
+            if not self.tls_cert_file:
+                raise ValueError("tls_client_ca_file requires tls_cert_file and tls_key_file")
+            try:
+                read_certificates(self.tls_client_ca_file)
+            except SettingsError as error:
+                raise ValueError(f"tls_client_ca_file: {error}") from None
         return self
 
     def make_keys(self, *needed: Literal["public_key", "private_keys"]) -> Keys:

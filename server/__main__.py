@@ -36,6 +36,7 @@ from server.names import Names
 from server.office_cache import Catalog
 from server.office_service import OfficeService
 from server.public_services import PublicServices
+from server.tls import Certificates
 from server.validation import Admission
 
 LIVENESS = "antrian.liveness"
@@ -182,8 +183,8 @@ def _make_server(handlers: Sequence[Handlers], limit: int) -> grpc.aio.Server:
 
 def _listen(server: grpc.aio.Server, settings: Settings) -> None:
     if settings.tls_cert_file and settings.tls_key_file:
-        pair = (settings.tls_key_file.read_bytes(), settings.tls_cert_file.read_bytes())
-        server.add_secure_port(settings.listen, grpc.ssl_server_credentials([pair]))
+        certificates = Certificates(settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file)
+        server.add_secure_port(settings.listen, certificates.credentials())
     else:
         server.add_insecure_port(settings.listen)
 

@@ -143,7 +143,7 @@ def up(
             stack.wait()
 
 
-@click.command(epilog=example("ANTRIAN_LISTEN=0.0.0.0:7700 antrian serve"))
+@click.command(epilog=example("ANTRIAN_LISTEN=127.0.0.1:7700 antrian serve"))
 def serve() -> None:
     """Run a server, like `python -m server`.
 
@@ -162,7 +162,7 @@ def work() -> None:
     _become("workers")
 
 
-@click.command(epilog=example("ANTRIAN_GATEWAY_LISTEN=0.0.0.0:7780 ANTRIAN_GATEWAY_TARGET=server:7700 antrian gateway"))
+@click.command(epilog=example("ANTRIAN_GATEWAY_TARGET=server:7700 ANTRIAN_GATEWAY_CA_FILE=ca.crt antrian gateway"))
 def gateway() -> None:
     """Run a gateway, like `python -m clients.gateway`.
 

@@ -31,7 +31,7 @@ from clients.sdk.booking_client import (
     RefusedError,
     Whereabouts,
 )
-from clients.sdk.calls import Client, Target
+from clients.sdk.calls import CleartextError, Client, Target, check_cleartext
 from clients.sdk.office_client import OfficeClient
 
 FOLDER = Path(".antrian")
@@ -250,8 +250,10 @@ def make_service(*, folder: Path | None, target: str | None, token: str, ca: Pat
         facts = running(folder) if folder else run_facts(FOLDER)
         found = (folder or FOLDER) if facts else None
         target = facts["grpc"] if facts else _DEFAULT_TARGET
-    with failing_on(SettingsError, by=WrongSettings):
+    with failing_on(SettingsError, CleartextError, by=WrongSettings):
         certificate = read_certificates(ca) if ca else None
+        if token and not certificate:
+            check_cleartext(target)
     return Service(target, token, certificate, english=lang == "en", folder=found)
 
 

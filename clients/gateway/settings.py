@@ -4,9 +4,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from antrian.loopback import CLEARTEXT, is_loopback
 from antrian.settings import SettingsError, read_certificates
 
 
@@ -37,6 +38,11 @@ class GatewaySettings(BaseSettings):
         le=8,
         description="How many proxies pass requests on, each of which appends to X-Forwarded-For whom it was called by.",
     )
+    behind_tls_proxy: bool = Field(
+        default=False,
+        validation_alias="ANTRIAN_BEHIND_TLS_PROXY",
+        description="Whether something else protects what is sent in cleartext.",
+    )
     metrics_listen: str = Field(
         default="",
         pattern=r"^$|^[^\s/]+:[0-9]{1,5}$",
@@ -53,9 +59,10 @@ class GatewaySettings(BaseSettings):
     @field_validator("cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(origin.strip() for origin in value.split(",") if origin.strip())
-        return value
+        origins = tuple(origin.strip() for origin in value.split(",")) if isinstance(value, str) else value
+        if isinstance(origins, tuple) and "*" in origins:
+            raise ValueError("name each origin; * would let any web page call with a person's token")
+        return tuple(filter(None, origins)) if isinstance(origins, tuple) else value
 
     @field_validator("ca_file")
     @classmethod
@@ -71,6 +78,15 @@ class GatewaySettings(BaseSettings):
         if not (host and colon and port.isdigit() and 0 < int(port) < 65536):
             raise ValueError("must be host:port")
         return value
+
+    @model_validator(mode="after")
+    def _refuse_cleartext(self) -> "GatewaySettings":
+        if not self.behind_tls_proxy:
+            if not is_loopback(self.listen):
+                raise ValueError(f"listen must be a loopback address, because the gateway has no TLS; {CLEARTEXT}")
+            if not self.ca_file and not is_loopback(self.target):
+                raise ValueError(f"target is on another machine, so ca_file is required; {CLEARTEXT}")
+        return self
 
     @property
     def batch_window(self) -> timedelta:
@@ -90,5 +106,5 @@ def load_gateway_settings() -> GatewaySettings:
 
 
 def _variable(*place: int | str) -> str:
-    name = "_".join(map(str, place)).upper()
+    name = "_".join(map(str, place)).upper() or "*"
     return name if name.startswith("ANTRIAN_") else f"ANTRIAN_GATEWAY_{name}"

@@ -1,6 +1,7 @@
 """The base of the clients: a channel, deadlines, retries while the service is unavailable, refusals as exceptions."""
 
 import asyncio
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, LocalizedMessage, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
+from antrian.loopback import CLEARTEXT, is_loopback
 from antrian.v1.messages_pb2 import Alternative, SlotFullInfo
 
 DEADLINE = timedelta(seconds=5)
@@ -59,6 +61,18 @@ class Target:
     def credentials(self) -> grpc.ChannelCredentials | None:
         """The credentials for a channel. None means no TLS."""
         return grpc.ssl_channel_credentials(self.ca) if self.ca else None
+
+
+class CleartextError(ValueError):
+    """A token would be sent to another machine in cleartext."""
+
+
+def check_cleartext(target: str) -> None:
+    """Raises CleartextError unless the target is on this machine, or ANTRIAN_BEHIND_TLS_PROXY is set."""
+    if not is_loopback(target) and os.environ.get("ANTRIAN_BEHIND_TLS_PROXY") != "1":
+        raise CleartextError(
+            f"{target} is on another machine, and a token needs TLS: give CA certificates; {CLEARTEXT}"
+        )
 
 
 class RefusedError(Exception):
@@ -125,6 +139,9 @@ class Client:
     token: the caller's bearer token. english: whether messages are in English instead of Indonesian. Every call raises
     RefusedError. While the service is unavailable or does not respond within the deadline, calls are retried with growing
     pauses for up to `patience`.
+
+    Raises:
+        CleartextError: a token would be sent to another machine in cleartext.
     """
 
     def __init__(
@@ -137,6 +154,8 @@ class Client:
         patience: timedelta = PATIENCE,
         credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
+        if token and not credentials:
+            check_cleartext(target)
         self.target = target
         self._credentials = credentials
         self._closing: set[asyncio.Task[None]] = set()

@@ -92,3 +92,52 @@ def test_commands_use_tls_when_given_the_ca(secured: Stack, ca: Path) -> None:
     assert response.exit_code == 0
     assert json.loads(response.stdout)["office_id"] == PUSAT
     assert CliRunner().invoke(main, words, env={"ANTRIAN_CA": str(ca)}).exit_code == 0
+
+
+async def serves(stack: Stack, credentials: grpc.ChannelCredentials) -> bool:
+    """Whether a new connection with these credentials is served."""
+    async with BookingClient(stack.address, credentials=credentials, patience=timedelta(0)) as client:
+        try:
+            await client.get_quota(PUSAT)
+        except RefusedError as refusal:
+            if refusal.reason != "UNAVAILABLE":
+                raise
+            return False
+    return True
+
+
+async def test_clients_need_a_certificate_and_changed_files_are_used_without_a_restart(
+    tmp_path: Path, start_stack: StartStack, opens: datetime
+) -> None:
+    folders = {name: tmp_path / name for name in ("server", "client", "stranger", "next")}
+    for folder in folders.values():
+        folder.mkdir()
+        write_certificate(folder)
+    server = folders["server"]
+
+    def credentials(client: str, trusted: Path = server) -> grpc.ChannelCredentials:
+        folder = folders[client]
+        key, certificate = (folder / "key.pem").read_bytes(), (folder / "cert.pem").read_bytes()
+        return grpc.ssl_channel_credentials((trusted / "cert.pem").read_bytes(), key, certificate)
+
+    clients = tmp_path / "clients.pem"
+    clients.write_bytes((folders["client"] / "cert.pem").read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANTRIAN_TLS_CERT_FILE", str(server / "cert.pem"))
+        patch.setenv("ANTRIAN_TLS_KEY_FILE", str(server / "key.pem"))
+        patch.setenv("ANTRIAN_TLS_CLIENT_CA_FILE", str(clients))
+        stack = start_stack(opens + timedelta(minutes=1))
+    assert await serves(stack, credentials("client"))
+    assert not await serves(stack, credentials("stranger"))
+    assert not await serves(stack, grpc.ssl_channel_credentials((server / "cert.pem").read_bytes()))
+
+    clients.write_bytes((folders["stranger"] / "cert.pem").read_bytes())
+    assert await serves(stack, credentials("stranger"))
+    assert not await serves(stack, credentials("client"))
+
+    before = credentials("stranger")
+    (server / "cert.pem").write_bytes((folders["next"] / "cert.pem").read_bytes())  # the key is still the old one
+    assert await serves(stack, before)
+    (server / "key.pem").write_bytes((folders["next"] / "key.pem").read_bytes())
+    assert await serves(stack, credentials("stranger", folders["next"]))
+    assert not await serves(stack, before)

@@ -3,12 +3,19 @@
 import base64
 from pathlib import Path
 
+import grpc
 import pytest
+from click.testing import CliRunner
 from psycopg.conninfo import conninfo_to_dict
 
 from antrian.local.private_file import write_private
+from antrian.loopback import is_loopback
 from antrian.settings import Settings, SettingsError, given_database_url, load_settings, read_keys
+from clients.cli.main import main
 from clients.gateway.settings import GatewaySettings, load_gateway_settings
+from clients.sdk.booking_client import BookingClient
+from clients.sdk.calls import CleartextError
+from clients.sdk.office_client import OfficeClient
 
 LISTED = (Path(__file__).parents[2] / "docs/settings.md").read_text()
 KEY = base64.b64encode(b"k" * 32).decode()
@@ -248,3 +255,70 @@ def test_an_invalid_setting_of_the_gateway_is_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("ANTRIAN_GATEWAY_BATCH_WINDOW_MS", "many")
     with pytest.raises(SettingsError, match=r"ANTRIAN_GATEWAY_TARGET: .*host:port.*ANTRIAN_GATEWAY_BATCH_WINDOW_MS"):
         load_gateway_settings()
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [
+        ("127.0.0.1:7700", True), ("127.8.9.1:7700", True), ("localhost:7700", True), ("[::1]:7700", True),
+        ("ipv4:127.0.0.1:7700", True), ("dns:///localhost:7700", True), ("unix:/run/antrian.sock", True),
+        ("unix:///run/antrian.sock", True),
+        ("0.0.0.0:7700", False), ("[::]:7700", False), (":7700", False), ("10.0.0.7:7700", False),
+        ("127.0.0.1.example:7700", False), ("localhost.example:7700", False), ("server:7700", False),
+        ("dns:///server:7700", False), ("ipv4:127.0.0.1:7700,10.0.0.7:7700", False), ("127.0.0.1@evil:7700", False),
+    ],
+)  # fmt: skip
+def test_only_addresses_of_this_machine_are_loopback(address: str, *, local: bool) -> None:
+    assert is_loopback(address) is local
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:7700", "[::]:7700", "10.0.0.7:7700", "antrian.example:7700"])
+def test_a_server_does_not_listen_in_cleartext_off_loopback(
+    good: pytest.MonkeyPatch, tmp_path: Path, listen: str
+) -> None:
+    good.setenv("ANTRIAN_LISTEN", listen)
+    good.setenv("ANTRIAN_CALLERS_FILE", str(tmp_path / "callers.toml"))
+    with pytest.raises(SettingsError, match="tls_cert_file and tls_key_file are required; ANTRIAN_BEHIND_TLS_PROXY=1"):
+        load_settings()
+    good.setenv("ANTRIAN_BEHIND_TLS_PROXY", "1")
+    assert load_settings().listen == listen
+
+
+def test_a_gateway_neither_listens_nor_calls_in_cleartext_off_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value, says in (
+        ("ANTRIAN_GATEWAY_LISTEN", "0.0.0.0:7780", "listen must be a loopback address"),
+        ("ANTRIAN_GATEWAY_TARGET", "server:7700", "target is on another machine, so ca_file is required"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            with pytest.raises(SettingsError, match=says):
+                load_gateway_settings()
+            patch.setenv("ANTRIAN_BEHIND_TLS_PROXY", "1")
+            load_gateway_settings()
+
+
+@pytest.mark.parametrize("origins", ["*", "https://paspor.example, *"])
+def test_a_gateway_lets_not_every_web_page_call(monkeypatch: pytest.MonkeyPatch, origins: str) -> None:
+    monkeypatch.setenv("ANTRIAN_GATEWAY_CORS_ORIGINS", origins)
+    with pytest.raises(SettingsError, match="ANTRIAN_GATEWAY_CORS_ORIGINS: name each origin"):
+        load_gateway_settings()
+
+
+async def test_clients_do_not_send_a_token_in_cleartext_to_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["quota", "kanim-bogor", "--target", "server.invalid:7700", "--token", "secret"]
+    result = CliRunner().invoke(main, words)
+    assert (result.exit_code, "a token needs TLS" in result.output) == (2, True)
+    for kind in (BookingClient, OfficeClient):
+        with pytest.raises(CleartextError, match=r"server\.invalid:7700 is on another machine"):
+            kind("server.invalid:7700", token="secret")
+        await kind("server.invalid:7700").close()
+        await kind("server.invalid:7700", token="secret", credentials=grpc.ssl_channel_credentials()).close()
+        await kind("127.0.0.1:7700", token="secret").close()
+    monkeypatch.setenv("ANTRIAN_BEHIND_TLS_PROXY", "1")
+    await BookingClient("server.invalid:7700", token="secret").close()
+
+
+def test_clients_cas_need_a_certificate_and_be_readable(good: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    good.setenv("ANTRIAN_TLS_CLIENT_CA_FILE", str(tmp_path / "none.pem"))
+    with pytest.raises(SettingsError, match="tls_client_ca_file requires tls_cert_file"):
+        load_settings()
