@@ -10,12 +10,13 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.bench import accept, drain, growth, latency, reads, report, start
+from tests.bench import accept, auth, drain, growth, latency, reads, report, start
 from tests.bench.row import Plan, Row
 
 Section = Callable[[Plan], Iterator[Row]]
 SECTIONS: dict[str, Section] = {
     "accept": accept.rows,
+    "auth": auth.rows,
     "drain": drain.rows,
     "latency": latency.rows,
     "growth": growth.rows,

@@ -47,16 +47,19 @@ class Target:
 
 @dataclass(frozen=True)
 class Calls:
-    """Calls of an rpc, each with its bytes; size: how many bookings a call has."""
+    """Calls of an rpc, each with its bytes; size: how many bookings a call has; tokens: each call's bearer token."""
 
     rpc: str
     requests: Callable[[], Iterator[bytes]]
     size: int = 1
     in_flight: int = _CALLS
+    tokens: Iterator[str] | None = None
 
     def load(self, target: Target) -> Load:
         """Keeps a server busy with them; with batches, only as busy as the load's process can."""
-        call = partial(Grpc, f"{_SERVICE}/{self.rpc}", lambda response: self.size if response else 0, self.in_flight)
+        call = partial(
+            Grpc, f"{_SERVICE}/{self.rpc}", lambda response: self.size if response else 0, self.in_flight, self.tokens
+        )
 
         def look() -> Sequence[float]:
             return time.process_time(), cpu_seconds(target.pid)
@@ -69,7 +72,12 @@ class Calls:
 
 def sliced(calls: Calls, targets: Sequence[Target]) -> list[Load]:
     """One load of each target, in slices that take turns."""
-    slices = [[calls.load(target) for target in targets] for _ in range(_SLICES)]
+    return in_turns([(calls, target) for target in targets])
+
+
+def in_turns(each: Sequence[tuple[Calls, Target]]) -> list[Load]:
+    """One load of each, in slices that take turns."""
+    slices = [[calls.load(target) for calls, target in each] for _ in range(_SLICES)]
     return [
         Load(
             mean(one.rate for one in of),

@@ -53,14 +53,17 @@ class Http(_Connection):
 
 
 class Grpc(_Connection):
-    """Calls of one unary rpc with limited concurrency. read: returns the number of bookings in a response."""
+    """Calls of one unary rpc with limited concurrency. read: returns the number of bookings in a response.
 
-    def __init__(self, path: str, read: Callable[[bytes], int], most: int) -> None:
+    tokens: the bearer token of each call, endless; none by default.
+    """
+
+    def __init__(self, path: str, read: Callable[[bytes], int], most: int, tokens: Iterator[str] | None = None) -> None:
         self.most, self._read = most, read
+        self._tokens = tokens
         headers = (b":path", path.encode()), (b":authority", b"antrian"), (b"content-type", b"application/grpc"), (b"te", b"trailers"), (b"grpc-timeout", b"10S")  # fmt: skip
-        # HPACK: ":method: POST" and ":scheme: http" have numbers, literals may be neither indexed nor packed.
-        literals = (b"\x00%c%b%c%b" % (len(name), name, len(value), value) for name, value in headers)
-        self._head = b"\x83\x86" + b"".join(literals)
+        # HPACK: ":method: POST" and ":scheme: http" have numbers.
+        self._head = b"\x83\x86" + b"".join(_literal(name, value) for name, value in headers)
         self._stream, self._window = -1, 65535
         self._calls: dict[int, tuple[Answered, bytearray]] = {}
         self._waiting: deque[tuple[bytes, Answered]] = deque()
@@ -82,7 +85,10 @@ class Grpc(_Connection):
             message, answered = self._waiting.popleft()
             self._stream, self._window = self._stream + 2, self._window - len(message)
             self._calls[self._stream] = answered, bytearray()
-            frames = [_frame(_HEADERS, _END_HEADERS, self._stream, self._head)]
+            head = self._head
+            if self._tokens:
+                head += _literal(b"authorization", b"Bearer " + next(self._tokens).encode())
+            frames = [_frame(_HEADERS, _END_HEADERS, self._stream, head)]
             for start in range(0, len(message), _FRAME):
                 flags = _END_STREAM if start + _FRAME >= len(message) else 0
                 frames.append(_frame(_DATA, flags, self._stream, message[start : start + _FRAME]))
@@ -115,6 +121,14 @@ Line = Http | Grpc
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return len(payload).to_bytes(3) + bytes((kind, flags)) + stream.to_bytes(4) + payload
+
+
+def _literal(name: bytes, value: bytes) -> bytes:
+    """A header for HPACK that is neither indexed nor packed. Its name is shorter than 127 bytes."""
+    length, beyond = bytes([min(len(value), 127)]), len(value) - 127
+    if beyond >= 0:
+        length += bytes([beyond]) if beyond < 128 else bytes([beyond % 128 + 128, beyond // 128])
+    return b"\x00%c%b%b%b" % (len(name), name, length, value)
 
 
 @dataclass(frozen=True)
