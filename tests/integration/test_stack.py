@@ -23,6 +23,7 @@ from antrian.local.child import EmbeddedError, UnsupportedStoreError, hold
 from antrian.local.embedded import EmbeddedStores
 from antrian.local.stack import Stack
 from antrian.redis_primary import connect
+from antrian.settings import KEY_VARIABLES
 from clients.cli.folder import empty
 from tests.integration.test_embedded import ended, nothing_runs_on, wait_until
 from tests.support.town import copy_stores
@@ -77,6 +78,11 @@ def test_the_stack_serves_the_shipped_offices_at_the_address_in_run_json(tmp_pat
         assert run["http"] is None
         assert run["redis"] == run["rq_redis"] == stack.environment["ANTRIAN_REDIS_URL"]
         assert set(run["pids"]) == {"antrian", "server", "workers", "redis", "postgres"}
+        environments = {name: Path(f"/proc/{run['pids'][name]}/environ").read_bytes() for name in ("server", "workers")}
+        assert [[key.encode() in environments[name] for key in KEY_VARIABLES] for name in ("server", "workers")] == [
+            [True] * 3,
+            [False] * 3,
+        ]
         with LedgerRecorder(run["database"]) as ledger:
             assert ledger.count_offices() == 185
         logs = [tmp_path / f"log/{name}.log" for name in ("server", "workers", "redis", "postgres")]
