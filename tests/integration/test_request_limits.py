@@ -149,6 +149,13 @@ async def test_a_refusal_by_one_limit_counts_against_no_other(world: World) -> N
     assert isinstance(await world.join(broker(world, 9, "other phone", "203.0.113.0/24")), Joined)
 
 
+async def test_nothing_is_noted_of_what_is_not_limited(world: World) -> None:
+    limit(world, device=RequestLimit(5, 60))
+    await outcomes(world, [broker(world, n, f"phone-{n}", "203.0.113.0/24") for n in range(1, 4)])
+    noted = [asker for name in world.redis.scan_iter("limits:*") for asker in world.redis.hkeys(name)]
+    assert sorted(asker[:1] for asker in noted) == [b"d"] * 3
+
+
 async def test_what_limits_need_no_more_is_dropped(world: World) -> None:
     limit(world, account=RequestLimit(5, 60), device=RequestLimit(5, 60), address=RequestLimit(5, 60))
     await outcomes(world, [broker(world, n, f"phone-{n}", "203.0.113.0/24") for n in range(1, 4)])
