@@ -7,7 +7,7 @@ import sys
 
 import uvloop
 from granian.constants import Interfaces
-from granian.http import HTTP1Settings
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.embed import Server
 from prometheus_client import REGISTRY, disable_created_metrics
 from starlette.middleware.cors import CORSMiddleware
@@ -18,12 +18,14 @@ from antrian.process import forbid_core_dumps
 from antrian.settings import SettingsError, read_certificates
 from clients.gateway.app import Gateway
 from clients.gateway.connections import most_connections, tend_connections
+from clients.gateway.requests import BODY_LIMIT
 from clients.gateway.settings import GatewaySettings, load_gateway_settings
 from clients.gateway.upstream import Upstream
 
 disable_created_metrics()
 
 _HEADERS_WITHIN_MS, _HEADERS_LIMIT = 10_000, 32 * 1024
+_STREAMS = 100
 _STREAMS_END_WITHIN = 1.0
 _GRACE = 8.0
 _REQUEST_HEADERS = [
@@ -65,6 +67,13 @@ async def serve(settings: GatewaySettings) -> None:
         backpressure=connections,
         websockets=False,
         http1_settings=HTTP1Settings(header_read_timeout=_HEADERS_WITHIN_MS, max_buffer_size=_HEADERS_LIMIT),
+        http2_settings=HTTP2Settings(
+            max_headers_size=_HEADERS_LIMIT,
+            max_concurrent_streams=_STREAMS,
+            # What a client may send ahead of our reading, in all and for one request.
+            initial_connection_window_size=2 * BODY_LIMIT,
+            initial_stream_window_size=BODY_LIMIT,
+        ),
         log_enabled=False,
     )
     loop, stop = asyncio.get_running_loop(), asyncio.Event()

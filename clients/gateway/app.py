@@ -20,7 +20,7 @@ from clients.gateway.disconnect import Receive, cancelled_on_disconnect, disconn
 from clients.gateway.errors import HttpError, own_error
 from clients.gateway.events import Watch, is_last, name_of
 from clients.gateway.freshness import MAX_AGE, Freshness
-from clients.gateway.pages import PAGES, content
+from clients.gateway.pages import HEALTH, PAGES, content
 from clients.gateway.requests import (
     Scope,
     check_host,
@@ -31,6 +31,7 @@ from clients.gateway.requests import (
     set_origin,
     set_request_id,
 )
+from clients.gateway.rooms import Network, Room, address_of, bounded_when_slow, busy, client_of
 from clients.gateway.routes import MethodNotAllowedError, Route, RouteNotFoundError, find
 from clients.gateway.settings import GatewaySettings
 from clients.gateway.transcode import MalformedError, read, write
@@ -59,6 +60,9 @@ class Gateway:
         self._settings, self._upstream = settings, upstream
         self._fresh = Freshness()
         self._serving = 0
+        most = settings.most_requests
+        self._bodies = Room(max(4, most // 10), max(2, most // 40))
+        self._streams = Room(most * 4 // 5, most * 2 // 5)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request (ASGI)."""
@@ -68,7 +72,8 @@ class Gateway:
         caller = read_caller(headers)
         REQUEST_ID.set(caller.request_id)
         began, rpc = time.perf_counter(), "none"
-        self._serving += 1
+        counts = scope["path"] not in HEALTH
+        self._serving += counts
         metrics.in_flight.inc()
         try:
             try:
@@ -83,23 +88,25 @@ class Gateway:
         finally:
             metrics.seconds.labels(rpc).observe(time.perf_counter() - began)
             metrics.in_flight.dec()
-            self._serving -= 1
+            self._serving -= counts
 
     async def _serve(
         self, scope: Scope, headers: Mapping[str, str], caller: Caller, receive: Receive, send: Send
     ) -> tuple[str, Response | None]:
         """Returns the rpc and its response, or None if the response was streamed."""
-        if self._serving > self._settings.most_requests:
-            raise _busy(caller)
         check_host(scope, caller)
         verb, path = scope["method"], scope["path"]
+        if path in HEALTH and verb in {"GET", "HEAD"}:
+            return "none", await self._health(path)
+        if self._serving > self._settings.most_requests:
+            raise busy("SERVER_BUSY", english=caller.english)
         try:
             route, variables = find("GET" if verb == "HEAD" else verb, path)
         except MethodNotAllowedError as error:
             return "none", _wrong_method(verb, error.allowed, caller)
         except RouteNotFoundError:
-            return "none", await self._page(verb, path, caller)
-        body = await read_body(headers, receive, caller, self._settings.body_seconds) if route.in_body else b""
+            return "none", self._page(verb, path, caller)
+        body = await self._body(scope, headers, caller, receive) if route.in_body else b""
         try:
             message = read(route, variables, scope["query_string"], body)
         except MalformedError as error:
@@ -112,13 +119,37 @@ class Gateway:
         if isinstance(message, wire.RequestBookingRequest):
             set_request_id(message, headers, caller)
         if isinstance(message, wire.RequestBookingRequest | wire.BatchRequestBookingsRequest):
-            set_origin(message, read_origin(scope, headers, self._settings.proxies))
+            set_origin(message, read_origin(client_of(*self._peer(scope, headers)), headers))
         if isinstance(message, wire.WatchBookingRequest):
-            return route.rpc, await self._watch(message, headers, caller, receive, send, head=verb == "HEAD")
+            with self._streams.place(self._address(scope, headers), english=caller.english):
+                return route.rpc, await self._watch(message, headers, caller, receive, send, head=verb == "HEAD")
         if route.rpc in MAX_AGE:
             return route.rpc, await self._cacheable(route, message, headers, caller, receive)
         async with cancelled_on_disconnect(receive):
             return route.rpc, Response(200, write(await self._upstream.call(route, message, caller)), _NO_STORE)
+
+    def _address(self, scope: Scope, headers: Mapping[str, str]) -> str:
+        return address_of(*self._peer(scope, headers))
+
+    def _peer(self, scope: Scope, headers: Mapping[str, str]) -> tuple[str, str, tuple[Network, ...]]:
+        peer = (scope.get("client") or ("", 0))[0]
+        return peer, headers.get("x-forwarded-for", ""), self._settings.trusted_proxies
+
+    async def _body(self, scope: Scope, headers: Mapping[str, str], caller: Caller, receive: Receive) -> bytes:
+        """Reads a body, of a caller that may call the service. One that comes slowly needs a place and a token that is right."""
+        try:
+            if not caller.authorization:
+                await self._upstream.check_token(caller)
+            async with bounded_when_slow(
+                self._bodies,
+                lambda: self._address(scope, headers),
+                lambda: self._upstream.check_token(caller),
+                english=caller.english,
+            ):
+                return await read_body(headers, receive, caller, self._settings.body_seconds)
+        except HttpError as error:
+            error.headers["connection"] = "close"  # what is left of the body is not read
+            raise
 
     async def _cacheable(
         self, route: Route, message: Message, headers: Mapping[str, str], caller: Caller, receive: Receive
@@ -174,15 +205,17 @@ class Gateway:
         if not tasks[0].cancelled() and (error := tasks[0].exception()):
             _log.error("an event stream ended with an internal error", exc_info=error)
 
-    async def _page(self, verb: str, path: str, caller: Caller) -> Response:
-        """Returns a page of the gateway itself: health, the OpenAPI document and its viewer."""
-        if path in PAGES and verb not in {"GET", "HEAD"}:
-            return _wrong_method(verb, "GET, HEAD, OPTIONS", caller)
+    async def _health(self, path: str) -> Response:
+        """Returns the response to a probe. It needs no room, so that clients who fill the gateway do not have it restarted."""
         if path == "/healthz":
             return Response(200, b'{"status":"ok"}', _NO_STORE)
-        if path == "/readyz":
-            ready = not self.draining.is_set() and await self._upstream.ready()
-            return Response(200 if ready else 503, json.dumps({"ready": ready}).encode(), _NO_STORE)
+        ready = not self.draining.is_set() and await self._upstream.ready()
+        return Response(200 if ready else 503, json.dumps({"ready": ready}).encode(), _NO_STORE)
+
+    def _page(self, verb: str, path: str, caller: Caller) -> Response:
+        """Returns a page of the gateway itself: the OpenAPI document and its viewer."""
+        if path in PAGES and verb not in {"GET", "HEAD"}:
+            return _wrong_method(verb, "GET, HEAD, OPTIONS", caller)
         if name := PAGES.get(path):
             kind = guess_type(name)[0] or "application/octet-stream"
             headers = {"content-type": f"{kind}; charset=utf-8", "cache-control": "max-age=3600"}
@@ -202,13 +235,6 @@ def _wrong_method(verb: str, allowed: str, caller: Caller) -> Response:
     raise own_error(
         405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", words, english=caller.english, headers={"allow": allowed}
     )  # fmt: skip
-
-
-def _busy(caller: Caller) -> HttpError:
-    words = Text(
-        "Terlalu banyak permintaan saat ini. Coba lagi sebentar.", "Too many requests at the moment. Try again shortly."
-    )
-    return own_error(503, "UNAVAILABLE", "SERVER_BUSY", words, english=caller.english, headers={"retry-after": "2"})
 
 
 def _internal_error(error: Exception, caller: Caller) -> Response:

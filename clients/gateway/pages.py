@@ -4,9 +4,13 @@ from functools import cache
 from importlib.resources import files
 
 _FILES = files("clients.gateway")
-PAGES = {"/healthz": "", "/readyz": "", "/openapi.json": "openapi.json", "/docs": "docs/index.html"} | {
-    f"/docs/{file.name}": f"docs/{file.name}" for file in _FILES.joinpath("docs").iterdir()
-}
+HEALTH = ("/healthz", "/readyz")
+"""The paths that probes ask: whether the gateway runs, and whether the service behind it serves."""
+PAGES = (
+    dict.fromkeys(HEALTH, "")
+    | {"/openapi.json": "openapi.json", "/docs": "docs/index.html"}
+    | {f"/docs/{file.name}": f"docs/{file.name}" for file in _FILES.joinpath("docs").iterdir()}
+)
 """The file that is served at each path. Empty for health, which is computed."""
 
 

@@ -25,7 +25,7 @@ _METADATA_VALUE = re.compile(r"(?=.{1,4096}$)[\x21-\x7e]+( [\x21-\x7e]+)*")
 _HOST = re.compile(r"[A-Za-z0-9._~-]{1,255}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
 _DEVICE_KEY = re.compile(r"[\x21-\x7e]{1,256}")
 _ENCODING = re.compile(r"[a-z]{1,20}")
-_CLOSE = {"connection": "close"}
+_LISTS = {"accept-language", "x-forwarded-for"}
 
 
 def read_headers(scope: Scope) -> dict[str, str]:
@@ -33,7 +33,7 @@ def read_headers(scope: Scope) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        if key == "accept-language" and key in headers:  # this list may be split over several headers
+        if key in _LISTS and key in headers:  # a list may be split over several headers
             headers[key] += f", {text}"
         headers.setdefault(key, text)
     return headers
@@ -77,19 +77,15 @@ def set_request_id(message: wire.RequestBookingRequest, headers: Mapping[str, st
     message.request_id = key
 
 
-def read_origin(scope: Scope, headers: Mapping[str, str], proxies: int) -> wire.Origin:
-    """Returns where a request comes from: the header X-Device-Key, and the address of the client before this many proxies.
+def read_origin(client: str, headers: Mapping[str, str]) -> wire.Origin:
+    """Returns where a request comes from: the header X-Device-Key, and the client's address.
 
-    Each proxy appends the address that it was called from to X-Forwarded-For, so only the last ones can be trusted. An
-    address that is not public is left out: it is a proxy's that the gateway was not told of, and would stand for everybody.
+    An address that is not public is left out: it is a proxy's that the gateway was not told of, and would stand for everybody.
     """
-    device_key, (address, _) = headers.get("x-device-key", ""), scope["client"]
-    if proxies:
-        forwarded = [part.strip() for part in headers.get("x-forwarded-for", "").split(",")]
-        address = forwarded[-proxies] if len(forwarded) >= proxies else ""
+    device_key = headers.get("x-device-key", "")
     return wire.Origin(
         device_key=device_key if _DEVICE_KEY.fullmatch(device_key) else "",
-        address=address if _is_public(address) else "",
+        address=client if _is_public(client) else "",
     )
 
 
@@ -141,7 +137,7 @@ async def read_body(headers: Mapping[str, str], receive: Receive, caller: Caller
     except TimeoutError:
         words = Text("Isi permintaan datang terlalu lambat. Kirim lagi.", "The body arrived too slowly. Send it again.")
         raise own_error(
-            408, "DEADLINE_EXCEEDED", "BODY_TIMEOUT", words, english=caller.english, headers=_CLOSE
+            408, "DEADLINE_EXCEEDED", "BODY_TIMEOUT", words, english=caller.english
         ) from None  # fmt: skip
     return bytes(body)
 
@@ -152,4 +148,4 @@ def _too_large(caller: Caller) -> HttpError:
         f"Isi permintaan lebih dari {most}. Kirim dalam beberapa bagian.",
         f"The body is larger than {most}. Send less at once.",
     )
-    return own_error(413, "INVALID_ARGUMENT", "TOO_LARGE", words, english=caller.english, headers=_CLOSE)
+    return own_error(413, "INVALID_ARGUMENT", "TOO_LARGE", words, english=caller.english)

@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from antrian.loopback import CLEARTEXT, is_loopback
 from antrian.settings import SettingsError, read_certificates
+from clients.gateway.rooms import Network
 
 
 class GatewaySettings(BaseSettings):
@@ -31,13 +32,10 @@ class GatewaySettings(BaseSettings):
     most_requests: int = Field(
         default=10_000, ge=10, description="Requests and event streams that are served at once; more are refused."
     )
-    body_seconds: float = Field(default=10, gt=0, description="How long a request's body may take.")
-    proxies: int = Field(
-        default=0,
-        ge=0,
-        le=8,
-        description="How many proxies pass requests on, each of which appends to X-Forwarded-For whom it was called by.",
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        default=(), description="Balancers whose X-Forwarded-For names the client: networks, with commas between."
     )
+    body_seconds: float = Field(default=10, gt=0, description="How long a request's body may take.")
     behind_tls_proxy: bool = Field(
         default=False,
         validation_alias="ANTRIAN_BEHIND_TLS_PROXY",
@@ -56,13 +54,13 @@ class GatewaySettings(BaseSettings):
         description="What is logged.",
     )
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        origins = tuple(origin.strip() for origin in value.split(",")) if isinstance(value, str) else value
-        if isinstance(origins, tuple) and "*" in origins:
+        parts = tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+        if isinstance(parts, tuple) and "*" in parts:
             raise ValueError("name each origin; * would let any web page call with a person's token")
-        return tuple(filter(None, origins)) if isinstance(origins, tuple) else value
+        return parts
 
     @field_validator("ca_file")
     @classmethod

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -37,6 +38,9 @@ _HEALTH_WITHIN = 1.0
 _WATCHED = 15.0  # seconds after which a stream of the service is reopened
 _LONGEST_WAIT = timedelta(seconds=60)
 _POLL = (0.05, 0.4)  # the first and the longest pause between reads of a booking that a phone waits for, in seconds
+_RIGHT_FOR, _WRONG_FOR = 60.0, 5.0  # seconds for which the service's word on a token is believed
+_MOST_TOKENS = 10_000  # the oldest are forgotten
+_NOT_ALLOWED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 _MOST_BATCHERS = 1000  # one for each caller and language; the least recently used are dropped
 
 
@@ -75,6 +79,8 @@ class Upstream(Client):
         super().__init__(target, deadline=_DEADLINE, patience=_PATIENCE, credentials=credentials)
         self._metadata = []  # each call has the metadata of its caller
         self._batch_window = batch_window
+        self._readiness: asyncio.Task[bool] | None = None
+        self._tokens: OrderedDict[bytes, tuple[float, RefusedError | None]] = OrderedDict()
         self._requests: OrderedDict[Any, Batcher[wire.RequestBookingRequest, Booking | Status]] = OrderedDict()
         self._reads: OrderedDict[Any, Batcher[wire.GetBookingRequest, Booking | Status]] = OrderedDict()
 
@@ -84,13 +90,42 @@ class Upstream(Client):
         return BookingServiceStub(self.channel)
 
     async def ready(self) -> bool:
-        """Returns whether the service reports that it is serving."""
+        """Returns whether the service reports that it is serving. Concurrent calls share one question."""
+        if self._readiness is None or self._readiness.done():
+            self._readiness = asyncio.create_task(self._ask_ready())
+        return await asyncio.shield(self._readiness)
+
+    async def _ask_ready(self) -> bool:
         check = HealthStub(self.channel).Check
         try:
             response = await check(HealthCheckRequest(service=_SERVICE), timeout=_HEALTH_WITHIN)
         except grpc.aio.AioRpcError:
             return False
         return bool(response.status == HealthCheckResponse.SERVING)
+
+    async def check_token(self, caller: Caller) -> None:
+        """Raises HttpError 401 or 403 if the service refuses the caller's token, or the lack of one.
+
+        Asks the service once in a minute about a token, and with a call that has no effect: the service checks the token first.
+        """
+        key, now = blake2b(repr(caller.identity).encode(), digest_size=16).digest(), time.monotonic()
+        ends, refusal = self._tokens.get(key, (0.0, None))
+        if now >= ends:
+            refusal = await self._ask_token(caller)
+            self._tokens[key] = now + (_WRONG_FOR if refusal else _RIGHT_FOR), refusal
+            self._tokens.move_to_end(key)
+            if len(self._tokens) > _MOST_TOKENS:
+                self._tokens.popitem(last=False)
+        if refusal:
+            raise _http(refusal, caller)
+
+    async def _ask_token(self, caller: Caller) -> RefusedError | None:
+        try:
+            await self.stub.GetQuota(wire.GetQuotaRequest(), metadata=caller.identity, timeout=_HEALTH_WITHIN)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in _NOT_ALLOWED:
+                return RefusedError.of_error(error)
+        return None
 
     async def call(self, route: Route, message: Message, caller: Caller) -> Message:
         """Makes a call, in a batch if the rpc has one. Returns the response."""

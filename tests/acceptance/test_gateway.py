@@ -500,7 +500,8 @@ async def test_a_body_that_is_too_large_or_too_slow_is_refused(http: aiohttp.Cli
     async with http.post("/v1/bookings", data=b" " * (BODY_LIMIT + 1), headers=headers) as response:
         assert await refused(response) == (413, "TOO_LARGE")
     reader, writer = await connect(stack)
-    head = "POST /v1/bookings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    lines = ["POST /v1/bookings HTTP/1.1", "Host: x", "Authorization: Bearer mobile", "Content-Type: application/json"]
+    head = "\r\n".join([*lines, "Content-Length: 9", "", "{"])
     writer.write(head.encode())
     async with asyncio.timeout(10):
         assert (await reader.readline()).startswith(b"HTTP/1.1 408")

@@ -33,7 +33,7 @@ def stack(start_stack: StartStack, opens: datetime, tmp_path_factory: pytest.Tem
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANTRIAN_CALLERS_FILE", str(callers))
-        patch.setenv("ANTRIAN_GATEWAY_PROXIES", "1")
+        patch.setenv("ANTRIAN_GATEWAY_TRUSTED_PROXIES", "127.0.0.0/8")
         return start_stack(opens + timedelta(minutes=1), gateway=True)
 
 

@@ -4,8 +4,9 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing, nullcontext
 from datetime import timedelta
+from ipaddress import ip_network
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ from clients.gateway import connections, events
 from clients.gateway.errors import HttpError, of_status, unanswered
 from clients.gateway.events import Watch, name_of
 from clients.gateway.freshness import Freshness
+from clients.gateway.rooms import Room, address_of
 from clients.gateway.routes import ROUTES, MethodNotAllowedError, RouteNotFoundError, find
 from clients.gateway.transcode import MalformedError, read, write
 from clients.gateway.upstream import Caller, Upstream
@@ -398,3 +400,37 @@ async def test_an_unknown_booking_is_an_error_before_the_stream_begins() -> None
     with pytest.raises(HttpError) as caught:
         await all_events(Service([missing]))
     assert caught.value is missing
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "address"),
+    [
+        ("203.0.113.9", "", "203.0.113.9"),
+        ("203.0.113.9", "198.51.100.7", "203.0.113.9"),
+        ("10.1.2.3", "198.51.100.7", "198.51.100.7"),
+        ("10.1.2.3", "forged, 198.51.100.7, 10.9.9.9", "198.51.100.7"),
+        ("10.1.2.3", "10.9.9.9", "10.9.9.9"),
+        ("10.1.2.3", "198.51.100.7, ", "10.1.2.3"),
+        ("10.1.2.3", "nonsense", "nonsense"),
+        ("10.1.2.3", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::1", "", "2001:db8:1:2::/64"),
+        ("", "198.51.100.7", ""),
+    ],
+)
+def test_the_address_of_a_client_is_the_last_one_that_a_trusted_proxy_names(
+    peer: str, forwarded_for: str, address: str
+) -> None:
+    assert address_of(peer, forwarded_for, (ip_network("10.0.0.0/8"),)) == address
+
+
+def test_a_room_is_shared_by_address_before_it_is_full() -> None:
+    room = Room(3, 2)
+    with ExitStack() as undo:
+        for address in ("a", "a"):
+            undo.enter_context(room.place(address, english=True))
+        for address, reason in (("a", "ADDRESS_BUSY"), ("b", ""), ("c", "SERVER_BUSY")):
+            with pytest.raises(HttpError, match=reason) if reason else nullcontext():
+                undo.enter_context(room.place(address, english=True))
+    with room.place("a", english=True), room.place("a", english=True):
+        pass
+    assert not room._held

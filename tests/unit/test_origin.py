@@ -1,11 +1,14 @@
 """Origins: which addresses share a limit, and what is refused."""
 
+from ipaddress import ip_network
+
 import pytest
 
 from antrian.errors import AntrianError, Reason
 from antrian.identity import Keys
 from antrian.v1.booking_service_pb2 import BatchRequestBookingsRequest, Origin, RequestBookingRequest
 from clients.gateway import requests
+from clients.gateway.rooms import client_of
 from server.origin import address_prefix, read_origin
 
 KEYS = Keys(b"h" * 32, b"s" * 32)
@@ -53,29 +56,28 @@ def test_an_invalid_origin_is_refused(origin: Origin, field: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("proxies", "forwarded", "address"),
+    ("peer", "forwarded", "address"),
     [
-        (0, "5.6.7.8", "9.8.7.6"),
-        (1, "5.6.7.8", "5.6.7.8"),
-        (1, "6.6.6.6, 5.6.7.8", "5.6.7.8"),
-        (2, "6.6.6.6, 5.6.7.8,10.0.0.77", "5.6.7.8"),
-        (2, "5.6.7.8", ""),
-        (1, "", ""),
-        (1, "nobody", ""),
-        (1, "10.0.0.77", ""),
-        (1, "127.0.0.1", ""),
-        (1, "2001:4860:17::8", "2001:4860:17::8"),
+        ("9.8.7.6", "5.6.7.8", "9.8.7.6"),
+        ("10.0.0.1", "5.6.7.8", "5.6.7.8"),
+        ("10.0.0.1", "6.6.6.6, 5.6.7.8", "5.6.7.8"),
+        ("10.0.0.1", "6.6.6.6, 5.6.7.8,10.0.0.77", "5.6.7.8"),
+        ("10.0.0.1", "", ""),
+        ("10.0.0.1", "nobody", ""),
+        ("10.0.0.1", "10.0.0.77", ""),
+        ("127.0.0.1", "5.6.7.8", ""),
+        ("10.0.0.1", "2001:4860:17::8", "2001:4860:17::8"),
     ],
 )
-def test_the_gateway_takes_the_address_that_its_own_proxies_saw(proxies: int, forwarded: str, address: str) -> None:
-    origin = requests.read_origin({"client": ("9.8.7.6", 4711)}, {"x-forwarded-for": forwarded}, proxies)
-    assert origin == Origin(address=address)
+def test_the_gateway_takes_the_address_that_its_own_proxies_saw(peer: str, forwarded: str, address: str) -> None:
+    client = client_of(peer, forwarded, (ip_network("10.0.0.0/8"),))
+    assert requests.read_origin(client, {}) == Origin(address=address)
 
 
 def test_the_gateway_replaces_what_a_client_says_of_its_origin() -> None:
     forged = RequestBookingRequest(origin=Origin(device_key="forged", address="6.6.6.6"))
     batch = BatchRequestBookingsRequest(requests=[forged, forged])
-    origin = requests.read_origin({"client": ("9.8.7.6", 4711)}, {"x-device-key": "phone-17"}, 0)
+    origin = requests.read_origin("9.8.7.6", {"x-device-key": "phone-17"})
     requests.set_origin(forged, origin)
     requests.set_origin(batch, origin)
     assert [one.origin for one in (forged, *batch.requests)] == [Origin(device_key="phone-17", address="9.8.7.6")] * 3
