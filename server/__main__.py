@@ -45,6 +45,9 @@ LIVENESS = "antrian.liveness"
 STREAMS = 200
 """Concurrent calls and streams per connection. Clients that need more open more connections (docs/callers.md)."""
 
+_CLEARLY_REFUSED, _METADATA_LIMIT = 64 * 1024, 16 * 1024
+_CONNECTION_IDLE_MS, _HANDSHAKE_MS = 120_000, 10_000
+_CONNECTION_AGE_MS, _CONNECTION_GRACE_MS = 30 * 60_000, 10 * 60_000
 _GRACE = 8.0
 _BURST = 25_000
 _BOOKING_SERVICE = booking_service_pb2.DESCRIPTOR.services_by_name["BookingService"]
@@ -142,7 +145,7 @@ def _make_handlers(
     commands, names = LaneCommands(producer), Names(catalog, staff, keys)
     booking_service = BookingService(catalog, producer, Admission(catalog, keys), bookings, commands, names)
     office_service = OfficeService(catalog, producer, staff, keys, commands, names)
-    public = PublicServices(limit)
+    public = PublicServices()
     without = () if keys.private_keys else ("CorrectName",)  # it compares the new name with the old one
     handlers = [
         middleware.handlers(_BOOKING_SERVICE, booking_service, without=without),
@@ -157,8 +160,11 @@ def _make_handlers(
 def _make_server(handlers: Sequence[Handlers], limit: int) -> grpc.aio.Server:
     burst = max(limit, _BURST)  # a server with a low limit must refuse just as many calls
     options = [
-        # Well above the middleware's limit, so that the middleware can refuse larger messages with a clear error.
-        ("grpc.max_receive_message_length", 8 * MESSAGE_LIMIT),
+        # A little above the middleware's limit, so that the middleware can refuse most larger messages with a clear error.
+        ("grpc.max_receive_message_length", MESSAGE_LIMIT + _CLEARLY_REFUSED),
+        # The size of a call's metadata above which gRPC refuses it.
+        ("grpc.max_metadata_size", _METADATA_LIMIT),
+        ("grpc.absolute_max_metadata_size", _METADATA_LIMIT),
         # Without this, two servers started on one port by mistake would share its calls.
         ("grpc.so_reuseport", 0),
         # Pings end the streams of clients that vanished. Clients may ping every 5 s.
@@ -167,7 +173,12 @@ def _make_server(handlers: Sequence[Handlers], limit: int) -> grpc.aio.Server:
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         # An idle connection costs a file descriptor, and clients reconnect when they need to.
-        ("grpc.max_connection_idle_ms", 120_000),
+        ("grpc.max_connection_idle_ms", _CONNECTION_IDLE_MS),
+        # Clients reconnect without an error, unless a stream lasts longer than the grace. So no connection stays for good.
+        ("grpc.max_connection_age_ms", _CONNECTION_AGE_MS),
+        ("grpc.max_connection_age_grace_ms", _CONNECTION_GRACE_MS),
+        # Within this time, a client must have shown that it speaks HTTP/2 (and TLS).
+        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
         # Otherwise two connections that reset their calls at once could fill a server faster than it can refuse them.
         ("grpc.max_concurrent_streams", STREAMS),
         # A call counts until the server is done with it, even if the client has seen its end. Without this allowance, gRPC

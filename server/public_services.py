@@ -18,17 +18,18 @@ from server.middleware import Context, explain, refuse, serialize, wants_english
 
 # grpcio-reflection has only v1alpha. v1 has the same messages, and newer tools support nothing else.
 _REFLECTION = (reflection.SERVICE_NAME, "grpc.reflection.v1.ServerReflection")
-_PER_ADDRESS = 100
+_PLACES, _PER_ADDRESS = 500, 20
+"""Concurrent calls of each rpc, in total and of one address. An unfinished message may take the memory of a whole one."""
 _FIRST_MESSAGE_TIMEOUT = 10.0
 _Behaviour = Callable[[AsyncIterator[bytes], Context], Awaitable[None]]
 _M = TypeVar("_M", bound=Message)
 
 
 class PublicServices:
-    """Makes gRPC handlers that limit calls per address, so that clients without a token cannot exhaust the server."""
+    """Makes gRPC handlers that limit the calls of each rpc, first per address, then in total.
 
-    def __init__(self, limit: int) -> None:
-        self._concurrency = ConcurrencyLimiter(limit, _PER_ADDRESS)
+    So clients without a token cannot exhaust the server, and those that watch its health cannot keep others from checking it.
+    """
 
     def health(self, servicer: health.aio.HealthServicer) -> Handlers:
         """Returns the handlers of the health service."""
@@ -57,9 +58,11 @@ class PublicServices:
         return Handlers({path: self._bounded(path, behaviour) for path, behaviour in paths.items()})
 
     def _bounded(self, path: str, behaviour: _Behaviour) -> "grpc.RpcMethodHandler[Any, Any]":
+        concurrency = ConcurrencyLimiter(_PLACES, _PER_ADDRESS)
+
         async def serve(messages: AsyncIterator[bytes], context: Context) -> None:
             try:
-                with self._concurrency.place(context.peer().rpartition(":")[0]):
+                with concurrency.place(context.peer().rpartition(":")[0]):
                     await behaviour(messages, context)
             except grpc.aio.AbortError:
                 raise

@@ -81,4 +81,4 @@ def test_the_gateway_replaces_what_a_client_says_of_its_origin() -> None:
     requests.set_origin(forged, origin)
     requests.set_origin(batch, origin)
     assert [one.origin for one in (forged, *batch.requests)] == [Origin(device_key="phone-17", address="9.8.7.6")] * 3
-    assert requests.read_origin({"client": ("9.8.7.6", 1)}, {"x-device-key": "k" * 257}, 0).device_key == ""
+    assert requests.read_origin("9.8.7.6", {"x-device-key": "k" * 257}).device_key == ""
