@@ -141,6 +141,10 @@ def _hardened(name: str, service: dict[str, Any]) -> Iterator[str]:
         yield f"{name}: {image} is not the official image"
     if not service.get("read_only") or service.get("cap_drop") != ["ALL"]:
         yield f"{name}: is not hardened"
+    if not (service.get("mem_limit") and service.get("pids_limit")):
+        yield f"{name}: has no limit of memory or of processes"
+    if service.get("ulimits", {}).get("core") != 0:
+        yield f"{name}: may leave core files"
     if "no-new-privileges:true" not in service.get("security_opt", []) or service.get("privileged"):
         yield f"{name}: may gain privileges"
     if "build" not in service and service.get("user") in {None, "root", "0"}:
@@ -272,6 +276,9 @@ def _set(name: str, *path: str, to: object) -> Callable[[dict[str, Any]], None]:
         (_set("server", "healthcheck", "test", to=["CMD", "antrian", "healthy"]), "server: the health check does not call the server"),
         (_set("server", "deploy", "replicas", to=11), "server: more replicas than ports"),
         (_set("server", "read_only", to=False), "server: is not hardened"),
+        (_set("server", "pids_limit", to=0), "server: has no limit of memory or of processes"),
+        (_set("gateway", "mem_limit", to=None), "gateway: has no limit of memory or of processes"),
+        (_set("worker", "ulimits", to={}), "worker: may leave core files"),
         (_set("server", "restart", to="no"), "server: is not started again"),
         (_set("worker", "secrets", to=["antrian_private_keys"]), "worker: has a key that it does not need"),
         (_set("worker", "command", to=["work", "--hard"]), "worker: no command antrian work --hard"),
