@@ -14,6 +14,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from antrian.local.stack import Stack
 from clients.sdk.booking_client import BookingClient, RefusedError
 from tests.acceptance.conftest import StartStack
+from tests.acceptance.person import Crowd
 
 SHARE = 400
 """How many calls one caller may hold."""
@@ -36,6 +37,12 @@ role = "gateway"
 vouches_for = "accounts"
 token_sha256 = "{slow}"
 requests_per_second = 5
+
+[[caller]]
+name = "batching"
+role = "gateway"
+token_sha256 = "{batching}"
+requests_per_second = 5
 """
 
 
@@ -53,7 +60,9 @@ def paced(tmp_path_factory: pytest.TempPathFactory, start_stack: StartStack, ope
     """An Antrian with few concurrent calls, and a caller that is limited to five calls a second."""
     file = tmp_path_factory.mktemp("callers") / "callers.toml"
     file.write_text(
-        CALLERS.format(**{name: hashlib.sha256(name.encode()).hexdigest() for name in ("phone", "other", "slow")})
+        CALLERS.format(
+            **{name: hashlib.sha256(name.encode()).hexdigest() for name in ("phone", "other", "slow", "batching")}
+        )
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANTRIAN_CALLERS_FILE", str(file))
@@ -81,6 +90,16 @@ async def test_a_caller_over_its_rate_gets_a_retry_delay_and_others_are_not_slow
     }
     assert all(error.retry_after and error.retry_after < timedelta(seconds=1) for error in refused)
     await phone.get_quota("kanim-bogor")
+
+
+async def test_each_request_of_a_batch_counts_against_the_rate(paced: Stack, crowd: Crowd) -> None:
+    async with BookingClient(paced.address, token="batching", patience=timedelta(0)) as batching:
+        await batching.send_batch([crowd.request() for _ in range(60)])
+        with pytest.raises(RefusedError) as caught:
+            await batching.get_quota("kanim-bogor")
+    assert caught.value.reason == "RATE_LIMITED"
+    assert caught.value.retry_after
+    assert caught.value.retry_after > timedelta(seconds=5)  # fifty more than the ten that it may send at once
 
 
 async def test_a_caller_at_its_concurrency_limit_is_refused_and_others_are_served(
