@@ -168,6 +168,7 @@ class Policy:
     limits: RequestLimits
     lane_bound: int
     remembered_days: int
+    personal_data_days: int
     late_until: time
     content: str
     version: int = 0

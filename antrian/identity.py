@@ -263,7 +263,9 @@ class Keys:
         return Person(text[:16], text[16:])
 
     def person(self, booking_id: UUID, key: bytes, encrypted: bytes) -> Person:
-        """Decrypts personal data. If that fails, logs it and returns an empty name and a NIK of asterisks."""
+        """Decrypts personal data. Returns an empty name and a NIK of asterisks if they were erased, or, logged, unreadable."""
+        if not encrypted:
+            return Person(16 * "*", "")
         try:
             return self.decrypt(booking_id, key, encrypted)
         except InvalidTag:  # one damaged row must not hide the other people

@@ -307,6 +307,10 @@ class _Requests(_Table):
     remembered_days: int = Field(ge=1, le=366)
 
 
+class _Retention(_Table):
+    personal_data_days: int = Field(ge=1, le=3660)
+
+
 class _File(_Table):
     version: Literal[1]
     window: _Window
@@ -320,6 +324,17 @@ class _File(_Table):
     limits: _Limits
     lane: _Lane
     requests: _Requests
+    retention: _Retention
+
+    @model_validator(mode="after")
+    def _bars_and_retries_outlast_nobody(self) -> Self:
+        needed = max(self.bar.days, self.requests.remembered_days + 7 * self.window.horizon_weeks) + 7
+        if self.retention.personal_data_days < needed:
+            raise ValueError(
+                f"retention.personal_data_days must be at least {needed}, since bars (bar.days) and repeated requests "
+                "(requests.remembered_days) need the data until then"
+            )
+        return self
 
     def content(self) -> str:
         """Returns an equivalent file that depends on no package: all holidays in one table, everything in a fixed order."""
@@ -359,6 +374,7 @@ class _File(_Table):
             limits=RequestLimits(**{name: RequestLimit(**limit) for name, limit in self.limits.model_dump().items()}),
             lane_bound=self.lane.bound,
             remembered_days=self.requests.remembered_days,
+            personal_data_days=self.retention.personal_data_days,
             late_until=self.attendance.late_until,
             content=self.content(),
         )

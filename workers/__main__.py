@@ -18,6 +18,7 @@ from antrian.process import hide_memory
 from antrian.settings import Settings, SettingsError, load_settings
 from workers import metrics
 from workers.audit import Audit
+from workers.retention import Retention
 from workers.supervisor import RESTART_AFTER, RESTART_AT_MOST, Supervisor
 
 _log = logging.getLogger("workers")
@@ -64,10 +65,12 @@ def main() -> int:
     supervisor = Supervisor(settings)
     lanes = metrics.Lanes(settings, supervisor.silent_for)
     audit = threading.Thread(target=Audit(settings, lanes.show_audit).run, args=[stop], name="audit", daemon=True)
+    retention = threading.Thread(target=Retention(settings).run, args=[stop], name="retention", daemon=True)
     try:
         with metrics.served(settings, lanes):
             policy = claim(settings, policy, stop)
             audit.start()
+            retention.start()
             supervisor.run(policy, stop)
     except (SettingsError, PolicyError) as error:
         print(f"workers: {error}", file=sys.stderr)

@@ -152,7 +152,8 @@ create table staff_action (
     kind text not null check (kind in (
         'CHECK_IN', 'SET_QUOTA', 'CLOSE_DATE', 'RELEASE', 'CANCEL_PERSON', 'RECLAIM',
         'LIFT_BAR', 'EXCUSE_NO_SHOW', 'UNDO_CHECK_IN', 'LATE_ATTENDANCE', 'RETIRE_OFFICE', 'REOPEN_OFFICE', 'CORRECT_NAME',
-        'READ_ROSTER', 'READ_BARS' -- reads of personal data: nothing changed, after has the number of people
+        'READ_ROSTER', 'READ_BARS', -- reads of personal data: nothing changed, after has the number of people
+        'RETENTION', 'EXPORT_PERSON', 'ERASE_PERSON'
     )),
     office_id text not null references office,
     service_date date not null,
@@ -271,6 +272,13 @@ begin
 end $$;
 create trigger journal_is_for_good before update or delete on journal for each row execute function chain_is_for_good();
 create trigger link_is_for_good before update or delete on link for each row execute function chain_is_for_good();
+
+-- How far the personal data of past days are erased. A booking whose data are erased has no account, and its applicants have no
+-- encrypted data and a random applicant key.
+create table retention (
+    office_id text primary key references office,
+    erased_ticket bigint not null -- the bookings of the lane up to this ticket are erased
+);
 
 -- Identifies the hash key of the stored data. A program with another one does not start: one NIK could hold two live bookings
 -- (P4).

@@ -86,7 +86,7 @@ def empty_ledger(database_url: str, *, policy: bool = True) -> None:
     """Deletes all rows, which is faster than a new database. policy: whether to delete the policy too."""
     tables = (
         "bar", "applicant", "booking", "slot", "lane", "day_done", "staff_action", "office", "province", "key_check_value", "key_pair",
-        "link", *["policy_version"] * policy,
+        "link", "retention", *["policy_version"] * policy,
     )  # fmt: skip
     with psycopg.connect(database_url) as connection:
         # Without triggers and foreign keys: staff_action is only ever added to.

@@ -158,6 +158,7 @@ def test_without_categories_only_the_corrections_are_holidays(tmp_path: Path) ->
         ("[limits]", "[limit]", "limits:", "required"),
         ("bound = 20000", "bound = 0", "lane.bound:", "1"),
         ("bound = 20000", "bound = 1000001", "lane.bound:", "1000000"),
+        ("personal_data_days = 90", "personal_data_days = 36", "retention.personal_data_days must be at least 37", ""),
         ("remembered_days = 7", "remembered_days = 0", "requests.remembered_days:", "1"),
         ("[lane]", "[line]", "lane:", "required"),
         ("[lane]", "[lane", "cannot be read", "line"),

@@ -94,5 +94,12 @@ alter table staff_action drop constraint staff_action_kind_check;
 alter table staff_action add constraint staff_action_kind_check check (kind in (
     'CHECK_IN', 'SET_QUOTA', 'CLOSE_DATE', 'RELEASE', 'CANCEL_PERSON',
     'LIFT_BAR', 'EXCUSE_NO_SHOW', 'UNDO_CHECK_IN', 'LATE_ATTENDANCE', 'RETIRE_OFFICE', 'REOPEN_OFFICE', 'CORRECT_NAME',
-    'READ_ROSTER', 'READ_BARS'
+    'READ_ROSTER', 'READ_BARS', 'RETENTION', 'EXPORT_PERSON', 'ERASE_PERSON'
 ));
+
+-- How far the personal data of past days are erased. A booking whose data are erased has no account, and its applicants have no
+-- encrypted data and a random applicant key.
+create table retention (
+    office_id text primary key references office,
+    erased_ticket bigint not null -- the bookings of the lane up to this ticket are erased
+);

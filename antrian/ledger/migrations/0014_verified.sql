@@ -22,5 +22,5 @@ alter table staff_action drop constraint staff_action_kind_check;
 alter table staff_action add constraint staff_action_kind_check check (kind in (
     'CHECK_IN', 'SET_QUOTA', 'CLOSE_DATE', 'RELEASE', 'CANCEL_PERSON', 'RECLAIM',
     'LIFT_BAR', 'EXCUSE_NO_SHOW', 'UNDO_CHECK_IN', 'LATE_ATTENDANCE', 'RETIRE_OFFICE', 'REOPEN_OFFICE', 'CORRECT_NAME',
-    'READ_ROSTER', 'READ_BARS'
+    'READ_ROSTER', 'READ_BARS', 'RETENTION', 'EXPORT_PERSON', 'ERASE_PERSON'
 ));
