@@ -26,6 +26,7 @@ from clients.cli.options import (
     whereabouts_options,
 )
 from clients.cli.param_types import DAY, SESSIONS, Person
+from clients.cli.person import person
 from clients.cli.policy import policy
 from clients.cli.rush import rush
 from clients.sdk.booking_client import Applicant, Booking, BookingClient, Whereabouts
@@ -313,6 +314,7 @@ for _command in (
 main.add_command(callers)
 main.add_command(keys)
 main.add_command(office)
+main.add_command(person)
 main.add_command(policy)
 main.add_command(rush)
 offices.add_command(operate.import_offices)

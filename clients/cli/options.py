@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
+from antrian.errors import AntrianError
 from antrian.local.heads import heads_environment
 from antrian.local.secret_files import RUN_SECRETS
 from antrian.settings import (
@@ -23,6 +24,7 @@ from antrian.settings import (
     load_settings,
     read_certificates,
 )
+from antrian.text import check_account, check_reason
 from clients.cli.param_types import Point
 from clients.cli.show import session_name
 from clients.sdk.booking_client import (
@@ -100,6 +102,18 @@ def confirm_at_terminal(query: str) -> None:
 def example(*lines: str) -> str:
     """Returns an epilog with examples for a command."""
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)  # \b: do not wrap
+
+
+def checked_action(staff: str, reason: str) -> tuple[str, str]:
+    """Returns both in the form that is stored.
+
+    Raises BadParameter for invalid values, by the rules that the service has for an office's staff.
+    """
+    try:
+        return check_account(staff, "staff"), check_reason(reason)
+    except AntrianError as refusal:
+        problem = refusal.problem.english if refusal.problem else str(refusal)
+        raise click.BadParameter(problem, param_hint=f"--{refusal.field}") from None
 
 
 def run_facts(folder: Path) -> dict[str, Any] | None:

@@ -19,7 +19,6 @@ from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 
 from antrian.booking import Policy
-from antrian.errors import AntrianError
 from antrian.lane.consumer import LaneConsumer
 from antrian.ledger.connection import CONNECT
 from antrian.ledger.migrate import migrate
@@ -28,7 +27,6 @@ from antrian.local.child import EmbeddedError
 from antrian.local.embedded import EmbeddedStores
 from antrian.policy import SHIPPED, Difference, PolicyError, differences, load_policy, rules_of
 from antrian.settings import SettingsError
-from antrian.text import check_account, check_reason
 from antrian.unserved_days import close_unserved_days
 from clients.cli import show
 from clients.cli.folder import is_antrians
@@ -36,6 +34,7 @@ from clients.cli.options import (
     FOLDER,
     Failure,
     WrongSettings,
+    checked_action,
     confirm_at_terminal,
     example,
     failing_on,
@@ -192,7 +191,7 @@ def apply(file: Path | None, staff: str, reason: str, yes: bool, folder: Path | 
     Exits with 0 when all days are closed, or will be once an Antrian starts on --folder; 1 when days remain; 2 when the
     file is not valid or a store cannot be reached.
     """
-    staff, reason = _checked(staff, reason)
+    staff, reason = checked_action(staff, reason)
     _, wanted = _load(file)
     with _stores(folder) as stores:
         change = _change(stores, wanted)
@@ -236,18 +235,6 @@ def _load(file: Path | None) -> tuple[Path, Policy]:
     file = file or Path(os.environ.get("ANTRIAN_POLICY_FILE") or SHIPPED)
     with failing_on(PolicyError, by=WrongSettings):
         return file, load_policy(file)
-
-
-def _checked(staff: str, reason: str) -> tuple[str, str]:
-    """Returns both in the form that is stored.
-
-    Raises BadParameter for invalid values, by the rules that the service has for an office's staff.
-    """
-    try:
-        return check_account(staff, "staff"), check_reason(reason)
-    except AntrianError as refusal:
-        problem = refusal.problem.english if refusal.problem else str(refusal)
-        raise click.BadParameter(problem, param_hint=f"--{refusal.field}") from None
 
 
 @contextmanager

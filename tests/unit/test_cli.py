@@ -93,6 +93,7 @@ def test_all_documented_commands_exist() -> None:
             "policy",
             "callers",
             "keys",
+            "person",
         ),
     }
 
