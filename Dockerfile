@@ -18,12 +18,14 @@ RUN pip --python /opt/antrian/bin/python install --no-cache-dir --require-hashes
     --requirement requirements-image.lock
 COPY --from=wheel /wheel /wheel
 RUN pip --python /opt/antrian/bin/python install --no-cache-dir --no-deps --no-index /wheel/*.whl \
-    && pip --python /opt/antrian/bin/python check
+    && pip --python /opt/antrian/bin/python check && mkdir /heads
 
 FROM python:3.11-slim
 ENV PATH=/opt/antrian/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 COPY --from=environment /opt/antrian /opt/antrian
-# A number, so that Kubernetes can see that it is not root. It owns nothing and needs to write in /tmp only.
+# Where a volume for the signed heads of workers is mounted; a new volume takes over its owner.
+COPY --from=environment --chown=10001:10001 /heads /heads
+# A number, so that Kubernetes can see that it is not root. It needs to write in /tmp only, and workers in /heads.
 USER 10001:10001
 EXPOSE 7700 7780 9464
 ENTRYPOINT ["antrian"]

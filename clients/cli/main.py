@@ -138,8 +138,8 @@ def book(
     that are trusted to vouch for a person's province may use --province instead of --at, and only callers that are trusted to
     identify people may use --verified.
     """
-    for person in people:
-        person.verified = verified
+    for applicant in people:
+        applicant.verified = verified
     key = request_id or uuid.uuid4()
 
     async def request(client: BookingClient) -> Booking:

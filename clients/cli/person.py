@@ -59,7 +59,8 @@ def export(nik: str, staff: str, reason: str, folder: Path | None) -> None:
     """
     nik, (staff, reason) = _checked(nik), checked_action(staff, reason)
     settings = stores_settings(folder)
-    keys = Keys(settings.hash_key, settings.encryption_key)
+    with failing_on(SettingsError, by=WrongSettings):
+        keys = settings.make_keys("private_keys")
     key = keys.applicant_key(nik)
     with failing_on(psycopg.Error, SettingsError, by=WrongSettings), _ledger(settings, keys) as ledger:
         kept = export_person(ledger, key, staff, reason)
@@ -87,7 +88,8 @@ def erase(nik: str, staff: str, reason: str, yes: bool, folder: Path | None, as_
     """
     nik, (staff, reason) = _checked(nik), checked_action(staff, reason)
     settings = stores_settings(folder)
-    keys = Keys(settings.hash_key, settings.encryption_key)
+    with failing_on(SettingsError, by=WrongSettings):
+        keys = settings.make_keys()
     if not yes:
         confirm("Erase the data of this person? This cannot be undone.")
     with failing_on(psycopg.Error, RedisError, SettingsError, by=WrongSettings):
