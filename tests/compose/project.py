@@ -84,7 +84,7 @@ class Project:
 
     def verify(self) -> None:
         """Counts the violations of every promise."""
-        self.execute("server", "antrian", "verify")
+        self.execute("worker", "antrian", "verify")
 
     def open_window(self) -> None:
         """Applies a policy by which booking is open now, on whatever day."""
