@@ -9,7 +9,7 @@ import stat
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -83,12 +83,14 @@ Key = Annotated[bytes, BeforeValidator(_key), Field(repr=False)]
 _KeyList = Annotated[tuple[bytes, ...], NoDecode, BeforeValidator(_keys), Field(repr=False)]
 _RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 _DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+_Kind = TypeVar("_Kind", bound="WorkerSettings")
 
 
-class Settings(BaseSettings):
-    """The settings of a deployment. Each field is read from the environment variable ANTRIAN_ + its name in upper case.
+class WorkerSettings(BaseSettings):
+    """The settings of a worker, which has no key and no callers file.
 
-    If that is not set, it is read from the file with that name in lower case in the secrets folder.
+    Each field is read from the environment variable ANTRIAN_ + its name in upper case. If that is not set, it is read from the
+    file with that name in lower case in the secrets folder.
     """
 
     model_config = SettingsConfigDict(env_prefix="ANTRIAN_", frozen=True, extra="ignore", env_ignore_empty=True)
@@ -104,6 +106,48 @@ class Settings(BaseSettings):
     database_url: _DatabaseUrl = Field(
         description="The ledger's Postgres: postgresql://…, with all hosts if it has standbys."
     )
+    policy_file: Path | None = Field(
+        default=None,
+        description="TOML file of the policy, which must equal the ledger's. Defaults to the shipped policy.toml.",
+    )
+    worker_processes: int = Field(
+        default=2, ge=1, le=64, description="Number of worker processes that `python -m workers` keeps alive."
+    )
+    audit_seconds: float = Field(
+        default=300, ge=0, description="Seconds between two audits of the promises by workers. 0 disables audits."
+    )
+    heads_file: Path | None = Field(
+        default=None,
+        description="File outside the database to which workers append the signed heads of the hash chain.",
+    )
+    signing_key_file: Path | None = Field(
+        default=None, description="The Ed25519 key with which workers sign heads (PEM). Required with heads_file."
+    )
+    signing_public_key_file: Path | None = Field(
+        default=None,
+        description="Its public key (PEM), for `antrian verify` where the signing key is not. Defaults to that of the signing key.",
+    )
+    metrics_listen: str = Field(
+        default="",
+        pattern=r"^$|^[^\s/]+:[0-9]{1,5}$",
+        description="Address for Prometheus, host:port, different for each program. Disabled by default.",
+    )
+    log_level: str = Field(
+        default="INFO",
+        pattern="^(DEBUG|INFO|WARNING|ERROR)$",
+        description="Lowest level that is logged: DEBUG, INFO, WARNING or ERROR.",
+    )
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> "WorkerSettings":
+        if (self.heads_file is None) == bool(self.signing_key_file or self.signing_public_key_file):
+            raise ValueError("set both heads_file and signing_key_file (or signing_public_key_file), or neither")
+        return self
+
+
+class Settings(WorkerSettings):
+    """The settings of a server, and of commands that read personal data: those of a worker and more."""
+
     hash_key: Key = Field(
         default=b"",
         description="Key of applicant keys and booking ids: 32 bytes, base64. Servers, `antrian rebuild` and `antrian verify` need it. Never change it.",
@@ -132,10 +176,6 @@ class Settings(BaseSettings):
         default=False,
         description="Whether something else protects what is sent in cleartext, so that no TLS is needed off loopback.",
     )
-    policy_file: Path | None = Field(
-        default=None,
-        description="TOML file of the policy, which must equal the ledger's. Defaults to the shipped policy.toml.",
-    )
     embedded: bool = Field(
         default=False,
         description="Whether the stores are embedded ones on this machine, so that no callers file is needed.",
@@ -148,52 +188,11 @@ class Settings(BaseSettings):
         le=100,
         description="Minimum milliseconds between two batches of joins, and of reads. Calls that arrive in between share a batch.",
     )
-    worker_processes: int = Field(
-        default=2, ge=1, le=64, description="Number of worker processes that `python -m workers` keeps alive."
-    )
     most_calls: int = Field(
         default=25_000,
         ge=10,
         description="Maximum calls and streams in flight per server. At most four fifths of them may wait for outcomes.",
     )
-    audit_seconds: float = Field(
-        default=300, ge=0, description="Seconds between two audits of the promises by workers. 0 disables audits."
-    )
-    heads_file: Path | None = Field(
-        default=None,
-        description="File outside the database to which workers append the signed heads of the hash chain.",
-    )
-    signing_key_file: Path | None = Field(
-        default=None, description="The Ed25519 key with which workers sign heads (PEM). Required with heads_file."
-    )
-    signing_public_key_file: Path | None = Field(
-        default=None,
-        description="Its public key (PEM), for `antrian verify` where the signing key is not. Defaults to that of the signing key.",
-    )
-    metrics_listen: str = Field(
-        default="",
-        pattern=r"^$|^[^\s/]+:[0-9]{1,5}$",
-        description="Address for Prometheus, host:port, different for each program. Disabled by default.",
-    )
-    log_level: str = Field(
-        default="INFO",
-        pattern="^(DEBUG|INFO|WARNING|ERROR)$",
-        description="Lowest level that is logged: DEBUG, INFO, WARNING or ERROR.",
-    )
-
-    @model_validator(mode="after")
-    def _check_callers_file(self) -> "Settings":
-        if not self.embedded and self.callers_file is None:
-            raise ValueError("callers_file is required unless the stores are embedded")
-        if self.embedded and self.callers_file is None and not is_loopback(self.listen):
-            raise ValueError("without a callers_file, listen must be a loopback address")
-        return self
-
-    @model_validator(mode="after")
-    def _check_heads(self) -> "Settings":
-        if (self.heads_file is None) == bool(self.signing_key_file or self.signing_public_key_file):
-            raise ValueError("set both heads_file and signing_key_file (or signing_public_key_file), or neither")
-        return self
 
     @model_validator(mode="after")
     def _refuse_cleartext(self) -> "Settings":
@@ -226,6 +225,13 @@ class Settings(BaseSettings):
             except SettingsError as error:
                 raise ValueError(f"tls_client_ca_file: {error}") from None
         return self
+
+    def check_callers_file(self) -> None:
+        """Raises SettingsError unless there is a callers file, or the stores are embedded and only this machine can call."""
+        if not self.embedded and self.callers_file is None:
+            raise SettingsError("ANTRIAN_CALLERS_FILE: it is required unless the stores are embedded")
+        if self.embedded and self.callers_file is None and not is_loopback(self.listen):
+            raise SettingsError("ANTRIAN_LISTEN: without ANTRIAN_CALLERS_FILE, it must be a loopback address")
 
     def make_keys(self, *needed: Literal["public_key", "private_keys"]) -> Keys:
         """Returns the keys. Raises SettingsError if hash_key or a needed one is not set, or they cannot be used together."""
@@ -345,6 +351,15 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: they are invalid, or a secrets file cannot be read.
     """
+    return _load(Settings)
+
+
+def load_worker_settings() -> WorkerSettings:
+    """Returns those of a worker in the same way. Raises SettingsError."""
+    return _load(WorkerSettings)
+
+
+def _load(kind: type[_Kind]) -> _Kind:
     named = os.environ.get("ANTRIAN_SECRETS_DIR")
     if named and not Path(named).is_dir():
         raise SettingsError(f"ANTRIAN_SECRETS_DIR: {named} is not a folder")
@@ -353,7 +368,7 @@ def load_settings() -> Settings:
         if file.exists():
             check_private(file)
     try:
-        settings = Settings(_secrets_dir=folder)
+        settings = kind(_secrets_dir=folder)
     except (OSError, UnicodeDecodeError, SourceError) as error:
         what = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else type(error).__name__
         raise SettingsError(f"a secrets file cannot be read: {what}") from None

@@ -208,6 +208,7 @@ def main() -> int:
     hide_memory()
     try:
         settings = load_settings()
+        settings.check_callers_file()
         log_to_stderr(settings.log_level)
         raise_descriptor_limit("ANTRIAN_MOST_CALLS", settings.most_calls)
         with metrics_served(settings.metrics_listen, REGISTRY):

@@ -15,7 +15,7 @@ from antrian.ledger.standby import warn_without_standby
 from antrian.logs import log_to_stderr
 from antrian.policy import PolicyError, load_policy
 from antrian.process import hide_memory
-from antrian.settings import Settings, SettingsError, load_settings
+from antrian.settings import SettingsError, WorkerSettings, load_worker_settings
 from workers import metrics
 from workers.audit import Audit
 from workers.retention import Retention
@@ -24,7 +24,7 @@ from workers.supervisor import RESTART_AFTER, RESTART_AT_MOST, Supervisor
 _log = logging.getLogger("workers")
 
 
-def claim(settings: Settings, policy: Policy, stop: threading.Event) -> Policy:
+def claim(settings: WorkerSettings, policy: Policy, stop: threading.Event) -> Policy:
     """Checks the policy against the ledger's, and stores it in a ledger that has none.
 
     Retries while the ledger is unreachable. Returns the policy with its version in the ledger, or as given if stop is set
@@ -53,7 +53,7 @@ def main() -> int:
     ).parse_args()
     hide_memory()
     try:
-        settings = load_settings()
+        settings = load_worker_settings()
         policy = load_policy(settings.policy_file)
     except (SettingsError, PolicyError) as error:
         print(f"workers: {error}", file=sys.stderr)

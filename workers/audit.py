@@ -15,7 +15,7 @@ from antrian.audit.verify import verify
 from antrian.ledger.chain import extend_chain, has_link
 from antrian.ledger.connection import CONNECT
 from antrian.redis_primary import connect
-from antrian.settings import Settings
+from antrian.settings import WorkerSettings
 
 _KEY = "audit"
 _log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class Audit:
     another supervisor audits.
     """
 
-    def __init__(self, settings: Settings, show: Callable[[Mapping[str, int], Mapping[str, int]], None]) -> None:
+    def __init__(self, settings: WorkerSettings, show: Callable[[Mapping[str, int], Mapping[str, int]], None]) -> None:
         self._settings = settings
         self._show = show
         self._clean = False

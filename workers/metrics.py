@@ -40,7 +40,7 @@ from antrian.booking import (
 from antrian.lane.consumer import LaneConsumer
 from antrian.ledger import sql
 from antrian.metrics_port import metrics_served
-from antrian.settings import Settings
+from antrian.settings import WorkerSettings
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 if _FOLDER in os.environ:
@@ -98,7 +98,7 @@ def count_decided(decisions: Sequence[Decision], results: str) -> None:
 class Lanes(Collector):
     """Reads the lanes on each scrape, and exports the results of this supervisor's last audit."""
 
-    def __init__(self, settings: Settings, silent_for: Callable[[], Mapping[str, float]] = dict) -> None:
+    def __init__(self, settings: WorkerSettings, silent_for: Callable[[], Mapping[str, float]] = dict) -> None:
         self._settings = settings
         self._silent_for = silent_for
         self._offices: list[str] = []
@@ -155,7 +155,7 @@ class Lanes(Collector):
 
 
 @contextmanager
-def served(settings: Settings, lanes: Lanes) -> Iterator[None]:
+def served(settings: WorkerSettings, lanes: Lanes) -> Iterator[None]:
     """Serves the metrics of all worker processes that are started in this context; does nothing without metrics_listen.
 
     Raises RuntimeError when the port is not available.

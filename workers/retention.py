@@ -13,7 +13,7 @@ from antrian.ledger.connection import CONNECT
 from antrian.ledger.policies import ledger_policy
 from antrian.policy import PolicyError
 from antrian.redis_primary import connect
-from antrian.settings import Settings
+from antrian.settings import WorkerSettings
 
 _KEY = "retention"
 _DAY = 86_400
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 class Retention:
     """Erases once a day. Of several supervisors, one does."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
 
     def run(self, stop: threading.Event) -> None:

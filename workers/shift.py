@@ -15,7 +15,7 @@ from antrian.booking import Office, Policy
 from antrian.lane.consumer import LaneConsumer
 from antrian.ledger.recorder import LedgerRecorder
 from antrian.policy import PolicyError
-from antrian.settings import Settings
+from antrian.settings import WorkerSettings
 from workers.day_close import finish_days
 from workers.drain import LanePipeline
 from workers.lane_setup import LaneSetup
@@ -53,7 +53,7 @@ _context: WorkerContext | None = None
 
 
 def init_worker(
-    settings: Settings, policy: Policy, stopping: Callable[[], bool], heartbeat: Callable[[], None]
+    settings: WorkerSettings, policy: Policy, stopping: Callable[[], bool], heartbeat: Callable[[], None]
 ) -> None:
     """Connects this process to the stores, so that it can work shifts."""
     global _context  # noqa: PLW0603 - RQ calls a function by its path, so its context is the process's

@@ -8,7 +8,7 @@ import time
 from multiprocessing.process import BaseProcess
 
 from antrian.booking import Policy
-from antrian.settings import Settings
+from antrian.settings import WorkerSettings
 from workers import worker
 
 STOP_WITHIN = 9.0
@@ -25,7 +25,7 @@ _log = logging.getLogger("workers")
 class Supervisor:
     """Keeps worker_processes workers running: replaces those that died, and those without a heartbeat for 45 s."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         # spawn, not fork: a child shares no connection and no lock with its parent.
         self._context = multiprocessing.get_context("spawn")

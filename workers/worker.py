@@ -18,7 +18,7 @@ from antrian.booking import Policy
 from antrian.logs import log_to_stderr
 from antrian.process import die_with_parent, freeze_heap, hide_memory
 from antrian.redis_primary import connect
-from antrian.settings import Settings
+from antrian.settings import WorkerSettings
 from workers import shift
 from workers.shift_job import ShiftJob, enqueue
 
@@ -40,7 +40,7 @@ class ShiftWorker(SimpleWorker):
         """Overrides how RQ takes commands from Redis (shutdown, kill-horse, stop-job): it takes none."""
 
 
-def run(settings: Settings, policy: Policy, heartbeat: Callable[[], None] = lambda: None) -> None:
+def run(settings: WorkerSettings, policy: Policy, heartbeat: Callable[[], None] = lambda: None) -> None:
     """Works shifts until SIGTERM, without RQ while RQ's Redis fails."""
     shift.init_worker(settings, policy, lambda: ShiftWorker.stopping, heartbeat)
     freeze_heap()
@@ -67,7 +67,7 @@ def run(settings: Settings, policy: Policy, heartbeat: Callable[[], None] = lamb
         pass
 
 
-def main(settings: Settings, policy: Policy, last_heartbeat: "Synchronized[float]") -> None:
+def main(settings: WorkerSettings, policy: Policy, last_heartbeat: "Synchronized[float]") -> None:
     """Runs a worker process; exits with 1 when an error ended it, so that the supervisor starts another.
 
     last_heartbeat: receives the time (time.monotonic) of each heartbeat.

@@ -10,7 +10,7 @@ from antrian.audit.check import Check
 from antrian.audit.heads import Head, public_key, read_heads
 from antrian.ledger import sql
 from antrian.ledger.chain import Link, digests, link_hash, read_links
-from antrian.settings import Settings
+from antrian.settings import WorkerSettings
 
 _TRIGGERS = frozenset(
     {
@@ -23,7 +23,7 @@ _RECENT = timedelta(days=1)
 _LINK_BATCH = 500
 
 
-def chain_checks(ledger: psycopg.Connection[Any], settings: Settings, *, whole: bool) -> list[Check]:
+def chain_checks(ledger: psycopg.Connection[Any], settings: WorkerSettings, *, whole: bool) -> list[Check]:
     """Returns the checks of the chain, on one snapshot. Raises psycopg.Error, and SettingsError if a key is unreadable.
 
     whole: whether to compare the rows of all links, and not only of those from the last day. Postgres needs 25 µs per booking.

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from antrian.settings import Settings, SettingsError
+from antrian.settings import SettingsError, WorkerSettings
 
 _FIRST = sha256(b"").hexdigest()
 
@@ -44,7 +44,7 @@ def new_signing_key() -> bytes:
     return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def signing_key(settings: Settings) -> Ed25519PrivateKey | None:
+def signing_key(settings: WorkerSettings) -> Ed25519PrivateKey | None:
     """Returns the key that signs heads, None if the settings name none. Raises SettingsError."""
     if settings.signing_key_file is None:
         return None
@@ -56,7 +56,7 @@ def signing_key(settings: Settings) -> Ed25519PrivateKey | None:
     return key
 
 
-def public_key(settings: Settings) -> Ed25519PublicKey | None:
+def public_key(settings: WorkerSettings) -> Ed25519PublicKey | None:
     """Returns the key that checks heads: the named one, else that of the signing key. Raises SettingsError."""
     if settings.signing_public_key_file is None:
         key = signing_key(settings)

@@ -91,7 +91,7 @@ class Project:
         self._policy.write_text(policy_open_now(), "utf-8")
         self._override.write_text(_OVERRIDE.format(policy=self._policy))
         apply = ("policy", "apply", "/policy.toml", "--staff", "ops-1", "--reason", "make compose")
-        self.compose("run", "--rm", "--no-TTY", "--volume", f"{self._policy}:/policy.toml:ro", "worker", *apply)
+        self.compose("run", "--rm", "--no-TTY", "--volume", f"{self._policy}:/policy.toml:ro", "server", *apply)
         self._files.append(self._override)
         self.up()
 

@@ -29,7 +29,15 @@ from packaging.utils import canonicalize_name
 from antrian.encryption import public_key_of
 from antrian.local.wheels import REDIS_OPTIONS
 from antrian.redis_primary import parse_redis_url
-from antrian.settings import KEY_VARIABLES, Settings, SettingsError, given_database_url, load_settings
+from antrian.settings import (
+    KEY_VARIABLES,
+    Settings,
+    SettingsError,
+    WorkerSettings,
+    given_database_url,
+    load_settings,
+    load_worker_settings,
+)
 from clients.cli.main import main
 from clients.gateway.__main__ import _GRACE as _HTTP_GRACE
 from clients.gateway.settings import GatewaySettings
@@ -88,16 +96,24 @@ def faults(compose: dict[str, Any]) -> Iterator[str]:
     for name in STORES:
         if services[name].get("ports") or [*services[name]["networks"]] != ["stores"]:
             yield f"{name}: can be reached from outside"
-        if [volume.split(":")[0] for volume in services[name].get("volumes", [])] != [name]:
+        if name != "rq-redis" and [volume.split(":")[0] for volume in services[name].get("volumes", [])] != [name]:
             yield f"{name}: no volume"
     if not compose["networks"]["stores"].get("internal"):
         yield "stores: the network is not internal"
     yield from _server(services["server"])
     yield from _gateway(services["gateway"], services["server"])
-    worker = services["worker"]
+    yield from _worker(services["worker"])
+
+
+def _worker(worker: dict[str, Any]) -> Iterator[str]:
     processes = int(worker["environment"]["ANTRIAN_WORKER_PROCESSES"])
     if seconds(worker["stop_grace_period"]) <= STOP_WITHIN * processes + 5:
         yield "worker: stop_grace_period is too short"
+    if (
+        secret_files(worker).keys() != {"antrian_database_url", "signing.pem"}
+        or "ANTRIAN_CALLERS_FILE" in worker["environment"]
+    ):
+        yield "worker: has what it does not need"
     if worker["environment"]["ANTRIAN_METRICS_LISTEN"].split(":")[1] not in worker["healthcheck"]["test"][-1]:
         yield "worker: the health check asks another port"
 
@@ -187,7 +203,10 @@ def needs(name: str) -> set[str]:
         return {"ANTRIAN_DATABASE_URL"}
     if name == "gateway":
         return {"ANTRIAN_GATEWAY_LISTEN", "ANTRIAN_GATEWAY_TARGET"}
-    required = {f"ANTRIAN_{field.upper()}" for field, info in Settings.model_fields.items() if info.is_required()}
+    kind = WorkerSettings if name == "worker" else Settings
+    required = {f"ANTRIAN_{field.upper()}" for field, info in kind.model_fields.items() if info.is_required()}
+    if name == "worker":
+        return required | {"ANTRIAN_RQ_REDIS_URL"}
     return required | {"ANTRIAN_CALLERS_FILE", *(KEY_VARIABLES if name == "server" else ())}
 
 
@@ -280,7 +299,7 @@ def _set(name: str, *path: str, to: object) -> Callable[[dict[str, Any]], None]:
         (_set("gateway", "mem_limit", to=None), "gateway: has no limit of memory or of processes"),
         (_set("worker", "ulimits", to={}), "worker: may leave core files"),
         (_set("server", "restart", to="no"), "server: is not started again"),
-        (_set("worker", "secrets", to=["antrian_private_keys"]), "worker: has a key that it does not need"),
+        (_set("worker", "secrets", to=["antrian_database_url", "antrian_hash_key"]), "worker: has what it does not need"),
         (_set("worker", "command", to=["work", "--hard"]), "worker: no command antrian work --hard"),
         (_set("worker", "stop_grace_period", to="20s"), "worker: stop_grace_period is too short"),
         (_set("worker", "environment", "ANTRIAN_WORKER_PROCESSES", to=4), "worker: stop_grace_period is too short"),
@@ -330,11 +349,10 @@ def as_in(made_secrets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return enter
 
 
-@pytest.mark.parametrize("name", ["server", "worker"])
-def test_each_program_starts_with_composes_environment_and_the_documented_secrets(
-    name: str, as_in: Callable[[str], None], tmp_path: Path
+def test_the_server_starts_with_composes_environment_and_the_documented_secrets(
+    as_in: Callable[[str], None], tmp_path: Path
 ) -> None:
-    as_in(name)
+    as_in("server")
     settings = load_settings()
     assert re.fullmatch(r"postgresql://antrian:[\w=-]{32}@postgres:5432/antrian", settings.database_url)
     assert settings.redis_url == "redis://redis:6379/0"
@@ -342,14 +360,22 @@ def test_each_program_starts_with_composes_environment_and_the_documented_secret
     assert not settings.reflection
     assert settings.callers_file == Path("/run/secrets/callers.toml")
     Callers(tmp_path / "callers.toml")  # it can be read
-    if name == "worker":
-        assert not any((settings.hash_key, settings.public_key, settings.private_keys))
-        return
+    settings.check_callers_file()
     keys = settings.make_keys("public_key", "private_keys")
     assert public_key_of(*keys.private_keys) == keys.public_key
     (tmp_path / "antrian_private_keys").unlink()
     with pytest.raises(SettingsError, match="ANTRIAN_PRIVATE_KEYS"):
         load_settings().make_keys("private_keys")
+
+
+def test_the_worker_starts_without_keys_and_callers_and_with_rqs_own_redis(as_in: Callable[[str], None]) -> None:
+    as_in("worker")
+    settings = load_worker_settings()
+    assert re.fullmatch(r"postgresql://antrian:[\w=-]{32}@postgres:5432/antrian", settings.database_url)
+    assert (settings.redis_url, settings.rq_redis_url) == ("redis://redis:6379/0", "redis://rq-redis:6379/0")
+    assert settings.heads_file == Path("/heads/heads.jsonl")
+    everything = load_settings()
+    assert not any((everything.hash_key, everything.public_key, everything.private_keys, everything.callers_file))
 
 
 @pytest.mark.parametrize("name", ["server", "worker"])

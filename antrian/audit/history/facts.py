@@ -14,7 +14,7 @@ from antrian.lane.codec import read_queue_entry
 from antrian.ledger import sql
 from antrian.ledger.connection import CONNECT
 from antrian.redis_primary import connect
-from antrian.settings import Settings
+from antrian.settings import WorkerSettings
 
 _PAGE = 1000
 
@@ -90,7 +90,7 @@ class Facts:
     ways_back: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
 
 
-def read_facts(settings: Settings) -> Facts:
+def read_facts(settings: WorkerSettings) -> Facts:
     """Reads the stores after the load. Raises redis.RedisError or psycopg.Error if one is unavailable."""
     facts = Facts()
     with (
