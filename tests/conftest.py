@@ -92,7 +92,7 @@ def founded(new_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("founded")
     copy_stores(new_stores, folder)
     with EmbeddedStores(folder) as stores:
-        found(stores.database_url)
+        found(stores.database_url_of("owner"))
     return folder
 
 

@@ -17,7 +17,9 @@ from pathlib import Path
 import psycopg
 import redis
 
+from antrian.ledger.migrate import ROLES
 from antrian.local.child import Child, EmbeddedError, UnsupportedStoreError, hold
+from antrian.local.redis_users import ADMIN, kept_passwords, write_acl
 from antrian.local.replicated_redis import Host, ReplicatedRedis, kept_replicas
 from antrian.local.wheels import ENVIRONMENT, REDIS_OPTIONS, postgres_binaries, redis_binary
 
@@ -38,8 +40,8 @@ class EmbeddedStores:
     """Embedded Redis and Postgres, with their data below `folder` and their logs in `folder/log`.
 
     As a context manager it starts both, waits until they are ready, and stops them at exit. redis_url and database_url are
-    their addresses. The database user is a superuser, so that tests can create databases of their own. Raises EmbeddedError,
-    or UnsupportedStoreError if Redis cannot read its data.
+    their addresses for what starts them, and for tests, who may do everything there. Programs get those of redis_url_of() and
+    database_url_of(). Raises EmbeddedError, or UnsupportedStoreError if Redis cannot read its data.
 
     replicas: how many replicas Redis has, by default as many as before on this folder, and none on a new one. With replicas,
     it is a ReplicatedRedis on these hosts (`replicated`), and its processes are started again some seconds after they end.
@@ -50,6 +52,7 @@ class EmbeddedStores:
         self.folder = folder.absolute()
         self.redis_url = ""
         self.database_url = ""
+        self.passwords: dict[str, str] = {}
         self.replicated: ReplicatedRedis | None = None
         self.lock = -1
         self._replicas, self._hosts = replicas, hosts
@@ -68,6 +71,16 @@ class EmbeddedStores:
     def children(self) -> list[Child]:
         """The processes, those of a replicated Redis first."""
         return [*(self.replicated.children.values() if self.replicated else ()), *self._own.values()]
+
+    def redis_url_of(self, user: str) -> str:
+        """Returns the address of Redis for a user of antrian/data/users.acl."""
+        if self.replicated:
+            return self.replicated.url_of(user)
+        return f"unix://{user}:{self.passwords[user]}@{self._sockets}/redis.sock"
+
+    def database_url_of(self, role: str) -> str:
+        """Returns the address of the database for a role of roles.sql: owner, server, worker or auditor."""
+        return self.database_url.replace("postgresql://antrian@", f"postgresql://antrian_{role}@", 1)
 
     @property
     def replicas(self) -> int:
@@ -90,14 +103,15 @@ class EmbeddedStores:
                 self.replicated = ReplicatedRedis(self.folder, self.lock, replicas=replicas, hosts=self._hosts)
                 undo.callback(self.replicated.stop)
             else:
-                self.redis_url = f"unix://{self._sockets}/redis.sock"
+                self.passwords = kept_passwords(self.folder)
+                self.redis_url = self.redis_url_of(ADMIN)
                 self.start_redis()
             # The lock proves that no other server runs here, even if its old pid belongs to another process by now.
             (self.folder / "postgres/postmaster.pid").unlink(missing_ok=True)
             self.start_postgres()
             if self.replicated:
                 self.replicated.start()
-                self.redis_url = self.replicated.url
+                self.redis_url = self.redis_url_of(ADMIN)
             else:
                 self._wait_for_redis(self._own["redis"])
             self._own["postgres"].wait_until(self.postgres_answers)
@@ -172,7 +186,8 @@ class EmbeddedStores:
         data.mkdir(mode=0o700, exist_ok=True)
         # The data folder is the cwd, not --dir, so that its path may have any length and characters.
         socket = ("--port", "0", "--unixsocket", f"{sockets}/redis.sock", "--unixsocketperm", "700")
-        command: list[str | Path] = [redis_binary(), *REDIS_OPTIONS, *socket]
+        write_acl(data / "users.acl", self.passwords)
+        command: list[str | Path] = [redis_binary(), *REDIS_OPTIONS, *socket, "--aclfile", "users.acl"]
         log = self.folder / "log/redis.log"
         return Child("redis", command, log=log, lock=self.lock, cwd=data, environment=ENVIRONMENT)
 
@@ -236,12 +251,13 @@ def serve_postgres(
 
 
 def postgres_answers(database_url: str) -> bool:
-    """Returns whether Postgres accepts connections. Creates the database `antrian` if it is missing."""
+    """Returns whether Postgres accepts connections. Creates the roles and the database `antrian` if it is missing."""
     try:
         with psycopg.connect(database_url, dbname="postgres", autocommit=True) as connection:
             known = connection.execute("select 1 from pg_database where datname = 'antrian'")
             if known.fetchone() is None:
-                connection.execute("create database antrian")
+                connection.execute(ROLES)
+                connection.execute("create database antrian owner antrian_owner")
             return True
     except psycopg.OperationalError:
         return False

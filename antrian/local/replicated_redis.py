@@ -1,7 +1,6 @@
 """A Redis primary with replicas and three sentinels on one machine, from the wheel. Linux only, like the embedded stores."""
 
 import re
-import secrets
 import signal
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ from redis.utils import str_if_bytes
 
 from antrian.local.child import READY_WITHIN, Child, EmbeddedError, wait_for
 from antrian.local.ports import reserve_port
+from antrian.local.redis_users import ADMIN, kept_passwords, write_acl
 from antrian.local.wheels import ENVIRONMENT, REDIS_OPTIONS, redis_binary
 
 SERVICE = "antrian"
@@ -63,8 +63,8 @@ class ReplicatedRedis:
     exit. lock: see Child. hosts: where they run, by default all on loopback; each host has a Redis, and the first three a
     sentinel. binary: another valkey-server or redis-server than the wheel's. Raises EmbeddedError.
 
-    The processes are named redis-1, redis-2, ... and sentinel-1 to sentinel-3. Clients need the password in `url`, which is
-    the sentinels' address. Ports, password and roles stay with the folder.
+    The processes are named redis-1, redis-2, ... and sentinel-1 to sentinel-3. Clients need the user and the password in `url`
+    or url_of(), the sentinels' address. Ports, passwords and roles stay with the folder.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ReplicatedRedis:
         self.ports: dict[str, int] = {}
         self.children: dict[str, Child] = {}
         self._own_ports: dict[str, int] = {}
-        self.password = ""
+        self.passwords: dict[str, str] = {}
         self._lock, self._binary = lock, binary
         self._hosts = [*hosts, *[Host()] * (max(replicas + 1, _SENTINELS) - len(hosts))]
         self._nodes = [f"redis-{number}" for number in range(1, replicas + 2)]
@@ -98,12 +98,16 @@ class ReplicatedRedis:
 
     @property
     def url(self) -> str:
-        """The sentinels and the service: redis+sentinel://default:PASSWORD@HOST:PORT,HOST:PORT,HOST:PORT/antrian/0.
+        """The sentinels and the service for who may do everything: see url_of."""
+        return self.url_of(ADMIN)
 
-        The user and the password are those of the sentinels and of each Redis.
+    def url_of(self, user: str) -> str:
+        """Returns the sentinels and the service: redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT,HOST:PORT/antrian/0.
+
+        The user is one of antrian/data/users.acl, and known to the sentinels, too.
         """
         sentinels = ",".join("{}:{}".format(*self.address(name)) for name in self._sentinels)
-        return f"redis+sentinel://default:{self.password}@{sentinels}/{SERVICE}/0"
+        return f"redis+sentinel://{user}:{self.passwords[user]}@{sentinels}/{SERVICE}/0"
 
     def address(self, name: str) -> tuple[str, int]:
         """Returns the host and port of a process."""
@@ -123,7 +127,8 @@ class ReplicatedRedis:
         return Redis(
             host,
             port,
-            password=self.password,
+            username=ADMIN,
+            password=self.passwords[ADMIN],
             socket_timeout=_ANSWERS_WITHIN,
             socket_connect_timeout=_ANSWERS_WITHIN,
             retry=Retry(NoBackoff(), 0),
@@ -133,7 +138,7 @@ class ReplicatedRedis:
         """Starts all and waits until they are ready. Call it in the main thread: see Child."""
         is_new = not self._file(self._sentinels[-1]).exists()
         with ExitStack() as undo:
-            self.password = self._kept(self._nodes[0], "requirepass") or secrets.token_hex(32)
+            self.passwords = kept_passwords(self.folder)
             for name in (*self._nodes, *self._sentinels):
                 undo.enter_context(self._reserve_port(name))
             undo.callback(self._stop_children)
@@ -248,19 +253,22 @@ class ReplicatedRedis:
     def _configure(self, name: str, lines: Sequence[str]) -> None:
         """Writes the settings of a new process. They are its own from then on: it changes them at a failover."""
         file = self._file(name)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        template = "sentinel_users.acl" if name in self._sentinels else "users.acl"
+        write_acl(file.with_name("users.acl"), self.passwords, template)
         if file.exists():
             return
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         host, port = self.own_address(name)
         # A file, because others can read the arguments of a command.
         new = file.with_suffix(".new")
-        new.write_text("\n".join((f"bind {host}", f"port {port}", f"requirepass {self.password}", *lines, "")))
+        new.write_text("\n".join((f"bind {host}", f"port {port}", "aclfile users.acl", *lines, "")))
         new.replace(file)
 
     def _redis_lines(self, name: str) -> list[str]:
         first = self._nodes[0]
         return [
-            f"masterauth {self.password}",
+            "masteruser replica",
+            f"masterauth {self.passwords['replica']}",
             *self._announced(name, "replica-announce"),
             *([f"replicaof {self._place(first)}"] if name != first else []),
         ]
@@ -268,9 +276,11 @@ class ReplicatedRedis:
     def _sentinel_lines(self, name: str) -> list[str]:
         return [
             *self._announced(name, "sentinel announce"),
-            f"sentinel sentinel-pass {self.password}",
+            "sentinel sentinel-user sentinel",
+            f"sentinel sentinel-pass {self.passwords['sentinel']}",
             f"sentinel monitor {SERVICE} {self._place(self._nodes[0])} {_QUORUM}",
-            f"sentinel auth-pass {SERVICE} {self.password}",
+            f"sentinel auth-user {SERVICE} sentinel",
+            f"sentinel auth-pass {SERVICE} {self.passwords['sentinel']}",
             *(f"sentinel {option} {SERVICE} {value}" for option, value in _SENTINEL.items()),
         ]
 

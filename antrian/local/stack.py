@@ -31,13 +31,15 @@ from antrian.offices.catalog import load_offices
 from antrian.offices.provinces import load_provinces
 from antrian.policy import load_policy
 from antrian.rules import inventory_until, open_moment
-from antrian.settings import Settings, SettingsError, given_keys, read_keys, settings_of
+from antrian.settings import Settings, SettingsError, WorkerSettings, given_keys, read_keys, settings_of
 
 Open = Literal["open"]
 OPEN: Open = "open"
 """The value of `clock` for a time at which booking is open."""
 
 _GATEWAY_VARIABLES = ("ANTRIAN_GATEWAY_", "ANTRIAN_LOG_")
+_SERVER_VARIABLES = {f"ANTRIAN_{name.upper()}" for name in Settings.model_fields.keys() - WorkerSettings.model_fields}
+_USERS = {"server": "server", "workers": "worker"}
 _MOST_DEATHS, _DEATHS_WITHIN = 5, 60.0
 _CLOCK_AHEAD = timedelta(days=3653)
 
@@ -68,8 +70,9 @@ class Stack:
     ledger's policy differs from ANTRIAN_POLICY_FILE or the shipped file, and the ledger's errors.
 
     address, http_address and metrics are the addresses of gRPC, HTTP and each program's metrics. environment has the
-    variables (ANTRIAN_*) that other programs need to join, and no secret key: these are in files, in the folder that
-    ANTRIAN_SECRETS_DIR names. folder/run.json has the addresses and process ids while it runs.
+    variables (ANTRIAN_*) that operators' commands need; their users are Redis's operator and the owner of the tables. No secret
+    key is among them: keys are in files, in the folder that ANTRIAN_SECRETS_DIR names. folder/run.json has the addresses and
+    process ids while it runs.
     closed_lanes is the number of offices that need a rebuild, because Redis lacked ledger data at the start. wait() and
     tend() restart programs that die.
     """
@@ -133,7 +136,11 @@ class Stack:
                 port, claim = reserve_port(None)
                 undo.enter_context(claim)
                 self.metrics[name] = f"127.0.0.1:{port}"
-            rq_redis_url = (self._redis_url and os.environ.get("ANTRIAN_RQ_REDIS_URL")) or redis_url
+            rq_redis_url = (
+                self._embedded.redis_url_of("rq")
+                if self._embedded
+                else os.environ.get("ANTRIAN_RQ_REDIS_URL") or redis_url
+            )
             migrate(database_url)
             self._keys = self._find_keys(database_url)
             given = {name: value for name, value in os.environ.items() if name.startswith("ANTRIAN_")}
@@ -265,7 +272,7 @@ class Stack:
             return self._redis_url, self._database_url, undo.enter_context(hold(self.folder))
         assert self._embedded
         stores = undo.enter_context(self._embedded)
-        return stores.redis_url, stores.database_url, stores.lock
+        return stores.redis_url_of("operator"), stores.database_url_of("owner"), stores.lock
 
     def _find_keys(self, database_url: str) -> dict[str, str]:
         """Returns the environment's keys, else this folder's, which are created only before there are any bookings."""
@@ -333,6 +340,11 @@ class Stack:
             environment = {
                 n: v for n, v in environment.items() if not n.startswith("ANTRIAN_") or n.startswith(_GATEWAY_VARIABLES)
             }
+        elif self._embedded:
+            environment["ANTRIAN_REDIS_URL"] = self._embedded.redis_url_of(_USERS[name])
+            environment["ANTRIAN_DATABASE_URL"] = self._embedded.database_url_of(_USERS[name])
+        if name == "workers":
+            environment = {n: v for n, v in environment.items() if n not in _SERVER_VARIABLES}
         return Child(
             name,
             self._command(name),

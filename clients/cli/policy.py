@@ -246,8 +246,9 @@ def _stores(folder: Path | None) -> Iterator[_Stores]:
         yield _Stores(settings.database_url, settings.redis_url, runs=True)
     elif is_antrians(where):
         with failing_on(*_STORE_ERRORS, SettingsError, by=WrongSettings), EmbeddedStores(where) as own:
-            migrate(own.database_url)
-            yield _Stores(own.database_url, own.redis_url, runs=False)
+            owner = own.database_url_of("owner")
+            migrate(owner)
+            yield _Stores(owner, own.redis_url_of("operator"), runs=False)
     else:
         running(folder)  # raises WrongSettings with the reason
 

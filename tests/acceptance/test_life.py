@@ -24,6 +24,7 @@ from antrian.v1.messages_pb2 import (
 from clients.sdk.booking_client import BookingClient, RefusedError
 from clients.sdk.office_client import OfficeClient
 from tests.acceptance.person import PUSAT, Crowd
+from tests.support.town import redis_admin_url
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ async def test_concurrent_cancels_return_the_places_once(client: BookingClient, 
 
 
 async def test_an_undecided_booking_cannot_be_cancelled(stack: Stack, client: BookingClient, crowd: Crowd) -> None:
-    with Redis.from_url(stack.environment["ANTRIAN_REDIS_URL"]) as redis:
+    with Redis.from_url(redis_admin_url(stack)) as redis:
         redis.hset(f"lane:{{{PUSAT}}}", "lease", time.time_ns() // 1000 + 3_000_000)  # a drainer that has died
         sent = await client.send(crowd.request(account="early"))
         with pytest.raises(RefusedError) as caught:
@@ -148,7 +149,7 @@ async def test_cancels_during_a_rebuild_of_an_emptied_redis_keep_all_promises(
 ) -> None:
     bookings = [await booked(client, crowd, f"rebuilt-{n}", day=3) for n in range(10)]
     before = await remaining(client, day=3)
-    with Redis.from_url(stack.environment["ANTRIAN_REDIS_URL"]) as redis:
+    with Redis.from_url(redis_admin_url(stack)) as redis:
         redis.flushdb()
     with pytest.raises(RefusedError, match="LANE_CLOSED"):
         async with BookingClient(stack.address, patience=timedelta(0)) as hasty:

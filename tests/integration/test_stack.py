@@ -76,7 +76,8 @@ def test_the_stack_serves_the_shipped_offices_at_the_address_in_run_json(tmp_pat
         assert stat.S_IMODE((tmp_path / "run.json").stat().st_mode) == 0o600
         assert responses(run["grpc"])
         assert run["http"] is None
-        assert run["redis"] == run["rq_redis"] == stack.environment["ANTRIAN_REDIS_URL"]
+        assert run["redis"] == stack.environment["ANTRIAN_REDIS_URL"]
+        assert run["rq_redis"] == stack.environment["ANTRIAN_RQ_REDIS_URL"]
         assert set(run["pids"]) == {"antrian", "server", "workers", "redis", "postgres"}
         environments = {name: Path(f"/proc/{run['pids'][name]}/environ").read_bytes() for name in ("server", "workers")}
         assert [[key.encode() in environments[name] for key in KEY_VARIABLES] for name in ("server", "workers")] == [
@@ -189,7 +190,8 @@ def test_a_redis_with_replicas_survives_its_primary_and_stays_replicated(
         run = json.loads((place / "run.json").read_text())
         redis = {f"{kind}-{number}" for kind in ("redis", "sentinel") for number in (1, 2, 3)}
         assert set(run["pids"]) == {"antrian", "server", "workers", "postgres"} | redis
-        assert run["redis"] == run["rq_redis"] == stack.environment["ANTRIAN_REDIS_URL"]
+        assert run["redis"] == stack.environment["ANTRIAN_REDIS_URL"]
+        assert run["rq_redis"] == stack.environment["ANTRIAN_RQ_REDIS_URL"]
         assert run["redis"].startswith("redis+sentinel://")
         assert run["replicas"] == stack.settings.replicas == 1
         replicated = stack._embedded and stack._embedded.replicated

@@ -50,10 +50,10 @@ async def test_lanes_are_drained_while_rq_is_suspended_and_its_queue_does_not_gr
     request = world.request(1)
     await world.ticket(request)
     with workers(world):
-        await until(lambda: world.consumer.audit(request.office_id).waiting == 0, 15)
+        await until(lambda: world.consumer.audit(request.office_id).waiting == 0, 60)
         await until(lambda: world.redis.llen("rq:queue:shifts"))
         await world.ticket(world.request(2))
-        await until(lambda: world.consumer.audit(request.office_id).waiting == 0, 15)
+        await until(lambda: world.consumer.audit(request.office_id).waiting == 0, 60)
         assert world.redis.llen("rq:queue:shifts") == 1
 
 
@@ -62,7 +62,7 @@ async def test_lanes_are_drained_while_rqs_redis_answers_with_errors(world: Worl
     request = world.request(1)
     await world.ticket(request)
     with workers(world):
-        await until(lambda: world.consumer.audit(request.office_id).waiting == 0, 15)
+        await until(lambda: world.consumer.audit(request.office_id).waiting == 0, 60)
 
 
 def shifts(redis: "Redis") -> Queue:
@@ -108,8 +108,8 @@ async def test_a_worker_executes_nothing_but_shifts(world: World, tmp_path: Path
     request = world.request(1)
     await world.ticket(request)
     with workers(world, log, **{VARIABLE: str(mark)}):
-        await until(lambda: not world.redis.exists(job.key), 15)
-        await until(lambda: world.consumer.audit(request.office_id).waiting == 0, 15)
+        await until(lambda: not world.redis.exists(job.key), 60)
+        await until(lambda: world.consumer.audit(request.office_id).waiting == 0, 60)
     assert not mark.exists()
     assert f"refused and removed a job in RQ's Redis that is no shift: '{job.id}'" in log.read_text()
 
@@ -164,6 +164,6 @@ def test_a_job_that_differs_from_a_shift_is_refused_and_removed(redis_url: str, 
 
 async def test_a_worker_takes_no_commands_from_redis(world: World) -> None:
     with workers(world):
-        await until(lambda: world.redis.smembers("rq:workers"), 15)
-        await until(lambda: world.redis.zcard("rq:wip:shifts"), 15)
+        await until(lambda: world.redis.smembers("rq:workers"), 60)
+        await until(lambda: world.redis.zcard("rq:wip:shifts"), 60)
         assert not world.redis.pubsub_channels("rq:*")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from antrian.ledger.migrate import migrate
 from antrian.ledger.recorder import LedgerRecorder
+from antrian.local.stack import Stack
 from antrian.offices.catalog import load_offices
 from antrian.offices.provinces import load_provinces
 
@@ -24,3 +25,8 @@ def copy_stores(there: Path, here: Path) -> None:
     """Copies a folder of stopped stores, with the owners of its files, which Postgres checks."""
     here.mkdir(mode=0o700, parents=True, exist_ok=True)
     subprocess.run(["cp", "--archive", f"{there}/.", here], check=True)
+
+
+def redis_admin_url(stack: Stack) -> str:
+    """The address of the stack's Redis for somebody who may do everything there, such as emptying it."""
+    return stack._embedded.redis_url if stack._embedded else stack.environment["ANTRIAN_REDIS_URL"]
