@@ -47,7 +47,7 @@ def test_the_file_has_these_users_and_each_is_known(redis: EmbeddedStores) -> No
     [
         "FLUSHALL", "FLUSHDB", "SWAPDB 0 1", "KEYS *", "CONFIG SET appendfsync no", "MODULE LIST", "MODULE LOAD /tmp/x.so",
         "DEBUG SLEEP 0", "ACL LIST", "ACL SETUSER mine on nopass ~* +@all", "ACL SETUSER server +@all", "SAVE", "BGSAVE",
-        "BGREWRITEAOF", "MONITOR", "CLIENT LIST", "SCRIPT FLUSH", "FUNCTION FLUSH", "FUNCTION LIST", "EVAL return(1) 0",
+        "MONITOR", "CLIENT LIST", "SCRIPT FLUSH", "FUNCTION FLUSH", "FUNCTION LIST", "EVAL return(1) 0",
         "MIGRATE 127.0.0.1 1 x 0 1", "RESTORE x 0 y", "SLOWLOG GET", "LATENCY DOCTOR", "CLUSTER INFO", "FAILOVER",
         "SORT rq:queue:shifts ALPHA STORE mine", "SUBSCRIBE others", "PSUBSCRIBE *", "SHUTDOWN NOSAVE",
     ],
@@ -58,6 +58,12 @@ def test_no_user_may_administer_the_server(redis: EmbeddedStores, user: str, com
     # Two are forbidden to everybody, unless the configuration allows them.
     with pytest.raises((NoPermissionError, ResponseError), match=r"(?i)permission|command not allowed"):
         attempt(redis, user, *command.split())
+
+
+@pytest.mark.parametrize("user", ["server", "auditor", "rq"])
+def test_only_workers_and_operators_rewrite_the_log(redis: EmbeddedStores, user: str) -> None:
+    with pytest.raises(NoPermissionError):
+        attempt(redis, user, "BGREWRITEAOF")
 
 
 @pytest.mark.parametrize("user", PROGRAMS)
