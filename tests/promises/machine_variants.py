@@ -120,7 +120,7 @@ def _cancel_outside_the_desk(monkeypatch: pytest.MonkeyPatch, database_url: str)
     async def ask(self: LaneProducer, office_id: str, entry: Command) -> int:
         if not isinstance(entry, Cancel) or entry.number or entry.by:
             return await send_command(self, office_id, entry)
-        values = {"office": office_id, "booking_id": entry.booking_id, "number": None} | of_account
+        values = {"office": office_id, "booking_id": entry.booking_id, "number": None, "reclaimed": False} | of_account
         with psycopg.connect(database_url) as connection:
             confirmed = connection.execute(size, [entry.booking_id]).fetchone()
             connection.execute(ledger.sql("cancel"), values)
