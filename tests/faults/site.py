@@ -290,15 +290,14 @@ class Site:
 
     def _child(self, name: str, command: Sequence[str], extra: dict[str, str]) -> Child:
         host = self.hosts.get(name)
-        redis_url = f"redis://127.0.0.1:{self.links[name, 'redis'].port}"
+        user = "server" if name in SERVERS else "worker"
+        redis_url, rq_redis_url = self._redis_url(name, user), self._redis_url(name, "rq")
         ports = ",".join(str(self.links[name, store].port) for store in self._sockets() if store != "redis")
         database_url = self.database_url
         if host is None:
             database_url = make_conninfo(
                 database_url, host=",".join(["127.0.0.1"] * (1 + self._standby)), port=ports, sslmode="disable"
             )
-        if self.stores.replicated:
-            redis_url = self.stores.redis_url
         self._ready_file(name).unlink(missing_ok=True)
         return Child(
             name,
@@ -311,7 +310,7 @@ class Site:
             | self._environment
             | {
                 "ANTRIAN_REDIS_URL": redis_url,
-                "ANTRIAN_RQ_REDIS_URL": redis_url,
+                "ANTRIAN_RQ_REDIS_URL": rq_redis_url,
                 "ANTRIAN_DATABASE_URL": database_url,
                 "ANTRIAN_LISTEN": f"127.0.0.1:{self._ports.get(name, 0)}",
                 "ANTRIAN_READY_FILE": str(self._ready_file(name)),
@@ -320,6 +319,12 @@ class Site:
             # A supervisor's own processes do not have our lock, so it is asked to end rather than killed.
             dies_by="KILL" if name in SERVERS else "TERM",
         )
+
+    def _redis_url(self, name: str, user: str) -> str:
+        """Where a program finds Redis, as this user: behind its proxy, unless Redis has replicas."""
+        if self.stores.replicated:
+            return self.stores.redis_url_of(user)
+        return f"redis://{user}:{self.stores.passwords[user]}@127.0.0.1:{self.links[name, 'redis'].port}"
 
     def _sockets(self) -> dict[str, Path]:
         """Where the stores listen, by the names of their links."""

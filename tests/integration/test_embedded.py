@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -63,7 +64,7 @@ def a_parent(
 
 
 def sockets_of(redis_url: str) -> Path:
-    return Path(redis_url.removeprefix("unix://")).parent
+    return Path(urlsplit(redis_url).path).parent
 
 
 def ended(pid: int) -> bool:

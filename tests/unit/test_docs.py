@@ -155,10 +155,11 @@ def missing_settings(page: Path) -> list[str]:
 
 
 def missing_metrics(page: Path) -> list[str]:
-    """Names that begin with antrian_ and are no metric, no file of a setting, and nothing of docker-compose.yml."""
+    """Names that begin with antrian_ and are no metric, no file of a setting, no database role, nothing of docker-compose.yml."""
     sources = ("server/metrics.py", "workers/metrics.py", "clients/gateway/metrics.py", "antrian/lane/producer.py")
     metrics = {name for file in sources for name in re.findall(r'"(antrian_\w+)"', (ROOT / file).read_text())}
-    known = metrics | {name.lower() for name in settings()}
+    roles = set(re.findall(r"'(antrian_\w+)'", (ROOT / "antrian/ledger/roles.sql").read_text()))
+    known = metrics | roles | {name.lower() for name in settings()}
     compose = (ROOT / "docker-compose.yml").read_text()
     return [
         name
