@@ -27,10 +27,10 @@ from antrian.settings import Settings, SettingsError, load_settings
 from antrian.v1 import booking_service_pb2, office_service_pb2
 from server.auth import Callers
 from server.booking_reader import Bookings
-from server.booking_service import BookingService
+from server.booking_service import LARGEST_BATCH, BookingService
 from server.commands import LaneCommands
 from server.grpc_server import Handlers, make_server
-from server.limits import ConcurrencyLimiter
+from server.limits import BatchQueue, ConcurrencyLimiter
 from server.middleware import Middleware
 from server.names import Names
 from server.office_cache import Catalog
@@ -143,7 +143,9 @@ def _make_handlers(
         catalog, producer, ledger, keys, watching=ConcurrencyLimiter(limit * 4 // 5, per_caller * 4 // 5)
     )
     commands, names = LaneCommands(producer), Names(catalog, staff, keys)
-    booking_service = BookingService(catalog, producer, Admission(catalog, keys), bookings, commands, names)
+    # Two large batches, so that one is checked while another waits for the stores. A single caller need not be fair.
+    batches = BatchQueue(2 * LARGEST_BATCH if settings.callers_file else None)
+    booking_service = BookingService(catalog, producer, Admission(catalog, keys), bookings, commands, names, batches)
     office_service = OfficeService(catalog, producer, staff, keys, commands, names)
     public = PublicServices()
     without = () if keys.private_keys else ("CorrectName",)  # it compares the new name with the old one

@@ -20,6 +20,7 @@ from server.booking_list import list_bookings
 from server.booking_reader import Bookings
 from server.caller import CALLER
 from server.commands import LaneCommands
+from server.limits import BatchQueue
 from server.middleware import FULL_RETRY, Context, explain, wants_english
 from server.names import Names
 from server.office_cache import Catalog
@@ -29,7 +30,9 @@ from server.reclaim import Reclaim
 from server.validation import Admission, check_uuid
 
 _PATH = "/antrian.v1.BookingService"
-_BATCH = 200
+LARGEST_BATCH = 200
+"""The most requests that a batch may have."""
+_AT_ONCE = 20  # requests of a batch that are checked without a pause
 _LONGEST_WAIT = timedelta(seconds=60)
 _RETRY = timedelta(seconds=1)
 # GetBooking polls only in case the announcement of the outcome is lost. WatchBooking also reports the position in the queue.
@@ -50,6 +53,7 @@ class BookingService:
         bookings: Bookings,
         commands: LaneCommands,
         names: Names,
+        batches: BatchQueue,
     ) -> None:
         self._catalog = catalog
         self._producer = producer
@@ -59,6 +63,7 @@ class BookingService:
         self._names = names
         self._quotas = QuotaReader(catalog, producer)
         self._reclaim = Reclaim(producer, bookings, commands)
+        self._batches = batches
 
     async def ListOffices(  # noqa: N802 - the rpc's name
         self, request: wire.ListOfficesRequest, context: Context
@@ -86,6 +91,12 @@ class BookingService:
     ) -> wire.BatchRequestBookingsResponse:
         """Joins the queues of offices with many requests. Each has a result of its own, and an error affects no other."""
         _check_batch(request.requests)
+        async with self._batches.turn(CALLER.get().name, len(request.requests)):
+            return await self._request_all(request, context)
+
+    async def _request_all(
+        self, request: wire.BatchRequestBookingsRequest, context: Context
+    ) -> wire.BatchRequestBookingsResponse:
         response = wire.BatchRequestBookingsResponse()
         english, caller, deadline = wants_english(context), CALLER.get(), _deadline(context)
 
@@ -101,7 +112,9 @@ class BookingService:
                 refuse(result, error)
 
         admitted = []
-        for item in request.requests:
+        for number, item in enumerate(request.requests, 1):
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)  # other calls have their turn
             result = response.results.add()
             try:
                 caller.take_account(item)
@@ -139,6 +152,10 @@ class BookingService:
     ) -> wire.BatchGetBookingsResponse:
         """Returns many bookings as they are now. Each has a result of its own, and an error affects no other."""
         _check_batch(request.requests)
+        async with self._batches.turn(CALLER.get().name, len(request.requests)):
+            return await self._read_all(request, context)
+
+    async def _read_all(self, request: wire.BatchGetBookingsRequest, context: Context) -> wire.BatchGetBookingsResponse:
         response = wire.BatchGetBookingsResponse()
         english, caller = wants_english(context), CALLER.get()
 
@@ -328,8 +345,8 @@ def _check_key(booking_id: str, account: str) -> tuple[UUID, str]:
 def _check_batch(requests: Sized) -> None:
     if not requests:
         raise invalid("requests", "sertakan sedikitnya satu permintaan", "must contain at least one request")
-    if len(requests) > _BATCH:
-        raise AntrianError(Reason.TOO_LARGE, field="requests", limit=str(_BATCH))
+    if len(requests) > LARGEST_BATCH:
+        raise AntrianError(Reason.TOO_LARGE, field="requests", limit=str(LARGEST_BATCH))
 
 
 def _check_no_wait(item: wire.GetBookingRequest) -> None:

@@ -1,8 +1,10 @@
 """Load shedding: concurrency and per-caller rate limits, applied before a call does any work."""
 
+import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 
 from antrian.errors import AntrianError, Reason
@@ -48,6 +50,63 @@ class ConcurrencyLimiter:
             yield
         finally:
             self.leave(caller)
+
+
+class BatchQueue:
+    """Lets each caller have a number of batched requests in progress. Its further batches wait, in the order of their arrival.
+
+    limit: that number, None for any. A single call then shares the server with a few batches of each other caller, instead of with all that these have sent.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit or float("inf")
+        self._held: dict[str, int] = {}
+        self._waiting: dict[str, deque[tuple[int, asyncio.Future[None]]]] = {}
+
+    @asynccontextmanager
+    async def turn(self, caller: str, requests: int) -> AsyncIterator[None]:
+        """Waits until the caller's batches before it leave room for that many requests, and holds the room in the context.
+
+        A batch that is larger than the limit has its turn alone.
+        """
+        waiting = self._waiting.setdefault(caller, deque())
+        if waiting or not self._fits(caller, requests):
+            ready = asyncio.get_running_loop().create_future()
+            waiting.append((requests, ready))
+            try:
+                await ready
+            except asyncio.CancelledError:
+                if ready.cancelled():
+                    waiting.remove((requests, ready))
+                    self._admit(caller)
+                else:  # it was admitted in the same moment
+                    self._leave(caller, requests)
+                raise
+        else:
+            self._held[caller] = self._held.get(caller, 0) + requests
+        try:
+            yield
+        finally:
+            self._leave(caller, requests)
+
+    def _fits(self, caller: str, requests: int) -> bool:
+        held = self._held.get(caller, 0)
+        return not held or held + requests <= self._limit
+
+    def _leave(self, caller: str, requests: int) -> None:
+        self._held[caller] -= requests
+        self._admit(caller)
+
+    def _admit(self, caller: str) -> None:
+        """Admits the batches that fit now. Forgets callers without any."""
+        waiting = self._waiting[caller]
+        while waiting and not waiting[0][1].cancelled() and self._fits(caller, waiting[0][0]):
+            requests, ready = waiting.popleft()
+            self._held[caller] = self._held.get(caller, 0) + requests
+            ready.set_result(None)
+        if not waiting and not self._held.get(caller):
+            self._waiting.pop(caller, None)
+            self._held.pop(caller, None)
 
 
 class RateLimiter:

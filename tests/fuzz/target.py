@@ -34,7 +34,7 @@ from server.auth import Callers
 from server.booking_reader import Bookings
 from server.booking_service import BookingService
 from server.commands import LaneCommands
-from server.limits import ConcurrencyLimiter
+from server.limits import BatchQueue, ConcurrencyLimiter
 from server.middleware import Middleware
 from server.names import Names
 from server.office_cache import Catalog
@@ -177,7 +177,9 @@ class Target:
             catalog, producer, self._ledger, self.keys, watching=ConcurrencyLimiter(settings.most_calls)
         )
         servicers = (
-            BookingService(catalog, producer, Admission(catalog, self.keys), bookings, commands, names),
+            BookingService(
+                catalog, producer, Admission(catalog, self.keys), bookings, commands, names, BatchQueue(None)
+            ),
             OfficeService(catalog, producer, self._staff, self.keys, commands, names),
         )
         middleware = Middleware(self._callers, ConcurrencyLimiter(settings.most_calls))

@@ -23,6 +23,7 @@ from antrian.v1 import booking_service_pb2, messages_pb2, office_service_pb2
 from protos.generate import describe
 from server.booking_service import BookingService
 from server.caller import CALLER, LOCAL
+from server.limits import BatchQueue
 from server.names import Names
 from server.office_cache import Catalog
 from server.office_service import OfficeService
@@ -230,7 +231,9 @@ def _servicers() -> dict[str, Any]:
     catalog._offices = {_PUSAT.office_id: _PUSAT}
     names, commands = Names(catalog, ledger, keys), cast("Any", _Store())
     return {
-        "BookingService": BookingService(catalog, producer, Admission(catalog, keys), stores, commands, names),
+        "BookingService": BookingService(
+            catalog, producer, Admission(catalog, keys), stores, commands, names, BatchQueue(None)
+        ),
         "OfficeService": OfficeService(catalog, producer, ledger, keys, commands, names),
     }
 
