@@ -9,10 +9,13 @@ from typing import get_args
 from pydantic import TypeAdapter
 
 from antrian.booking import Command, EncryptedApplicant, QueueEntry, Slot
+from antrian.encryption import HEADER
 
 _COMMANDS: dict[bytes, TypeAdapter[Command]] = {kind.__name__.encode(): TypeAdapter(kind) for kind in get_args(Command)}
 # Number of people, slot, booking id, fingerprint, lengths of caller and account.
-_REQUEST, _LENGTH, _MOMENT = struct.Struct("!B11s16s8sBB"), struct.Struct("!H"), len(" 1764150000000")
+_REQUEST, _MOMENT = struct.Struct("!B11s16s8sBB"), len(" 1764150000000")
+# Of a person's encrypted data: the length of what follows, and how much of the first person's comes before it.
+_PART = struct.Struct("!HB")
 
 
 def milliseconds(moment: datetime) -> int:
@@ -38,11 +41,16 @@ def pack_request(
     account: str,
     applicants: Sequence[EncryptedApplicant],
 ) -> bytes:
-    """Returns a request as a queue entry has it, without the time of acceptance. lane.lua reads the same layout."""
+    """Returns a request as a queue entry has it, without the time of acceptance. lane.lua reads the same layout.
+
+    Encrypted data that begin with the header of the first person's are packed without it.
+    """
     names = caller.encode(), account.encode()
     keys, encrypted = [one.key for one in applicants], []
-    for one in applicants:
-        encrypted += [_LENGTH.pack(len(one.encrypted)), one.encrypted]
+    header = applicants[0].encrypted[:HEADER] if applicants else b""
+    for n, one in enumerate(applicants):
+        shared = len(header) if n and one.encrypted.startswith(header) and one.encrypted != header else 0
+        encrypted += [_PART.pack(len(one.encrypted) - shared, shared), one.encrypted[shared:]]
     head = _REQUEST.pack(len(keys), str(slot).encode(), booking_id, fingerprint, *map(len, names))
     kinds = b"".join([b"V" if one.verified else b"B" for one in applicants])
     return b"".join([head, *keys, kinds, *names, *encrypted])
@@ -57,13 +65,14 @@ def read_queue_entry(text: bytes) -> tuple[QueueEntry, bool]:
     kinds = _REQUEST.size + 16 * people
     name = kinds + people
     ends = name + caller + account
-    applicants, at, sound = [], ends, True
+    applicants, at, sound = list[EncryptedApplicant](), ends, True
     for n in range(people):
-        key, begins = _REQUEST.size + 16 * n, at + 2
-        at = begins + int.from_bytes(text[at:begins])
+        key, begins = _REQUEST.size + 16 * n, at + _PART.size
+        header = applicants[0].encrypted[: int.from_bytes(text[begins - 1 : begins])] if n else b""
+        at = begins + int.from_bytes(text[at : begins - 1])
         sound &= begins < at
         verified = text[kinds + n : kinds + n + 1] == b"V"
-        applicants.append(EncryptedApplicant(text[key : key + 16], text[begins:at], verified))
+        applicants.append(EncryptedApplicant(text[key : key + 16], header + text[begins:at], verified))
     entry = QueueEntry(
         int(text[-_MOMENT:]), Slot.parse(slot.decode()), booking_id, fingerprint, text[name : name + caller],
         text[name + caller : ends], tuple(applicants),

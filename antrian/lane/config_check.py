@@ -11,8 +11,8 @@ from redis.exceptions import ResponseError
 from antrian.redis_primary import parse_redis_url, resolve
 
 WAITING_BYTES = 1150
-"""The bytes of a waiting request in Redis, at most: a party of five needs 964, its account 44 for the people it has asked for,
-and its account, device and address prefix 33 each for their limits (all measured)."""
+"""The bytes of a waiting request in Redis, at most: a party of five needs 1,020 with what its account has asked for, and its
+account, device and address prefix 33 each for their limits (all measured)."""
 
 _NEEDED = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
 _log = logging.getLogger(__name__)
