@@ -237,7 +237,7 @@ class LaneProducer:
             for office_id, (ticket, booking_id) in self._acknowledged.items()
             for text in (office_id, ticket, booking_id.bytes)
         ]
-        lost = await call(("EVAL", script("witness"), 0, *args)) if args else []
+        lost = await call(("EVALSHA", await call(("SCRIPT", "LOAD", script("witness"))), 0, *args)) if args else []
         for office_id in map(bytes.decode, lost):
             ticket, _ = self._acknowledged.pop(office_id)
             TICKETS_LOST.inc()

@@ -290,7 +290,7 @@ class Site:
 
     def _child(self, name: str, command: Sequence[str], extra: dict[str, str]) -> Child:
         host = self.hosts.get(name)
-        user = "server" if name in SERVERS else "worker"
+        user = "server" if name in SERVERS else "operator" if command[0] == "workers.rebuild" else "worker"
         redis_url, rq_redis_url = self._redis_url(name, user), self._redis_url(name, "rq")
         ports = ",".join(str(self.links[name, store].port) for store in self._sockets() if store != "redis")
         database_url = self.database_url
