@@ -123,6 +123,7 @@ def known_values(target: Target) -> Known:
         "quota": st.integers(0, 60),
         "expected_quota": st.none() | st.integers(0, 60),
         "reason": st.sampled_from(["mesin rusak", "banjir 🌊"]),
+        "verified": _mostly(st.just(False), *[st.just(True)] * 4),
         "device_key": st.sampled_from(["phone-1", "phone-2"]),
         "address": st.sampled_from(["203.0.113.7", "2001:db8::7"]),
     }

