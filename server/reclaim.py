@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -35,7 +36,7 @@ class Reclaim:
         It is refused with ALREADY_BOOKED if a booking cannot give way any more, because its day is over or somebody of it has
         come. Raises the errors of LaneCommands.submit, and STORE_UNAVAILABLE if that takes too long.
         """
-        cancelled = set[tuple[int, UUID]]()
+        request, cancelled = replace(request, counted=True), set[tuple[int, UUID]]()
         try:
             async with asyncio.timeout(_WAIT):
                 while True:

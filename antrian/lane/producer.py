@@ -40,7 +40,8 @@ class JoinRequest:
     """A checked request for a ticket.
 
     refusal: why it is refused for its location or its day; it does not apply to a request that was accepted before. origin: the
-    device and the address prefix that ask, as Keys.asker returns each; empty if unknown.
+    device and the address prefix that ask, as Keys.asker returns each; empty if unknown. counted: whether limits have counted
+    it already.
     """
 
     booking_id: UUID
@@ -54,6 +55,7 @@ class JoinRequest:
     applicants: tuple[EncryptedApplicant, ...]
     refusal: AntrianError | None
     origin: bytes = b""
+    counted: bool = False
 
 
 @dataclass(slots=True)
@@ -254,7 +256,8 @@ class LaneProducer:
     def _arguments(self, r: JoinRequest) -> list[bytes | str | int]:
         packed = pack_request(r.slot, r.booking_id.bytes, r.fingerprint, r.caller, r.account, r.applicants)
         spans, keep = self._open(r.windows)
-        return [packed, r.owner, r.origin, r.office_id, spans, keep, r.refusal.reason.value if r.refusal else ""]
+        askers = b"" if r.counted else b"a" + r.owner + r.origin
+        return [packed, r.owner, askers, r.office_id, spans, keep, r.refusal.reason.value if r.refusal else ""]
 
     async def _send_looks(self, booking_ids: Sequence[UUID]) -> list[Waiting | None]:
         now, *found = await self._look(*[booking_id.bytes for booking_id in booking_ids])

@@ -241,13 +241,14 @@ def _key_file(folder: Path | None) -> Path | None:
 
 def _write_keys(file: Path, given: Keys, private_key: bytes) -> None:
     """Adds a private key to the file, and makes its public key the one to encrypt to."""
-    private = "\n".join(base64.b64encode(key).decode() for key in (private_key, *given.private_keys))
+    new = base64.b64encode(private_key).decode()
     public = base64.b64encode(public_key_of(private_key)).decode()
-    if file.name == "secrets.json":
-        write_private(
-            file, json.dumps(json.loads(file.read_text()) | {"public_key": public, "private_keys": private}, indent=2)
-        )
+    if file.name == "secrets.json":  # it may have been changed since the programs got their keys from it
+        content = json.loads(file.read_text())
+        private = "\n".join([new, *content["private_keys"].split()])
+        write_private(file, json.dumps(content | {"public_key": public, "private_keys": private}, indent=2))
         return
+    private = "\n".join([new, *(base64.b64encode(key).decode() for key in given.private_keys)])
     owner = file.stat()
     write_private(file, f"{private}\n")
     os.chown(file, owner.st_uid, owner.st_gid)

@@ -104,7 +104,7 @@ class Upstream(Client):
         return bool(response.status == HealthCheckResponse.SERVING)
 
     async def check_token(self, caller: Caller) -> None:
-        """Raises HttpError 401 or 403 if the service refuses the caller's token, or the lack of one.
+        """Raises HttpError 401, 403 or 429 if the service refuses the caller's token, or the lack of one.
 
         Asks the service once in a minute about a token, and with a call that has no effect: the service checks the token first.
         """
@@ -112,6 +112,8 @@ class Upstream(Client):
         ends, refusal = self._tokens.get(key, (0.0, None))
         if now >= ends:
             refusal = await self._ask_token(caller)
+            if refusal and refusal.reason == "TOO_MANY_ATTEMPTS":  # this says nothing of the token
+                raise _http(refusal, caller)
             self._tokens[key] = now + (_WRONG_FOR if refusal else _RIGHT_FOR), refusal
             self._tokens.move_to_end(key)
             if len(self._tokens) > _MOST_TOKENS:
@@ -123,8 +125,9 @@ class Upstream(Client):
         try:
             await self.stub.GetQuota(wire.GetQuotaRequest(), metadata=caller.identity, timeout=_HEALTH_WITHIN)
         except grpc.aio.AioRpcError as error:
-            if error.code() in _NOT_ALLOWED:
-                return RefusedError.of_error(error)
+            refusal = RefusedError.of_error(error)
+            if error.code() in _NOT_ALLOWED or refusal.reason == "TOO_MANY_ATTEMPTS":
+                return refusal
         return None
 
     async def call(self, route: Route, message: Message, caller: Caller) -> Message:

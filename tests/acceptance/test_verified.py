@@ -30,10 +30,12 @@ CALLERS = """
 [[caller]]
 name = "phone"
 role = "gateway"
+vouches_for = "accounts"
 token_sha256 = "{phone}"
 [[caller]]
 name = "selfie"
 role = "gateway"
+vouches_for = "accounts"
 token_sha256 = "{selfie}"
 verifies_people = true
 [[caller]]

@@ -29,7 +29,9 @@ def stack(start_stack: StartStack, opens: datetime, tmp_path_factory: pytest.Tem
     """An Antrian with one caller."""
     file = tmp_path_factory.mktemp("callers") / "callers.toml"
     token = sha256(b"mobile").hexdigest()
-    file.write_text(f'[[caller]]\nname = "mobile"\nrole = "gateway"\ntoken_sha256 = "{token}"\n')
+    file.write_text(
+        f'[[caller]]\nname = "mobile"\nrole = "gateway"\nvouches_for = "accounts"\ntoken_sha256 = "{token}"\n'
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANTRIAN_CALLERS_FILE", str(file))
         return start_stack(opens + timedelta(minutes=1))

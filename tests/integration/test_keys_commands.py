@@ -15,6 +15,7 @@ from antrian.ledger.key_pairs import lock_key_pairs, rewrap
 from antrian.ledger.keys import WrongKeysError, claim_keys
 from antrian.ledger.reader import LedgerReader
 from antrian.local.private_file import write_private
+from antrian.local.secret_files import RUN_SECRETS
 from antrian.settings import load_settings
 from clients.cli.main import main
 from tests.support.keys import OTHER_PRIVATE_KEY, PRIVATE_KEY, key_variables, make_keys
@@ -219,6 +220,9 @@ def test_rotate_writes_new_keys_into_secrets_json(
         monkeypatch.delenv(name)
     content = {name.removeprefix("ANTRIAN_").lower(): value for name, value in variables.items()}
     write_private(tmp_path / "secrets.json", json.dumps(content))
+    (tmp_path / RUN_SECRETS).mkdir()
+    for name, value in variables.items():
+        write_private(tmp_path / RUN_SECRETS / name.lower(), value)
     facts = {
         "grpc": "127.0.0.1:1", "redis": given.settings.redis_url, "rq_redis": given.settings.redis_url,
         "database": given.settings.database_url, "pids": {"antrian": os.getpid()},

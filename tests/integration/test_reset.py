@@ -67,7 +67,13 @@ def test_reset_empties_the_stores_and_keeps_secrets_and_foreign_files(folder: Pa
     done = reset(folder, "--yes")
     assert done.exit_code == 0, done.stderr
     assert done.stdout == f"removed from {folder}: redis/, postgres/, log/, run.json\n"
-    assert {file.name for file in folder.iterdir()} == {"secrets.json", "notes.txt", "lock", "children.lock"}
+    assert {file.name for file in folder.iterdir()} == {
+        "secrets.json",
+        "passwords.json",
+        "notes.txt",
+        "lock",
+        "children.lock",
+    }
     with EmbeddedStores(folder) as stores:
         with redis.Redis.from_url(stores.redis_url) as consumer:
             assert consumer.dbsize() == 0

@@ -117,15 +117,15 @@ VERIFIED = [
     Variant("P10", "a reclaim is audited as staff's", "cancel.sql", "case when %(reclaimed)s then 'RECLAIM' when", "case when"),
 ]  # fmt: skip
 
-_COUNT = "  local limited = count_request('a' .. owner .. origin, LIMITS)\n  if limited then return limited end\n"
+_COUNT = "  local limited = count_request(askers, LIMITS)\n  if limited then return limited end\n"
 
 LIMITS = [
     Variant("P12", "a burst has no end", "join", "      if wait > 0 then return { REASONS[asker:sub(1, 1)], wait } end\n", ""),
     Variant("P12", "nothing is counted", "join", "      lasts[asker] = at + limit.every\n", ""),
     Variant("P12", "a pause saves more than a burst", "join", "math.max(now, tonumber(", "math.max(0, tonumber("),
     Variant("P12", "a burst is one request longer", "join", "local wait = at - now - limit.ahead", "local wait = at - now - limit.ahead - limit.every"),
-    Variant("P12", "a refusal by one limit counts against the others", "join", _COUNT, "  count_request('p' .. origin:sub(11), LIMITS)\n" + _COUNT),
-    Variant("P5", "a repeat is refused by a limit", "join", "  if known then\n", "  local early = count_request('a' .. owner .. origin, LIMITS)\n  if early then return early end\n  if known then\n"),
+    Variant("P12", "a refusal by one limit counts against the others", "join", _COUNT, "  count_request(askers:sub(19), LIMITS)\n" + _COUNT),
+    Variant("P5", "a repeat is refused by a limit", "join", "  if known then\n", "  local early = count_request(askers, LIMITS)\n  if early then return early end\n  if known then\n"),
 ]  # fmt: skip
 
 Story = Callable[[World], Awaitable[set[str]]]

@@ -5,7 +5,7 @@
 -- include: limits
 -- ARGV: lane bound, most people of an account, most people that an account may ask for in a window, then per limit (accounts,
 --   devices, address prefixes) the ms between requests (0: no limit) and by how many ms a burst may be ahead, then 7 a request:
---   the request as codec.py packs it, owner (8 bytes), origin (askers other than the account, as limits.lua takes them), office,
+--   the request as codec.py packs it, owner (8 bytes), askers (whose limits count it, as limits.lua takes them), office,
 --   windows of the slot's date ("from-to,from-to", ms), keep until (hours), refusal for its place or day ("" or a reason).
 -- Returns: now (ms), then one array a request, the first that holds:
 --   KNOWN office ticket | REQUEST_ID_REUSED | LANE_CLOSED | the refusal | WINDOW | DAY_CLOSED |
@@ -37,7 +37,7 @@ local function counters_of(lane, office, slot)
   return counters
 end
 
-local function join(request, owner, origin, office, windows, keep, refusal)
+local function join(request, owner, askers, office, windows, keep, refusal)
   local id, fingerprint, slot, people = id_of(request), fingerprint_of(request), slot_of(request), people_of(request)
   local kinds = kinds_of(request)
   local requests = bucket('requests', id)
@@ -64,7 +64,7 @@ local function join(request, owner, origin, office, windows, keep, refusal)
   if live + party > MOST then return { 'ACCOUNT_LIMIT', live } end
   local ticket, waiting = format('%d', lane.ticket + 1), lane.ticket - lane.settled
   if waiting >= BOUND then return { 'LANE_FULL', waiting } end
-  local limited = count_request('a' .. owner .. origin, LIMITS)
+  local limited = count_request(askers, LIMITS)
   if limited then return limited end
   if not note_tried(owner, people, window_ends, MOST_TRIED) then return { 'PEOPLE_LIMIT' } end
   local others = refused_for_others(entries, kinds)
