@@ -110,7 +110,7 @@ def _unguarded(constraint: str, old: str, new: str) -> Build:
 def _cancel_outside_the_desk(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
     """The server cancels in the ledger and returns the places to Redis itself, without a command or a lease."""
     send_command = LaneProducer.send_command
-    of_account = dict.fromkeys(("action_id", "caller", "staff", "why"))
+    of_account = dict.fromkeys(("number", "most", "action_id", "caller", "staff", "why"))
     size = "select party_size from booking where booking_id = %s and state = 'CONFIRMED'"
     people = """
         select s.service_date || left(s.session, 1), a.applicant_key
@@ -120,7 +120,7 @@ def _cancel_outside_the_desk(monkeypatch: pytest.MonkeyPatch, database_url: str)
     async def ask(self: LaneProducer, office_id: str, entry: Command) -> int:
         if not isinstance(entry, Cancel) or entry.number or entry.by:
             return await send_command(self, office_id, entry)
-        values = {"office": office_id, "booking_id": entry.booking_id, "number": None, "reclaimed": False} | of_account
+        values = {"office": office_id, "booking_id": entry.booking_id, "reclaimed": False} | of_account
         with psycopg.connect(database_url) as connection:
             confirmed = connection.execute(size, [entry.booking_id]).fetchone()
             connection.execute(ledger.sql("cancel"), values)
