@@ -28,6 +28,7 @@ from clients.sdk.booking_client import BookingClient, RefusedError
 from clients.sdk.office_client import OfficeClient
 from tests.acceptance.conftest import StartStack
 from tests.acceptance.person import PUSAT, Crowd
+from tests.support.town import redis_admin_url
 
 _PROGRAMS = ("server", "workers", "gateway")
 _ABORTS = """
@@ -89,7 +90,7 @@ def everything(stack: Stack) -> Iterator[tuple[str, bytes]]:
     for process in processes(stack):
         for name in ("environ", "cmdline"):
             yield f"{name} of {process.pid}", Path(f"/proc/{process.pid}/{name}").read_bytes()
-    with Redis.from_url(stack.environment["ANTRIAN_REDIS_URL"]) as redis:
+    with Redis.from_url(redis_admin_url(stack)) as redis:
         for key in redis.scan_iter(count=1000):
             yield f"Redis {key!r}", key + repr(value_of(redis, key)).encode()
         yield "Redis's slow log", repr(redis.slowlog_get(1000)).encode()

@@ -27,8 +27,8 @@ def stack(start_stack: StartStack, opens: datetime, tmp_path_factory: pytest.Tem
     callers = tmp_path_factory.mktemp("callers") / "callers.toml"
     callers.write_text(
         "".join(
-            _CALLER.format(name, role, hashlib.sha256(name.encode()).hexdigest())
-            for name, role in (("app", "gateway"), ("ministry", "internal"))
+            _CALLER.format(name, role, hashlib.sha256(name.encode()).hexdigest()) + more
+            for name, role, more in (("app", "gateway", 'vouches_for = "accounts"\n'), ("ministry", "internal", ""))
         )
     )
     with pytest.MonkeyPatch.context() as patch:
