@@ -1,6 +1,6 @@
 -- P14 no unencrypted NIK in the ledger
 -- in: nik (the pattern of text.py). out: examined (texts), violations (texts with a NIK, in a row or in groups). UUIDs are
--- skipped, since their groups may match. Workers run it too, who may not read encrypted data: see queries/encrypted_niks.sql.
+-- skipped, since their groups may match. queries/encrypted_niks.sql searches the encrypted data.
 with texts as (
     select caller as text from booking
     union all
